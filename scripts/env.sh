@@ -1,0 +1,56 @@
+# Sourced by the other scripts: makes the virtual environment if there is none, brings it up to date, sets $python.
+#   PYTHON=python3.12        the interpreter (default: python3, or the newest of 3.11 to 3.13 that there is)
+#   DGM_EXTRAS=tpu           further extras of setup.cfg, by commas; an NVIDIA GPU gets `cuda` by itself
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
+_supported() { case "$(_version "$1" || true)" in 3.11 | 3.12 | 3.13) ;; *) return 1 ;; esac; }
+
+_choose_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
+    if _supported "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+    # pyenv's shims answer only for the versions that are switched on
+    if command -v pyenv >/dev/null && candidate=$(pyenv whence "$candidate" 2>/dev/null | tail -n 1) &&
+      candidate="$(pyenv root)/versions/$candidate/bin/python" && _supported "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "error: ${PYTHON:-python3} is not a Python 3.11, 3.12 or 3.13 that runs; name one, e.g. PYTHON=python3.12." >&2
+  return 1
+}
+
+venv=.venv
+if [ ! -x .venv/bin/python ] || [ -n "${PYTHON:-}" ]; then
+  base=$(_choose_python)
+  version=$(_version "$base")
+  if [ -x .venv/bin/python ] && [ "$(_version .venv/bin/python)" != "$version" ]; then
+    venv=.venv-$version # .venv is of another version and stays as it is
+  fi
+  if [ ! -x "$venv/bin/python" ]; then
+    echo "Making $venv with Python $version ..."
+    if ! "$base" -m venv "$venv" >/dev/null 2>&1; then # some systems ship Python without venv
+      rm -rf "$venv"
+      "$base" -m pip install --quiet --target "$venv.tools" virtualenv
+      PYTHONPATH="$venv.tools" "$base" -m virtualenv --quiet "$venv"
+      rm -rf "$venv.tools"
+    fi
+  fi
+fi
+python=$PWD/$venv/bin/python
+
+extras=dev
+if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then extras=$extras,cuda; fi
+if [ -n "${DGM_EXTRAS:-}" ]; then extras=$extras,$DGM_EXTRAS; fi
+stamp="$extras $(cat setup.cfg pyproject.toml | cksum)"
+if [ "$(cat "$venv/.installed" 2>/dev/null || true)" != "$stamp" ]; then
+  echo "Installing dgm_jax[$extras] into $venv (a minute or two, once) ..."
+  "$python" -m pip install --quiet --disable-pip-version-check --upgrade pip
+  "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+  echo "$stamp" >"$venv/.installed"
+fi
