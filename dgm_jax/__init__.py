@@ -1,0 +1,1 @@
+"""dgm_jax: deep generative models in JAX, log p(x) first."""

@@ -1,0 +1,31 @@
+"""Errors that a user can mend: one sentence that names the offending thing and the choices."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+  """A mistake of the user's.  `main` prints its sentence without a traceback and exits with status 2.
+
+  Not a ValueError: the flag parser would wrap that in a traceback.
+  """
+
+
+class DivergenceError(RuntimeError):
+  """Training met NaN or Inf.  `main` prints its sentence without a traceback and exits with status 3."""
+
+
+def choose(what: str, name: str, choices: Iterable[str]) -> str:
+  """Returns `name` if it is one of `choices`, else raises a UserError with the nearest name and the choices."""
+  choices = sorted(choices)
+  if name in choices:
+    return name
+  near = difflib.get_close_matches(str(name), choices, n=1)
+  hint = f" Did you mean {near[0]!r}?" if near else ""
+  raise UserError(f"Unknown {what} {name!r}.{hint} Choices: {', '.join(choices)}.")
+
+
+def require(condition: bool, message: str) -> None:
+  """Raises UserError(message) unless `condition` holds."""
+  if not condition:
+    raise UserError(message)

@@ -1,0 +1,80 @@
+"""A system is a handful of pure functions; the loop, the sweeps and the tests know nothing else about a model."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+
+class System(NamedTuple):
+  """What can be trained, evaluated and sampled.  A batch is a dict of arrays with B examples in front.
+
+  Attributes:
+    init: (key, batch, hparams) -> state, a pytree with a `.step`.
+    train_step: (state, key, batch) -> (state, {name: scalar}).
+    eval_step: (state, key, batch) -> {name: [B]}; per example, so that averages over a set are exact.
+    sample: (state, key, n) -> [n, ...], what the model generates.
+    pictures: (state, key, batch) -> {name: [n, ...]}, what is worth seeing during training; None for nothing.
+  """
+
+  init: Callable
+  train_step: Callable
+  eval_step: Callable
+  sample: Callable
+  pictures: Callable | None = None
+
+
+class TrainState(struct.PyTreeNode):
+  """All there is to save: with (seed, step) it determines the rest of a run.
+
+  Attributes:
+    step: int32 scalar, updates so far.
+    params: the parameters that the optimiser moves.
+    opt_state: the optimiser's state.
+    variables: other collections of the model (batch or spectral norm statistics).
+    hparams: {config path: float32 scalar}, the numbers that may differ between lanes of one program.
+  """
+
+  step: jax.Array
+  params: Any
+  opt_state: Any
+  variables: Any
+  hparams: dict[str, jax.Array]
+
+
+def gradient_system(
+  init_params: Callable,
+  loss_fn: Callable,
+  eval_step: Callable,
+  sample: Callable,
+  tx: optax.GradientTransformation,
+  pictures: Callable | None = None,
+) -> System:
+  """The common case: one tree of parameters, one loss, one optimiser.
+
+  Args:
+    init_params: (key, batch) -> (params, variables).
+    loss_fn: (params, variables, key, batch, hparams) -> (loss, (metrics, variables)); loss is what goes down.
+    eval_step: see System.
+    sample: see System.
+    tx: an optax transformation; its update receives `hparams=` if it takes extra arguments.
+    pictures: see System.
+  """
+  tx = optax.with_extra_args_support(tx)
+
+  def init(key, batch, hparams):
+    params, variables = init_params(key, batch)
+    return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), variables, hparams)
+
+  def train_step(state, key, batch):
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, (metrics, variables)), grads = grad_fn(state.params, state.variables, key, batch, state.hparams)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, hparams=state.hparams)
+    params = optax.apply_updates(state.params, updates)
+    state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, variables=variables)
+    return state, {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
+
+  return System(init, train_step, eval_step, sample, pictures)
