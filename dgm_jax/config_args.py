@@ -1,0 +1,48 @@
+"""The argument of a config file, `configs/x.py:quick,k=50,data=mnist5k`: words and pairs, checked against a spec."""
+
+import types
+from typing import Any
+
+from dgm_jax import errors
+
+
+def _value(name: str, text: str, default: Any) -> Any:
+  """`text` as the type of `default`, a tuple of choices, a number or a flag."""
+  if isinstance(default, bool):
+    values = {"true": True, "false": False}
+    return values[errors.choose(f"value of config argument {name!r}", text.lower(), values)]
+  if isinstance(default, tuple):
+    values = {str(choice): choice for choice in default}
+    return values[errors.choose(f"value of config argument {name!r}", text, values)]
+  try:
+    return type(default)(text)
+  except ValueError:
+    kind = {"int": "an integer", "float": "a number"}.get(type(default).__name__, "a word")
+    raise errors.UserError(f"Config argument {name}={text!r} must be {kind}.") from None
+
+
+def parse(arg: str | None, **spec: Any) -> types.SimpleNamespace:
+  """Reads "word,key=value,...".
+
+  Args:
+    arg: what stands after the colon.
+    **spec: name=default.  A default of False makes a word that may stand alone, a tuple gives the choices, of which
+      the first is the default; anything else gives its type.
+
+  Returns:
+    A namespace of the values, and `given`, the set of names that `arg` mentions.
+
+  Raises:
+    UserError: an unknown name or a value that does not fit.
+  """
+  values = {k: v[0] if isinstance(v, tuple) else v for k, v in spec.items()}
+  given = set()
+  for part in filter(None, (arg or "").split(",")):
+    name, equals, text = (s.strip() for s in part.partition("="))
+    errors.choose("config argument", name, spec)
+    if not equals:
+      errors.require(spec[name] is False, f"Config argument {name!r} needs a value: {name}=...")
+      text = "true"
+    values[name] = _value(name, text, spec[name])
+    given.add(name)
+  return types.SimpleNamespace(**values, given=given)

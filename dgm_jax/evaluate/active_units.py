@@ -1,0 +1,60 @@
+"""How many latent units a model uses."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import errors, estimators
+from dgm_jax.distributions import Chain
+from dgm_jax.programs import make_evaluate_examples
+
+
+def check(*, threshold: float = 1.0, num_samples: int = 2, batch_size: int = 1) -> None:
+  """Refuses options that cannot be."""
+  errors.require(threshold > 0, f"evaluate.active_units.threshold = {threshold}; it must be positive.")
+  errors.require(num_samples >= 2, f"evaluate.active_units.num_samples = {num_samples}; it must be 2 or more.")
+  errors.require(batch_size >= 1, f"evaluate.active_units.batch_size = {batch_size}; it must be 1 or more.")
+
+
+def activities(q: Any, key: jax.Array, num_samples: int) -> list[tuple[jax.Array, jax.Array]]:
+  """For each layer (m, v), both [B, L]: an unbiased estimate m of E_q[z|x], and of the variance v of its noise.
+
+  The mean of the first layer is exact (v = 0); for a deeper one it is the average of E[z_l | z_{l-1}] over
+  num_samples draws of the layers before.
+  """
+  if not isinstance(q, Chain):
+    return [(q.mean(), jnp.zeros_like(q.mean()))]
+  layers = estimators.map_samples(lambda k: q.conditional_means(seed=k), key, num_samples)
+  return [(jnp.mean(m, 0), jnp.var(m, 0, ddof=1) / num_samples) for m in layers]  # [S, B, L] each
+
+
+def evaluate(
+  experiment: Any,
+  state: Any,
+  key: jax.Array,
+  arrays: dict,
+  *,
+  threshold: float = 1e-2,
+  num_samples: int = 64,
+  batch_size: int = 100,
+) -> dict[str, Any]:
+  """Counts the units u with A_u = Var_x(E_q[u|x]) > threshold (Burda et al., 2016, section 5.3.1).
+
+  Where the inner mean is itself estimated (deeper layers), the variance of its noise is subtracted, so that
+  A_u is unbiased.
+
+  Returns:
+    active_units: total; active_units_by_layer: e.g. "22" or "21+5", the first layer is next to x.
+  """
+
+  def eval_step(state, key, batch):
+    q = experiment.model.bind({"params": state.params, **state.variables}).infer(batch)
+    return {str(l): mv for l, mv in enumerate(activities(q, key, num_samples))}
+
+  values = make_evaluate_examples(eval_step, experiment.transform, batch_size)(state, key, arrays)
+  counts = []
+  for _, (m, v) in sorted(values.items()):
+    activity = jnp.var(m, 0) - jnp.mean(v, 0)
+    counts.append(int(jnp.sum(activity > threshold)))
+  return {"active_units": sum(counts), "active_units_by_layer": "+".join(map(str, counts))}

@@ -1,0 +1,81 @@
+"""Pictures of a run.  matplotlib is imported when the first is drawn."""
+
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+
+def _save(path: pathlib.Path, write) -> None:
+  """Writes beside, then renames."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+  write(beside)
+  os.replace(beside, path)
+
+
+def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array:
+  """Arranges images in one.
+
+  Args:
+    images: [n, H, W, C] in [0, 1], or [n, R, H, W, C]: R pictures above one another for each of n (an example and
+      its reconstruction).
+    columns: how many side by side; 0 for about a square.
+    scale: each pixel becomes scale x scale.
+
+  Returns:
+    [height, width, C], white where nothing is.
+  """
+  if images.ndim == 4:
+    images = images[:, None]
+  images = jnp.clip(jnp.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0), 0, 1)
+  n, r, h, w, c = images.shape
+  columns = columns or max(1, round((n * r) ** 0.5))
+  missing = -n % columns
+  images = jnp.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0), (0, 0)), constant_values=1.0)
+  grid = images.reshape(-1, columns, r, h, w, c).transpose(0, 2, 3, 1, 4, 5)
+  grid = grid.reshape(-1, columns * w, c)
+  return jnp.repeat(jnp.repeat(grid, scale, 0), scale, 1)
+
+
+def save_arrays(path: pathlib.Path, **arrays) -> None:
+  """Writes an .npz."""
+  from numpy import savez_compressed
+
+  _save(path, lambda p: savez_compressed(p, **arrays))
+
+
+def save_images(path: pathlib.Path, images: jax.Array) -> None:
+  """Writes image_grid(images) as a PNG, grey for one channel."""
+  from matplotlib import image
+
+  grid = jax.device_get(image_grid(images))
+  if grid.shape[-1] == 1:
+    grid = grid.repeat(3, -1)
+  _save(path, lambda p: image.imsave(p, grid))
+
+
+def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
+  """One panel per metric against the step, one line per split; rows as in metrics.jsonl."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  names = sorted({k for row in rows for k in row if "/" in k}, key=lambda k: k.split("/")[1])
+  panels = list(dict.fromkeys(k.split("/", 1)[1] for k in names))
+  columns = min(4, len(panels)) or 1
+  lines = -(-len(panels) // columns) or 1
+  figure = Figure(figsize=(4 * columns, 3 * lines), layout="constrained")
+  FigureCanvasAgg(figure)
+  for i, panel in enumerate(panels):
+    axis = figure.add_subplot(lines, columns, i + 1, title=panel, xlabel="step")
+    for name in (k for k in names if k.split("/", 1)[1] == panel):
+      points = [(row["step"], row[name]) for row in rows if name in row]
+      axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", label=name.split("/")[0])
+    values = sorted(row[k] for row in rows for k in row if k in names and k.split("/", 1)[1] == panel)
+    low, high = values[len(values) // 50], values[-1 - len(values) // 50]  # the first steps do not set the scale
+    if low < high:
+      axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    axis.grid(alpha=0.3)
+    axis.legend()
+  _save(path, lambda p: figure.savefig(p, dpi=100))

@@ -1,0 +1,136 @@
+"""Trains, evaluates or samples a deep generative model from a config.
+
+  python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/first
+  python -m dgm_jax.main --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=runs/x --config.optim.lr=3e-4
+  python -m dgm_jax.main --mode=evaluate --workdir=runs/x
+  python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
+
+Every value of a config can be set with --config.PATH=VALUE; the config's docstring says what its argument (after the
+colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Exit status: 0
+done, 2 a mistake in the command, 3 NaN or Inf, 130 interrupted.
+"""
+
+import os
+import pathlib
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from dgm_jax import errors, figures, metrics, rng, train
+from dgm_jax import workdir as wd
+
+sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config", None, "File[:argument] of the config, e.g. configs/iwae_mnist.py:k=5,layers=2.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, interrupted or finished.")
+_MODE = flags.DEFINE_enum(
+  "mode",
+  "train",
+  ["train", "evaluate", "sample"],
+  "train: train (or resume) and evaluate; evaluate: the newest checkpoint on the test set, into evaluation.json; "
+  "sample: draws from the newest checkpoint, into samples.npz and figures/.",
+)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "How many to draw with --mode=sample.", lower_bound=1)
+
+
+def _read_config() -> ConfigDict:
+  """The config of the command line, else that of the workdir."""
+  if _CONFIG.value is not None:
+    return _CONFIG.value
+  errors.require(
+    _MODE.value != "train", "--config is missing, e.g. --config=configs/iwae_mnist.py:quick --workdir=runs/first."
+  )
+  path = pathlib.Path(_WORKDIR.value) / "config.json"
+  errors.require(path.exists(), f"--workdir {_WORKDIR.value} holds no run (it has no config.json).")
+  return ConfigDict(wd.read_json(path))
+
+
+def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...]) -> None:
+  paths = [workdir / name for name in names]
+  paths += sorted(p for p in (workdir / "figures").glob("*.png"))[-3:] if (workdir / "figures").is_dir() else []
+  print(f"\n{metrics.results_table(results)}\n\nFiles")
+  print("\n".join(f"  {p}" for p in paths if p.exists()), flush=True)
+
+
+def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
+  if (workdir / "results.json").exists() and wd.check(workdir, config.to_dict()):
+    print(f"{workdir} holds a finished run of this config; nothing is left to train.")
+  results = train.train_and_evaluate(config, workdir)
+  _print_results(workdir, results, ("results.json", "metrics.jsonl", "run.json", "tensorboard", "checkpoints"))
+
+
+def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
+  experiment, state = train.restore(config, workdir)
+  results = train.evaluate_finally(config, experiment, state)
+  wd.write_json(workdir / "evaluation.json", results)
+  _print_results(workdir, results, ("evaluation.json",))
+
+
+def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
+  experiment, state = train.restore(config, workdir)
+  key = rng.stream(jax.random.key(config.seed), "sample")
+  draw = jax.jit(experiment.system.sample, static_argnums=2)
+  x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
+  figures.save_arrays(workdir / "samples.npz", x=x)
+  if x.ndim == 4 and x.shape[-1] in (1, 3):
+    figures.save_images(workdir / "figures" / f"drawn_{int(state.step):08d}.png", x)
+  print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
+  _print_results(workdir, {"step": int(state.step)}, ("samples.npz",))
+
+
+def main(argv: list[str]) -> None:
+  """Runs the mode."""
+  errors.require(len(argv) == 1, f"Unexpected argument {argv[-1]!r}: every option starts with --; see --help.")
+  errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
+  run = {"train": _train, "evaluate": _evaluate, "sample": _sample}[_MODE.value]
+  run(_read_config(), pathlib.Path(_WORKDIR.value))
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  for arg in argv[1:]:
+    if arg.startswith(("--config=", "-config=")):
+      path = pathlib.Path(arg.partition("=")[2].partition(":")[0])
+      if not path.is_file():
+        choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]
+        errors.choose("config file", str(path), choices)
+  return flags.FLAGS(argv)
+
+
+def _stop(sentence: object, status: int) -> None:
+  print(f"error: {sentence}", file=sys.stderr, flush=True)
+  sys.exit(status)
+
+
+def _guarded(function, *args):
+  """Calls a function, with a user's mistake told in one sentence instead of a traceback."""
+  try:
+    return function(*args)
+  except errors.UserError as e:
+    _stop(e, 2)
+  except errors.DivergenceError as e:
+    _stop(e, 3)
+  except flags.Error as e:
+    _stop(f"{e} See --help.", 2)
+  except (AttributeError, KeyError, TypeError, OSError) as e:
+    if function is not _parse_flags:
+      raise
+    _stop(" ".join(str(e.args[0] if e.args else e).split()), 2)  # a wrong --config.PATH
+  except KeyboardInterrupt:
+    _stop(f"interrupted; the same command resumes from the newest checkpoint in {_WORKDIR.value}.", 130)
+
+
+def run() -> None:
+  """Entry point: `python -m dgm_jax.main` and the command `dgm_jax`."""
+  logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
+  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/dgm_jax/xla"))
+  jax.config.update("jax_compilation_cache_dir", cache)
+  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+  app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _guarded(_parse_flags, argv))
+
+
+if __name__ == "__main__":
+  run()

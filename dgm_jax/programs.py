@@ -1,0 +1,105 @@
+"""The compiled programs that every system runs in: a chunk of training steps, and the evaluation of a set."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+
+from dgm_jax import rng
+from dgm_jax.data.splits import size
+from dgm_jax.system import System
+
+
+def make_train_chunk(
+  system: System,
+  transform: Callable,
+  batch_size: int,
+  length: int,
+  sharding: NamedSharding | None = None,
+) -> Callable:
+  """(state, key, data) -> (state, {name: [length]}): `length` steps in one program.
+
+  Args:
+    system, transform: what a step does.
+    batch_size, length: examples a step, steps a call; static.
+    sharding: of the batch, over the data axis of the devices.
+  """
+
+  def train_chunk(state, key, data):
+    key_train = rng.stream(key, "train")
+
+    def step(state, indices):
+      batch = jax.tree.map(lambda a: a[indices], data)
+      if sharding is not None:
+        batch = jax.lax.with_sharding_constraint(batch, sharding)
+      key_transform, key_step = jax.random.split(jax.random.fold_in(key_train, state.step))
+      return system.train_step(state, key_step, transform(key_transform, batch))
+
+    order = rng.epoch_indices(rng.stream(key, "data"), state.step, length, size(data), batch_size)
+    return jax.lax.scan(step, state, order)
+
+  return train_chunk
+
+
+def make_evaluate_examples(
+  eval_step: Callable, transform: Callable, batch_size: int, sharding: NamedSharding | None = None
+) -> Callable:
+  """(state, key, data, progress) -> {name: [N]}, eval_step of every example of a set.
+
+  The transform's randomness is a function of (key, index of the example), so that a set is binarised alike whatever
+  the batch size.  The last batch is padded with examples that are dropped again.
+
+  Args:
+    eval_step: (state, key, batch) -> pytree with leaves [B, ...].
+    transform: see data.transforms.
+    batch_size: examples at once.
+    sharding: of the batch over the devices; left out where the devices do not divide the batch.
+  """
+
+  @functools.partial(jax.jit, static_argnames="n")
+  def evaluate_batch(state, key, data, start, n):
+    indices = start + jnp.arange(min(batch_size, n))
+    keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
+    batch = jax.vmap(transform)(keys, jax.tree.map(lambda a: a[indices % n], data))
+    if sharding is not None and len(indices) % sharding.num_devices == 0:
+      batch = jax.lax.with_sharding_constraint(batch, sharding)
+    values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+      if leaf.shape[:1] != indices.shape:
+        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
+    return values
+
+  def run(state, key, data, progress: Callable[[int], Any] = lambda count: None):
+    n = size(data)
+    data = jax.device_put(data)
+    batches = []
+    for start in range(0, n, batch_size):
+      batches.append(jax.block_until_ready(evaluate_batch(state, key, data, start, n)))
+      progress(min(batch_size, n - start))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:n], *batches)
+
+  return run
+
+
+def mean_and_error(values: jax.Array) -> tuple[float, float]:
+  """Mean of [N] and its standard error, summed in double precision."""
+  values = jax.device_get(values).tolist()
+  mean = math.fsum(values) / len(values)
+  variance = math.fsum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
+  return mean, math.sqrt(variance / len(values))
+
+
+def make_evaluate(
+  system: System, transform: Callable, batch_size: int, sharding: NamedSharding | None = None
+) -> Callable:
+  """(state, key, data) -> {name: float}: the exact mean of eval_step over a set, whatever the batch size."""
+  run = make_evaluate_examples(system.eval_step, transform, batch_size, sharding)
+
+  def evaluate_set(state, key, data):
+    return {name: mean_and_error(values)[0] for name, values in run(state, key, data).items()}
+
+  return evaluate_set

@@ -1,0 +1,197 @@
+"""The one loop.  A step's batch and key are functions of (seed, step), so the state is all there is to save."""
+
+import contextlib
+import functools
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
+from dgm_jax import workdir as wd
+from dgm_jax.build import Experiment, build, module
+from dgm_jax.data.splits import size
+from dgm_jax.programs import make_evaluate, make_train_chunk
+
+
+def shardings() -> tuple[NamedSharding, NamedSharding]:
+  """(replicated, split along the first axis) over all devices."""
+  # make_mesh's default axis type is Explicit, which would put shardings into every type
+  auto = (jax.sharding.AxisType.Auto,)
+  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=auto)
+  return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+
+
+def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
+  """() -> the state at step 0, a function of the seed."""
+  key = rng.stream(jax.random.key(seed), "init")
+
+  def init():
+    key_transform, key_init = jax.random.split(key)
+    examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+    hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
+    return experiment.system.init(key_init, experiment.transform(key_transform, examples), hparams)
+
+  return init
+
+
+def evaluate_finally(config: ConfigDict, experiment: Experiment, state: Any) -> dict[str, Any]:
+  """The numbers to report, on the test set, with what one must know to compare them."""
+  key = rng.stream(jax.random.key(config.seed), "eval")
+  results = {}
+  for name, options in config.evaluate.items():
+    evaluation = module(evaluate, "evaluation", name)
+    results |= {
+      f"test/{k}": v for k, v in evaluation.evaluate(experiment, state, key, experiment.splits.test, **options).items()
+    }
+  bad = [k for k, v in results.items() if isinstance(v, float) and not math.isfinite(v)]
+  if bad:
+    raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {int(state.step)}.")
+  sizes = {part: size(arrays) for part, arrays in experiment.splits._asdict().items() if arrays}
+  about = {"step": int(state.step), "seed": config.seed, "data": config.data.name}
+  return results | about | {"binarization": config.data.binarization, "split_sizes": sizes}
+
+
+def _check_finite(values: dict[str, jax.Array], start: int, saved: int | None) -> None:
+  """Stops a run whose metrics [length] of the steps from `start` on are not all finite."""
+  for name, value in values.items():
+    finite = jnp.isfinite(value)
+    if not finite.all():
+      first, length = start + int(jnp.argmin(finite)), len(value)
+      kept = f"The checkpoint of step {saved} is kept." if saved is not None else "There is no checkpoint before."
+      raise errors.DivergenceError(
+        f"train/{name} became {value[first - start]} at step {first + 1}, within steps {start + 1} to "
+        f"{start + length}. {kept} A smaller optim.lr may help."
+      )
+
+
+def _draw(experiment: Experiment, pictures: Callable, state: Any, key: jax.Array, folder: pathlib.Path) -> None:
+  """Writes what the system shows, where it is images."""
+  examples = {k: v[:40] for k, v in (experiment.splits.valid or experiment.splits.test).items()}
+  step = int(state.step)
+  for name, images in pictures(state, key, examples).items():
+    if images.ndim in (4, 5) and images.shape[-1] in (1, 3):
+      figures.save_images(folder / f"{name}_{step:08d}.png", images)
+
+
+def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+  """Trains, or goes on training, the run of `config` in `workdir` and evaluates it.
+
+  Leaves config.json, run.json (who, where, with what, how long), metrics.jsonl, tensorboard/, checkpoints/, figures/
+  and, at the end, results.json.  A finished run is not repeated: its results are returned.
+
+  Args:
+    config: see configs/.
+    workdir: the run's folder.
+
+  Returns:
+    {name: value}, what results.json holds.
+
+  Raises:
+    UserError: a config that cannot run, a workdir that is not this run's.
+    DivergenceError: NaN or Inf; the last checkpoint is kept.
+  """
+  workdir, clock = pathlib.Path(workdir), time.monotonic()
+  if (finished := wd.check(workdir, config.to_dict())) is not None:
+    return finished
+  experiment = build(config)
+  system, num_steps, transform = experiment.system, experiment.num_steps, experiment.transform
+  wd.create(workdir, config.to_dict())
+
+  # Programs and data
+  replicated, sharded = shardings()
+  key = jax.device_put(jax.random.key(config.seed), replicated)
+  train = jax.device_put(experiment.splits.train, replicated)
+  split = "valid" if experiment.splits.valid else "test"
+  held_out = getattr(experiment.splits, split)
+  state = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
+  evaluate_set = make_evaluate(system, transform, config.eval_batch_size, sharded)
+
+  @functools.cache
+  def train_chunk(length):  # compiled once for log_every, and once more if a shorter chunk ends the run
+    chunk = make_train_chunk(system, transform, config.batch_size, length, sharded)
+    chunk = jax.jit(chunk, donate_argnums=0, out_shardings=replicated)
+    return chunk.lower(state, key, train).compile()
+
+  @jax.jit
+  def pictures(state, key, examples):
+    key_transform, key_pictures = jax.random.split(key)
+    return system.pictures(state, key_pictures, transform(key_transform, examples))
+
+  def due(every):
+    every = every or math.ceil(num_steps / 20 / config.log_every) * config.log_every
+    return step % every == 0 or step == num_steps
+
+  with contextlib.ExitStack() as stack:
+    checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
+    if (restored := checkpoint.restore_latest(checkpoints, state)) is not None:
+      state = restored
+    step = int(state.step)
+    record = wd.RunRecord(workdir, config.seed, step)
+    print(metrics.parameter_table(state.params), flush=True)
+    if step:
+      print(f"Resuming {workdir} at step {step} of {num_steps}.", flush=True)
+    writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step)))
+    bar = stack.enter_context(metrics.progress_bar(num_steps, step, config.model.name))
+    if step < num_steps:
+      compile_clock = time.monotonic()
+      train_chunk(min(config.log_every, num_steps - step))
+      record.add_time("compile", time.monotonic() - compile_clock)
+    record.add_time("set_up", time.monotonic() - clock)
+
+    # Train
+    while step < num_steps:
+      length, start = min(config.log_every, num_steps - step), time.monotonic()
+      state, values = train_chunk(length)(state, key, train)
+      values = jax.block_until_ready(values)
+      seconds = time.monotonic() - start
+      _check_finite(values, step, checkpoints.latest_step())
+      step += length
+      row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
+      record.add_time("train", seconds)
+      if due(config.eval_every):
+        start = time.monotonic()
+        values = evaluate_set(state, rng.stream(key, "eval"), held_out)
+        row |= {f"{split}/{k}": v for k, v in values.items()}
+        record.add_time("evaluate", time.monotonic() - start)
+      speeds = {"speed/steps_per_s": length / seconds, "speed/images_per_s": length * config.batch_size / seconds}
+      writer.write(step, row, speeds)
+      bar.set_postfix_str(f"{speeds['speed/images_per_s']:,.0f} images/s, loss {row['train/loss']:.2f}", refresh=False)
+      bar.update(length)
+      if due(config.figures_every):
+        start = time.monotonic()
+        if system.pictures is not None:
+          _draw(experiment, pictures, state, rng.stream(key, "pictures"), workdir / "figures")
+        figures.save_learning_curves(workdir / "figures" / "learning_curves.png", metrics.read(workdir))
+        record.add_time("figures", time.monotonic() - start)
+      if due(config.checkpoint_every):
+        checkpoint.save(checkpoints, step, state)
+    bar.close()
+    checkpoints.wait_until_finished()
+
+    # Report
+    start = time.monotonic()
+    results = evaluate_finally(config, experiment, state)
+    record.add_time("final_evaluation", time.monotonic() - start)
+    wd.write_json(workdir / "results.json", results)
+    record.finish(time.monotonic() - clock)
+  return results
+
+
+def restore(config: ConfigDict, workdir: str | pathlib.Path) -> tuple[Experiment, Any]:
+  """(experiment, newest state) of a run, to evaluate or to sample from it."""
+  workdir = pathlib.Path(workdir)
+  errors.require((workdir / "config.json").exists(), f"--workdir {workdir} holds no run (it has no config.json).")
+  experiment = build(config)
+  replicated, _ = shardings()
+  template = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
+  with checkpoint.open_manager(workdir, config.keep_checkpoints) as checkpoints:
+    state = checkpoint.restore_latest(checkpoints, template)
+  errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
+  return experiment, state

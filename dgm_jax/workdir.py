@@ -1,0 +1,156 @@
+"""The folder of a run: what is in it, whether it fits the config, who ran what there."""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+import jax
+
+from dgm_jax import errors
+
+# Where things lie and how often they are written: a run may continue under another value of these.
+_LOCATIONS = ("data.data_dir", "data.manual_dir")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes beside, then renames: the file is never half there."""
+  beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  beside.write_text(text)
+  os.replace(beside, path)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """write_text of indented JSON."""
+  write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """The file's value, or None if there is no such file."""
+  try:
+    return json.loads(path.read_text()) if path.exists() else None
+  except json.JSONDecodeError as e:
+    raise errors.UserError(f"{path} is damaged: {e}.") from e
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+  """{"optim": {"lr": 1}} -> {"optim.lr": 1}; tuples become lists, as in JSON."""
+  flat = {}
+  for k, v in tree.items():
+    if isinstance(v, dict):
+      flat |= flatten(v, f"{prefix}{k}.")
+    else:
+      flat[f"{prefix}{k}"] = v
+  return flat
+
+
+def _differences(old: dict, new: dict) -> list[str]:
+  old, new = flatten(old), flatten(json.loads(json.dumps(new)))
+  return [
+    f"{k} ({old.get(k, 'absent')} there, {new.get(k, 'absent')} now)"
+    for k in sorted(old.keys() | new.keys())
+    if k not in _LOCATIONS and old.get(k) != new.get(k)
+  ]
+
+
+def check(workdir: pathlib.Path, config: dict) -> dict | None:
+  """Refuses a workdir that is not this run's; returns the results of a finished run, else None.
+
+  Raises:
+    UserError: `workdir` cannot be written, holds something else, or holds a run of another config.
+  """
+  if workdir.exists() and not workdir.is_dir():
+    raise errors.UserError(f"--workdir {workdir} is a file; name a folder.")
+  old = read_json(workdir / "config.json") if workdir.is_dir() else None
+  if old is None:
+    errors.require(
+      not workdir.is_dir() or not any(workdir.iterdir()),
+      f"--workdir {workdir} holds files that are not a run's (it has no config.json); name a new or empty folder.",
+    )
+  elif different := _differences(old, config):
+    raise errors.UserError(
+      f"--workdir {workdir} holds a run of another config. It differs in: {'; '.join(different)}. "
+      "Name another workdir, or give the same values to resume."
+    )
+  parent = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
+  errors.require(os.access(parent, os.W_OK), f"--workdir {workdir}: {parent} cannot be written.")
+  return read_json(workdir / "results.json")
+
+
+def _git(*args: str) -> str | None:
+  try:
+    root = pathlib.Path(__file__).parent
+    done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _versions() -> dict[str, str]:
+  installed = {}
+  for package in _PACKAGES:
+    try:
+      installed[package] = metadata.version(package)
+    except metadata.PackageNotFoundError:
+      continue
+  return {"python": platform.python_version(), **installed}
+
+
+def create(workdir: pathlib.Path, config: dict) -> None:
+  """Makes the folder and writes config.json, unless it is a run's already."""
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    if not (workdir / "config.json").exists():
+      write_json(workdir / "config.json", config)
+  except OSError as e:
+    raise errors.UserError(f"--workdir {workdir} cannot be written: {e.strerror}.") from e
+
+
+class RunRecord:
+  """run.json: one entry for each process that worked on the run, so that every number can be traced."""
+
+  def __init__(self, workdir: pathlib.Path, seed: int, step: int):
+    self._path = workdir / "run.json"
+    self._starts = read_json(self._path) or []
+    status = _git("status", "--porcelain")
+    self._entry = {
+      "command": " ".join(sys.orig_argv),
+      "started": _now(),
+      "from_step": step,
+      "seed": seed,
+      "git_commit": _git("rev-parse", "HEAD"),
+      "git_dirty": None if status is None else bool(status),
+      "versions": _versions(),
+      "devices": [str(d) for d in jax.devices()],
+      "device_kind": jax.devices()[0].device_kind,
+      "host": platform.node(),
+      "cpus": os.cpu_count(),
+      "pid": os.getpid(),
+      "wall_s": {},
+    }
+    self._write()
+
+  def _write(self) -> None:
+    write_json(self._path, [*self._starts, self._entry])
+
+  def add_time(self, phase: str, seconds: float) -> None:
+    """Adds to the wall time of a phase; written by finish."""
+    times = self._entry["wall_s"]
+    times[phase] = times.get(phase, 0.0) + seconds
+
+  def finish(self, seconds: float) -> None:
+    """Writes the wall times."""
+    self.add_time("total", seconds)
+    self._entry["wall_s"] = {k: round(v, 3) for k, v in self._entry["wall_s"].items()}
+    self._entry["finished"] = _now()
+    self._write()
+
+
+def _now() -> str:
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
