@@ -1,0 +1,55 @@
+"""Who may import what, by the imports that the files have."""
+
+import ast
+
+import pytest
+import tables
+
+PACKAGE = tables.ROOT / "dgm_jax"
+FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))}
+BRICKS = {"estimators.py", "distributions.py", "nets.py"}
+BRICK_IMPORTS = {"jax", "flax", "distrax", "math", "typing", "collections"}
+ASSEMBLERS = ("train.py", "programs.py", "main.py", "evaluate/")
+CONFIG_READERS = {"main.py", "train.py", "build.py", "optim.py"}
+
+
+def imports(path):
+  """Full names that a file imports: dgm_jax.nets for `from dgm_jax import nets`, too."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (a.name for a in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      yield from (f"{node.module}.{a.name}" for a in node.names)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_stay_within_the_boundaries(file):
+  names = set(imports(FILES[file]))
+  tops = {n.split(".")[0] for n in names}
+  if file in BRICKS:
+    assert tops <= BRICK_IMPORTS
+  if file.startswith("models/") and file != "models/__init__.py":
+    assert tops - {"dgm_jax"} <= BRICK_IMPORTS
+    ours = {".".join(n.split(".")[:2]) for n in names if n.startswith("dgm_jax")}
+    assert ours <= {f"dgm_jax.{b.removesuffix('.py')}" for b in BRICKS | {"bijectors.py"}}
+  if file.startswith("principles/"):
+    assert not any(n.startswith("dgm_jax.models") for n in names)
+  assert not any(n.startswith("dgm_jax.main") for n in names)
+  if not file.startswith("data/") or file == "data/transforms.py":
+    assert "numpy" not in {n for n in tops if n == "numpy"} or file == "figures.py"
+  if file != "figures.py":
+    assert "matplotlib" not in tops
+  if file not in CONFIG_READERS:
+    assert "ml_collections" not in tops
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_programs_are_assembled_in_few_places(file):
+  if not file.startswith(ASSEMBLERS):
+    assert "jax.jit" not in FILES[file].read_text()
+
+
+def test_matplotlib_is_imported_lazily():
+  for node in ast.parse(FILES["figures.py"].read_text()).body:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      assert "matplotlib" not in (getattr(node, "module", None) or node.names[0].name)

@@ -1,0 +1,85 @@
+"""Configs: every file runs with `test`, says its paper and command, and refuses what it does not know."""
+
+import importlib.util
+import json
+
+import pytest
+import tables
+
+from dgm_jax import config_args, errors, train
+
+every_config = pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
+
+
+def load(path):
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def test_every_config_has_a_row():
+  assert {p.stem for p in tables.CONFIGS} == set(tables.CONFIG_ARGUMENTS)
+
+
+@every_config
+def test_docstring_has_paper_number_and_command(path):
+  text = load(path).__doc__
+  assert "Paper: https://" in text
+  assert "NLL" in text
+  assert f"python -m dgm_jax.main --config=configs/{path.name}" in text
+
+
+@every_config
+def test_config_is_locked(path):
+  with pytest.raises((KeyError, AttributeError)):
+    load(path).get_config().learning_rate = 1
+
+
+RUNS = [(p, a) for p in tables.CONFIGS for a in tables.CONFIG_ARGUMENTS[p.stem]]
+
+
+@pytest.mark.parametrize("path,arg", RUNS, ids=lambda v: getattr(v, "stem", v))
+def test_every_config_runs(path, arg, tmp_path):
+  config = load(path).get_config(",".join(filter(None, ["test", arg])))
+  results = train.train_and_evaluate(config, tmp_path / "run")
+  assert results == json.loads((tmp_path / "run" / "results.json").read_text())
+  assert results["binarization"] == "dynamic"
+  assert results["test/likelihood_samples"] == 20
+  assert 150 < results["test/nll"] < 400
+  assert results["test/elbo"] < results["test/log_px"]
+  files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
+  assert {"config.json", "run.json", "metrics.jsonl"} <= files
+  assert {f"figures/{n}_00000040.png" for n in ("samples", "reconstructions")} <= files
+  assert "figures/learning_curves.png" in files
+  assert any(f.startswith("tensorboard/events") for f in files)
+  (start,) = json.loads((tmp_path / "run" / "run.json").read_text())
+  assert {"command", "git_commit", "git_dirty", "versions", "devices", "seed", "wall_s"} <= start.keys()
+  assert start["wall_s"]["total"] > 0
+  rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+  assert [row["step"] for row in rows] == [10, 20, 30, 40]
+
+
+def test_arguments_compose():
+  spec = {"k": 5, "layers": (1, 2), "data": ("mnist", "mnist5k"), "quick": False}
+  a = config_args.parse("quick,k=50,data=mnist5k", **spec)
+  assert (a.k, a.layers, a.data, a.quick, a.given) == (50, 1, "mnist5k", True, {"quick", "k", "data"})
+  assert config_args.parse("", **spec).k == config_args.parse(None, **spec).k == 5
+
+
+@pytest.mark.parametrize("arg,named", [
+  ("quik", "Did you mean 'quick'"),
+  ("k", "needs a value: k="),
+  ("k=many", "'many' must be an integer"),
+  ("layers=3", "Choices: 1, 2"),
+])  # fmt: skip
+def test_bad_arguments_are_named(arg, named):
+  with pytest.raises(errors.UserError, match=named):
+    config_args.parse(arg, k=5, layers=(1, 2), quick=False)
+
+
+@pytest.mark.parametrize(
+  "arg,name", [("", "mnist"), ("test", "mnist5k"), ("quick", "mnist5k"), ("quick,data=mnist", "mnist")]
+)
+def test_small_runs_default_to_the_embedded_digits(arg, name):
+  assert load(tables.ROOT / "configs" / "iwae_mnist.py").get_config(arg).data.name == name

@@ -1,0 +1,25 @@
+"""Tests compile hundreds of small programs: skip XLA's optimiser, keep compiled code and data in the checkout."""
+
+import os
+import pathlib
+
+_CACHE = pathlib.Path(__file__).parents[1] / ".cache"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["TFDS_DATA_DIR"] = str(_CACHE / "data")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of the tests use it too
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_compilation_cache_dir", str(_CACHE / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(scope="session")
+def raw_data() -> pathlib.Path:
+  """A folder with the published raw files, mnist/train-images-idx3-ubyte.gz and so on."""
+  folder = os.environ.get("DGM_RAW_DATA")
+  if not folder:
+    pytest.skip("DGM_RAW_DATA names no folder with the published raw files (mnist/*.gz)")
+  return pathlib.Path(folder)

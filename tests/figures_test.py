@@ -1,0 +1,29 @@
+"""Figures: the right pixels in the right place."""
+
+import numpy as np
+from matplotlib import image
+
+from dgm_jax import figures
+
+
+def test_image_grid_puts_images_row_by_row_in_a_white_frame():
+  images = np.arange(6, dtype="f").reshape(6, 1, 1, 1) / 10
+  grid = figures.image_grid(images, columns=3, scale=1)[..., 0]
+  np.testing.assert_allclose(grid[1::3, 1::3], [[0, 0.1, 0.2], [0.3, 0.4, 0.5]], rtol=1e-6)
+  assert grid.shape == (6, 9)
+  assert (grid[0] == 1).all()
+
+
+def test_image_grid_stacks_pairs():
+  pairs = np.stack([np.zeros((4, 2, 2, 1)), np.full((4, 2, 2, 1), 0.5)], 1)
+  grid = figures.image_grid(pairs, columns=2, scale=1)[..., 0]
+  np.testing.assert_allclose(grid[1::4, 1::4], [[0, 0], [0.5, 0.5], [0, 0], [0.5, 0.5]])
+
+
+def test_files_are_whole(tmp_path):
+  figures.save_images(tmp_path / "new" / "x.png", np.random.default_rng(0).random((5, 4, 4, 1)))
+  assert image.imread(tmp_path / "new" / "x.png").ndim == 3
+  rows = [{"step": s, "train/loss": 1.0 / s, "valid/loss": 2.0 / s} for s in range(1, 9)]
+  figures.save_learning_curves(tmp_path / "curves.png", rows)
+  assert image.imread(tmp_path / "curves.png").std() > 0
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "new"]

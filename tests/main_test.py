@@ -1,0 +1,227 @@
+"""The entry point as a user meets it: runs, resumes, evaluates, samples; mistakes get one sentence and lose nothing."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import tables
+
+from configs import iwae_mnist
+from dgm_jax import errors, metrics, train
+from dgm_jax import workdir as wd
+
+CONFIG = "configs/iwae_mnist.py:test"
+
+
+def command(*flags):
+  return [sys.executable, "-m", "dgm_jax.main", *flags]
+
+
+def main(*flags, **env):
+  return subprocess.run(command(*flags), cwd=tables.ROOT, capture_output=True, text=True, env={**os.environ, **env})
+
+
+def arrays(workdir):
+  """The arrays of the newest checkpoint."""
+  config = iwae_mnist.get_config("test")
+  with config.unlocked():
+    config.update_from_flattened_dict(wd.flatten(json.loads((workdir / "config.json").read_text())))
+  return jax.device_get(train.restore(config, workdir)[1])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A finished run, and what it printed."""
+  workdir = tmp_path_factory.mktemp("main") / "run"
+  done = main(f"--config={CONFIG}", f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr
+  return workdir, done.stdout
+
+
+def test_a_run_prints_parameters_results_and_files(finished):
+  workdir, printed = finished
+  assert "decoder/Dense_1/kernel" in printed
+  assert "total 51,808 parameters" in printed
+  assert "test/nll" in printed
+  for name in ("results.json", "metrics.jsonl", "run.json"):
+    assert f"{workdir}/{name}" in printed
+
+
+def test_a_finished_run_says_so_and_prints_its_results(finished):
+  workdir, printed = finished
+  before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
+  done = main(f"--config={CONFIG}", f"--workdir={workdir}")
+  assert done.returncode == 0
+  assert "finished run" in done.stdout
+  assert printed[printed.index("test/") :] == done.stdout[done.stdout.index("test/") :]
+  assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*")} == before
+
+
+def test_evaluate_repeats_the_results(finished):
+  workdir, _ = finished
+  done = main("--mode=evaluate", f"--workdir={workdir}")
+  assert done.returncode == 0, done.stderr
+  first, again = (json.loads((workdir / f"{name}.json").read_text()) for name in ("results", "evaluation"))
+  assert first.keys() == again.keys()
+  for name, value in first.items():
+    assert again[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value)
+
+
+def test_sample_writes_samples(finished):
+  workdir, _ = finished
+  done = main("--mode=sample", f"--workdir={workdir}", "--num_samples=9")
+  assert done.returncode == 0, done.stderr
+  x = np.load(workdir / "samples.npz")["x"]
+  assert x.shape == (9, 28, 28, 1)
+  assert set(np.unique(x)) == {0.0, 1.0}
+
+
+def test_kill_and_resume_is_bitwise_the_uninterrupted_run(finished, tmp_path):
+  """SIGKILL between checkpoints: the same parameters, the same metrics file, the same results."""
+  flags = [f"--config={CONFIG}", "--config.num_steps=1000", "--config.figures_every=1000", "--config.eval_every=500"]
+  whole, killed = tmp_path / "whole", tmp_path / "killed"
+  assert main(*flags, f"--workdir={whole}").returncode == 0
+  process = subprocess.Popen(
+    command(*flags, f"--workdir={killed}"), cwd=tables.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+  )
+  deadline = time.monotonic() + 120
+  # far enough for a checkpoint, and past it: the rows behind the checkpoint are to be repeated
+  while len(metrics.read(killed)) < 15 and process.poll() is None and time.monotonic() < deadline:
+    time.sleep(0.005)
+  process.send_signal(signal.SIGKILL)
+  assert process.wait() == -signal.SIGKILL
+  assert not (killed / "results.json").exists()
+  resumed = main(*flags, f"--workdir={killed}")
+  assert resumed.returncode == 0, resumed.stderr
+  assert "Resuming" in resumed.stdout
+  assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
+  assert (killed / "results.json").read_text() == (whole / "results.json").read_text()
+  jax.tree.map(np.testing.assert_array_equal, arrays(killed), arrays(whole))
+  starts = json.loads((killed / "run.json").read_text())
+  assert [s["from_step"] == 0 for s in starts] == [True, False]
+
+
+def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
+  """The config is there, the metrics have a torn line, no checkpoint: the run starts from step 0 and ends alike."""
+  config = iwae_mnist.get_config("test")
+  train.train_and_evaluate(config, tmp_path / "whole")
+  wd.create(tmp_path / "torn", config.to_dict())
+  (tmp_path / "torn" / "metrics.jsonl").write_text('{"step": 10, "train/loss": 1.0}\n{"step": 20, "tra')
+  train.train_and_evaluate(config, tmp_path / "torn")
+  assert (tmp_path / "torn" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_one_device_equals_four(finished, tmp_path):
+  flags = [f"--config={CONFIG}", "--config.batch_size=48", "--config.eval_batch_size=32"]
+  one = main(*flags, f"--workdir={tmp_path / 'one'}")
+  four = main(*flags, f"--workdir={tmp_path / 'four'}", XLA_FLAGS="--xla_force_host_platform_device_count=4")
+  assert one.returncode == four.returncode == 0, four.stderr
+  assert len(json.loads((tmp_path / "four" / "run.json").read_text())[0]["devices"]) == 4
+  for a, b in zip(metrics.read(tmp_path / "one"), metrics.read(tmp_path / "four"), strict=True):
+    assert a == pytest.approx(b, rel=1e-4)
+  results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "four")]
+  assert results[0]["test/nll"] == pytest.approx(results[1]["test/nll"], rel=1e-5)
+
+
+MISTAKES = {
+  "unknown key": (["--config.optim.lrr=1"], ["lrr", "lr"]),
+  "wrong type": (["--config.optim.lr=fast"], ["lr", "fast"]),
+  "model": (["--config.model.name=vea"], ["model 'vea'", "'vae'", "dlgm"]),
+  "principle": (["--config.principle=latnt"], ["principle 'latnt'", "latent"]),
+  "bound": (["--config.objective.bound=iwea"], ["bound 'iwea'", "'iwae'", "elbo"]),
+  "optimiser": (["--config.optim.name=adm"], ["optimiser 'adm'", "'adam'"]),
+  "data set": (["--config.data.name=mnist5"], ["data set 'mnist5'", "'mnist5k'"]),
+  "binarization": (["--config.data.binarization=dynamc"], ["binarization 'dynamc'", "'dynamic'"]),
+  "batch": (["--config.batch_size=4001"], ["batch_size = 4001", "4000"]),
+  "k": (["--config.objective.num_samples=0"], ["num_samples", "k = 0"]),
+  "rate": (["--config.optim.lr=-0.1"], ["optim.lr = -0.1"]),
+  "steps": (["--config.num_steps=0"], ["num_steps = 0"]),
+  "log_every": (["--config.eval_every=15"], ["eval_every = 15", "log_every = 10"]),
+  "likelihood": (["--config.evaluate.likelihood.num_samples=0"], ["likelihood.num_samples = 0"]),
+}
+
+
+@pytest.mark.parametrize("flags,named", MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_get_one_sentence_before_anything_compiles(flags, named, tmp_path):
+  done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *flags)
+  assert done.returncode == 2, done.stderr
+  assert "Traceback" not in done.stderr
+  (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+  for word in named:
+    assert word in line
+  assert not (tmp_path / "run").exists()
+
+
+OTHER_MISTAKES = {
+  "no workdir": ([f"--config={CONFIG}"], ["--workdir is missing"]),
+  "no config": (["--workdir=runs/none"], ["--config is missing"]),
+  "no config file": (
+    ["--config=configs/iwea_mnist.py", "--workdir=runs/none"],
+    ["iwea_mnist.py", "'configs/iwae_mnist.py'"],
+  ),
+  "config argument": (["--config=configs/iwae_mnist.py:tst", "--workdir=runs/none"], ["'tst'", "'test'"]),
+  "flag": ([f"--config={CONFIG}", "--workdirr=x"], ["workdirr"]),
+  "mode": ([f"--config={CONFIG}", "--mode=trian"], ["trian", "train"]),
+  "no run": (["--mode=evaluate", "--workdir=runs/none"], ["holds no run"]),
+  "unwritable": ([f"--config={CONFIG}", "--workdir=/proc/run"], ["/proc/run"]),
+  "file": ([f"--config={CONFIG}", "--workdir=setup.cfg"], ["is a file"]),
+  "foreign": ([f"--config={CONFIG}", "--workdir=configs"], ["not a run's"]),
+}
+
+
+@pytest.mark.parametrize("flags,named", OTHER_MISTAKES.values(), ids=OTHER_MISTAKES)
+def test_other_mistakes_get_one_sentence(flags, named):
+  done = main(*flags)
+  assert done.returncode == 2, done.stderr
+  assert "Traceback" not in done.stderr
+  (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+  for word in named:
+    assert word in line
+
+
+def test_another_config_is_refused_with_the_keys_that_differ(finished):
+  workdir, _ = finished
+  done = main(f"--config={CONFIG}", f"--workdir={workdir}", "--config.optim.lr=0.5", "--config.seed=3")
+  assert done.returncode == 2
+  assert "optim.lr (0.001 there, 0.5 now)" in done.stderr
+  assert "seed (0 there, 3 now)" in done.stderr
+
+
+def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(tmp_path):
+  """Adam with a huge rate overflows after some steps; eps = 1e-4 lets the first steps pass."""
+  config = iwae_mnist.get_config("test")
+  config.num_steps, config.checkpoint_every = 200, 10
+  config.optim.lr, config.optim.boundaries, config.optim.scales = 1e-3, (0.25,), (1e38,)
+  with pytest.raises(errors.DivergenceError, match=r"became (nan|-?inf) at step 5\d, within steps 51 to 60") as e:
+    train.train_and_evaluate(config, tmp_path / "run")
+  assert "The checkpoint of step 50 is kept" in str(e.value)
+  assert not (tmp_path / "run" / "results.json").exists()
+  assert all(np.isfinite(a).all() for a in jax.tree.leaves(arrays(tmp_path / "run").params))
+
+
+def test_help_is_readable():
+  done = main("--help")
+  assert "python -m dgm_jax.main --config=configs/iwae_mnist.py" in done.stdout
+  for flag in ("--config", "--workdir", "--mode", "--num_samples"):
+    assert flag in done.stdout
+  assert len(done.stdout.splitlines()) < 60
+
+
+def test_parameter_table_adds_up():
+  table = metrics.parameter_table({"a": {"kernel": np.zeros((3, 4), "f")}, "b": np.zeros((), "f")})
+  assert [line.split()[:3] for line in table.splitlines()[1:3]] == [["a/kernel", "3x4", "12"], ["b", "scalar", "1"]]
+  assert "total 13 parameters" in table
+
+
+def test_report_of_git_is_true():
+  record = pathlib.Path(wd.__file__).parents[1] / ".git"
+  if record.exists():
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True)
+    assert wd._git("rev-parse", "HEAD") == (head.stdout.strip() or None)

@@ -1,0 +1,121 @@
+"""Laws of every system, over the table of systems."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tables
+
+from dgm_jax import programs, rng
+
+every_system = pytest.mark.parametrize("name", tables.SYSTEMS)
+
+
+def train(system, seed, num_steps, chunk):
+  """The state and the losses after num_steps in chunks."""
+  run = jax.jit(programs.make_train_chunk(system, tables.identity, 64, chunk))
+  state, key, losses = tables.init(system, seed), jax.random.key(seed), []
+  for _ in range(num_steps // chunk):
+    state, metrics = run(state, key, tables.TRAIN)
+    losses.append(metrics["loss"])
+  return state, jnp.concatenate(losses)
+
+
+def assert_close_by_leaf(a, b, tolerance):
+  """Relative norm of each leaf's difference: what rounding leaves, amplified by Adam, is not elementwise small."""
+  for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+    error = np.linalg.norm(np.asarray(x - y, np.float64)) / max(np.linalg.norm(np.asarray(x, np.float64)), 1e-6)
+    assert error < tolerance, f"{jax.tree_util.keystr(path)} differs by {error:.1e}"
+
+
+@every_system
+def test_loss_falls(name):
+  _, losses = train(tables.SYSTEMS[name](), 0, 150, 50)
+  assert losses[-30:].mean() < losses[:30].mean() - 1.0  # nats
+
+
+@every_system
+def test_chunks_do_not_change_the_run(name):
+  a, losses_a = train(tables.SYSTEMS[name](), 0, 24, 24)
+  b, losses_b = train(tables.SYSTEMS[name](), 0, 24, 4)
+  np.testing.assert_allclose(losses_a, losses_b, rtol=1e-4)
+  assert_close_by_leaf(a.params, b.params, 1e-4)
+
+
+@every_system
+def test_vmapped_seeds_equal_lone_runs(name):
+  system = tables.SYSTEMS[name]()
+  chunk = programs.make_train_chunk(system, tables.identity, 64, 20)
+
+  def run(seed):
+    key = jax.random.key(seed)
+    state = system.init(rng.stream(key, "init"), tables.TRAIN, {})
+    return chunk(state, key, jax.tree.map(jnp.asarray, tables.TRAIN))[0].params
+
+  lanes = jax.jit(jax.vmap(run))(jnp.arange(3))
+  for seed in range(3):
+    assert_close_by_leaf(jax.jit(run)(seed), jax.tree.map(lambda a, seed=seed: a[seed], lanes), 1e-5)
+
+
+@every_system
+def test_seeds_differ(name):
+  _, a = train(tables.SYSTEMS[name](), 0, 4, 4)
+  _, b = train(tables.SYSTEMS[name](), 1, 4, 4)
+  assert abs(a - b).max() > 1e-3
+
+
+@every_system
+def test_eval_step_is_per_example(name):
+  system = tables.SYSTEMS[name]()
+  batch = jax.tree.map(lambda a: a[:7], tables.TEST)
+  values = jax.jit(system.eval_step)(tables.init(system), jax.random.key(1), batch)
+  assert values
+  for value in values.values():
+    assert value.shape == (7,)
+    assert jnp.isfinite(value).all()
+
+
+@every_system
+def test_mean_over_a_ragged_set_is_exact(name):
+  """Whatever the batch size, a deterministic eval_step has the mean that numpy finds."""
+  system = tables.SYSTEMS[name]()
+
+  def eval_step(state, key, batch):
+    del state, key
+    return {"first": batch["x"].sum((1, 2, 3)) ** 2}
+
+  expected = float(np.mean(tables.TEST["x"].astype(np.float64).sum((1, 2, 3)) ** 2))
+  for batch_size in (1, 7, 32, 101, 500):
+    evaluate = programs.make_evaluate(system._replace(eval_step=eval_step), tables.identity, batch_size)
+    assert evaluate(None, jax.random.key(0), tables.TEST) == {"first": pytest.approx(expected, rel=1e-6)}
+
+
+@every_system
+def test_samples_have_the_shape_of_the_data(name):
+  system = tables.SYSTEMS[name]()
+  state = tables.init(system)
+  x = jax.jit(system.sample, static_argnums=2)(state, jax.random.key(0), 3)
+  assert x.shape == (3, *tables.SHAPE)
+  assert set(np.unique(x)) <= {0.0, 1.0}
+  pictures = jax.jit(system.pictures)(state, jax.random.key(0), jax.tree.map(lambda a: a[:5], tables.TEST))
+  assert pictures["samples"].shape == (5, *tables.SHAPE)
+  np.testing.assert_array_equal(pictures["reconstructions"][:, 0], tables.TEST["x"][:5])
+
+
+def test_eval_step_of_a_wrong_shape_is_refused():
+  run = programs.make_evaluate_examples(lambda state, key, batch: {"mean": jnp.mean(batch["x"])}, tables.identity, 10)
+  with pytest.raises(ValueError, match="not \\[B"):
+    run(None, jax.random.key(0), tables.TEST)
+
+
+@pytest.mark.parametrize("start,length", [(0, 3), (5, 7), (6, 20), (13, 1)])
+def test_data_order_depends_on_the_step_alone(start, length):
+  key, n, batch_size = jax.random.key(0), 50, 7
+  whole = rng.epoch_indices(key, 0, 40, n, batch_size)
+  part = jax.jit(functools.partial(rng.epoch_indices, length=length, n=n, batch_size=batch_size))(key, start)
+  np.testing.assert_array_equal(part, whole[start : start + length])
+  for epoch in range(5):  # 7 batches of 7: 49 different examples, the 50th is dropped
+    assert len(set(np.ravel(whole[7 * epoch : 7 * epoch + 7]).tolist())) == 49
+  assert (whole[:7] != whole[7:14]).any()
