@@ -55,7 +55,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100))}
   config.model = ConfigDict({"name": "vae" if a.layers == 1 else "dlgm", "args": args})
   config.principle = "latent"
-  config.objective = ConfigDict({"bound": "iwae", "num_samples": a.k, "eval_samples": 50, "eval_chunk": 10})
+  config.objective = ConfigDict({"bound": "iwae", "num_samples": a.k, "eval_samples": a.k, "eval_chunk": 10})
 
   rates = [10 ** (-i / 7) for i in range(_STAGES)]
   config.optim = ConfigDict(
@@ -77,12 +77,12 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
   config.num_epochs = config_dict.placeholder(int)
   config.num_epochs = (3**_STAGES - 1) // 2
   config.num_steps = config_dict.placeholder(int)  # wins over num_epochs
-  config.log_every = 500  # steps in one compiled program
-  config.eval_every = 0  # the other "every": a multiple of log_every, or 0 for twenty times a run
-  config.figures_every = 0
+  config.log_every = 500  # steps in one compiled program; the other "every" are multiples of it
+  config.eval_every = 0  # 0: twenty times a run, but not within five epochs
+  config.figures_every = 0  # 0: five times a run, but not within five epochs
   config.checkpoint_every = 5000
   config.keep_checkpoints = 2
-  config.eval_batch_size = 100
+  config.eval_batch_size = 500
   config.evaluate = ConfigDict(
     {
       "likelihood": {"num_samples": 5000, "batch_size": 10, "chunk": 500},
@@ -91,6 +91,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
   )
 
   if a.quick:
+    config.objective.eval_samples = 50
     config.batch_size = 100
     config.num_steps, config.log_every, config.checkpoint_every = 6000, 100, 1000
     if not a.constant:  # chosen on the validation split
@@ -101,7 +102,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     config.model.args = (
       {"latent_dim": 8, "hidden": (32,)} if a.layers == 1 else {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
     )
-    config.objective.eval_samples = config.objective.eval_chunk = 5
+    config.objective.eval_samples, config.objective.eval_chunk = 7, 5
     config.evaluate.likelihood.update(num_samples=20, batch_size=100, chunk=20)
     config.evaluate.active_units.num_samples = 8
   return config.lock()

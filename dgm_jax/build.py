@@ -23,6 +23,7 @@ class Experiment(NamedTuple):
     splits: the data, on the host.
     transform: (key, batch) -> batch, applied inside the compiled step.
     num_steps: updates in the whole run.
+    steps_per_epoch: updates in one pass over the training set.
     hparams: {config path: float}, the numbers that may differ between lanes of one program.
   """
 
@@ -31,6 +32,7 @@ class Experiment(NamedTuple):
   splits: splits.Splits
   transform: Callable
   num_steps: int
+  steps_per_epoch: int
   hparams: dict[str, float]
 
 
@@ -66,7 +68,7 @@ def _check_numbers(config: ConfigDict, n: int) -> None:
   for name in ("eval_every", "figures_every", "checkpoint_every"):
     errors.require(
       config[name] >= 0 and config[name] % config.log_every == 0,
-      f"{name} = {config[name]}; it must be a multiple of log_every = {config.log_every} (0: twenty times a run).",
+      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
     )
   errors.require(config.seed >= 0, f"seed = {config.seed}; it must not be negative.")
 
@@ -100,4 +102,4 @@ def build(config: ConfigDict) -> Experiment:
   model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **config.model.args)
   tx = optim.make(num_steps=num_steps, **config.optim)
   system = principle.make(model, tx, **config.objective)
-  return Experiment(model, system, loaded, transform, num_steps, hyper_parameters(config))
+  return Experiment(model, system, loaded, transform, num_steps, n // config.batch_size, hyper_parameters(config))

@@ -46,11 +46,11 @@ def save_arrays(path: pathlib.Path, **arrays) -> None:
   _save(path, lambda p: savez_compressed(p, **arrays))
 
 
-def save_images(path: pathlib.Path, images: jax.Array) -> None:
-  """Writes image_grid(images) as a PNG, grey for one channel."""
+def save_image(path: pathlib.Path, grid: jax.Array) -> None:
+  """Writes [height, width, C] in [0, 1] as a PNG, grey for one channel."""
   from matplotlib import image
 
-  grid = jax.device_get(image_grid(images))
+  grid = jax.device_get(grid)
   if grid.shape[-1] == 1:
     grid = grid.repeat(3, -1)
   _save(path, lambda p: image.imsave(p, grid))
@@ -65,7 +65,9 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
   panels = list(dict.fromkeys(k.split("/", 1)[1] for k in names))
   columns = min(4, len(panels)) or 1
   lines = -(-len(panels) // columns) or 1
-  figure = Figure(figsize=(4 * columns, 3 * lines), layout="constrained")
+  figure = Figure(figsize=(4 * columns, 3 * lines))
+  # set by hand: a layout engine costs more than all the drawing, and the training waits
+  figure.subplots_adjust(left=0.4 / columns, right=1 - 0.1 / columns, top=1 - 0.1, bottom=0.2 / lines, hspace=0.45)
   FigureCanvasAgg(figure)
   for i, panel in enumerate(panels):
     axis = figure.add_subplot(lines, columns, i + 1, title=panel, xlabel="step")
@@ -79,3 +81,10 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
     axis.grid(alpha=0.3)
     axis.legend()
   _save(path, lambda p: figure.savefig(p, dpi=100))
+
+
+def save_progress(folder: pathlib.Path, step: int, grids: dict[str, jax.Array], rows: list[dict]) -> None:
+  """Writes NAME_STEP.png for each grid, and learning_curves.png."""
+  for name, grid in grids.items():
+    save_image(folder / f"{name}_{step:08d}.png", grid)
+  save_learning_curves(folder / "learning_curves.png", rows)

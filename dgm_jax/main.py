@@ -77,7 +77,7 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
   figures.save_arrays(workdir / "samples.npz", x=x)
   if x.ndim == 4 and x.shape[-1] in (1, 3):
-    figures.save_images(workdir / "figures" / f"drawn_{int(state.step):08d}.png", x)
+    figures.save_image(workdir / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
   print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
   _print_results(workdir, {"step": int(state.step)}, ("samples.npz",))
 

@@ -37,7 +37,7 @@ class MetricWriter:
 
   def __init__(self, workdir: str | pathlib.Path, step: int):
     workdir = pathlib.Path(workdir)
-    kept = [json.dumps(row) + "\n" for row in read(workdir) if row["step"] <= step]
+    kept = [json.dumps(row) + "\n" for row in read(workdir) if row["step"] <= step and step > 0]
     wd.write_text(workdir / "metrics.jsonl", "".join(kept))
     self._file = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115, closed in close()
     self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)

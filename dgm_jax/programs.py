@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding
 
 from dgm_jax import rng
 from dgm_jax.data.splits import size
+from dgm_jax.figures import image_grid
 from dgm_jax.system import System
 
 
@@ -83,6 +84,17 @@ def make_evaluate_examples(
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:n], *batches)
 
   return run
+
+
+def make_pictures(system: System, transform: Callable) -> Callable:
+  """(state, key, examples) -> {name: [height, width, C]}: what the system shows, where it is images, as one each."""
+
+  def pictures(state, key, examples):
+    key_transform, key_pictures = jax.random.split(key)
+    shown = system.pictures(state, key_pictures, transform(key_transform, examples)) if system.pictures else {}
+    return {k: image_grid(v) for k, v in shown.items() if v.ndim in (4, 5) and v.shape[-1] in (1, 3)}
+
+  return pictures
 
 
 def mean_and_error(values: jax.Array) -> tuple[float, float]:

@@ -75,6 +75,6 @@ def gradient_system(
     updates, opt_state = tx.update(grads, state.opt_state, state.params, hparams=state.hparams)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, variables=variables)
-    return state, {"loss": loss, "grad_norm": optax.global_norm(grads), **metrics}
+    return state, {"loss": loss, **metrics}
 
   return System(init, train_step, eval_step, sample, pictures)

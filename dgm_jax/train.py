@@ -1,5 +1,6 @@
 """The one loop.  A step's batch and key are functions of (seed, step), so the state is all there is to save."""
 
+import concurrent.futures
 import contextlib
 import functools
 import math
@@ -17,7 +18,7 @@ from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, module
 from dgm_jax.data.splits import size
-from dgm_jax.programs import make_evaluate, make_train_chunk
+from dgm_jax.programs import make_evaluate, make_pictures, make_train_chunk
 
 
 def shardings() -> tuple[NamedSharding, NamedSharding]:
@@ -71,15 +72,6 @@ def _check_finite(values: dict[str, jax.Array], start: int, saved: int | None) -
       )
 
 
-def _draw(experiment: Experiment, pictures: Callable, state: Any, key: jax.Array, folder: pathlib.Path) -> None:
-  """Writes what the system shows, where it is images."""
-  examples = {k: v[:40] for k, v in (experiment.splits.valid or experiment.splits.test).items()}
-  step = int(state.step)
-  for name, images in pictures(state, key, examples).items():
-    if images.ndim in (4, 5) and images.shape[-1] in (1, 3):
-      figures.save_images(folder / f"{name}_{step:08d}.png", images)
-
-
 def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
   """Trains, or goes on training, the run of `config` in `workdir` and evaluates it.
 
@@ -119,14 +111,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     chunk = jax.jit(chunk, donate_argnums=0, out_shardings=replicated)
     return chunk.lower(state, key, train).compile()
 
-  @jax.jit
-  def pictures(state, key, examples):
-    key_transform, key_pictures = jax.random.split(key)
-    return system.pictures(state, key_pictures, transform(key_transform, examples))
+  def evaluate_held_out():
+    values = evaluate_set(state, rng.stream(key, "eval"), held_out)
+    return {f"{split}/{k}": v for k, v in values.items()}
 
-  def due(every):
-    every = every or math.ceil(num_steps / 20 / config.log_every) * config.log_every
-    return step % every == 0 or step == num_steps
+  def due(every, times):
+    """Whether `every` divides the step; for 0, `times` times a run but not within five epochs."""
+    seldom = max(num_steps / times, 5 * experiment.steps_per_epoch) / config.log_every
+    return step % (every or math.ceil(seldom) * config.log_every) == 0 or step == num_steps
 
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
@@ -138,14 +130,20 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     if step:
       print(f"Resuming {workdir} at step {step} of {num_steps}.", flush=True)
     writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step)))
+    painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+    drawn = painter.submit(lambda: None)
     bar = stack.enter_context(metrics.progress_bar(num_steps, step, config.model.name))
     if step < num_steps:
-      compile_clock = time.monotonic()
-      train_chunk(min(config.log_every, num_steps - step))
-      record.add_time("compile", time.monotonic() - compile_clock)
+      with record.timed("compile"):
+        train_chunk(min(config.log_every, num_steps - step))
+        key_pictures, examples = rng.stream(key, "pictures"), jax.tree.map(lambda a: a[:40], held_out)
+        pictures = jax.jit(make_pictures(system, transform)).lower(state, key_pictures, examples).compile()
+    if step == 0:
+      writer.write(0, evaluate_held_out(), {})
     record.add_time("set_up", time.monotonic() - clock)
 
     # Train
+    loop_clock = time.monotonic()
     while step < num_steps:
       length, start = min(config.log_every, num_steps - step), time.monotonic()
       state, values = train_chunk(length)(state, key, train)
@@ -155,30 +153,28 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       step += length
       row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
       record.add_time("train", seconds)
-      if due(config.eval_every):
-        start = time.monotonic()
-        values = evaluate_set(state, rng.stream(key, "eval"), held_out)
-        row |= {f"{split}/{k}": v for k, v in values.items()}
-        record.add_time("evaluate", time.monotonic() - start)
+      if due(config.eval_every, times=20):
+        with record.timed("evaluate"):
+          row |= evaluate_held_out()
       speeds = {"speed/steps_per_s": length / seconds, "speed/images_per_s": length * config.batch_size / seconds}
       writer.write(step, row, speeds)
       bar.set_postfix_str(f"{speeds['speed/images_per_s']:,.0f} images/s, loss {row['train/loss']:.2f}", refresh=False)
       bar.update(length)
-      if due(config.figures_every):
-        start = time.monotonic()
-        if system.pictures is not None:
-          _draw(experiment, pictures, state, rng.stream(key, "pictures"), workdir / "figures")
-        figures.save_learning_curves(workdir / "figures" / "learning_curves.png", metrics.read(workdir))
-        record.add_time("figures", time.monotonic() - start)
-      if due(config.checkpoint_every):
+      if due(config.figures_every, times=5):
+        with record.timed("figures"):  # drawn by a thread, while the next chunk runs
+          grids = jax.device_get(pictures(state, key_pictures, examples))
+          drawn.result()  # raises what went wrong in the thread
+          drawn = painter.submit(figures.save_progress, workdir / "figures", step, grids, metrics.read(workdir))
+      if due(config.checkpoint_every, times=20):
         checkpoint.save(checkpoints, step, state)
     bar.close()
+    drawn.result()
     checkpoints.wait_until_finished()
+    record.add_time("loop", time.monotonic() - loop_clock)
 
     # Report
-    start = time.monotonic()
-    results = evaluate_finally(config, experiment, state)
-    record.add_time("final_evaluation", time.monotonic() - start)
+    with record.timed("final_evaluation"):
+      results = evaluate_finally(config, experiment, state)
     wd.write_json(workdir / "results.json", results)
     record.finish(time.monotonic() - clock)
   return results

@@ -1,5 +1,6 @@
 """The folder of a run: what is in it, whether it fits the config, who ran what there."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -7,6 +8,8 @@ import pathlib
 import platform
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
@@ -143,6 +146,13 @@ class RunRecord:
     """Adds to the wall time of a phase; written by finish."""
     times = self._entry["wall_s"]
     times[phase] = times.get(phase, 0.0) + seconds
+
+  @contextlib.contextmanager
+  def timed(self, phase: str) -> Iterator[None]:
+    """add_time of what happens inside."""
+    start = time.monotonic()
+    yield
+    self.add_time(phase, time.monotonic() - start)
 
   def finish(self, seconds: float) -> None:
     """Writes the wall times."""

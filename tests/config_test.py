@@ -57,7 +57,7 @@ def test_every_config_runs(path, arg, tmp_path):
   assert {"command", "git_commit", "git_dirty", "versions", "devices", "seed", "wall_s"} <= start.keys()
   assert start["wall_s"]["total"] > 0
   rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-  assert [row["step"] for row in rows] == [10, 20, 30, 40]
+  assert [row["step"] for row in rows] == [0, 10, 20, 30, 40]
 
 
 def test_arguments_compose():

@@ -21,7 +21,7 @@ def test_image_grid_stacks_pairs():
 
 
 def test_files_are_whole(tmp_path):
-  figures.save_images(tmp_path / "new" / "x.png", np.random.default_rng(0).random((5, 4, 4, 1)))
+  figures.save_image(tmp_path / "new" / "x.png", np.random.default_rng(0).random((8, 9, 1)))
   assert image.imread(tmp_path / "new" / "x.png").ndim == 3
   rows = [{"step": s, "train/loss": 1.0 / s, "valid/loss": 2.0 / s} for s in range(1, 9)]
   figures.save_learning_curves(tmp_path / "curves.png", rows)

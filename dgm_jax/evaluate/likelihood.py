@@ -1,5 +1,6 @@
 """Log-likelihood of held-out data by importance sampling from q(z|x)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +14,17 @@ def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
   """Refuses options that cannot be."""
   for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("chunk", chunk)):
     errors.require(value >= 1, f"evaluate.likelihood.{name} = {value}; it must be 1 or more.")
+
+
+def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: int = 500) -> Callable:
+  """(state, key, data, progress) -> {"log_px": [N], "elbo": [N]}; the arguments as in `evaluate`."""
+
+  def eval_step(state, key, batch):
+    variables = {"params": state.params, **state.variables}
+    log_w = latent.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
+    return {"log_px": estimators.iwae(log_w), "elbo": estimators.elbo(log_w)}
+
+  return make_evaluate_examples(eval_step, experiment.transform, batch_size)
 
 
 def evaluate(
@@ -38,13 +50,7 @@ def evaluate(
   Returns:
     log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats.
   """
-
-  def eval_step(state, key, batch):
-    variables = {"params": state.params, **state.variables}
-    log_w = latent.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
-    return {"log_px": estimators.iwae(log_w), "elbo": estimators.elbo(log_w)}
-
-  run = make_evaluate_examples(eval_step, experiment.transform, batch_size)
+  run = make_log_px(experiment, num_samples, batch_size, chunk)
   with metrics.progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:
     values = run(state, key, arrays, bar.update)
   log_px, error = mean_and_error(values["log_px"])

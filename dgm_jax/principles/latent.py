@@ -89,8 +89,9 @@ def make(
       "elbo": jnp.mean(log_w),
       "rate": jnp.mean(terms.qz_x - terms.pz),
       "distortion": -jnp.mean(terms.px_z),
-      "ess": jnp.mean(estimators.effective_sample_size(log_w)),
     }
+    if num_samples > 1:
+      metrics["ess"] = jnp.mean(estimators.effective_sample_size(log_w))
     return -jnp.mean(bound_fn(log_w)), (metrics, variables)
 
   def eval_step(state, key, batch):

@@ -1,0 +1,140 @@
+"""Measures the speed of training and of log-likelihoods, beside the matrix product that bounds it.
+
+  python scripts/bench.py                      all workloads, three rounds
+  python scripts/bench.py --only=w1,w4 --repeats=5 --json=bench.json
+
+Workloads, all with the network of Burda et al. (2016) with one stochastic layer, on random uint8 images of MNIST's size
+(nothing is downloaded), each through the same loop, config and defaults as a real run:
+
+  w1      VAE, k = 1, batch 100: 6,000 steps
+  w2_k5   IWAE, k = 5, batch 100: 3,000 steps
+  w2_k50  IWAE, k = 50, batch 100: 600 steps, on a tenth of the images so that it is ten epochs, too
+  w4      log p(x) of 100 images with 5000 importance samples
+
+`loop` counts all that happens between compilation and the last step: training, evaluation, figures, logging and
+checkpoints at their defaults; `steps` the training steps alone.  GFLOP/s count the matrix products of forward and
+backward passes only.  Times on a shared machine drift: compare the ratios of one round, not times of two runs.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from configs import vae_mnist
+from dgm_jax import build, train
+from dgm_jax.evaluate import likelihood
+
+# multiply-accumulates of encoder and decoder for one image and one sample
+_ENCODER = 784 * 200 + 200 * 200 + 200 * 100
+_DECODER = 50 * 200 + 200 * 200 + 200 * 784
+WORKLOADS = {"w1": (1, 6000), "w2_k5": (5, 3000), "w2_k50": (50, 600)}  # k, steps
+
+
+def train_flop(k: int) -> float:
+  """Per image: forward, and backward twice as much, less the gradient that nobody needs, of the pixels."""
+  return 2 * (3 * _ENCODER - 784 * 200 + k * 3 * _DECODER)
+
+
+def config(k: int, num_steps: int):
+  """vae_mnist (k = 1) or iwae_mnist at their defaults, on noise, with batch 100."""
+  c = vae_mnist.get_config(f"constant,k={k}")
+  with c.unlocked():
+    scale = 10 if k == 50 else 1
+    c.data = {
+      "name": "noise",
+      "binarization": "dynamic",
+      "train_size": 60_000 // scale,
+      "test_size": 10_000 // scale,
+    }
+    c.objective.bound = "elbo" if k == 1 else "iwae"
+    c.batch_size, c.num_steps, c.evaluate = 100, num_steps, {}
+  return c
+
+
+def gemm() -> dict[str, float]:
+  """A float32 product of 2048 x 2048 matrices, the best of 10."""
+  n = 2048
+  a = jax.random.normal(jax.random.key(0), (n, n))
+  product = jax.jit(jnp.matmul).lower(a, a).compile()
+  seconds = []
+  for _ in range(12):
+    start = time.perf_counter()
+    product(a, a).block_until_ready()
+    seconds.append(time.perf_counter() - start)
+  return {"gflops": 2 * n**3 / min(seconds[2:]) / 1e9}
+
+
+def training(k: int, num_steps: int) -> dict[str, float]:
+  """One run of the real loop in a folder that is thrown away."""
+  with tempfile.TemporaryDirectory() as folder:
+    train.train_and_evaluate(config(k, num_steps), pathlib.Path(folder) / "run")
+    wall = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())[-1]["wall_s"]
+  images = 100 * num_steps
+  return {
+    "images_per_s": images / wall["loop"],
+    "steps_images_per_s": images / wall["train"],
+    "gflops": images * train_flop(k) / wall["loop"] / 1e9,
+    **{f"{phase}_s": seconds for phase, seconds in wall.items()},
+  }
+
+
+def nll() -> dict[str, float]:
+  """5000-sample log-likelihoods of 100 images, after a call that compiles."""
+  c = config(1, 1)
+  experiment = build.build(c)
+  state = jax.jit(train.make_init(experiment, 0))()
+  run = likelihood.make_log_px(experiment, num_samples=5000)
+  images = {"x": experiment.splits.test["x"][:100]}
+  run(state, jax.random.key(0), images)
+  start = time.perf_counter()
+  run(state, jax.random.key(1), images)
+  seconds = time.perf_counter() - start
+  return {"images_per_s": 100 / seconds, "gflops": 100 * 2 * (_ENCODER + 5000 * _DECODER) / seconds / 1e9}
+
+
+def main() -> None:
+  """Runs the rounds and prints the medians."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  names = [*WORKLOADS, "w4"]
+  parser.add_argument("--only", default=",".join(names), help=f"workloads by commas, of {', '.join(names)}")
+  parser.add_argument("--repeats", type=int, default=3, help="rounds; each measures every workload and the product")
+  parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
+  args = parser.parse_args()
+  chosen = args.only.split(",")
+  if unknown := [n for n in chosen if n not in names]:
+    parser.error(f"unknown workload {unknown[0]!r}; choose of {', '.join(names)}")
+
+  rounds = []
+  for i in range(args.repeats):
+    measured = {"gemm": gemm()}
+    for name in chosen:
+      measured[name] = nll() if name == "w4" else training(*WORKLOADS[name])
+      print(f"round {i + 1}: {name} {measured[name]['images_per_s']:,.0f} images/s", file=sys.stderr, flush=True)
+    rounds.append(measured)
+
+  peak = statistics.median(r["gemm"]["gflops"] for r in rounds)
+  print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {args.repeats} rounds, medians")
+  print(f"gemm 2048: {peak:.0f} GFLOP/s\n")
+  print(f"{'workload':10}{'images/s':>12}{'steps only':>12}{'GFLOP/s':>10}{'/ gemm':>8}")
+  for name in chosen:
+    median = lambda key, name=name: statistics.median(r[name].get(key, r[name]["images_per_s"]) for r in rounds)
+    ratio = statistics.median(r[name]["gflops"] / r["gemm"]["gflops"] for r in rounds)
+    print(
+      f"{name:10}{median('images_per_s'):12,.0f}{median('steps_images_per_s'):12,.0f}{median('gflops'):10.1f}{ratio:8.2f}"
+    )
+  if args.json:
+    about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "command": " ".join(sys.argv)}
+    args.json.write_text(json.dumps({**about, "rounds": rounds}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+  main()
