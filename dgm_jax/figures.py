@@ -69,15 +69,19 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
   # set by hand: a layout engine costs more than all the drawing, and the training waits
   figure.subplots_adjust(left=0.4 / columns, right=1 - 0.1 / columns, top=1 - 0.1, bottom=0.2 / lines, hspace=0.45)
   FigureCanvasAgg(figure)
+  last = rows[-1]["step"] if rows else 0
   for i, panel in enumerate(panels):
     axis = figure.add_subplot(lines, columns, i + 1, title=panel, xlabel="step")
     for name in (k for k in names if k.split("/", 1)[1] == panel):
       points = [(row["step"], row[name]) for row in rows if name in row]
       axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", label=name.split("/")[0])
-    values = sorted(row[k] for row in rows for k in row if k in names and k.split("/", 1)[1] == panel)
-    low, high = values[len(values) // 50], values[-1 - len(values) // 50]  # the first steps do not set the scale
-    if low < high:
-      axis.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    # the first steps do not set the scale
+    late = [
+      row[k] for row in rows for k in names if k in row and k.split("/", 1)[1] == panel and 10 * row["step"] >= last
+    ]
+    if late and min(late) < max(late):
+      margin = 0.05 * (max(late) - min(late))
+      axis.set_ylim(min(late) - margin, max(late) + margin)
     axis.grid(alpha=0.3)
     axis.legend()
   _save(path, lambda p: figure.savefig(p, dpi=100))

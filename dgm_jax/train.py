@@ -156,6 +156,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       if due(config.eval_every, times=20):
         with record.timed("evaluate"):
           row |= evaluate_held_out()
+      bad = [k for k, v in row.items() if not math.isfinite(v)]
+      if bad:  # the steps were finite: it is the evaluation
+        raise errors.DivergenceError(f"{bad[0]} is {row[bad[0]]} at step {step}, though training was finite.")
       speeds = {"speed/steps_per_s": length / seconds, "speed/images_per_s": length * config.batch_size / seconds}
       writer.write(step, row, speeds)
       bar.set_postfix_str(f"{speeds['speed/images_per_s']:,.0f} images/s, loss {row['train/loss']:.2f}", refresh=False)

@@ -87,8 +87,10 @@ def check(workdir: pathlib.Path, config: dict) -> dict | None:
 
 
 def _git(*args: str) -> str | None:
+  root = pathlib.Path(__file__).parents[1]
+  if not (root / ".git").exists():  # an installed package, perhaps inside the checkout of something else
+    return None
   try:
-    root = pathlib.Path(__file__).parent
     done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10)
   except (OSError, subprocess.TimeoutExpired):
     return None

@@ -23,7 +23,8 @@ def test_image_grid_stacks_pairs():
 def test_files_are_whole(tmp_path):
   figures.save_image(tmp_path / "new" / "x.png", np.random.default_rng(0).random((8, 9, 1)))
   assert image.imread(tmp_path / "new" / "x.png").ndim == 3
-  rows = [{"step": s, "train/loss": 1.0 / s, "valid/loss": 2.0 / s} for s in range(1, 9)]
+  rows = [{"step": 0, "valid/elbo": -3.0}]
+  rows += [{"step": s, "train/loss": 1.0 / s, "valid/loss": 2.0 / s} for s in range(1, 99)]
   figures.save_learning_curves(tmp_path / "curves.png", rows)
   assert image.imread(tmp_path / "curves.png").std() > 0
   assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "new"]

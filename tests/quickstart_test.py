@@ -1,0 +1,26 @@
+"""The main job at its full length: the number it prints, and an evaluator in NumPy that agrees with it."""
+
+import jax
+import numpy as np
+import numpy_evaluator
+import pytest
+
+from configs import iwae_mnist
+from dgm_jax import programs, rng, train
+
+
+@pytest.mark.slow
+def test_the_quick_start_ends_at_its_number_and_numpy_agrees(tmp_path):
+  jax.config.update("jax_disable_most_optimizations", False)
+  try:
+    config = iwae_mnist.get_config("quick,k=5")
+    results = train.train_and_evaluate(config, tmp_path / "run")
+    experiment, state = train.restore(config, tmp_path / "run")
+    key = rng.stream(jax.random.key(config.seed), "eval")
+    binarized = programs.make_evaluate_examples(lambda s, k, batch: batch["x"], experiment.transform, 100)
+    x = np.asarray(binarized(state, key, experiment.splits.test)).reshape(500, 784)
+  finally:
+    jax.config.update("jax_disable_most_optimizations", True)
+  assert abs(results["test/nll"] - 98.5) < 3
+  theirs = -numpy_evaluator.log_px(jax.device_get(state.params), x, 5000, seed=0, chunk=20).mean()
+  assert theirs == pytest.approx(results["test/nll"], abs=0.15)  # noise of 5000 samples, over 500 images
