@@ -51,7 +51,8 @@ def _read_config() -> ConfigDict:
 
 def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...]) -> None:
   paths = [workdir / name for name in names]
-  paths += sorted(p for p in (workdir / "figures").glob("*.png"))[-3:] if (workdir / "figures").is_dir() else []
+  newest = {p.stem.rstrip("0123456789"): p for p in sorted((workdir / "figures").glob("*.png"))}
+  paths += newest.values()
   print(f"\n{metrics.results_table(results)}\n\nFiles")
   print("\n".join(f"  {p}" for p in paths if p.exists()), flush=True)
 

@@ -50,7 +50,10 @@ if [ -n "${DGM_EXTRAS:-}" ]; then extras=$extras,$DGM_EXTRAS; fi
 stamp="$extras $(cat setup.cfg pyproject.toml | cksum)"
 if [ "$(cat "$venv/.installed" 2>/dev/null || true)" != "$stamp" ]; then
   echo "Installing dgm_jax[$extras] into $venv (a minute or two, once) ..."
-  "$python" -m pip install --quiet --disable-pip-version-check --upgrade pip
-  "$python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
+  if ! "$python" -m pip install --disable-pip-version-check --editable ".[$extras]" >"$venv/install.log" 2>&1; then
+    tail -n 30 "$venv/install.log" >&2
+    echo "error: the installation failed; all of it is in $venv/install.log." >&2
+    exit 1
+  fi
   echo "$stamp" >"$venv/.installed"
 fi
