@@ -46,9 +46,10 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
   config = ConfigDict()
   config.seed = 0
   config.data = ConfigDict({"name": name, "binarization": "dynamic", "data_dir": ""})
-  if name == "mnist":
-    config.data.manual_dir = ""  # a folder with the raw .gz files, instead of a download
-    config.data.valid_size = 400 if a.reading == "code" else 0
+  config.data.manual_dir = ""  # for mnist: a folder with the raw .gz files, instead of a download
+  config.data.valid_size = config_dict.placeholder(int)  # for mnist: so many of the last training images
+  if a.reading == "code" and name == "mnist":
+    config.data.valid_size = 400
 
   args = {"latent_dim": 50, "hidden": (200, 200)}
   if a.layers == 2:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
+from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
-from dgm_jax import data, errors, evaluate, models, optim, principles
+from dgm_jax import data, errors, evaluate, models, optim, principles, rng
 from dgm_jax.data import splits, transforms
 from dgm_jax.system import System
 
@@ -42,6 +44,19 @@ def module(package: Any, what: str, name: str) -> Any:
   return importlib.import_module(f"{package.__name__}.{errors.choose(what, name, names)}")
 
 
+def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
+  """() -> the state at step 0, a function of the seed."""
+  key = rng.stream(jax.random.key(seed), "init")
+
+  def init():
+    key_transform, key_init = jax.random.split(key)
+    examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+    hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
+    return experiment.system.init(key_init, experiment.transform(key_transform, examples), hparams)
+
+  return init
+
+
 def hyper_parameters(config: ConfigDict) -> dict[str, float]:
   """The float leaves of config.optim and config.objective by their paths, e.g. {"optim.lr": 1e-3}."""
   return {
@@ -58,11 +73,6 @@ def _check_numbers(config: ConfigDict, n: int) -> None:
     1 <= config.batch_size <= n,
     f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}.",
   )
-  devices = jax.device_count()
-  errors.require(
-    config.batch_size % devices == 0,
-    f"batch_size = {config.batch_size} does not divide among {devices} devices; choose a multiple of {devices}.",
-  )
   for name in ("log_every", "eval_batch_size", "keep_checkpoints"):
     errors.require(config[name] >= 1, f"{name} = {config[name]}; it must be 1 or more.")
   for name in ("eval_every", "figures_every", "checkpoint_every"):
@@ -70,7 +80,7 @@ def _check_numbers(config: ConfigDict, n: int) -> None:
       config[name] >= 0 and config[name] % config.log_every == 0,
       f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
     )
-  errors.require(config.seed >= 0, f"seed = {config.seed}; it must not be negative.")
+  errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
 
 
 def _num_steps(config: ConfigDict, n: int) -> int:
@@ -99,7 +109,18 @@ def build(config: ConfigDict) -> Experiment:
   _check_numbers(config, n)
   num_steps = _num_steps(config, n)
   mean = transforms.expected_mean(config.data.binarization, loaded.train["x"])
-  model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **config.model.args)
   tx = optim.make(num_steps=num_steps, **config.optim)
-  system = principle.make(model, tx, **config.objective)
-  return Experiment(model, system, loaded, transform, num_steps, n // config.batch_size, hyper_parameters(config))
+  args = config.model.args.to_dict()
+  try:
+    model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args)
+    system = principle.make(model, tx, **config.objective)
+    experiment = Experiment(
+      model, system, loaded, transform, num_steps, n // config.batch_size, hyper_parameters(config)
+    )
+    jax.eval_shape(make_init(experiment, config.seed))
+  except (TypeError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:
+    reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+    raise errors.UserError(
+      f"config.model.args = {args} do not make a model {config.model.name!r}: {reason} (DGM_TRACEBACK=1 shows where)"
+    ) from e
+  return experiment

@@ -12,6 +12,7 @@ done, 2 a mistake in the command, 3 NaN or Inf, 130 interrupted.
 
 import os
 import pathlib
+import runpy
 import sys
 
 import jax
@@ -91,13 +92,30 @@ def main(argv: list[str]) -> None:
   run(_read_config(), pathlib.Path(_WORKDIR.value))
 
 
+def _check_path(config: ConfigDict, path: str) -> None:
+  """Refuses a --config.PATH that the config lacks, with the nearest key and the choices."""
+  node, seen = config, "config"
+  for name in path.split("."):
+    errors.require(isinstance(node, ConfigDict), f"{seen} is a value and has no key {name!r}.")
+    errors.choose(f"key of {seen}", name, node.keys())
+    node, seen = node[name], f"{seen}.{name}"
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
-  for arg in argv[1:]:
-    if arg.startswith(("--config=", "-config=")):
-      path = pathlib.Path(arg.partition("=")[2].partition(":")[0])
+  """Loads the config alone first, so that a wrong file or key is answered with the choices."""
+  for i, arg in enumerate(argv[1:], 1):
+    name, equals, value = arg.lstrip("-").partition("=")
+    if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
+      value = value if equals else argv[i + 1]
+      path = pathlib.Path(value.partition(":")[0])
       if not path.is_file():
         choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]
         errors.choose("config file", str(path), choices)
+      config = runpy.run_path(str(path))["get_config"](*value.partition(":")[2:] if ":" in value else ())
+      for override in argv[1:]:
+        key = override.lstrip("-").partition("=")[0]
+        if override.startswith("-") and key.startswith("config."):
+          _check_path(config, key.removeprefix("config."))
   return flags.FLAGS(argv)
 
 
@@ -111,6 +129,8 @@ def _guarded(function, *args):
   try:
     return function(*args)
   except errors.UserError as e:
+    if os.environ.get("DGM_TRACEBACK"):
+      raise
     _stop(e, 2)
   except errors.DivergenceError as e:
     _stop(e, 3)

@@ -41,6 +41,7 @@ def scale_by_iwae_adam(b1: float, b2: float, eps: float) -> optax.GradientTransf
   return optax.GradientTransformation(init, update)
 
 
+_LARGEST = 3e38  # of float32
 OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam}
 
 
@@ -75,16 +76,19 @@ def make(
     boundaries, scales: from the fraction boundaries[i] of the run on, the learning rate is lr * scales[i].
   """
   scale_by = OPTIMISERS[errors.choose("optimiser", name, OPTIMISERS)]
-  for key, value, holds in (
-    ("lr", lr, lr > 0),
-    ("b1", b1, 0 <= b1 < 1),
-    ("b2", b2, 0 <= b2 < 1),
-    ("eps", eps, eps > 0),
-  ):
-    errors.require(holds, f"optim.{key} = {value}; it must be {'in [0, 1)' if key in ('b1', 'b2') else 'positive'}.")
+  for key, value in (("lr", lr), ("eps", eps)):
+    errors.require(0 < value < _LARGEST, f"optim.{key} = {value}; it must be positive and finite.")
+  for key, value in (("b1", b1), ("b2", b2)):
+    errors.require(0 <= value < 1, f"optim.{key} = {value}; it must be in [0, 1).")
+  numbers = all(isinstance(v, int | float) for v in (*boundaries, *scales))
   errors.require(
-    len(boundaries) == len(scales) and list(boundaries) == sorted(boundaries) and all(s > 0 for s in scales),
-    f"optim.boundaries {tuple(boundaries)} must increase and have one positive optim.scales each, not {tuple(scales)}.",
+    numbers
+    and len(boundaries) == len(scales)
+    and list(boundaries) == sorted(boundaries)
+    and all(0 <= b <= 1 for b in boundaries)
+    and all(0 < s < _LARGEST for s in scales),
+    f"optim.boundaries {tuple(boundaries)} must increase from 0 to 1, each with one positive number of optim.scales, "
+    f"not {tuple(scales)}.",
   )
   schedule = piecewise(boundaries, scales, num_steps)
   defaults = {"optim.lr": lr, "optim.b1": b1, "optim.b2": b2, "optim.eps": eps}

@@ -6,40 +6,32 @@ import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
 from dgm_jax import workdir as wd
-from dgm_jax.build import Experiment, build, module
+from dgm_jax.build import Experiment, build, make_init, module
 from dgm_jax.data.splits import size
 from dgm_jax.programs import make_evaluate, make_pictures, make_train_chunk
 
 
-def shardings() -> tuple[NamedSharding, NamedSharding]:
-  """(replicated, split along the first axis) over all devices."""
+def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
+  """(replicated, split along the first axis) over as many devices as divide the batch."""
+  count = max(d for d in range(1, jax.device_count() + 1) if batch_size % d == 0)
+  if count < jax.device_count():
+    logging.warning(
+      "Using %d of %d devices: batch_size = %d does not divide among more.", count, jax.device_count(), batch_size
+    )
   # make_mesh's default axis type is Explicit, which would put shardings into every type
   auto = (jax.sharding.AxisType.Auto,)
-  mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=auto)
+  mesh = jax.make_mesh((count,), ("data",), axis_types=auto, devices=jax.devices()[:count])
   return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-
-
-def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
-  """() -> the state at step 0, a function of the seed."""
-  key = rng.stream(jax.random.key(seed), "init")
-
-  def init():
-    key_transform, key_init = jax.random.split(key)
-    examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
-    hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
-    return experiment.system.init(key_init, experiment.transform(key_transform, examples), hparams)
-
-  return init
 
 
 def evaluate_finally(config: ConfigDict, experiment: Experiment, state: Any) -> dict[str, Any]:
@@ -59,13 +51,17 @@ def evaluate_finally(config: ConfigDict, experiment: Experiment, state: Any) -> 
   return results | about | {"binarization": config.data.binarization, "split_sizes": sizes}
 
 
-def _check_finite(values: dict[str, jax.Array], start: int, saved: int | None) -> None:
+def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) -> None:
   """Stops a run whose metrics [length] of the steps from `start` on are not all finite."""
   for name, value in values.items():
     finite = jnp.isfinite(value)
     if not finite.all():
       first, length = start + int(jnp.argmin(finite)), len(value)
-      kept = f"The checkpoint of step {saved} is kept." if saved is not None else "There is no checkpoint before."
+      checkpoints.wait_until_finished()
+      if first in checkpoints.all_steps():  # its parameters give NaN at once: they are what the last update spoilt
+        checkpoints.delete(first)
+      saved = checkpoints.latest_step()
+      kept = "There is no checkpoint before." if saved is None else f"The checkpoint of step {saved} is kept."
       raise errors.DivergenceError(
         f"train/{name} became {value[first - start]} at step {first + 1}, within steps {start + 1} to "
         f"{start + length}. {kept} A smaller optim.lr may help."
@@ -97,7 +93,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   wd.create(workdir, config.to_dict())
 
   # Programs and data
-  replicated, sharded = shardings()
+  replicated, sharded = shardings(config.batch_size)
   key = jax.device_put(jax.random.key(config.seed), replicated)
   train = jax.device_put(experiment.splits.train, replicated)
   split = "valid" if experiment.splits.valid else "test"
@@ -122,10 +118,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
   with contextlib.ExitStack() as stack:
     checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
-    if (restored := checkpoint.restore_latest(checkpoints, state)) is not None:
+    if (restored := checkpoint.restore_latest(checkpoints, state, repair=True)) is not None:
       state = restored
     step = int(state.step)
     record = wd.RunRecord(workdir, config.seed, step)
+    stack.callback(record.write)
     print(metrics.parameter_table(state.params), flush=True)
     if step:
       print(f"Resuming {workdir} at step {step} of {num_steps}.", flush=True)
@@ -149,7 +146,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       state, values = train_chunk(length)(state, key, train)
       values = jax.block_until_ready(values)
       seconds = time.monotonic() - start
-      _check_finite(values, step, checkpoints.latest_step())
+      _check_finite(values, step, checkpoints)
       step += length
       row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
       record.add_time("train", seconds)
@@ -179,18 +176,20 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     with record.timed("final_evaluation"):
       results = evaluate_finally(config, experiment, state)
     wd.write_json(workdir / "results.json", results)
-    record.finish(time.monotonic() - clock)
+    record.add_time("total", time.monotonic() - clock)
+    record.finish()
   return results
 
 
 def restore(config: ConfigDict, workdir: str | pathlib.Path) -> tuple[Experiment, Any]:
   """(experiment, newest state) of a run, to evaluate or to sample from it."""
   workdir = pathlib.Path(workdir)
-  errors.require((workdir / "config.json").exists(), f"--workdir {workdir} holds no run (it has no config.json).")
+  wd.check_same_run(workdir, config.to_dict())
   experiment = build(config)
-  replicated, _ = shardings()
+  replicated, _ = shardings(config.batch_size)
+  errors.require((workdir / "checkpoints").is_dir(), f"--workdir {workdir} has no checkpoint yet; train it first.")
   template = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
-  with checkpoint.open_manager(workdir, config.keep_checkpoints) as checkpoints:
+  with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
     state = checkpoint.restore_latest(checkpoints, template)
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
   return experiment, state

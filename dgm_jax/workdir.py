@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -53,13 +54,24 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
   return flat
 
 
-def _differences(old: dict, new: dict) -> list[str]:
+def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:
   old, new = flatten(old), flatten(json.loads(json.dumps(new)))
   return [
     f"{k} ({old.get(k, 'absent')} there, {new.get(k, 'absent')} now)"
     for k in sorted(old.keys() | new.keys())
-    if k not in _LOCATIONS and old.get(k) != new.get(k)
+    if k not in _LOCATIONS and not k.startswith(free) and old.get(k) != new.get(k)
   ]
+
+
+def check_same_run(workdir: pathlib.Path, config: dict) -> None:
+  """Refuses to evaluate or sample under a config that is not the run's; how to evaluate may differ."""
+  old = read_json(workdir / "config.json") if workdir.is_dir() else None
+  errors.require(isinstance(old, dict), f"--workdir {workdir} holds no run (it has no config.json).")
+  if different := _differences(old, config, free=("evaluate.", "eval_batch_size")):
+    raise errors.UserError(
+      f"--workdir {workdir} holds a run of another config. It differs in: {'; '.join(different)}. "
+      "Leave --config out to take the run's own; only evaluate.* and eval_batch_size may differ."
+    )
 
 
 def check(workdir: pathlib.Path, config: dict) -> dict | None:
@@ -125,7 +137,7 @@ class RunRecord:
     self._starts = read_json(self._path) or []
     status = _git("status", "--porcelain")
     self._entry = {
-      "command": " ".join(sys.orig_argv),
+      "command": shlex.join(sys.orig_argv),
       "started": _now(),
       "from_step": step,
       "seed": seed,
@@ -139,13 +151,15 @@ class RunRecord:
       "pid": os.getpid(),
       "wall_s": {},
     }
-    self._write()
+    self.write()
 
-  def _write(self) -> None:
-    write_json(self._path, [*self._starts, self._entry])
+  def write(self) -> None:
+    """Writes run.json."""
+    wall = {k: round(v, 3) for k, v in self._entry["wall_s"].items()}
+    write_json(self._path, [*self._starts, self._entry | {"wall_s": wall}])
 
   def add_time(self, phase: str, seconds: float) -> None:
-    """Adds to the wall time of a phase; written by finish."""
+    """Adds to the wall time of a phase; `write` keeps it."""
     times = self._entry["wall_s"]
     times[phase] = times.get(phase, 0.0) + seconds
 
@@ -156,12 +170,10 @@ class RunRecord:
     yield
     self.add_time(phase, time.monotonic() - start)
 
-  def finish(self, seconds: float) -> None:
-    """Writes the wall times."""
-    self.add_time("total", seconds)
-    self._entry["wall_s"] = {k: round(v, 3) for k, v in self._entry["wall_s"].items()}
+  def finish(self) -> None:
+    """Notes when the run ended."""
     self._entry["finished"] = _now()
-    self._write()
+    self.write()
 
 
 def _now() -> str:

@@ -26,6 +26,10 @@ _choose_python() {
 }
 
 venv=.venv
+if [ -x .venv/bin/python ] && ! { _supported .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
+  echo "error: .venv is not a working environment of Python 3.11 to 3.13; remove it, and it is made anew." >&2
+  exit 1
+fi
 if [ ! -x .venv/bin/python ] || [ -n "${PYTHON:-}" ]; then
   base=$(_choose_python)
   version=$(_version "$base")

@@ -6,4 +6,4 @@ if [ "${1:-}" = "--all" ]; then
   select=()
   shift
 fi
-exec "$python" -m pytest --numprocesses=auto "${select[@]}" "$@"
+exec "$python" -m pytest --numprocesses=auto ${select[@]+"${select[@]}"} "$@"

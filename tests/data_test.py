@@ -152,6 +152,6 @@ def test_without_a_network_the_three_ways_out_are_named(tmp_path, monkeypatch):
   def no_network(*args, **kwargs):
     raise requests.exceptions.ConnectionError("no network")
 
-  monkeypatch.setattr(requests.Session, "get", no_network)
+  monkeypatch.setattr(requests.Session, "request", no_network)
   with pytest.raises(errors.UserError, match=r"manual_dir=FOLDER.*data_dir=FOLDER.*mnist5k"):
     data.load("mnist", data_dir=str(tmp_path))

@@ -131,7 +131,9 @@ def test_one_device_equals_four(finished, tmp_path):
 
 
 MISTAKES = {
-  "unknown key": (["--config.optim.lrr=1"], ["lrr", "lr"]),
+  "unknown key": (["--config.optim.lrr=1"], ["key of config.optim 'lrr'", "Did you mean 'lr'", "b1, b2"]),
+  "far key": (["--config.foo=1"], ["key of config 'foo'", "batch_size, "]),
+  "key of a value": (["--config.seed.x=1"], ["config.seed is a value"]),
   "wrong type": (["--config.optim.lr=fast"], ["lr", "fast"]),
   "model": (["--config.model.name=vea"], ["model 'vea'", "'vae'", "dlgm"]),
   "principle": (["--config.principle=latnt"], ["principle 'latnt'", "latent"]),
@@ -143,6 +145,14 @@ MISTAKES = {
   "k": (["--config.objective.num_samples=0"], ["num_samples", "k = 0"]),
   "rate": (["--config.optim.lr=-0.1"], ["optim.lr = -0.1"]),
   "steps": (["--config.num_steps=0"], ["num_steps = 0"]),
+  "infinite rate": (["--config.optim.lr=inf"], ["optim.lr = inf"]),
+  "scales": (["--config.optim.scales=('a',)", "--config.optim.boundaries=(0.5,)"], ["optim.boundaries"]),
+  "chunk": (["--config.objective.eval_chunk=0"], ["eval_chunk = 0"]),
+  "seed": (["--config.seed=4294967296"], ["seed = 4294967296"]),
+  "latent_dim": (["--config.model.args.latent_dim=0"], ["'latent_dim': 0", "must be 1 or more"]),
+  "hidden": (["--config.model.args.hidden=('a',)"], ["hidden"]),
+  "other model": (["--config.model.name=dlgm"], ["do not make a model 'dlgm'"]),
+  "option of mnist": (["--config.data.manual_dir=/x"], ["option of data set 'mnist5k' 'manual_dir'"]),
   "log_every": (["--config.eval_every=15"], ["eval_every = 15", "log_every = 10"]),
   "likelihood": (["--config.evaluate.likelihood.num_samples=0"], ["likelihood.num_samples = 0"]),
 }
@@ -162,6 +172,7 @@ def test_mistakes_get_one_sentence_before_anything_compiles(flags, named, tmp_pa
 OTHER_MISTAKES = {
   "no workdir": ([f"--config={CONFIG}"], ["--workdir is missing"]),
   "no config": (["--workdir=runs/none"], ["--config is missing"]),
+  "no config file, spaced": (["--config", "configs/iwea_mnist.py", "--workdir=runs/none"], ["iwea_mnist.py"]),
   "no config file": (
     ["--config=configs/iwea_mnist.py", "--workdir=runs/none"],
     ["iwea_mnist.py", "'configs/iwae_mnist.py'"],
@@ -194,16 +205,53 @@ def test_another_config_is_refused_with_the_keys_that_differ(finished):
   assert "seed (0 there, 3 now)" in done.stderr
 
 
-def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(tmp_path):
-  """Adam with a huge rate overflows after some steps; eps = 1e-4 lets the first steps pass."""
+@pytest.mark.parametrize("boundary,kept", [(0.25, 50), (0.245, 40)])
+def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, kept, tmp_path):
+  """The rate explodes at step 51, or at 50, whose spoilt parameters are checkpointed before the loss shows it."""
   config = iwae_mnist.get_config("test")
   config.num_steps, config.checkpoint_every = 200, 10
-  config.optim.lr, config.optim.boundaries, config.optim.scales = 1e-3, (0.25,), (1e38,)
+  config.optim.lr, config.optim.boundaries, config.optim.scales = 1e-3, (boundary,), (1e38,)
   with pytest.raises(errors.DivergenceError, match=r"became (nan|-?inf) at step 5\d, within steps 51 to 60") as e:
     train.train_and_evaluate(config, tmp_path / "run")
-  assert "The checkpoint of step 50 is kept" in str(e.value)
+  assert f"The checkpoint of step {kept} is kept" in str(e.value)
   assert not (tmp_path / "run" / "results.json").exists()
   assert all(np.isfinite(a).all() for a in jax.tree.leaves(arrays(tmp_path / "run").params))
+
+
+def test_another_config_is_refused_for_evaluation_but_not_its_options(finished):
+  workdir, _ = finished
+  flags = [f"--config={CONFIG}", "--mode=evaluate", f"--workdir={workdir}"]
+  done = main(*flags, "--config.data.binarization=threshold")
+  assert done.returncode == 2
+  assert "data.binarization (dynamic there, threshold now)" in done.stderr
+  before = json.loads((workdir / "results.json").read_text())
+  done = main(*flags, "--config.evaluate.likelihood.num_samples=40")
+  assert done.returncode == 0, done.stderr
+  after = json.loads((workdir / "evaluation.json").read_text())
+  assert after["test/likelihood_samples"] == 40
+  assert after["test/nll"] < before["test/nll"]
+
+
+def test_evaluation_leaves_a_checkpoint_that_is_being_written(finished):
+  workdir, _ = finished
+  writing = workdir / "checkpoints" / "60.orbax-checkpoint-tmp"
+  writing.mkdir()
+  assert main("--mode=sample", f"--workdir={workdir}").returncode == 0
+  assert writing.is_dir()
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+  config = iwae_mnist.get_config("test")
+  train.train_and_evaluate(config, tmp_path / "whole")
+  train.train_and_evaluate(config, tmp_path / "hurt")
+  (tmp_path / "hurt" / "results.json").unlink()
+  for file in (tmp_path / "hurt" / "checkpoints" / "40").rglob("*"):
+    if file.is_file() and "state" not in file.name:
+      file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+  train.train_and_evaluate(config, tmp_path / "hurt")
+  for name in ("metrics.jsonl", "results.json"):
+    assert (tmp_path / "hurt" / name).read_text() == (tmp_path / "whole" / name).read_text()
+  jax.tree.map(np.testing.assert_array_equal, arrays(tmp_path / "hurt"), arrays(tmp_path / "whole"))
 
 
 def test_help_is_readable():
@@ -221,7 +269,7 @@ def test_parameter_table_adds_up():
 
 
 def test_report_of_git_is_true():
-  record = pathlib.Path(wd.__file__).parents[1] / ".git"
-  if record.exists():
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True)
-    assert wd._git("rev-parse", "HEAD") == (head.stdout.strip() or None)
+  if not (pathlib.Path(wd.__file__).parents[1] / ".git").exists():
+    pytest.skip("not a git checkout")
+  head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True, check=True)
+  assert wd._git("rev-parse", "HEAD") == head.stdout.strip()

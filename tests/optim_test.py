@@ -64,7 +64,7 @@ def test_the_recipe_has_eight_stages_of_three_to_the_i_epochs(reading, rates):
   config = iwae_mnist.get_config(f"reading={reading}")
   assert config.num_epochs == 3280
   assert config.batch_size == 20
-  per_epoch = (60_000 - config.data.valid_size) // 20
+  per_epoch = (60_000 - (config.data.valid_size or 0)) // 20
   schedule = optim.piecewise(config.optim.boundaries, config.optim.scales, 3280 * per_epoch)
   first = 0
   for i, rate in enumerate(rates):

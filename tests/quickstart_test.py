@@ -5,7 +5,7 @@ import numpy as np
 import numpy_evaluator
 import pytest
 
-from configs import iwae_mnist
+from configs import iwae_mnist, vae_mnist
 from dgm_jax import programs, rng, train
 
 
@@ -24,3 +24,19 @@ def test_the_quick_start_ends_at_its_number_and_numpy_agrees(tmp_path):
   assert abs(results["test/nll"] - 98.5) < 3
   theirs = -numpy_evaluator.log_px(jax.device_get(state.params), x, 5000, seed=0, chunk=20).mean()
   assert theirs == pytest.approx(results["test/nll"], abs=0.15)  # noise of 5000 samples, over 500 images
+
+
+@pytest.mark.slow
+def test_ten_epochs_of_a_vae_on_the_full_set(raw_data, tmp_path):
+  jax.config.update("jax_disable_most_optimizations", False)
+  try:
+    config = vae_mnist.get_config("constant")
+    config.data.data_dir, config.data.manual_dir = str(tmp_path / "data"), str(raw_data / "mnist")
+    config.batch_size, config.num_steps, config.optim.lr = 100, 6000, 1e-3
+    config.evaluate.likelihood.num_samples = 50
+    results = train.train_and_evaluate(config, tmp_path / "run")
+  finally:
+    jax.config.update("jax_disable_most_optimizations", True)
+  assert results["split_sizes"] == {"train": 60_000, "test": 10_000}
+  assert results["test/elbo"] > -107
+  assert results["test/elbo"] < results["test/log_px"] < -90

@@ -1,6 +1,10 @@
 """Laws of every system, over the table of systems."""
 
 import functools
+import json
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +12,7 @@ import numpy as np
 import pytest
 import tables
 
-from dgm_jax import programs, rng
+from dgm_jax import checkpoint, programs, rng
 
 every_system = pytest.mark.parametrize("name", tables.SYSTEMS)
 
@@ -57,6 +61,45 @@ def test_vmapped_seeds_equal_lone_runs(name):
   lanes = jax.jit(jax.vmap(run))(jnp.arange(3))
   for seed in range(3):
     assert_close_by_leaf(jax.jit(run)(seed), jax.tree.map(lambda a, seed=seed: a[seed], lanes), 1e-5)
+
+
+@every_system
+def test_a_restored_state_goes_on_bitwise(name, tmp_path):
+  system = tables.SYSTEMS[name]()
+  run = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 5))
+  key = jax.random.key(0)
+  half, _ = run(tables.init(system), key, tables.TRAIN)
+  with checkpoint.open_manager(tmp_path) as manager:
+    checkpoint.save(manager, 5, half)
+  with checkpoint.open_manager(tmp_path, read_only=True) as manager:
+    restored = checkpoint.restore_latest(manager, tables.init(system, seed=9))
+  jax.tree.map(np.testing.assert_array_equal, run(half, key, tables.TRAIN), run(restored, key, tables.TRAIN))
+
+
+def test_four_devices_equal_one():
+  """Every system, the batch split over four forced CPU devices, in a process of its own."""
+  code = """
+import conftest, jax, json, tables
+from dgm_jax import programs, train
+replicated, sharded = train.shardings(64)
+for name, make in tables.SYSTEMS.items():
+  system = make()
+  chunk = programs.make_train_chunk(system, tables.identity, 64, 5, sharded if DEVICES > 1 else None)
+  data, state = jax.device_put((tables.TRAIN, tables.init(system)), replicated)
+  _, metrics = jax.jit(chunk)(state, jax.device_put(jax.random.key(0), replicated), data)
+  print(json.dumps([jax.device_count(), {k: float(v[-1]) for k, v in metrics.items()}]))
+"""
+  found = {}
+  for count in (1, 4):
+    env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    env["PYTHONPATH"] = os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])
+    command = [sys.executable, "-c", code.replace("DEVICES", str(count))]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found[count] = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [n for n, _ in found[count]] == [count] * len(tables.SYSTEMS)
+  for (_, one), (_, four) in zip(found[1], found[4], strict=True):
+    assert one == pytest.approx(four, rel=1e-4)
 
 
 @every_system

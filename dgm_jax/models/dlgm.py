@@ -31,7 +31,9 @@ class Model(nn.Module):
 
   def setup(self):
     if len(self.latent_dims) != len(self.hidden):
-      raise ValueError(f"{len(self.latent_dims)} latent_dims but {len(self.hidden)} groups of hidden layers")
+      raise ValueError(f"there are {len(self.latent_dims)} latent_dims but {len(self.hidden)} groups of hidden layers")
+    if min(*self.latent_dims, *(width for hidden in self.hidden for width in hidden), 1) < 1:
+      raise ValueError("latent_dims and hidden must be 1 or more")
     self.encoders = [MLP((*hidden, 2 * dim)) for hidden, dim in zip(self.hidden, self.latent_dims, strict=True)]
     self.decoder = MLP((*self.hidden[0][::-1], prod(self.data_shape)), output_bias=bias_at_logit(self.data_mean))
     self.priors = [  # priors[l] maps z_{l+2} to p(z_{l+1} | z_{l+2})

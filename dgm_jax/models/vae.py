@@ -30,6 +30,8 @@ class Model(nn.Module):
   hidden: Sequence[int] = (200, 200)
 
   def setup(self):
+    if min(self.latent_dim, *self.hidden, 1) < 1:
+      raise ValueError("latent_dim and hidden must be 1 or more")
     self.encoder = MLP((*self.hidden, 2 * self.latent_dim))
     self.decoder = MLP((*self.hidden[::-1], prod(self.data_shape)), output_bias=bias_at_logit(self.data_mean))
 

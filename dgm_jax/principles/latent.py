@@ -76,6 +76,9 @@ def make(
   bound_fn = estimators.BOUNDS[errors.choose("bound", bound, estimators.BOUNDS)]
   for name, k in (("num_samples", num_samples), ("eval_samples", eval_samples)):
     errors.require(k >= 1, f"objective.{name} is the number of importance samples, k = {k}; it must be 1 or more.")
+  errors.require(
+    eval_chunk is None or eval_chunk >= 1, f"objective.eval_chunk = {eval_chunk}; it must be 1 or more, or None."
+  )
 
   def init_params(key, batch):
     variables = dict(model.init(key, batch))

@@ -1,6 +1,7 @@
 """Preparing and reading a TFDS builder, with errors that name the file and the ways out."""
 
 import pathlib
+import threading
 
 import numpy as np
 import requests
@@ -25,6 +26,24 @@ def _check_manual_files(name: str, url_infos: dict, manual_dir: pathlib.Path) ->
     )
 
 
+def _check_network(url: str, seconds: float = 10.0) -> None:
+  """Raises a RequestException soon where there is no network; TFDS would try again for minutes."""
+  failure = [requests.exceptions.Timeout(f"no answer within {seconds:.0f} s")]
+
+  def ask():
+    try:
+      requests.head(url, timeout=seconds / 2)
+      failure.clear()
+    except requests.exceptions.RequestException as e:
+      failure[:] = [e]
+
+  thread = threading.Thread(target=ask, daemon=True)
+  thread.start()
+  thread.join(seconds)
+  if failure:
+    raise failure[0]
+
+
 def prepare(builder_cls: type, data_dir: pathlib.Path, manual_dir: str | None = None) -> dict:
   """{split: random-access source} of a builder, downloaded and prepared under `data_dir` if it is not yet.
 
@@ -37,6 +56,8 @@ def prepare(builder_cls: type, data_dir: pathlib.Path, manual_dir: str | None = 
     if not builder.is_prepared():
       if manual_dir:
         _check_manual_files(name, builder.url_infos, pathlib.Path(manual_dir).expanduser())
+      elif not (data_dir / "downloads").is_dir():
+        _check_network(next(iter(builder.url_infos)))
       builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(
           manual_dir=manual_dir and pathlib.Path(manual_dir).expanduser(), try_download_gcs=False
@@ -53,7 +74,7 @@ def prepare(builder_cls: type, data_dir: pathlib.Path, manual_dir: str | None = 
     ) from e
   except download_manager.NonMatchingChecksumError as e:
     raise errors.UserError(f"A downloaded file of {name} is damaged: {' '.join(str(e).split())}") from e
-  except PermissionError as e:
+  except OSError as e:  # after RequestException, which is one
     raise errors.UserError(f"data.data_dir {str(data_dir)!r} cannot be written: {e}.") from e
 
 
