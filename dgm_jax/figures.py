@@ -66,7 +66,7 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
   columns = min(4, len(panels)) or 1
   lines = -(-len(panels) // columns) or 1
   figure = Figure(figsize=(4 * columns, 3 * lines))
-  # set by hand: a layout engine costs more than all the drawing, and the training waits
+  # set by hand: a layout engine costs more than all the drawing
   figure.subplots_adjust(left=0.4 / columns, right=1 - 0.1 / columns, top=1 - 0.1, bottom=0.2 / lines, hspace=0.45)
   FigureCanvasAgg(figure)
   last = rows[-1]["step"] if rows else 0
