@@ -1,33 +1,65 @@
-"""Data sets: load(name, **options) -> Splits of dicts of arrays.  A data set is a module of this package."""
+"""Data sets: load(name, **options) -> Splits of dicts of arrays.  A data set is a module of dgm_jax/data/sets.
+
+README.md in this folder lists them, with their sizes, splits and sources, and shows how to use one's own data.
+"""
 
 import importlib
 import inspect
 import pkgutil
+from typing import Any
 
 from dgm_jax import errors
+from dgm_jax.data import sets
+from dgm_jax.data.dataset import DataSet
 from dgm_jax.data.splits import Splits
 
-_NOT_DATA = {"builders", "cache", "splits", "transforms"}
+
+def _module(name: str) -> Any:
+  return importlib.import_module(f"{sets.__name__}.{name.partition('/')[0]}")
 
 
 def names() -> list[str]:
-  """The data sets there are."""
-  return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_DATA)
+  """The data sets there are; those of a family are "family/member"."""
+  found = []
+  for module in pkgutil.iter_modules(sets.__path__):
+    members = getattr(_module(module.name), "DATA_SETS", ())
+    found += [spec.name for spec in members] or [module.name]
+  return sorted(found)
 
 
-def load(name: str, **options) -> Splits:
+def published() -> dict[str, DataSet]:
+  """The data sets that come through TFDS, by name."""
+  modules = [_module(m.name) for m in pkgutil.iter_modules(sets.__path__)]
+  return {spec.name: spec for module in modules for spec in getattr(module, "DATA_SETS", ())}
+
+
+def options(name: str) -> dict[str, inspect.Parameter]:
+  """What the `load` of a data set takes, by name, with defaults and types.
+
+  Raises:
+    UserError: there is no such data set.
+  """
+  load_set = _module(errors.choose("data set", name, names())).load
+  return {k: p for k, p in inspect.signature(load_set).parameters.items() if k != "member"}
+
+
+def load(name: str, **given: Any) -> Splits:
   """Loads a data set.
 
   Args:
     name: one of names().
-    **options: what the data set's own `load` takes; an option that is None or "" counts as not given.
+    **given: what the data set's own `load` takes; an option that is None or "" counts as not given.
 
   Raises:
     UserError: unknown name or option, files that are missing or damaged, a split that leaves nothing.
   """
-  module = importlib.import_module(f"{__name__}.{errors.choose('data set', name, names())}")
-  options = {k: v for k, v in options.items() if v not in (None, "")}
-  known = inspect.signature(module.load).parameters
-  for option in options:
+  known = options(name)
+  given = {k: v for k, v in given.items() if v not in (None, "")}
+  for option in given:
     errors.choose(f"option of data set {name!r}", option, known)
-  return module.load(**options)
+  for option, parameter in known.items():
+    errors.require(
+      option in given or parameter.default is not parameter.empty, f"Data set {name!r} needs data.{option}."
+    )
+  member = name.partition("/")[2]
+  return _module(name).load(member, **given) if member else _module(name).load(**given)

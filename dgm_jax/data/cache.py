@@ -1,14 +1,29 @@
-"""Arrays kept as .npy files, so that a data set is decoded once and then loads in a fraction of a second."""
+"""Arrays kept as .npy files and mapped into memory: decoded once, then loaded at once, whatever their size."""
 
+import atexit
+import errno
+import json
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable
 
+import filelock
 import numpy as np
 from absl import logging
 
+from dgm_jax import errors
 from dgm_jax.data.splits import Arrays
+
+_CHUNK_BYTES = 2**26
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Parts(dict):
+  """{part: arrays}; `about` holds what is no array: names of classes, columns, genes."""
+
+  about: dict
 
 
 def data_dir(override: str | None = None) -> pathlib.Path:
@@ -16,38 +31,101 @@ def data_dir(override: str | None = None) -> pathlib.Path:
   return pathlib.Path(override or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
-def _read(folder: pathlib.Path, parts: list[str]) -> dict[str, Arrays]:
-  return {
-    part: {f.stem: np.load(f, allow_pickle=False) for f in sorted((folder / part).glob("*.npy"))} for part in parts
-  }
-
-
-def _write(folder: pathlib.Path, splits: dict[str, Arrays]) -> None:
-  """Writes beside, then renames: another process sees all of it or nothing."""
-  beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+def save(folder: pathlib.Path, splits: dict[str, Arrays]) -> None:
+  """Writes {part: {name: array}} as folder/part/name.npy."""
   for part, arrays in splits.items():
-    (beside / part).mkdir(parents=True, exist_ok=True)
+    (folder / part).mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
-      np.save(beside / part / f"{name}.npy", array)
+      np.save(folder / part / f"{name}.npy", array, allow_pickle=False)
+
+
+def save_rows(path: pathlib.Path, array: np.ndarray, indices: np.ndarray) -> None:
+  """np.save of array[indices] in bounded memory: `array` may be a file that is mapped."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  target = np.lib.format.open_memmap(path, "w+", array.dtype, (len(indices), *array.shape[1:]))
+  rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
+  for start in range(0, len(indices), rows):
+    target[start : start + rows] = array[indices[start : start + rows]]
+  target.flush()
+
+
+def save_about(folder: pathlib.Path, about: dict) -> None:
+  """Writes what is no array beside the parts."""
+  (folder / "about.json").write_text(json.dumps(about))
+
+
+def read(folder: pathlib.Path, parts: tuple[str, ...]) -> Parts | None:
+  """What lies in `folder`, mapped read-only; None if one of `parts` is not there or an array cannot be read."""
   try:
+    found = Parts(
+      {
+        part: {f.stem: np.load(f, "r", allow_pickle=False) for f in sorted((folder / part).glob("*.npy"))}
+        for part in dict.fromkeys([*parts, *(d.name for d in sorted(folder.glob("*/")))])
+      }
+    )
+    about = folder / "about.json"
+    found.about = json.loads(about.read_text()) if about.exists() else {}
+  except (ValueError, OSError, EOFError) as e:
+    logging.warning("The cached arrays in %s cannot be read (%s); making them again.", folder, e)
+    return None
+  complete = all(arrays and len({len(a) for a in arrays.values()}) == 1 for arrays in found.values())
+  return found if complete else None
+
+
+def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
+  """The lock of whoever makes `folder`, held; says so if it must wait."""
+  lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
+  try:
+    return lock.acquire(timeout=0).lock
+  except filelock.Timeout:
+    print(f"Another process is preparing {what}; waiting for it.", flush=True)
+    return lock.acquire().lock
+
+
+def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str) -> None:
+  """Writes beside, then renames: another process sees all of it or nothing."""
+  beside = folder.with_name(f"{folder.name}.tmp")  # ours alone, under the lock; a killed process may have left one
+  shutil.rmtree(beside, ignore_errors=True)
+  try:
+    beside.mkdir(parents=True)
+    write(beside)
+    shutil.rmtree(folder, ignore_errors=True)
     os.replace(beside, folder)
-  except OSError:  # another process was first: its arrays are as good
+  except OSError as e:
+    if e.errno in _OUT_OF_SPACE:
+      raise errors.UserError(f"No space is left in {folder.parent} for {what} ({e.strerror}); nothing was kept.") from e
+    raise
+  finally:
     shutil.rmtree(beside, ignore_errors=True)
 
 
-def cached(folder: pathlib.Path, parts: list[str], make: Callable[[], dict[str, Arrays]]) -> dict[str, Arrays]:
-  """The arrays of `parts` in `folder`; made by `make` and kept there if they are not, or cannot be read."""
-  if folder.is_dir():
-    try:
-      if all((splits := _read(folder, parts)).values()):
-        return splits
-    except (ValueError, OSError, EOFError) as e:
-      logging.warning("The cached arrays in %s cannot be read (%s); making them again.", folder, e)
-    shutil.rmtree(folder, ignore_errors=True)
-  splits = make()
+def cached(
+  folder: pathlib.Path, parts: tuple[str, ...], write: Callable[[pathlib.Path], None], what: str = ""
+) -> Parts:
+  """The arrays in `folder`, `parts` among them; made there by `write(empty folder)` if they cannot be read.
+
+  Of several processes that come at once, one makes them and the others wait.  Where nothing can be written they are
+  made in a temporary folder, for this process alone.
+
+  Raises:
+    UserError: no space left.
+  """
+  what = what or folder.name
+  if (splits := read(folder, parts)) is not None:
+    return splits
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _write(folder, splits)
+    lock = _lock(folder, what)
   except OSError as e:
     logging.warning("Arrays not cached: %s cannot be written (%s).", folder, e)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix="dgm_arrays_"))
+    atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+    write(temporary)
+    return read(temporary, parts)
+  try:
+    if (splits := read(folder, parts)) is None:  # not made by the process that this one waited for
+      _make(folder, write, what)
+      splits = read(folder, parts)
+  finally:
+    lock.release()
   return splits

@@ -1,6 +1,7 @@
 """What a data set is to the rest: up to three dicts of arrays, and how to hold some out."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,16 +11,31 @@ Arrays = dict[str, np.ndarray]  # every array has the examples in front
 
 
 class Splits(NamedTuple):
-  """Dicts of arrays with the examples in front; `valid` is None where nothing is held out of the training set."""
+  """Dicts of arrays with the examples in front; `valid` is None where nothing is held out of the training set.
+
+  x is what is modelled: uint8 for grey levels and colours 0..255, bool for what is binary, float32 for numbers, int32
+  for counts and for tokens.  y is a label (int32) or a response (float32); `mask` is 1 where x was observed.  `about`
+  holds what is no array: names of columns, classes and genes, the vocabulary.
+  """
 
   train: Arrays
   valid: Arrays | None
   test: Arrays
+  about: Mapping[str, Any] = {}
+
+  def parts(self) -> dict[str, Arrays]:
+    """The splits that there are, by name."""
+    return {name: getattr(self, name) for name in ("train", "valid", "test") if getattr(self, name)}
 
 
 def size(arrays: Arrays) -> int:
   """The number of examples."""
   return len(next(iter(arrays.values())))
+
+
+def take(arrays: Arrays, indices: np.ndarray | slice) -> Arrays:
+  """These examples of every array."""
+  return {k: v[indices] for k, v in arrays.items()}
 
 
 def hold_out_last(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | None]:
@@ -31,5 +47,37 @@ def hold_out_last(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | Non
   )
   if valid_size == 0:
     return arrays, None
-  head = {k: v[: n - valid_size] for k, v in arrays.items()}
-  return head, {k: v[n - valid_size :] for k, v in arrays.items()}
+  return take(arrays, slice(n - valid_size)), take(arrays, slice(n - valid_size, n))
+
+
+def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: int) -> dict[str, np.ndarray]:
+  """{part: indices} by a permutation of n examples, numpy's RandomState(seed), whose stream is fixed for good.
+
+  The first round(test_fraction n) of it are the test set, the next round(valid_fraction n) the validation set.
+
+  Raises:
+    UserError: a fraction that cannot be, or that leaves a split empty (valid_fraction = 0 means none).
+  """
+  for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
+    errors.require(0 <= value < 1, f"data.{name} = {value}; it must be at least 0 and less than 1.")
+  errors.require(0 <= seed < 2**32, f"data.split_seed = {seed}; it must be in 0 .. 2^32 - 1.")
+  num_test, num_valid = round(test_fraction * n), round(valid_fraction * n)
+  order = np.random.RandomState(seed).permutation(n)
+  test, valid, train = order[:num_test], order[num_test : num_test + num_valid], order[num_test + num_valid :]
+  parts = {"train": train, "test": test} | ({"valid": valid} if valid_fraction else {})
+  for part, indices in parts.items():
+    errors.require(
+      len(indices) >= 1,
+      f"The {part} split is empty: data.valid_fraction = {valid_fraction} and data.test_fraction = {test_fraction} of "
+      f"{n} examples.",
+    )
+  return parts
+
+
+def at_random(
+  arrays: Arrays, valid_fraction: float, test_fraction: float, seed: int, about: Mapping[str, Any] | None = None
+) -> Splits:
+  """The splits of random_indices."""
+  parts = random_indices(size(arrays), valid_fraction, test_fraction, seed)
+  taken = {part: take(arrays, indices) for part, indices in parts.items()}
+  return Splits(taken["train"], taken.get("valid"), taken["test"], about or {})

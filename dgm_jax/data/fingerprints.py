@@ -1,0 +1,54 @@
+"""Checksums of prepared arrays: two machines prove that they use the same data.
+
+fingerprints.tsv registers what the published files give: data set and version, part, array, dtype, shape, sha256 of
+the values in C order, little-endian.
+"""
+
+import functools
+import hashlib
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from dgm_jax.data.splits import Arrays
+
+_ROWS_BYTES = 2**26
+
+
+class Fingerprint(NamedTuple):
+  """What is known of one array."""
+
+  dtype: str
+  shape: str
+  sha256: str
+
+
+def fingerprint(array: np.ndarray) -> Fingerprint:
+  """Of one array, in bounded memory."""
+  digest = hashlib.sha256()
+  rows = max(1, _ROWS_BYTES // max(1, array[:1].nbytes))
+  for start in range(0, len(array), rows):
+    block = array[start : start + rows]
+    digest.update(np.ascontiguousarray(block, block.dtype.newbyteorder("<")))
+  return Fingerprint(array.dtype.str.lstrip("<|="), "x".join(map(str, array.shape)), digest.hexdigest())
+
+
+def of(parts: dict[str, Arrays]) -> dict[tuple[str, str], Fingerprint]:
+  """{(part, array): fingerprint}."""
+  return {(part, name): fingerprint(a) for part, arrays in parts.items() for name, a in sorted(arrays.items())}
+
+
+@functools.cache
+def registered() -> dict[str, dict[tuple[str, str], Fingerprint]]:
+  """{data set-version: {(part, array): fingerprint}} of fingerprints.tsv."""
+  found: dict = {}
+  for line in pathlib.Path(__file__).with_name("fingerprints.tsv").read_text().splitlines()[1:]:
+    folder, part, name, *rest = line.split("\t")
+    found.setdefault(folder, {})[part, name] = Fingerprint(*rest)
+  return found
+
+
+def lines(folder: str, parts: dict[str, Arrays]) -> list[str]:
+  """The lines of fingerprints.tsv for a data set."""
+  return ["\t".join((folder, part, name, *f)) for (part, name), f in of(parts).items()]

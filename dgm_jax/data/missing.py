@@ -1,0 +1,82 @@
+"""Mechanisms that make entries missing: completely at random, at random, not at random (Rubin, 1976).
+
+Each gives draw(key, x of one example) -> mask, 1 where x stays observed.  The parameters are functions of the seed and
+of the training set, on which the expected rate of missing entries is met; the mask of an example is a function of
+(seed, index), so that what is missing stays missing throughout training.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data.statistics import Statistics
+
+
+def _check(name: str, rate: float) -> None:
+  errors.require(0 <= rate < 1, f"Transform {name!r}: rate = {rate}; it must be at least 0 and less than 1.")
+
+
+def mcar(train: Statistics, rate: float, seed: int) -> Callable:
+  """Completely at random: every entry is missing with probability `rate`."""
+  del train, seed
+  _check("mcar", rate)
+  return lambda key, x: jax.random.bernoulli(key, 1 - rate, x.shape).astype(jnp.float32)
+
+
+def _intercepts(logits: np.ndarray, rate: float) -> np.ndarray:
+  """b [D] with mean_n sigmoid(logits[n, d] + b[d]) = rate, by bisection."""
+  low, high = np.full(logits.shape[1], -100.0), np.full(logits.shape[1], 100.0)
+  for _ in range(60):
+    middle = (low + high) / 2
+    too_many = (0.5 * (1 + np.tanh((logits + middle) / 2))).mean(0) > rate
+    low, high = np.where(too_many, low, middle), np.where(too_many, middle, high)
+  return (low + high) / 2
+
+
+def mar(train: Statistics, rate: float, observed: float, seed: int) -> Callable:
+  """At random: a share `observed` of the features is always observed, and the others are missing by it.
+
+  P(d missing | x) = sigmoid(w_d' z + b_d), z the standardised observed features, w_d ~ N(0, I) scaled to unit variance
+  of w_d' z, b_d such that each of the other features is missing at `rate` (as Muzellec et al., 2020, section 4).
+  """
+  _check("mar", rate)
+  errors.require(0 < observed < 1, f"Transform 'mar': observed = {observed}; it must be between 0 and 1.")
+  z = train.rows()
+  features = z.shape[1]
+  errors.require(features >= 2, "Transform 'mar' needs two features or more.")
+  rng = np.random.RandomState(seed)
+  count = min(features - 1, max(1, round(observed * features)))
+  seen, rest = np.split(rng.permutation(features), [count])
+  weights = rng.standard_normal((count, features - count))
+  scale = (z[:, seen] @ weights).std(0)
+  weights /= np.where(scale > 0, scale, 1)
+  bias = _intercepts(z[:, seen] @ weights, rate)
+  mean, std = (a.ravel().astype(np.float32) for a in (train.mean, train.std))
+
+  def draw(key, x):
+    logits = ((x.ravel() - mean) / std)[seen] @ weights.astype(np.float32) + bias.astype(np.float32)
+    stays = jax.random.bernoulli(key, jax.nn.sigmoid(-logits)).astype(jnp.float32)
+    return jnp.ones(features).at[rest].set(stays).reshape(x.shape)
+
+  return draw
+
+
+def mnar(train: Statistics, rate: float, slope: float, seed: int) -> Callable:
+  """Not at random, self-masking: large values hide themselves (Ipsen, Mattei & Frellsen, 2021).
+
+  P(d missing | x) = sigmoid(slope z_d + b_d), z standardised, b_d such that each feature is missing at `rate`; a large
+  slope makes it a threshold, a negative one hides small values.
+  """
+  del seed
+  _check("mnar", rate)
+  bias = _intercepts(slope * train.rows(), rate).astype(np.float32)
+  mean, std = (a.ravel().astype(np.float32) for a in (train.mean, train.std))
+
+  def draw(key, x):
+    logits = slope * (x.ravel() - mean) / std + bias
+    return jax.random.bernoulli(key, jax.nn.sigmoid(-logits)).astype(jnp.float32).reshape(x.shape)
+
+  return draw

@@ -1,0 +1,109 @@
+"""array: the user's own data, from a file of arrays, a table, single cells, or a folder of images.
+
+README.md of dgm_jax/data shows each with its command.  What is read is kept in the cache, in the order of the splits,
+until the file or an option changes.
+"""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data import cache, images, own
+from dgm_jax.data.splits import Splits, random_indices, size
+
+_TABLES = (".csv", ".tsv", ".parquet")
+_VERSION = 1  # of what is kept in the cache
+FORMATS = ".npz, .npy, .csv, .tsv, .parquet, .h5ad, or a folder of images"
+
+
+def _kind(path: pathlib.Path) -> str:
+  """The suffix, without .gz; "" for a folder."""
+  errors.require(path.exists(), f"data.path {str(path)!r} does not exist.")
+  if path.is_dir():
+    return ""
+  kind = pathlib.Path(path.name.removesuffix(".gz")).suffix.lower()
+  if kind in (".pkl", ".pickle", ".pt", ".pth", ".joblib"):
+    raise errors.UserError(
+      f"{path} is a pickle, and those are never loaded: they run whatever code they hold. Where you trust it, save its "
+      "arrays once with numpy.savez('data.npz', x=..., y=...) and name that."
+    )
+  errors.require(
+    kind in (".npz", ".npy", ".h5ad", *_TABLES), f"data.path {path} is none of what can be read: {FORMATS}."
+  )
+  return kind
+
+
+def _read(path: pathlib.Path, kind: str, label: str, layer: str, batch: str) -> tuple[dict, dict]:
+  """({part: arrays}, about); the part is "all" where the file has no splits of its own."""
+  if kind == ".npz":
+    return own.archive(path, label)
+  if kind == ".h5ad":
+    arrays, about = own.cells(path, label, layer, batch)
+  elif kind == ".npy":
+    arrays, about = own.array(path, label)
+  else:
+    arrays, about = own.table(path, label)
+  return {"all": arrays}, about
+
+
+def _write(folder: pathlib.Path, parts: dict, about: dict, fractions: tuple[float, float, int]) -> None:
+  """Writes the splits: the file's own, of which at most the validation set is still to be held out, or random ones."""
+  valid_fraction, test_fraction, seed = fractions
+  for part, arrays in parts.items():
+    n = size(arrays)
+    split = {part: np.arange(n)}
+    if part == "all":
+      split = random_indices(n, valid_fraction, test_fraction, seed)
+    elif part == "train" and "valid" not in parts and valid_fraction:
+      held_out = random_indices(n, 0.0, valid_fraction, seed)
+      split = {"train": held_out["train"], "valid": held_out["test"]}
+    for name, array in arrays.items():
+      for target, indices in split.items():
+        cache.save_rows(folder / target / f"{name}.npy", array, indices)
+  cache.save_about(folder, about)
+
+
+def load(
+  path: str,
+  label: str | None = None,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.1,
+  split_seed: int = 0,
+  image_size: int = 0,
+  grey: bool = False,
+  layer: str | None = None,
+  batch: str | None = None,
+  data_dir: str | None = None,
+) -> Splits:
+  """x [N, ...] and what else the file has: y, mask, batch.
+
+  Args:
+    path: a file or a folder; see FORMATS.
+    label: the column (table, obs) or the array (.npz; default y) that becomes y.
+    valid_fraction, test_fraction, split_seed: of the random splits, where the file has none of its own.
+    image_size: side that images are cropped (the largest square in the middle) and resized to; 0: as they are.
+    grey: images to one channel.
+    layer, batch: of .h5ad: which layer holds the counts, and the column of obs with the batches.
+    data_dir: where the result is kept; see cache.data_dir.
+  """
+  file = pathlib.Path(path).expanduser().absolute()
+  kind = _kind(file)
+  fractions = (valid_fraction, test_fraction, split_seed)
+  listed = [file] if kind else images.listed(file)
+  stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in listed]
+  options = [_VERSION, stats, label, fractions, image_size, grey, layer, batch]
+  key = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16]
+  folder = cache.data_dir(data_dir) / "dgm_arrays" / f"own-{key}"
+
+  def write(target: pathlib.Path) -> None:
+    if kind:
+      parts, about = _read(file, kind, label or "", layer or "", batch or "")
+      _write(target, parts, about, fractions)
+    else:
+      images.write(target, file, listed, image_size, grey, fractions)
+
+  found = cache.cached(folder, ("train", "test"), write, what=path)
+  return Splits(found["train"], found.get("valid"), found["test"], found.about)

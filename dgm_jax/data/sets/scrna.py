@@ -1,0 +1,139 @@
+"""scrna: counts of RNA molecules by cell and gene, small published matrices with cell types.
+
+Members: smfish, osmFISH of mouse cortex, 4,530 cells x 33 genes, 6 types (Codeluppi et al., 2018); starmap, STARmap of
+mouse prefrontal cortex, 3,704 x 158 in 3 batches, 16 clusters of which "NA" is of 526 cells without one (Wang et al.,
+2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset that the package scanpy carries.
+
+Held-out log-likelihoods compare on the same cells and genes only.  scVI (Lopez et al., 2018) took other cells and genes
+of the same studies, and its splits are not published.  pbmc68k was filtered for variable genes, so that the total
+counts of its cells are not the sequencing depths.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data import readers
+from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.splits import Arrays, Splits, at_random
+
+_SCVI = "https://github.com/YosefLab/scVI-data/raw/master/"
+_SCANPY = "https://github.com/scverse/scanpy/raw/1.11.5/src/scanpy/datasets/10x_pbmc68k_reduced.h5ad"
+
+
+@contextlib.contextmanager
+def _hdf5(path: pathlib.Path, expected: str) -> Iterator[Any]:
+  h5py = readers.extra("h5py", path)
+  with readers.reading(path, expected), h5py.File(path, "r") as file:
+    yield file
+
+
+def _strings(names: np.ndarray) -> list[str]:
+  return [n.decode() if isinstance(n, bytes) else str(n) for n in np.asarray(names).tolist()]
+
+
+def _integers(x: np.ndarray) -> np.ndarray:
+  if not (x.min() >= 0 and (x == np.round(x)).all()):
+    raise ValueError("counts are not integers from 0")
+  return x.astype(np.int32)
+
+
+def _codes(codes: np.ndarray, classes: list[str]) -> np.ndarray:
+  if codes.min() < 0 or codes.max() >= len(classes):
+    raise ValueError("a cell has no type")
+  return codes.astype(np.int32)
+
+
+def _smfish(path: pathlib.Path) -> tuple[Arrays, dict]:
+  with _hdf5(path, "an .h5ad file with counts in X and types in obs/str_labels") as file:
+    labels = file["obs/str_labels"]
+    about = {"genes": _strings(file["var/_index"][:]), "classes": _strings(labels["categories"][:])}
+    return {"x": _integers(file["X"][:]), "y": _codes(labels["codes"][:], about["classes"])}, about
+
+
+def _starmap(path: pathlib.Path) -> tuple[Arrays, dict]:
+  with _hdf5(path, "a .loom file with matrix, row_attrs/Gene and col_attrs/Clusters, BatchID") as file:
+    classes, y = np.unique(_strings(file["col_attrs/Clusters"][:]), return_inverse=True)
+    arrays = {"x": _integers(file["matrix"][:].T), "y": y, "batch": _integers(file["col_attrs/BatchID"][:, 0])}
+    return arrays, {"genes": _strings(file["row_attrs/Gene"][:]), "classes": classes.tolist()}
+
+
+def _pbmc68k(path: pathlib.Path) -> tuple[Arrays, dict]:
+  """Its raw.X is log(1 + 10,000 count / n_counts), rounded so little that the counts come back exactly."""
+  with _hdf5(path, "scanpy's .h5ad file with log-normalised counts in raw.X") as file:
+    import scipy.sparse
+
+    raw, obs = file["raw.X"], file["obs"][:]
+    about = {"genes": _strings(file["raw.var"]["index"]), "classes": _strings(file["uns/bulk_labels_categories"][:])}
+    shape = len(obs), len(about["genes"])
+    x = scipy.sparse.csr_matrix((raw["data"][:], raw["indices"][:], raw["indptr"][:]), shape).toarray()
+    x = np.round(np.expm1(x.astype(np.float64)) * obs["n_counts"][:, None].astype(np.float64) / 1e4)
+    return {"x": _integers(x), "y": _codes(obs["bulk_labels"], about["classes"])}, about
+
+
+def _spec(member: str, description: str, citation: str, url: str, reader, cells: int, genes: int, **more) -> DataSet:
+  def read(files: dict[str, pathlib.Path]) -> tuple[Arrays, dict]:
+    arrays, about = reader(files["cells"])
+    counts = {
+      "cells": ({len(a) for a in arrays.values()}, cells),
+      "genes": ({*arrays["x"].shape[1:], len(about["genes"])}, genes),
+    }
+    for what, (found, published) in counts.items():
+      errors.require(found == {published}, f"{files['cells']} has {sorted(found)} {what}; {published} are published.")
+    return arrays, about
+
+  return DataSet(
+    name=f"scrna/{member}",
+    description=description,
+    homepage=url.partition("/raw/")[0],
+    files={"cells": File(url, url.rpartition("/")[2])},
+    features={"x": ((genes,), "int32"), "y": ((), "int32")} | more.pop("features", {}),
+    citation=citation,
+    sizes={"cells": cells},
+    read=lambda files: {"cells": read(files)[0]},
+    about=lambda files: read(files)[1],
+    **more,
+  )
+
+
+DATA_SETS = (
+  _spec(
+    "smfish", "Counts of 33 genes in cells of mouse somatosensory cortex by osmFISH.",
+    "Codeluppi et al.: Spatial organization of the somatosensory cortex revealed by osmFISH, Nature Methods, 2018.",
+    f"{_SCVI}smfish.h5ad", _smfish, 4_530, 33, license="none stated",
+  ),
+  _spec(
+    "starmap", "Counts of 158 genes in cells of mouse medial prefrontal cortex by STARmap.",
+    "Wang et al.: Three-dimensional intact-tissue sequencing of single-cell transcriptional states, Science, 2018.",
+    f"{_SCVI}mpfc-starmap.loom", _starmap, 3_704, 158, license="none stated", features={"batch": ((), "int32")},
+  ),
+  _spec(
+    "pbmc68k", "Counts of 765 genes in 700 of 68,000 peripheral blood cells.",
+    "Zheng et al.: Massively parallel digital transcriptional profiling of single cells, Nature Communications, 2017.",
+    _SCANPY, _pbmc68k, 700, 765, license="CC BY 4.0, 10x Genomics; scanpy is BSD-3",
+  ),
+)  # fmt: skip
+
+
+def load(
+  member: str,
+  data_dir: str | None = None,
+  manual_dir: str | None = None,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.1,
+  split_seed: int = 0,
+) -> Splits:
+  """x int32 [N, G] counts, y int32 [N] type within about["classes"]; starmap has `batch` int32 [N] of 0, 1, 2.
+
+  Args:
+    member: smfish, starmap or pbmc68k.
+    data_dir, manual_dir: see dataset.prepared.
+    valid_fraction, test_fraction, split_seed: see splits.at_random.
+  """
+  parts = prepared(next(s for s in DATA_SETS if s.name == f"scrna/{member}"), data_dir, manual_dir)
+  about = {name: tuple(parts.about[name]) for name in ("genes", "classes")}
+  return at_random(parts["cells"], valid_fraction, test_fraction, split_seed, about)

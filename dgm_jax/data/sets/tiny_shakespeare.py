@@ -1,0 +1,81 @@
+"""tiny_shakespeare: 1,115,394 characters of Shakespeare's plays, 65 distinct ones (Karpathy, 2015).
+
+The first 90 % of the characters are for training, the next 5 % for validation and the last 5 % for testing, as in
+TensorFlow Datasets.  nanoGPT and others take the last 10 % for validation and have no test set.  Numbers are in nats or
+bits per character.  They depend on how much a model sees of what went before: here nothing before its own window, so
+that long windows (seq_len) give smaller ones.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data import readers
+from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.splits import Arrays, Splits
+
+_RECORD = 1000  # characters: TFDS would take long over records of one
+
+
+def _parts(text: str) -> dict[str, str]:
+  train, held_out = int(0.9 * len(text)), len(text) - int(0.9 * len(text))
+  valid = train + held_out // 2
+  return {"train": text[:train], "valid": text[train:valid], "test": text[valid:]}
+
+
+def _records(text: str) -> Iterator[dict]:
+  return ({"text": text[i : i + _RECORD]} for i in range(0, len(text), _RECORD))
+
+
+def _read(files: dict[str, pathlib.Path]) -> dict:
+  with readers.reading(files["text"], "ASCII text"):
+    text = files["text"].read_bytes().decode("ascii")
+  return {part: _records(characters) for part, characters in _parts(text).items()}
+
+
+DATA_SETS = (
+  DataSet(
+    name="tiny_shakespeare",
+    description="Shakespeare's plays, character by character; the records are runs of 1,000 characters.",
+    homepage="https://github.com/karpathy/char-rnn",
+    license="MIT; the text is in the public domain",
+    citation="Karpathy: The unreasonable effectiveness of recurrent neural networks, 2015.",
+    files={
+      "text": File(
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt", "input.txt"
+      )
+    },
+    features={"text": ((), TEXT)},
+    sizes={"train": 1004, "valid": 56, "test": 56},  # records of 1,003,854 / 55,770 / 55,770 characters
+    read=_read,
+  ),
+)
+
+
+def _windows(characters: np.ndarray, ids: np.ndarray, seq_len: int, part: str) -> Arrays:
+  n = len(characters) // seq_len
+  errors.require(n >= 1, f"data.seq_len = {seq_len} is more than the {len(characters)} characters of the {part} split.")
+  return {"x": ids[characters[: n * seq_len]].reshape(n, seq_len)}
+
+
+def load(data_dir: str | None = None, manual_dir: str | None = None, seq_len: int = 128) -> Splits:
+  """x int32 [N, seq_len], ids of characters in the order of about["vocabulary"], which is the alphabet's (ASCII).
+
+  The windows do not overlap; what is left at the end of a split is dropped.
+
+  Args:
+    data_dir, manual_dir: see dataset.prepared.
+    seq_len: characters of a window.
+  """
+  errors.require(seq_len >= 1, f"data.seq_len = {seq_len}; it must be 1 or more.")
+  parts = {
+    part: np.frombuffer(b"".join(arrays["text"].tolist()), np.uint8)
+    for part, arrays in prepared(DATA_SETS[0], data_dir, manual_dir).items()
+  }
+  alphabet = np.unique(parts["train"])  # has all that the others have
+  ids = np.zeros(128, np.int32)
+  ids[alphabet] = np.arange(len(alphabet))
+  splits = {part: _windows(characters, ids, seq_len, part) for part, characters in parts.items()}
+  return Splits(**splits, about={"vocabulary": tuple(map(chr, alphabet)), "tokens": "character"})

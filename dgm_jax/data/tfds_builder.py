@@ -1,0 +1,221 @@
+"""Data sets through TFDS without TensorFlow: array_record files of plain arrays, made from a DataSet's `read`."""
+
+import functools
+import gzip
+import hashlib
+import pathlib
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import requests
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import checksums, download_manager
+
+from dgm_jax import errors
+from dgm_jax.data import cache
+from dgm_jax.data.dataset import TEXT, DataSet, File
+from dgm_jax.progress import progress_bar
+
+_ROWS = 4096  # read back at once
+
+
+class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """What the builders of all data sets share."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  spec: DataSet
+  found: dict[str, pathlib.Path]  # files that lie in a folder of the user's
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    feature = lambda shape, dtype: (
+      tfds.features.Text() if dtype == TEXT else tfds.features.Tensor(shape=shape, dtype=np.dtype(dtype))
+    )
+    return self.dataset_info_from_configs(
+      description=self.spec.description,
+      features=tfds.features.FeaturesDict({k: feature(*v) for k, v in self.spec.features.items()}),
+      disable_shuffling=True,  # keeps the published order, which splits count from
+      homepage=self.spec.homepage,
+      license=self.spec.license,
+      citation=self.spec.citation,
+      metadata=tfds.core.MetadataDict(),
+    )
+
+  def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+    files = self.found or {k: pathlib.Path(p) for k, p in dl_manager.download(_urls(self.spec)).items()}
+    for key, path in files.items():
+      _check_blob(self.spec.files[key], path)
+    if self.spec.about:
+      self.info.metadata.update(self.spec.about(files))  # which TFDS keeps beside the records
+    parts = self.spec.read(files)
+    return {part: self._generate_examples(parts[part], part) for part in self.spec.sizes}
+
+  def _generate_examples(self, examples, part: str) -> Iterator[tuple[int, dict]]:
+    if isinstance(examples, dict):
+      names = list(examples)
+      examples = (dict(zip(names, row, strict=True)) for row in zip(*examples.values(), strict=True))
+    dtypes = {k: dtype for k, (_, dtype) in self.spec.features.items()}
+    count = 0
+    for count, example in enumerate(examples, 1):
+      yield count - 1, {k: v if dtypes[k] == TEXT else np.asarray(v, dtypes[k]) for k, v in example.items()}
+    expected = self.spec.sizes[part]
+    errors.require(count == expected, f"{self.spec.name}: {count} {part} examples were read, {expected} are published.")
+
+
+def _urls(spec: DataSet) -> dict[str, str]:
+  return {key: file.url for key, file in spec.files.items()}
+
+
+def _builder_class(spec: DataSet) -> type[_Builder]:
+  name = "dgm_" + spec.name.replace("/", "_")
+  fields = {"name": name, "spec": spec, "__module__": __name__}
+  return type(name.title().replace("_", ""), (_Builder,), fields, skip_registration=True)
+
+
+@functools.cache
+def registered() -> dict[str, checksums.UrlInfo]:
+  """{url: size and sha256} of the files whose checksums are known."""
+  return checksums.load_url_infos(pathlib.Path(__file__).with_name("checksums.tsv"))
+
+
+def _check_blob(file: File, path: pathlib.Path) -> None:
+  """Refuses a file whose git blob id is not the published one."""
+  if not file.git_blob:
+    return
+  content = path.read_bytes()
+  found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+  errors.require(
+    found == file.git_blob, f"{path} is not the published file: expected git blob id {file.git_blob}, found {found}."
+  )
+
+
+def _take_from_folder(spec: DataSet, manual_dir: pathlib.Path, unpacked: pathlib.Path) -> dict[str, pathlib.Path]:
+  """The files of a data set in the user's folder, their checksums verified before anything is written.
+
+  Args:
+    spec: the data set.
+    manual_dir: has the files, or a folder with the set's name that has them; each may be gzipped.
+    unpacked: a folder that gzipped ones are unpacked to.
+  """
+  errors.require(manual_dir.is_dir(), f"data.manual_dir {str(manual_dir)!r} is not a folder.")
+  own = manual_dir / spec.name.partition("/")[0]
+  folder = own if own.is_dir() else manual_dir
+  found = {}
+  for key, file in spec.files.items():
+    path, packed = folder / file.name, folder / f"{file.name}.gz"
+    if not path.is_file() and packed.is_file():
+      path = unpacked / file.name
+      try:
+        with gzip.open(packed) as source, open(path, "wb") as target:
+          shutil.copyfileobj(source, target)
+      except (EOFError, gzip.BadGzipFile) as e:
+        raise errors.UserError(f"{packed} is damaged: {e}.") from e
+    wanted = ", ".join(sorted(f.name for f in spec.files.values()))
+    errors.require(path.is_file(), f"data.manual_dir {folder} lacks {file.name!r}; {spec.name} needs: {wanted}.")
+    info = registered().get(file.url)
+    actual = checksums.compute_url_info(path) if info else None
+    errors.require(
+      actual == info or (actual.size, actual.checksum) == (info.size, info.checksum),
+      f"{path} is not the published file: expected sha256 {info and info.checksum} ({int(info.size) if info else 0} "
+      f"bytes), found {actual and actual.checksum} ({int(actual.size) if actual else 0} bytes).",
+    )
+    found[key] = path
+  return found
+
+
+def _check_network(url: str, seconds: float = 10.0) -> None:
+  """Raises a RequestException soon where there is no network; TFDS would try again for minutes."""
+  failure = [requests.exceptions.Timeout(f"no answer within {seconds:.0f} s")]
+
+  def ask():
+    try:
+      requests.head(url, timeout=seconds / 2)
+      failure.clear()
+    except requests.exceptions.RequestException as e:
+      failure[:] = [e]
+
+  thread = threading.Thread(target=ask, daemon=True)
+  thread.start()
+  thread.join(seconds)
+  if failure:
+    raise failure[0]
+
+
+def _ways_out(spec: DataSet) -> str:
+  """What to do where a data set cannot be downloaded."""
+  wanted = ", ".join(sorted(f.name for f in spec.files.values()))
+  made = "".join(f" {f.name}: {f.made_by}." for f in spec.files.values() if f.made_by)
+  return (
+    f"Three ways out: --config.data.manual_dir=FOLDER with the raw files ({wanted});{made} "
+    "--config.data.data_dir=FOLDER where it was prepared before; or the embedded digits, "
+    "--config=CONFIG.py:data=mnist5k."
+  )
+
+
+def _download_and_prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None) -> tuple[dict, dict]:
+  """({part: random-access source}, about), downloaded and prepared under `data_dir` if it is not yet."""
+  if not sys.stderr.isatty():
+    tfds.disable_progress_bar()  # it would fill a log file
+  builder = _builder_class(spec)(data_dir=data_dir, file_format="array_record")
+  if not builder.is_prepared():
+    for left in pathlib.Path(builder.data_dir).parent.glob("*incomplete*"):  # by a process that was killed
+      shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="dgm_files_") as unpacked:
+      builder.found = {}
+      if manual_dir:
+        folder = pathlib.Path(manual_dir).expanduser()
+        builder.found = _take_from_folder(spec, folder, pathlib.Path(unpacked))
+      else:
+        errors.require(all(_urls(spec).values()), f"{spec.name} cannot be downloaded. {_ways_out(spec)}")
+        if not (data_dir / "downloads" / builder.name).is_dir():
+          _check_network(next(iter(_urls(spec).values())))
+      builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False), file_format="array_record"
+      )
+  return builder.as_data_source(), dict(builder.info.metadata or {})
+
+
+def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None = None) -> tuple[dict, dict]:
+  """({part: random-access source}, about) of a data set, downloaded and prepared under `data_dir` if it is not yet.
+
+  Raises:
+    UserError: no network and no manual_dir, a file that is missing or damaged, a data_dir that cannot be written.
+  """
+  try:
+    return _download_and_prepare(spec, data_dir, manual_dir)
+  except requests.exceptions.RequestException as e:
+    raise errors.UserError(f"{spec.name} cannot be downloaded ({type(e).__name__}). {_ways_out(spec)}") from e
+  except download_manager.NonMatchingChecksumError as e:
+    raise errors.UserError(f"A downloaded file of {spec.name} is damaged: {' '.join(str(e).split())}") from e
+  except OSError as e:  # after RequestException, which is one
+    raise errors.UserError(f"data.data_dir {str(data_dir)!r} cannot be written: {e}.") from e
+
+
+def write_arrays(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, folder: pathlib.Path) -> None:
+  """Writes folder/part/feature.npy of every part, in bounded memory (a text feature is held at once)."""
+  sources, about = prepare(spec, data_dir, manual_dir)
+  cache.save_about(folder, about)
+  for part, source in sources.items():
+    (folder / part).mkdir(parents=True)
+    n = len(source)
+    text = {k: [] for k, (_, dtype) in spec.features.items() if dtype == TEXT}
+    arrays = {
+      k: np.lib.format.open_memmap(folder / part / f"{k}.npy", "w+", np.dtype(dtype), (n, *shape))
+      for k, (shape, dtype) in spec.features.items()
+      if dtype != TEXT
+    }
+    with progress_bar(n, description=f"Unpacking {spec.name} {part}", unit="example") as bar:
+      for start in range(0, n, _ROWS):
+        rows = source.__getitems__(range(start, min(start + _ROWS, n)))
+        for name, array in arrays.items():
+          array[start : start + len(rows)] = np.stack([row[name] for row in rows])
+        for name, strings in text.items():
+          strings += [row[name] for row in rows]
+        bar.update(len(rows))
+    for name, strings in text.items():
+      np.save(folder / part / f"{name}.npy", np.array(strings, np.bytes_))
+    for array in arrays.values():
+      array.flush()

@@ -1,0 +1,128 @@
+"""Lines of text to token ids and back.
+
+Ids are 0 <pad>, 1 <unk>, 2 <end>, then the tokens of the training split, the most frequent first (ties in the order of
+the tokens themselves).  A token of another split that the training split lacks is <unk>.  A line ends with <end>, and
+<pad> fills its row.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data.splits import Splits, take
+
+SPECIAL = ("<pad>", "<unk>", "<end>")
+PAD, UNK, END = range(3)
+KINDS = ("character", "word", "atom")
+
+_ATOM = re.compile(r"\[[^\]\n]*\]|Br|Cl|@@|%\d\d")  # tokens of SMILES with more than one character
+_PRIVATE = 0xF0000  # code points that no text has: one stands for each such token
+_MOST_BYTES = 2**33
+
+
+def _strings(text: np.ndarray) -> list[str]:
+  """Strings of an array of bytes in UTF-8, as the cache holds them, or of objects."""
+  return b"\n".join(text.tolist()).decode().split("\n") if text.dtype.kind == "S" else text.tolist()
+
+
+def _codes(lines: list[str], kind: str, seen: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+  """(a code for each token of all lines, the number of tokens of each line).
+
+  Args:
+    lines: N strings without line breaks.
+    kind: one of KINDS.
+    seen: numbers the words, or the atoms of more than one character; grows.
+  """
+  if kind == "word":
+    words = [line.split() for line in lines]
+    codes = np.fromiter((seen.setdefault(w, len(seen)) for line in words for w in line), np.int32)
+    return codes, np.fromiter(map(len, words), np.int64, len(words))
+  if kind == "atom":
+    stand_in = lambda match: chr(_PRIVATE + seen.setdefault(match[0], len(seen)))
+    lines = _ATOM.sub(stand_in, "\n".join(lines)).split("\n")
+  text = "".join(lines)
+  codes = np.frombuffer(*((text.encode(), np.uint8) if text.isascii() else (text.encode("utf-32-le"), "<u4")))
+  return codes, np.fromiter(map(len, lines), np.int64, len(lines))
+
+
+def _vocabulary(codes: np.ndarray, kind: str, seen: dict[str, int], size: int) -> tuple[list[str], list[int]]:
+  """(the tokens from the most frequent to the least, their codes)."""
+  counts = np.bincount(codes)
+  longer = list(seen)
+  name = lambda c: longer[c] if kind == "word" else longer[c - _PRIVATE] if longer and c >= _PRIVATE else chr(c)
+  names = {name(c): c for c in np.flatnonzero(counts).tolist()}
+  if kind == "word":
+    names.pop(SPECIAL[UNK], None)  # a text whose rare words are replaced already: the same token
+  ranked = sorted(names, key=lambda token: (-counts[names[token]], token))[: size or None]
+  return ranked, [names[token] for token in ranked]
+
+
+def _rows(ids: np.ndarray, counts: np.ndarray, width: int) -> np.ndarray:
+  """Ids of all lines as int32 [N, width], each line with <end> and <pad> behind."""
+  x = np.full((len(counts), width), PAD, np.int32)
+  x[np.arange(width) < counts[:, None]] = ids
+  x[np.arange(len(counts)), counts] = END
+  return x
+
+
+def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int = 0) -> Splits:
+  """The splits with x int32 [N, T] token ids and `length` int32 [N], which counts <end>, instead of `text`.
+
+  about["vocabulary"] are the tokens by id, about["tokens"] is `kind`, about["dropped"] has the number of lines of each
+  split that are too long.
+
+  Args:
+    splits: each part has the feature `text`, [N] strings; bytes in UTF-8 or objects.
+    kind: "character"; "word", what stands between white space; "atom", which takes the bracket atoms, Cl, Br and ring
+      numbers %NN of SMILES as one token and every other character as another.
+    vocabulary_size: so many of the most frequent tokens, beside the three special ones (0: all).
+    max_length: T; lines whose length is greater are dropped (0: the longest of all splits, so that none is).
+
+  Raises:
+    UserError: a value that cannot be, a split without a line that is short enough, more than fits into memory.
+  """
+  errors.choose("value of data.tokens", kind, KINDS)
+  for name, value in (("vocabulary_size", vocabulary_size), ("max_length", max_length)):
+    errors.require(value >= 0, f"data.{name} = {value}; it must be 0 or more.")
+  seen: dict[str, int] = {}
+  coded = {part: _codes(_strings(arrays["text"]), kind, seen) for part, arrays in splits.parts().items()}
+  longest = 1 + max(int(counts.max()) for _, counts in coded.values())
+  needed = 4 * longest * sum(len(counts) for _, counts in coded.values())
+  errors.require(
+    max_length > 0 or needed <= _MOST_BYTES,
+    f"The longest line has {longest - 1} tokens, so that all take {needed / 2**30:.0f} GiB; choose data.max_length.",
+  )
+  width = max_length or longest
+  keep = {part: counts < width for part, (_, counts) in coded.items()}  # one is for <end>
+  for part, kept in keep.items():
+    errors.require(kept.any(), f"data.max_length = {max_length} leaves no line of the {part} split.")
+    codes, counts = coded[part]
+    coded[part] = (codes if kept.all() else codes[np.repeat(kept, counts)]), counts[kept]
+  tokens, codes_of_tokens = _vocabulary(coded["train"][0], kind, seen, vocabulary_size)
+  ids = np.full(1 + max(int(codes.max(initial=0)) for codes, _ in coded.values()), UNK, np.int32)
+  ids[codes_of_tokens] = len(SPECIAL) + np.arange(len(tokens))
+  encoded = {}
+  for part, arrays in splits.parts().items():
+    codes, counts = coded.pop(part)
+    others = take({k: v for k, v in arrays.items() if k != "text"}, keep[part])
+    encoded[part] = {"x": _rows(ids[codes], counts, width), "length": (counts + 1).astype(np.int32)} | others
+  dropped = {part: int((~kept).sum()) for part, kept in keep.items()}
+  about = {"vocabulary": (*SPECIAL, *tokens), "tokens": kind, "dropped": dropped}
+  return splits._replace(**encoded, about=dict(splits.about) | about)
+
+
+def decode(x: np.ndarray, about: Mapping[str, Any]) -> list[str]:
+  """The strings of token ids [N, T], up to the first <end> or <pad>; words with one space between.
+
+  Args:
+    x: token ids.
+    about: of the splits that they are from, for the vocabulary.
+  """
+  vocabulary = about["vocabulary"]
+  stops = (PAD, END) if tuple(vocabulary[: len(SPECIAL)]) == SPECIAL else ()
+  ends = np.concatenate([np.isin(x, stops), np.ones((len(x), 1), bool)], 1).argmax(1)
+  joint = " " if about["tokens"] == "word" else ""
+  return [joint.join(vocabulary[i] for i in row[:end].tolist()) for row, end in zip(np.asarray(x), ends, strict=True)]

@@ -1,0 +1,259 @@
+"""The user's own data: every format, the right values, and a sentence for whatever is wrong with it."""
+
+import gzip
+import pathlib
+import pickle
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from PIL import Image
+
+from dgm_jax import data, errors
+from dgm_jax.data import splits
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((100, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def load(tmp_path):
+  return lambda path, **options: data.load("array", path=str(path), data_dir=str(tmp_path / "data"), **options)
+
+
+def whole(loaded: splits.Splits) -> dict:
+  """All examples, put back in the order of the file."""
+  order = np.random.RandomState(0).permutation(sum(splits.size(a) for a in loaded.parts().values()))
+  joined = {k: np.concatenate([loaded.test[k], loaded.valid[k], loaded.train[k]]) for k in loaded.train}
+  return {k: v[np.argsort(order)] for k, v in joined.items()}
+
+
+def test_npy(load, tmp_path):
+  np.save(tmp_path / "x.npy", X.astype(np.float64))
+  loaded = load(tmp_path / "x.npy")
+  assert [splits.size(a) for a in loaded.parts().values()] == [80, 10, 10]
+  np.testing.assert_array_equal(whole(loaded)["x"], X)
+
+
+def test_npz_with_labels_and_more(load, tmp_path):
+  y, group = RNG.integers(0, 5, 100), np.array(["b", "a"])[RNG.integers(0, 2, 100)]
+  np.savez(tmp_path / "d.npz", x=X, y=y, group=group, names=[f"c{i}" for i in range(3)], score=X[:, 0])
+  loaded = load(tmp_path / "d.npz")
+  found = whole(loaded)
+  np.testing.assert_array_equal(found["y"], y)
+  np.testing.assert_array_equal(found["group"], (group == "b").astype(np.int32))
+  np.testing.assert_array_equal(found["score"], X[:, 0])
+  assert loaded.about == {"group": ["a", "b"], "names": ["c0", "c1", "c2"]}
+  np.testing.assert_array_equal(whole(load(tmp_path / "d.npz", label="group"))["y"], group == "b")
+
+
+def test_npz_with_its_own_splits(load, tmp_path):
+  y = np.arange(100)
+  np.savez(tmp_path / "d.npz", x_train=X[:70], y_train=y[:70], x_test=X[70:], y_test=y[70:])
+  loaded = load(tmp_path / "d.npz", valid_fraction=0.2)
+  np.testing.assert_array_equal(loaded.test["x"], X[70:])
+  assert sorted([*loaded.train["y"], *loaded.valid["y"]]) == list(range(70))
+  assert splits.size(loaded.valid) == 14
+  assert load(tmp_path / "d.npz", valid_fraction=0.0).valid is None
+
+
+def test_sparse_matrix(load, tmp_path):
+  counts = RNG.poisson(0.3, (100, 7))
+  scipy.sparse.save_npz(tmp_path / "csr.npz", scipy.sparse.csr_matrix(counts))
+  scipy.sparse.save_npz(tmp_path / "csc.npz", scipy.sparse.csc_matrix(counts))
+  for name in ("csr.npz", "csc.npz"):
+    found = whole(load(tmp_path / name))["x"]
+    np.testing.assert_array_equal(found, counts)
+    assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("x,dtype,shape", [
+  (RNG.integers(0, 2, (100, 4, 4)).astype(np.uint8), bool, (4, 4, 1)),
+  (RNG.integers(0, 256, (100, 4, 4)).astype(np.uint8), np.uint8, (4, 4, 1)),
+  (RNG.integers(0, 256, (100, 4, 4, 3)).astype(np.uint8), np.uint8, (4, 4, 3)),
+  (RNG.integers(-5, 999, (100, 2)), np.int32, (2,)), (X[:, 0].astype(np.float16), np.float32, (1,)),
+])  # fmt: skip
+def test_dtypes(x, dtype, shape, load, tmp_path):
+  np.save(tmp_path / "x.npy", x)
+  found = whole(load(tmp_path / "x.npy"))["x"]
+  assert (found.dtype, found.shape[1:]) == (dtype, shape)
+  np.testing.assert_array_equal(found.ravel(), x.ravel())
+
+
+def table() -> pd.DataFrame:
+  frame = pd.DataFrame(X.astype(np.float64), columns=["a", "b", "c"])
+  frame.loc[3, "b"], frame.loc[50, "c"] = np.nan, np.nan
+  frame["kind"] = np.array(["cat", "dog"])[np.arange(100) % 2]
+  return frame
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv", "t.parquet"])
+def test_tables(name, load, tmp_path):
+  frame = table()
+  if name == "t.parquet":
+    frame.to_parquet(tmp_path / name)
+  else:
+    frame.to_csv(tmp_path / name, index=False, sep="\t" if "tsv" in name else ",")
+  loaded = load(tmp_path / name, label="kind")
+  found = whole(loaded)
+  values = table()[["a", "b", "c"]].to_numpy()
+  np.testing.assert_array_equal(found["mask"], ~np.isnan(values))
+  np.testing.assert_allclose(found["x"], np.nan_to_num(values), rtol=1e-6)
+  np.testing.assert_array_equal(found["y"], np.arange(100) % 2)
+  assert loaded.about == {"columns": ["a", "b", "c"], "classes": ["cat", "dog"]}
+
+
+def test_a_table_without_names_keeps_its_first_line(load, tmp_path):
+  np.savetxt(tmp_path / "t.csv", X, delimiter=",")
+  np.testing.assert_allclose(whole(load(tmp_path / "t.csv"))["x"], X, rtol=1e-6)
+
+
+def test_cells(load, tmp_path):
+  counts = RNG.poisson(1.0, (100, 5)).astype(np.float32)
+  obs = pd.DataFrame({"type": pd.Categorical(np.array(["T", "B"])[np.arange(100) % 2]), "run": np.arange(100) % 3})
+  obs.index = obs.index.astype(str)
+  found = anndata.AnnData(scipy.sparse.csr_matrix(counts), obs, layers={"twice": 2 * counts})
+  found.var_names = [f"g{i}" for i in range(5)]
+  found.write_h5ad(tmp_path / "c.h5ad")
+  loaded = load(tmp_path / "c.h5ad", label="type", batch="run")
+  cells = whole(loaded)
+  np.testing.assert_array_equal(cells["x"], counts)
+  assert cells["x"].dtype == np.int32
+  np.testing.assert_array_equal(cells["y"], (np.arange(100) + 1) % 2)
+  np.testing.assert_array_equal(cells["batch"], np.arange(100) % 3)
+  assert loaded.about == {"genes": [f"g{i}" for i in range(5)], "classes": ["B", "T"]}
+  np.testing.assert_array_equal(whole(load(tmp_path / "c.h5ad", layer="twice"))["x"], 2 * counts)
+  for option, named in (({"label": "typ"}, "Did you mean 'type'"), ({"layer": "thrice"}, "Choices: twice")):
+    with pytest.raises(errors.UserError, match=named):
+      load(tmp_path / "c.h5ad", **option)
+
+
+def draw_images(folder: pathlib.Path, names: list[str], shape=(6, 8, 3)) -> np.ndarray:
+  images = RNG.integers(0, 256, (len(names), *shape)).astype(np.uint8)
+  for name, image in zip(names, images, strict=True):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(folder / name)
+  return images
+
+
+def test_a_folder_of_images_with_a_class_in_each_sub_folder(load, tmp_path):
+  names = sorted(f"{'ab'[i % 2]}/{i:02}.png" for i in range(20))
+  images = draw_images(tmp_path / "pictures", names)
+  loaded = load(tmp_path / "pictures")
+  found = whole(loaded)
+  np.testing.assert_array_equal(found["x"], images)
+  np.testing.assert_array_equal(found["y"], [0] * 10 + [1] * 10)
+  assert loaded.about == {"classes": ["a", "b"]}
+  small = whole(load(tmp_path / "pictures", image_size=3, grey=True))["x"]
+  assert small.shape == (20, 3, 3, 1)
+  square = np.stack([np.asarray(Image.fromarray(i).convert("L"), np.float64) for i in images])[:, :, 1:7]
+  np.testing.assert_allclose(small[..., 0], square.reshape(20, 3, 2, 3, 2).mean((2, 4)), atol=1)
+
+
+def test_a_folder_of_images_with_its_own_splits(load, tmp_path):
+  names = [f"{part}/{'uv'[i % 2]}/{i}.png" for part, n in (("test", 3), ("train", 6), ("val", 2)) for i in range(n)]
+  images = draw_images(tmp_path / "pictures", names)
+  loaded = load(tmp_path / "pictures")
+  for part, folder in (("train", "train"), ("valid", "val"), ("test", "test")):
+    rows = [i for i, name in enumerate(sorted(names)) if name.startswith(folder)]
+    by_name = images[[names.index(sorted(names)[i]) for i in rows]]
+    np.testing.assert_array_equal(getattr(loaded, part)["x"], by_name)
+    np.testing.assert_array_equal(getattr(loaded, part)["y"], ["/v/" in sorted(names)[i] for i in rows])
+
+
+def test_what_is_kept_is_made_again_when_the_file_or_an_option_changes(load, tmp_path):
+  np.save(tmp_path / "x.npy", X)
+  first = load(tmp_path / "x.npy")
+  np.testing.assert_array_equal(load(tmp_path / "x.npy").train["x"], first.train["x"])
+  assert (load(tmp_path / "x.npy", split_seed=1).test["x"] != first.test["x"]).any()
+  np.save(tmp_path / "x.npy", X + 1)
+  np.testing.assert_array_equal(load(tmp_path / "x.npy").train["x"], first.train["x"] + np.float32(1))
+
+
+def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
+  """{name: (options, sentence)}, of files written to the folder."""
+  write = lambda name, content: (folder / name).write_bytes(content)
+  np.save(folder / "objects.npy", np.array([{}, 1], object), allow_pickle=True)
+  np.save(folder / "strings.npy", np.array(["a", "b"]))
+  np.save(folder / "none.npy", np.zeros((0, 3)))
+  np.save(folder / "inf.npy", np.array([[1.0, np.inf]]))
+  np.save(folder / "nan.npy", np.full((4, 2), np.nan))
+  np.save(folder / "short.npy", X)
+  write("short.npy", (folder / "short.npy").read_bytes()[:-100])
+  np.savez(folder / "nox.npz", z=X)
+  np.savez(folder / "ragged.npz", x=X, y=np.arange(7))
+  np.savez(folder / "notest.npz", x_train=X)
+  np.savez(folder / "shapes.npz", x_train=X, x_test=X[:, :2])
+  write("cut.npz", (folder / "nox.npz").read_bytes()[:200])
+  write("words.csv", b"a,b\n1,2\n3,high\n")
+  write("empty.csv", b"")
+  write("head.csv", b"a,b\n")
+  write("uneven.csv", b"a,b\n1,2\n1,2,3,4\n")
+  write("t.csv", b"age,label\n1,2\n")
+  write("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 100)[:-12])
+  write("x.parquet", b"PAR1 nonsense")
+  write("x.h5ad", b"nonsense")
+  write("x.docx", b"")
+  write("x.pkl", pickle.dumps(X))
+  (folder / "nothing").mkdir()
+  draw_images(folder / "sizes", ["a.png"])
+  draw_images(folder / "sizes", ["b.png"], (5, 5, 3))
+  draw_images(folder / "broken", ["a.png", "b.png"])
+  write("broken/b.png", (folder / "broken" / "b.png").read_bytes()[:60])
+  return {
+    "absent.npy": ({}, "does not exist"),
+    "objects.npy": ({}, "object arrays are pickles and never loaded"),
+    "strings.npy": ({}, "'x' holds <U1, where numbers belong"),
+    "none.npy": ({}, r"'x' is empty \(shape \[0, 3\]\)"),
+    "inf.npy": ({}, "'x' holds Inf"),
+    "nan.npy": ({}, "'x' holds nothing but NaN"),
+    "short.npy": ({}, "is not a .npy file of numbers"),
+    "nox.npz": ({}, r"lacks the array 'x' \(or x_train and x_test\); it has z"),
+    "ragged.npz": ({}, "'y' has 7 entries for 100 examples"),
+    "notest.npz": ({}, "has x_train and no x_test"),
+    "shapes.npz": ({}, "the parts differ in shape"),
+    "cut.npz": ({}, "is not a .npz file"),
+    "words.csv": ({}, "column 'b' holds 'high' in row 2, where numbers belong"),
+    "empty.csv": ({}, "is not a table with a line of column names: No columns"),
+    "head.csv": ({}, "is empty: it has no rows"),
+    "uneven.csv": ({}, "Expected 2 fields in line 3, saw 4"),
+    "t.csv": ({"label": "labl"}, "Unknown label column of .*t.csv 'labl'. Did you mean 'label'"),
+    "cut.csv.gz": ({}, "is not a table"),
+    "x.parquet": ({}, "is not a table"),
+    "x.h5ad": ({}, "is not an .h5ad file"),
+    "x.docx": ({}, "is none of what can be read: .npz, .npy, .csv"),
+    "x.pkl": ({}, "is a pickle, and those are never loaded.*numpy.savez"),
+    "nothing": ({}, r"holds no images \(.png"),
+    "sizes": ({}, "b.png is 5 x 5 pixels, .*a.png 6 x 8; give data.image_size"),
+    "broken": ({}, "b.png is not an image that Pillow can decode"),
+  }
+
+
+def test_bad_files_get_one_sentence_that_names_them_and_leave_nothing(load, tmp_path):
+  for name, (options, sentence) in bad_files(tmp_path).items():
+    with pytest.raises(errors.UserError, match=sentence) as caught:
+      load(tmp_path / name, test_fraction=0.5, valid_fraction=0.0, **options)
+    assert str(tmp_path / name) in str(caught.value), name
+    assert "\n" not in str(caught.value), name
+  assert not [f for f in (tmp_path / "data" / "dgm_arrays").glob("*") if f.suffix != ".lock"]
+
+
+def test_an_unpickling_trap_is_never_sprung(load, tmp_path):
+  class Trap:
+    def __reduce__(self):
+      return (pathlib.Path.touch, (tmp_path / "sprung",))
+
+  np.save(tmp_path / "x.npy", np.array([Trap()], object), allow_pickle=True)
+  np.savez(tmp_path / "x.npz", x=np.array([Trap()], object))
+  (tmp_path / "x.pkl").write_bytes(pickle.dumps(Trap()))
+  for name in ("x.npy", "x.npz", "x.pkl"):
+    with pytest.raises(errors.UserError, match="never loaded"):
+      load(tmp_path / name)
+  assert not (tmp_path / "sprung").exists()
+
+
+def test_path_is_asked_for():
+  with pytest.raises(errors.UserError, match=r"Data set 'array' needs data\.path"):
+    data.load("array")
