@@ -12,7 +12,7 @@ Paper: https://arxiv.org/abs/1509.00519, table 1: test NLL in nats (active units
 Arguments (after a colon, by commas):
   k=N             importance samples, 50 if not given
   layers=1|2      stochastic layers
-  data=mnist|mnist5k
+  data=NAME       mnist if not given; any data set of images, see dgm_jax/data/README.md
   reading=paper|code   where the paper and its released code differ.  paper: Adam with beta1 = 0.9 and learning rates
                   1e-3 * 10^(-i/7), all 60,000 images.  code: beta1 = 0.99, second moments that start at 1, learning
                   rates rounded to two digits, the last 400 training images held out.
@@ -23,6 +23,7 @@ Arguments (after a colon, by commas):
 
 from ml_collections import ConfigDict, config_dict
 
+from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
 
 _STAGES = 8  # stage i = 0..7 lasts 3^i epochs
@@ -34,7 +35,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     arg,
     k=default_k,
     layers=(1, 2),
-    data=("mnist", "mnist5k"),
+    data="mnist",
     reading=("paper", "code"),
     constant=False,
     quick=False,
@@ -45,9 +46,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
 
   config = ConfigDict()
   config.seed = 0
-  config.data = ConfigDict({"name": name, "binarization": "dynamic", "data_dir": ""})
-  config.data.manual_dir = ""  # for mnist: a folder with the raw .gz files, instead of a download
-  config.data.valid_size = config_dict.placeholder(int)  # for mnist: so many of the last training images
+  config.data = data_section(name, transforms=("binarize:dynamic",))
   if a.reading == "code" and name == "mnist":
     config.data.valid_size = 400
 

@@ -5,7 +5,7 @@ units), 85.33 with 2.
 
   python -m dgm_jax.main --config=configs/vae_mnist.py --workdir=runs/vae_mnist
 
-Arguments (after a colon, by commas): k, layers=1|2, data=mnist|mnist5k, reading=paper|code, constant, quick, test; see
+Arguments (after a colon, by commas): k, layers=1|2, data=NAME, reading=paper|code, constant, quick, test; see
 configs/iwae_mnist.py.  With k > 1 the ELBO is averaged over k samples.
 """
 

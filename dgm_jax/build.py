@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,11 +10,28 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.errors import FlaxError
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from dgm_jax import data, errors, evaluate, models, optim, principles, rng
-from dgm_jax.data import splits, transforms
+from dgm_jax.data import sources, splits, transforms
+from dgm_jax.data.statistics import Statistics
 from dgm_jax.system import System
+
+
+def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
+  """config.data for a data set: its name, its options at their defaults, and what every data set has.
+
+  Args:
+    name: see data.names().
+    transforms: applied in this order inside the step; see data.transforms.
+  """
+  config = ConfigDict({"name": name, "transforms": transforms, "source": "auto"})  # auto, resident or streaming
+  for option, parameter in data.options(name).items():
+    kinds = [k for k in typing.get_args(parameter.annotation) or (parameter.annotation,) if k is not type(None)]
+    config[option] = config_dict.placeholder(kinds[0])
+    if parameter.default not in (None, parameter.empty):
+      config[option] = parameter.default
+  return config
 
 
 class Experiment(NamedTuple):
@@ -22,8 +40,8 @@ class Experiment(NamedTuple):
   Attributes:
     model: the Flax module.
     system: its pure functions.
-    splits: the data, on the host.
-    transform: (key, batch) -> batch, applied inside the compiled step.
+    splits: the data, on the host; every example has its `index`, counted through train, valid and test.
+    transforms: what is applied to a batch inside the compiled step, in training and in evaluation.
     num_steps: updates in the whole run.
     steps_per_epoch: updates in one pass over the training set.
     hparams: {config path: float}, the numbers that may differ between lanes of one program.
@@ -32,7 +50,7 @@ class Experiment(NamedTuple):
   model: nn.Module
   system: System
   splits: splits.Splits
-  transform: Callable
+  transforms: transforms.Pipeline
   num_steps: int
   steps_per_epoch: int
   hparams: dict[str, float]
@@ -52,7 +70,7 @@ def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
     key_transform, key_init = jax.random.split(key)
     examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
     hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
-    return experiment.system.init(key_init, experiment.transform(key_transform, examples), hparams)
+    return experiment.system.init(key_init, experiment.transforms.train(key_transform, examples), hparams)
 
   return init
 
@@ -92,6 +110,26 @@ def _num_steps(config: ConfigDict, n: int) -> int:
   return value * (n // config.batch_size) if steps is None else value
 
 
+def _check_support(model_class: Any, train: Statistics, config: ConfigDict) -> None:
+  """Refuses data that the model's decoder cannot give."""
+  (low, high), (least, greatest) = model_class.support, train.range
+  errors.require(
+    low <= least and greatest <= high,
+    f"Model {config.model.name!r} is of x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
+    f"{config.data.transforms} lies in [{least:.4g}, {greatest:.4g}]. Another transform may bring it there.",
+  )
+
+
+def _number(loaded: splits.Splits) -> splits.Splits:
+  """Adds `index` to every part: the number of each example within the data set, for what is drawn once for each."""
+  numbered, start = {}, 0
+  for part, arrays in loaded.parts().items():
+    n = splits.size(arrays)
+    numbered[part] = arrays | {"index": jax.device_get(start + jnp.arange(n, dtype=jnp.int32))}
+    start += n
+  return loaded._replace(**numbered)
+
+
 def build(config: ConfigDict) -> Experiment:
   """Loads the data and assembles model, optimiser and system.
 
@@ -100,22 +138,24 @@ def build(config: ConfigDict) -> Experiment:
   """
   principle = module(principles, "principle", config.principle)
   model_class = module(models, "model", config.model.name).Model
-  transform = transforms.binarize(config.data.binarization)
+  errors.choose("value of data.source", config.data.source, sources.KINDS)
   for name, options in config.evaluate.items():
     module(evaluate, "evaluation", name).check(**options)
-  options = {k: v for k, v in config.data.items() if k not in ("name", "binarization")}
-  loaded = data.load(config.data.name, **options)
+  options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
+  loaded = _number(data.load(config.data.name, **options))
   n = splits.size(loaded.train)
   _check_numbers(config, n)
   num_steps = _num_steps(config, n)
-  mean = transforms.expected_mean(config.data.binarization, loaded.train["x"])
+  pipeline = transforms.make(config.data.transforms, loaded.train)
+  mean = pipeline.statistics.mean
+  _check_support(model_class, pipeline.statistics, config)
   tx = optim.make(num_steps=num_steps, **config.optim)
   args = config.model.args.to_dict()
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args)
     system = principle.make(model, tx, **config.objective)
     experiment = Experiment(
-      model, system, loaded, transform, num_steps, n // config.batch_size, hyper_parameters(config)
+      model, system, loaded, pipeline, num_steps, n // config.batch_size, hyper_parameters(config)
     )
     jax.eval_shape(make_init(experiment, config.seed))
   except (TypeError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:

@@ -101,12 +101,23 @@ def _check_path(config: ConfigDict, path: str) -> None:
     node, seen = node[name], f"{seen}.{name}"
 
 
+def _with_data_set(config: str, argv: list[str]) -> str:
+  """FILE:ARGUMENT with data=NAME added for --config.data.name=NAME: another data set has other options."""
+  for override in argv:
+    flag, _, name = override.lstrip("-").partition("=")
+    if override.startswith("-") and flag == "config.data.name" and name:
+      file, _, argument = config.partition(":")
+      return f"{file}:{argument},data={name}" if argument else f"{file}:data={name}"
+  return config
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
   """Loads the config alone first, so that a wrong file or key is answered with the choices."""
   for i, arg in enumerate(argv[1:], 1):
     name, equals, value = arg.lstrip("-").partition("=")
     if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
-      value = value if equals else argv[i + 1]
+      value = _with_data_set(value if equals else argv[i + 1], argv)
+      argv = [*argv[:i], f"--config={value}", *argv[i + (1 if equals else 2) :]]
       path = pathlib.Path(value.partition(":")[0])
       if not path.is_file():
         choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]

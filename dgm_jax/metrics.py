@@ -2,18 +2,16 @@
 
 import json
 import pathlib
-import sys
 from typing import Any
 
 import jax
 import tensorboardX
-import tqdm
 
 from dgm_jax import workdir as wd
 
 
 def read(workdir: str | pathlib.Path) -> list[dict]:
-  """The rows of workdir/metrics.jsonl; a last line that a crash cut short is left out."""
+  """The rows of workdir/metrics.jsonl that hold metrics; a last line that a crash cut short is left out."""
   path = pathlib.Path(workdir) / "metrics.jsonl"
   rows = []
   for line in path.read_text().splitlines() if path.exists() else []:
@@ -21,7 +19,7 @@ def read(workdir: str | pathlib.Path) -> list[dict]:
       rows.append(json.loads(line))
     except json.JSONDecodeError:
       break
-  return rows
+  return [row for row in rows if "step" in row]  # the first line says what the metrics are of
 
 
 class MetricWriter:
@@ -33,12 +31,13 @@ class MetricWriter:
   Args:
     workdir: the run's folder.
     step: the step that the run continues from; later rows of an interrupted run are removed.
+    about: what the metrics are of (data, transforms, split sizes, seed); the first line of the file.
   """
 
-  def __init__(self, workdir: str | pathlib.Path, step: int):
+  def __init__(self, workdir: str | pathlib.Path, step: int, about: dict[str, Any]):
     workdir = pathlib.Path(workdir)
-    kept = [json.dumps(row) + "\n" for row in read(workdir) if row["step"] <= step and step > 0]
-    wd.write_text(workdir / "metrics.jsonl", "".join(kept))
+    kept = [row for row in read(workdir) if row["step"] <= step and step > 0]
+    wd.write_text(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in [about, *kept]))
     self._file = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115, closed in close()
     self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
@@ -53,20 +52,6 @@ class MetricWriter:
     """Flushes both."""
     self._file.close()
     self._board.close()
-
-
-def progress_bar(total: int, initial: int = 0, description: str = "", unit: str = "step") -> tqdm.tqdm:
-  """A bar with rate and time left: on a terminal redrawn in place, in a log file a line every half minute."""
-  terminal = sys.stderr.isatty()
-  return tqdm.tqdm(
-    total=total,
-    initial=initial,
-    desc=description,
-    unit=f" {unit}s",
-    dynamic_ncols=terminal,
-    mininterval=0.2 if terminal else 30.0,
-    file=sys.stderr,
-  )
 
 
 def parameter_table(params: Any) -> str:

@@ -22,7 +22,7 @@ def make_train_chunk(
   length: int,
   sharding: NamedSharding | None = None,
 ) -> Callable:
-  """(state, key, data) -> (state, {name: [length]}): `length` steps in one program.
+  """(state, key, data) -> (state, {name: [length]}): `length` steps in one program, data on the device.
 
   Args:
     system, transform: what a step does.
@@ -31,19 +31,46 @@ def make_train_chunk(
   """
 
   def train_chunk(state, key, data):
-    key_train = rng.stream(key, "train")
+    n = size(data)
 
     def step(state, indices):
-      batch = jax.tree.map(lambda a: a[indices], data)
-      if sharding is not None:
-        batch = jax.lax.with_sharding_constraint(batch, sharding)
-      key_transform, key_step = jax.random.split(jax.random.fold_in(key_train, state.step))
-      return system.train_step(state, key_step, transform(key_transform, batch))
+      return _train_step(system, transform, sharding, n, state, key, jax.tree.map(lambda a: a[indices], data))
 
-    order = rng.epoch_indices(rng.stream(key, "data"), state.step, length, size(data), batch_size)
+    order = rng.epoch_indices(rng.stream(key, "data"), state.step, length, n, batch_size)
     return jax.lax.scan(step, state, order)
 
   return train_chunk
+
+
+def make_train_batches(
+  system: System, transform: Callable, num_examples: int, sharding: NamedSharding | None = None
+) -> Callable:
+  """(state, key, batches) -> (state, {name: [length]}): a step for each of the batches {name: [length, B, ...]}.
+
+  The same steps as make_train_chunk's, where the examples come from the host.
+
+  Args:
+    system, transform: what a step does.
+    num_examples: of the training set; tells the epoch.
+    sharding: of a batch.
+  """
+
+  def train_batches(state, key, batches):
+    step = lambda state, batch: _train_step(system, transform, sharding, num_examples, state, key, batch)
+    return jax.lax.scan(step, state, batches)
+
+  return train_batches
+
+
+def _train_step(system, transform, sharding, num_examples, state, key, batch) -> tuple[Any, dict]:
+  """One step on a batch {name: [B, ...]}; its randomness is a function of (key, state.step)."""
+  if sharding is not None:
+    batch = jax.lax.with_sharding_constraint(batch, sharding)
+  key_transform, key_step = jax.random.split(jax.random.fold_in(rng.stream(key, "train"), state.step))
+  batch_size = size(batch)
+  epoch = jnp.broadcast_to(state.step // (num_examples // batch_size), (batch_size,))
+  batch = transform(key_transform, batch | {"epoch": epoch})
+  return system.train_step(state, key_step, batch)
 
 
 def make_evaluate_examples(
@@ -61,11 +88,11 @@ def make_evaluate_examples(
     sharding: of the batch over the devices; left out where the devices do not divide the batch.
   """
 
-  @functools.partial(jax.jit, static_argnames="n")
-  def evaluate_batch(state, key, data, start, n):
-    indices = start + jnp.arange(min(batch_size, n))
+  @jax.jit
+  def evaluate_batch(state, key, batch, start):
+    indices = start + jnp.arange(size(batch))
     keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
-    batch = jax.vmap(transform)(keys, jax.tree.map(lambda a: a[indices % n], data))
+    batch = jax.vmap(transform)(keys, batch)
     if sharding is not None and len(indices) % sharding.num_devices == 0:
       batch = jax.lax.with_sharding_constraint(batch, sharding)
     values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
@@ -76,11 +103,14 @@ def make_evaluate_examples(
 
   def run(state, key, data, progress: Callable[[int], Any] = lambda count: None):
     n = size(data)
-    data = jax.device_put(data)
+    rows = min(batch_size, n)
     batches = []
-    for start in range(0, n, batch_size):
-      batches.append(jax.block_until_ready(evaluate_batch(state, key, data, start, n)))
-      progress(min(batch_size, n - start))
+    for start in range(0, n, rows):  # only a batch at a time goes to the device: the set may be larger than its memory
+      batch = jax.tree.map(lambda a: a[start : start + rows], data)
+      if (missing := start + rows - n) > 0:
+        batch = jax.tree.map(lambda part, a: jnp.concatenate([part, a[:missing]]), batch, data)
+      batches.append(jax.block_until_ready(evaluate_batch(state, key, batch, start)))
+      progress(min(rows, n - start))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:n], *batches)
 
   return run

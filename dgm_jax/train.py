@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import functools
 import math
 import pathlib
 import time
@@ -18,7 +17,9 @@ from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, make_init, module
 from dgm_jax.data.splits import size
-from dgm_jax.programs import make_evaluate, make_pictures, make_train_chunk
+from dgm_jax.feed import make_feed
+from dgm_jax.programs import make_evaluate, make_pictures
+from dgm_jax.progress import progress_bar
 
 
 def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
@@ -46,9 +47,18 @@ def evaluate_finally(config: ConfigDict, experiment: Experiment, state: Any) -> 
   bad = [k for k, v in results.items() if isinstance(v, float) and not math.isfinite(v)]
   if bad:
     raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {int(state.step)}.")
-  sizes = {part: size(arrays) for part, arrays in experiment.splits._asdict().items() if arrays}
-  about = {"step": int(state.step), "seed": config.seed, "data": config.data.name}
-  return results | about | {"binarization": config.data.binarization, "split_sizes": sizes}
+  return results | {"step": int(state.step)} | _about(config, experiment)
+
+
+def _about(config: ConfigDict, experiment: Experiment) -> dict[str, Any]:
+  """What one must know to compare a number with another's."""
+  sizes = {part: size(arrays) for part, arrays in experiment.splits.parts().items()}
+  return {
+    "seed": config.seed,
+    "data": config.data.name,
+    "transforms": list(config.data.transforms),
+    "split_sizes": sizes,
+  }
 
 
 def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) -> None:
@@ -89,23 +99,25 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   if (finished := wd.check(workdir, config.to_dict())) is not None:
     return finished
   experiment = build(config)
-  system, num_steps, transform = experiment.system, experiment.num_steps, experiment.transform
+  system, num_steps, transforms = experiment.system, experiment.num_steps, experiment.transforms
   wd.create(workdir, config.to_dict())
 
   # Programs and data
   replicated, sharded = shardings(config.batch_size)
   key = jax.device_put(jax.random.key(config.seed), replicated)
-  train = jax.device_put(experiment.splits.train, replicated)
+  feed = make_feed(
+    system,
+    transforms.train,
+    experiment.splits.train,
+    config.data.source,
+    key,
+    (config.batch_size, config.log_every, num_steps),
+    (replicated, sharded),
+  )
   split = "valid" if experiment.splits.valid else "test"
   held_out = getattr(experiment.splits, split)
   state = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
-  evaluate_set = make_evaluate(system, transform, config.eval_batch_size, sharded)
-
-  @functools.cache
-  def train_chunk(length):  # compiled once for log_every, and once more if a shorter chunk ends the run
-    chunk = make_train_chunk(system, transform, config.batch_size, length, sharded)
-    chunk = jax.jit(chunk, donate_argnums=0, out_shardings=replicated)
-    return chunk.lower(state, key, train).compile()
+  evaluate_set = make_evaluate(system, transforms.evaluate, config.eval_batch_size, sharded)
 
   def evaluate_held_out():
     values = evaluate_set(state, rng.stream(key, "eval"), held_out)
@@ -126,15 +138,16 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     print(metrics.parameter_table(state.params), flush=True)
     if step:
       print(f"Resuming {workdir} at step {step} of {num_steps}.", flush=True)
-    writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step)))
+    about = _about(config, experiment)
+    writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step, about)))
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
     drawn = painter.submit(lambda: None)
-    bar = stack.enter_context(metrics.progress_bar(num_steps, step, config.model.name))
+    bar = stack.enter_context(progress_bar(num_steps, step, config.model.name))
     if step < num_steps:
       with record.timed("compile"):
-        train_chunk(min(config.log_every, num_steps - step))
+        feed.start(state, step)
         key_pictures, examples = rng.stream(key, "pictures"), jax.tree.map(lambda a: a[:40], held_out)
-        pictures = jax.jit(make_pictures(system, transform)).lower(state, key_pictures, examples).compile()
+        pictures = jax.jit(make_pictures(system, transforms.evaluate)).lower(state, key_pictures, examples).compile()
     if step == 0:
       writer.write(0, evaluate_held_out(), {})
     record.add_time("set_up", time.monotonic() - clock)
@@ -143,7 +156,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     loop_clock = time.monotonic()
     while step < num_steps:
       length, start = min(config.log_every, num_steps - step), time.monotonic()
-      state, values = train_chunk(length)(state, key, train)
+      state, values = feed.train(state, length)
       values = jax.block_until_ready(values)
       seconds = time.monotonic() - start
       _check_finite(values, step, checkpoints)

@@ -19,7 +19,7 @@ import jax
 from dgm_jax import errors
 
 # Where things lie and how often they are written: a run may continue under another value of these.
-_LOCATIONS = ("data.data_dir", "data.manual_dir")
+_LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 

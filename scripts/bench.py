@@ -44,17 +44,13 @@ def train_flop(k: int) -> float:
   return 2 * (3 * _ENCODER - 784 * 200 + k * 3 * _DECODER)
 
 
-def config(k: int, num_steps: int):
+def config(k: int, num_steps: int, source: str = "resident"):
   """vae_mnist (k = 1) or iwae_mnist at their defaults, on noise, with batch 100."""
   c = vae_mnist.get_config(f"constant,k={k}")
   with c.unlocked():
     scale = 10 if k == 50 else 1
-    c.data = {
-      "name": "noise",
-      "binarization": "dynamic",
-      "train_size": 60_000 // scale,
-      "test_size": 10_000 // scale,
-    }
+    c.data = build.data_section("noise", ("binarize:dynamic",))
+    c.data.update(train_size=60_000 // scale, test_size=10_000 // scale, source=source)
     c.objective.bound = "elbo" if k == 1 else "iwae"
     c.batch_size, c.num_steps, c.evaluate = 100, num_steps, {}
   return c

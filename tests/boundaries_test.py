@@ -9,7 +9,7 @@ PACKAGE = tables.ROOT / "dgm_jax"
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))}
 BRICKS = {"estimators.py", "distributions.py", "nets.py"}
 BRICK_IMPORTS = {"jax", "flax", "distrax", "math", "typing", "collections"}
-ASSEMBLERS = ("train.py", "programs.py", "main.py", "evaluate/")
+ASSEMBLERS = ("train.py", "feed.py", "programs.py", "main.py", "evaluate/")
 CONFIG_READERS = {"main.py", "train.py", "build.py", "optim.py"}
 
 

@@ -44,7 +44,7 @@ def test_every_config_runs(path, arg, tmp_path):
   config = load(path).get_config(",".join(filter(None, ["test", arg])))
   results = train.train_and_evaluate(config, tmp_path / "run")
   assert results == json.loads((tmp_path / "run" / "results.json").read_text())
-  assert results["binarization"] == "dynamic"
+  assert results["transforms"] == ["binarize:dynamic"]
   assert results["test/likelihood_samples"] == 20
   assert 150 < results["test/nll"] < 400
   assert results["test/elbo"] < results["test/log_px"]
@@ -56,7 +56,8 @@ def test_every_config_runs(path, arg, tmp_path):
   (start,) = json.loads((tmp_path / "run" / "run.json").read_text())
   assert {"command", "git_commit", "git_dirty", "versions", "devices", "seed", "wall_s"} <= start.keys()
   assert start["wall_s"]["total"] > 0
-  rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+  about, *rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+  assert about.items() <= results.items()
   assert [row["step"] for row in rows] == [0, 10, 20, 30, 40]
 
 

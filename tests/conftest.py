@@ -21,5 +21,5 @@ def raw_data() -> pathlib.Path:
   """A folder with the published raw files, mnist/train-images-idx3-ubyte.gz and so on."""
   folder = os.environ.get("DGM_RAW_DATA")
   if not folder:
-    pytest.skip("DGM_RAW_DATA names no folder with the published raw files (mnist/*.gz)")
+    pytest.skip("DGM_RAW_DATA names no folder with the published raw files (mnist, uci, zinc ...)")
   return pathlib.Path(folder)

@@ -140,7 +140,14 @@ MISTAKES = {
   "bound": (["--config.objective.bound=iwea"], ["bound 'iwea'", "'iwae'", "elbo"]),
   "optimiser": (["--config.optim.name=adm"], ["optimiser 'adm'", "'adam'"]),
   "data set": (["--config.data.name=mnist5"], ["data set 'mnist5'", "'mnist5k'"]),
-  "binarization": (["--config.data.binarization=dynamc"], ["binarization 'dynamc'", "'dynamic'"]),
+  "data set of the argument": (["--config=configs/iwae_mnist.py:test,data=mnist5"], ["data set 'mnist5'", "'mnist5k'"]),
+  "member": (["--config.data.name=uci"], ["data set 'uci'", "uci/concrete"]),
+  "option of data": (["--config.data.valid_sise=3"], ["key of config.data 'valid_sise'", "data_dir"]),
+  "path": (["--config.data.name=array"], ["Data set 'array' needs data.path"]),
+  "no such path": (["--config.data.name=array", "--config.data.path=/none.npy"], ["'/none.npy' does not exist"]),
+  "transform": (["--config.data.transforms=binarise"], ["transform 'binarise'", "'binarize'"]),
+  "binarization": (["--config.data.transforms=binarize:dynamc"], ["'dynamc'", "'dynamic'"]),
+  "source": (["--config.data.source=disk"], ["value of data.source 'disk'", "resident, streaming"]),
   "batch": (["--config.batch_size=4001"], ["batch_size = 4001", "4000"]),
   "k": (["--config.objective.num_samples=0"], ["num_samples", "k = 0"]),
   "rate": (["--config.optim.lr=-0.1"], ["optim.lr = -0.1"]),
@@ -152,7 +159,7 @@ MISTAKES = {
   "latent_dim": (["--config.model.args.latent_dim=0"], ["'latent_dim': 0", "must be 1 or more"]),
   "hidden": (["--config.model.args.hidden=('a',)"], ["hidden"]),
   "other model": (["--config.model.name=dlgm"], ["do not make a model 'dlgm'"]),
-  "option of mnist": (["--config.data.manual_dir=/x"], ["option of data set 'mnist5k' 'manual_dir'"]),
+  "option of mnist": (["--config.data.manual_dir=/x"], ["key of config.data 'manual_dir'"]),
   "log_every": (["--config.eval_every=15"], ["eval_every = 15", "log_every = 10"]),
   "likelihood": (["--config.evaluate.likelihood.num_samples=0"], ["likelihood.num_samples = 0"]),
 }
@@ -221,9 +228,9 @@ def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, ke
 def test_another_config_is_refused_for_evaluation_but_not_its_options(finished):
   workdir, _ = finished
   flags = [f"--config={CONFIG}", "--mode=evaluate", f"--workdir={workdir}"]
-  done = main(*flags, "--config.data.binarization=threshold")
+  done = main(*flags, "--config.data.transforms=binarize:threshold")
   assert done.returncode == 2
-  assert "data.binarization (dynamic there, threshold now)" in done.stderr
+  assert "data.transforms (['binarize:dynamic'] there, ['binarize:threshold'] now)" in done.stderr
   before = json.loads((workdir / "results.json").read_text())
   done = main(*flags, "--config.evaluate.likelihood.num_samples=40")
   assert done.returncode == 0, done.stderr
@@ -273,3 +280,23 @@ def test_report_of_git_is_true():
     pytest.skip("not a git checkout")
   head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True, check=True)
   assert wd._git("rev-parse", "HEAD") == head.stdout.strip()
+
+
+def test_a_newcomer_trains_on_their_own_data(tmp_path):
+  """The command of the data page, with another data set's options behind a config that does not name it."""
+  np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).random((500, 12)) < 0.3)
+  flags = ["--config.data.name=array", f"--config.data.path={tmp_path / 'mine.npz'}", "--config.data.test_fraction=0.2"]
+  done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *flags, f"--config.data.data_dir={tmp_path}")
+  assert done.returncode == 0, done.stderr
+  results = json.loads((tmp_path / "run" / "results.json").read_text())
+  assert results["split_sizes"] == {"train": 350, "valid": 50, "test": 100}
+  assert 12 * 0.55 < results["test/nll"] < 12 * 0.75  # the entropy of a coin with p = 0.3 is 0.61
+
+
+def test_data_that_the_decoder_cannot_give_are_refused(tmp_path):
+  np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((500, 12)))
+  flags = ["--config.data.name=array", f"--config.data.path={tmp_path / 'x.npy'}", f"--config.data.data_dir={tmp_path}"]
+  for transforms, named in (("binarize", "'binarize' takes grey levels"), ("standardize", "is of x in [0, 1]")):
+    done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *flags, f"--config.data.transforms={transforms}")
+    assert done.returncode == 2
+    assert named in done.stderr

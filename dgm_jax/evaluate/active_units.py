@@ -52,7 +52,7 @@ def evaluate(
     q = experiment.model.bind({"params": state.params, **state.variables}).infer(batch)
     return {str(l): mv for l, mv in enumerate(activities(q, key, num_samples))}
 
-  values = make_evaluate_examples(eval_step, experiment.transform, batch_size)(state, key, arrays)
+  values = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)(state, key, arrays)
   counts = []
   for _, (m, v) in sorted(values.items()):
     activity = jnp.var(m, 0) - jnp.mean(v, 0)

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
-from dgm_jax import errors, estimators, metrics
+from dgm_jax import errors, estimators
 from dgm_jax.principles import latent
 from dgm_jax.programs import make_evaluate_examples, mean_and_error
+from dgm_jax.progress import progress_bar
 
 
 def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
@@ -24,7 +25,7 @@ def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: 
     log_w = latent.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
     return {"log_px": estimators.iwae(log_w), "elbo": estimators.elbo(log_w)}
 
-  return make_evaluate_examples(eval_step, experiment.transform, batch_size)
+  return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
 
 
 def evaluate(
@@ -51,7 +52,7 @@ def evaluate(
     log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats.
   """
   run = make_log_px(experiment, num_samples, batch_size, chunk)
-  with metrics.progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:
+  with progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:
     values = run(state, key, arrays, bar.update)
   log_px, error = mean_and_error(values["log_px"])
   elbo, _ = mean_and_error(values["elbo"])

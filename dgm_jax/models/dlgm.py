@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import prod
+from typing import ClassVar
 
 import distrax
 import jax
@@ -23,6 +24,8 @@ class Model(nn.Module):
     latent_dims: dimensions of z_1 (next to x) ... z_L.
     hidden: for each stochastic layer the widths of the hidden layers between it and the one below.
   """
+
+  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None
