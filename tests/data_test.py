@@ -110,6 +110,24 @@ data.load("array", path={str(tmp_path / "x.npy")!r}, data_dir={str(tmp_path / "d
   assert [splits.size(a) for a in loaded.parts().values()] == [320, 40, 40]
 
 
+@pytest.mark.parametrize("limit", [100_000, 40_000_000])
+def test_a_full_disk_while_preparing_is_told_in_a_sentence_and_keeps_no_part(limit, raw_data, tmp_path):
+  """In the records of TFDS, or in the arrays behind them."""
+  code = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from dgm_jax import data
+data.load("mnist", manual_dir={str(raw_data / "mnist")!r}, data_dir={str(tmp_path)!r})
+"""
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+  assert "UserError: " in done.stderr
+  assert "nothing was kept" in done.stderr.splitlines()[-1]
+  assert "File too large" in done.stderr.splitlines()[-1]
+  assert not list(tmp_path.rglob("*.npy"))
+  assert splits.size(data.load("mnist", manual_dir=str(raw_data / "mnist"), data_dir=str(tmp_path)).train) == 60_000
+
+
 def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
   code = f"""
 import pathlib, sys, time

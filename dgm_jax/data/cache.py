@@ -39,10 +39,19 @@ def save(folder: pathlib.Path, splits: dict[str, Arrays]) -> None:
       np.save(folder / part / f"{name}.npy", array, allow_pickle=False)
 
 
+def create(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+  """A new .npy file, mapped to be filled; its space is taken now, so that a full disk is an error and no crash."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+  if hasattr(os, "posix_fallocate"):
+    with open(path, "r+b") as f:
+      os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+  return array
+
+
 def save_rows(path: pathlib.Path, array: np.ndarray, indices: np.ndarray) -> None:
   """np.save of array[indices] in bounded memory: `array` may be a file that is mapped."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  target = np.lib.format.open_memmap(path, "w+", array.dtype, (len(indices), *array.shape[1:]))
+  target = create(path, array.dtype, (len(indices), *array.shape[1:]))
   rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
   for start in range(0, len(indices), rows):
     target[start : start + rows] = array[indices[start : start + rows]]

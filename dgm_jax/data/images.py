@@ -70,8 +70,7 @@ def write(
   shape = decode(files[0]).shape
   with progress_bar(len(files), description="Decoding", unit="image") as bar:
     for part, indices in split.items():
-      (target / part).mkdir()
-      x = np.lib.format.open_memmap(target / part / "x.npy", "w+", np.uint8, (len(indices), *shape))
+      x = cache.create(target / part / "x.npy", np.dtype(np.uint8), (len(indices), *shape))
       for row, i in enumerate(indices):
         pixels = decode(files[i])
         errors.require(

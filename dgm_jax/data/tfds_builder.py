@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import requests
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core.download import checksums, download_manager
+from tensorflow_datasets.core.download import checksums, download_manager, util
 
 from dgm_jax import errors
 from dgm_jax.data import cache
@@ -144,6 +144,10 @@ def _check_network(url: str, seconds: float = 10.0) -> None:
     raise failure[0]
 
 
+def _one_line(e: Exception) -> str:
+  return " ".join(str(e).split()).rstrip(".")
+
+
 def _ways_out(spec: DataSet) -> str:
   """What to do where a data set cannot be downloaded."""
   wanted = ", ".join(sorted(f.name for f in spec.files.values()))
@@ -189,7 +193,13 @@ def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None = None
   except requests.exceptions.RequestException as e:
     raise errors.UserError(f"{spec.name} cannot be downloaded ({type(e).__name__}). {_ways_out(spec)}") from e
   except download_manager.NonMatchingChecksumError as e:
-    raise errors.UserError(f"A downloaded file of {spec.name} is damaged: {' '.join(str(e).split())}") from e
+    raise errors.UserError(f"A downloaded file of {spec.name} is damaged: {_one_line(e)}.") from e
+  except util.DownloadError as e:
+    raise errors.UserError(f"{spec.name} cannot be downloaded: {_one_line(e)}. {_ways_out(spec)}") from e
+  except RuntimeError as e:  # of array_record
+    if "write() failed" not in str(e):
+      raise
+    raise errors.UserError(f"{spec.name} cannot be written; nothing was kept: {_one_line(e)}.") from e
   except OSError as e:  # after RequestException, which is one
     raise errors.UserError(f"data.data_dir {str(data_dir)!r} cannot be written: {e}.") from e
 
@@ -199,11 +209,10 @@ def write_arrays(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, 
   sources, about = prepare(spec, data_dir, manual_dir)
   cache.save_about(folder, about)
   for part, source in sources.items():
-    (folder / part).mkdir(parents=True)
     n = len(source)
     text = {k: [] for k, (_, dtype) in spec.features.items() if dtype == TEXT}
     arrays = {
-      k: np.lib.format.open_memmap(folder / part / f"{k}.npy", "w+", np.dtype(dtype), (n, *shape))
+      k: cache.create(folder / part / f"{k}.npy", np.dtype(dtype), (n, *shape))
       for k, (shape, dtype) in spec.features.items()
       if dtype != TEXT
     }
@@ -215,7 +224,6 @@ def write_arrays(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, 
         for name, strings in text.items():
           strings += [row[name] for row in rows]
         bar.update(len(rows))
-    for name, strings in text.items():
-      np.save(folder / part / f"{name}.npy", np.array(strings, np.bytes_))
+    cache.save(folder, {part: {name: np.array(strings, np.bytes_) for name, strings in text.items()}})
     for array in arrays.values():
       array.flush()
