@@ -6,10 +6,11 @@
 Workloads, all with the network of Burda et al. (2016) with one stochastic layer, on random uint8 images of MNIST's size
 (nothing is downloaded), each through the same loop, config and defaults as a real run:
 
-  w1      VAE, k = 1, batch 100: 6,000 steps
-  w2_k5   IWAE, k = 5, batch 100: 3,000 steps
-  w2_k50  IWAE, k = 50, batch 100: 600 steps, on a tenth of the images so that it is ten epochs, too
-  w4      log p(x) of 100 images with 5000 importance samples
+  w1            VAE, k = 1, batch 100: 6,000 steps
+  w1_streaming  the same, batches read from the host
+  w2_k5         IWAE, k = 5, batch 100: 3,000 steps
+  w2_k50        IWAE, k = 50, batch 100: 600 steps, on a tenth of the images so that it is ten epochs, too
+  w4            log p(x) of 100 images with 5000 importance samples
 
 `loop` counts all that happens between compilation and the last step: training, evaluation, figures, logging and
 checkpoints at their defaults; `steps` the training steps alone.  GFLOP/s count the matrix products of forward and
@@ -36,7 +37,12 @@ from dgm_jax.evaluate import likelihood
 # multiply-accumulates of encoder and decoder for one image and one sample
 _ENCODER = 784 * 200 + 200 * 200 + 200 * 100
 _DECODER = 50 * 200 + 200 * 200 + 200 * 784
-WORKLOADS = {"w1": (1, 6000), "w2_k5": (5, 3000), "w2_k50": (50, 600)}  # k, steps
+WORKLOADS = {  # k, steps, source
+  "w1": (1, 6000, "resident"),
+  "w1_streaming": (1, 6000, "streaming"),
+  "w2_k5": (5, 3000, "resident"),
+  "w2_k50": (50, 600, "resident"),
+}
 
 
 def train_flop(k: int) -> float:
@@ -44,7 +50,7 @@ def train_flop(k: int) -> float:
   return 2 * (3 * _ENCODER - 784 * 200 + k * 3 * _DECODER)
 
 
-def config(k: int, num_steps: int, source: str = "resident"):
+def config(k: int, num_steps: int, source: str):
   """vae_mnist (k = 1) or iwae_mnist at their defaults, on noise, with batch 100."""
   c = vae_mnist.get_config(f"constant,k={k}")
   with c.unlocked():
@@ -69,10 +75,10 @@ def gemm() -> dict[str, float]:
   return {"gflops": 2 * n**3 / min(seconds[2:]) / 1e9}
 
 
-def training(k: int, num_steps: int) -> dict[str, float]:
+def training(k: int, num_steps: int, source: str) -> dict[str, float]:
   """One run of the real loop in a folder that is thrown away."""
   with tempfile.TemporaryDirectory() as folder:
-    train.train_and_evaluate(config(k, num_steps), pathlib.Path(folder) / "run")
+    train.train_and_evaluate(config(k, num_steps, source), pathlib.Path(folder) / "run")
     wall = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())[-1]["wall_s"]
   images = 100 * num_steps
   return {
@@ -85,7 +91,7 @@ def training(k: int, num_steps: int) -> dict[str, float]:
 
 def nll() -> dict[str, float]:
   """5000-sample log-likelihoods of 100 images, after a call that compiles."""
-  c = config(1, 1)
+  c = config(1, 1, "resident")
   experiment = build.build(c)
   state = jax.jit(train.make_init(experiment, 0))()
   run = likelihood.make_log_px(experiment, num_samples=5000)
@@ -120,12 +126,12 @@ def main() -> None:
   peak = statistics.median(r["gemm"]["gflops"] for r in rounds)
   print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}, {args.repeats} rounds, medians")
   print(f"gemm 2048: {peak:.0f} GFLOP/s\n")
-  print(f"{'workload':10}{'images/s':>12}{'steps only':>12}{'GFLOP/s':>10}{'/ gemm':>8}")
+  print(f"{'workload':14}{'images/s':>12}{'steps only':>12}{'GFLOP/s':>10}{'/ gemm':>8}")
   for name in chosen:
     median = lambda key, name=name: statistics.median(r[name].get(key, r[name]["images_per_s"]) for r in rounds)
     ratio = statistics.median(r[name]["gflops"] / r["gemm"]["gflops"] for r in rounds)
     print(
-      f"{name:10}{median('images_per_s'):12,.0f}{median('steps_images_per_s'):12,.0f}{median('gflops'):10.1f}{ratio:8.2f}"
+      f"{name:14}{median('images_per_s'):12,.0f}{median('steps_images_per_s'):12,.0f}{median('gflops'):10.1f}{ratio:8.2f}"
     )
   if args.json:
     about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "command": " ".join(sys.argv)}

@@ -1,22 +1,19 @@
 """fashion_mnist: 60,000 + 10,000 articles of clothing in the format of MNIST (Xiao, Rasul & Vollgraf, 2017)."""
 
-from dgm_jax.data.dataset import DataSet, prepared
-from dgm_jax.data.sets.mnist import four_files, read_parts
+from dgm_jax.data.dataset import prepared
+from dgm_jax.data.sets import mnist
 from dgm_jax.data.splits import Splits, hold_out_last
 
 CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 DATA_SETS = (
-  DataSet(
+  mnist.DATA_SETS[0]._replace(
     name="fashion_mnist",
     description="Grey pictures of Zalando's articles, ten classes.",
     homepage="https://github.com/zalandoresearch/fashion-mnist",
     license="MIT, (c) 2017 Zalando SE",
     citation="Xiao, Rasul and Vollgraf: Fashion-MNIST, arXiv 1708.07747, 2017.",
-    files=four_files("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
-    features={"x": ((28, 28, 1), "uint8"), "y": ((), "int32")},
-    sizes={"train": 60_000, "test": 10_000},
-    read=read_parts,
+    files=mnist.four_files("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
   ),
 )
 

@@ -5,7 +5,7 @@ from dgm_jax.data.dataset import DataSet, File, prepared
 from dgm_jax.data.splits import Splits, hold_out_last
 
 
-def read_parts(files: dict) -> dict:
+def _read(files: dict) -> dict:
   """The two parts of the four files that MNIST and its likes consist of."""
   return {
     part: {"x": readers.idx(files[f"{part}_x"])[..., None], "y": readers.idx(files[f"{part}_y"])}
@@ -33,7 +33,7 @@ DATA_SETS = (
     files=four_files("https://storage.googleapis.com/cvdf-datasets/mnist/"),
     features={"x": ((28, 28, 1), "uint8"), "y": ((), "int32")},
     sizes={"train": 60_000, "test": 10_000},
-    read=read_parts,
+    read=_read,
   ),
 )
 
