@@ -17,7 +17,7 @@ Arguments (after a colon, by commas):
                   1e-3 * 10^(-i/7), all 60,000 images.  code: beta1 = 0.99, second moments that start at 1, learning
                   rates rounded to two digits, the last 400 training images held out.
   constant        a constant learning rate instead of the 8 stages of 3^i epochs
-  quick           about two minutes on 2 cores: 6,000 steps of batch 100 on mnist5k; test NLL about 99.5 nats
+  quick           about two minutes on 2 cores: 6,000 steps of batch 100 on mnist5k; test NLL about 100 nats
   test            seconds: a few steps of a small network on mnist5k
 """
 
