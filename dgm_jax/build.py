@@ -110,13 +110,24 @@ def _num_steps(config: ConfigDict, n: int) -> int:
   return value * (n // config.batch_size) if steps is None else value
 
 
-def _check_support(model_class: Any, train: Statistics, config: ConfigDict) -> None:
+def _check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
   """Refuses data that the model's decoder cannot give."""
-  (low, high), (least, greatest) = model_class.support, train.range
+  (low, high), (least, greatest) = model.support, train.range
   errors.require(
     low <= least and greatest <= high,
     f"Model {config.model.name!r} is of x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
     f"{config.data.transforms} lies in [{least:.4g}, {greatest:.4g}]. Another transform may bring it there.",
+  )
+
+
+def _check_mask(experiment: Experiment, config: ConfigDict) -> None:
+  """Refuses data with missing entries for a model that would take them for zeros."""
+  examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), examples)
+  errors.require(
+    "mask" not in batch or getattr(experiment.model, "takes_mask", False),
+    f"Model {config.model.name!r} is of complete data; x of {config.data.name!r} after data.transforms = "
+    f"{config.data.transforms} has missing entries.",
   )
 
 
@@ -146,17 +157,19 @@ def build(config: ConfigDict) -> Experiment:
   n = splits.size(loaded.train)
   _check_numbers(config, n)
   num_steps = _num_steps(config, n)
-  pipeline = transforms.make(config.data.transforms, loaded.train)
+  others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
+  pipeline = transforms.make(config.data.transforms, loaded.train, others)
   mean = pipeline.statistics.mean
-  _check_support(model_class, pipeline.statistics, config)
   tx = optim.make(num_steps=num_steps, **config.optim)
   args = config.model.args.to_dict()
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args)
+    _check_support(model, pipeline.statistics, config)
     system = principle.make(model, tx, **config.objective)
     experiment = Experiment(
       model, system, loaded, pipeline, num_steps, n // config.batch_size, hyper_parameters(config)
     )
+    _check_mask(experiment, config)
     jax.eval_shape(make_init(experiment, config.seed))
   except (TypeError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:
     reason = (str(e).strip() or type(e).__name__).splitlines()[0]

@@ -6,26 +6,27 @@ from typing import Any
 from dgm_jax import errors
 
 
-def _value(name: str, text: str, default: Any) -> Any:
+def _value(what: str, name: str, text: str, default: Any) -> Any:
   """`text` as the type of `default`, a tuple of choices, a number or a flag."""
   if isinstance(default, bool):
     values = {"true": True, "false": False}
-    return values[errors.choose(f"value of config argument {name!r}", text.lower(), values)]
+    return values[errors.choose(f"value of {what} {name!r}", text.lower(), values)]
   if isinstance(default, tuple):
     values = {str(choice): choice for choice in default}
-    return values[errors.choose(f"value of config argument {name!r}", text, values)]
+    return values[errors.choose(f"value of {what} {name!r}", text, values)]
   try:
     return type(default)(text)
   except ValueError:
     kind = {"int": "an integer", "float": "a number"}.get(type(default).__name__, "a word")
-    raise errors.UserError(f"Config argument {name}={text!r} must be {kind}.") from None
+    raise errors.UserError(f"{what[0].upper()}{what[1:]} {name}={text!r} must be {kind}.") from None
 
 
-def parse(arg: str | None, **spec: Any) -> types.SimpleNamespace:
+def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.SimpleNamespace:
   """Reads "word,key=value,...".
 
   Args:
     arg: what stands after the colon.
+    what: what its names are called in error messages.
     **spec: name=default.  A default of False makes a word that may stand alone, a tuple gives the choices, of which
       the first is the default; anything else gives its type.
 
@@ -39,10 +40,10 @@ def parse(arg: str | None, **spec: Any) -> types.SimpleNamespace:
   given = set()
   for part in filter(None, (arg or "").split(",")):
     name, equals, text = (s.strip() for s in part.partition("="))
-    errors.choose("config argument", name, spec)
+    errors.choose(what, name, spec)
     if not equals:
-      errors.require(spec[name] is False, f"Config argument {name!r} needs a value: {name}=...")
+      errors.require(spec[name] is False, f"{what[0].upper()}{what[1:]} {name!r} needs a value: {name}=...")
       text = "true"
-    values[name] = _value(name, text, spec[name])
+    values[name] = _value(what, name, text, spec[name])
     given.add(name)
   return types.SimpleNamespace(**values, given=given)

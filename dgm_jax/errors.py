@@ -22,7 +22,8 @@ def choose(what: str, name: str, choices: Iterable[str]) -> str:
     return name
   near = difflib.get_close_matches(str(name), choices, n=1)
   hint = f" Did you mean {near[0]!r}?" if near else ""
-  raise UserError(f"Unknown {what} {name!r}.{hint} Choices: {', '.join(choices)}.")
+  listed = f"Choices: {', '.join(choices)}." if choices else "There are none."
+  raise UserError(f"Unknown {what} {name!r}.{hint} {listed}")
 
 
 def require(condition: bool, message: str) -> None:

@@ -103,11 +103,10 @@ def _check_path(config: ConfigDict, path: str) -> None:
 
 def _with_data_set(config: str, argv: list[str]) -> str:
   """FILE:ARGUMENT with data=NAME added for --config.data.name=NAME: another data set has other options."""
-  for override in argv:
-    flag, _, name = override.lstrip("-").partition("=")
-    if override.startswith("-") and flag == "config.data.name" and name:
-      file, _, argument = config.partition(":")
-      return f"{file}:{argument},data={name}" if argument else f"{file}:data={name}"
+  for override, following in zip(argv, [*argv[1:], ""], strict=True):
+    flag, equals, name = override.lstrip("-").partition("=")
+    if override.startswith("-") and flag == "config.data.name":
+      config += f"{',' if config.partition(':')[2] else ':' * (':' not in config)}data={name if equals else following}"
   return config
 
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, make_init, module
+from dgm_jax.data import fingerprints
 from dgm_jax.data.splits import size
 from dgm_jax.feed import make_feed
 from dgm_jax.programs import make_evaluate, make_pictures
@@ -58,6 +59,7 @@ def _about(config: ConfigDict, experiment: Experiment) -> dict[str, Any]:
     "data": config.data.name,
     "transforms": list(config.data.transforms),
     "split_sizes": sizes,
+    "data_digest": fingerprints.digest(experiment.splits.parts()),
   }
 
 
@@ -101,6 +103,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   experiment = build(config)
   system, num_steps, transforms = experiment.system, experiment.num_steps, experiment.transforms
   wd.create(workdir, config.to_dict())
+  about = _about(config, experiment)
+  wd.check_data(workdir, about)
 
   # Programs and data
   replicated, sharded = shardings(config.batch_size)
@@ -138,7 +142,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     print(metrics.parameter_table(state.params), flush=True)
     if step:
       print(f"Resuming {workdir} at step {step} of {num_steps}.", flush=True)
-    about = _about(config, experiment)
     writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step, about)))
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
     drawn = painter.submit(lambda: None)
@@ -199,6 +202,7 @@ def restore(config: ConfigDict, workdir: str | pathlib.Path) -> tuple[Experiment
   workdir = pathlib.Path(workdir)
   wd.check_same_run(workdir, config.to_dict())
   experiment = build(config)
+  wd.check_data(workdir, _about(config, experiment))
   replicated, _ = shardings(config.batch_size)
   errors.require((workdir / "checkpoints").is_dir(), f"--workdir {workdir} has no checkpoint yet; train it first.")
   template = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()

@@ -98,6 +98,19 @@ def check(workdir: pathlib.Path, config: dict) -> dict | None:
   return read_json(workdir / "results.json")
 
 
+def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
+  """Refuses to go on, or to evaluate, with other data than the run began with; data.json says which those were."""
+  path = workdir / "data.json"
+  found = {k: about[k] for k in ("data", "split_sizes", "data_digest")}
+  if (known := read_json(path)) is None:
+    write_json(path, found)
+  errors.require(
+    known in (None, found),
+    f"--workdir {workdir} was trained on other data than {about['data']!r} is now: {known} then, {found} now. Bring "
+    "the data back, or name another workdir.",
+  )
+
+
 def _git(*args: str) -> str | None:
   root = pathlib.Path(__file__).parents[1]
   if not (root / ".git").exists():  # an installed package, perhaps inside the checkout of something else

@@ -46,11 +46,13 @@ def _download_size(spec: DataSet) -> str:
 
 
 def _list(specs: dict[str, DataSet], root: pathlib.Path) -> None:
-  rows = [("data set", "examples", "download", "prepared", "licence")]
+  rows = [("data set", "records", "download", "prepared", "licence")]
   for spec in specs.values():
     there = (root / "dgm_arrays" / spec.folder).is_dir()
     sizes = " + ".join(f"{n:,}" for n in spec.sizes.values())
     rows.append((spec.name, sizes, _download_size(spec), "yes" if there else "no", spec.license.partition(",")[0]))
+  there = (root / "dgm_arrays" / _FROM_PACKAGE["mnist5k"]).is_dir()
+  rows.append(("mnist5k", "4,000 + 500 + 500", "none", "yes" if there else "no", "CC BY-SA 3.0"))
   widths = [max(len(r[i]) for r in rows) for i in range(5)]
   print("\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows))
   print(f"\n{root} holds what is prepared.  One with all that is known of it: prepare_data.py --list NAME")
@@ -59,7 +61,7 @@ def _list(specs: dict[str, DataSet], root: pathlib.Path) -> None:
 def _describe(spec: DataSet) -> None:
   sizes = ", ".join(f"{part} {n:,}" for part, n in spec.sizes.items())
   features = ", ".join(f"{k} {dtype} {list(shape)}" for k, (shape, dtype) in spec.features.items())
-  print(f"{spec.name}: {spec.description}\n  examples  {sizes}\n  features  {features}")
+  print(f"{spec.name}: {spec.description}\n  records   {sizes}\n  features  {features}")
   print(f"  licence   {spec.license}\n  cite      {spec.citation}\n  home      {spec.homepage}")
   for file in spec.files.values():
     print(f"  file      {file.name}  {file.url or file.made_by}")
@@ -117,16 +119,23 @@ def main() -> int:
     return 0
   if not names:
     parser.error("name a data set, or --list them")
-  same = True
+  same, failed = True, []
   for name in names:
     spec = specs.get(name)
     folder = spec.folder if spec else _FROM_PACKAGE[name]
-    parts = _prepare(name, spec, args)
+    try:
+      parts = _prepare(name, spec, args)
+    except errors.UserError as e:  # the others may still be had
+      print(f"error: {e}", file=sys.stderr, flush=True)
+      failed.append(name)
+      continue
     if args.verify:
       same &= _verify(name, folder, parts)
     if args.fingerprints:
       print("\n".join(fingerprints.lines(folder, parts)))
-  return 0 if same else 1
+  if failed and len(names) > 1:
+    print(f"error: not prepared: {', '.join(failed)}.", file=sys.stderr)
+  return 2 if failed else 0 if same else 1
 
 
 if __name__ == "__main__":

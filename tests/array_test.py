@@ -3,6 +3,7 @@
 import gzip
 import pathlib
 import pickle
+import shutil
 
 import anndata
 import numpy as np
@@ -59,6 +60,35 @@ def test_npz_with_its_own_splits(load, tmp_path):
   assert load(tmp_path / "d.npz", valid_fraction=0.0).valid is None
 
 
+def test_parts_share_classes_and_dtypes(load, tmp_path):
+  rng = np.random.default_rng(1)
+  x = rng.integers(0, 256, (30, 4, 4)).astype(np.uint8)
+  y = np.array(["a", "b", "c"])[np.arange(30) % 3]
+  dark, late = x[20:] > 127, np.array(["b", "c"] * 5)
+  np.savez(
+    tmp_path / "d.npz",
+    x_train=x[:20],
+    y_train=y[:20],
+    x_val=x[20:],
+    y_val=late,
+    x_test=dark.astype(np.uint8),
+    y_test=late,
+  )
+  loaded = load(tmp_path / "d.npz")
+  assert loaded.test["x"].dtype == np.uint8
+  np.testing.assert_array_equal(loaded.valid["y"], [1, 2] * 5)
+  np.testing.assert_array_equal(loaded.test["y"], [1, 2] * 5)
+  assert loaded.about["classes"] == ["a", "b", "c"]
+
+
+def test_a_mask_of_ones_own(load, tmp_path):
+  mask = RNG.integers(0, 2, X.shape)
+  np.savez(tmp_path / "d.npz", x=X, mask=mask)
+  found = whole(load(tmp_path / "d.npz"))
+  np.testing.assert_array_equal(found["mask"], mask)
+  np.testing.assert_array_equal(found["x"], X * mask)
+
+
 def test_sparse_matrix(load, tmp_path):
   counts = RNG.poisson(0.3, (100, 7))
   scipy.sparse.save_npz(tmp_path / "csr.npz", scipy.sparse.csr_matrix(counts))
@@ -108,6 +138,16 @@ def test_tables(name, load, tmp_path):
 def test_a_table_without_names_keeps_its_first_line(load, tmp_path):
   np.savetxt(tmp_path / "t.csv", X, delimiter=",")
   np.testing.assert_allclose(whole(load(tmp_path / "t.csv"))["x"], X, rtol=1e-6)
+
+
+def test_a_first_line_of_numbers_is_data_even_with_repeats_and_gaps(load, tmp_path):
+  (tmp_path / "t.csv").write_text("5.1,5.1,\n" + "1,2,3\n" * 9)
+  found = whole(load(tmp_path / "t.csv"))
+  assert found["x"].shape == (10, 3)
+  np.testing.assert_array_equal(found["mask"][0], [1, 1, 0])
+  (tmp_path / "t.csv").write_text("a,b\n" + "1,2,3\n" * 9)
+  with pytest.raises(errors.UserError, match=r"t\.csv is not a table"):
+    load(tmp_path / "t.csv")
 
 
 def test_cells(load, tmp_path):
@@ -163,6 +203,28 @@ def test_a_folder_of_images_with_its_own_splits(load, tmp_path):
     np.testing.assert_array_equal(getattr(loaded, part)["y"], ["/v/" in sorted(names)[i] for i in rows])
 
 
+def test_a_folder_with_train_and_val_takes_its_test_set_from_train(load, tmp_path):
+  names = [f"{part}/{i}.png" for part, n in (("Train", 10), ("val", 2)) for i in range(n)]
+  images = draw_images(tmp_path / "pictures", names)
+  loaded = load(tmp_path / "pictures", test_fraction=0.3)
+  np.testing.assert_array_equal(loaded.valid["x"], images[10:])
+  assert [splits.size(a) for a in loaded.parts().values()] == [7, 2, 3]
+  draw_images(tmp_path / "pictures", ["extra/0.png"])
+  with pytest.raises(errors.UserError, match="has a folder train and, beside it, 'extra'"):
+    load(tmp_path / "pictures")
+
+
+def test_transparent_pixels_are_black(load, tmp_path):
+  image = np.full((4, 5, 5, 4), 200, np.uint8)
+  image[:, 0, :, 3], image[:, 1:, :, 3] = 0, 255
+  for i in range(4):
+    (tmp_path / "pictures").mkdir(exist_ok=True)
+    Image.fromarray(image[i]).save(tmp_path / "pictures" / f"{i}.png")
+  x = load(tmp_path / "pictures", test_fraction=0.25, valid_fraction=0.25).train["x"]
+  assert (x[:, 0] == 0).all()
+  assert (x[:, 1:] == 200).all()
+
+
 def test_what_is_kept_is_made_again_when_the_file_or_an_option_changes(load, tmp_path):
   np.save(tmp_path / "x.npy", X)
   first = load(tmp_path / "x.npy")
@@ -186,6 +248,24 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
   np.savez(folder / "ragged.npz", x=X, y=np.arange(7))
   np.savez(folder / "notest.npz", x_train=X)
   np.savez(folder / "shapes.npz", x_train=X, x_test=X[:, :2])
+  np.savez(folder / "evil.npz", **{"x": X, "../../evil": X})
+  np.savez(folder / "reserved.npz", x=X, index=np.arange(100))
+  np.savez(folder / "onehot.npz", x=X, y=np.eye(100)[:, :3])
+  np.savez(folder / "scalar.npz", x=X, y=np.array(3))
+  np.savez(folder / "big.npz", x=X, y=np.full(100, 2**40))
+  np.savez(folder / "huge.npz", x=np.full((9, 2), 1e300))
+  np.savez(folder / "mask.npz", x=X, mask=np.full(X.shape, 3.0))
+  np.savez(folder / "alone.npz", x_train=X, x_test=X, y_train=X[:, 0])
+  np.savez(folder / "holes.npz", x=X, more=np.full(X.shape, np.nan))
+  wrong = {"data": np.ones(200), "indices": np.full(200, 10**8), "indptr": np.arange(51) * 4, "shape": (50, 4)}
+  np.savez(folder / "sparse.npz", format=b"csr", **wrong)
+  scipy.sparse.save_npz(folder / "coo.npz", scipy.sparse.coo_matrix(np.eye(4)))
+  write("renamed.npy", (folder / "nox.npz").read_bytes())
+  pd.DataFrame({"when": pd.date_range("2020-01-01", periods=9)}).to_parquet(folder / "time.parquet")
+  Image.fromarray(np.zeros((4, 4), np.uint16)).save(folder / "deep.png")
+  (folder / "deep").mkdir()
+  for name in "ab":
+    shutil.copy(folder / "deep.png", folder / "deep" / f"{name}.png")
   write("cut.npz", (folder / "nox.npz").read_bytes()[:200])
   write("words.csv", b"a,b\n1,2\n3,high\n")
   write("empty.csv", b"")
@@ -208,15 +288,29 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
     "strings.npy": ({}, "'x' holds <U1, where numbers belong"),
     "none.npy": ({}, r"'x' is empty \(shape \[0, 3\]\)"),
     "inf.npy": ({}, "'x' holds Inf"),
-    "nan.npy": ({}, "'x' holds nothing but NaN"),
+    "nan.npy": ({}, "'x' has no observed entry"),
     "short.npy": ({}, "is not a .npy file of numbers"),
     "nox.npz": ({}, r"lacks the array 'x' \(or x_train and x_test\); it has z"),
-    "ragged.npz": ({}, "'y' has 7 entries for 100 examples"),
+    "ragged.npz": ({}, "'y' has shape \\[7\\] for 100 examples"),
     "notest.npz": ({}, "has x_train and no x_test"),
     "shapes.npz": ({}, "the parts differ in shape"),
     "cut.npz": ({}, "is not a .npz file"),
+    "evil.npz": ({}, "'../../evil' cannot be the name of an array"),
+    "reserved.npz": ({}, "'index' cannot be the name of an array"),
+    "onehot.npz": ({}, r"label 'y' has shape \[100, 3\]; one class or number"),
+    "scalar.npz": ({}, r"'y' has shape \[\] for 100 examples"),
+    "big.npz": ({}, "'y' has integers beyond 32 bits"),
+    "huge.npz": ({}, "'x' holds Inf, or numbers beyond 32 bits"),
+    "mask.npz": ({}, "mask must be of x's shape"),
+    "alone.npz": ({}, "has x_train, y_train, but x_test"),
+    "holes.npz": ({}, "'more' has missing values; only x may"),
+    "sparse.npz": ({}, "is not a sparse matrix of scipy.sparse.save_npz"),
+    "coo.npz": ({}, "is a sparse matrix in format 'coo'; save it as csr"),
+    "renamed.npy": ({}, "it is a .npz file"),
+    "time.parquet": ({}, "column 'when' holds datetime64"),
+    "deep": ({}, "more than 8 bits; save it with 8"),
     "words.csv": ({}, "column 'b' holds 'high' in row 2, where numbers belong"),
-    "empty.csv": ({}, "is not a table with a line of column names: No columns"),
+    "empty.csv": ({}, "is not a table: No columns"),
     "head.csv": ({}, "is empty: it has no rows"),
     "uneven.csv": ({}, "Expected 2 fields in line 3, saw 4"),
     "t.csv": ({"label": "labl"}, "Unknown label column of .*t.csv 'labl'. Did you mean 'label'"),

@@ -5,7 +5,7 @@ import pathlib
 
 _CACHE = pathlib.Path(__file__).parents[1] / ".cache"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["TFDS_DATA_DIR"] = str(_CACHE / "data")
+os.environ.setdefault("TFDS_DATA_DIR", str(_CACHE / "data"))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of the tests use it too
 
 import jax  # noqa: E402

@@ -219,7 +219,9 @@ def test_frey_faces_are_the_published_frames(raw_data, tmp_path):
 
 def test_a_pickle_of_frey_faces_is_refused_and_the_alternative_named(tmp_path):
   (tmp_path / "freyfaces.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-  with pytest.raises(errors.UserError, match=r"freyfaces\.pkl is a pickle.*put frey_rawface\.mat from https://"):
+  with pytest.raises(
+    errors.UserError, match=r"freyfaces\.pkl there is a pickle.*never loaded\. It is published at https://"
+  ):
     data.load("frey_faces", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
 
 

@@ -293,6 +293,26 @@ def test_a_newcomer_trains_on_their_own_data(tmp_path):
   assert 12 * 0.55 < results["test/nll"] < 12 * 0.75  # the entropy of a coin with p = 0.3 is 0.61
 
 
+def test_a_run_on_other_data_is_neither_resumed_nor_evaluated(tmp_path):
+  np.save(tmp_path / "x.npy", np.random.default_rng(0).random((500, 12)) < 0.3)
+  data = [
+    "--config.data.name",
+    "array",
+    f"--config.data.path={tmp_path / 'x.npy'}",
+    f"--config.data.data_dir={tmp_path}",
+  ]
+  flags = [f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *data]
+  assert main(*flags).returncode == 0
+  np.save(tmp_path / "x.npy", np.random.default_rng(1).random((500, 12)) < 0.3)
+  (tmp_path / "run" / "results.json").unlink()
+  before = (tmp_path / "run" / "metrics.jsonl").read_text()
+  for mode in ("train", "evaluate"):
+    done = main(*flags, f"--mode={mode}")
+    assert done.returncode == 2
+    assert "was trained on other data than 'array' is now" in done.stderr
+  assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
 def test_data_that_the_decoder_cannot_give_are_refused(tmp_path):
   np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((500, 12)))
   flags = ["--config.data.name=array", f"--config.data.path={tmp_path / 'x.npy'}", f"--config.data.data_dir={tmp_path}"]

@@ -46,14 +46,21 @@ def test_one_is_described():
 def test_mistakes_get_one_sentence(tmp_path):
   for args, named in (
     (("minst",), "Did you mean 'mnist'"),
-    (("mnist", f"--manual_dir={tmp_path}"), "lacks 't10k-images-idx3-ubyte.gz'"),
+    (("mnist", f"--manual_dir={tmp_path}"), "lacks 'train-images-idx3-ubyte.gz'"),
     (("maf/gas",), "maf/gas cannot be downloaded. Three ways out"),
   ):
     done = prepare(*args, f"--data_dir={tmp_path / 'data'}")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr
-    assert named in done.stderr.replace("train-images-idx3-ubyte.gz", "t10k-images-idx3-ubyte.gz")
+    assert named in done.stderr
+
+
+def test_one_that_cannot_be_had_does_not_keep_the_others(tmp_path):
+  done = prepare("maf/gas", "mnist5k", f"--data_dir={tmp_path}")
+  assert done.returncode == 2
+  assert "mnist5k: train 4,000, valid 500, test 500" in done.stdout
+  assert "error: not prepared: maf/gas." in done.stderr
 
 
 def test_the_embedded_digits_are_the_registered_ones_and_a_change_is_found(tmp_path):

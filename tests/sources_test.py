@@ -1,6 +1,7 @@
 """Resident and streaming: the same batches, the same run, from any step on."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -92,16 +93,20 @@ def test_the_source_is_chosen_by_size(monkeypatch):
     sources.choose("streamin", ARRAYS)
 
 
-def test_a_streaming_run_ends_as_the_resident_one(tmp_path):
-  """The whole loop, interrupted: metrics and results are those of the resident run."""
+def test_a_streaming_run_is_the_resident_run_bit_for_bit(tmp_path):
+  """The whole loop; and a run goes on with the other source."""
   rows = {}
-  for kind in ("resident", "streaming"):
+  for kind in ("resident", "streaming", "both"):
     config = vae_mnist.get_config("test")
     with config.unlocked():
-      config.data.source = kind
+      config.data.source = "streaming" if kind == "both" else kind
     results = train.train_and_evaluate(config, tmp_path / kind)
-    rows[kind] = [json.loads(line) for line in (tmp_path / kind / "metrics.jsonl").read_text().splitlines()]
-  assert rows["resident"][0]["transforms"] == results["transforms"] == ["binarize:dynamic"]
-  assert rows["resident"][0] == rows["streaming"][0]
-  for a, b in zip(rows["resident"][1:], rows["streaming"][1:], strict=True):
-    assert a == pytest.approx(b, rel=1e-4)
+    if kind == "both":  # as if it had been interrupted at step 20
+      shutil.rmtree(tmp_path / kind / "checkpoints" / "40")
+      (tmp_path / kind / "results.json").unlink()
+      config.data.source = "resident"
+      train.train_and_evaluate(config, tmp_path / kind)
+      assert json.loads((tmp_path / kind / "run.json").read_text())[1]["from_step"] == 20
+    rows[kind] = (tmp_path / kind / "metrics.jsonl").read_text()
+  assert json.loads(rows["resident"].splitlines()[0])["transforms"] == results["transforms"] == ["binarize:dynamic"]
+  assert rows["resident"] == rows["streaming"] == rows["both"]

@@ -120,6 +120,8 @@ def test_a_constant_feature_keeps_its_scale():
   found = apply(("standardize",), x)
   np.testing.assert_allclose(found["x"][:, 0], 0, atol=1e-6)
   np.testing.assert_allclose(found["log_det"], -np.log(np.arange(50.0).std()), rtol=1e-5)
+  tiny = RNG.normal(0, 1e-9, (500, 1)).astype(np.float32)  # small is not constant
+  np.testing.assert_allclose(np.asarray(apply(("standardize",), tiny)["x"]).std(), 1, rtol=1e-3)
 
 
 def test_flip_mirrors_half_of_the_training_images_and_no_others():
@@ -177,6 +179,25 @@ def test_hidden_entries_leave_out_what_was_missing_before():
   np.testing.assert_array_equal(np.asarray(found["x"])[np.asarray(found["mask"]) == 0], 0)
 
 
+@pytest.mark.parametrize("first", ["binarize:static", "binarize:epoch", "mnar:0.5"])
+def test_what_two_transforms_draw_is_independent(first):
+  x = np.full((4000, 2), 128, np.uint8)
+  x[:, 1] = RNG.integers(0, 256, 4000)
+  hidden = np.asarray(apply(("mcar:0.5",), x)["hidden"])[:, 0]
+  found = apply((first,), x)
+  other = np.asarray(found.get("hidden", found["x"]))[:, 0]
+  assert abs(np.corrcoef(hidden, other)[0, 1]) < 5 / np.sqrt(4000)
+
+
+def test_every_split_must_suit_the_transforms():
+  train, test = {"x": TABLE * 0 + 0.5, "y": np.zeros(2000, np.int32)}, {"x": TABLE[:9] + 1, "y": np.full(9, 4)}
+  with pytest.raises(errors.UserError, match="'binarize' takes grey levels"):
+    transforms.make(("binarize",), train, [test])
+  pipeline = transforms.make(("condition",), train, [test])
+  assert pipeline.evaluate(jax.random.key(0), batch(**test))["context"].shape == (9, 5)
+  np.testing.assert_array_equal(pipeline.statistics.mean, [0.5] * 4)  # of the training set alone
+
+
 def test_condition_gives_one_hot_labels():
   y = np.array([2, 0, 1, 2], np.int32)
   np.testing.assert_array_equal(apply(("condition",), GREY[:4], y=y)["context"], np.eye(3)[y])
@@ -185,12 +206,17 @@ def test_condition_gives_one_hot_labels():
 @pytest.mark.parametrize("names,x,named", [
   (("binarise",), GREY, "Unknown transform 'binarise'. Did you mean 'binarize'"),
   (("binarize:dynamc",), GREY, "'how' 'dynamc'. Did you mean 'dynamic'"),
-  (("binarize:sed=1",), GREY, "Unknown config argument 'sed'"),
+  (("binarize:sed=1",), GREY, "Unknown option of transform 'binarize' 'sed'"),
   (("binarize",), TABLE, r"'binarize' takes grey levels \(uint8\), bool, or numbers in \[0, 1\]; x is float32 in"),
   (("dequantize",), TABLE, r"takes integers 0 .. 255; x is float32"),
   (("dequantize:levels=2",), GREY, r"takes integers 0 .. 1; x is uint8 in \[0, 255\]"),
   (("logit",), GREY, "Put 'scale' or 'dequantize' before"),
   (("logit:alpha=0.6",), GREY, "alpha = 0.6; it must be"),
+  (("dequantize", "logit:alpha=0.0"), GREY, "alpha = 0.0; it must be"),
+  (("mnar:slope=nan",), TABLE, "slope = nan; it must be finite"),
+  (("binarize:static,seed=-1",), GREY, "seed = -1; it must be in"),
+  ((1,), GREY, "data.transforms holds 1; names are expected"),
+  (("mar",), np.zeros((3, 5000), np.float32), "tables of 2 to 4096 features; x has 5000"),
   (("flip",), TABLE, r"takes images \[H, W, C\]; x has shape \[4\]"),
   (("condition",), GREY, "takes class labels; this data set has none"),
   (("mcar:rate=1.5",), TABLE, "rate = 1.5; it must be"),

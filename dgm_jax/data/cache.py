@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import filelock
 import numpy as np
@@ -63,8 +63,8 @@ def save_about(folder: pathlib.Path, about: dict) -> None:
   (folder / "about.json").write_text(json.dumps(about))
 
 
-def read(folder: pathlib.Path, parts: tuple[str, ...]) -> Parts | None:
-  """What lies in `folder`, mapped read-only; None if one of `parts` is not there or an array cannot be read."""
+def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()) -> Parts | None:
+  """What lies in `folder`, mapped read-only; None if it lacks one of `parts` or `names`, or one cannot be read."""
   try:
     found = Parts(
       {
@@ -77,7 +77,8 @@ def read(folder: pathlib.Path, parts: tuple[str, ...]) -> Parts | None:
   except (ValueError, OSError, EOFError) as e:
     logging.warning("The cached arrays in %s cannot be read (%s); making them again.", folder, e)
     return None
-  complete = all(arrays and len({len(a) for a in arrays.values()}) == 1 for arrays in found.values())
+  whole = lambda arrays: arrays and len({len(a) for a in arrays.values()}) == 1 and arrays.keys() >= set(names)
+  complete = all(whole(arrays) for arrays in found.values())
   return found if complete else None
 
 
@@ -109,9 +110,19 @@ def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str
 
 
 def cached(
-  folder: pathlib.Path, parts: tuple[str, ...], write: Callable[[pathlib.Path], None], what: str = ""
+  folder: pathlib.Path,
+  parts: tuple[str, ...],
+  write: Callable[[pathlib.Path], None],
+  what: str = "",
+  names: Iterable[str] = (),
 ) -> Parts:
   """The arrays in `folder`, `parts` among them; made there by `write(empty folder)` if they cannot be read.
+
+  Args:
+    folder: where they are kept.
+    parts, names: what must be there: these parts, and in each these arrays.
+    write: fills an empty folder.
+    what: the name to tell.
 
   Of several processes that come at once, one makes them and the others wait.  Where nothing can be written they are
   made in a temporary folder, for this process alone.
@@ -120,7 +131,7 @@ def cached(
     UserError: no space left.
   """
   what = what or folder.name
-  if (splits := read(folder, parts)) is not None:
+  if (splits := read(folder, parts, names)) is not None:
     return splits
   try:
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +143,7 @@ def cached(
     write(temporary)
     return read(temporary, parts)
   try:
-    if (splits := read(folder, parts)) is None:  # not made by the process that this one waited for
+    if (splits := read(folder, parts, names)) is None:  # not made by the process that this one waited for
       _make(folder, write, what)
       splits = read(folder, parts)
   finally:

@@ -77,4 +77,4 @@ def prepared(spec: DataSet, data_dir: str | None = None, manual_dir: str | None 
 
     tfds_builder.write_arrays(spec, root, manual_dir, folder)
 
-  return cache.cached(root / "dgm_arrays" / spec.folder, tuple(spec.sizes), write, what=spec.name)
+  return cache.cached(root / "dgm_arrays" / spec.folder, tuple(spec.sizes), write, spec.name, spec.features)

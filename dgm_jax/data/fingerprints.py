@@ -39,6 +39,16 @@ def of(parts: dict[str, Arrays]) -> dict[tuple[str, str], Fingerprint]:
   return {(part, name): fingerprint(a) for part, arrays in parts.items() for name, a in sorted(arrays.items())}
 
 
+def digest(parts: dict[str, Arrays], rows: int = 1000) -> str:
+  """A short checksum of names, dtypes, shapes and at most `rows` evenly spaced examples: whether a run has its data."""
+  found = hashlib.sha256()
+  for part, arrays in parts.items():
+    for name, array in sorted(arrays.items()):
+      chosen = array[:: max(1, len(array) // rows)]
+      found.update(f"{part} {name} {array.dtype.str} {array.shape} {fingerprint(chosen).sha256}".encode())
+  return found.hexdigest()[:16]
+
+
 @functools.cache
 def registered() -> dict[str, dict[tuple[str, str], Fingerprint]]:
   """{data set-version: {(part, array): fingerprint}} of fingerprints.tsv."""

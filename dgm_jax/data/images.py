@@ -24,19 +24,32 @@ def listed(folder: pathlib.Path) -> list[pathlib.Path]:
   return found
 
 
-def _split(names: list[tuple[str, ...]], fractions: tuple[float, float, int]) -> dict[str, np.ndarray]:
-  """{part: indices}: by the folders train, valid (or val) and test if they are what there is, else at random."""
+def _split(folder: pathlib.Path, names: list[tuple[str, ...]], fractions: tuple[float, float, int]) -> dict:
+  """{part: indices}: by the folders train, valid (or val) and test, else at random; without test that is of train.
+
+  Raises:
+    UserError: there is a folder train, and beside it something else than the other splits.
+  """
   valid_fraction, test_fraction, seed = fractions
-  tops = {name[0] for name in names if len(name) > 1}
-  if all(len(name) > 1 for name in names) and {"train", "test"} <= tops <= _PARTS.keys():
-    parts = np.array([_PARTS[name[0]] for name in names])
-    return {part: np.flatnonzero(parts == part) for part in dict.fromkeys(parts.tolist())}
-  return random_indices(len(names), valid_fraction, test_fraction, seed)
+  tops = [name[0].lower() if len(name) > 1 else name[0] for name in names]
+  if "train" not in tops:
+    return random_indices(len(names), valid_fraction, test_fraction, seed)
+  for name, top in zip(names, tops, strict=True):
+    errors.require(
+      top in _PARTS,
+      f"{folder} has a folder train and, beside it, {name[0]!r}; what has its own splits holds train, valid (or val), "
+      "test and nothing else.",
+    )
+  found = np.array([_PARTS[top] for top in tops])
+  split = {part: np.flatnonzero(found == part) for part in dict.fromkeys(found.tolist())}
+  if "test" in split:
+    return split
+  drawn = random_indices(len(split["train"]), 0.0 if "valid" in split else valid_fraction, test_fraction, seed)
+  return split | {part: split["train"][indices] for part, indices in drawn.items()}
 
 
-def _labels(names: list[tuple[str, ...]], own_split: bool) -> tuple[np.ndarray | None, list[str]]:
-  """(y, classes) from the names of the sub-folders, below those of the splits; (None, []) if not all have one."""
-  depth = 1 if own_split else 0
+def _labels(names: list[tuple[str, ...]], depth: int) -> tuple[np.ndarray | None, list[str]]:
+  """(y, classes) from the names of the sub-folders at a depth; (None, []) if not all have one."""
   if any(len(name) < depth + 2 for name in names):
     return None, []
   classes, y = np.unique([name[depth] for name in names], return_inverse=True)
@@ -64,9 +77,9 @@ def write(
   size, crop = ((side, side), 0) if side else (None, None)
   decode = lambda f: readers.image(f.read_bytes(), f, size, grey=grey, crop=crop)
   names = [f.relative_to(folder).parts for f in files]
-  split = _split(names, fractions)
-  own_split = {name[0] for name in names} <= _PARTS.keys() and len(split) > 1 and all(len(n) > 1 for n in names)
-  y, classes = _labels(names, own_split)
+  split = _split(folder, names, fractions)
+  has_splits = any(len(name) > 1 and name[0].lower() == "train" for name in names)
+  y, classes = _labels(names, depth=1 if has_splits else 0)
   shape = decode(files[0]).shape
   with progress_bar(len(files), description="Decoding", unit="image") as bar:
     for part, indices in split.items():

@@ -5,6 +5,7 @@ of the training set, on which the expected rate of missing entries is met; the m
 (seed, index), so that what is missing stays missing throughout training.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -44,9 +45,9 @@ def mar(train: Statistics, rate: float, observed: float, seed: int) -> Callable:
   """
   _check("mar", rate)
   errors.require(0 < observed < 1, f"Transform 'mar': observed = {observed}; it must be between 0 and 1.")
+  features = math.prod(train.shape)
+  errors.require(2 <= features <= 4096, f"Transform 'mar' is for tables of 2 to 4096 features; x has {features}.")
   z = train.rows()
-  features = z.shape[1]
-  errors.require(features >= 2, "Transform 'mar' needs two features or more.")
   rng = np.random.RandomState(seed)
   count = min(features - 1, max(1, round(observed * features)))
   seen, rest = np.split(rng.permutation(features), [count])

@@ -1,23 +1,38 @@
 """The user's own files as arrays: .npy, .npz, tables, .h5ad.  Each reader gives (arrays, about)."""
 
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 
 from dgm_jax import errors
 from dgm_jax.data import readers
-from dgm_jax.data.splits import Arrays, size
+from dgm_jax.data.splits import Arrays, size, take
 
-PARTS = ("train", "valid", "test")
 _SPARSE = {"data", "indices", "indptr", "shape"}
+_RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # what batches have besides
+_PART = re.compile(r"(\w+)_(train|valid|val|test)")
 
 
-def values(x: np.ndarray, path: Any, name: str = "x") -> Arrays:
-  """{name: array} in the dtypes that the rest expects, and {"mask": ...} if there are NaN.
+def _int32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
+  limits = np.iinfo(np.int32)
+  errors.require(x.min() >= limits.min and x.max() <= limits.max, f"{path}: {name!r} has integers beyond 32 bits.")
+  return x.astype(np.int32)
 
-  bool stays, uint8 of zeros and ones becomes bool, other integers int32, numbers float32; a vector becomes a column,
-  and uint8 or bool images [N, H, W] get a channel.  NaN becomes 0 where mask is 0.
+
+def _float32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
+  with np.errstate(over="ignore"):
+    x = x.astype(np.float32)
+  errors.require(not np.isinf(x).any(), f"{path}: {name!r} holds Inf, or numbers beyond 32 bits.")
+  return x
+
+
+def values(x: np.ndarray, path: Any, name: str = "x") -> np.ndarray:
+  """x in the dtypes that the rest expects.
+
+  bool stays, uint8 of zeros and ones becomes bool, other integers int32, numbers float32 (in which NaN may remain); a
+  vector becomes a column, and uint8 or bool images [N, H, W] get a channel.
 
   Raises:
     UserError: no numbers, Inf, or nothing at all.
@@ -25,143 +40,174 @@ def values(x: np.ndarray, path: Any, name: str = "x") -> Arrays:
   kind = x.dtype.kind
   errors.require(kind in "biuf", f"{path}: {name!r} holds {x.dtype}, where numbers belong.")
   errors.require(x.ndim >= 1 and x.size > 0, f"{path}: {name!r} is empty (shape {list(x.shape)}).")
-  if kind == "u" and x.dtype.itemsize == 1 and x.max() <= 1:
-    x = x.astype(bool)
-  elif kind in "iu" and x.dtype != np.uint8:
-    limits = np.iinfo(np.int32)
-    errors.require(x.min() >= limits.min and x.max() <= limits.max, f"{path}: {name!r} has integers beyond 32 bits.")
-    x = x.astype(np.int32)
+  if x.dtype == np.uint8:
+    x = x.astype(bool) if x.max() <= 1 else x
+  elif kind in "iu":
+    x = _int32(x, path, name)
+  elif kind == "f":
+    x = _float32(x, path, name)
   if x.ndim == 1:
     x = x[:, None]
-  if x.ndim == 3 and x.dtype in (np.uint8, bool):
-    x = x[..., None]
-  if kind != "f":
-    return {name: x}
-  missing = np.isnan(x)
-  errors.require(not np.isinf(x).any(), f"{path}: {name!r} holds Inf.")
-  x = x.astype(np.float32)
-  if not missing.any():
-    return {name: x}
-  errors.require(not missing.all(), f"{path}: {name!r} holds nothing but NaN.")
-  return {name: np.where(missing, np.float32(0), x), "mask": (~missing).astype(np.float32)}
+  return x[..., None] if x.ndim == 3 and x.dtype in (np.uint8, bool) else x
 
 
 def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
   """(int32 classes or float32 responses [N], names of the classes where they were strings)."""
+  if y.ndim == 2 and y.shape[1] == 1:
+    y = y[:, 0]
+  errors.require(
+    y.ndim == 1, f"{path}: label {name!r} has shape {list(y.shape)}; one class or number for each example is expected."
+  )
   if y.dtype.kind in "iub":
-    return y.astype(np.int32), None
+    return _int32(y, path, name), None
   if y.dtype.kind == "f":
     errors.require(not np.isnan(y).any(), f"{path}: label {name!r} has missing values.")
-    return y.astype(np.float32), None
+    return _float32(y, path, name), None
+  errors.require(y.dtype.kind in "OUST", f"{path}: label {name!r} holds {y.dtype}; classes or numbers are expected.")
   classes, codes = np.unique(y.astype(str), return_inverse=True)
   return codes.astype(np.int32), classes.tolist()
 
 
-def _labelled(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: str = "y") -> None:
+def _with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None) -> Arrays:
+  """Adds `mask`, 1 where x is observed, if there are NaN in x or a mask is given; x is 0 where it is 0."""
+  x = arrays["x"]
+  missing = np.isnan(x) if x.dtype.kind == "f" else np.zeros((), bool)
+  if mask is not None:
+    errors.require(mask.dtype.kind in "biuf", f"{path}: mask holds {mask.dtype}, where 0 and 1 belong.")
+    mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    errors.require(
+      mask.shape == x.shape and np.isin(mask, (0, 1)).all(),
+      f"{path}: mask must be of x's shape {list(x.shape)}, 1 where x is observed and 0 where it is missing.",
+    )
+    missing = missing | (mask == 0)
+  elif not missing.any():
+    return arrays
+  errors.require(not missing.all(), f"{path}: 'x' has no observed entry.")
+  return arrays | {"x": np.where(missing, 0, x).astype(x.dtype), "mask": (~missing).astype(np.float32)}
+
+
+def _add(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: str = "y") -> None:
   """Adds a label to arrays, and the names of its classes to about."""
   n = size(arrays)
-  errors.require(len(y) == n, f"{path}: {name!r} has {len(y)} entries for {n} examples.")
+  errors.require(y.ndim >= 1 and len(y) == n, f"{path}: {name!r} has shape {list(y.shape)} for {n} examples.")
   arrays[key], classes = labels(y, path, name)
   if classes is not None:
     about["classes" if key == "y" else key] = classes
 
 
 def table(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
-  """x float32 [N, D] of a .csv, .tsv or .parquet file with a line of names; mask where cells are empty or NaN."""
-  options = {} if path.suffix == ".parquet" else {"sep": "\t" if ".tsv" in path.name else ","}
-  frame = readers.table(path, "a table with a line of column names", **options)
-  if options and all(_is_number(c) for c in frame.columns):  # the first line is data
-    frame = readers.table(path, "a table", header=None, **options)
-    frame.columns = [str(c) for c in frame.columns]
+  """x float32 [N, D] of a .csv, .tsv or .parquet file; mask where cells are empty or NaN.
+
+  A first line of numbers (and empty cells) alone counts as data, else it has the names of the columns.
+  """
+  frame = readers.table(path, "a table")
   errors.require(len(frame) > 0, f"{path} is empty: it has no rows.")
+  frame.columns = [str(c) for c in frame.columns]
   y = None
   if label:
-    y = frame.pop(errors.choose(f"label column of {path}", label, [str(c) for c in frame.columns]))
+    y = frame.pop(errors.choose(f"label column of {path}", label, frame.columns))
     errors.require(not y.isna().any(), f"{path}: label {label!r} has missing values.")
-  arrays = values(readers.numbers(frame, path), path)
-  about: dict = {"columns": [str(c) for c in frame.columns]}
+  arrays = _with_mask({"x": values(readers.numbers(frame, path), path)}, path)
+  about: dict = {"columns": list(frame.columns)}
   if y is not None:
-    _labelled(arrays, about, y.to_numpy(), path, label)
+    _add(arrays, about, y.to_numpy(), path, label)
   return arrays, about
 
 
-def _is_number(text: Any) -> bool:
-  try:
-    float(text)
-  except ValueError:
-    return False
-  return True
-
-
 def array(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
-  """x of a .npy file."""
+  """x of a .npy file; images in uint8 [N, H, W, C] stay mapped, however large."""
   errors.require(not label, f"{path} holds one array and no label; save a .npz with x and {label!r}.")
   x = readers.array(path)
-  big_and_plain = x.dtype == np.uint8 and x.ndim == 4  # stays mapped
-  return ({"x": x}, {}) if big_and_plain and x[: 2**12].max(initial=0) > 1 else (values(x, path), {})
+  if x.dtype == np.uint8 and x.ndim == 4 and x[: 2**12].max(initial=0) > 1:
+    return {"x": x}, {}
+  return _with_mask({"x": values(x, path)}, path), {}
 
 
 def archive(path: pathlib.Path, label: str) -> tuple[dict[str, Arrays], dict]:
   """{part: arrays} of a .npz file: x, and y, mask and more; or x_train, y_train, x_test ...; or a sparse matrix.
 
-  Arrays as long as x belong to the examples, others to `about`.
+  Arrays as long as x belong to the examples, others to `about`.  Parts are read as one, so that classes and dtypes are
+  the same in all of them.
   """
   found = readers.archive(path)
-  if found.keys() >= _SPARSE:
+  if found.keys() >= _SPARSE or found.keys() >= {"row", "col", "data"}:
     found = _dense(found, path)
-  if "x_train" in found:
-    errors.require("x_test" in found, f"{path} has x_train and no x_test.")
-    parts = {p: {k.removesuffix(f"_{p}"): v for k, v in found.items() if k.endswith(f"_{p}")} for p in PARTS}
-    parts = {p: arrays for p, arrays in parts.items() if arrays}
-  else:
+  for name in found:
+    errors.require(
+      name.isidentifier() and name not in _RESERVED, f"{path}: {name!r} cannot be the name of an array; rename it."
+    )
+  if "x_train" not in found:
     errors.require("x" in found, f"{path} lacks the array 'x' (or x_train and x_test); it has {', '.join(found)}.")
-    parts = {"all": found}
-  read = {part: _example_arrays(arrays, path, label) for part, arrays in parts.items()}
-  if any("mask" in arrays for arrays, _ in read.values()):  # then every part has one
-    for arrays, _ in read.values():
-      arrays.setdefault("mask", np.ones(arrays["x"].shape, np.float32))
-  about = read.get("all", read.get("train"))[1]
-  shapes = {part: arrays["x"].shape[1:] for part, (arrays, _) in read.items()}
-  errors.require(len(set(shapes.values())) == 1, f"{path}: the parts differ in shape: {shapes}.")
-  return {part: arrays for part, (arrays, _) in read.items()}, about
+    arrays, about = _example_arrays(found, path, label)
+    return {"all": arrays}, about
+  joined, counts = _join(found, path)
+  arrays, about = _example_arrays(joined, path, label)
+  ends = np.cumsum(list(counts.values()))
+  return {p: take(arrays, slice(end - n, end)) for (p, n), end in zip(counts.items(), ends, strict=True)}, about
+
+
+def _join(found: Arrays, path: pathlib.Path) -> tuple[Arrays, dict[str, int]]:
+  """({name: array of all parts}, {part: number of examples}) of x_train, y_train, x_test, ..."""
+  parts: dict[str, Arrays] = {}
+  rest = {}
+  for name, array_ in found.items():
+    if match := _PART.fullmatch(name):
+      parts.setdefault({"val": "valid"}.get(match[2], match[2]), {})[match[1]] = array_
+    else:
+      rest[name] = array_
+  errors.require("test" in parts, f"{path} has x_train and no x_test.")
+  errors.require("x" not in rest, f"{path} has x beside x_train; leave one of them out.")
+  names = parts["train"].keys()
+  for part, arrays in parts.items():
+    errors.require(
+      arrays.keys() == names,
+      f"{path} has {', '.join(f'{n}_train' for n in names)}, but {', '.join(f'{n}_{part}' for n in arrays)}.",
+    )
+    shape, n = parts["train"]["x"].shape[1:], len(np.atleast_1d(arrays["x"]))
+    errors.require(
+      arrays["x"].shape[1:] == shape,
+      f"{path}: the parts differ in shape: {list(shape)}, {part} {arrays['x'].shape[1:]}.",
+    )
+    for name, array_ in arrays.items():
+      errors.require(
+        array_.shape[:1] == (n,), f"{path}: {name}_{part} has shape {list(array_.shape)} for {n} examples."
+      )
+  with readers.reading(path, "parts of like arrays"):
+    joined = {name: np.concatenate([arrays[name] for arrays in parts.values()]) for name in names}
+  return joined | rest, {part: len(arrays["x"]) for part, arrays in parts.items()}
 
 
 def _dense(found: Arrays, path: pathlib.Path) -> Arrays:
   """x of a matrix in compressed sparse rows, as scipy.sparse.save_npz writes it."""
   import scipy.sparse
 
-  names = [found.get("format", np.array("csr")).item(), *_SPARSE]
-  kind = names[0].decode() if isinstance(names[0], bytes) else names[0]
-  errors.require(kind in ("csr", "csc"), f"{path} is a sparse matrix in format {kind!r}; save it as csr.")
+  form = found.get("format", np.array("csr" if "indptr" in found else "coo")).item()
+  form = form.decode() if isinstance(form, bytes) else form
+  errors.require(form in ("csr", "csc"), f"{path} is a sparse matrix in format {form!r}; save it as csr.")
   with readers.reading(path, "a sparse matrix of scipy.sparse.save_npz"):
-    cls = scipy.sparse.csr_matrix if kind == "csr" else scipy.sparse.csc_matrix
+    cls = scipy.sparse.csr_matrix if form == "csr" else scipy.sparse.csc_matrix
     matrix = cls((found["data"], found["indices"], found["indptr"]), tuple(found["shape"]))
-    rest = {k: v for k, v in found.items() if k not in _SPARSE | {"format"}}
-    return {"x": matrix.toarray()} | rest
+    matrix.check_format(full_check=True)  # or toarray() may crash
+    return {"x": matrix.toarray()} | {k: v for k, v in found.items() if k not in _SPARSE | {"format"}}
 
 
 def _example_arrays(found: Arrays, path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
-  arrays, about = values(found["x"], path), {}
+  arrays, about = _with_mask({"x": values(found["x"], path)}, path, found.get("mask")), {}
   n = size(arrays)
   chosen = label or ("y" if "y" in found else "")
   if chosen:
-    errors.choose(f"array of {path}", chosen, found)
-    _labelled(arrays, about, found[chosen].reshape(len(found[chosen]), -1)[:, 0], path, chosen)
-  if "mask" in found:
-    mask = found["mask"].reshape(found["mask"].shape + (1,) * (arrays["x"].ndim - found["mask"].ndim))
-    errors.require(mask.shape == arrays["x"].shape, f"{path}: mask has shape {list(mask.shape)}, x another.")
-    arrays["mask"] = mask.astype(np.float32) * arrays.get("mask", np.float32(1))
-    arrays["x"] = np.where(arrays["mask"] > 0, arrays["x"], 0).astype(arrays["x"].dtype)
+    _add(arrays, about, found[errors.choose(f"array of {path}", chosen, found)], path, chosen)
   for name, array_ in found.items():
     if name in ("x", "y", "mask", chosen):
       continue
-    if array_.ndim == 1 and len(array_) == n and array_.dtype.kind not in "biuf":
-      if len(np.unique(array_)) < n:  # not the names of the examples
-        _labelled(arrays, about, array_, path, name, key=name)
-    elif array_.ndim >= 1 and len(array_) == n:
-      arrays |= values(array_, path, name) if array_.ndim > 1 else {name: labels(array_, path, name)[0]}
-    else:
+    if array_.ndim == 0 or len(array_) != n:
+      errors.require(array_.dtype.kind in "biufU", f"{path}: {name!r} holds {array_.dtype}; numbers or strings belong.")
       about[name] = array_.tolist()
+    elif array_.ndim > 1:
+      arrays[name] = values(array_, path, name)
+      errors.require(not np.isnan(arrays[name]).any(), f"{path}: {name!r} has missing values; only x may.")
+    elif array_.dtype.kind in "biuf" or len(np.unique(array_)) < n:  # else the names of the examples
+      _add(arrays, about, array_, path, name, key=name)
   return arrays, about
 
 
@@ -173,15 +219,15 @@ def cells(path: pathlib.Path, label: str, layer: str, batch: str) -> tuple[Array
   x = found.layers[errors.choose(f"layer of {path}", layer, found.layers.keys())] if layer else found.X
   errors.require(x is not None, f"{path} has no X; choose of its layers: {', '.join(found.layers.keys())}.")
   x = np.asarray(x.todense() if hasattr(x, "todense") else x)
-  if x.dtype.kind == "f" and x.min() >= 0 and (x == np.round(x)).all():
+  if x.dtype.kind == "f" and x.size and x.min() >= 0 and (x == np.round(x)).all():
     x = x.astype(np.int64)  # counts
-  arrays, about = values(x, path), {"genes": found.var_names.astype(str).tolist()}
+  arrays = _with_mask({"x": values(x, path)}, path)
+  about = {"genes": found.var_names.astype(str).tolist()}
   for key, column in (("y", label), ("batch", batch)):
     if column:
-      errors.choose(f"column of obs of {path}", column, found.obs.columns)
-      column_values = found.obs[column]
-      errors.require(not column_values.isna().any(), f"{path}: column {column!r} of obs has missing values.")
-      if column_values.dtype == "category":
-        column_values = column_values.astype(str)
-      _labelled(arrays, about, column_values.to_numpy(), path, column, key=key)
+      values_ = found.obs[errors.choose(f"column of obs of {path}", column, found.obs.columns)]
+      errors.require(not values_.isna().any(), f"{path}: column {column!r} of obs has missing values.")
+      _add(
+        arrays, about, (values_.astype(str) if values_.dtype == "category" else values_).to_numpy(), path, column, key
+      )
   return arrays, about

@@ -9,6 +9,7 @@ import importlib
 import io
 import pathlib
 import re
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -34,7 +35,9 @@ def reading(path: Any, expected: str) -> Iterator[None]:
 
 
 def _reason(e: Exception) -> str:
-  text = " ".join(str(e).split()) or type(e).__name__
+  text = re.sub(r"<_io\.BytesIO[^>]*>", "it", " ".join(str(e).split())) or type(e).__name__
+  if "allow_pickle" in text:  # numpy's advice to allow it
+    text = "it holds Python objects, or something else altogether"
   return (text if len(text) <= 200 else f"{text[:200]} ...").rstrip(".")
 
 
@@ -70,7 +73,10 @@ def digits(path: pathlib.Path, columns: int) -> np.ndarray:
 def array(path: pathlib.Path) -> np.ndarray:
   """A .npy file, mapped into memory; object arrays, which are pickles, are refused."""
   with reading(path, "a .npy file of numbers (object arrays are pickles and never loaded)"):
-    return np.load(path, "r", allow_pickle=False)
+    found = np.load(path, "r", allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+      raise ValueError("it is a .npz file")
+    return found
 
 
 def archive(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -100,25 +106,29 @@ def lines(path: pathlib.Path) -> list[str]:
 
 
 def table(path: Any, expected: str = "a table", **options: Any) -> Any:
-  """A pandas DataFrame of a .csv, .data, .txt, .parquet, .xls or .xlsx file (or of a .zip of one).
+  """A pandas DataFrame of a .csv, .tsv, .data, .txt, .parquet, .xls or .xlsx file; all but the last three may be .gz.
 
   Args:
     path: the file.
     expected: what it should be, for the error message.
-    **options: of pandas' reader, e.g. header=None, sep=";".
+    **options: of pandas' reader, e.g. header=None, sep=";".  Without any, a first line of nothing but numbers is data.
   """
   import pandas as pd
 
   suffix = pathlib.Path(str(path).removesuffix(".gz")).suffix.lower()
-  if suffix == ".parquet":
-    extra("pyarrow", path)
-  if suffix in (".xls", ".xlsx"):
-    extra({".xls": "xlrd", ".xlsx": "openpyxl"}[suffix], path)
-  with reading(path, expected):
+  if package := {".parquet": "pyarrow", ".xls": "xlrd", ".xlsx": "openpyxl"}.get(suffix):
+    extra(package, path)
+  with reading(path, expected), warnings.catch_warnings():
     if suffix == ".parquet":
       return pd.read_parquet(path, **options)
     if suffix in (".xls", ".xlsx"):
       return pd.read_excel(path, **options)
+    warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the line of names
+    if not options:
+      options = {"sep": "\t" if suffix == ".tsv" else ",", "index_col": False}
+      first = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0].dropna()
+      if len(first) and pd.to_numeric(first, errors="coerce").notna().all():
+        options["header"] = None
     return pd.read_csv(path, **options)
 
 
@@ -128,6 +138,11 @@ def numbers(frame: Any, path: Any) -> np.ndarray:
 
   columns = []
   for name in frame.columns:
+    kind = frame[name].dtype
+    errors.require(
+      pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind),
+      f"{path}: column {str(name)!r} holds {kind}, where numbers belong; leave the column out.",
+    )
     found = pd.to_numeric(frame[name], errors="coerce")
     bad = found.isna() & frame[name].notna()
     if bad.any():
@@ -148,13 +163,18 @@ def image(raw: bytes, path: Any, size: tuple[int, int] | None, grey: bool = Fals
     path: its name, for the error message.
     size: (height, width) to resize to, by averaging (Pillow's box filter, exact where the factor is whole); None
       leaves it as it is.
-    grey: to one channel.
+    grey: to one channel.  Transparent pixels are put on black.
     crop: first cuts the square of this side out of the middle; 0 for the largest square.
   """
   from PIL import Image
 
-  with reading(path, "an image that Pillow can decode"):
-    picture = Image.open(io.BytesIO(raw)).convert("L" if grey else "RGB")
+  with reading(path, "an image of 8 bits that Pillow can decode"):
+    picture = Image.open(io.BytesIO(raw))
+    if picture.mode.startswith(("I", "F")):
+      raise ValueError(f"its pixels are {picture.mode}, more than 8 bits; save it with 8")
+    if picture.has_transparency_data:
+      picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
+    picture = picture.convert("L" if grey else "RGB")
     width, height = picture.size
     if crop is not None:
       side = crop or min(width, height)
@@ -164,10 +184,3 @@ def image(raw: bytes, path: Any, size: tuple[int, int] | None, grey: bool = Fals
       picture = picture.resize(size[::-1], Image.Resampling.BOX)
     pixels = np.asarray(picture, np.uint8)
     return pixels[..., None] if grey else pixels
-
-
-def is_pickle(path: pathlib.Path) -> bool:
-  """Whether a file looks like a Python pickle."""
-  with open(path, "rb") as f:
-    head = f.read(64)
-  return bool(re.match(rb"\x80[\x02-\x05]|[(\]}c]", head)) and path.suffix in (".pkl", ".pickle", ".p", ".pt", "")

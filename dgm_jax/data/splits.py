@@ -50,8 +50,14 @@ def hold_out_last(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | Non
   return take(arrays, slice(n - valid_size)), take(arrays, slice(n - valid_size, n))
 
 
+def permutation(n: int, seed: int) -> np.ndarray:
+  """0 .. n - 1 in the order of numpy's RandomState(seed), whose stream is fixed for good."""
+  errors.require(0 <= seed < 2**32, f"data.split_seed = {seed}; it must be in 0 .. 2^32 - 1.")
+  return np.random.RandomState(seed).permutation(n)
+
+
 def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: int) -> dict[str, np.ndarray]:
-  """{part: indices} by a permutation of n examples, numpy's RandomState(seed), whose stream is fixed for good.
+  """{part: indices} by a permutation of n examples.
 
   The first round(test_fraction n) of it are the test set, the next round(valid_fraction n) the validation set.
 
@@ -60,9 +66,8 @@ def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: in
   """
   for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
     errors.require(0 <= value < 1, f"data.{name} = {value}; it must be at least 0 and less than 1.")
-  errors.require(0 <= seed < 2**32, f"data.split_seed = {seed}; it must be in 0 .. 2^32 - 1.")
   num_test, num_valid = round(test_fraction * n), round(valid_fraction * n)
-  order = np.random.RandomState(seed).permutation(n)
+  order = permutation(n, seed)
   test, valid, train = order[:num_test], order[num_test : num_test + num_valid], order[num_test + num_valid :]
   parts = {"train": train, "test": test} | ({"valid": valid} if valid_fraction else {})
   for part, indices in parts.items():

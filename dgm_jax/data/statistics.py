@@ -1,53 +1,57 @@
 """What transforms must know of the training set, computed in chunks: it may be larger than memory."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax import errors, rng
 from dgm_jax.data.splits import size
 
 _CHUNK_BYTES = 2**25
 _ROWS = 10_000  # that mechanisms of missing entries are calibrated on
 
 
-def per_example(draw: Callable, seed: int, epoch: jax.Array, index: jax.Array) -> Callable:
-  """x -> draw(key, x) for each example with a key that is a function of (seed, epoch, index) alone.
+def per_example(draw: Callable, name: str, seed: int, epoch: jax.Array, index: jax.Array) -> Callable:
+  """x -> draw(key, x) for each example with a key that is a function of (name, seed, epoch, index) alone.
 
   Args:
     draw: (key, x of one example) -> array.
+    name: of the transform: what two of them draw is independent.
     seed: of the data, not of the run: the same for every run.
     epoch, index: [B], or [] for a single example.
   """
-  key = jax.random.key(seed)
+  key = rng.stream(jax.random.key(seed), name)
   one = lambda e, i, x: draw(jax.random.fold_in(jax.random.fold_in(key, e), i), x)
   return lambda x: (jax.vmap(one) if jnp.ndim(index) else one)(epoch, index, x)
 
 
 class Statistics:
-  """Shape, range, moments and labels of the training set, after the transforms so far.
+  """Moments of the training set, range and labels of all splits, after the transforms so far.
+
+  Only the moments change x; the range and the labels are there to refuse what cannot be, in whichever split.
 
   Args:
     arrays: the training set.
+    others: the other splits.
     expect: x -> what the transforms so far make of x, without their noise.
   """
 
-  def __init__(self, arrays: dict, expect: Callable = lambda x: x):
-    self._arrays, self._expect = arrays, expect
+  def __init__(self, arrays: dict, others: Sequence[dict] = (), expect: Callable = lambda x: x):
+    self._arrays, self._others, self._expect = arrays, others, expect
     first = expect(jnp.asarray(arrays["x"][:1]))
     self.shape, self.dtype = first.shape[1:], str(first.dtype)
     self.is_integer = jnp.issubdtype(first.dtype, jnp.integer) or first.dtype == bool
 
   def after(self, expect: Callable) -> "Statistics":
     """The statistics after one more transform."""
-    return Statistics(self._arrays, lambda x, before=self._expect: expect(before(x)))
+    return Statistics(self._arrays, self._others, lambda x, before=self._expect: expect(before(x)))
 
-  def _chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+  def _chunks(self, arrays: dict) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """(x, mask) of a chunk of examples after another."""
-    x, mask = self._arrays["x"], self._arrays.get("mask")
+    x, mask = arrays["x"], arrays.get("mask")
     rows = max(1, _CHUNK_BYTES // max(1, 4 * x[0].size))
     for start in range(0, len(x), rows):
       part = slice(start, start + rows)
@@ -64,19 +68,20 @@ class Statistics:
 
   @functools.cached_property
   def range(self) -> tuple[float, float]:
-    """The least and the greatest observed entry."""
+    """The least and the greatest observed entry of all splits."""
     low, high = np.inf, -np.inf
-    for x, mask in self._chunks():
-      values = x if mask is None else x[mask > 0]
-      if values.size:
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
+    for arrays in (self._arrays, *self._others):
+      for x, mask in self._chunks(arrays):
+        values = x if mask is None else x[mask > 0]
+        if values.size:
+          low, high = min(low, float(values.min())), max(high, float(values.max()))
     return low, high
 
   @functools.cached_property
   def mean(self) -> np.ndarray:
     """By feature, over observed entries: float64 [...]."""
     total = count = 0.0
-    for x, mask in self._chunks():
+    for x, mask in self._chunks(self._arrays):
       total = total + (x if mask is None else x * mask).sum(0, dtype=np.float64)
       count = count + (len(x) if mask is None else mask.sum(0, dtype=np.float64))
     return total / np.maximum(count, 1)
@@ -85,23 +90,23 @@ class Statistics:
   def std(self) -> np.ndarray:
     """By feature, over observed entries; that of a constant feature counts as 1: float64 [...]."""
     square = count = 0.0
-    for x, mask in self._chunks():
+    for x, mask in self._chunks(self._arrays):
       d = x - self.mean
       square = square + (d**2 if mask is None else d**2 * mask).sum(0)
       count = count + (len(x) if mask is None else mask.sum(0, dtype=np.float64))
     std = np.sqrt(square / np.maximum(count, 1))
-    return np.where(std > 1e-7 * np.maximum(1, abs(self.mean)), std, 1.0)
+    return np.where(std > 1e-7 * abs(self.mean), std, 1.0)
 
   @property
   def num_classes(self) -> int:
-    """1 + the greatest label y.
+    """1 + the greatest label y of all splits.
 
     Raises:
       UserError: there is no y, or it is no class.
     """
-    y = self._arrays.get("y")
+    labels = [arrays.get("y") for arrays in (self._arrays, *self._others)]
     errors.require(
-      y is not None and np.issubdtype(y.dtype, np.integer),
-      "Transform 'condition' takes class labels; this data set has none (y is missing, or not an integer).",
+      all(y is not None and np.issubdtype(y.dtype, np.integer) and np.min(y) >= 0 for y in labels),
+      "Transform 'condition' takes class labels; this data set has none (y is missing, or not an integer from 0 on).",
     )
-    return int(np.max(y)) + 1
+    return 1 + max(int(np.max(y)) for y in labels)

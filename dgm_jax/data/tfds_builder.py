@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -62,7 +63,11 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     for count, example in enumerate(examples, 1):
       yield count - 1, {k: v if dtypes[k] == TEXT else np.asarray(v, dtypes[k]) for k, v in example.items()}
     expected = self.spec.sizes[part]
-    errors.require(count == expected, f"{self.spec.name}: {count} {part} examples were read, {expected} are published.")
+    names = ", ".join(f.name for f in self.spec.files.values())
+    errors.require(
+      count == expected,
+      f"{self.spec.name}: {count} {part} examples were read, {expected} are published; the files: {names}.",
+    )
 
 
 def _urls(spec: DataSet) -> dict[str, str]:
@@ -111,19 +116,34 @@ def _take_from_folder(spec: DataSet, manual_dir: pathlib.Path, unpacked: pathlib
       try:
         with gzip.open(packed) as source, open(path, "wb") as target:
           shutil.copyfileobj(source, target)
-      except (EOFError, gzip.BadGzipFile) as e:
+      except (EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise errors.UserError(f"{packed} is damaged: {e}.") from e
-    wanted = ", ".join(sorted(f.name for f in spec.files.values()))
-    errors.require(path.is_file(), f"data.manual_dir {folder} lacks {file.name!r}; {spec.name} needs: {wanted}.")
-    info = registered().get(file.url)
-    actual = checksums.compute_url_info(path) if info else None
-    errors.require(
-      actual == info or (actual.size, actual.checksum) == (info.size, info.checksum),
-      f"{path} is not the published file: expected sha256 {info and info.checksum} ({int(info.size) if info else 0} "
-      f"bytes), found {actual and actual.checksum} ({int(actual.size) if actual else 0} bytes).",
-    )
+    if not path.is_file():
+      raise errors.UserError(_lacking(spec, file, folder))
+    _check_sum(file, path)
     found[key] = path
   return found
+
+
+def _lacking(spec: DataSet, file: File, folder: pathlib.Path) -> str:
+  """What to say where the user's folder lacks a file."""
+  wanted = ", ".join(sorted(f.name for f in spec.files.values()))
+  pickles = [f.name for f in sorted(folder.glob("*.p*kl*"))]
+  refused = f" {pickles[0]} there is a pickle, which can run any code and is never loaded." if pickles else ""
+  made = f" {file.name}: {file.made_by}." if file.made_by else f" It is published at {file.url}."
+  return f"data.manual_dir {folder} lacks {file.name!r}; {spec.name} needs: {wanted}.{refused}{made}"
+
+
+def _check_sum(file: File, path: pathlib.Path) -> None:
+  """Refuses a file that is not the registered one, where one is."""
+  if (info := registered().get(file.url)) is None:
+    return
+  actual = checksums.compute_url_info(path)
+  errors.require(
+    (actual.size, actual.checksum) == (info.size, info.checksum),
+    f"{path} is not the published file: expected sha256 {info.checksum} ({int(info.size)} bytes), found "
+    f"{actual.checksum} ({int(actual.size)} bytes).",
+  )
 
 
 def _check_network(url: str, seconds: float = 10.0) -> None:
@@ -155,11 +175,13 @@ def _ways_out(spec: DataSet) -> str:
   return (
     f"Three ways out: --config.data.manual_dir=FOLDER with the raw files ({wanted});{made} "
     "--config.data.data_dir=FOLDER where it was prepared before; or the embedded digits, "
-    "--config=CONFIG.py:data=mnist5k."
+    "--config=CONFIG.py:data=mnist5k. (scripts/prepare_data.py has --manual_dir and --data_dir.)"
   )
 
 
-def _download_and_prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None) -> tuple[dict, dict]:
+def _download_and_prepare(
+  spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, scratch: pathlib.Path
+) -> tuple[dict, dict]:
   """({part: random-access source}, about), downloaded and prepared under `data_dir` if it is not yet."""
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()  # it would fill a log file
@@ -167,8 +189,8 @@ def _download_and_prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str
   if not builder.is_prepared():
     for left in pathlib.Path(builder.data_dir).parent.glob("*incomplete*"):  # by a process that was killed
       shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="dgm_files_") as unpacked:
-      builder.found = {}
+    builder.found = {}
+    with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
       if manual_dir:
         folder = pathlib.Path(manual_dir).expanduser()
         builder.found = _take_from_folder(spec, folder, pathlib.Path(unpacked))
@@ -182,14 +204,18 @@ def _download_and_prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str
   return builder.as_data_source(), dict(builder.info.metadata or {})
 
 
-def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None = None) -> tuple[dict, dict]:
+def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, scratch: pathlib.Path) -> tuple[dict, dict]:
   """({part: random-access source}, about) of a data set, downloaded and prepared under `data_dir` if it is not yet.
+
+  Args:
+    spec, data_dir, manual_dir: see dataset.prepared.
+    scratch: a folder for files that must be unpacked.
 
   Raises:
     UserError: no network and no manual_dir, a file that is missing or damaged, a data_dir that cannot be written.
   """
   try:
-    return _download_and_prepare(spec, data_dir, manual_dir)
+    return _download_and_prepare(spec, data_dir, manual_dir, scratch)
   except requests.exceptions.RequestException as e:
     raise errors.UserError(f"{spec.name} cannot be downloaded ({type(e).__name__}). {_ways_out(spec)}") from e
   except download_manager.NonMatchingChecksumError as e:
@@ -201,12 +227,23 @@ def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None = None
       raise
     raise errors.UserError(f"{spec.name} cannot be written; nothing was kept: {_one_line(e)}.") from e
   except OSError as e:  # after RequestException, which is one
-    raise errors.UserError(f"data.data_dir {str(data_dir)!r} cannot be written: {e}.") from e
+    where = e.filename or f"data.data_dir {str(data_dir)!r}"
+    raise errors.UserError(f"{spec.name} cannot be prepared: {where}: {e.strerror or e}.") from e
+
+
+def _rows(spec: DataSet, source, data_dir: pathlib.Path, indices: range) -> list[dict]:
+  try:
+    return source.__getitems__(indices)
+  except (RuntimeError, ValueError) as e:  # of array_record, and of protobuf
+    folder = data_dir / _builder_class(spec).name
+    raise errors.UserError(
+      f"The records of {spec.name} are damaged; remove the folder {folder} and prepare it again ({_one_line(e)})."
+    ) from e
 
 
 def write_arrays(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, folder: pathlib.Path) -> None:
   """Writes folder/part/feature.npy of every part, in bounded memory (a text feature is held at once)."""
-  sources, about = prepare(spec, data_dir, manual_dir)
+  sources, about = prepare(spec, data_dir, manual_dir, folder)
   cache.save_about(folder, about)
   for part, source in sources.items():
     n = len(source)
@@ -218,7 +255,7 @@ def write_arrays(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, 
     }
     with progress_bar(n, description=f"Unpacking {spec.name} {part}", unit="example") as bar:
       for start in range(0, n, _ROWS):
-        rows = source.__getitems__(range(start, min(start + _ROWS, n)))
+        rows = _rows(spec, source, data_dir, range(start, min(start + _ROWS, n)))
         for name, array in arrays.items():
           array[start : start + len(rows)] = np.stack([row[name] for row in rows])
         for name, strings in text.items():

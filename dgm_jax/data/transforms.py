@@ -6,7 +6,7 @@ in training, `epoch`.  A transform serves a batch and, mapped over keys, single 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -69,7 +69,7 @@ def _binarize(train: Statistics, how: str, seed: int) -> Transform:
 
   def fixed(key, batch):
     epoch = batch.get("epoch", jnp.zeros_like(batch["index"])) if how == "epoch" else jnp.zeros_like(batch["index"])
-    return batch | {"x": per_example(draw, seed, epoch, batch["index"])(batch["x"])}
+    return batch | {"x": per_example(draw, "binarize", seed, epoch, batch["index"])(batch["x"])}
 
   return Transform(fixed, _grey)
 
@@ -86,7 +86,7 @@ def _dequantize(train: Statistics, levels: int) -> Transform:
   The density of the result bounds the log-probability of the integers: E_u log p(x') - D log levels <= log P(x) (Theis
   et al., 2016); log_det holds that - D log levels.
   """
-  errors.require(levels >= 2, f"Transform 'dequantize': levels = {levels}; it must be 2 or more.")
+  errors.require(2 <= levels <= 2**16, f"Transform 'dequantize': levels = {levels}; it must be 2 to 65536.")
   low, high = train.range
   errors.require(
     train.is_integer and low >= 0 and high < levels,
@@ -95,7 +95,7 @@ def _dequantize(train: Statistics, levels: int) -> Transform:
 
   def apply(key, batch):
     x = batch["x"].astype(jnp.float32)
-    y = (x + jax.random.uniform(key, x.shape)) / levels
+    y = jnp.minimum((x + jax.random.uniform(key, x.shape)) / levels, 1 - 2**-24)  # rounding may give 1
     return batch | {"x": y, "log_det": _add_log_det(batch, jnp.full(x.shape, -math.log(levels)))}
 
   return Transform(apply, lambda x: (x.astype(jnp.float32) + 0.5) / levels)
@@ -103,7 +103,7 @@ def _dequantize(train: Statistics, levels: int) -> Transform:
 
 def _logit(train: Statistics, alpha: float) -> Transform:
   """logit(alpha + (1 - 2 alpha) x), from [0, 1] to the real line (Dinh et al., 2017); adds log |dy/dx| to log_det."""
-  errors.require(0 <= alpha < 0.5, f"Transform 'logit': alpha = {alpha}; it must be at least 0 and less than 0.5.")
+  errors.require(1e-7 <= alpha < 0.5, f"Transform 'logit': alpha = {alpha}; it must be at least 1e-7, less than 0.5.")
   low, high = train.range
   errors.require(
     low >= 0 and high <= 1,
@@ -153,7 +153,7 @@ def _condition(train: Statistics) -> Transform:
   return Transform(lambda key, batch: batch | {"context": jax.nn.one_hot(batch["y"], classes)})
 
 
-def _missing(mechanism: Callable) -> Callable:
+def _missing(name: str, mechanism: Callable) -> Callable:
   """A transform that hides entries: x is 0 where mask is 0; `complete` keeps x, `hidden` is 1 where it was hidden."""
 
   def make(train: Statistics, **options) -> Transform:
@@ -162,7 +162,8 @@ def _missing(mechanism: Callable) -> Callable:
     def apply(key, batch):
       x = batch["x"].astype(jnp.float32)
       seen = batch.get("mask", jnp.ones_like(x))
-      mask = seen * per_example(draw, options["seed"], jnp.zeros_like(batch["index"]), batch["index"])(x)
+      never = jnp.zeros_like(batch["index"])  # the mask is the same in every epoch
+      mask = seen * per_example(draw, name, options["seed"], never, batch["index"])(x)
       return batch | {"x": x * mask, "mask": mask, "hidden": seen - mask, "complete": x}
 
     return Transform(apply, lambda x: x.astype(jnp.float32))
@@ -179,19 +180,28 @@ TRANSFORMS = {
   "standardize": (_standardize, {}),
   "flip": (_flip, {}),
   "condition": (_condition, {}),
-  "mcar": (_missing(missing.mcar), {"rate": 0.5, "seed": 0}),
-  "mar": (_missing(missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
-  "mnar": (_missing(missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
+  "mcar": (_missing("mcar", missing.mcar), {"rate": 0.5, "seed": 0}),
+  "mar": (_missing("mar", missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
+  "mnar": (_missing("mnar", missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
 }
 
 
 def _parse(text: str) -> tuple[str, dict]:
   """ "binarize:static,seed=1" -> ("binarize", {"how": "static", "seed": 1}); a word is the first option's value."""
+  errors.require(isinstance(text, str), f"data.transforms holds {text!r}; names are expected, e.g. 'binarize:dynamic'.")
   name, _, arguments = (s.strip() for s in text.partition(":"))
   _, options = TRANSFORMS[errors.choose("transform", name, TRANSFORMS)]
   if arguments and "=" not in arguments.split(",")[0] and options:
     arguments = f"{next(iter(options))}={arguments}"
-  return name, {k: v for k, v in vars(config_args.parse(arguments, **options)).items() if k != "given"}
+  found = vars(config_args.parse(arguments, what=f"option of transform {name!r}", **options))
+  for option, value in found.items():
+    errors.require(
+      not isinstance(value, float) or math.isfinite(value),
+      f"Transform {name!r}: {option} = {value}; it must be finite.",
+    )
+  seed = found.get("seed", 0)
+  errors.require(0 <= seed < 2**32, f"Transform {name!r}: seed = {seed}; it must be in 0 .. 2^32 - 1.")
+  return name, {k: v for k, v in found.items() if k != "given"}
 
 
 class Pipeline(NamedTuple):
@@ -216,17 +226,18 @@ def _compose(transforms: list[Transform]) -> Callable:
   return apply
 
 
-def make(names: tuple[str, ...], arrays: dict) -> Pipeline:
+def make(names: tuple[str, ...], arrays: dict, others: Sequence[dict] = ()) -> Pipeline:
   """Composes transforms for a training set.
 
   Args:
     names: e.g. ("dequantize", "logit:alpha=0.05"); see TRANSFORMS.
-    arrays: the training set, which standardize, condition and the mechanisms of missing entries learn from.
+    arrays: the training set, which standardize and the mechanisms of missing entries learn from.
+    others: the other splits, whose range and labels must suit the transforms, too.
 
   Raises:
     UserError: an unknown name or option, or data that a transform cannot take.
   """
-  train, transforms, hides = Statistics(arrays), [], None
+  train, transforms, hides = Statistics(arrays, others), [], None
   for text in names:
     name, options = _parse(text)
     errors.require(

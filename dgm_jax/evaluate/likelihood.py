@@ -23,7 +23,8 @@ def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: 
   def eval_step(state, key, batch):
     variables = {"params": state.params, **state.variables}
     log_w = latent.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
-    return {"log_px": estimators.iwae(log_w), "elbo": estimators.elbo(log_w)}
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
+    return {"log_px": estimators.iwae(log_w) + log_det, "elbo": estimators.elbo(log_w) + log_det}
 
   return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
 
@@ -49,7 +50,8 @@ def evaluate(
     chunk: at most so many of the K samples in memory at once; 10 x 500 is the fastest on a CPU.
 
   Returns:
-    log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats.
+    log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats, of x before the transforms
+    where these have a Jacobian (batch["log_det"]).
   """
   run = make_log_px(experiment, num_samples, batch_size, chunk)
   with progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:

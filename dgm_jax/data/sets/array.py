@@ -15,7 +15,7 @@ from dgm_jax.data import cache, images, own
 from dgm_jax.data.splits import Splits, random_indices, size
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_VERSION = 1  # of what is kept in the cache
+_VERSION = 2  # of what is kept in the cache
 FORMATS = ".npz, .npy, .csv, .tsv, .parquet, .h5ad, or a folder of images"
 
 
@@ -24,7 +24,9 @@ def _kind(path: pathlib.Path) -> str:
   errors.require(path.exists(), f"data.path {str(path)!r} does not exist.")
   if path.is_dir():
     return ""
-  kind = pathlib.Path(path.name.removesuffix(".gz")).suffix.lower()
+  kind = path.suffix.lower()
+  if kind == ".gz" and (inner := pathlib.Path(path.stem).suffix.lower()) in (".csv", ".tsv"):
+    return inner
   if kind in (".pkl", ".pickle", ".pt", ".pth", ".joblib"):
     raise errors.UserError(
       f"{path} is a pickle, and those are never loaded: they run whatever code they hold. Where you trust it, save its "
@@ -93,7 +95,7 @@ def load(
   kind = _kind(file)
   fractions = (valid_fraction, test_fraction, split_seed)
   listed = [file] if kind else images.listed(file)
-  stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in listed]
+  stats = [(str(f), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f in listed for s in (f.stat(),)]
   options = [_VERSION, stats, label, fractions, image_size, grey, layer, batch]
   key = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16]
   folder = cache.data_dir(data_dir) / "dgm_arrays" / f"own-{key}"

@@ -5,14 +5,12 @@ without publishing the permutation, so their numbers carry the noise of another 
 are consecutive: most test frames have near-duplicates in the training set, which flatters every model.
 """
 
-import pathlib
-
 import numpy as np
 
 from dgm_jax import errors
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Splits, size, take
+from dgm_jax.data.splits import Splits, permutation, size, take
 
 _FILE = File("https://cs.nyu.edu/~roweis/data/frey_rawface.mat", "frey_rawface.mat")
 
@@ -40,19 +38,6 @@ DATA_SETS = (
 )
 
 
-def _refuse_pickle(manual_dir: str) -> None:
-  """Says what to do with freyfaces.pkl, the form that many repositories have this set in."""
-  folder = pathlib.Path(manual_dir).expanduser()
-  folder = folder / "frey_faces" if (folder / "frey_faces").is_dir() else folder
-  if any((folder / f"{_FILE.name}{end}").is_file() for end in ("", ".gz")):
-    return
-  for path in sorted(folder.glob("*.pkl")):
-    raise errors.UserError(
-      f"{path} is a pickle, which can run any code and is never loaded; put {_FILE.name} from {_FILE.url} into "
-      f"{folder} instead."
-    )
-
-
 def load(
   data_dir: str | None = None,
   manual_dir: str | None = None,
@@ -67,8 +52,6 @@ def load(
     valid_size, test_size: so many are held out from the end of the permutation, the test set last (valid_size 0: none).
     split_seed: chooses the permutation.
   """
-  if manual_dir:
-    _refuse_pickle(manual_dir)
   arrays = prepared(DATA_SETS[0], data_dir, manual_dir)["faces"]
   n = size(arrays)
   errors.require(
@@ -76,6 +59,6 @@ def load(
     f"data.valid_size = {valid_size} and data.test_size = {test_size}; they must be at least 0 and 1, and leave some "
     f"of the {n} examples to train on.",
   )
-  order = np.random.RandomState(split_seed).permutation(n)
+  order = permutation(n, split_seed)
   train, valid, test = np.split(order, [n - test_size - valid_size, n - test_size])
   return Splits(take(arrays, train), take(arrays, valid) if valid_size else None, take(arrays, test))

@@ -140,11 +140,6 @@ def load(member: str, data_dir: str | None = None, manual_dir: str | None = None
 
   Args:
     member: power, gas, hepmass, miniboone or bsds300.
-    data_dir, manual_dir: see dataset.prepared; gas needs a manual_dir.
+    data_dir, manual_dir: see dataset.prepared; gas needs a manual_dir with ethylene_CO.csv.
   """
-  try:
-    return Splits(**prepared(next(s for s in DATA_SETS if s.name == f"maf/{member}"), data_dir, manual_dir))
-  except errors.UserError as e:
-    if member != "gas" or not manual_dir:
-      raise
-    raise errors.UserError(f"{e}  Pickles are never loaded; ethylene_CO.csv: {_MADE_BY}.") from e
+  return Splits(**prepared(next(s for s in DATA_SETS if s.name == f"maf/{member}"), data_dir, manual_dir))

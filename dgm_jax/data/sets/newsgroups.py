@@ -17,7 +17,7 @@ from dgm_jax import errors
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
 from dgm_jax.data.sets.ptb import members
-from dgm_jax.data.splits import Arrays, Splits, hold_out_last, size, take
+from dgm_jax.data.splits import Arrays, Splits, hold_out_last, permutation, size, take
 
 CLASSES = (
   "alt.atheism", "comp.graphics", "comp.os.ms-windows.misc", "comp.sys.ibm.pc.hardware", "comp.sys.mac.hardware",
@@ -126,7 +126,7 @@ def load(
   parts = prepared(DATA_SETS[0], data_dir, manual_dir)
   train = _counts(parts["train"], vocabulary_size)
   if valid_size:
-    train = take(train, np.random.RandomState(split_seed).permutation(size(train)))
+    train = take(train, permutation(size(train), split_seed))
   train, valid = hold_out_last(train, valid_size)
   splits = Splits(train, valid, _counts(parts["test"], vocabulary_size)).parts()
   keep = {part: arrays["x"].any(1) for part, arrays in splits.items()}
