@@ -321,7 +321,7 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
     "x.pkl": ({}, "is a pickle, and those are never loaded.*numpy.savez"),
     "nothing": ({}, r"holds no images \(.png"),
     "sizes": ({}, "b.png is 5 x 5 pixels, .*a.png 6 x 8; give data.image_size"),
-    "broken": ({}, "b.png is not an image that Pillow can decode"),
+    "broken": ({}, "b.png is not an image of 8 bits that Pillow can decode"),
   }
 
 
