@@ -11,6 +11,8 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+import dgm_jax  # noqa: E402, F401, sets what jaxlib needs before JAX is first used
+
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_compilation_cache_dir", str(_CACHE / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

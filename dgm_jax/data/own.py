@@ -216,8 +216,9 @@ def cells(path: pathlib.Path, label: str, layer: str, batch: str) -> tuple[Array
   anndata = readers.extra("anndata", path)
   with readers.reading(path, "an .h5ad file"):
     found = anndata.read_h5ad(path)
-  x = found.layers[errors.choose(f"layer of {path}", layer, found.layers.keys())] if layer else found.X
-  errors.require(x is not None, f"{path} has no X; choose of its layers: {', '.join(found.layers.keys())}.")
+  layers = [name for name in found.layers if name is not None]  # newer versions count X as the layer None
+  x = found.layers[errors.choose(f"layer of {path}", layer, layers)] if layer else found.X
+  errors.require(x is not None, f"{path} has no X; choose of its layers: {', '.join(layers)}.")
   x = np.asarray(x.todense() if hasattr(x, "todense") else x)
   if x.dtype.kind == "f" and x.size and x.min() >= 0 and (x == np.round(x)).all():
     x = x.astype(np.int64)  # counts
