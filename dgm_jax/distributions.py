@@ -37,7 +37,7 @@ class _DiagonalNormal(distrax.Independent):
 
 def bernoulli(logits: jax.Array) -> distrax.Distribution:
   """prod_d Bernoulli(x_d; sigmoid(logits_d)); logits [..., D], event [D]."""
-  return distrax.Independent(_LogitBernoulli(logits, dtype=jnp.float32), 1)
+  return Factorised(_LogitBernoulli(logits, dtype=jnp.float32))
 
 
 def diagonal_normal(params: jax.Array) -> distrax.Distribution:
@@ -49,6 +49,155 @@ def diagonal_normal(params: jax.Array) -> distrax.Distribution:
 def standard_normal(dim: int) -> distrax.Distribution:
   """N(0, I) on `dim` dimensions."""
   return distrax.Independent(distrax.Normal(jnp.zeros(dim), jnp.ones(dim)), 1)
+
+
+class Factorised(distrax.Independent):
+  """prod_d p(x_d) over the last axis, whose log-probability may leave entries out; event [D]."""
+
+  def __init__(self, entries: distrax.Distribution):
+    super().__init__(entries, 1)
+
+  def log_prob(self, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """sum_d m_d log p(x_d), nats, for x and m [..., D]: the marginal of the entries with m_d = 1.
+
+    What x is where m_d = 0, be it NaN, changes neither the value nor a gradient.
+    """
+    if mask is None:
+      return super().log_prob(value)
+    observed = mask > 0
+    value = jnp.where(observed, value, jnp.asarray(0.5, value.dtype))  # a half lies in every support, 0 does not
+    return jnp.sum(jnp.where(observed, self.distribution.log_prob(value), 0), -1)
+
+
+class StudentT(distrax.Distribution):
+  """Student's t, p(x) = Gamma((v+1)/2) / (Gamma(v/2) sqrt(pi v) s) (1 + ((x-m)/s)^2 / v)^(-(v+1)/2).
+
+  Args: df v > 1, loc m, scale s, all of one shape; event [].  Draws are differentiable in all three: normal over the
+  root of a gamma, whose own gradient is implicit (Figurnov, Mohamed & Mnih, 2018).
+  """
+
+  def __init__(self, df: jax.Array, loc: jax.Array, scale: jax.Array):
+    super().__init__()
+    self._df, self._loc, self._scale = df, loc, scale
+
+  @property
+  def event_shape(self) -> tuple:
+    return ()
+
+  @property
+  def batch_shape(self) -> tuple:
+    return self._loc.shape
+
+  def _sample_n(self, key, n):
+    return self._loc + self._scale * jax.random.t(key, self._df, (n, *self._loc.shape), self._loc.dtype)
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    v, lgamma = self._df, jax.lax.lgamma
+    square = jnp.square((value - self._loc) / self._scale)
+    constant = lgamma((v + 1) / 2) - lgamma(v / 2) - 0.5 * jnp.log(math.pi * v) - jnp.log(self._scale)
+    return constant - (v + 1) / 2 * jnp.log1p(square / v)
+
+  def mean(self) -> jax.Array:
+    return self._loc
+
+
+class ContinuousBernoulli(distrax.Distribution):
+  """p(x) = C(lambda) lambda^x (1 - lambda)^(1 - x) on [0, 1], lambda = sigmoid(logits); event [].
+
+  Loaiza-Ganem & Cunningham (2019).  In the logit l it is the exponential family exp(l x - A(l)) with
+  A(l) = log((e^l - 1) / l), which is l/2 + log(sinh(h) / h), h = |l|/2: a series near h = 0 (lambda = 1/2).
+  """
+
+  def __init__(self, logits: jax.Array):
+    super().__init__()
+    self._logits = logits
+
+  @property
+  def event_shape(self) -> tuple:
+    return ()
+
+  @property
+  def batch_shape(self) -> tuple:
+    return self._logits.shape
+
+  def _half(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(whether h is small, h where it is small, h where it is not): the branch not taken gets a harmless h."""
+    h = jnp.abs(self._logits) / 2
+    small = h < 0.1
+    return small, jnp.where(small, self._logits / 2, 0.0), jnp.where(small, 1.0, h)
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    small, s, h = self._half()
+    series = s**2 / 6 - s**4 / 180 + s**6 / 2835
+    log_sinhc = jnp.where(small, series, h + jnp.log1p(-jnp.exp(-2 * h)) - jnp.log(2 * h))
+    return (value - 0.5) * self._logits - log_sinhc
+
+  def mean(self) -> jax.Array:
+    """A'(l) = 1/2 + (coth(l/2) - 2/l) / 2."""
+    small, s, h = self._half()
+    langevin = jnp.where(small, s / 3 - s**3 / 45 + 2 * s**5 / 945, jnp.sign(self._logits) * (1 / jnp.tanh(h) - 1 / h))
+    return 0.5 + 0.5 * langevin
+
+  def _sample_n(self, key, n):
+    # The inverse of F(x) = (e^(lx) - 1) / (e^l - 1), for |l|; for l < 0 the draw is mirrored.
+    v = jax.random.uniform(key, (n, *self._logits.shape), self._logits.dtype)
+    size = jnp.abs(self._logits)
+    a = jnp.maximum(size, 1e-3)
+    x = jnp.where(size < 1e-3, 1 - v + size * v * (1 - v) / 2, 1 + jnp.log1p(v * jnp.expm1(-a)) / a)
+    return jnp.clip(jnp.where(self._logits < 0, 1 - x, x), 0, 1)
+
+
+class DiscretisedLogisticMixture(distrax.Distribution):
+  """A mixture of logistics, integrated over bins around the levels k / (V - 1), k = 0..V-1, of [0, 1]; event [].
+
+    P(x = k/(V-1)) = sum_m pi_m [S((x + w/2 - mu_m) / s_m) - S((x - w/2 - mu_m) / s_m)],   w = 1 / (V - 1),
+
+  S the sigmoid; the first and the last bin are open (Salimans et al., 2017, PixelCNN++).
+
+  Args: logits of pi, loc mu and log_scale log s, [..., M, D]: components on the last axis but one, which a sample
+  [..., D] has not; num_levels V.
+  """
+
+  def __init__(self, logits: jax.Array, loc: jax.Array, log_scale: jax.Array, num_levels: int):
+    super().__init__()
+    self._logits, self._loc, self._log_scale, self._num_levels = logits, loc, log_scale, num_levels
+
+  @property
+  def event_shape(self) -> tuple:
+    return ()
+
+  @property
+  def batch_shape(self) -> tuple:
+    return (*self._loc.shape[:-2], self._loc.shape[-1])
+
+  def _standardise(self, x: jax.Array) -> jax.Array:
+    return (x - self._loc) * jnp.exp(-self._log_scale)
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    value = value[..., None, :]
+    half = 0.5 / (self._num_levels - 1)
+    above, below = self._standardise(value + half), self._standardise(value - half)
+    # S(a) - S(b) = S(a) (1 - S(b)) (1 - e^(b - a)), a product without cancellation
+    log_cdf, log_survival = jax.nn.log_sigmoid(above), jax.nn.log_sigmoid(-below)
+    inner = log_cdf + log_survival + jnp.log(-jnp.expm1(-2 * half * jnp.exp(-self._log_scale)))
+    log_p = jnp.where(value < half, log_cdf, jnp.where(value > 1 - half, log_survival, inner))
+    return jax.nn.logsumexp(jax.nn.log_softmax(self._logits, -2) + log_p, -2)
+
+  def mean(self) -> jax.Array:
+    """E[x] = 1 - sum_{k < V-1} P(x <= k/(V-1)) / (V-1), level by level: V of them at once would not fit."""
+    step = 1 / (self._num_levels - 1)
+    weights = jax.nn.softmax(self._logits, -2)
+    cdf = lambda k: jnp.sum(weights * jax.nn.sigmoid(self._standardise((k + 0.5) * step)), -2)
+    zero = jnp.zeros(self.batch_shape, self._loc.dtype)
+    return 1 - step * jax.lax.fori_loop(0, self._num_levels - 1, lambda k, total: total + cdf(k), zero)
+
+  def _sample_n(self, key, n):
+    key_m, key_x = jax.random.split(key)
+    m = jax.random.categorical(key_m, self._logits, -2, (n, *self.batch_shape))[..., None, :]
+    pick = lambda a: jnp.take_along_axis(jnp.broadcast_to(a, (n, *a.shape)), m, -2)[..., 0, :]
+    noise = jax.random.logistic(key_x, (n, *self.batch_shape), self._loc.dtype)
+    x = pick(self._loc) + jnp.exp(pick(self._log_scale)) * noise
+    return jnp.clip(jnp.round(x * (self._num_levels - 1)), 0, self._num_levels - 1) / (self._num_levels - 1)
 
 
 class Chain:

@@ -34,6 +34,11 @@ def _vae(**options: Any) -> System:
   return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,)), optax.adam(3e-3), eval_samples=8, **options)
 
 
+def _vae_of(**bricks: Any) -> System:
+  """A VAE with another likelihood, posterior or prior."""
+  return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,), **bricks), optax.adam(3e-3), eval_samples=8)
+
+
 def _dlgm(**options: Any) -> System:
   model = dlgm.Model(SHAPE, latent_dims=(6, 3), hidden=((32,), (16,)))
   return latent.make(model, optax.adam(3e-3), eval_samples=8, eval_chunk=4, **options)
@@ -43,6 +48,9 @@ SYSTEMS = {
   "vae": lambda: _vae(),
   "iwae": lambda: _vae(bound="iwae", num_samples=5),
   "dlgm": lambda: _dlgm(bound="iwae", num_samples=5),
+  "vae_planar_mixture": lambda: _vae_of(
+    posterior="planar", prior="mixture", likelihood="categorical", likelihood_args={"num_classes": 2}
+  ),
 }
 
 

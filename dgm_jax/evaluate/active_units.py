@@ -20,12 +20,16 @@ def check(*, threshold: float = 1.0, num_samples: int = 2, batch_size: int = 1) 
 def activities(q: Any, key: jax.Array, num_samples: int) -> list[tuple[jax.Array, jax.Array]]:
   """For each layer (m, v), both [B, L]: an unbiased estimate m of E_q[z|x], and of the variance v of its noise.
 
-  The mean of the first layer is exact (v = 0); for a deeper one it is the average of E[z_l | z_{l-1}] over
-  num_samples draws of the layers before.
+  The mean of the first layer is exact (v = 0), unless q is a flow; for a deeper one it is the average of E[z_l |
+  z_{l-1}] over num_samples draws of the layers before.
   """
-  if not isinstance(q, Chain):
-    return [(q.mean(), jnp.zeros_like(q.mean()))]
-  layers = estimators.map_samples(lambda k: q.conditional_means(seed=k), key, num_samples)
+  if isinstance(q, Chain):
+    layers = estimators.map_samples(lambda k: q.conditional_means(seed=k), key, num_samples)
+  else:
+    try:
+      return [(q.mean(), jnp.zeros_like(q.mean()))]
+    except NotImplementedError:  # a flow's mean is known by draws alone
+      layers = estimators.map_samples(lambda k: (q.sample(seed=k),), key, num_samples)
   return [(jnp.mean(m, 0), jnp.var(m, 0, ddof=1) / num_samples) for m in layers]  # [S, B, L] each
 
 

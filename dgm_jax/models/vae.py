@@ -1,62 +1,95 @@
 """Variational autoencoder with one stochastic layer (Kingma & Welling, 2014)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import distrax
 import jax
 from flax import linen as nn
+from flax.core import FrozenDict
 
-from dgm_jax.distributions import bernoulli, diagonal_normal, standard_normal
-from dgm_jax.nets import MLP, bias_at_logit
+from dgm_jax import likelihoods, posteriors, priors
+from dgm_jax.nets import MLP
 
 
 class Model(nn.Module):
-  """p(x, z) = N(z; 0, I) prod_d Bernoulli(x_d; sigmoid(f_d(z))),   q(z|x) = N(z; mu(x), diag sigma(x)^2).
+  """p(x, z) = p(z) prod_d p(x_d; f_d(z)),   q(z|x) with parameters g(x), z of L dimensions.
 
-  f and (mu, log sigma) are multilayer perceptrons with tanh units.  The defaults are the network of Burda et al.
-  (2016) with one stochastic layer.
+  f and g are multilayer perceptrons with tanh units.  The defaults are the model and the network of Burda et al. (2016)
+  with one stochastic layer: N(z; 0, I), Bernoulli(x_d; sigmoid(f_d(z))), N(z; mu(x), diag sigma(x)^2).
+
+  Where a batch has a `mask`, p(x|z) is that of the observed entries, and the encoder sees 0 for the others: log p is
+  the marginal of what was observed, the bounds are those of Mattei & Frellsen (2019).
 
   Attributes:
     data_shape: the shape of one x.
-    data_mean: the mean of the training set, flat; the output bias starts at its logit.  None: at zero.
+    data_mean: the mean of the training set, flat; E[x|z] starts near it.  None: at the middle of the support, or 0.
     latent_dim: L.
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.
+    likelihood: p(x_d | .), a name of likelihoods.FAMILIES, and its options.
+    posterior: q, a name of posteriors.POSTERIORS, and its options.
+    prior: p(z), a name of priors.PRIORS, and its options.
   """
 
-  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
+  takes_mask: ClassVar[bool] = True
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None
   latent_dim: int = 50
   hidden: Sequence[int] = (200, 200)
+  likelihood: str = "bernoulli"
+  likelihood_args: Mapping[str, Any] = FrozenDict()
+  posterior: str = "diagonal"
+  posterior_args: Mapping[str, Any] = FrozenDict()
+  prior: str = "standard_normal"
+  prior_args: Mapping[str, Any] = FrozenDict()
+
+  @property
+  def support(self) -> tuple[float, float]:
+    """The least and the greatest x that p(x|z) can give."""
+    return likelihoods.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     if min(self.latent_dim, *self.hidden, 1) < 1:
       raise ValueError("latent_dim and hidden must be 1 or more")
-    self.encoder = MLP((*self.hidden, 2 * self.latent_dim))
-    self.decoder = MLP((*self.hidden[::-1], prod(self.data_shape)), output_bias=bias_at_logit(self.data_mean))
+    family = likelihoods.make(self.likelihood, **self.likelihood_args)
+    self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
+    self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
+    mean = self.px_z.expected(self.data_mean)
+    self.pz = priors.make(self.prior, self.latent_dim, mean, family.support, **self.prior_args)
+    if self.prior == "vamp" and self.posterior in posteriors.WITHOUT_LOG_PROB:
+      raise ValueError(f"prior 'vamp' takes log q at any z, which posterior {self.posterior!r} has not")
+    if self.prior == "vamp" and family.num_classes is not None:
+      raise ValueError(f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes")
+    self.encoder = MLP((*self.hidden, self.qz_x.num_outputs))
+    output_bias = self.px_z.output_bias(self.data_mean)
+    self.decoder = MLP((*self.hidden[::-1], self.px_z.num_outputs), output_bias=output_bias)
+
+  def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
+    """(x [B, D], mask [B, D] or None)."""
+    x, mask = batch["x"], batch.get("mask")
+    return x.reshape(x.shape[0], -1), None if mask is None else mask.reshape(x.shape[0], -1)
+
+  def _prior(self) -> distrax.Distribution:
+    return self.pz(lambda x: self.qz_x(self.encoder(x)))
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
     """q(z|x), batch [B], event [L]."""
-    x = batch["x"]
-    return diagonal_normal(self.encoder(x.reshape(x.shape[0], -1)))
+    return self.qz_x(self.encoder(self.px_z.features(*self._flat(batch))))
 
   def decode(self, z: jax.Array) -> distrax.Distribution:
     """p(x|z), batch [B], event [D], flat: sums over one long axis are twice as fast as over an image's; z [B, L]."""
-    return bernoulli(self.decoder(z))
+    return self.px_z(self.decoder(z))
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(log p(x|z) [B], log p(z) [B]); z [B, L]."""
-    x = batch["x"]
-    log_px_z = self.decode(z).log_prob(x.reshape(x.shape[0], -1))
-    return log_px_z, standard_normal(self.latent_dim).log_prob(z)
+    """(log p(x|z) [B] of the observed entries, log p(z) [B]); z [B, L]."""
+    return self.decode(z).log_prob(*self._flat(batch)), self._prior().log_prob(z)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), which is what papers show."""
     key_z, key_x = jax.random.split(key)
-    p = self.decode(standard_normal(self.latent_dim).sample(seed=key_z, sample_shape=(n,)))
+    p = self.decode(self._prior().sample(seed=key_z, sample_shape=(n,)))
     return (p.mean() if mean else p.sample(seed=key_x)).reshape(n, *self.data_shape)
 
   def reconstruct(self, z: jax.Array) -> jax.Array:
@@ -65,4 +98,4 @@ class Model(nn.Module):
 
   def __call__(self, batch: dict[str, jax.Array]):
     """Touches every parameter, for `init`."""
-    return self.log_joint(batch, self.infer(batch).mean())
+    return self.log_joint(batch, self.infer(batch).sample(seed=jax.random.key(0)))
