@@ -1,0 +1,166 @@
+"""What a bound loses to its family of q, and what to the encoder (Cremer, Li & Duvenaud, 2018)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgm_jax import errors, estimators, rng
+from dgm_jax.evaluate import ais, likelihood, quadrature
+from dgm_jax.programs import make_evaluate_examples, mean_and_error
+from dgm_jax.progress import progress_bar
+
+LOG_PX = {"likelihood": likelihood, "ais": ais, "quadrature": quadrature}  # where log p(x) comes from
+
+
+def _sample_local(key: jax.Array, local: tuple, stop: bool = False) -> tuple[Any, jax.Array]:
+  """(z, log q(z) [B]) of the diagonal normal with means and log-scales `local`, two trees like z.
+
+  With `stop`, the parameters in log q are held fixed.
+  """
+  leaves, tree = jax.tree.flatten(local[0])
+  keys = jax.tree.unflatten(tree, list(jax.random.split(key, len(leaves))))
+  draw = lambda key, loc, log_scale: loc + jnp.exp(log_scale) * jax.random.normal(key, loc.shape, loc.dtype)
+  z = jax.tree.map(draw, keys, *local)
+  density = jax.lax.stop_gradient(local) if stop else local
+  log_prob = lambda z, loc, log_scale: jax.scipy.stats.norm.logpdf(z, loc, jnp.exp(log_scale))
+  each = jax.tree.map(lambda *a: jnp.sum(log_prob(*a).reshape(leaves[0].shape[0], -1), -1), z, *density)
+  return z, sum(jax.tree.leaves(each))
+
+
+def fit_local(
+  key: jax.Array, q: Any, log_joint: Callable, num_steps: int = 1000, num_samples: int = 16, lr: float = 2e-2
+) -> tuple[Any, Any]:
+  """q* = argmax_q E_q[log p(x, z) - log q(z)] over diagonal normals, one for each example.
+
+  Adam with a cosine schedule, from the mean and spread of 64 draws of q(z|x).  The gradient is sticking-the-landing
+  (Roeder et al., 2017): unbiased for the ELBO, and without noise where q* is the posterior itself.
+
+  Args:
+    key: PRNG key.
+    q: the amortised q(z|x).
+    log_joint: z -> log p(x, z), [B].
+    num_steps, num_samples, lr: of Adam; draws of z a step; the learning rate that it starts from.
+
+  Returns:
+    (means, log-scales), trees like z, leaves [B, ...].
+  """
+  key_start, key_fit = jax.random.split(key)
+  z = estimators.map_samples(lambda k: q.sample_and_log_prob(seed=k)[0], key_start, 64)
+  local = jax.tree.map(lambda a: jnp.mean(a, 0), z), jax.tree.map(lambda a: jnp.log(jnp.std(a, 0) + 1e-4), z)
+  tx = optax.adam(optax.cosine_decay_schedule(lr, num_steps))
+
+  def negative_elbo(local, key):
+    draw = lambda key: _sample_local(key, local, stop=True)
+    log_w, _ = estimators.log_weights(key, draw, log_joint, num_samples)
+    return -jnp.sum(estimators.elbo(log_w))  # a sum: each example has parameters of its own
+
+  def update(carry, key):
+    local, opt_state = carry
+    updates, opt_state = tx.update(jax.grad(negative_elbo)(local, key), opt_state)
+    return (optax.apply_updates(local, updates), opt_state), None
+
+  (local, _), _ = jax.lax.scan(update, (local, tx.init(local)), jax.random.split(key_fit, num_steps))
+  return local
+
+
+def make_elbos(
+  experiment: Any,
+  num_steps: int = 1000,
+  num_samples: int = 16,
+  lr: float = 2e-2,
+  elbo_samples: int = 1000,
+  batch_size: int = 10,
+  chunk: int = 100,
+) -> Callable:
+  """(state, key, data, progress) -> {"elbo", "elbo_local"}, each [N]: of the encoder's q and of q*, by fresh draws."""
+
+  def eval_step(state, key, batch):
+    bound_model = experiment.model.bind({"params": state.params, **state.variables})
+    q = bound_model.infer(batch)
+    log_joint = lambda z: sum(bound_model.log_joint(batch, z))
+    local = fit_local(rng.stream(key, "fit"), q, log_joint, num_steps, num_samples, lr)
+    draws = {"elbo": lambda k: q.sample_and_log_prob(seed=k), "elbo_local": lambda k: _sample_local(k, local)}
+    weigh = lambda name: estimators.map_samples(  # the z need not be kept
+      lambda k: _log_w(draws[name], log_joint, k), rng.stream(key, name), elbo_samples, chunk
+    )
+    return {name: estimators.elbo(weigh(name)) for name in draws}
+
+  return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
+
+
+def _log_w(draw: Callable, log_joint: Callable, key: jax.Array) -> jax.Array:
+  z, log_q = draw(key)
+  return log_joint(z) - log_q
+
+
+def check(
+  *,
+  log_px: str = "ais",
+  log_px_options: dict[str, Any] | None = None,
+  num_examples: int = 1,
+  num_steps: int = 1,
+  num_samples: int = 1,
+  lr: float = 1.0,
+  elbo_samples: int = 1,
+  batch_size: int = 1,
+  chunk: int = 1,
+) -> None:
+  """Refuses options that cannot be."""
+  LOG_PX[errors.choose("value of evaluate.gaps.log_px", log_px, LOG_PX)].check(**(log_px_options or {}))
+  numbers = {"num_examples": num_examples, "num_steps": num_steps, "num_samples": num_samples}
+  for name, value in (numbers | {"elbo_samples": elbo_samples, "batch_size": batch_size, "chunk": chunk}).items():
+    errors.require(value >= 1, f"evaluate.gaps.{name} = {value}; it must be 1 or more.")
+  errors.require(lr > 0, f"evaluate.gaps.lr = {lr}; it must be positive.")
+
+
+def evaluate(
+  experiment: Any,
+  state: Any,
+  key: jax.Array,
+  arrays: dict,
+  *,
+  log_px: str = "ais",
+  log_px_options: dict[str, Any] | None = None,
+  num_examples: int = 100,
+  **options: Any,
+) -> dict[str, Any]:
+  """Splits log p(x) - L[q] into what the family loses and what the encoder loses (Cremer, Li & Duvenaud, 2018).
+
+    approximation gap = log p(x) - L[q*],    amortisation gap = L[q*] - L[q],
+
+  L[q] = E_q[log p(x, z) - log q(z)] with the encoder's q(z|x), q* the best diagonal normal of each example.  Unless
+  log p(x) is by quadrature it is a stochastic lower bound, and so is the approximation gap.  The amortisation gap may
+  be negative where the encoder's q is of a richer family.
+
+  Args:
+    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    log_px: where log p(x) comes from: "ais", "quadrature" (one or two latent dimensions) or "likelihood" (IWAE).
+    log_px_options: options of that evaluation's make_log_px, e.g. {"num_temperatures": 500}.
+    num_examples: the first so many of them.
+    **options: num_steps, num_samples, lr: see fit_local; elbo_samples for each ELBO; batch_size images and chunk
+      samples at once.
+
+  Returns:
+    gaps_log_px, gaps_elbo_local (L[q*]), gaps_elbo (L[q]), gaps_approximation, gaps_amortisation, gaps_inference (their
+    sum), the standard errors of the gaps over the examples (gaps_approximation_stderr ...); nats.
+  """
+  arrays = {name: a[:num_examples] for name, a in arrays.items()}
+  run_log_px = LOG_PX[log_px].make_log_px(experiment, **(log_px_options or {}))
+  with progress_bar(2 * len(arrays["x"]), description="gaps of inference", unit="image") as bar:
+    # one key: a transform that draws gives both the same x
+    exact = run_log_px(state, key, arrays, bar.update)["log_px"]
+    elbos = make_elbos(experiment, **options)(state, key, arrays, bar.update)
+  values = {
+    "approximation": exact - elbos["elbo_local"],
+    "amortisation": elbos["elbo_local"] - elbos["elbo"],
+    "inference": exact - elbos["elbo"],
+  }
+  means = {"log_px": exact, **elbos, **values}
+  return (
+    {f"gaps_{name}": mean_and_error(v)[0] for name, v in means.items()}
+    | {f"gaps_{name}_stderr": mean_and_error(v)[1] for name, v in values.items()}
+    | {"gaps_examples": len(arrays["x"]), "gaps_log_px_by": log_px}
+  )

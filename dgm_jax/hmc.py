@@ -1,0 +1,175 @@
+"""Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011), and annealed runs that are made of its transitions.
+
+Trees of latent variables z with leaves [B, ...]: one chain for each of B examples; more chains come from vmap.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+_TARGET_ACCEPTANCE = 0.65  # optimal for HMC in many dimensions (Beskos et al., 2013)
+_ADAPTATION_RATE = 0.5
+_FIRST_STEP_SIZE = 0.1
+_WARM_UP = 40  # transitions before the pilot's first temperature: from 0.1, steps of 1e-3 and of 10 are within reach
+
+
+def _along(values: jax.Array, leaf: jax.Array) -> jax.Array:
+  """Values [] or [B] with axes added to multiply a leaf [B, ...]."""
+  return values.reshape(values.shape + (1,) * (leaf.ndim - values.ndim))
+
+
+def _kinetic(momentum: Any) -> jax.Array:
+  """1/2 |momentum|^2 of each example, [B]."""
+  return sum(0.5 * jnp.sum(jnp.square(m), range(1, m.ndim)) for m in jax.tree.leaves(momentum))
+
+
+def leapfrog(z: Any, momentum: Any, gradient: Callable, step_size: jax.Array, num_leapfrog: int) -> tuple[Any, Any]:
+  """Follows dz/dt = v, dv/dt = grad log f(z) for num_leapfrog steps of length step_size: (z', v').
+
+  Reversible (from (z', -v') it leads back to (z, -v)) and volume-preserving, whatever the step size.
+
+  Args:
+    z, momentum: trees with leaves [B, ...].
+    gradient: z -> grad log f(z), a tree like z.
+    step_size: [B], or one for all.
+    num_leapfrog: 1 or more.
+  """
+  move = lambda a, b, scale: jax.tree.map(lambda a, b: a + scale * _along(step_size, b) * b, a, b)
+
+  def one(_, carry):
+    z, momentum, slope = carry
+    momentum = move(momentum, slope, 0.5)
+    z = move(z, momentum, 1.0)
+    slope = gradient(z)
+    return z, move(momentum, slope, 0.5), slope
+
+  z, momentum, _ = jax.lax.fori_loop(0, num_leapfrog, one, (z, momentum, gradient(z)))
+  return z, momentum
+
+
+def step(key: jax.Array, z: Any, log_prob: Callable, step_size: jax.Array, num_leapfrog: int) -> tuple[Any, jax.Array]:
+  """One transition with a Metropolis correction, a chain for each of the B examples.
+
+  v ~ N(0, I); (z', v') = leapfrog(z, v); z' is taken with probability min(1, f(z') N(v') / (f(z) N(v))), else z is
+  kept.  Each transition draws its own step size within 20 % of the one given: a trajectory of fixed length may be a
+  whole period of some coordinate, which then never moves (Neal, 2011, section 5.4.2).  f is invariant for every step
+  size that is not chosen by looking at the chain itself.  A proposal at which log f is not a number is refused.
+
+  Args:
+    key: PRNG key.
+    z: tree with leaves [B, ...], real.
+    log_prob: z -> log f(z) up to a constant, [B]; example b's depends on z_b alone.
+    step_size: [B], or one for all.
+    num_leapfrog: leapfrog steps in one transition.
+
+  Returns:
+    (z, the probability [B] with which the proposal was to be taken).
+  """
+  gradient = jax.grad(lambda z: jnp.sum(log_prob(z)))
+  leaves, tree = jax.tree.flatten(z)
+  key_step, key_accept, *keys = jax.random.split(key, 2 + len(leaves))
+  noise = [jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)]
+  momentum = jax.tree.unflatten(tree, noise)
+  jittered = step_size * jax.random.uniform(key_step, leaves[0].shape[:1], leaves[0].dtype, 0.8, 1.2)
+  proposal, end = leapfrog(z, momentum, gradient, jittered, num_leapfrog)
+  log_ratio = log_prob(proposal) - log_prob(z) + _kinetic(momentum) - _kinetic(end)
+  acceptance = jnp.where(jnp.isnan(log_ratio), 0.0, jnp.exp(jnp.minimum(log_ratio, 0.0)))
+  accept = jax.random.uniform(key_accept, acceptance.shape, acceptance.dtype) < acceptance
+  return jax.tree.map(lambda a, b: jnp.where(_along(accept, a), a, b), proposal, z), acceptance
+
+
+class Path(NamedTuple):
+  """Densities of z between p_0 and p(x, z) for B examples: log f_beta = (1 - beta) log p_0(z) + beta log p(x, z).
+
+  Attributes:
+    sample: key -> z ~ p_0, leaves [B, ...].
+    log_start: z -> log p_0(z), normalised, [B].
+    log_target: z -> log p(x, z), [B].
+  """
+
+  sample: Callable
+  log_start: Callable
+  log_target: Callable
+
+  def log_prob(self, beta: jax.Array, z: Any) -> jax.Array:
+    """log f_beta(z), [B]."""
+    return (1 - beta) * self.log_start(z) + beta * self.log_target(z)
+
+
+def schedule(num_temperatures: int, sharpness: float = 4.0) -> jax.Array:
+  """0 = beta_0 < ... < beta_T = 1, a logistic curve, finest at both ends (Grosse, Ghahramani & Adams, 2015).
+
+  beta_t = (s_t - s_0) / (s_T - s_0),   s_t = sigmoid(sharpness (2 t / T - 1)).
+  """
+  s = jax.nn.sigmoid(sharpness * jnp.linspace(-1.0, 1.0, num_temperatures + 1))
+  return (s - s[0]) / (s[-1] - s[0])
+
+
+def anneal(
+  key: jax.Array, z: Any, path: Path, betas: jax.Array, step_sizes: jax.Array, num_leapfrog: int
+) -> tuple[jax.Array, Any, jax.Array]:
+  """One annealed run for each example (Neal, 2001), along `betas` in the order given.
+
+  log w = sum_t (beta_t - beta_{t-1}) (log p(x, z_{t-1}) - log p_0(z_{t-1})),   z_t ~ HMC(z_{t-1}), invariant for
+  f_{beta_t}.  From 0 to 1 with z_0 ~ p_0, E[w] = p(x); from 1 to 0 with z_0 ~ p(z|x), E[w] = 1 / p(x).  Exact for any
+  step sizes that are fixed beforehand; chosen during the run, by what the run itself does, they bias it.
+
+  Args:
+    key: PRNG key.
+    z: z_0, leaves [B, ...].
+    path: see Path.
+    betas: [T + 1].
+    step_sizes: of the transitions at betas[1:], [T, B] or [T].
+    num_leapfrog: leapfrog steps in a transition.
+
+  Returns:
+    (log w [B], z_T, mean acceptance over the T transitions [B]); nats.
+  """
+
+  def one(carry, inputs):
+    z, log_w = carry
+    key, before, beta, step_size = inputs
+    log_w += (beta - before) * (path.log_target(z) - path.log_start(z))
+    z, acceptance = step(key, z, lambda z: path.log_prob(beta, z), step_size, num_leapfrog)
+    return (z, log_w), acceptance
+
+  inputs = (jax.random.split(key, len(betas) - 1), betas[:-1], betas[1:], step_sizes)
+  log_w = jnp.zeros_like(jax.eval_shape(path.log_start, z))
+  (z, log_w), acceptance = jax.lax.scan(one, (z, log_w), inputs)
+  return log_w, z, jnp.mean(acceptance, 0)
+
+
+def tune(
+  key: jax.Array, path: Path, betas: jax.Array, num_leapfrog: int, num_chains: int = 4, num_updates: int = 2
+) -> jax.Array:
+  """A pilot run from p_0 that finds each temperature's step size, for a mean acceptance of 0.65: [T, B].
+
+  log step += 1/2 (mean acceptance - 0.65) after every transition of the pilot's chains.  Its draws are thrown away: the
+  run that is scored takes these step sizes as they are, and a key of its own.
+
+  Args:
+    key: PRNG key, not that of the scored run.
+    path, betas, num_leapfrog: as in `anneal`.
+    num_chains: chains for each example.
+    num_updates: transitions at each temperature.
+  """
+
+  def update(beta, carry, key):
+    z, log_step = carry
+    move = lambda key, z: step(key, z, lambda z: path.log_prob(beta, z), jnp.exp(log_step), num_leapfrog)
+    z, acceptance = jax.vmap(move)(jax.random.split(key, num_chains), z)
+    return (z, log_step + _ADAPTATION_RATE * (jnp.mean(acceptance, 0) - _TARGET_ACCEPTANCE)), None
+
+  def at_temperature(carry, inputs):
+    beta, key = inputs
+    carry, _ = jax.lax.scan(lambda c, k: update(beta, c, k), carry, jax.random.split(key, num_updates))
+    return carry, jnp.exp(carry[1])
+
+  key_start, key_warm, key_run = jax.random.split(key, 3)
+  z = jax.vmap(path.sample)(jax.random.split(key_start, num_chains))
+  log_step = jnp.full_like(jax.eval_shape(path.log_start, path.sample(key)), jnp.log(_FIRST_STEP_SIZE))
+  warm = jax.random.split(key_warm, _WARM_UP)
+  carry, _ = jax.lax.scan(lambda c, k: update(betas[1], c, k), (z, log_step), warm)
+  return jax.lax.scan(at_temperature, carry, (betas[1:], jax.random.split(key_run, len(betas) - 1)))[1]
