@@ -1,11 +1,14 @@
-"""Bounds on log p(x): pure functions of log-weights that know no network, parameter or config.
+"""Estimates of log p(x): pure functions of log-weights that know no network, parameter or config.
 
-K importance samples, B examples; a bound maps [K, B] to [B].
+K importance samples, B examples; a bound maps [K, B] to [B].  What each is in expectation is said with it; none holds
+for a single draw.
 
   log_w[k, b] = log p(x_b, z_kb) - log q(z_kb | x_b),    z_kb ~ q(z | x_b)
 """
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -65,6 +68,100 @@ def iwae(log_w: jax.Array) -> jax.Array:
   log_w [K, B] -> [B], nats.  Its expectation does not decrease with K; K = 1 is the ELBO, K -> inf gives log p(x).
   """
   return jax.nn.logsumexp(log_w, 0) - jnp.log(log_w.shape[0])
+
+
+def miwae(log_w: jax.Array, k: int) -> jax.Array:
+  """The mean of M = (number of samples) / k importance-weighted bounds of k samples each (Rainforth et al., 2018).
+
+  log_w [M k, B] -> [B], nats; sample m k + i is the i-th of the m-th bound.  k = 1 is the ELBO, M = 1 is IWAE(k).
+
+  Raises:
+    ValueError: k does not divide the number of samples.
+  """
+  num_samples, rest = divmod(log_w.shape[0], k)
+  if rest or k < 1:
+    raise ValueError(f"{log_w.shape[0]} samples do not make groups of {k}")
+  return jnp.mean(jax.vmap(iwae)(log_w.reshape(num_samples, k, *log_w.shape[1:])), 0)
+
+
+def ciwae(log_w: jax.Array, beta: float) -> jax.Array:
+  """beta ELBO + (1 - beta) IWAE(K), 0 <= beta <= 1 (Rainforth et al., 2018).  log_w [K, B] -> [B], nats."""
+  return beta * elbo(log_w) + (1 - beta) * iwae(log_w)
+
+
+def renyi(log_w: jax.Array, alpha: float) -> jax.Array:
+  """1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha), of Renyi's divergence of order alpha (Li & Turner, 2016).
+
+  log_w [K, B] -> [B], nats.  alpha = 1 is the ELBO, 0 is IWAE(K), -inf the greatest log-weight (vr_max).  For
+  0 <= alpha its expectation is at most log p(x); for alpha < 0 it may be on either side.
+  """
+  a = 1.0 - jnp.asarray(alpha, log_w.dtype)
+  small = jnp.abs(a) < 1e-6  # the limit; the other branch must not divide by zero, in its gradient either
+  safe = jnp.where(small, 1.0, a)
+  powered = (jax.nn.logsumexp(safe * log_w, 0) - jnp.log(log_w.shape[0])) / safe
+  return jnp.where(small, elbo(log_w), powered)
+
+
+def vr_max(log_w: jax.Array) -> jax.Array:
+  """The greatest log-weight, Renyi's alpha -> -inf (Li & Turner, 2016): no bound.  log_w [K, B] -> [B], nats."""
+  return jnp.max(log_w, 0)
+
+
+def jackknife(log_w: jax.Array, order: int) -> jax.Array:
+  """IWAE(K) with its bias of order 1/K, ..., 1/K^order removed (JVI, Nowozin, 2018): an estimate, not a bound.
+
+  sum_{j=0}^m c_j mean over all subsets of K - j samples of their IWAE, c_j = (-1)^j (K - j)^m / ((m - j)! j!).
+
+  Args:
+    log_w: [K, B].
+    order: m, 0 <= m < K; the number of subsets grows like K^m.
+
+  Returns:
+    [B], nats; E = log p(x) + O(K^-(m + 1)).
+
+  Raises:
+    ValueError: too few samples.
+  """
+  k = log_w.shape[0]
+  if not 0 <= order < k:
+    raise ValueError(f"a jackknife of order {order} needs more than {order} samples, not {k}")
+  estimate = 0.0
+  for j in range(order + 1):
+    subsets = jnp.array(list(itertools.combinations(range(k), k - j)))
+    bounds = jax.lax.map(lambda subset: iwae(log_w[subset]), subsets, batch_size=min(64, len(subsets)))
+    coefficient = (-1) ** j * (k - j) ** order / (math.factorial(order - j) * math.factorial(j))
+    estimate += coefficient * jnp.mean(bounds, 0)
+  return estimate
+
+
+def tvo(log_w: jax.Array, betas: Sequence[float]) -> jax.Array:
+  """Left Riemann sum of the thermodynamic integral: sum_s (b_{s+1} - b_s) E_s[log w] (Masrani, Le & Wood, 2019).
+
+  E_s is over pi_s(z) ~ q(z|x)^(1 - b_s) p(x, z)^b_s, by self-normalised importance sampling from q.  With exact
+  expectations the left sum is a lower bound; one bin is the ELBO.
+
+  Args:
+    log_w: [K, B].
+    betas: b_0 = 0 < b_1 < ... ; the last is followed by 1.
+  """
+  lefts = jnp.asarray(betas, log_w.dtype)
+  widths = jnp.diff(lefts, append=1.0)
+  weights = jax.nn.softmax(lefts[:, None, None] * log_w, 1)  # [S, K, B]
+  return jnp.einsum("s,skb,kb->b", widths, weights, log_w)
+
+
+def snis(log_w: jax.Array, f: jax.Array) -> jax.Array:
+  """E_{p(z|x)}[f(z)] by self-normalised importance sampling: sum_k w_k f_k / sum_k w_k; bias O(1/K).
+
+  Args:
+    log_w: [K, B].
+    f: [K, B, ...].
+
+  Returns:
+    [B, ...].
+  """
+  weights = jax.nn.softmax(log_w, 0)
+  return jnp.sum(weights.reshape(*weights.shape, *(1,) * (f.ndim - weights.ndim)) * f, 0)
 
 
 def effective_sample_size(log_w: jax.Array) -> jax.Array:

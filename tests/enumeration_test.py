@@ -1,0 +1,159 @@
+"""Every estimator as an exact finite sum: a few discrete latent states, all K-tuples of samples, float64."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from dgm_jax import estimators
+
+STATES = 3
+_RNG = np.random.default_rng(0)
+LOG_P = _RNG.normal(0, 1, STATES) - 2  # log p(x, z) for each z
+LOG_Q = scipy.special.log_softmax(_RNG.normal(0, 1, STATES))
+LOG_PX = scipy.special.logsumexp(LOG_P)
+ELBO = (np.exp(LOG_Q) * (LOG_P - LOG_Q)).sum()
+
+
+@pytest.fixture(autouse=True)
+def float64():
+  with jax.enable_x64(True):
+    yield
+
+
+def all_draws(k):
+  """(log_w [k, STATES^k], the probability of each column)."""
+  z = np.array(list(itertools.product(range(STATES), repeat=k))).T
+  return jnp.asarray((LOG_P - LOG_Q)[z]), np.exp(LOG_Q[z].sum(0))
+
+
+def expectation(estimator, k):
+  log_w, probabilities = all_draws(k)
+  return float((estimator(log_w) * probabilities).sum())
+
+
+def test_the_weights_are_unbiased():
+  assert expectation(lambda w: jnp.exp(estimators.iwae(w)), 4) == pytest.approx(np.exp(LOG_PX), rel=1e-12)
+
+
+def test_elbo_has_the_same_expectation_for_every_k():
+  assert [expectation(estimators.elbo, k) for k in (1, 2, 5)] == pytest.approx([ELBO] * 3, abs=1e-12)
+
+
+def test_iwae_rises_with_k_and_stays_below():
+  values = [expectation(estimators.iwae, k) for k in range(1, 8)]
+  assert values[0] == pytest.approx(ELBO, abs=1e-12)
+  assert all(a < b for a, b in itertools.pairwise(values))
+  assert values[-1] < LOG_PX
+
+
+@pytest.mark.parametrize("m,k", [(1, 6), (2, 3), (3, 2), (6, 1)])
+def test_miwae_is_iwae_of_its_groups(m, k):
+  assert expectation(lambda w: estimators.miwae(w, k), m * k) == pytest.approx(
+    expectation(estimators.iwae, k), abs=1e-12
+  )
+
+
+def test_miwae_groups_are_consecutive():
+  log_w = jnp.asarray(_RNG.normal(size=(6, 2)))
+  expected = (estimators.iwae(log_w[:3]) + estimators.iwae(log_w[3:])) / 2
+  np.testing.assert_allclose(estimators.miwae(log_w, 3), expected, rtol=1e-12)
+  with pytest.raises(ValueError, match="6 samples do not make groups of 4"):
+    estimators.miwae(log_w, 4)
+
+
+def test_ciwae_at_its_ends():
+  log_w, _ = all_draws(4)
+  np.testing.assert_allclose(estimators.ciwae(log_w, 1.0), estimators.elbo(log_w), rtol=1e-12)
+  np.testing.assert_allclose(estimators.ciwae(log_w, 0.0), estimators.iwae(log_w), rtol=1e-12)
+
+
+def test_renyi_at_its_ends_and_in_order():
+  log_w, _ = all_draws(4)
+  np.testing.assert_allclose(estimators.renyi(log_w, 1.0), estimators.elbo(log_w), rtol=1e-12)
+  np.testing.assert_allclose(estimators.renyi(log_w, 1 - 1e-5), estimators.elbo(log_w), atol=1e-4)
+  np.testing.assert_allclose(estimators.renyi(log_w, 0.0), estimators.iwae(log_w), rtol=1e-12)
+  np.testing.assert_allclose(estimators.renyi(log_w, -1e4), estimators.vr_max(log_w), atol=1e-3)
+  values = [estimators.renyi(log_w, a) for a in (-5.0, 0.0, 0.5, 1.0, 2.0)]
+  assert all((a >= b - 1e-12).all() for a, b in itertools.pairwise(values))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, -2.0])
+def test_renyi_gradient_is_finite_and_weighs_by_the_power(alpha):
+  log_w, _ = all_draws(3)
+  gradient = jax.grad(lambda w: estimators.renyi(w, alpha).sum())(log_w)
+  np.testing.assert_allclose(gradient, scipy.special.softmax((1 - alpha) * np.asarray(log_w), 0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_the_jackknife_leaves_a_bias_of_the_next_order(order):
+  """E[IWAE_K] is a sum of multinomial probabilities; its jackknife combines those of K, ..., K - order."""
+
+  def expected_iwae(k):
+    counts = np.array([c for c in itertools.product(range(k + 1), repeat=STATES) if sum(c) == k])
+    log_factorial = np.cumsum(np.log(np.maximum(1, np.arange(k + 1, dtype=np.longdouble))))
+    log_q = LOG_Q.astype(np.longdouble)  # the jackknife's terms cancel to many digits
+    log_q -= np.log(np.exp(log_q).sum())
+    log_p = log_factorial[k] - log_factorial[counts].sum(1) + counts @ log_q
+    return (np.exp(log_p) * np.log(counts @ np.exp(LOG_P - log_q) / k)).sum()
+
+  def bias(k):
+    c = lambda j: (-1) ** j * (k - j) ** order / (scipy.special.factorial(order - j) * scipy.special.factorial(j))
+    return abs(
+      sum(c(j) * expected_iwae(k - j) for j in range(order + 1)) - np.log(np.exp(LOG_P.astype(np.longdouble)).sum())
+    )
+
+  ks = (30, 60, 120) if order < 2 else (20, 30, 50)
+  slope = np.polyfit(np.log(ks), np.log([float(bias(k)) for k in ks]), 1)[0]
+  assert slope == pytest.approx(-(order + 1), abs=0.3)
+  k = max(5, order + 2)  # and the estimator is that combination
+  combined = sum(
+    (-1) ** j
+    * (k - j) ** order
+    / (scipy.special.factorial(order - j) * scipy.special.factorial(j))
+    * expected_iwae(k - j)
+    for j in range(order + 1)
+  )
+  assert expectation(lambda w: estimators.jackknife(w, order), k) == pytest.approx(combined, abs=1e-9)
+
+
+def test_a_jackknife_needs_samples():
+  with pytest.raises(ValueError, match="order 3 needs more than 3 samples, not 3"):
+    estimators.jackknife(jnp.zeros((3, 2)), 3)
+
+
+def test_tvo_of_one_bin_is_the_elbo_and_of_many_near_log_px():
+  log_w, _ = all_draws(3)
+  np.testing.assert_allclose(estimators.tvo(log_w, (0.0,)), estimators.elbo(log_w), rtol=1e-12)
+  once = jnp.asarray(LOG_P - LOG_Q)[:, None]  # each state once, weighed by q below: exact expectations
+  exact = lambda betas: sum(
+    (b - a) * (scipy.special.softmax(LOG_Q + a * np.asarray(once[:, 0])) * np.asarray(once[:, 0])).sum()
+    for a, b in itertools.pairwise([*betas, 1.0])
+  )
+  grid = lambda n: tuple(np.arange(n) / n)
+  values = [exact(grid(n)) for n in (1, 2, 10, 100)]
+  assert values[0] == pytest.approx(ELBO, abs=1e-12)
+  assert all(a < b for a, b in itertools.pairwise([*values, LOG_PX]))
+  # the estimator with samples in the proportions of q
+  counts = np.round(np.exp(LOG_Q) * 4000).astype(int)
+  samples = jnp.asarray(np.repeat(LOG_P - LOG_Q, counts))[:, None]
+  np.testing.assert_allclose(estimators.tvo(samples, grid(10))[0], values[2], atol=2e-3)
+
+
+def test_snis_is_the_posterior_expectation():
+  f = jnp.asarray(_RNG.normal(size=(STATES, 2)))
+  counts = np.round(np.exp(LOG_Q) * 40_000).astype(int)
+  index = np.repeat(np.arange(STATES), counts)
+  found = estimators.snis(jnp.asarray((LOG_P - LOG_Q)[index])[:, None], f[index][:, None])[0]
+  np.testing.assert_allclose(found, scipy.special.softmax(LOG_P) @ f, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["elbo", "iwae", "vr_max"])
+def test_large_log_weights_stay_finite_in_float32(name):
+  log_w = jnp.asarray(_RNG.normal(-1e5, 300, (20, 3)), jnp.float32)
+  value, gradient = jax.value_and_grad(lambda w: getattr(estimators, name)(w).sum())(log_w)
+  assert jnp.isfinite(value)
+  assert jnp.isfinite(gradient).all()
