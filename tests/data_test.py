@@ -110,6 +110,7 @@ data.load("array", path={str(tmp_path / "x.npy")!r}, data_dir={str(tmp_path / "d
   assert [splits.size(a) for a in loaded.parts().values()] == [320, 40, 40]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [100_000, 40_000_000])
 def test_a_full_disk_while_preparing_is_told_in_a_sentence_and_keeps_no_part(limit, raw_data, tmp_path):
   """In the records of TFDS, or in the arrays behind them."""
