@@ -118,6 +118,7 @@ def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
   assert (tmp_path / "torn" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow  # the system laws have the same, without the files
 def test_one_device_equals_four(finished, tmp_path):
   flags = [f"--config={CONFIG}", "--config.batch_size=48", "--config.eval_batch_size=32"]
   one = main(*flags, f"--workdir={tmp_path / 'one'}")
