@@ -62,13 +62,18 @@ def module(package: Any, what: str, name: str) -> Any:
   return importlib.import_module(f"{package.__name__}.{errors.choose(what, name, names)}")
 
 
+def _two_examples(experiment: Experiment) -> dict[str, jax.Array]:
+  """A batch for what depends on shapes alone."""
+  return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+
+
 def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
   """() -> the state at step 0, a function of the seed."""
   key = rng.stream(jax.random.key(seed), "init")
 
   def init():
     key_transform, key_init = jax.random.split(key)
-    examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+    examples = _two_examples(experiment)
     hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
     return experiment.system.init(key_init, experiment.transforms.train(key_transform, examples), hparams)
 
@@ -122,8 +127,7 @@ def _check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
 
 def _check_mask(experiment: Experiment, config: ConfigDict) -> None:
   """Refuses data with missing entries for a model that would take them for zeros."""
-  examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
-  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), examples)
+  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), _two_examples(experiment))
   errors.require(
     "mask" not in batch or getattr(experiment.model, "takes_mask", False),
     f"Model {config.model.name!r} is of complete data; x of {config.data.name!r} after data.transforms = "

@@ -19,8 +19,9 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from dgm_jax import data, errors
-from dgm_jax.data import cache, fingerprints
+from dgm_jax.data import cache, fingerprints, sources
 from dgm_jax.data.dataset import DataSet, prepared
+from dgm_jax.data.splits import size
 
 _FROM_PACKAGE = {"mnist5k": "mnist5k-1.0.0"}  # not published as files of their own
 
@@ -75,8 +76,8 @@ def _prepare(name: str, spec: DataSet | None, args: argparse.Namespace) -> dict:
     print(f"{name}: licence {spec.license}; cite {spec.citation}")
   else:
     parts = data.load(name, data_dir=args.data_dir).parts()
-  num_bytes = sum(a.nbytes for arrays in parts.values() for a in arrays.values())
-  sizes = ", ".join(f"{part} {len(next(iter(arrays.values()))):,}" for part, arrays in parts.items())
+  num_bytes = sum(map(sources.num_bytes, parts.values()))
+  sizes = ", ".join(f"{part} {size(arrays):,}" for part, arrays in parts.items())
   print(f"{name}: {sizes}; {_megabytes(num_bytes)}, in {time.monotonic() - start:.1f} s", flush=True)
   return parts
 

@@ -68,7 +68,8 @@ def _binarize(train: Statistics, how: str, seed: int) -> Transform:
     return Transform(lambda key, batch: batch | {"x": draw(key, batch["x"])}, _grey)
 
   def fixed(key, batch):
-    epoch = batch.get("epoch", jnp.zeros_like(batch["index"])) if how == "epoch" else jnp.zeros_like(batch["index"])
+    never = jnp.zeros_like(batch["index"])
+    epoch = batch.get("epoch", never) if how == "epoch" else never
     return batch | {"x": per_example(draw, "binarize", seed, epoch, batch["index"])(batch["x"])}
 
   return Transform(fixed, _grey)

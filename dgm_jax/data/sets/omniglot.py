@@ -12,14 +12,14 @@ import numpy as np
 
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits, hold_out_last, size, take
+from dgm_jax.data.splits import Arrays, Splits, hold_out_last, permutation, size, take
 
 IWAE_SEED = 123  # of the permutation whose end the authors' code holds out
 
 
 def hold_out_permuted(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | None]:
   """(the rest, in the published order, the last `valid_size` of a fixed permutation); (arrays, None) for 0."""
-  order = np.random.RandomState(IWAE_SEED).permutation(size(arrays))
+  order = permutation(size(arrays), IWAE_SEED)
   train, valid = hold_out_last({"index": order}, valid_size)
   if valid is None:
     return arrays, None
