@@ -8,6 +8,7 @@ Paper: https://arxiv.org/abs/1509.00519, table 1: test NLL in nats (active units
   k = 50     84.78 (25)           82.90 (26+7)
 
   python -m dgm_jax.main --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=runs/iwae_k5
+  python -m dgm_jax.main --config=configs/iwae_mnist.py:k=5 --config.objective.gradient=dreg --workdir=runs/dreg_k5
 
 Arguments (after a colon, by commas):
   k=N             importance samples, 50 if not given
@@ -25,6 +26,7 @@ from ml_collections import ConfigDict, config_dict
 
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
+from dgm_jax.latent_options import Options
 
 _STAGES = 8  # stage i = 0..7 lasts 3^i epochs
 
@@ -55,7 +57,8 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100))}
   config.model = ConfigDict({"name": "vae" if a.layers == 1 else "dlgm", "args": args})
   config.principle = "latent"
-  config.objective = ConfigDict({"bound": "iwae", "num_samples": a.k, "eval_samples": a.k, "eval_chunk": 10})
+  options = Options(bound="iwae", num_samples=a.k)._asdict()  # what each does is said with Options
+  config.objective = ConfigDict(options | {"eval_samples": a.k, "eval_chunk": 10})
 
   rates = [10 ** (-i / 7) for i in range(_STAGES)]
   config.optim = ConfigDict(

@@ -135,6 +135,17 @@ def _check_mask(experiment: Experiment, config: ConfigDict) -> None:
   )
 
 
+def _trace_a_step(experiment: Experiment, seed: int) -> None:
+  """Finds out whether the system can be trained on the data's shapes, without computing anything."""
+
+  def step():
+    key = jax.random.key(seed)
+    batch = experiment.transforms.train(key, _two_examples(experiment) | {"epoch": jnp.zeros(2, jnp.int32)})
+    return experiment.system.train_step(make_init(experiment, seed)(), key, batch)
+
+  jax.eval_shape(step)
+
+
 def _number(loaded: splits.Splits) -> splits.Splits:
   """Adds `index` to every part: the number of each example within the data set, for what is drawn once for each."""
   numbered, start = {}, 0
@@ -174,8 +185,8 @@ def build(config: ConfigDict) -> Experiment:
       model, system, loaded, pipeline, num_steps, n // config.batch_size, hyper_parameters(config)
     )
     _check_mask(experiment, config)
-    jax.eval_shape(make_init(experiment, config.seed))
-  except (TypeError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:
+    _trace_a_step(experiment, config.seed)
+  except (TypeError, NotImplementedError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:
     reason = (str(e).strip() or type(e).__name__).splitlines()[0]
     raise errors.UserError(
       f"config.model.args = {args} do not make a model {config.model.name!r}: {reason} (DGM_TRACEBACK=1 shows where)"

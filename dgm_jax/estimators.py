@@ -169,4 +169,52 @@ def effective_sample_size(log_w: jax.Array) -> jax.Array:
   return jnp.exp(2 * jax.nn.logsumexp(log_w, 0) - jax.nn.logsumexp(2 * log_w, 0))
 
 
-BOUNDS = {"elbo": elbo, "iwae": iwae}  # what `config.objective.bound` may name
+def sumo_survival(num_samples: int) -> jax.Array:
+  """P(T >= t), t = 1 .. K - 1, of the stopping time of Luo et al. (2020): 1/t up to 80, then 0.9^(t - 80) / 80."""
+  t = jnp.arange(1.0, num_samples)
+  return jnp.where(t <= 80, 1 / t, 0.9 ** (t - 80) / 80)
+
+
+def sumo(log_w: jax.Array, stop: jax.Array, survival: jax.Array) -> jax.Array:
+  """IWAE(1) + sum_{t=1}^T (IWAE(t + 1) - IWAE(t)) / P(T >= t), Russian roulette (SUMO, Luo et al., 2020).
+
+  Its expectation is that of IWAE(K), for K -> inf log p(x), though only T + 1 samples are used.  Its variance may be
+  infinite in that limit.
+
+  Args:
+    log_w: [K, B]; those after T + 1 change nothing.
+    stop: T, integers 0 .. K - 1, [B], drawn independently of log_w.
+    survival: P(T >= t) for t = 1 .. K - 1, [K - 1].
+
+  Returns:
+    [B], nats.
+  """
+  k = log_w.shape[0]
+  bounds = jax.lax.cumlogsumexp(log_w, 0) - jnp.log(jnp.arange(1, k + 1, dtype=log_w.dtype))[:, None]
+  reached = jnp.arange(1, k)[:, None] <= stop
+  return bounds[0] + jnp.sum(jnp.where(reached, jnp.diff(bounds, axis=0) / survival[:, None], 0), 0)
+
+
+def pareto_k(log_w: jax.Array) -> jax.Array:
+  """Shape k of a generalised Pareto law fitted to the largest weights (Vehtari et al., 2024).  log_w [K, B] -> [B].
+
+  Below 0.5 the weights' variance is finite, above 0.7 estimates by them are not to be trusted.  The fit is the
+  posterior mean of Zhang & Stephens (2009) on the min(K / 5, 3 sqrt K) largest, drawn a little towards 1/2.
+
+  Raises:
+    ValueError: fewer than 25 samples.
+  """
+  k = log_w.shape[0]
+  if k < 25:
+    raise ValueError(f"pareto_k looks at the tail of the weights: {k} samples are too few, 25 are the least")
+  tail = math.ceil(min(k / 5, 3 * math.sqrt(k)))
+  largest = jnp.sort(log_w, 0)[-tail - 1 :]
+  excess = jnp.exp(largest[1:] - largest[-1]) - jnp.exp(largest[0] - largest[-1])  # ascending, [T, B]
+  grid = 30 + math.isqrt(tail)
+  spread = (1 - jnp.sqrt(grid / (jnp.arange(1, grid + 1) - 0.5)))[:, None]  # [G, 1]
+  theta = 1 / excess[-1] + spread / (3 * excess[int(tail / 4 + 0.5) - 1])
+  shape = lambda theta: jnp.mean(jnp.log1p(-theta[:, None] * excess), 1)  # [G, B]
+  shapes = shape(theta)
+  profile = tail * (jnp.log(-theta / shapes) - shapes - 1)
+  best = jnp.sum(jax.nn.softmax(profile, 0) * theta, 0, keepdims=True)
+  return (tail * shape(best)[0] + 5) / (tail + 10)

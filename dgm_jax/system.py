@@ -57,7 +57,8 @@ def gradient_system(
 
   Args:
     init_params: (key, batch) -> (params, variables).
-    loss_fn: (params, variables, key, batch, hparams) -> (loss, (metrics, variables)); loss is what goes down.
+    loss_fn: (params, variables, key, batch, hparams) -> (loss, (metrics, variables)); loss is what goes down, and
+      hparams["step"] the number of updates so far, for what is annealed.
     eval_step: see System.
     sample: see System.
     tx: an optax transformation; its update receives `hparams=` if it takes extra arguments.
@@ -71,7 +72,9 @@ def gradient_system(
 
   def train_step(state, key, batch):
     grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, (metrics, variables)), grads = grad_fn(state.params, state.variables, key, batch, state.hparams)
+    (loss, (metrics, variables)), grads = grad_fn(
+      state.params, state.variables, key, batch, state.hparams | {"step": state.step}
+    )
     updates, opt_state = tx.update(grads, state.opt_state, state.params, hparams=state.hparams)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, variables=variables)

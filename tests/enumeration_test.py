@@ -157,3 +157,29 @@ def test_large_log_weights_stay_finite_in_float32(name):
   value, gradient = jax.value_and_grad(lambda w: getattr(estimators, name)(w).sum())(log_w)
   assert jnp.isfinite(value)
   assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("survival", [(0.7, 0.4, 0.1), tuple(estimators.sumo_survival(4).tolist())])
+def test_sumo_expects_the_bound_of_all_samples(survival):
+  """A sum over the stopping time and all draws; with one sample or T = 0 it is the ELBO."""
+  p = np.append(survival, 0.0)
+  stops = np.append(1 - p[0], -np.diff(p))
+  total = sum(
+    mass * expectation(lambda w, t=t: estimators.sumo(w, jnp.full(w.shape[1], t), jnp.asarray(survival)), 4)
+    for t, mass in enumerate(stops)
+  )
+  assert total == pytest.approx(expectation(estimators.iwae, 4), abs=1e-6 if survival[0] == 1 else 1e-12)
+  first = expectation(lambda w: estimators.sumo(w, jnp.zeros(w.shape[1], int), jnp.asarray(survival)), 4)
+  assert first == pytest.approx(ELBO, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [-0.2, 0.3, 0.8])
+def test_pareto_k_finds_the_shape_of_generalised_pareto_weights(k):
+  import scipy.stats
+
+  w = scipy.stats.genpareto(k).rvs((5000, 200), random_state=1)
+  found = np.asarray(estimators.pareto_k(jnp.log(w)))
+  assert abs(found.mean() - k) < 0.05  # the prior pulls by (1/2 - k) 10 / 223
+  least_error = (1 + k) / 213**0.5  # of the maximum likelihood fit to 213 excesses
+  assert found.std() == pytest.approx(least_error, rel=0.35)
+  np.testing.assert_allclose(estimators.pareto_k(jnp.log(w) - 1e5), found, rtol=1e-6)

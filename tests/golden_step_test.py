@@ -11,6 +11,8 @@ from dgm_jax import programs
 GOLDEN = {
   "vae": {"distortion": 17.37809, "elbo": -20.6742, "loss": 20.6742, "rate": 3.296115},
   "iwae": {"distortion": 17.48389, "elbo": -21.96536, "ess": 1.87266, "loss": 17.60659, "rate": 4.48147},
+  "iwae_dreg": {"distortion": 17.4675, "elbo": -22.01927, "ess": 1.891859, "loss": 17.61069, "rate": 4.551743},
+  "vae_analytic": {"distortion": 17.25065, "elbo": -20.79088, "loss": 17.65065, "rate": 3.540226},
   "dlgm": {"distortion": 16.82996, "elbo": -23.78771, "ess": 1.648768, "loss": 19.25073, "rate": 6.957745},
   "vae_planar_mixture": {"distortion": 17.16411, "elbo": -18.43763, "loss": 18.43763, "rate": 1.273524},
 }

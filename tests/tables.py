@@ -47,6 +47,8 @@ def _dlgm(**options: Any) -> System:
 SYSTEMS = {
   "vae": lambda: _vae(),
   "iwae": lambda: _vae(bound="iwae", num_samples=5),
+  "iwae_dreg": lambda: _vae(bound="iwae", num_samples=5, gradient="dreg"),
+  "vae_analytic": lambda: _vae(kl="analytic", free_bits=0.1, beta_steps=20),
   "dlgm": lambda: _dlgm(bound="iwae", num_samples=5),
   "vae_planar_mixture": lambda: _vae_of(
     posterior="planar", prior="mixture", likelihood="categorical", likelihood_args={"num_classes": 2}

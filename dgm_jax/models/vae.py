@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import distrax
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
@@ -95,6 +96,22 @@ class Model(nn.Module):
   def reconstruct(self, z: jax.Array) -> jax.Array:
     """E[x|z], [B, *data_shape]."""
     return self.decode(z).mean().reshape(-1, *self.data_shape)
+
+  def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
+    """({"x": [n, *data_shape]}, z [n, L]), a draw from p(x, z)."""
+    key_z, key_x = jax.random.split(key)
+    z = self._prior().sample(seed=key_z, sample_shape=(n,))
+    return {"x": self.decode(z).sample(seed=key_x).reshape(n, *self.data_shape)}, z
+
+  def kl(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """KL(q(z_l|x) || N(0, 1)), [B, L], of a diagonal q: (mean^2 + variance - 1 - log variance) / 2."""
+    if (self.posterior, self.prior) != ("diagonal", "standard_normal"):
+      raise ValueError(
+        f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
+        "objective.kl = 'analytic' needs 'diagonal' and 'standard_normal'"
+      )
+    q = self.infer(batch)
+    return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
 
   def __call__(self, batch: dict[str, jax.Array]):
     """Touches every parameter, for `init`."""

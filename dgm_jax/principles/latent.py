@@ -8,6 +8,12 @@ A model is a Flax module with these methods, written for ONE sample per example;
   generate(key, n, mean=False)  -> [n, ...], draws of x, or of E[x|z]
   reconstruct(z)                -> E[x|z], [B, ...]
   __call__(batch)               -> touches every parameter (init)
+
+and, where an option asks for it:
+
+  kl(batch)                     -> KL(q(z_l|x) || p(z_l)) in closed form, [B, L]
+  simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
+  discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +23,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import errors, estimators
+from dgm_jax import errors, estimators, objectives, rng
+from dgm_jax.latent_options import Options, check
 from dgm_jax.system import System, gradient_system
 
 
@@ -33,13 +40,28 @@ class LogTerms(NamedTuple):
     """log w = log p(x|z) + log p(z) - log q(z|x)."""
     return self.px_z + self.pz - self.qz_x
 
+  def weighed(self, beta: float | jax.Array) -> jax.Array:
+    """log p(x|z) + beta (log p(z) - log q(z|x)): log w for beta = 1."""
+    return self.px_z + beta * (self.pz - self.qz_x)
+
 
 def log_terms(
-  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, chunk: int | None = None
+  model: nn.Module,
+  variables: Any,
+  key: jax.Array,
+  batch: dict,
+  num_samples: int,
+  chunk: int | None = None,
+  temperature: float | jax.Array | None = None,
 ) -> LogTerms:
-  """Draws K proposals z ~ q(z|x) for each example and returns log p(x|z), log p(z) and log q(z|x)."""
+  """Draws K proposals z ~ q(z|x) for each example and returns log p(x|z), log p(z) and log q(z|x).
+
+  With a temperature, discrete draws are relaxed.
+  """
   bound_model = model.bind(variables)
   q = bound_model.infer(batch)  # outside the map over samples: the encoder runs once
+  if temperature is not None:
+    q = q.relaxed(temperature)
 
   def one(key):
     z, log_qz_x = q.sample_and_log_prob(seed=key)
@@ -48,54 +70,129 @@ def log_terms(
   return estimators.map_samples(one, key, num_samples, chunk)
 
 
+def _pair_terms(
+  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int
+) -> dict[str, jax.Array]:
+  """What a pair of targets is made of, each [K, B], for the same draws z ~ q(z|x).
+
+  theta and path are (log p(x|z), log p(z)): in `theta` z is fixed and the parameters move, in `path` z moves and they
+  are fixed, those of log q, too.  In `score` z is fixed in log q(z|x).  The equal forward passes are one for XLA.
+  """
+  live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
+  q, q_frozen = live.infer(batch), frozen.infer(batch)
+
+  def one(key):
+    z, _ = q.sample_and_log_prob(seed=key)
+    fixed = jax.lax.stop_gradient(z)
+    return {
+      "theta": live.log_joint(batch, fixed),
+      "path": frozen.log_joint(batch, z),
+      "path_q": q_frozen.log_prob(z),
+      "score": q.log_prob(fixed),
+    }
+
+  return estimators.map_samples(one, key, num_samples)
+
+
+def _paired(
+  model: nn.Module, variables: Any, key: jax.Array, batch: dict, o: Options, values: dict[str, Any]
+) -> tuple[jax.Array, LogTerms]:
+  """(what theta raises, averaged over the batch, with the gradients of the pair; its terms).
+
+  sum_k a_k log p + b_k log w + c_k log q under `_pair_terms` has the gradients that objectives.py says.
+  """
+  beta, targets = values["beta"], objectives.OBJECTIVES[o.bound]
+  pair = _pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds)
+  terms = jax.lax.stop_gradient(LogTerms(*pair["theta"], pair["score"]))
+  log_w = terms.weighed(beta)
+  a, b, c = objectives.coefficients(o.bound, o.gradient, log_w, values, beta)
+  log_p = lambda px_z, pz: px_z + beta * pz
+  surrogate = jnp.sum(a * log_p(*pair["theta"]), 0)
+  if b is not None:
+    surrogate += jnp.sum(b * (log_p(*pair["path"]) - beta * pair["path_q"]), 0)
+  if c is not None:
+    surrogate += jnp.sum(c * pair["score"], 0)
+  if targets.phi == "sleep":
+    surrogate += _log_q_of_dreams(model, variables, rng.stream(key, "sleep"), surrogate.shape[0])
+  value = targets.theta(log_w, values)
+  return jnp.mean(value + surrogate - jax.lax.stop_gradient(surrogate)), terms
+
+
+def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, n: int) -> jax.Array:
+  """log q(z|x), [n], of (x, z) that the model draws: what the sleep phase raises in phi."""
+  dream, z = jax.lax.stop_gradient(model.bind(variables).simulate(key, n))
+  return model.bind(variables).infer(dream).log_prob(z)
+
+
+def _analytic(
+  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, values: dict[str, Any]
+) -> tuple[jax.Array, LogTerms]:
+  """(E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; the sampled terms)."""
+  terms = log_terms(model, variables, key, batch, num_samples)
+  kl = jnp.mean(model.bind(variables).kl(batch), 0)  # [L]
+  # the floor is on the average over the batch: one that holds for every x hinders units that tell only some x apart
+  return jnp.mean(terms.px_z) - values["beta"] * jnp.sum(jnp.maximum(values["free_bits"], kl)), terms
+
+
 def make(
   model: nn.Module,
   tx: optax.GradientTransformation,
   *,
-  bound: str = "elbo",
-  num_samples: int = 1,
   eval_samples: int = 50,
   eval_chunk: int | None = None,
+  **options: Any,
 ) -> System:
-  """A system that raises `bound` by its reparameterised gradient.
+  """A system that raises an objective made of log-weights.
 
   Args:
     model: see the module's docstring.
     tx: the optimiser.
-    bound: a name of estimators.BOUNDS.
-    num_samples: K during training.
     eval_samples: K in eval_step.
     eval_chunk: at most so many of them at once.
+    **options: see Options.
 
   eval_step gives, per example and in nats: `elbo`; `log_px`, the importance-weighted bound with eval_samples;
   `rate`, log q(z|x) - log p(z); and `distortion`, -log p(x|z).
 
   Raises:
-    UserError: if `bound` is unknown or a number of samples is below 1.
+    UserError: a name or number that cannot be, or a gradient that the objective or the model refuses.
   """
-  bound_fn = estimators.BOUNDS[errors.choose("bound", bound, estimators.BOUNDS)]
-  for name, k in (("num_samples", num_samples), ("eval_samples", eval_samples)):
-    errors.require(k >= 1, f"objective.{name} is the number of importance samples, k = {k}; it must be 1 or more.")
+  for name in options:
+    errors.choose("key of config.objective", name, (*Options._fields, "eval_samples", "eval_chunk"))
+  o = Options(**options)
+  check(o, model)
+  errors.require(eval_samples >= 1, f"objective.eval_samples, k = {eval_samples}; it must be 1 or more.")
   errors.require(
     eval_chunk is None or eval_chunk >= 1, f"objective.eval_chunk = {eval_chunk}; it must be 1 or more, or None."
   )
+  targets, num_draws = objectives.OBJECTIVES[o.bound], o.num_samples * o.num_bounds
+  paired = o.gradient in ("stl", "dreg", "vimco") or targets.theta is not targets.phi
 
   def init_params(key, batch):
     variables = dict(model.init(key, batch))
     return variables.pop("params"), variables
 
   def loss_fn(params, variables, key, batch, hparams):
-    del hparams  # neither bound has a coefficient
-    terms = log_terms(model, {"params": params, **variables}, key, batch, num_samples)
-    log_w = terms.w
+    values = {name: hparams.get(f"objective.{name}", value) for name, value in o._asdict().items()}
+    if o.beta_steps:
+      values["beta"] *= jnp.minimum(1.0, hparams["step"] / o.beta_steps)
+    everything = {"params": params, **variables}
+    if o.kl == "analytic":
+      objective, terms = _analytic(model, everything, key, batch, num_draws, values)
+    elif paired:
+      objective, terms = _paired(model, everything, key, batch, o, values)
+    else:
+      temperature = values["temperature"] if o.gradient == "gumbel_softmax" else None
+      terms = log_terms(model, everything, key, batch, num_draws, temperature=temperature)
+      objective = jnp.mean(targets.theta(terms.weighed(values["beta"]), values))
     metrics = {
-      "elbo": jnp.mean(log_w),
+      "elbo": jnp.mean(terms.w),
       "rate": jnp.mean(terms.qz_x - terms.pz),
       "distortion": -jnp.mean(terms.px_z),
     }
-    if num_samples > 1:
-      metrics["ess"] = jnp.mean(estimators.effective_sample_size(log_w))
-    return -jnp.mean(bound_fn(log_w)), (metrics, variables)
+    if num_draws > 1:
+      metrics["ess"] = jnp.mean(estimators.effective_sample_size(terms.w))
+    return -objective, (metrics, variables)
 
   def eval_step(state, key, batch):
     variables = {"params": state.params, **state.variables}
