@@ -95,8 +95,8 @@ def verdict(objective: str, gradient: str) -> tuple[str, str]:
   """
   targets = OBJECTIVES[objective]
   if gradient == "gumbel_softmax":
-    if isinstance(targets.phi, str):
-      return "refused", f"{objective} trains phi by log q of fixed draws and relaxes none"
+    if targets.phi is not targets.theta:
+      return "refused", f"theta and phi of {objective} have targets of their own, and relaxed draws serve one for both"
     return "biased", "it is the gradient of an objective whose discrete draws are relaxed by the temperature"
   if targets.phi == "sleep":
     if gradient == "reparameterised":

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tables
 from flax import linen as nn
 from jax.scipy.stats import norm
 
@@ -403,3 +404,11 @@ def test_estimators_of_one_sample_are_the_elbo():
   for name in ("iwae", "miwae", "piwae", "ciwae", "renyi", "vr_max", "tvo"):
     value = objectives.OBJECTIVES[name].theta(log_w, OPTIONS | {"num_samples": 1})
     np.testing.assert_allclose(value, estimators.elbo(log_w), rtol=1e-6)
+
+
+def test_the_page_says_what_the_table_says():
+  text = (tables.ROOT / "dgm_jax" / "principles" / "README.md").read_text()
+  for name in objectives.OBJECTIVES:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    verdicts = [cell.strip() for cell in line.split(" | ")[3:]]
+    assert [v.strip("| ") for v in verdicts] == [objectives.verdict(name, g)[0] for g in objectives.GRADIENTS]
