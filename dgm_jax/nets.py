@@ -1,10 +1,20 @@
-"""Network bricks shared by the models."""
+"""Networks shared by the models; `net` of a model names one of NETS.
 
-from collections.abc import Callable, Sequence
+Those of images take and give x flat, [B, H W C], as the likelihoods do, and are images [B, H, W, C] inside.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import FrozenDict
+
+from dgm_jax.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
+
+ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
 
 
 class MLP(nn.Module):
@@ -38,3 +48,196 @@ def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable
     return jax.scipy.special.logit(jnp.clip(jnp.asarray(mean, dtype), floor, 1 - floor)).reshape(shape)
 
   return init
+
+
+class ConvEncoder(nn.Module):
+  """Convolutions, dense layers of widths `hidden`, a linear layer: [B, H W C] -> [B, num_outputs].
+
+  Attributes:
+    image_shape: (H, W, C).
+    hidden: widths of the dense layers.
+    num_outputs: width of the output.
+    channels: of the convolutions, each with the stride.
+    kernel_size: k.
+    stride: s.
+    padding: an int or "SAME", see convolutions.
+    activation: a name of ACTIVATIONS, after every layer but the last.
+    blocks: None; else at each size so many residual blocks, the first of which has the stride.
+  """
+
+  image_shape: Sequence[int]
+  hidden: Sequence[int]
+  num_outputs: int
+  channels: Sequence[int] = (32, 64, 64)
+  kernel_size: int = 4
+  stride: int = 2
+  padding: int | str = "SAME"
+  activation: str = "relu"
+  blocks: int | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    act = ACTIVATIONS[self.activation]
+    h = x.reshape(x.shape[0], *self.image_shape)
+    if self.blocks is not None:
+      h = Conv(self.channels[0], self.kernel_size, gain=1.0)(h)
+    for width in self.channels:
+      if self.blocks is None:
+        h = act(Conv(width, self.kernel_size, self.stride, self.padding)(h))
+      else:
+        for i in range(self.blocks):
+          h = ResidualBlock(width, self.kernel_size, self.stride if i == 0 else 1, act)(h)
+    h = h if self.blocks is None else act(h)
+    return MLP((*self.hidden, self.num_outputs), act)(h.reshape(h.shape[0], -1))
+
+
+class ConvDecoder(nn.Module):
+  """Dense layers of widths `hidden` and transposed convolutions: [B, L] -> [B, P H W C], P blocks of an image.
+
+  It has the sizes of a ConvEncoder with the same kernel, stride and padding, backwards.
+
+  Attributes:
+    image_shape: (H, W, C).
+    hidden: widths of the dense layers.
+    num_outputs: P H W C.
+    output_bias: initialiser of the bias [P H W C], one for every output.
+    channels: before each of the transposed convolutions.
+    kernel_size, stride, padding, activation, blocks: as of ConvEncoder; the last of the blocks has the stride.
+  """
+
+  image_shape: Sequence[int]
+  hidden: Sequence[int]
+  num_outputs: int
+  output_bias: Callable
+  channels: Sequence[int] = (64, 64, 32)
+  kernel_size: int = 4
+  stride: int = 2
+  padding: int | str = "SAME"
+  activation: str = "relu"
+  blocks: int | None = None
+
+  def _sizes(self) -> list[tuple[int, int]]:
+    """(H, W) before the first and after every transposed convolution."""
+    sizes = [tuple(self.image_shape[:2])]
+    for _ in self.channels:
+      sizes.append(tuple(conv_geometry(n, self.kernel_size, self.stride, self.padding)[0] for n in sizes[-1]))
+    return sizes[::-1]
+
+  @nn.compact
+  def __call__(self, z: jax.Array) -> jax.Array:
+    act, (size, *sizes) = ACTIVATIONS[self.activation], self._sizes()
+    num_maps = self.num_outputs // prod(self.image_shape[:2])  # P C
+    h = MLP((*self.hidden, prod(size) * self.channels[0]), act)(z).reshape(-1, *size, self.channels[0])
+    for i, (width, size) in enumerate(zip((*self.channels[1:], num_maps), sizes, strict=True)):
+      last = i == len(sizes) - 1
+      if self.blocks is None:
+        start = {"gain": 1.0 if last else 2.0, "use_bias": not last}
+        h = ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start, output_size=size)(act(h))
+        continue
+      for _ in range(self.blocks - 1):
+        h = ResidualBlock(h.shape[-1], self.kernel_size, 1, act)(h)
+      width = h.shape[-1] if last else width
+      h = ResidualBlock(width, self.kernel_size, self.stride, act, size)(h)
+    if self.blocks is not None:
+      h = Conv(num_maps, self.kernel_size, gain=1.0, use_bias=False)(act(h))
+    h = h.reshape(*h.shape[:3], -1, self.image_shape[2])  # [B, H, W, P, C]
+    flat = jnp.moveaxis(h, 3, 1).reshape(h.shape[0], -1)
+    return flat + self.param("bias", self.output_bias, flat.shape[1:])
+
+
+Pair = tuple[nn.Module, nn.Module]  # encoder and decoder
+
+
+def _mlps(
+  shape: Sequence[int], depth: int, hidden: Sequence[int], widths: Sequence[int], output_bias: Callable
+) -> Pair:
+  """Multilayer perceptrons with tanh units."""
+  del shape, depth
+  return MLP((*hidden, widths[0])), MLP((*hidden[::-1], widths[1]), output_bias=output_bias)
+
+
+def _convs(
+  shape: Sequence[int],
+  depth: int,
+  hidden: Sequence[int],
+  widths: Sequence[int],
+  output_bias: Callable,
+  channels: Sequence[int] = (32, 64, 64),
+  decoder: Mapping[str, Any] = FrozenDict(),
+  **args: Any,
+) -> Pair:
+  """Convolutional nets; the decoder has the encoder's channels, reversed, and its options, but for those given."""
+  _require(len(shape) == 3, f"this net is of images: the shape of x must be [H, W, C], and it is {list(shape)}")
+  encoder = {"channels": channels, **args}
+  decoder = {**encoder, "channels": channels[::-1], **decoder}
+  for options in (encoder, decoder):
+    _check(**options)
+  image_shape = (*shape[:2], shape[2] * depth)
+  return (
+    ConvEncoder(image_shape, hidden, widths[0], **encoder),
+    ConvDecoder(shape, hidden[::-1], widths[1], output_bias, **decoder),
+  )
+
+
+def _check(
+  channels: Sequence[int],
+  kernel_size: int = 1,
+  stride: int = 1,
+  padding: int | str = "SAME",
+  activation: str = "relu",
+  blocks: int | None = None,
+) -> None:
+  _require(activation in ACTIVATIONS, f"activation = {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+  _require(len(channels) > 0, "channels must name one convolution or more")
+  numbers = {"channels": min(channels), "kernel_size": kernel_size, "stride": stride, "blocks": blocks or 1}
+  for name, value in numbers.items():
+    _require(value >= 1, f"{name} = {value} must be 1 or more")
+  _require(padding == "SAME" or padding in range(1000), f"padding = {padding!r}; it must be 'SAME', or 0 or more")
+
+
+def _conv(*common: Any, **args: Any) -> Pair:
+  _require("blocks" not in {*args, *args.get("decoder", ())}, "blocks are an option of net 'residual'")
+  return _convs(*common, **args)
+
+
+def _residual(*common: Any, blocks: int = 2, kernel_size: int = 3, **args: Any) -> Pair:
+  _require("padding" not in {*args, *args.get("decoder", ())}, "padding of net 'residual' is always 'SAME'")
+  _require(blocks >= 1, f"blocks = {blocks} must be 1 or more")
+  return _convs(*common, blocks=blocks, kernel_size=kernel_size, **args)
+
+
+NETS = {"mlp": _mlps, "conv": _conv, "residual": _residual}
+
+
+def make(
+  net: str,
+  shape: Sequence[int],
+  depth: int,
+  hidden: Sequence[int],
+  widths: Sequence[int],
+  output_bias: Callable,
+  **options: Any,
+) -> Pair:
+  """(encoder [B, D depth] -> [B, widths[0]], decoder [B, L] -> [B, widths[1]]), D = prod(shape).
+
+  Args:
+    net: a name of NETS.
+    shape: of one x.
+    depth: features of each of its entries, 1, or the number of classes.
+    hidden: widths of the dense layers of the encoder, between convolutions and output; the decoder's, reversed.
+    widths: outputs of the encoder and of the decoder.
+    output_bias: initialiser of the decoder's.
+    **options: of "conv" and "residual": channels, kernel_size, stride, activation; padding of the one, blocks of the
+      other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.
+
+  Raises:
+    ValueError: no such net, or a value that cannot be.
+    TypeError: no such option.
+  """
+  _require(net in NETS, f"net = {net!r}; it must be one of {', '.join(NETS)}")
+  return NETS[net](shape, depth, hidden, widths, output_bias, **options)
+
+
+def _require(condition: bool, message: str) -> None:
+  if not condition:
+    raise ValueError(message)

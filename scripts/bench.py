@@ -3,13 +3,14 @@
   python scripts/bench.py                      all workloads, three rounds
   python scripts/bench.py --only=w1,w4 --repeats=5 --json=bench.json
 
-Workloads, all with the network of Burda et al. (2016) with one stochastic layer, on random uint8 images of MNIST's size
-(nothing is downloaded), each through the same loop, config and defaults as a real run:
+Workloads, all but w3 with the network of Burda et al. (2016) with one stochastic layer, on random uint8 images of
+MNIST's size (nothing is downloaded), each through the same loop, config and defaults as a real run:
 
   w1            VAE, k = 1, batch 100: 6,000 steps
   w1_streaming  the same, batches read from the host
   w2_k5         IWAE, k = 5, batch 100: 3,000 steps
   w2_k50        IWAE, k = 50, batch 100: 600 steps, on a tenth of the images so that it is ten epochs, too
+  w3            convolutional VAE of 17 million parameters, k = 1, batch 128: 20 steps on 2,560 images
   w4            log p(x) of 100 images with 5000 importance samples
 
 `loop` counts all that happens between compilation and the last step: training, evaluation, figures, logging and
@@ -30,35 +31,49 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from configs import vae_mnist
+from configs import conv_vae_mnist, vae_mnist
 from dgm_jax import build, train
 from dgm_jax.evaluate import likelihood
 
 # multiply-accumulates of encoder and decoder for one image and one sample
 _ENCODER = 784 * 200 + 200 * 200 + 200 * 100
 _DECODER = 50 * 200 + 200 * 200 + 200 * 784
-WORKLOADS = {  # k, steps, source
-  "w1": (1, 6000, "resident"),
-  "w1_streaming": (1, 6000, "streaming"),
-  "w2_k5": (5, 3000, "resident"),
-  "w2_k50": (50, 600, "resident"),
+# of w3: convolutions of 4 x 4 with stride 2, of the outputs' sizes, and a dense layer; transposed ones of 3 x 3, of the
+# inputs' sizes, after a dense layer
+_CONV_ENCODER = 16 * (14**2 * 128 + 7**2 * 128 * 256 + 3**2 * 256 * 512 + 512 * 1024) + 1024 * 32
+_CONV_DECODER = 16 * 16_384 + 9 * (4**2 * 1024 * 512 + 7**2 * 512 * 256 + 14**2 * 256)
+WORKLOADS = {  # k, batch, steps, source
+  "w1": (1, 100, 6000, "resident"),
+  "w1_streaming": (1, 100, 6000, "streaming"),
+  "w2_k5": (5, 100, 3000, "resident"),
+  "w2_k50": (50, 100, 600, "resident"),
+  "w3": (1, 128, 20, "resident"),
 }
 
 
-def train_flop(k: int) -> float:
+def train_flop(name: str) -> float:
   """Per image: forward, and backward twice as much, less the gradient that nobody needs, of the pixels."""
-  return 2 * (3 * _ENCODER - 784 * 200 + k * 3 * _DECODER)
+  if name == "w3":
+    return 2 * (3 * (_CONV_ENCODER + _CONV_DECODER) - 16 * 14**2 * 128)
+  return 2 * (3 * _ENCODER - 784 * 200 + WORKLOADS[name][0] * 3 * _DECODER)
 
 
-def config(k: int, num_steps: int, source: str):
-  """vae_mnist (k = 1) or iwae_mnist at their defaults, on noise, with batch 100."""
-  c = vae_mnist.get_config(f"constant,k={k}")
+def config(name: str):
+  """vae_mnist (k = 1) or iwae_mnist at their defaults, on noise; of w3 conv_vae_mnist with a wider net."""
+  k, batch_size, num_steps, source = WORKLOADS[name]
+  conv = name == "w3"
+  c = conv_vae_mnist.get_config() if conv else vae_mnist.get_config(f"constant,k={k}")
   with c.unlocked():
-    scale = 10 if k == 50 else 1
+    train_size, test_size = (2560, 256) if conv else (6000, 1000) if k == 50 else (60_000, 10_000)
     c.data = build.data_section("noise", ("binarize:dynamic",))
-    c.data.update(train_size=60_000 // scale, test_size=10_000 // scale, source=source)
+    c.data.update(train_size=train_size, test_size=test_size, source=source)
     c.objective.bound = "elbo" if k == 1 else "iwae"
-    c.batch_size, c.num_steps, c.evaluate = 100, num_steps, {}
+    c.batch_size, c.num_steps, c.evaluate = batch_size, num_steps, {}
+    if conv:
+      decoder = {"channels": (1024, 512, 256), "kernel_size": 3}
+      net = {"channels": (128, 256, 512, 1024), "kernel_size": 4, "padding": 1, "decoder": decoder}
+      c.model.args = {"latent_dim": 16, "hidden": (), "net": "conv", "net_args": net}
+      c.log_every, c.checkpoint_every = num_steps, 0
   return c
 
 
@@ -75,23 +90,23 @@ def gemm() -> dict[str, float]:
   return {"gflops": 2 * n**3 / min(seconds[2:]) / 1e9}
 
 
-def training(k: int, num_steps: int, source: str) -> dict[str, float]:
+def training(name: str) -> dict[str, float]:
   """One run of the real loop in a folder that is thrown away."""
   with tempfile.TemporaryDirectory() as folder:
-    train.train_and_evaluate(config(k, num_steps, source), pathlib.Path(folder) / "run")
+    train.train_and_evaluate(config(name), pathlib.Path(folder) / "run")
     wall = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())[-1]["wall_s"]
-  images = 100 * num_steps
+  images = WORKLOADS[name][1] * WORKLOADS[name][2]
   return {
     "images_per_s": images / wall["loop"],
     "steps_images_per_s": images / wall["train"],
-    "gflops": images * train_flop(k) / wall["loop"] / 1e9,
+    "gflops": images * train_flop(name) / wall["loop"] / 1e9,
     **{f"{phase}_s": seconds for phase, seconds in wall.items()},
   }
 
 
 def nll() -> dict[str, float]:
   """5000-sample log-likelihoods of 100 images, after a call that compiles."""
-  c = config(1, 1, "resident")
+  c = config("w1")
   experiment = build.build(c)
   state = jax.jit(train.make_init(experiment, 0))()
   run = likelihood.make_log_px(experiment, num_samples=5000)
@@ -119,7 +134,7 @@ def main() -> None:
   for i in range(args.repeats):
     measured = {"gemm": gemm()}
     for name in chosen:
-      measured[name] = nll() if name == "w4" else training(*WORKLOADS[name])
+      measured[name] = nll() if name == "w4" else training(name)
       print(f"round {i + 1}: {name} {measured[name]['images_per_s']:,.0f} images/s", file=sys.stderr, flush=True)
     rounds.append(measured)
 

@@ -181,3 +181,34 @@ def test_mlp_is_glorot_with_linear_output():
   params["Dense_1"]["kernel"] *= 100
   y = nets.MLP((300, 5)).apply({"params": params}, jnp.ones((1, 200)))
   assert abs(y).max() > 1.5  # tanh would have bounded it by 1
+
+
+@pytest.mark.parametrize("net", ["conv", "residual"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
+def test_convolutional_vae_reads_and_writes_pixels_in_place(net, likelihood):
+  """q(z|x) does not depend on masked pixels, and p(x|z) is of the observed ones; a pixel is where it was."""
+  args = {"likelihood_args": {"num_classes": 2}} if likelihood == "categorical" else {}
+  model = vae.Model(
+    tables.SHAPE, latent_dim=4, hidden=(8,), likelihood=likelihood, net=net, net_args={"channels": (4, 8)}, **args
+  )
+  x = tables.TEST["x"][:3]
+  mask = np.ones_like(x)
+  mask[:, 1, 2] = 0
+  variables = jax.jit(model.init)(jax.random.key(0), {"x": x})
+  bound, z = model.bind(variables), jax.random.normal(jax.random.key(1), (3, 4))
+  flipped = np.where(mask > 0, x, 1 - x)
+  seen, other = ({"x": value, "mask": mask} for value in (x, flipped))
+  np.testing.assert_array_equal(bound.infer(seen).log_prob(z), bound.infer(other).log_prob(z))
+  assert abs(bound.infer({"x": x}).log_prob(z) - bound.infer({"x": flipped}).log_prob(z)).max() > 1e-4
+  p = np.asarray(bound.reconstruct(z), np.float64)
+  expected = np.where(x > 0, np.log(p), np.log1p(-p))
+  np.testing.assert_allclose(bound.log_joint({"x": x}, z)[0], expected.sum((1, 2, 3)), rtol=1e-5)
+  np.testing.assert_allclose(bound.log_joint(seen, z)[0], (mask * expected).sum((1, 2, 3)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("net", ["conv", "residual"])
+def test_convolutional_output_bias_starts_at_the_logit_of_the_mean(net):
+  mean = tuple(np.linspace(0, 1, 24))
+  model = vae.Model(tables.SHAPE, mean, latent_dim=4, net=net, net_args={"channels": (4,)})
+  bias = jax.jit(model.init)(jax.random.key(0), tables.TRAIN)["params"]["decoder"]["bias"]
+  np.testing.assert_allclose(jax.nn.sigmoid(bias), np.clip(mean, 1e-3, 1 - 1e-3), rtol=1e-4)

@@ -10,15 +10,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods, posteriors, priors
-from dgm_jax.nets import MLP
+from dgm_jax import likelihoods, nets, posteriors, priors
 
 
 class Model(nn.Module):
   """p(x, z) = p(z) prod_d p(x_d; f_d(z)),   q(z|x) with parameters g(x), z of L dimensions.
 
-  f and g are multilayer perceptrons with tanh units.  The defaults are the model and the network of Burda et al. (2016)
-  with one stochastic layer: N(z; 0, I), Bernoulli(x_d; sigmoid(f_d(z))), N(z; mu(x), diag sigma(x)^2).
+  f and g are multilayer perceptrons with tanh units, or convolutional nets.  The defaults are the model and the
+  network of Burda et al. (2016) with one stochastic layer: N(z; 0, I), Bernoulli(x_d; sigmoid(f_d(z))),
+  N(z; mu(x), diag sigma(x)^2).
 
   Where a batch has a `mask`, p(x|z) is that of the observed entries, and the encoder sees 0 for the others: log p is
   the marginal of what was observed, the bounds are those of Mattei & Frellsen (2019).
@@ -27,10 +27,12 @@ class Model(nn.Module):
     data_shape: the shape of one x.
     data_mean: the mean of the training set, flat; E[x|z] starts near it.  None: at the middle of the support, or 0.
     latent_dim: L.
-    hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.
+    hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.  Those of convolutional nets
+      are between the convolutions and z.
     likelihood: p(x_d | .), a name of likelihoods.FAMILIES, and its options.
     posterior: q, a name of posteriors.POSTERIORS, and its options.
     prior: p(z), a name of priors.PRIORS, and its options.
+    net: f and g, a name of nets.NETS, and its options; see nets.make.
   """
 
   takes_mask: ClassVar[bool] = True
@@ -45,6 +47,8 @@ class Model(nn.Module):
   posterior_args: Mapping[str, Any] = FrozenDict()
   prior: str = "standard_normal"
   prior_args: Mapping[str, Any] = FrozenDict()
+  net: str = "mlp"
+  net_args: Mapping[str, Any] = FrozenDict()
 
   @property
   def support(self) -> tuple[float, float]:
@@ -63,9 +67,10 @@ class Model(nn.Module):
       raise ValueError(f"prior 'vamp' takes log q at any z, which posterior {self.posterior!r} has not")
     if self.prior == "vamp" and family.num_classes is not None:
       raise ValueError(f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes")
-    self.encoder = MLP((*self.hidden, self.qz_x.num_outputs))
-    output_bias = self.px_z.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[::-1], self.px_z.num_outputs), output_bias=output_bias)
+    widths, output_bias = (self.qz_x.num_outputs, self.px_z.num_outputs), self.px_z.output_bias(self.data_mean)
+    self.encoder, self.decoder = nets.make(
+      self.net, self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, **self.net_args
+    )
 
   def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
     """(x [B, D], mask [B, D] or None)."""

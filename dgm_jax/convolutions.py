@@ -1,0 +1,178 @@
+"""Convolutions of images and their transposes, in the form that is fast on the backend.
+
+Images are [B, H, W, C].  Geometry of a convolution along an axis of n entries, kernel k, stride s: with padding p (an
+int) there are p zeros on both sides and (n + 2p - k) // s + 1 outputs; with "SAME" there are ceil(n / s) outputs and
+as many zeros as they need, the odd one behind.  A transposed convolution is the transpose of the convolution that maps
+its output's size to its input's, which is why it is given `output_size`.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+def conv_geometry(size: int, kernel: int, stride: int, padding: int | str) -> tuple[int, tuple[int, int]]:
+  """(number of outputs, (zeros in front, zeros behind)) along one axis; see the module's docstring.
+
+  Raises:
+    ValueError: the kernel is larger than the padded axis.
+  """
+  if padding == "SAME":
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + kernel - size, 0)
+    return outputs, (total // 2, total - total // 2)
+  outputs = (size + 2 * padding - kernel) // stride + 1
+  if outputs < 1:
+    raise ValueError(f"a kernel of {kernel} does not fit {size} pixels with padding {padding}: fewer layers, or 'SAME'")
+  return outputs, (padding, padding)
+
+
+def _geometries(sizes: Sequence[int], kernel: jax.Array, stride: int, padding: int | str) -> tuple[list, list]:
+  """Outputs and paddings of the two axes."""
+  pairs = [conv_geometry(n, k, stride, padding) for n, k in zip(sizes, kernel.shape[:2], strict=True)]
+  return [n for n, _ in pairs], [p for _, p in pairs]
+
+
+def conv_by_lax(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str) -> jax.Array:
+  """y[i, j] = sum_ab x[s i + a - p, s j + b - p] kernel[a, b]; x [B, H, W, I], kernel [k, k, I, O]."""
+  _, paddings = _geometries(x.shape[1:3], kernel, stride, padding)
+  return jax.lax.conv_general_dilated(x, kernel, (stride, stride), paddings, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def conv_by_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str) -> jax.Array:
+  """The same as strided slices and one matrix product: an order faster on XLA:CPU, most of all inside a scan."""
+  (h, w), paddings = _geometries(x.shape[1:3], kernel, stride, padding)
+  x = jnp.pad(x, ((0, 0), *paddings, (0, 0)))
+  ends = ((h - 1) * stride + 1, (w - 1) * stride + 1)
+  taps = [
+    x[:, a : a + ends[0] : stride, b : b + ends[1] : stride]
+    for a in range(kernel.shape[0])
+    for b in range(kernel.shape[1])
+  ]
+  return jnp.concatenate(taps, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def conv_transpose_by_lax(
+  x: jax.Array, kernel: jax.Array, stride: int, padding: int | str, output_size: Sequence[int]
+) -> jax.Array:
+  """y[s i + a - p, s j + b - p] += x[i, j] kernel[a, b]; x [B, H, W, I], kernel [k, k, I, O]."""
+  _, paddings = _geometries(output_size, kernel, stride, padding)
+  axes = zip(x.shape[1:3], kernel.shape[:2], output_size, paddings, strict=True)
+  dilated = [(k - 1 - low, size + low - (n - 1) * stride - 1) for n, k, size, (low, _) in axes]
+  return jax.lax.conv_general_dilated(
+    x, kernel[::-1, ::-1], (1, 1), dilated, lhs_dilation=(stride, stride), dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
+
+
+def _phase_taps(kernel: int, stride: int, low: int) -> list[list[tuple[int, int]]]:
+  """For each r = 0..s-1 the pairs (a, d) with y[s m + r] = sum x[m + d] kernel[a]: s m + r + low = s (m + d) + a."""
+  return [[(a, (r + low - a) // stride) for a in range((r + low) % stride, kernel, stride)] for r in range(stride)]
+
+
+def conv_transpose_by_matmul(
+  x: jax.Array, kernel: jax.Array, stride: int, padding: int | str, output_size: Sequence[int]
+) -> jax.Array:
+  """The same as one matrix product for each of the s * s phases of the output, which are then interleaved."""
+  _, paddings = _geometries(output_size, kernel, stride, padding)
+  phases = [_phase_taps(k, stride, low) for k, (low, _) in zip(kernel.shape[:2], paddings, strict=True)]
+  counts = [-(-size // stride) for size in output_size]  # outputs of a phase
+  shifts = [[d for taps in axis for _, d in taps] for axis in phases]
+  before = [max(0, -min(axis)) for axis in shifts]
+  after = [max(0, m + max(axis) - n) for m, axis, n in zip(counts, shifts, x.shape[1:3], strict=True)]
+  padded = jnp.pad(x, ((0, 0), *zip(before, after, strict=True), (0, 0)))
+
+  def phase(rows, columns):
+    taps = [(a, b, before[0] + d, before[1] + e) for a, d in rows for b, e in columns]
+    if not taps:  # a stride beyond the kernel leaves gaps
+      return jnp.zeros((x.shape[0], *counts, kernel.shape[-1]), x.dtype)
+    cut = [padded[:, d : d + counts[0], e : e + counts[1]] for _, _, d, e in taps]
+    return jnp.concatenate(cut, -1) @ jnp.concatenate([kernel[a, b] for a, b, _, _ in taps], 0)
+
+  y = jnp.stack([jnp.stack([phase(rows, columns) for columns in phases[1]], 3) for rows in phases[0]], 2)
+  y = y.reshape(x.shape[0], counts[0] * stride, counts[1] * stride, kernel.shape[-1])  # [B, M, s, N, s, O] before
+  return y[:, : output_size[0], : output_size[1]]
+
+
+class Conv(nn.Module):
+  """Convolution [B, H, W, I] -> [B, H', W', features].
+
+  Attributes:
+    features: channels of the output.
+    kernel_size: k, of both axes.
+    stride: s, of both axes.
+    padding: an int or "SAME", see the module's docstring.
+    gain: variance of an output over the mean square of the inputs, at first: 2 before a rectifier (He et al., 2015).
+    use_bias: whether each channel has a bias; it starts at 0.
+  """
+
+  features: int
+  kernel_size: int = 3
+  stride: int = 1
+  padding: int | str = "SAME"
+  gain: float = 2.0
+  use_bias: bool = True
+
+  def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    convolve = conv_by_matmul if jax.default_backend() == "cpu" else conv_by_lax
+    return convolve(x, kernel, self.stride, self.padding)
+
+  def _reach(self) -> float:
+    """How many of the k * k taps an output has, as a fraction."""
+    return 1.0
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    init = nn.initializers.variance_scaling(self.gain / self._reach(), "fan_in", "truncated_normal")
+    shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+    y = self._convolve(x, self.param("kernel", init, shape))
+    return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+
+
+class ConvTranspose(Conv):
+  """The transpose of a convolution, [B, H, W, I] -> [B, *output_size, features].
+
+  Attributes:
+    output_size: (H', W'); a convolution of this geometry maps it to (H, W).
+  """
+
+  output_size: Sequence[int] = ()
+
+  def _convolve(self, x, kernel):
+    convolve = conv_transpose_by_matmul if jax.default_backend() == "cpu" else conv_transpose_by_lax
+    return convolve(x, kernel, self.stride, self.padding, self.output_size)
+
+  def _reach(self):
+    return 1.0 / self.stride**2
+
+
+class ResidualBlock(nn.Module):
+  """shortcut(x) + g(x),   g = conv(act(conv(act(x)))), without normalisation (He et al., 2016, full pre-activation).
+
+  The first convolution has the stride.  Where the shape changes the shortcut is a convolution of kernel and stride s of
+  act(x).  The last convolution starts at 0: at first a block is its shortcut, however deep the net.
+
+  Attributes:
+    features: channels of the output.
+    kernel_size: k of the convolutions of g.
+    stride: s.
+    activation: act.
+    output_size: None, or (H', W') of transposed convolutions.
+  """
+
+  features: int
+  kernel_size: int = 3
+  stride: int = 1
+  activation: Callable = nn.relu
+  output_size: Sequence[int] | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    transposed = {} if self.output_size is None else {"output_size": self.output_size}
+    conv = ConvTranspose if transposed else Conv
+    h = self.activation(x)
+    if self.stride > 1 or x.shape[-1] != self.features:
+      x = conv(self.features, self.stride, self.stride, gain=1.0, **transposed)(h)
+    h = conv(self.features, self.kernel_size, self.stride, **transposed)(h)
+    return x + Conv(self.features, self.kernel_size, gain=0.0)(self.activation(h))
