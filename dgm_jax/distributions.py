@@ -244,3 +244,8 @@ class Chain:
     keys = jax.random.split(seed, 1 + len(self.conditionals))
     _, ds = self._walk(lambda l, d: d.sample(seed=keys[l]))
     return tuple(d.mean() for d in ds)
+
+  def relaxed(self, temperature: float | jax.Array) -> "Chain":
+    """The chain of its layers' relaxations, d.relaxed(temperature)."""
+    relax = lambda conditional: lambda z: conditional(z).relaxed(temperature)
+    return Chain(self.first.relaxed(temperature), *map(relax, self.conditionals))
