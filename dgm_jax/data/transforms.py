@@ -154,6 +154,22 @@ def _condition(train: Statistics) -> Transform:
   return Transform(lambda key, batch: batch | {"context": jax.nn.one_hot(batch["y"], classes)})
 
 
+def _labelled(train: Statistics, per_class: int) -> Transform:
+  """In training, y = -1 but for the first `per_class` training examples of each class: semi-supervised learning."""
+  errors.require(per_class >= 1, f"Transform 'labelled': per_class = {per_class}; it must be 1 or more.")
+  y = train._arrays.get("y")
+  errors.require(
+    y is not None and jnp.issubdtype(y.dtype, jnp.integer),
+    "Transform 'labelled' takes class labels; this data set has none (y is missing, or not an integer).",
+  )
+  order = jnp.argsort(jnp.asarray(y), stable=True)
+  ordered = jnp.asarray(y)[order]
+  rank = jnp.arange(len(y)) - jnp.searchsorted(ordered, ordered)  # among those of its class
+  keeps = jnp.zeros(len(y), bool).at[order].set(rank < per_class)
+  apply = lambda key, batch: batch | {"y": jnp.where(keeps[batch["index"]], batch["y"], -1)}
+  return Transform(apply, only_training=True)
+
+
 def _missing(name: str, mechanism: Callable) -> Callable:
   """A transform that hides entries: x is 0 where mask is 0; `complete` keeps x, `hidden` is 1 where it was hidden."""
 
@@ -181,6 +197,7 @@ TRANSFORMS = {
   "standardize": (_standardize, {}),
   "flip": (_flip, {}),
   "condition": (_condition, {}),
+  "labelled": (_labelled, {"per_class": 10}),
   "mcar": (_missing("mcar", missing.mcar), {"rate": 0.5, "seed": 0}),
   "mar": (_missing("mar", missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
   "mnar": (_missing("mnar", missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),

@@ -1,0 +1,207 @@
+"""Denoising diffusion model (Sohl-Dickstein et al., 2015; Ho, Jain & Abbeel, 2020), as the hierarchical VAE it is."""
+
+import math
+from collections.abc import Sequence
+from math import prod
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.scipy.special import log_ndtr
+
+from dgm_jax.nets import MLP
+
+SCHEDULES, OBJECTIVES, DECODERS = ("linear", "cosine"), ("elbo", "simple"), ("discretised", "gaussian")
+
+
+class Model(nn.Module):
+  """p(x_0..T) = N(x_T; 0, I) prod_t p(x_{t-1} | x_t),   q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I).
+
+  x_0 = 2 x - 1 for data x in [0, 1]; a_t = prod_{s <= t} (1 - beta_s), so x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps.
+  p(x_{t-1} | x_t) = N(mu_t(x_t), beta_t I) with mu_t = (x_t - beta_t / sqrt(1 - a_t) eps(x_t, t)) / sqrt(1 - beta_t),
+  eps(x_t, t) a multilayer perceptron of x_t and sinusoids of t; at t = 1 it is the decoder of x.
+
+    ELBO = log p(x | x_1) - sum_{t > 1} KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) - KL(q(x_T | x_0) || N(0, I))
+
+  Attributes:
+    data_shape: the shape of one x.
+    data_mean: not used.
+    num_steps: T.
+    hidden: widths of the hidden layers.
+    time_dim: how many sinusoids of t the network sees.
+    schedule: "linear", beta from 1e-4 to 0.02 times 1000 / T (Ho et al., 2020); "cosine", a_t = cos^2 of t / T, shifted
+      (Nichol & Dhariwal, 2021).
+    objective: "elbo", an unbiased estimate of the ELBO from one t for each example; "simple", -||eps - eps(x_t, t)||^2.
+    decoder: p(x | x_1): "discretised", that normal integrated over the bins of num_levels levels in [0, 1], a
+      probability of them; "gaussian", the normal itself, a density of x.
+    num_levels: V, of the data where the decoder is discretised: 2 for binary x, 256 for bytes / 255.
+  """
+
+  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
+
+  data_shape: Sequence[int]
+  data_mean: Sequence[float] | None = None
+  num_steps: int = 100
+  hidden: Sequence[int] = (512, 512)
+  time_dim: int = 64
+  schedule: str = "linear"
+  objective: str = "elbo"
+  decoder: str = "discretised"
+  num_levels: int = 256
+
+  def setup(self):
+    names = {"schedule": SCHEDULES, "objective": OBJECTIVES, "decoder": DECODERS}
+    for name, choices in names.items():
+      if (value := getattr(self, name)) not in choices:
+        raise ValueError(f"{name} = {value!r}; it must be one of {', '.join(choices)}")
+    if min(*self.hidden, self.time_dim - 1, self.num_steps - 1, self.num_levels - 1) < 1:
+      raise ValueError("hidden must be 1 or more, and time_dim, num_steps and num_levels 2 or more")
+    self.dim = prod(self.data_shape)
+    self.net = MLP((*self.hidden, self.dim), nn.swish)
+    self.beta = self._betas()  # [T], of t = 1..T, as what follows
+    self.log_a = jnp.cumsum(jnp.log1p(-self.beta))
+    self.a, self.one_minus_a = jnp.exp(self.log_a), -jnp.expm1(self.log_a)
+
+  def _betas(self) -> jax.Array:
+    t = jnp.arange(self.num_steps + 1) / self.num_steps
+    if self.schedule == "linear":
+      return jnp.minimum((1e-4 + 0.0199 * jnp.linspace(0, 1, self.num_steps)) * 1000 / self.num_steps, 0.999)
+    a = jnp.cos((t + 0.008) / 1.008 * jnp.pi / 2) ** 2
+    return jnp.clip(1 - a[1:] / a[:-1], 1e-5, 0.999)
+
+  def _scaled(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """x_0 [B, D] in [-1, 1]."""
+    return 2 * batch["x"].reshape(-1, self.dim) - 1
+
+  def predict_noise(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+    """eps(x_t, t) [B, D]; x_t [B, D], t int [B] in 1..T."""
+    half = self.time_dim // 2
+    angles = t[:, None] / self.num_steps * 1000.0 ** (jnp.arange(half) / max(half - 1, 1))
+    return self.net(jnp.concatenate([x_t, jnp.sin(angles), jnp.cos(angles)], -1))
+
+  def diffuse(self, x_0: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
+    """x_t ~ q(x_t | x_0) for standard normal noise, [B, D]; x_0 [B, D] in [-1, 1], t int [B]."""
+    return jnp.sqrt(self.a[t - 1])[:, None] * x_0 + jnp.sqrt(self.one_minus_a[t - 1])[:, None] * noise
+
+  def posterior(self, x_0: jax.Array, x_t: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(mean [B, D], variance [B]) of q(x_{t-1} | x_t, x_0); t int [B] in 2..T."""
+    beta, before, now = self.beta[t - 1], self.one_minus_a[t - 2], self.one_minus_a[t - 1]
+    w_0 = jnp.sqrt(self.a[t - 2]) * beta / now
+    w_t = jnp.sqrt(1 - beta) * before / now
+    return w_0[:, None] * x_0 + w_t[:, None] * x_t, beta * before / now
+
+  def reverse_mean(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+    """mu_t(x_t) [B, D], the mean of p(x_{t-1} | x_t)."""
+    beta = self.beta[t - 1][:, None]
+    noise = self.predict_noise(x_t, t)
+    return (x_t - beta / jnp.sqrt(self.one_minus_a[t - 1])[:, None] * noise) / jnp.sqrt(1 - beta)
+
+  def _log_px(self, x_0: jax.Array, mean: jax.Array) -> jax.Array:
+    """log p(x | x_1) [B], in the units of x."""
+    scale = jnp.sqrt(self.beta[0])
+    if self.decoder == "gaussian":
+      log_p = -0.5 * ((x_0 - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi) + math.log(2)
+    else:
+      half = 1 / (self.num_levels - 1)
+      log_p = _log_bin(x_0, (x_0 - half - mean) / scale, (x_0 + half - mean) / scale, half)
+    return jnp.sum(log_p, -1)
+
+  def term(self, key: jax.Array, x_0: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(the ELBO's term of the step t, the squared error of the noise: [B]) for one draw of x_t; t int [B] in 1..T.
+
+    The term is log p(x|x_1) at t = 1, else -KL(q(x_{t-1}|x_t,x_0) || p(x_{t-1}|x_t)).
+    """
+    noise = jax.random.normal(key, x_0.shape)
+    x_t = self.diffuse(x_0, t, noise)
+    predicted = self.predict_noise(x_t, t)
+    square = jnp.sum((noise - predicted) ** 2, -1)
+    beta, now = self.beta[t - 1], self.one_minus_a[t - 1]
+    ratio = self.one_minus_a[jnp.maximum(t - 2, 0)] / now  # variance of q over that of p
+    kl = 0.5 * self.dim * (ratio - 1 - jnp.log(ratio)) + 0.5 * beta / ((1 - beta) * now) * square
+    beta_1 = self.beta[0]  # the decoder's mean, from the prediction that is there
+    decoded = self._log_px(x_0, (x_t - jnp.sqrt(beta_1) * predicted) / jnp.sqrt(1 - beta_1))
+    return jnp.where(t == 1, decoded, -kl), square
+
+  def prior_kl(self, x_0: jax.Array) -> jax.Array:
+    """KL(q(x_T | x_0) || N(0, I)) in closed form, [B]."""
+    variance = self.one_minus_a[-1]
+    return 0.5 * jnp.sum(variance + self.a[-1] * x_0**2 - 1 - jnp.log(variance), -1)
+
+  def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """(the objective [B], {elbo: unbiased, square_error of the noise: [B]}), each from one t and one x_t.
+
+    The t of a batch are spread evenly over 1..T behind one uniform draw, so that each alone is uniform.
+    """
+    key_t, key_x = jax.random.split(key)
+    x_0 = self._scaled(batch)
+    size = x_0.shape[0]
+    u = (jax.random.uniform(key_t) + jnp.arange(size) / size) % 1
+    t = jnp.minimum((u * self.num_steps).astype(jnp.int32), self.num_steps - 1) + 1
+    term, square = self.term(key_x, x_0, t)
+    elbo = self.num_steps * term - self.prior_kl(x_0)
+    return elbo if self.objective == "elbo" else -square, {"elbo": elbo, "square_error": square}
+
+  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """{elbo, distortion = -log p(x|x_1), rate = the KL of all steps: [B]}, nats: all T terms, one draw of x_t each."""
+    x_0 = self._scaled(batch)
+
+    def one(t):
+      return self.term(jax.random.fold_in(key, t), x_0, jnp.full(x_0.shape[0], t))[0]
+
+    terms = jax.lax.map(one, jnp.arange(1, self.num_steps + 1))  # [T, B]
+    distortion, rate = -terms[0], self.prior_kl(x_0) - jnp.sum(terms[1:], 0)
+    return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
+
+  def _descend(self, key: jax.Array, x_t: jax.Array, start: int) -> tuple[jax.Array, jax.Array]:
+    """x_1 [n, D] by p(x_{t-1} | x_t) from x_start, and the key that is left."""
+    key, key_noise = jax.random.split(key)
+
+    def step(x_t, t):
+      noise = jax.random.normal(jax.random.fold_in(key_noise, t), x_t.shape)
+      return self.reverse_mean(x_t, jnp.full(x_t.shape[0], t)) + jnp.sqrt(self.beta[t - 1]) * noise, None
+
+    return jax.lax.scan(step, x_t, jnp.arange(start, 1, -1))[0], key
+
+  def _decode(self, key: jax.Array, x_1: jax.Array, mean: bool) -> jax.Array:
+    """x ~ p(x | x_1), or the normal's mean within [0, 1], [n, *data_shape]."""
+    x = self.reverse_mean(x_1, jnp.ones(x_1.shape[0], jnp.int32))
+    if not mean:
+      x += jnp.sqrt(self.beta[0]) * jax.random.normal(key, x.shape)
+    x = (x + 1) / 2
+    if mean or self.decoder == "discretised":
+      x = jnp.clip(x, 0, 1)
+    if not mean and self.decoder == "discretised":
+      x = jnp.round(x * (self.num_levels - 1)) / (self.num_levels - 1)
+    return x.reshape(-1, *self.data_shape)
+
+  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
+    """x ~ p(x), [n, *data_shape], T passes of the network; with `mean`, the mean at x_1, within [0, 1]."""
+    key_T, key = jax.random.split(key)
+    x_1, key = self._descend(key, jax.random.normal(key_T, (n, self.dim)), self.num_steps)
+    return self._decode(key, x_1, mean)
+
+  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """The mean at x_1, from x_{T/2} ~ q(x_{T/2} | x_0) downwards, [B, *data_shape]."""
+    key_t, key = jax.random.split(key)
+    x_0, t = self._scaled(batch), self.num_steps // 2
+    x_t = self.diffuse(x_0, jnp.full(x_0.shape[0], t), jax.random.normal(key_t, x_0.shape))
+    x_1, key = self._descend(key, x_t, t)
+    return self._decode(key, x_1, mean=True)
+
+  def __call__(self, batch: dict[str, jax.Array]):
+    """Touches every parameter, for `init`."""
+    return self.bound(jax.random.key(0), batch)
+
+
+def _log_bin(x: jax.Array, low: jax.Array, high: jax.Array, half: float) -> jax.Array:
+  """log (Phi(high) - Phi(low)), the bins at the ends of [-1, 1] open; x tells the bin."""
+  open_low, open_high = x < -1 + half, x > 1 - half
+  # in the tail below 0 Phi keeps its digits; the branches not taken get harmless numbers
+  flip = low + high > 0
+  low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
+  open_low, open_high = jnp.where(flip, open_high, open_low), jnp.where(flip, open_low, open_high)
+  log_high, log_low = log_ndtr(high), log_ndtr(low)
+  gap = jnp.where(open_low | open_high, -1.0, jnp.minimum(log_low - log_high, -1e-7))
+  inner = log_high + jnp.log(-jnp.expm1(gap))
+  return jnp.where(open_low, log_high, jnp.where(open_high, log_ndtr(-low), inner))

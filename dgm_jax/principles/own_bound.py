@@ -1,0 +1,67 @@
+"""Training principle: raise an objective that the model itself estimates.  VQ-VAE, diffusion, M2, ...
+
+For models whose bound on log p(x) is not one of the log-weights of principles.latent.  A model is a Flax module with
+
+  bound(key, batch)             -> (objective [B], {metric: [B]}), what training raises, and what it reports
+  evaluate(key, batch)          -> {name: [B]} in nats, `elbo` <= log p(x) (in expectation over key) among them
+  generate(key, n, mean=False)  -> [n, ...], draws of x, or of its mean given the latent variables
+  __call__(batch)               -> touches every parameter (init)
+
+and, for pictures, reconstruct_batch(key, batch) -> [B, ...], shown below the examples.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from dgm_jax import errors
+from dgm_jax.system import System, gradient_system
+
+
+def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> System:
+  """A system that raises the mean over the batch of the model's own objective.
+
+  Args:
+    model: see the module's docstring.
+    tx: the optimiser.
+    **options: none; what an objective is weighed with are arguments of the model.
+
+  Raises:
+    UserError: there are options, or the model has no bound of its own.
+  """
+  for name in options:
+    errors.choose("key of config.objective", name, ())
+  errors.require(
+    hasattr(model, "bound") and hasattr(model, "evaluate"),
+    f"principle 'own_bound' trains a model with a bound of its own; {type(model).__module__} has none.",
+  )
+
+  def init_params(key, batch):
+    variables = dict(model.init(key, batch))
+    return variables.pop("params"), variables
+
+  def bind(state):
+    return model.bind({"params": state.params, **state.variables})
+
+  def loss_fn(params, variables, key, batch, hparams):
+    del hparams
+    objective, metrics = model.bind({"params": params, **variables}).bound(key, batch)
+    return -jnp.mean(objective), (jax.tree.map(jnp.mean, metrics), variables)
+
+  def eval_step(state, key, batch):
+    return bind(state).evaluate(key, batch)
+
+  def sample(state, key, n):
+    return bind(state).generate(key, n)
+
+  def pictures(state, key, batch):
+    bound_model, (key_x, key_z) = bind(state), jax.random.split(key)
+    shown = {"samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True)}
+    if hasattr(model, "reconstruct_batch"):
+      shown["reconstructions"] = jnp.stack([batch["x"], bound_model.reconstruct_batch(key_z, batch)], 1)
+    return shown
+
+  return gradient_system(init_params, loss_fn, eval_step, sample, tx, pictures)
