@@ -1,6 +1,7 @@
 """dgm_jax: deep generative models in JAX, log p(x) first."""
 
 import os
+from typing import Any
 
 import jaxlib
 
@@ -11,3 +12,10 @@ import jaxlib
 _FLAG = "--xla_cpu_experimental_ynn_fusion_type="
 if jaxlib.__version__ == "0.10.2" and _FLAG not in os.environ.get("XLA_FLAGS", ""):
   os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
+
+
+def load(workdir: str | os.PathLike) -> Any:
+  """A run's newest model, to work with in a notebook; see dgm_jax.api.load."""
+  from dgm_jax import api  # only now: JAX's flags may be set after `import dgm_jax`
+
+  return api.load(workdir)

@@ -92,3 +92,25 @@ def save_progress(folder: pathlib.Path, step: int, grids: dict[str, jax.Array], 
   for name, grid in grids.items():
     save_image(folder / f"{name}_{step:08d}.png", grid)
   save_learning_curves(folder / "learning_curves.png", rows)
+
+
+def load_arrays(path: pathlib.Path) -> dict:
+  """{name: array} of an .npz."""
+  from numpy import load
+
+  with load(path) as arrays:
+    return dict(arrays)
+
+
+def save_histogram(path: pathlib.Path, values: dict[str, jax.Array], label: str, floor: float = 1e-8) -> None:
+  """Draws how many of each {name: [n]} have which log10; what is below `floor` counts as there."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(5, 3.5), layout="tight")
+  FigureCanvasAgg(figure)
+  axis = figure.add_subplot(xlabel=label, ylabel="count")
+  logs = [jnp.log10(jnp.maximum(jnp.asarray(v), floor)).tolist() for v in values.values()]
+  axis.hist(logs, bins=30, label=list(values))
+  axis.legend()
+  _save(path, lambda p: figure.savefig(p, dpi=100))

@@ -32,7 +32,8 @@ _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   ["train", "evaluate", "sample"],
-  "train: train (or resume) and evaluate; evaluate: the newest checkpoint on the test set, into evaluation.json; "
+  "train: train (or resume) and evaluate; evaluate: the newest checkpoint on the test set, into results.json, or "
+  "evaluation.json while the run is not finished; "
   "sample: draws from the newest checkpoint, into samples.npz and figures/.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "How many to draw with --mode=sample.", lower_bound=1)
@@ -62,14 +63,18 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
   if (workdir / "results.json").exists() and wd.check(workdir, config.to_dict()):
     print(f"{workdir} holds a finished run of this config; nothing is left to train.")
   results = train.train_and_evaluate(config, workdir)
-  _print_results(workdir, results, ("results.json", "metrics.jsonl", "run.json", "tensorboard", "checkpoints"))
+  _print_results(
+    workdir, results, ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "checkpoints")
+  )
 
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = train.restore(config, workdir)
-  results = train.evaluate_finally(config, experiment, state)
-  wd.write_json(workdir / "evaluation.json", results)
-  _print_results(workdir, results, ("evaluation.json",))
+  finished = wd.read_json(workdir / "results.json")  # its presence marks a finished run
+  name = "evaluation.json" if finished is None else "results.json"
+  results = train.evaluate_finally(config, experiment, state, workdir, merge=finished is not None)
+  wd.write_json(workdir / name, (finished or {}) | results)
+  _print_results(workdir, results, (name, "values.npz"))
 
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:

@@ -22,6 +22,10 @@ from dgm_jax.feed import make_feed
 from dgm_jax.programs import make_evaluate, make_pictures
 from dgm_jax.progress import progress_bar
 
+# The key of what is reported is the same for all runs: whatever their seeds, they are measured on the same binarised
+# images with the same noise, so that their difference can be taken example by example.
+_EVALUATION_SEED = 0
+
 
 def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
   """(replicated, split along the first axis) over as many devices as divide the batch."""
@@ -36,18 +40,32 @@ def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
   return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
 
 
-def evaluate_finally(config: ConfigDict, experiment: Experiment, state: Any) -> dict[str, Any]:
-  """The numbers to report, on the test set, with what one must know to compare them."""
-  key = rng.stream(jax.random.key(config.seed), "eval")
-  results = {}
+def evaluate_finally(
+  config: ConfigDict, experiment: Experiment, state: Any, workdir: pathlib.Path, merge: bool = False
+) -> dict[str, Any]:
+  """The numbers to report, on the test set, with what one must know to compare them.
+
+  The values behind them, of every example and latent unit, go to workdir/values.npz, under "test/NAME"; with `merge`
+  what is there under other names stays.
+  """
+  key = rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
+  results, values = {}, {}
   for name, options in config.evaluate.items():
     evaluation = module(evaluate, "evaluation", name)
-    results |= {
-      f"test/{k}": v for k, v in evaluation.evaluate(experiment, state, key, experiment.splits.test, **options).items()
-    }
+    found = evaluation.evaluate(experiment, state, key, experiment.splits.test, **options)
+    values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
+    for figure, draw in found.pop("figures", {}).items():
+      draw(workdir / "figures" / f"{figure}.png")
+    results |= {f"test/{k}": v for k, v in found.items()}
   bad = [k for k, v in results.items() if isinstance(v, float) and not math.isfinite(v)]
   if bad:
     raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {int(state.step)}.")
+  path = workdir / "values.npz"
+  activities = {k.rpartition("/")[2]: v for k, v in values.items() if "units/activity" in k}
+  if activities:
+    figures.save_histogram(workdir / "figures" / "activities.png", activities, "log10 of the activity A_u")
+  if values:
+    figures.save_arrays(path, **((figures.load_arrays(path) if merge and path.exists() else {}) | values))
   return results | {"step": int(state.step)} | _about(config, experiment)
 
 
@@ -190,7 +208,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     # Report
     with record.timed("final_evaluation"):
-      results = evaluate_finally(config, experiment, state)
+      results = evaluate_finally(config, experiment, state, workdir)
     wd.write_json(workdir / "results.json", results)
     record.add_time("total", time.monotonic() - clock)
     record.finish()

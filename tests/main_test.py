@@ -66,9 +66,11 @@ def test_a_finished_run_says_so_and_prints_its_results(finished):
 
 def test_evaluate_repeats_the_results(finished):
   workdir, _ = finished
+  first = json.loads((workdir / "results.json").read_text())
   done = main("--mode=evaluate", f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
-  first, again = (json.loads((workdir / f"{name}.json").read_text()) for name in ("results", "evaluation"))
+  again = json.loads((workdir / "results.json").read_text())
+  assert not (workdir / "evaluation.json").exists()
   assert first.keys() == again.keys()
   for name, value in first.items():
     assert again[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value)
@@ -236,7 +238,7 @@ def test_another_config_is_refused_for_evaluation_but_not_its_options(finished):
   before = json.loads((workdir / "results.json").read_text())
   done = main(*flags, "--config.evaluate.likelihood.num_samples=40")
   assert done.returncode == 0, done.stderr
-  after = json.loads((workdir / "evaluation.json").read_text())
+  after = json.loads((workdir / "results.json").read_text())
   assert after["test/likelihood_samples"] == 40
   assert after["test/nll"] < before["test/nll"]
 

@@ -49,16 +49,23 @@ def evaluate(
   A_u is unbiased.
 
   Returns:
-    active_units: total; active_units_by_layer: e.g. "22" or "21+5", the first layer is next to x.
+    active_units: total; active_units_by_layer: e.g. "22" or "21+5", the first layer is next to x.  In "values"
+    units/activity_1 ... [L]: A_u, layer by layer.
   """
 
   def eval_step(state, key, batch):
     q = experiment.model.bind({"params": state.params, **state.variables}).infer(batch)
-    return {str(l): mv for l, mv in enumerate(activities(q, key, num_samples))}
+    return activities(q, key, num_samples)
 
-  values = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)(state, key, arrays)
-  counts = []
-  for _, (m, v) in sorted(values.items()):
-    activity = jnp.var(m, 0) - jnp.mean(v, 0)
-    counts.append(int(jnp.sum(activity > threshold)))
-  return {"active_units": sum(counts), "active_units_by_layer": "+".join(map(str, counts))}
+  layers = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)(state, key, arrays)
+  return report([jnp.var(m, 0) - jnp.mean(v, 0) for m, v in layers], threshold)
+
+
+def report(layers: list[jax.Array], threshold: float) -> dict[str, Any]:
+  """The results from A_u of each layer, [L] each."""
+  counts = [int(jnp.sum(a > threshold)) for a in layers]
+  return {
+    "active_units": sum(counts),
+    "active_units_by_layer": "+".join(map(str, counts)),
+    "values": {f"units/activity_{l}": a for l, a in enumerate(layers, 1)},
+  }

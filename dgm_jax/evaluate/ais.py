@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from dgm_jax import errors, estimators, rng
 from dgm_jax.distributions import standard_normal
+from dgm_jax.evaluate.likelihood import STOCHASTIC_BOUND
 from dgm_jax.hmc import Path, anneal, schedule, tune
 from dgm_jax.programs import make_evaluate_examples, mean_and_error
 from dgm_jax.progress import progress_bar
@@ -58,7 +59,8 @@ def make_path(bound_model: Any, batch: dict, start: str) -> Path:
   draw = lambda key: q.sample_and_log_prob(seed=key)[0]
   shapes = jax.eval_shape(draw, jax.random.key(0))
   errors.require(
-    all(jnp.issubdtype(a.dtype, jnp.floating) for a in jax.tree.leaves(shapes)),
+    not getattr(bound_model, "discrete", False)
+    and all(jnp.issubdtype(a.dtype, jnp.floating) for a in jax.tree.leaves(shapes)),
     "evaluate.ais follows gradients in z, and this model's latent variables are discrete; evaluate.likelihood has no "
     "need of them.",
   )
@@ -120,7 +122,7 @@ def make_log_px(experiment: Any, batch_size: int = 10, **settings: Any) -> Calla
     path, step_sizes = _tuned(experiment.model, state, key, batch, settings)
     log_w, acceptance = _forward(rng.stream(key, "forward"), path, step_sizes, settings)
     return {
-      "log_px": estimators.iwae(log_w),
+      "log_px": estimators.iwae(log_w) + batch.get("log_det", 0.0),  # in the units of the data
       "ess": estimators.effective_sample_size(log_w),
       "acceptance": jnp.mean(acceptance, 0),
     }
@@ -200,11 +202,13 @@ def evaluate(
   Returns:
     ais_log_px, its standard error over examples, ais_nll, ais_ess (of the chains), ais_acceptance; with bdmc_examples,
     bdmc_lower, bdmc_upper and bdmc_gap, which calibrate AIS on simulated images and say nothing certain of `arrays`.
+    In "values" ais_log_px, ais_ess and ais_acceptance of each example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run = make_log_px(experiment, batch_size, **settings)
   with progress_bar(len(arrays["x"]), description="log p(x) by annealing", unit="image") as bar:
-    values = {name: mean_and_error(v) for name, v in run(state, key, arrays, bar.update).items()}
+    examples = run(state, key, arrays, bar.update)
+  values = {name: mean_and_error(v) for name, v in examples.items()}
   results = {
     "ais_nll": -values["log_px"][0],
     "ais_log_px": values["log_px"][0],
@@ -212,7 +216,8 @@ def evaluate(
     "ais_ess": values["ess"][0],
     "ais_acceptance": values["acceptance"][0],
     "ais_examples": len(arrays["x"]),
-    "ais_note": "stochastic lower bounds: P(log p_hat > log p(x) + b) <= exp(-b)",
+    "ais_note": STOCHASTIC_BOUND,
+    "values": {f"ais_{name}": v for name, v in examples.items()},
   }
   if bdmc_examples:
     results |= _calibrate(experiment, state, rng.stream(key, "simulate"), bdmc_examples, batch_size, settings)

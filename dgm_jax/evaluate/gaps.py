@@ -76,6 +76,10 @@ def make_elbos(
   chunk: int = 100,
 ) -> Callable:
   """(state, key, data, progress) -> {"elbo", "elbo_local"}, each [N]: of the encoder's q and of q*, by fresh draws."""
+  errors.require(
+    not getattr(experiment.model, "discrete", False),
+    "evaluate.gaps fits normals to p(z|x), and this model's latent variables are discrete.",
+  )
 
   def eval_step(state, key, batch):
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
@@ -86,7 +90,8 @@ def make_elbos(
     weigh = lambda name: estimators.map_samples(  # the z need not be kept
       lambda k: _log_w(draws[name], log_joint, k), rng.stream(key, name), elbo_samples, chunk
     )
-    return {name: estimators.elbo(weigh(name)) for name in draws}
+    log_det = batch.get("log_det", 0.0)  # as in log p(x)
+    return {name: estimators.elbo(weigh(name)) + log_det for name in draws}
 
   return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
 
@@ -145,7 +150,8 @@ def evaluate(
 
   Returns:
     gaps_log_px, gaps_elbo_local (L[q*]), gaps_elbo (L[q]), gaps_approximation, gaps_amortisation, gaps_inference (their
-    sum), the standard errors of the gaps over the examples (gaps_approximation_stderr ...); nats.
+    sum), the standard errors of the gaps over the examples (gaps_approximation_stderr ...); nats.  In "values" all
+    of them for each example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run_log_px = LOG_PX[log_px].make_log_px(experiment, **(log_px_options or {}))
@@ -159,8 +165,11 @@ def evaluate(
     "inference": exact - elbos["elbo"],
   }
   means = {"log_px": exact, **elbos, **values}
-  return (
+  results = (
     {f"gaps_{name}": mean_and_error(v)[0] for name, v in means.items()}
     | {f"gaps_{name}_stderr": mean_and_error(v)[1] for name, v in values.items()}
     | {"gaps_examples": len(arrays["x"]), "gaps_log_px_by": log_px}
   )
+  if log_px != "quadrature":
+    results["gaps_note"] = f"log p(x), and with it the approximation gap: {likelihood.STOCHASTIC_BOUND}"
+  return results | {"values": {f"gaps_{name}": v for name, v in means.items()}}

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dgm_jax import errors, estimators
 from dgm_jax.principles import latent
 from dgm_jax.programs import make_evaluate_examples, mean_and_error
 from dgm_jax.progress import progress_bar
+
+STOCHASTIC_BOUND = "stochastic lower bounds: P(log p_hat > log p(x) + b) <= exp(-b)"
 
 
 def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
@@ -18,13 +21,25 @@ def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
 
 
 def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: int = 500) -> Callable:
-  """(state, key, data, progress) -> {"log_px": [N], "elbo": [N]}; the arguments as in `evaluate`."""
+  """(state, key, data, progress) -> {"log_px", "elbo", "ess", "log_px_error", ...}, each [N]; see `evaluate`.
+
+  ess is Kish's effective number of the K samples, log_px_error the Monte Carlo error of log_px by the delta method,
+  sqrt(1/ess - 1/K): the standard error of the mean weight over that mean.  From 25 samples on there is pareto_k, too:
+  above 0.7 that error is not to be trusted (see estimators.pareto_k).
+  """
 
   def eval_step(state, key, batch):
     variables = {"params": state.params, **state.variables}
     log_w = latent.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
     log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
-    return {"log_px": estimators.iwae(log_w) + log_det, "elbo": estimators.elbo(log_w) + log_det}
+    ess = estimators.effective_sample_size(log_w)
+    values = {
+      "log_px": estimators.iwae(log_w) + log_det,
+      "elbo": estimators.elbo(log_w) + log_det,
+      "ess": ess,
+      "log_px_error": jnp.sqrt(jnp.maximum(1 / ess - 1 / num_samples, 0.0)),
+    }
+    return values | ({"pareto_k": estimators.pareto_k(log_w)} if num_samples >= 25 else {})
 
   return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
 
@@ -38,10 +53,11 @@ def evaluate(
   num_samples: int = 5000,
   batch_size: int = 10,
   chunk: int = 500,
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """log p(x) ~ log 1/K sum_k p(x, z_k) / q(z_k|x), K = num_samples: the NLL that papers print is minus this.
 
-  It is a lower bound in expectation (Burda et al., 2016); 5000 samples are the convention for MNIST.
+  It is a lower bound in expectation (Burda et al., 2016), and seldom far above log p(x): by Markov's inequality
+  P(log p_hat > log p + b) <= exp(-b).  5000 samples are the convention for MNIST.
 
   Args:
     experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
@@ -51,12 +67,14 @@ def evaluate(
 
   Returns:
     log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats, of x before the transforms
-    where these have a Jacobian (batch["log_det"]).
+    where these have a Jacobian (batch["log_det"]).  likelihood_ess, the mean effective number of samples;
+    pareto_k_above_0.7, the share of examples whose weights have too heavy a tail.  In "values" what make_log_px gives.
   """
   run = make_log_px(experiment, num_samples, batch_size, chunk)
   with progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:
     values = run(state, key, arrays, bar.update)
   log_px, error = mean_and_error(values["log_px"])
+  heavy = {"pareto_k_above_0.7": mean_and_error(values["pareto_k"] > 0.7)[0]} if "pareto_k" in values else {}
   elbo, _ = mean_and_error(values["elbo"])
   return {
     "nll": -log_px,
@@ -64,4 +82,7 @@ def evaluate(
     "log_px_stderr": error,
     "elbo": elbo,
     "likelihood_samples": num_samples,
-  }
+    "likelihood_ess": mean_and_error(values["ess"])[0],
+    "likelihood_note": STOCHASTIC_BOUND,
+    "values": values,
+  } | heavy

@@ -154,7 +154,9 @@ def make_log_px(
   def eval_step(state, key, batch):
     del key
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
-    return posterior(bound_model, batch, num_points, radius, chunk)._asdict()
+    found = posterior(bound_model, batch, num_points, radius, chunk)
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
+    return found._replace(log_px=found.log_px + log_det, elbo=found.elbo + log_det)._asdict()
 
   return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
 
@@ -180,7 +182,7 @@ def evaluate(
   radius: float = 6.0,
   batch_size: int = 100,
   chunk: int = 200,
-) -> dict[str, float]:
+) -> dict[str, Any]:
   """log p(x), the ELBO and KL(q || p(z|x)) without sampling error, for a model with one or two latent dimensions.
 
   Args:
@@ -192,7 +194,7 @@ def evaluate(
   Returns:
     exact_log_px, its standard error over examples, exact_nll, exact_elbo, exact_kl, and the greatest estimate of the
     grid's error in log p(x) and in the ELBO over the examples (exact_log_px_error, exact_elbo_error); nats.  Without
-    those of the ELBO if log q is not known at every z.
+    those of the ELBO if log q is not known at every z.  In "values" these of each example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run = make_log_px(experiment, num_points, radius, batch_size, chunk)
@@ -205,10 +207,14 @@ def evaluate(
     "exact_log_px_stderr": stderr,
     "exact_log_px_error": float(jnp.max(values["error"])),
     "exact_examples": len(arrays["x"]),
+    "values": {"exact_log_px": values["log_px"], "exact_log_px_error": values["error"]},
   }
   elbo = {
     "exact_elbo": mean_and_error(values["elbo"])[0],
     "exact_elbo_error": float(jnp.max(values["elbo_error"])),
     "exact_kl": mean_and_error(values["kl"])[0],
   }
-  return results if math.isnan(elbo["exact_elbo"]) else results | elbo
+  if math.isnan(elbo["exact_elbo"]):
+    return results
+  results["values"] |= {"exact_elbo": values["elbo"], "exact_kl": values["kl"]}
+  return results | elbo

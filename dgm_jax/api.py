@@ -1,0 +1,240 @@
+"""Trained models in a notebook, and models made elsewhere in front of the same evaluations.
+
+  run = dgm_jax.load("runs/first")                        a run of this package
+  other = api.from_functions(encode=..., decode=..., latent_dim=8, data_shape=(784,))
+  other = api.from_functions(**api.mlp_from_npz("weights.npz")._asdict())    weights that PyTorch wrote
+
+See evaluate/README.md for worked examples.
+"""
+
+import functools
+import math
+import pathlib
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dgm_jax import build, errors, estimators, evaluate, likelihoods, rng, train
+from dgm_jax import workdir as wd
+from dgm_jax.distributions import standard_normal
+from dgm_jax.evaluate import likelihood as importance
+from dgm_jax.functions import FunctionModel, MLPs, mlp_from_npz
+from dgm_jax.programs import make_evaluate_examples
+from dgm_jax.system import TrainState
+
+__all__ = ["LatentModel", "MLPs", "from_functions", "load", "mlp_from_npz"]
+
+
+def _identity(key: jax.Array, batch: dict) -> dict:
+  del key
+  return batch
+
+
+class LatentModel:
+  """A model with its parameters.  Programs are compiled once for each shape and set of options.
+
+  x is an array [N, *data_shape] (or flat, [N, D]), or a dict of arrays with x among them, of what the model is of:
+  binary images for a Bernoulli decoder trained on binarised ones.  With transform=True it is the data as it is stored
+  (uint8 grey levels), and the transforms of the run are applied to it with a fixed key; densities are then those of
+  the data before the transforms.  Results are NumPy arrays; densities in nats.
+
+  Attributes:
+    experiment: model and transforms, what the evaluations take.
+    state: step and parameters.
+    config: the run's config; None for functions.
+  """
+
+  def __init__(self, experiment: Any, state: Any, config: ConfigDict | None = None):
+    self.experiment, self.state, self.config = experiment, state, config
+    self._program = functools.cache(self._make_program)
+
+  @property
+  def step(self) -> int:
+    """Updates so far."""
+    return int(self.state.step)
+
+  @property
+  def params(self) -> Any:
+    """The tree of parameters."""
+    return self.state.params
+
+  def log_px(self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
+    """The importance-weighted bound with k samples, [N]: E[log p_hat] <= log p(x), P(log p_hat > log p + b) <= e^-b.
+
+    Sizes: batch_size examples and chunk samples at once, see evaluate.likelihood.
+    """
+    return self.importance(x, k, seed=seed, transform=transform, **sizes)["log_px"]
+
+  def elbo(self, x: Any, k: int = 100, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
+    """E_q[log p(x, z) - log q(z|x)] by k samples, [N], unbiased."""
+    return self.importance(x, k, seed=seed, transform=transform, **sizes)["elbo"]
+
+  def importance(
+    self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int
+  ) -> dict[str, Any]:
+    """{"log_px", "elbo", "ess", "log_px_error"}, each [N]; see evaluate.likelihood.make_log_px."""
+    importance.check(num_samples=k, **sizes)
+    return self._run("importance", x, seed, transform, k=k, **sizes)
+
+  def encode(self, x: Any, key: jax.Array | None = None, *, transform: bool = False) -> Any:
+    """E_q[z|x], [N, L]; with a key a draw z ~ q(z|x), a tuple of layers for a hierarchy."""
+    name = "encode" if key is None else "draw"
+    return self._run(name, x, 0 if key is None else key, transform, batch_size=500)
+
+  def decode(self, z: Any) -> Any:
+    """E[x|z], [N, *data_shape]; z as `encode` gives it."""
+    return jax.device_get(self._program("decode")(self.state, jax.tree.map(jnp.asarray, z)))
+
+  def sample(self, n: int, seed: int = 0) -> Any:
+    """n draws x ~ p(x), [n, *data_shape]."""
+    return jax.device_get(self._program("sample")(self.state, rng.stream(jax.random.key(seed), "sample"), n))
+
+  def impute(self, x: Any, mask: Any, k: int = 1000, *, seed: int = 0, batch_size: int = 10) -> Any:
+    """x with E[x_missing | x_observed] where mask is 0, by self-normalised importance (Mattei & Frellsen, 2019).
+
+      sum_k w_k E[x|z_k] / sum_k w_k,   w_k = p(x_observed|z_k) p(z_k) / q(z_k|x_observed)
+
+    Its bias is of order 1/k.  What x holds where it is missing, be it NaN, has no influence.
+
+    Raises:
+      UserError: the model does not take masks.
+    """
+    errors.require(
+      getattr(self.experiment.model, "takes_mask", False), "This model is of complete data: it takes no mask to impute."
+    )
+    errors.require(k >= 1, f"k = {k} importance samples; it must be 1 or more.")
+    shape = (-1, *self.experiment.model.data_shape)
+    x, mask = (jnp.asarray(a, jnp.float32).reshape(shape) for a in (x, mask))
+    expected = self._run(
+      "impute", {"x": jnp.where(mask > 0, x, 0.0), "mask": mask}, seed, False, k=k, batch_size=batch_size
+    )
+    return jax.device_get(jnp.where(mask > 0, x, expected))
+
+  def evaluate(self, name: str, x: Any, *, seed: int = 0, transform: bool = False, **options: Any) -> dict[str, Any]:
+    """The evaluation dgm_jax/evaluate/NAME.py of x with its options: {name: number}, "values": {name: [N]}."""
+    evaluation = build.module(evaluate, "evaluation", name)
+    evaluation.check(**options)
+    found = evaluation.evaluate(
+      self._seen(transform), self.state, self._key(seed), self._arrays(x, transform), **options
+    )
+    return jax.device_get(found)
+
+  def _key(self, seed: int | jax.Array) -> jax.Array:
+    return rng.stream(jax.random.key(seed) if isinstance(seed, int) else seed, "eval")
+
+  def _seen(self, transform: bool) -> Any:
+    """The experiment with its transforms, or without."""
+    transforms = self.experiment.transforms if transform else types.SimpleNamespace(evaluate=_identity)
+    return types.SimpleNamespace(model=self.experiment.model, transforms=transforms)
+
+  def _arrays(self, x: Any, transform: bool) -> dict[str, Any]:
+    """The dict of arrays that a batch is cut from."""
+    arrays = dict(x) if isinstance(x, dict) else {"x": x}
+    shape, given = tuple(self.experiment.model.data_shape), jnp.shape(arrays["x"])
+    flat = len(given) == 2 and given[1] == math.prod(shape)
+    errors.require(
+      given[1:] == shape or flat, f"x is of shape {list(given)}; [N, {', '.join(map(str, shape))}] is expected."
+    )
+    arrays["x"] = jnp.asarray(arrays["x"]).reshape(-1, *shape)
+    if not transform:
+      arrays["x"] = arrays["x"].astype(jnp.float32)
+      low, high = getattr(self.experiment.model, "support", (-jnp.inf, jnp.inf))
+      least, greatest = float(arrays["x"].min()), float(arrays["x"].max())
+      errors.require(
+        "mask" in arrays or low <= least <= greatest <= high,  # behind a mask x may be anything
+        f"x is in [{least:g}, {greatest:g}], the model's in [{low:g}, {high:g}]: transform=True applies the run's "
+        "transforms.",
+      )
+    return {"index": jnp.arange(len(arrays["x"]), dtype=jnp.int32)} | arrays
+
+  def _run(self, name: str, x: Any, seed: int | jax.Array, transform: bool, **options: Any) -> Any:
+    program = self._program(name, transform=transform, **options)
+    return jax.device_get(program(self.state, self._key(seed), self._arrays(x, transform)))
+
+  def _make_program(self, name: str, transform: bool = False, **options: Any) -> Callable:
+    seen = self._seen(transform)
+    bind = lambda state: seen.model.bind({"params": state.params, **state.variables})
+    missing = [m for m in ("infer", "log_joint") if not hasattr(seen.model, m)]
+    errors.require(name == "sample" or not missing, "This model has no q(z|x) and p(x, z) to weigh samples by.")
+    if name == "sample":
+      return jax.jit(self.experiment.system.sample, static_argnums=2)
+    if name == "decode":
+      return jax.jit(lambda state, z: bind(state).reconstruct(z))
+    if name == "importance":
+      return importance.make_log_px(seen, options.pop("k"), **options)
+    step = {
+      "encode": lambda state, key, batch: _mean(bind(state).infer(batch)),
+      "draw": lambda state, key, batch: bind(state).infer(batch).sample(seed=key),
+      "impute": lambda state, key, batch: _impute(bind(state), key, batch, options["k"]),
+    }[name]
+    return make_evaluate_examples(step, seen.transforms.evaluate, options["batch_size"])
+
+
+def _mean(q: Any) -> jax.Array:
+  try:
+    return q.mean()
+  except (AttributeError, NotImplementedError) as e:
+    raise errors.UserError("The mean of this q(z|x) has no closed form; give a key for a draw from it.") from e
+
+
+def _impute(bound_model: Any, key: jax.Array, batch: dict, k: int) -> jax.Array:
+  """E[x | x_observed], [B, ...]."""
+  q = bound_model.infer(batch)
+  draw = lambda key: q.sample_and_log_prob(seed=key)
+  log_w, z = estimators.log_weights(key, draw, lambda z: sum(bound_model.log_joint(batch, z)), k)
+  return estimators.snis(log_w, jax.lax.map(bound_model.reconstruct, z))
+
+
+def load(workdir: str | pathlib.Path) -> LatentModel:
+  """The newest checkpoint of a run, finished or not; its data must be there.
+
+  Raises:
+    UserError: no run, no checkpoint, other data.
+  """
+  path = pathlib.Path(workdir)
+  errors.require((path / "config.json").exists(), f"{path} holds no run (it has no config.json).")
+  config = ConfigDict(wd.read_json(path / "config.json"))
+  return LatentModel(*train.restore(config, path), config)
+
+
+def from_functions(
+  *,
+  encode: Callable,
+  decode: Callable,
+  latent_dim: int,
+  data_shape: tuple[int, ...],
+  likelihood: str = "bernoulli",
+  likelihood_args: dict[str, Any] | None = None,
+  prior: Any = "standard_normal",
+) -> LatentModel:
+  """A model with one stochastic layer from JAX functions, for all that a trained run can be asked.
+
+  Args:
+    encode: x [B, *data_shape] -> (loc, log_scale), [B, L] each, or a distrax distribution, batch [B], event [L].
+    decode: z [B, L] -> what the likelihood takes (logits [B, D], flat or of the data's shape; for several outputs an
+      entry blocks of D), or a distrax distribution of x.
+    latent_dim: L.
+    data_shape: the shape of one x.
+    likelihood, likelihood_args: a name of likelihoods.FAMILIES and its options, where decode gives arrays.
+    prior: "standard_normal", or an object with log_prob(z [B, L]) -> [B] and sample(seed=, sample_shape=).
+
+  Raises:
+    UserError: a name or shape that cannot be.
+  """
+  try:
+    family = likelihoods.make(likelihood, **(likelihood_args or {}))
+  except (TypeError, ValueError) as e:
+    raise errors.UserError(str(e)) from e
+  errors.require(not family.shares_scale, "likelihood = 'gaussian_shared' learns its scale; choose 'gaussian_fixed'.")
+  if isinstance(prior, str):
+    errors.choose("prior", prior, ["standard_normal"])
+    prior = standard_normal(latent_dim)
+  model = FunctionModel(encode, decode, latent_dim, data_shape, family, prior)
+  experiment = types.SimpleNamespace(
+    model=model, transforms=types.SimpleNamespace(evaluate=_identity), system=types.SimpleNamespace(sample=model.sample)
+  )
+  return LatentModel(experiment, TrainState(jnp.zeros((), jnp.int32), {}, (), {}, {}))

@@ -1,0 +1,243 @@
+"""Figures of a latent space: codes by class, decoded plane, interpolations, true against approximate posteriors."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtri
+
+from dgm_jax import errors, latent_figures
+from dgm_jax.evaluate import quadrature
+from dgm_jax.evaluate.active_units import activities
+from dgm_jax.programs import make_evaluate_examples
+
+_DRAWS = 256  # of q, which tell where it lies
+_LEAST = {"num_examples": 1, "grid": 2, "num_pairs": 1, "num_steps": 2}
+_LEAST |= {"num_posteriors": 0, "num_points": 4, "batch_size": 1}
+
+
+class Densities(NamedTuple):
+  """Two posteriors of B examples on a square of P x P points each; values at [b, i, j] are at (z1[b, i], z2[b, j]).
+
+  Attributes:
+    z1, z2: the coordinates, [B, P].
+    p: p(z|x), exact, [B, P, P].
+    q: q(z|x), [B, P, P]; zero where log q is not known at every z (planar flows).
+    error: the grid's error in log p(x), [B]; see evaluate.quadrature.
+  """
+
+  z1: jax.Array
+  z2: jax.Array
+  p: jax.Array
+  q: jax.Array
+  error: jax.Array
+
+
+def quantile_grid(num_points: int) -> jax.Array:
+  """Phi^-1((i + 1/2) / n), i = 0..n-1: coordinates with equal shares of N(0, 1) (Kingma & Welling, 2014, fig. 4)."""
+  return ndtri((jnp.arange(num_points) + 0.5) / num_points)
+
+
+def principal_components(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Principal component analysis of z [N, L].
+
+  Returns:
+    (the first two coordinates [N, 2] of z - mean, the share of the variance that each of the L axes has, falling).
+    An axis points to where its largest loading is positive.
+  """
+  centred = z - jnp.mean(z, 0)
+  _, singular, axes = jnp.linalg.svd(centred, full_matrices=False)
+  largest = jnp.take_along_axis(axes, jnp.argmax(jnp.abs(axes), 1)[:, None], 1)
+  variance = jnp.square(singular)
+  return centred @ (axes * jnp.sign(largest))[:2].T, variance / jnp.sum(variance)
+
+
+def interpolate(start: jax.Array, end: jax.Array, num_steps: int) -> jax.Array:
+  """(1 - t) start + t end for num_steps values of t from 0 to 1, both ends included: [B, L] twice -> [B, T, L]."""
+  t = jnp.linspace(0.0, 1.0, num_steps)[:, None]
+  return (1 - t) * start[:, None] + t * end[:, None]
+
+
+def posterior_densities(
+  bound_model: Any, key: jax.Array, batch: dict, num_points: int = 80, grid_points: int = 400, radius: float = 6.0
+) -> Densities:
+  """p(z|x) = p(x, z) / p(x) and q(z|x) on a square that holds four standard deviations of both; L = 2.
+
+  p(x) is from quadrature on a grid of its own, so that p sums to 1 over the square, times the area of a cell, as far as
+  the square holds its mass.
+
+  Args:
+    bound_model: a model with infer and log_joint, bound to its parameters.
+    key: for the draws of q that tell where it lies.
+    batch: B examples.
+    num_points: P.
+    grid_points, radius: of the quadrature, see evaluate.quadrature.
+
+  Raises:
+    UserError: see quadrature.posterior.
+  """
+  exact = quadrature.posterior(bound_model, batch, grid_points, radius)
+  q = bound_model.infer(batch)
+  z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(jax.random.split(key, _DRAWS))
+  variance = jnp.diagonal(exact.covariance, axis1=1, axis2=2)  # [B, 2]; a rounding below 0 where the grid is coarse
+  spread = jnp.sqrt(jnp.maximum(variance, 0))
+  low = jnp.minimum(exact.mean - 4 * spread, jnp.mean(z, 0) - 4 * jnp.std(z, 0))
+  high = jnp.maximum(exact.mean + 4 * spread, jnp.mean(z, 0) + 4 * jnp.std(z, 0))
+  half = jnp.max(high - low, 1, keepdims=True) / 2
+  axes = ((low + high) / 2)[:, None] + half[:, None] * jnp.linspace(-1.0, 1.0, num_points)[:, None]  # [B, P, 2]
+  z1, z2 = axes[..., 0], axes[..., 1]
+  points = jnp.stack(jnp.broadcast_arrays(z1[:, :, None], z2[:, None, :]), -1).reshape(len(z1), -1, 2)
+  points = jnp.swapaxes(points, 0, 1)  # [P P, B, 2]
+  log_joint = jax.lax.map(lambda z: sum(bound_model.log_joint(batch, z)), points, batch_size=num_points)
+  try:
+    log_q = jax.lax.map(q.log_prob, points, batch_size=num_points)
+  except NotImplementedError:
+    log_q = jnp.full_like(log_joint, -jnp.inf)
+  square = lambda a: jnp.exp(a).T.reshape(-1, num_points, num_points)
+  return Densities(z1, z2, square(log_joint - exact.log_px), square(log_q), exact.error)
+
+
+def check(**options: int) -> None:
+  """Refuses options that cannot be."""
+  for name, value in options.items():
+    least = _LEAST[errors.choose("option of evaluate.latent_space", name, _LEAST)]
+    errors.require(value >= least, f"evaluate.latent_space.{name} = {value}; it must be {least} or more.")
+
+
+def _encode(experiment: Any, state: Any, key: jax.Array, arrays: dict, batch_size: int) -> dict[str, jax.Array]:
+  """{"z": the codes [N, L]}; of several layers {"first_layer": those next to x}."""
+
+  def eval_step(state, key, batch):
+    bound_model = experiment.model.bind({"params": state.params, **state.variables})
+    if hasattr(experiment.model, "encode"):
+      return {"z": bound_model.encode(batch)}
+    q = bound_model.infer(batch)
+    name = "first_layer" if hasattr(q, "conditional_means") else "z"
+    return {name: activities(q, key, 64)[0][0]}
+
+  return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)(state, key, arrays)
+
+
+def _transformed(experiment: Any, key: jax.Array, arrays: dict) -> jax.Array:
+  """x of these examples as the model sees them."""
+  run = make_evaluate_examples(lambda state, key, batch: batch["x"], experiment.transforms.evaluate, len(arrays["x"]))
+  return run(None, key, arrays)
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+  return len(shape) == 3 and shape[-1] in (1, 3)
+
+
+def _scatter(z: jax.Array, arrays: dict) -> tuple[Any, dict]:
+  """(the figure of the codes, what it says in numbers)."""
+  coordinates, shares = principal_components(z)
+  labels = ("z1", "z2")
+  if z.shape[1] == 2:
+    coordinates = z
+  else:
+    labels = tuple(f"principal component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2))
+  classes = arrays["y"] if "y" in arrays and jnp.issubdtype(arrays["y"].dtype, jnp.integer) else None
+  draw = functools.partial(latent_figures.save_scatter, points=coordinates, classes=classes, labels=labels)
+  return draw, {"latent_two_components": float(jnp.sum(shares[:2]))}
+
+
+def _manifold(experiment: Any, reconstruct: Any, z: jax.Array, grid: int) -> Any:
+  """The figure of the decoded plane, at the quantiles of N(0, I), or, where p(z) is another, of the codes' normal."""
+  known = hasattr(experiment.model, "infer") and getattr(experiment.model, "prior", "standard_normal")
+  loc, scale, what = jnp.zeros(2), jnp.ones(2), "N(0, 1)"
+  if known != "standard_normal":
+    loc, scale, what = jnp.mean(z, 0), jnp.std(z, 0), "a normal fitted to the codes"
+  z1, z2 = (loc[i] + scale[i] * quantile_grid(grid) for i in range(2))
+  points = jnp.stack(jnp.meshgrid(z1, z2, indexing="ij"), -1).reshape(-1, 2)
+  images = reconstruct(points)
+  images = images.reshape(grid, grid, *images.shape[1:])
+  return functools.partial(latent_figures.save_manifold, images=images, z1=z1, z2=z2, what=what)
+
+
+def _interpolations(reconstruct: Any, x: jax.Array, z: jax.Array, num_steps: int) -> Any:
+  """The figure between the codes of the examples 0 and 1, 2 and 3, ...; x [2 R, H, W, C], z [2 R, L]."""
+  path = interpolate(z[::2], z[1::2], num_steps)  # [R, T, L]
+  images = reconstruct(path.reshape(-1, path.shape[-1]))
+  images, ends = images.reshape(*path.shape[:2], *images.shape[1:]), x.reshape(-1, 2, *x.shape[1:])
+  return functools.partial(latent_figures.save_interpolations, images=images, ends=ends)
+
+
+def _posteriors(experiment: Any, state: Any, key: jax.Array, arrays: dict, num_points: int) -> tuple[Any, dict]:
+  """(the figure of p(z|x) and q(z|x) of these examples, the worst error of the grid)."""
+
+  def eval_step(state, key, batch):
+    bound_model = experiment.model.bind({"params": state.params, **state.variables})
+    return posterior_densities(bound_model, key, batch, num_points)._asdict()
+
+  x = _transformed(experiment, key, arrays)
+  values = make_evaluate_examples(eval_step, experiment.transforms.evaluate, len(x))(state, key, arrays)
+  error = float(jnp.max(values.pop("error")))
+  images = x if _is_image(x.shape[1:]) else None
+  draw = functools.partial(latent_figures.save_posteriors, images=images, **values)
+  return draw, {"latent_posterior_error": error}
+
+
+def evaluate(
+  experiment: Any,
+  state: Any,
+  key: jax.Array,
+  arrays: dict,
+  *,
+  num_examples: int = 5000,
+  grid: int = 20,
+  num_pairs: int = 8,
+  num_steps: int = 10,
+  num_posteriors: int = 6,
+  num_points: int = 80,
+  batch_size: int = 100,
+) -> dict[str, Any]:
+  """Draws the latent space of a model with `infer` or `encode`: what its dimensions and layers allow.
+
+  A code is E_q[z|x], or z(x) of an autoencoder.
+
+  Args:
+    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    num_examples: codes of the first so many of them.
+    grid: images on each side of the manifold.
+    num_pairs, num_steps: interpolations, and images in each.
+    num_posteriors: posteriors drawn, of the first so many examples; 0 for none.
+    num_points: points on each side of a posterior's square.
+    batch_size: examples at once.
+
+  Returns:
+    figures, {name: function of a path}: latent_codes (L >= 2; for L > 2 the first two principal components),
+    latent_manifold (L = 2, images; Kingma & Welling, 2014, fig. 4), latent_interpolations (images) and
+    latent_posteriors (L = 2 and a log p(x, z); Burda et al., 2016, appendix C).  With them latent_two_components, the
+    share of the codes' variance in the first two principal components, and latent_posterior_error, the greatest error
+    of the posteriors' log p(x), nats.
+
+  Raises:
+    UserError: a model without codes that its decoder takes.
+  """
+  model = experiment.model
+  errors.require(
+    hasattr(model, "reconstruct") and (hasattr(model, "infer") or hasattr(model, "encode")),
+    f"evaluate.latent_space takes a model with infer or encode, and reconstruct; {type(model).__module__} has not.",
+  )
+  arrays = {name: a[:num_examples] for name, a in arrays.items()}
+  codes = _encode(experiment, state, key, arrays, batch_size)
+  decoded, z = "z" in codes, next(iter(codes.values()))
+  figures, numbers, latent_dim = {}, {}, z.shape[1]
+
+  @jax.jit
+  def reconstruct(z):
+    return model.bind({"params": state.params, **state.variables}).reconstruct(z)
+
+  if latent_dim >= 2:
+    figures["latent_codes"], numbers = _scatter(z, arrays)
+  first = lambda n: {name: a[:n] for name, a in arrays.items()}
+  if decoded and _is_image(tuple(model.data_shape)) and (num_shown := 2 * min(num_pairs, len(z) // 2)):
+    x = _transformed(experiment, key, first(num_shown))
+    figures["latent_interpolations"] = _interpolations(reconstruct, x, z[:num_shown], num_steps)
+    if latent_dim == 2:
+      figures["latent_manifold"] = _manifold(experiment, reconstruct, z, grid)
+  if decoded and latent_dim == 2 and hasattr(model, "log_joint") and num_posteriors:
+    figures["latent_posteriors"], error = _posteriors(experiment, state, key, first(num_posteriors), num_points)
+    numbers |= error
+  return numbers | {"figures": figures}

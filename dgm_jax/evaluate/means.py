@@ -1,0 +1,33 @@
+"""The means over a set of what the system itself says of each example, for models without log-weights."""
+
+from typing import Any
+
+from dgm_jax import errors
+from dgm_jax.programs import make_evaluate_examples, mean_and_error
+from dgm_jax.progress import progress_bar
+
+
+def check(*, batch_size: int = 1) -> None:
+  """Refuses options that cannot be."""
+  errors.require(batch_size >= 1, f"evaluate.means.batch_size = {batch_size}; it must be 1 or more.")
+
+
+def evaluate(experiment: Any, state: Any, key: Any, arrays: dict, *, batch_size: int = 100) -> dict[str, Any]:
+  """The mean of every metric of eval_step, and its standard error over the examples.
+
+  What is in nats of x after the transforms (elbo, log_px, rate + distortion) is so here.
+
+  Args:
+    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    batch_size: examples at once.
+
+  Returns:
+    NAME and NAME_stderr for every metric; in "values" each example's.
+  """
+  run = make_evaluate_examples(experiment.system.eval_step, experiment.transforms.evaluate, batch_size)
+  with progress_bar(len(arrays["x"]), description="means", unit="example") as bar:
+    values = run(state, key, arrays, bar.update)
+  results = {"values": values}
+  for name, value in values.items():
+    results[name], results[f"{name}_stderr"] = mean_and_error(value)
+  return results

@@ -1,0 +1,89 @@
+"""Comparisons of runs: planted differences are found, what cannot be compared is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from dgm_jax import compare, errors
+
+ABOUT = {
+  "data": "toy",
+  "data_digest": "abc",
+  "transforms": ["scale"],
+  "split_sizes": {"train": 9, "test": 200},
+  "test/likelihood_samples": 50,
+}
+N = 200
+EASE = 20 * np.random.default_rng(0).normal(size=N)  # some examples are far likelier than others
+
+
+def plant(folder, shift, seed=0, name="results", about=None, **more):
+  """A run whose log_px is that of the examples + shift + noise of 0.1."""
+  folder.mkdir()
+  (folder / f"{name}.json").write_text(json.dumps(ABOUT | (about or {})))
+  log_px = EASE + shift + 0.1 * np.random.default_rng(seed).normal(size=N)
+  np.savez(folder / "values.npz", **{"test/log_px": log_px, "test/units/kl": np.ones(3)}, **more)
+  return str(folder)
+
+
+def test_a_planted_difference_is_found_and_pairing_makes_it_sharp(tmp_path):
+  runs = [compare.read(plant(tmp_path / "a", -90, 1)), compare.read(plant(tmp_path / "b", -89.9, 2, "evaluation"))]
+  (found,) = compare.compare(runs[:1], runs[1:])
+  a, b = (r.values["log_px"] for r in runs)
+  t = scipy.stats.ttest_rel(b, a)
+  assert found.difference / found.stderr == pytest.approx(t.statistic)
+  assert abs(found.difference - 0.1) < 5 * found.stderr
+  assert found.stderr == pytest.approx(0.1 * np.sqrt(2 / N), rel=0.2)  # unpaired: 20 sqrt(2 / N)
+  assert (found.name, found.num_examples, found.first_spread) == ("log_px", N, None)
+
+
+def test_seeds_are_averaged_and_their_spread_is_told(tmp_path, capsys):
+  shifts = {"a": (-90.0, -91.0, -92.0), "b": (-80.0, -82.0)}
+  paths = {k: [plant(tmp_path / f"{k}{i}", s, i) for i, s in enumerate(v)] for k, v in shifts.items()}
+  groups = [[compare.read(p) for p in paths[k]] for k in "ab"]
+  (found,) = compare.compare(*groups)
+  assert found.first == pytest.approx(EASE.mean() - 91, abs=0.05)
+  assert found.difference == pytest.approx(10, abs=0.05)
+  assert found.first_spread == pytest.approx(1, abs=0.05)
+  assert found.second_spread == pytest.approx(np.sqrt(2), abs=0.05)
+  means = [np.mean([r.values["log_px"] for r in g], 0) for g in groups]
+  assert found.stderr == pytest.approx(np.std(means[1] - means[0], ddof=1) / np.sqrt(N))
+  assert compare.main([",".join(paths["a"]), ",".join(paths["b"])]) == 0
+  printed = capsys.readouterr().out
+  assert f"{found.difference:.4f}" in printed
+  assert f"{found.second_spread:.4f}" in printed
+  assert "units/kl" not in printed
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [("data_digest", "abd"), ("transforms", ["scale", "logit"]), ("split_sizes", {"train": 8}), ("data", "other")],
+)
+def test_other_examples_are_refused_in_one_sentence(tmp_path, capsys, key, value):
+  runs = [plant(tmp_path / "a", 0), plant(tmp_path / "b", 0, about={key: value})]
+  assert compare.main(runs) == 2
+  error = capsys.readouterr().err
+  assert f"cannot be compared: {key} is" in error
+  assert error.count("\n") == 1
+
+
+def test_missing_values_are_refused_with_the_command_that_makes_them(tmp_path):
+  path = plant(tmp_path / "a", 0)
+  (tmp_path / "a" / "values.npz").unlink()
+  with pytest.raises(errors.UserError, match=r"values.npz\); `python -m dgm_jax.main --mode=evaluate --workdir="):
+    compare.read(path)
+  with pytest.raises(errors.UserError, match="holds no results"):
+    compare.read(str(tmp_path / "none"))
+  assert compare.main([path]) == 2
+
+
+def test_values_of_unequal_sets_and_unequal_bounds_are_told(tmp_path):
+  first = plant(tmp_path / "a", 0, **{"test/ais_log_px": np.zeros(10)})
+  second = plant(tmp_path / "b", 0, about={"test/likelihood_samples": 5000}, **{"test/ais_log_px": np.zeros(20)})
+  runs = [compare.read(p) for p in (first, second)]
+  assert [d.name for d in compare.compare(runs[:1], runs[1:])] == ["log_px"]
+  told = " ".join(compare.warnings(runs))
+  assert "likelihood_samples differs" in told
+  assert "ais_log_px is left out: the runs have it of 10, 20 examples" in told
