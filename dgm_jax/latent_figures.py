@@ -1,0 +1,184 @@
+"""Pictures of a latent space.  matplotlib is imported when the first is drawn."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+_MASSES = (0.5, 0.9, 0.99)  # of a posterior, within its lines
+
+
+def _figure(width: float, height: float) -> Any:
+  """A figure of so many inches; none of pyplot's state, so that any thread may draw."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(width, height), layout="constrained")
+  FigureCanvasAgg(figure)
+  return figure
+
+
+def _save(path: pathlib.Path, figure: Any) -> None:
+  """Writes beside, then renames."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+  figure.savefig(beside, dpi=120)
+  os.replace(beside, path)
+
+
+def _show(axis: Any, image: Any, **options: Any) -> None:
+  """[H, W, C] in [0, 1], grey where C = 1."""
+  image = image.clip(0, 1)
+  axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=1, **options)
+
+
+def _mosaic(images: jax.Array) -> jax.Array:
+  """[R, S, H, W, C] -> [R H, S W, C], the first row on top."""
+  r, s, h, w, c = images.shape
+  return images.transpose(0, 2, 1, 3, 4).reshape(r * h, s * w, c)
+
+
+def save_scatter(
+  path: pathlib.Path, points: jax.Array, classes: jax.Array | None, labels: Sequence[str] = ("z1", "z2")
+) -> None:
+  """Codes as points.
+
+  Args:
+    path: the .png.
+    points: [N, 2].
+    classes: integers [N], a colour each; None for one colour.
+    labels: of the two axes.
+  """
+  points = jax.device_get(points)
+  figure = _figure(6.6, 5.6)
+  axis = figure.add_subplot(xlabel=labels[0], ylabel=labels[1], title=f"Codes of {len(points):,} examples")
+  size = min(30.0, max(4.0, 12000 / len(points)))
+  if classes is None:
+    axis.scatter(*points.T, s=size, alpha=0.7, linewidths=0)
+  else:
+    classes = jax.device_get(classes)
+    names = sorted(set(classes.tolist()))
+    colours = _colours(len(names))
+    for name, colour in zip(names, colours, strict=True):
+      chosen = points[classes == name]
+      axis.scatter(*chosen.T, s=size, alpha=0.8, linewidths=0, color=[colour], label=str(name))
+    if len(names) <= 20:
+      legend = axis.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, markerscale=1.5)
+      for handle in legend.legend_handles:
+        handle.set_sizes([40])
+  axis.set_aspect("equal", adjustable="datalim")  # distances in the plane are distances in z
+  axis.grid(alpha=0.3)
+  _save(path, figure)
+
+
+def _colours(count: int) -> Any:
+  """`count` colours that can be told apart, [count, 4]."""
+  from matplotlib import colormaps
+
+  if count <= 20:
+    return colormaps["tab10" if count <= 10 else "tab20"](range(count))
+  return colormaps["nipy_spectral"]([(i + 0.5) / count for i in range(count)])
+
+
+def save_manifold(path: pathlib.Path, images: jax.Array, z1: jax.Array, z2: jax.Array, what: str = "N(0, 1)") -> None:
+  """Decoded means over the latent plane, z1 to the right and z2 upwards (Kingma & Welling, 2014, fig. 4).
+
+  Args:
+    path: the .png.
+    images: [n, m, H, W, C]; [i, j] is decoded from (z1[i], z2[j]).
+    z1, z2: the coordinates, [n] and [m].
+    what: the distribution whose quantiles they are.
+  """
+  images, z1, z2 = jax.device_get((images, z1, z2))
+  rows = images.swapaxes(0, 1)[::-1]
+  height, width = rows.shape[2:4]
+  figure = _figure(7.4, 7.4)
+  axis = figure.add_subplot(xlabel="z1", ylabel="z2", title=f"Decoded means E[x|z] at equal quantiles of {what}")
+  _show(axis, _mosaic(rows), interpolation="none")
+  across, up = (sorted({round(k * (len(z) - 1) / 6) for k in range(7)}) for z in (z1, z2))
+  axis.set_xticks([(i + 0.5) * width - 0.5 for i in across], [f"{z1[i]:.2f}" for i in across])
+  axis.set_yticks([(len(z2) - i - 0.5) * height - 0.5 for i in up], [f"{z2[i]:.2f}" for i in up])
+  _save(path, figure)
+
+
+def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) -> None:
+  """Decoded means on straight lines between the codes of two examples, a line in each row, between the examples.
+
+  Args:
+    path: the .png.
+    images: [R, T, H, W, C], from t = 0 to t = 1.
+    ends: the examples, [R, 2, H, W, C].
+  """
+  images, ends = jax.device_get((images, ends))
+  count, steps, height, width, _ = images.shape
+  figure = _figure(0.65 * (steps + 2) + 0.6, 0.65 * count * height / width + 0.9)
+  ratios = [1, steps, 1]
+  panels = figure.subplots(1, 3, width_ratios=ratios, gridspec_kw={"wspace": 0.02})
+  for panel, row in zip(panels, (ends[:, :1], images, ends[:, 1:]), strict=True):
+    _show(panel, _mosaic(row), interpolation="none", aspect="auto")
+    panel.set(xticks=[], yticks=[])
+  panels[0].set_xlabel("x")
+  panels[2].set_xlabel("x'")
+  shown = range(steps) if steps <= 12 else (0, steps - 1)
+  panels[1].set_xticks([(i + 0.5) * width - 0.5 for i in shown], [f"{i / (steps - 1):.2g}" for i in shown])
+  panels[1].set_xlabel("t")
+  figure.suptitle("Decoded means at (1 - t) z(x) + t z(x'), between the examples x and x'")
+  _save(path, figure)
+
+
+def density_levels(density: jax.Array, cell: float, masses: Sequence[float] = _MASSES) -> list[float]:
+  """For each mass the level above which the density on a grid has it: the highest-density regions' edges.
+
+  Args:
+    density: values on the grid.
+    cell: the area of one of its cells.
+    masses: falling in (0, 1) or rising; the levels are in their order.
+  """
+  values = jnp.sort(jnp.ravel(jnp.asarray(density)))[::-1]
+  within = jnp.cumsum(values) * cell
+  return [float(values[jnp.minimum(jnp.searchsorted(within, mass), len(values) - 1)]) for mass in masses]
+
+
+def save_posteriors(
+  path: pathlib.Path, z1: jax.Array, z2: jax.Array, p: jax.Array, q: jax.Array, images: jax.Array | None = None
+) -> None:
+  """Exact posteriors, filled, under the approximate ones, lines; of B examples side by side.
+
+  Args:
+    path: the .png.
+    z1, z2: coordinates [B, P]; p, q: densities [B, P, P], first axis z1.
+    p, q: see there.
+    images: the examples, [B, H, W, C], shown above.
+  """
+  z1, z2, p, q, images = jax.device_get((z1, z2, p, q, images))
+  count = len(z1)
+  figure = _figure(2.5 * count + 0.3, 2.6 if images is None else 3.9)
+  heights = [2.2] if images is None else [1, 2.2]
+  panels = figure.subplots(len(heights), count, squeeze=False, height_ratios=heights)
+  for b in range(count):
+    if images is not None:
+      _show(panels[0, b], images[b])
+      panels[0, b].set_axis_off()
+    _contours(panels[-1, b], z1[b], z2[b], p[b], q[b])
+    panels[-1, b].set_xlabel("z1")
+  panels[-1, 0].set_ylabel("z2")
+  percents = ", ".join(f"{mass:.0%}" for mass in _MASSES)
+  figure.suptitle(f"p(z|x), filled, and q(z|x), lines: regions of highest density with {percents} of the mass")
+  _save(path, figure)
+
+
+def _contours(axis: Any, z1: Any, z2: Any, p: Any, q: Any) -> None:
+  """The regions of p in blues, those of q as orange lines."""
+  cell = float((z1[1] - z1[0]) * (z2[1] - z2[0]))
+  rising = lambda density: sorted(set(density_levels(density, cell)))
+  levels = rising(p)
+  blues = ("#cfe1f2", "#6aaed6", "#1764ab")[-len(levels) :]
+  axis.contourf(z1, z2, p.T, [*levels, max(float(p.max()), levels[-1]) * 1.001], colors=blues)
+  if q.max() > 0:
+    axis.contour(z1, z2, q.T, rising(q), colors="tab:orange", linewidths=1.2)
+  axis.set_aspect("equal")
+  axis.tick_params(labelsize=7)
