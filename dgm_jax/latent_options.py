@@ -69,6 +69,10 @@ def check(o: Options, model: nn.Module) -> None:
     "has none; choose of reparameterised, stl, dreg, vimco.",
   )
   need(
+    o.gradient != "gdreg" or hasattr(model, "prior_conditionals"),
+    "gradient = 'gdreg' is for hierarchies of learned normal priors, which this model has not; choose 'dreg'.",
+  )
+  need(
     o.gradient != "vimco" or o.num_samples * o.num_bounds >= 2,
     f"gradient = 'vimco' compares a sample with the others: num_samples = {o.num_samples} must be 2 or more.",
   )

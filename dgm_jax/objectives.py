@@ -18,6 +18,10 @@ and is its Coefficients (a, b, c), each [K, B]:
   vimco            f_k, 0, F - F_-k - f_k     score function; F_-k has the mean of the other log-weights for the k-th
                                               (Mnih & Rezende, 2016; for the ELBO it is REINFORCE with a leave-one-out
                                               baseline)
+  gdreg            f_k, f_k - f_kk, 0         dreg, and for a learned prior p(z_l | z_{l+1}) of a hierarchy too (Bauer
+                                              & Mnih, 2021): z_l is written as T(noise, theta), and
+                                              f_k d/dtheta log p(z_l | z_{l+1}) becomes
+                                              (f_kk dlog w_k/dz_l + f_k d/dz_l log (q / p(z_l | z_{l+1}))) dT/dtheta
 
 dreg follows from E[f_k score_k] = E[f_kk path_k], a reparameterisation of the score's expectation; for IWAE f_k - f_kk
 is the square of the normalised weight.  Parameters that p and q share get the sum of both roles.
@@ -31,7 +35,7 @@ import jax.numpy as jnp
 
 from dgm_jax import estimators
 
-GRADIENTS = ("reparameterised", "stl", "dreg", "vimco", "gumbel_softmax")
+GRADIENTS = ("reparameterised", "stl", "dreg", "gdreg", "vimco", "gumbel_softmax")
 _TVO_FIRST = 1e-2  # the least inverse temperature above 0: the integrand bends near 0
 
 
@@ -41,6 +45,7 @@ class Coefficients(NamedTuple):
   theta: jax.Array
   path: jax.Array | None
   score: jax.Array | None
+  curvature: jax.Array | None = None  # f_kk of theta's target, for gdreg
 
 
 class Objective(NamedTuple):
@@ -108,8 +113,8 @@ def verdict(objective: str, gradient: str) -> tuple[str, str]:
     return "refused", "its phi follows E_p(z|x)[log q(z|x)], in which log q's score is the signal"
   if gradient == "stl" and not targets.flat:
     return "biased", "it drops -sum_k f_k score_k, whose expectation is 0 for the ELBO alone"
-  if gradient == "dreg" and not targets.smooth:
-    return "refused", "the greatest log-weight's derivative jumps, and dreg needs it continuous"
+  if gradient in ("dreg", "gdreg") and not targets.smooth:
+    return "refused", f"the greatest log-weight's derivative jumps, and {gradient} needs it continuous"
   return "unbiased", "for the expected objective of K samples"
 
 
@@ -142,7 +147,7 @@ def coefficients(
 
   Args:
     objective: a name of OBJECTIVES.
-    gradient: "reparameterised", "stl", "dreg" or "vimco"; see `verdict` for what goes with what.
+    gradient: "reparameterised", "stl", "dreg", "gdreg" or "vimco"; see `verdict` for what goes with what.
     log_w: log p(x|z) + beta (log p(z) - log q(z|x)), [K, B].
     options: num_samples, alpha, ciwae_beta, order, num_bins, as the objective needs them.
     beta: the weight of log q in log_w: the scores then have -beta f_k, and dreg has f_k - beta f_kk.
@@ -168,4 +173,7 @@ def coefficients(
     return Coefficients(theta, first, None)
   if gradient == "dreg":
     return Coefficients(theta, first - beta * second_derivatives(bound, log_w), None)
+  if gradient == "gdreg":
+    curvature = second_derivatives(lambda log_w: targets.theta(log_w, options), log_w)
+    return Coefficients(theta, first - beta * second_derivatives(bound, log_w), None, curvature)
   return Coefficients(theta, None, leave_one_out(bound, log_w) - beta * first)

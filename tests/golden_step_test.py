@@ -14,7 +14,30 @@ GOLDEN = {
   "iwae_dreg": {"distortion": 17.4675, "elbo": -22.01927, "ess": 1.891859, "loss": 17.61069, "rate": 4.551743},
   "vae_analytic": {"distortion": 17.25065, "elbo": -20.79088, "loss": 17.65065, "rate": 3.540226},
   "dlgm": {"distortion": 16.82996, "elbo": -23.78771, "ess": 1.648768, "loss": 19.25073, "rate": 6.957745},
+  "ladder_vae": {"distortion": 17.26387, "elbo": -18.90574, "ess": 2.222814, "loss": 17.59859, "rate": 1.64187},
+  "sigmoid_belief_net": {"distortion": 17.296, "elbo": -18.34327, "ess": 2.366559, "loss": 17.37207, "rate": 1.047273},
+  "sigmoid_belief_net_relaxed": {
+    "distortion": 17.08209,
+    "elbo": -17.80144,
+    "ess": 2.808477,
+    "loss": 17.25684,
+    "rate": 0.7193379,
+  },
   "vae_planar_mixture": {"distortion": 17.16411, "elbo": -18.43763, "loss": 18.43763, "rate": 1.273524},
+  "vae_conv": {"distortion": 16.86066, "elbo": -17.08307, "loss": 17.08307, "rate": 0.2224036},
+  "vae_residual": {"distortion": 16.62769, "elbo": -16.6312, "loss": 16.6312, "rate": 0.003502198},
+  "conditional_vae": {"distortion": 17.20942, "elbo": -21.19225, "loss": 21.19225, "rate": 3.982835},
+  "vq_vae": {
+    "commitment": 1.771197,
+    "distortion": 16.82719,
+    "elbo": -22.20248,
+    "loss": 19.04119,
+    "perplexity": 2.191809,
+  },
+  "diffusion": {"elbo": -14062.22, "loss": 14062.22, "square_error": 30.67208},
+  "semi_supervised_vae": {"accuracy": 0.3333334, "elbo": -18.97889, "labelled": 0.234375, "loss": 19.72142},
+  "bernoulli_product": {"log_px": -16.56331, "loss": 16.56331},
+  "autoencoder": {"distortion": 16.36808, "loss": 16.36808},
 }
 WHEN_TO_UPDATE = (
   "The numbers of a fixed run moved.  If you meant to change what is computed (initialisation, order of random draws, "

@@ -6,15 +6,38 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from flax import linen as nn
 
-from dgm_jax.models import dlgm, vae
-from dgm_jax.principles import latent
+from dgm_jax.models import (
+  autoencoder,
+  bernoulli_product,
+  conditional_vae,
+  diffusion,
+  dlgm,
+  ladder_vae,
+  semi_supervised_vae,
+  sigmoid_belief_net,
+  vae,
+  vq_vae,
+)
+from dgm_jax.principles import latent, own_bound
 from dgm_jax.system import System
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
 # config file and its arguments beside `test`, for the laws that need a whole run
-CONFIG_ARGUMENTS = {"vae_mnist": ["", "layers=2"], "iwae_mnist": ["", "layers=2,reading=code"]}
+CONFIG_ARGUMENTS = {
+  "ladder_vae_mnist": [""],
+  "sbn_mnist": ["", "gradient=rws,k=5"],
+  "vae_mnist": ["", "layers=2"],
+  "iwae_mnist": ["", "layers=2,reading=code"],
+  "conv_vae_mnist": ["", "net=residual,k=5"],
+  "course_mnist": [],
+  "vq_vae_mnist": [""],
+  "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
+  "m2_mnist": [""],
+  "cvae_mnist": ["", "prior=conditional,k=5"],
+}
 
 SHAPE = (4, 6, 1)
 
@@ -23,8 +46,10 @@ def toy(n: int, seed: int = 0) -> dict[str, np.ndarray]:
   """Five binary patterns with flipped bits: enough structure to learn in a hundred steps."""
   rng = np.random.default_rng(seed)
   patterns = np.random.default_rng(7).random((5, *SHAPE)) > 0.5
-  x = patterns[rng.integers(0, 5, n)] ^ (rng.random((n, *SHAPE)) < 0.05)
-  return {"x": x.astype(np.float32)}
+  y = rng.integers(0, 5, n)
+  x = patterns[y] ^ (rng.random((n, *SHAPE)) < 0.05)
+  labels = np.where(np.arange(n) % 4, -1, y)  # three of four are unlabelled
+  return {"x": x.astype(np.float32), "y": labels.astype(np.int32), "context": np.eye(5, dtype=np.float32)[y]}
 
 
 TRAIN, TEST = toy(512), toy(101, seed=1)  # 101: the last batch is ragged
@@ -44,15 +69,47 @@ def _dlgm(**options: Any) -> System:
   return latent.make(model, optax.adam(3e-3), eval_samples=8, eval_chunk=4, **options)
 
 
+def _conditional() -> System:
+  model = conditional_vae.Model(SHAPE, num_classes=5, latent_dim=4, hidden=(32,), prior="conditional")
+  return latent.make(model, optax.adam(3e-3), eval_samples=8)
+
+
+def _ladder(**options: Any) -> System:
+  model = ladder_vae.Model(SHAPE, latent_dims=(6, 3), hidden=((32,), (16,)))
+  return latent.make(model, optax.adam(3e-3), eval_samples=8, **options)
+
+
+def _belief_net(**options: Any) -> System:
+  model = sigmoid_belief_net.Model(SHAPE, latent_dims=(12, 6))
+  return latent.make(model, optax.adam(1e-2), eval_samples=8, bound="iwae", num_samples=5, **options)
+
+
+def _own_bound(model: nn.Module) -> System:
+  return own_bound.make(model, optax.adam(3e-3))
+
+
 SYSTEMS = {
   "vae": lambda: _vae(),
   "iwae": lambda: _vae(bound="iwae", num_samples=5),
   "iwae_dreg": lambda: _vae(bound="iwae", num_samples=5, gradient="dreg"),
   "vae_analytic": lambda: _vae(kl="analytic", free_bits=0.1, beta_steps=20),
   "dlgm": lambda: _dlgm(bound="iwae", num_samples=5),
+  "ladder_vae": lambda: _ladder(bound="iwae", num_samples=5),
+  "sigmoid_belief_net": lambda: _belief_net(gradient="vimco"),
+  "sigmoid_belief_net_relaxed": lambda: _belief_net(gradient="gumbel_softmax"),
   "vae_planar_mixture": lambda: _vae_of(
     posterior="planar", prior="mixture", likelihood="categorical", likelihood_args={"num_classes": 2}
   ),
+  "vae_conv": lambda: _vae_of(net="conv", net_args={"channels": (4, 8)}),
+  "vae_residual": lambda: _vae_of(net="residual", net_args={"channels": (4, 8), "blocks": 1}),
+  "conditional_vae": lambda: _conditional(),
+  "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),
+  "diffusion": lambda: _own_bound(diffusion.Model(SHAPE, num_steps=20, hidden=(64,), num_levels=2)),
+  "semi_supervised_vae": lambda: _own_bound(
+    semi_supervised_vae.Model(SHAPE, num_classes=5, latent_dim=3, hidden=(32,))
+  ),
+  "bernoulli_product": lambda: own_bound.make(bernoulli_product.Model(SHAPE), optax.adam(1e-2)),
+  "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
 }
 
 

@@ -12,7 +12,9 @@ A model is a Flax module with these methods, written for ONE sample per example;
 and, where an option asks for it:
 
   kl(batch)                     -> KL(q(z_l|x) || p(z_l)) in closed form, [B, L]
+  prior_conditionals(z)         -> (p(z_1|z_2), ..., p(z_L)), diagonal normals, for gradient = "gdreg"
   simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
+  reconstruct_batch(key, batch) -> as reconstruct, where more than z is needed, [B, ...]
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
 """
 
@@ -85,6 +87,7 @@ def _pair_terms(
     z, _ = q.sample_and_log_prob(seed=key)
     fixed = jax.lax.stop_gradient(z)
     return {
+      "z": fixed,
       "theta": live.log_joint(batch, fixed),
       "path": frozen.log_joint(batch, z),
       "path_q": q_frozen.log_prob(z),
@@ -105,9 +108,13 @@ def _paired(
   pair = _pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds)
   terms = jax.lax.stop_gradient(LogTerms(*pair["theta"], pair["score"]))
   log_w = terms.weighed(beta)
-  a, b, c = objectives.coefficients(o.bound, o.gradient, log_w, values, beta)
+  a, b, c, curvature = objectives.coefficients(o.bound, o.gradient, log_w, values, beta)
   log_p = lambda px_z, pz: px_z + beta * pz
-  surrogate = jnp.sum(a * log_p(*pair["theta"]), 0)
+  if curvature is None:
+    surrogate = jnp.sum(a * log_p(*pair["theta"]), 0)
+  else:
+    moved = _log_prior_moved(model, variables, batch, pair["z"], a, curvature, beta)
+    surrogate = jnp.sum(a * pair["theta"][0] + beta * moved, 0)
   if b is not None:
     surrogate += jnp.sum(b * (log_p(*pair["path"]) - beta * pair["path_q"]), 0)
   if c is not None:
@@ -116,6 +123,31 @@ def _paired(
     surrogate += _log_q_of_dreams(model, variables, rng.stream(key, "sleep"), surrogate.shape[0])
   value = targets.theta(log_w, values)
   return jnp.mean(value + surrogate - jax.lax.stop_gradient(surrogate)), terms
+
+
+def _log_prior_moved(
+  model: nn.Module, variables: Any, batch: dict, z: Any, a: jax.Array, curvature: jax.Array, beta: float | jax.Array
+) -> jax.Array:
+  """[K, B] whose gradient in theta estimates that of a log p(z) without p's score; see objectives.py, gdreg."""
+  live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
+  q = frozen.infer(batch)
+
+  def weighed(z):
+    px_z, pz = frozen.log_joint(batch, z)
+    return jnp.sum(px_z + beta * (pz - q.log_prob(z)))
+
+  def one(z, a, curvature):
+    slopes, slopes_q = jax.grad(weighed)(z), jax.grad(lambda z: jnp.sum(q.log_prob(z)))(z)
+    total = 0.0
+    for z_l, p, slope, slope_q in zip(z, live.prior_conditionals(z), slopes, slopes_q, strict=True):
+      mean, scale = p.mean(), p.stddev()
+      noise = jax.lax.stop_gradient((z_l - mean) / scale)
+      slope_p = jax.lax.stop_gradient(-noise / scale)
+      direction = curvature[:, None] * slope + a[:, None] * (slope_q - slope_p)
+      total += jnp.sum(jax.lax.stop_gradient(direction) * (mean + scale * noise), -1)
+    return total
+
+  return jax.vmap(one)(z, a, curvature)
 
 
 def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, n: int) -> jax.Array:
@@ -166,7 +198,7 @@ def make(
     eval_chunk is None or eval_chunk >= 1, f"objective.eval_chunk = {eval_chunk}; it must be 1 or more, or None."
   )
   targets, num_draws = objectives.OBJECTIVES[o.bound], o.num_samples * o.num_bounds
-  paired = o.gradient in ("stl", "dreg", "vimco") or targets.theta is not targets.phi
+  paired = o.gradient in ("stl", "dreg", "gdreg", "vimco") or targets.theta is not targets.phi
 
   def init_params(key, batch):
     variables = dict(model.init(key, batch))
@@ -210,8 +242,11 @@ def make(
   def pictures(state, key, batch):
     bound_model = model.bind({"params": state.params, **state.variables})
     key_z, key_x = jax.random.split(key)
-    z, _ = bound_model.infer(batch).sample_and_log_prob(seed=key_z)
-    pairs = jnp.stack([batch["x"], bound_model.reconstruct(z)], 1)  # an example and below it its reconstruction
+    if hasattr(model, "reconstruct_batch"):
+      shown = bound_model.reconstruct_batch(key_z, batch)
+    else:
+      shown = bound_model.reconstruct(bound_model.infer(batch).sample_and_log_prob(seed=key_z)[0])
+    pairs = jnp.stack([batch["x"], shown], 1)  # an example and below it its reconstruction
     return {
       "reconstructions": pairs,
       "samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True),
