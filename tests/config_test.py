@@ -36,7 +36,12 @@ def test_config_is_locked(path):
     load(path).get_config().learning_rate = 1
 
 
-RUNS = [(p, a) for p in tables.CONFIGS for a in tables.CONFIG_ARGUMENTS[p.stem]]
+SLOW = {"net=residual,k=5"}  # compiles for a minute
+RUNS = [
+  pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))
+  for p in tables.CONFIGS
+  for a in tables.CONFIG_ARGUMENTS[p.stem]
+]
 
 
 @pytest.mark.parametrize("path,arg", RUNS, ids=lambda v: getattr(v, "stem", v))
