@@ -26,6 +26,7 @@ the latent space are drawn at the end of a run: figures/latent_*.png.
 
 from ml_collections import ConfigDict, config_dict
 
+from dgm_jax import errors
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
 from dgm_jax.latent_options import Options
@@ -36,6 +37,8 @@ _EPOCHS = {"bernoulli": 5, "autoencoder": 15, "vae": 20, "iwae": 20}
 def get_config(arg: str = "") -> ConfigDict:
   """The config; `arg` as above."""
   a = parse(arg, lab=tuple(_EPOCHS), k=5, d=0, data="mnist5k", test=False)
+  errors.require("k" not in a.given or a.lab == "iwae", f"Config argument 'k' is of lab=iwae, not of lab={a.lab}.")
+  errors.require("d" not in a.given or a.lab != "bernoulli", "Config argument 'd' is not of lab=bernoulli.")
   config = ConfigDict()
   config.seed = 0
   config.data = data_section(a.data, transforms=("binarize:threshold",))

@@ -54,7 +54,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
 
   args = {"latent_dim": 50, "hidden": (200, 200), "likelihood": "bernoulli", "prior": "standard_normal"}
   if a.layers == 2:
-    args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100))}
+    args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100)), "likelihood": "bernoulli"}
   config.model = ConfigDict({"name": "vae" if a.layers == 1 else "dlgm", "args": args})
   config.principle = "latent"
   options = Options(bound="iwae", num_samples=a.k)._asdict()  # what each does is said with Options
@@ -103,7 +103,9 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     config.batch_size, config.num_steps, config.log_every = 50, 40, 10
     config.checkpoint_every, config.eval_every, config.figures_every = 20, 20, 40
     config.model.args = (
-      args | {"latent_dim": 8, "hidden": (32,)} if a.layers == 1 else {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
+      args | {"latent_dim": 8, "hidden": (32,)}
+      if a.layers == 1
+      else args | {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
     )
     config.objective.eval_samples, config.objective.eval_chunk = 7, 5
     config.evaluate.likelihood.update(num_samples=20, batch_size=100, chunk=20)

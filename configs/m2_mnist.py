@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
     "num_classes": 10,
     "latent_dim": 50,
     "hidden": (500,),
-    "alpha": a.alpha if "alpha" in a.given else 0.1 * _PER_CLASS.get(config.data.name, 6000) / a.per_class,
+    "alpha": a.alpha if "alpha" in a.given else 0.1 * _PER_CLASS.get(config.data.name, 6000) / max(a.per_class, 1),
     "likelihood": "gaussian_bounded" if features else "bernoulli",
   }
   if a.test:

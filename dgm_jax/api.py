@@ -118,6 +118,11 @@ class LatentModel:
     """The evaluation dgm_jax/evaluate/NAME.py of x with its options: {name: number}, "values": {name: [N]}."""
     evaluation = build.module(evaluate, "evaluation", name)
     evaluation.check(**options)
+    build.check_evaluation(name, evaluation, self.experiment.model)
+    errors.require(
+      name != "means" or hasattr(self.experiment.system, "eval_step"),
+      "'means' are of a run's eval_step: there is none.",
+    )
     found = evaluation.evaluate(
       self._seen(transform), self.state, self._key(seed), self._arrays(x, transform), **options
     )
@@ -129,7 +134,9 @@ class LatentModel:
   def _seen(self, transform: bool) -> Any:
     """The experiment with its transforms, or without."""
     transforms = self.experiment.transforms if transform else types.SimpleNamespace(evaluate=_identity)
-    return types.SimpleNamespace(model=self.experiment.model, transforms=transforms)
+    return types.SimpleNamespace(
+      model=self.experiment.model, transforms=transforms, system=getattr(self.experiment, "system", None)
+    )
 
   def _arrays(self, x: Any, transform: bool) -> dict[str, Any]:
     """The dict of arrays that a batch is cut from."""
@@ -143,9 +150,12 @@ class LatentModel:
     if not transform:
       arrays["x"] = arrays["x"].astype(jnp.float32)
       low, high = getattr(self.experiment.model, "support", (-jnp.inf, jnp.inf))
-      least, greatest = float(arrays["x"].min()), float(arrays["x"].max())
+      observed = (
+        arrays["x"][jnp.asarray(arrays["mask"]).reshape(arrays["x"].shape) > 0] if "mask" in arrays else arrays["x"]
+      )
+      least, greatest = float(observed.min(initial=jnp.inf)), float(observed.max(initial=-jnp.inf))
       errors.require(
-        "mask" in arrays or low <= least <= greatest <= high,  # behind a mask x may be anything
+        not observed.size or low <= least <= greatest <= high,
         f"x is in [{least:g}, {greatest:g}], the model's in [{low:g}, {high:g}]: transform=True applies the run's "
         "transforms.",
       )

@@ -156,6 +156,15 @@ def _number(loaded: splits.Splits) -> splits.Splits:
   return loaded._replace(**numbered)
 
 
+def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
+  """Refuses an evaluation of a model that lacks a method which it NEEDS."""
+  for method in evaluation.NEEDS:
+    errors.require(
+      hasattr(model, method),
+      f"evaluate.{name} needs a model with {' and '.join(evaluation.NEEDS)}; this one has no {method}.",
+    )
+
+
 def build(config: ConfigDict) -> Experiment:
   """Loads the data and assembles model, optimiser and system.
 
@@ -166,7 +175,9 @@ def build(config: ConfigDict) -> Experiment:
   model_class = module(models, "model", config.model.name).Model
   errors.choose("value of data.source", config.data.source, sources.KINDS)
   for name, options in config.evaluate.items():
-    module(evaluate, "evaluation", name).check(**options)
+    evaluation = module(evaluate, "evaluation", name)
+    evaluation.check(**options)
+    check_evaluation(name, evaluation, model_class)
   options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
   loaded = _number(data.load(config.data.name, **options))
   n = splits.size(loaded.train)

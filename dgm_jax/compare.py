@@ -64,6 +64,7 @@ def read(path: str) -> Run:
     UserError: there is no evaluated run, or one without values.
   """
   folder = pathlib.Path(path)
+  errors.require(folder.is_dir(), f"{path} is no folder of a run.")
   results = wd.read_json(folder / "results.json") or wd.read_json(folder / "evaluation.json")
   evaluate = f"python -m dgm_jax.main --mode=evaluate --workdir={path}"
   errors.require(results is not None, f"{path} holds no results; `{evaluate}` makes them.")

@@ -199,7 +199,8 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
   """Shape k of a generalised Pareto law fitted to the largest weights (Vehtari et al., 2024).  log_w [K, B] -> [B].
 
   Below 0.5 the weights' variance is finite, above 0.7 estimates by them are not to be trusted.  The fit is the
-  posterior mean of Zhang & Stephens (2009) on the min(K / 5, 3 sqrt K) largest, drawn a little towards 1/2.
+  posterior mean of Zhang & Stephens (2009) on the min(K / 5, 3 sqrt K) largest, drawn a little towards 1/2;
+  -inf where these are all equal.
 
   Raises:
     ValueError: fewer than 25 samples.
@@ -209,7 +210,10 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
     raise ValueError(f"pareto_k looks at the tail of the weights: {k} samples are too few, 25 are the least")
   tail = math.ceil(min(k / 5, 3 * math.sqrt(k)))
   largest = jnp.sort(log_w, 0)[-tail - 1 :]
-  excess = jnp.exp(largest[1:] - largest[-1]) - jnp.exp(largest[0] - largest[-1])  # ascending, [T, B]
+  # below e^-80 of the greatest float32 has nothing left to fit; where all are equal there is no tail
+  ratio = jnp.exp(jnp.maximum(largest - largest[-1], -80.0))
+  flat = largest[0] == largest[-1]
+  excess = jnp.where(flat, jnp.linspace(0.1, 1, tail)[:, None], jnp.maximum(ratio[1:] - ratio[0], 1e-36))  # ascending
   grid = 30 + math.isqrt(tail)
   spread = (1 - jnp.sqrt(grid / (jnp.arange(1, grid + 1) - 0.5)))[:, None]  # [G, 1]
   theta = 1 / excess[-1] + spread / (3 * excess[int(tail / 4 + 0.5) - 1])
@@ -217,4 +221,4 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
   shapes = shape(theta)
   profile = tail * (jnp.log(-theta / shapes) - shapes - 1)
   best = jnp.sum(jax.nn.softmax(profile, 0) * theta, 0, keepdims=True)
-  return (tail * shape(best)[0] + 5) / (tail + 10)
+  return jnp.where(flat, -jnp.inf, (tail * shape(best)[0] + 5) / (tail + 10))

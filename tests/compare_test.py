@@ -74,7 +74,7 @@ def test_missing_values_are_refused_with_the_command_that_makes_them(tmp_path):
   (tmp_path / "a" / "values.npz").unlink()
   with pytest.raises(errors.UserError, match=r"values.npz\); `python -m dgm_jax.main --mode=evaluate --workdir="):
     compare.read(path)
-  with pytest.raises(errors.UserError, match="holds no results"):
+  with pytest.raises(errors.UserError, match="is no folder of a run"):
     compare.read(str(tmp_path / "none"))
   assert compare.main([path]) == 2
 

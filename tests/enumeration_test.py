@@ -183,3 +183,10 @@ def test_pareto_k_finds_the_shape_of_generalised_pareto_weights(k):
   least_error = (1 + k) / 213**0.5  # of the maximum likelihood fit to 213 excesses
   assert found.std() == pytest.approx(least_error, rel=0.35)
   np.testing.assert_allclose(estimators.pareto_k(jnp.log(w) - 1e5), found, rtol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [30, 60, 1000])
+def test_pareto_k_of_one_weight_that_has_all_is_large_and_of_equal_ones_small(spread):
+  log_w = jnp.asarray(_RNG.normal(0, spread, (5000, 20)), jnp.float32)
+  assert (estimators.pareto_k(log_w) > 0.7).all()
+  assert (estimators.pareto_k(jnp.zeros((100, 3), jnp.float32)) < 0.5).all()

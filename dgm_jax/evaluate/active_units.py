@@ -9,6 +9,8 @@ from dgm_jax import errors, estimators
 from dgm_jax.distributions import Chain
 from dgm_jax.programs import make_evaluate_examples
 
+NEEDS = ("infer", "log_joint")  # methods of the model
+
 
 def check(*, threshold: float = 1.0, num_samples: int = 2, batch_size: int = 1) -> None:
   """Refuses options that cannot be."""

@@ -21,6 +21,8 @@ from dgm_jax.progress import progress_bar
 
 STARTS = ("normal", "q")
 
+NEEDS = ("infer", "log_joint")  # methods of the model
+
 
 class Settings(NamedTuple):
   """How to anneal.

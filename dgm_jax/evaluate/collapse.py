@@ -13,6 +13,8 @@ from dgm_jax.evaluate import active_units
 from dgm_jax.programs import make_evaluate_examples, mean_and_error
 from dgm_jax.progress import progress_bar
 
+NEEDS = ("infer", "log_joint")  # methods of the model
+
 
 def unit_kl(q: Any) -> jax.Array | None:
   """KL(q(z_l|x) || N(0, 1)) = (mean^2 + variance - 1 - log variance) / 2, [B, L], if q is a diagonal normal."""
@@ -80,12 +82,19 @@ def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chu
     state, batches, counted = everything
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
     q = bound_model.infer(batch)
-    aggregate = make_aggregate(bound_model, batches, counted) if _knows_log_q(bound_model, batch) else None
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
+    one_prior = getattr(experiment.model, "prior", "") != "conditional"  # else p(z) is another for each example
+    known = one_prior and _knows_log_q(bound_model, batch)
+    aggregate = make_aggregate(bound_model, batches, counted) if known else None
 
     def one(key):
       z, log_qz_x = q.sample_and_log_prob(seed=key)
       log_px_z, log_pz = bound_model.log_joint(batch, z)
-      found = {"rate": log_qz_x - log_pz, "distortion": -log_px_z, "to_normal": _distance_to_normal(z, log_pz)}
+      found = {
+        "rate": log_qz_x - log_pz,
+        "distortion": -log_px_z - log_det,
+        "to_normal": _distance_to_normal(z, log_pz),
+      }
       if aggregate is not None:
         log_qz = aggregate(z)
         found |= {"mutual_information": log_qz_x - log_qz, "marginal_kl": log_qz - log_pz}

@@ -14,6 +14,8 @@ from dgm_jax.progress import progress_bar
 
 LOG_PX = {"likelihood": likelihood, "ais": ais, "quadrature": quadrature}  # where log p(x) comes from
 
+NEEDS = ("infer", "log_joint")  # methods of the model
+
 
 def _sample_local(key: jax.Array, local: tuple, stop: bool = False) -> tuple[Any, jax.Array]:
   """(z, log q(z) [B]) of the diagonal normal with means and log-scales `local`, two trees like z.

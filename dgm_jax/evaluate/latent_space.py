@@ -16,6 +16,8 @@ _DRAWS = 256  # of q, which tell where it lies
 _LEAST = {"num_examples": 1, "grid": 2, "num_pairs": 1, "num_steps": 2}
 _LEAST |= {"num_posteriors": 0, "num_points": 4, "batch_size": 1}
 
+NEEDS = ("reconstruct",)  # methods of the model
+
 
 class Densities(NamedTuple):
   """Two posteriors of B examples on a square of P x P points each; values at [b, i, j] are at (z1[b, i], z2[b, j]).

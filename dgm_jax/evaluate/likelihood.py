@@ -13,6 +13,8 @@ from dgm_jax.progress import progress_bar
 
 STOCHASTIC_BOUND = "stochastic lower bounds: P(log p_hat > log p(x) + b) <= exp(-b)"
 
+NEEDS = ("infer", "log_joint")  # methods of the model
+
 
 def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
   """Refuses options that cannot be."""
@@ -74,7 +76,7 @@ def evaluate(
   with progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:
     values = run(state, key, arrays, bar.update)
   log_px, error = mean_and_error(values["log_px"])
-  heavy = {"pareto_k_above_0.7": mean_and_error(values["pareto_k"] > 0.7)[0]} if "pareto_k" in values else {}
+  heavy = {"pareto_k_above_0.7": mean_and_error(~(values["pareto_k"] <= 0.7))[0]} if "pareto_k" in values else {}
   elbo, _ = mean_and_error(values["elbo"])
   return {
     "nll": -log_px,

@@ -6,6 +6,8 @@ from dgm_jax import errors
 from dgm_jax.programs import make_evaluate_examples, mean_and_error
 from dgm_jax.progress import progress_bar
 
+NEEDS = ()  # methods of the model
+
 
 def check(*, batch_size: int = 1) -> None:
   """Refuses options that cannot be."""

@@ -11,6 +11,8 @@ from dgm_jax import errors
 from dgm_jax.programs import make_evaluate_examples, mean_and_error
 from dgm_jax.progress import progress_bar
 
+NEEDS = ("infer", "log_joint")  # methods of the model
+
 
 class Posterior(NamedTuple):
   """What the grid says of p(z|x), for each of B examples; nats.

@@ -34,7 +34,7 @@ class Model(nn.Module):
       (Nichol & Dhariwal, 2021).
     objective: "elbo", an unbiased estimate of the ELBO from one t for each example; "simple", -||eps - eps(x_t, t)||^2.
     decoder: p(x | x_1): "discretised", that normal integrated over the bins of num_levels levels in [0, 1], a
-      probability of them; "gaussian", the normal itself, a density of x.
+      probability of the level nearest to x; "gaussian", the normal itself, a density of x.
     num_levels: V, of the data where the decoder is discretised: 2 for binary x, 256 for bytes / 255.
   """
 
@@ -104,6 +104,7 @@ class Model(nn.Module):
       log_p = -0.5 * ((x_0 - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi) + math.log(2)
     else:
       half = 1 / (self.num_levels - 1)
+      x_0 = 2 * half * jnp.round((x_0 + 1) / (2 * half)) - 1  # the nearest level: its bins alone sum to 1
       log_p = _log_bin(x_0, (x_0 - half - mean) / scale, (x_0 + half - mean) / scale, half)
     return jnp.sum(log_p, -1)
 

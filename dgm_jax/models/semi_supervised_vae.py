@@ -94,16 +94,15 @@ class Model(nn.Module):
     return bounds.reshape(size, classes)
 
   def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """(the objective [B], {elbo: U(x), labelled: share of labelled examples, accuracy on them: [B]})."""
+    """(the objective [B], {elbo: U(x), labelled, labelled_right: whether q(y|x) is then right: [B]})."""
     log_qy_x, bounds = self.log_qy_x(batch), self.labelled_bounds(key, batch)
     elbo = _unlabelled_bound(log_qy_x, bounds)
     y = batch.get("y", jnp.full(elbo.shape, -1))
     labelled = (y >= 0).astype(elbo.dtype)
     pick = lambda a: jnp.take_along_axis(a, jnp.maximum(y, 0)[:, None], -1)[:, 0]
     objective = jnp.where(labelled > 0, pick(bounds) + self.alpha * pick(log_qy_x), elbo)
-    right = labelled * (jnp.argmax(log_qy_x, -1) == y)
-    accuracy = right / jnp.maximum(jnp.mean(labelled), 1e-6)  # its mean is that over the labelled
-    return objective, {"elbo": elbo, "labelled": labelled, "accuracy": accuracy}
+    right = labelled * (jnp.argmax(log_qy_x, -1) == y)  # over `labelled`, averaged, the accuracy
+    return objective, {"elbo": elbo, "labelled": labelled, "labelled_right": right}
 
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """{elbo: U(x), nats; where batch has y, accuracy: whether argmax q(y|x) is y: [B]}."""

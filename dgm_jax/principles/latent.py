@@ -120,7 +120,7 @@ def _paired(
   if c is not None:
     surrogate += jnp.sum(c * pair["score"], 0)
   if targets.phi == "sleep":
-    surrogate += _log_q_of_dreams(model, variables, rng.stream(key, "sleep"), surrogate.shape[0])
+    surrogate += _log_q_of_dreams(model, variables, rng.stream(key, "sleep"), batch, surrogate.shape[0])
   value = targets.theta(log_w, values)
   return jnp.mean(value + surrogate - jax.lax.stop_gradient(surrogate)), terms
 
@@ -150,10 +150,11 @@ def _log_prior_moved(
   return jax.vmap(one)(z, a, curvature)
 
 
-def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, n: int) -> jax.Array:
+def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, batch: dict, n: int) -> jax.Array:
   """log q(z|x), [n], of (x, z) that the model draws: what the sleep phase raises in phi."""
   dream, z = jax.lax.stop_gradient(model.bind(variables).simulate(key, n))
-  return model.bind(variables).infer(dream).log_prob(z)
+  seen = {name: batch[name] for name in ("mask",) if name in batch}  # q meets holes in its dreams as in the data
+  return model.bind(variables).infer(dream | seen).log_prob(z)
 
 
 def _analytic(
@@ -189,6 +190,10 @@ def make(
   Raises:
     UserError: a name or number that cannot be, or a gradient that the objective or the model refuses.
   """
+  errors.require(
+    hasattr(model, "infer") and hasattr(model, "log_joint"),
+    f"principle 'latent' trains a model with infer and log_joint; {type(model).__module__} has none.",
+  )
   for name in options:
     errors.choose("key of config.objective", name, (*Options._fields, "eval_samples", "eval_chunk"))
   o = Options(**options)

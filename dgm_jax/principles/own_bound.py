@@ -3,7 +3,7 @@
 For models whose bound on log p(x) is not one of the log-weights of principles.latent.  A model is a Flax module with
 
   bound(key, batch)             -> (objective [B], {metric: [B]}), what training raises, and what it reports
-  evaluate(key, batch)          -> {name: [B]} in nats, `elbo` <= log p(x) (in expectation over key) among them
+  evaluate(key, batch)          -> {name: [B]} in nats, with `elbo` <= log p(x) in expectation if there is a p(x)
   generate(key, n, mean=False)  -> [n, ...], draws of x, or of its mean given the latent variables
   __call__(batch)               -> touches every parameter (init)
 
@@ -32,12 +32,12 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
   Raises:
     UserError: there are options, or the model has no bound of its own.
   """
-  for name in options:
-    errors.choose("key of config.objective", name, ())
   errors.require(
     hasattr(model, "bound") and hasattr(model, "evaluate"),
     f"principle 'own_bound' trains a model with a bound of its own; {type(model).__module__} has none.",
   )
+  for name in options:
+    errors.choose("key of config.objective", name, ())
 
   def init_params(key, batch):
     variables = dict(model.init(key, batch))
