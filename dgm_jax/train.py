@@ -61,9 +61,6 @@ def evaluate_finally(
   if bad:
     raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {int(state.step)}.")
   path = workdir / "values.npz"
-  activities = {k.rpartition("/")[2]: v for k, v in values.items() if "units/activity" in k}
-  if activities:
-    figures.save_histogram(workdir / "figures" / "activities.png", activities, "log10 of the activity A_u")
   if values:
     figures.save_arrays(path, **((figures.load_arrays(path) if merge and path.exists() else {}) | values))
   return results | {"step": int(state.step)} | _about(config, experiment)

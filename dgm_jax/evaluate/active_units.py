@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors, estimators
+from dgm_jax import errors, estimators, figures
 from dgm_jax.distributions import Chain
 from dgm_jax.programs import make_evaluate_examples
 
@@ -64,10 +64,12 @@ def evaluate(
 
 
 def report(layers: list[jax.Array], threshold: float) -> dict[str, Any]:
-  """The results from A_u of each layer, [L] each."""
+  """The results from A_u of each layer, [L] each, and their histogram."""
   counts = [int(jnp.sum(a > threshold)) for a in layers]
+  activity = {f"activity_{l}": a for l, a in enumerate(layers, 1)}
   return {
     "active_units": sum(counts),
     "active_units_by_layer": "+".join(map(str, counts)),
-    "values": {f"units/activity_{l}": a for l, a in enumerate(layers, 1)},
+    "values": {f"units/{name}": a for name, a in activity.items()},
+    "figures": {"activities": lambda path: figures.save_histogram(path, activity, "log10 of the activity A_u")},
   }
