@@ -6,6 +6,8 @@ as many zeros as they need, the odd one behind.  A transposed convolution is the
 its output's size to its input's, which is why it is given `output_size`.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -41,17 +43,33 @@ def conv_by_lax(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str
   return jax.lax.conv_general_dilated(x, kernel, (stride, stride), paddings, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """[..., I] @ [I, O] as a product of two matrices, whose gradient XLA:CPU takes without transposing a copy of it."""
+  return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
+
+
+def _is_narrow(kernel: jax.Array) -> bool:
+  """Whether x times the kernel at all its taps is smaller than x: then that comes first, and its slices are added."""
+  return math.prod(kernel.shape[:2]) * kernel.shape[3] < kernel.shape[2]
+
+
+def _at_all_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """x[i, j] kernel[a, b], [B, H, W, k, k, O]: one matrix product."""
+  taps = _product(x, jnp.moveaxis(kernel, 2, 0).reshape(kernel.shape[2], -1))
+  return taps.reshape(*x.shape[:3], *kernel.shape[:2], kernel.shape[3])
+
+
 def conv_by_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str) -> jax.Array:
   """The same as strided slices and one matrix product: an order faster on XLA:CPU, most of all inside a scan."""
   (h, w), paddings = _geometries(x.shape[1:3], kernel, stride, padding)
-  x = jnp.pad(x, ((0, 0), *paddings, (0, 0)))
   ends = ((h - 1) * stride + 1, (w - 1) * stride + 1)
-  taps = [
-    x[:, a : a + ends[0] : stride, b : b + ends[1] : stride]
-    for a in range(kernel.shape[0])
-    for b in range(kernel.shape[1])
-  ]
-  return jnp.concatenate(taps, -1) @ kernel.reshape(-1, kernel.shape[-1])
+  cut = lambda x, a, b: x[:, a : a + ends[0] : stride, b : b + ends[1] : stride]
+  pairs = list(itertools.product(range(kernel.shape[0]), range(kernel.shape[1])))
+  if _is_narrow(kernel):
+    y = jnp.pad(_at_all_taps(x, kernel), ((0, 0), *paddings, (0, 0), (0, 0), (0, 0)))
+    return sum(cut(y, a, b)[..., a, b, :] for a, b in pairs)
+  x = jnp.pad(x, ((0, 0), *paddings, (0, 0)))
+  return _product(jnp.concatenate([cut(x, a, b) for a, b in pairs], -1), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def conv_transpose_by_lax(
@@ -74,25 +92,44 @@ def _phase_taps(kernel: int, stride: int, low: int) -> list[list[tuple[int, int]
 def conv_transpose_by_matmul(
   x: jax.Array, kernel: jax.Array, stride: int, padding: int | str, output_size: Sequence[int]
 ) -> jax.Array:
-  """The same as one matrix product for each of the s * s phases of the output, which are then interleaved."""
+  """The same as products of shifted inputs for each of the s * s phases of the output, which are then interleaved."""
   _, paddings = _geometries(output_size, kernel, stride, padding)
   phases = [_phase_taps(k, stride, low) for k, (low, _) in zip(kernel.shape[:2], paddings, strict=True)]
-  counts = [-(-size // stride) for size in output_size]  # outputs of a phase
-  shifts = [[d for taps in axis for _, d in taps] for axis in phases]
-  before = [max(0, -min(axis)) for axis in shifts]
-  after = [max(0, m + max(axis) - n) for m, axis, n in zip(counts, shifts, x.shape[1:3], strict=True)]
-  padded = jnp.pad(x, ((0, 0), *zip(before, after, strict=True), (0, 0)))
+  counts = [[-(-(size - r) // stride) for r in range(stride)] for size in output_size]  # outputs of each phase
+  first, padding_of_x = [], []
+  for axis, ms, n in zip(phases, counts, x.shape[1:3], strict=True):  # a phase meets the inputs d .. d + m - 1
+    spans = [(d, d + m) for taps, m in zip(axis, ms, strict=True) for _, d in taps]
+    first.append(min(0, *(start for start, _ in spans)))
+    padding_of_x.append((-first[-1], max(n, *(end for _, end in spans)) - n))
+  narrow = _is_narrow(kernel)
+  padded = _at_all_taps(x, kernel) if narrow else x
+  padded = jnp.pad(padded, ((0, 0), *padding_of_x, *[(0, 0)] * (padded.ndim - 3)))
 
-  def phase(rows, columns):
-    taps = [(a, b, before[0] + d, before[1] + e) for a, d in rows for b, e in columns]
-    if not taps:  # a stride beyond the kernel leaves gaps
-      return jnp.zeros((x.shape[0], *counts, kernel.shape[-1]), x.dtype)
-    cut = [padded[:, d : d + counts[0], e : e + counts[1]] for _, _, d, e in taps]
-    return jnp.concatenate(cut, -1) @ jnp.concatenate([kernel[a, b] for a, b, _, _ in taps], 0)
+  def phase(r, q):
+    total = jnp.zeros((x.shape[0], counts[0][r], counts[1][q], kernel.shape[-1]), x.dtype)
+    for (a, d), (b, e) in itertools.product(phases[0][r], phases[1][q]):
+      d, e = d - first[0], e - first[1]
+      cut = padded[:, d : d + counts[0][r], e : e + counts[1][q]]
+      total += cut[..., a, b, :] if narrow else _product(cut, kernel[a, b])
+    missing = [(0, axis[0] - axis[i]) for axis, i in zip(counts, (r, q), strict=True)]
+    return jnp.pad(total, ((0, 0), *missing, (0, 0)))
 
-  y = jnp.stack([jnp.stack([phase(rows, columns) for columns in phases[1]], 3) for rows in phases[0]], 2)
-  y = y.reshape(x.shape[0], counts[0] * stride, counts[1] * stride, kernel.shape[-1])  # [B, M, s, N, s, O] before
+  y = jnp.stack([jnp.stack([phase(r, q) for q in range(stride)], 3) for r in range(stride)], 2)
+  y = y.reshape(x.shape[0], counts[0][0] * stride, counts[1][0] * stride, kernel.shape[-1])  # [B, M, s, N, s, O] before
   return y[:, : output_size[0], : output_size[1]]
+
+
+@jax.custom_jvp
+def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+  """y [..., O] + bias [O], whose gradient in the bias is a product with ones: a fast sum on XLA:CPU."""
+  return y + bias
+
+
+@add_bias.defjvp
+def _add_bias_jvp(primals, tangents):
+  y_dot, bias_dot = tangents
+  ones = jnp.ones((y_dot.size // y_dot.shape[-1], 1), y_dot.dtype)
+  return add_bias(*primals), y_dot + jnp.matmul(ones, bias_dot[None], precision="highest").reshape(y_dot.shape)
 
 
 class Conv(nn.Module):
@@ -127,7 +164,7 @@ class Conv(nn.Module):
     init = nn.initializers.variance_scaling(self.gain / self._reach(), "fan_in", "truncated_normal")
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
     y = self._convolve(x, self.param("kernel", init, shape))
-    return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+    return add_bias(y, self.param("bias", nn.initializers.zeros, (self.features,))) if self.use_bias else y
 
 
 class ConvTranspose(Conv):

@@ -96,3 +96,16 @@ def test_what_does_not_depend_on_the_key_is_not_repeated():
   jaxpr = str(jax.make_jaxpr(run)(jnp.ones((3, 16)), jax.random.key(0)))
   (line,) = (line for line in jaxpr.splitlines() if "dot_general" in line)
   assert "f32[3,16]" in line
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4, 7, 8, 100])
+def test_samples_by_chunks_and_as_one_batch_are_the_samples_one_by_one(chunk):
+  """Whatever the chunk, also one that does not divide K = 7, and for a z of several layers."""
+  batch = {"x": jax.random.normal(jax.random.key(1), (3, 2))}
+  draw = lambda key: (jax.random.normal(key, (3, 2)), jax.random.normal(key, (3,)))
+  f = lambda batch, z: (jnp.sin(batch["x"] * z[0]) + z[1][:, None], z[1] * batch["x"][:, 0])
+  some = lambda keys: estimators.over_samples(f, batch, jax.vmap(draw)(keys))
+  found = estimators.map_keys(some, jax.random.key(0), 7, chunk)
+  one_by_one = [f(batch, draw(key)) for key in jax.random.split(jax.random.key(0), 7)]
+  for a, b in zip(found, (jnp.stack(leaves) for leaves in zip(*one_by_one, strict=True)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-6)

@@ -10,7 +10,7 @@ import tables
 from tensorflow_probability.substrates.jax import distributions as tfd
 
 from dgm_jax import likelihoods
-from dgm_jax.distributions import ContinuousBernoulli, StudentT
+from dgm_jax.distributions import ContinuousBernoulli, StudentT, softplus, sum_last
 from dgm_jax.models import vae
 
 OPTIONS = {
@@ -234,3 +234,22 @@ def test_support_is_that_of_the_likelihood():
 def test_refuses_in_a_sentence(name, options, sentence):
   with pytest.raises(ValueError, match=sentence):
     likelihoods.make(name, **options)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softplus_and_its_derivative_are_those_of_scipy_to_the_precisions_epsilon(dtype):
+  with jax.enable_x64(True):
+    x = np.concatenate([np.linspace(-80, 80, 481), [-1e5, -1e-6, 0.0, 1e-6, 1e5]]).astype(dtype)
+    found, slope = jax.vmap(jax.value_and_grad(softplus))(jnp.asarray(x))
+    epsilon = np.finfo(dtype).eps
+    np.testing.assert_allclose(found, np.logaddexp(0, x.astype(np.float64)), rtol=2 * epsilon, atol=2 * epsilon)
+    np.testing.assert_allclose(slope, scipy.special.expit(x.astype(np.float64)), rtol=20 * epsilon)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 784), (2, 5, 1)])
+def test_a_sum_by_a_product_is_the_sum(shape):
+  with jax.enable_x64(True):
+    a = np.random.default_rng(0).standard_normal(shape)
+    np.testing.assert_allclose(sum_last(jnp.asarray(a)), a.sum(-1), rtol=1e-12, atol=1e-12)
+    slope = jax.grad(lambda a: jnp.sum(jnp.sin(sum_last(a))))(a)
+    np.testing.assert_allclose(slope, np.cos(a.sum(-1))[..., None] + 0 * a, rtol=1e-12, atol=1e-12)

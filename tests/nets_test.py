@@ -61,6 +61,29 @@ def test_both_forms_of_a_transposed_convolution_agree(kernel, stride, padding, s
 
 
 @every_geometry
+def test_both_forms_agree_where_the_output_is_narrower_than_its_taps(kernel, stride, padding, size):
+  """Then the product comes before the shifts."""
+  wide = kernel**2 + 1
+  x, w, out = draw(0, (2, *size, wide), (kernel, kernel, wide, 1), (2, *small(kernel, stride, padding, size), 1))
+  forms = (convolutions.conv_by_matmul, convolutions.conv_by_lax)
+  assert_equal(*(value_and_gradients(lambda x, w, f=f: f(x, w, stride, padding), x, w, out) for f in forms))
+  x, out = draw(1, (*out.shape[:-1], wide), (2, *size, 1))
+  forms = (convolutions.conv_transpose_by_matmul, convolutions.conv_transpose_by_lax)
+  assert_equal(*(value_and_gradients(lambda x, w, f=f: f(x, w, stride, padding, size), x, w, out) for f in forms))
+
+
+def test_a_bias_has_the_derivatives_of_a_sum():
+  y, bias, y_dot, bias_dot, weights = draw(0, (3, 5, 4), (4,), (3, 5, 4), (4,), (3, 5, 4))
+  plain = lambda y, bias: y + bias
+  backward = lambda f: jax.vjp(f, y, bias)[1](weights)
+  forward = lambda f: jax.jvp(f, (y, bias), (y_dot, bias_dot))
+  for derivative in (backward, forward):
+    assert_equal(derivative(convolutions.add_bias), derivative(plain))
+  mapped = jax.grad(lambda bias: jnp.vdot(jax.vmap(convolutions.add_bias, (0, None))(y, bias), weights))(bias)
+  np.testing.assert_allclose(mapped, weights.sum((0, 1)), rtol=1e-6)
+
+
+@every_geometry
 def test_the_transpose_is_the_transpose(kernel, stride, padding, size):
   """<conv(x), y> = <x, convT(y)>, with the kernel's channels exchanged."""
   x, w, y = draw(1, (2, *size, 3), (kernel, kernel, 3, 4), (2, *small(kernel, stride, padding, size), 4))
