@@ -1,8 +1,11 @@
 """Checkpoints: the TrainState alone, by orbax; a checkpoint is either complete or not there."""
 
+import errno
 import pathlib
+import shutil
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
@@ -24,9 +27,17 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 2, read_only: bool = F
 
 
 def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
-  """Starts writing `state`; its arrays are copied first, so the caller may donate them."""
-  if step not in manager.all_steps():
-    manager.save(step, args=ocp.args.StandardSave(state))
+  """Starts writing `state`; its arrays are copied first, so the caller may donate them.
+
+  Raises:
+    OSError: the disk has no room for it; nothing is written.
+  """
+  if step in manager.all_steps():
+    return
+  free, needed = shutil.disk_usage(manager.directory).free, sum(a.nbytes for a in jax.tree.leaves(state))
+  if free < needed:  # told before orbax's threads tell it, each with a traceback
+    raise OSError(errno.ENOSPC, f"A checkpoint takes {needed / 1e6:.1f} MB; {free / 1e6:.1f} MB are left.")
+  manager.save(step, args=ocp.args.StandardSave(state))
 
 
 def restore_latest(manager: ocp.CheckpointManager, template: Any, repair: bool = False) -> Any | None:

@@ -15,6 +15,10 @@ class DivergenceError(RuntimeError):
   """Training met NaN or Inf.  `main` prints its sentence without a traceback and exits with status 3."""
 
 
+class StoppedError(RuntimeError):
+  """A signal asked the run to stop, and it did.  `main` says how to resume it and exits with status 4."""
+
+
 def choose(what: str, name: str, choices: Iterable[str]) -> str:
   """Returns `name` if it is one of `choices`, else raises a UserError with the nearest name and the choices."""
   choices = sorted(choices)

@@ -7,19 +7,21 @@
 
 Every value of a config can be set with --config.PATH=VALUE; the config's docstring says what its argument (after the
 colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Exit status: 0
-done, 2 a mistake in the command, 3 NaN or Inf, 130 interrupted.
+done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the chunk of
+steps is ended and saved; twice: at once).
 """
 
 import os
 import pathlib
 import runpy
+import shlex
 import sys
 
 import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import errors, figures, metrics, rng, train
+from dgm_jax import debug, errors, figures, metrics, rng, train
 from dgm_jax import workdir as wd
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
@@ -31,10 +33,11 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, interru
 _MODE = flags.DEFINE_enum(
   "mode",
   "train",
-  ["train", "evaluate", "sample"],
+  ["train", "evaluate", "sample", "debug"],
   "train: train (or resume) and evaluate; evaluate: the newest checkpoint on the test set, into results.json, or "
   "evaluation.json while the run is not finished; "
-  "sample: draws from the newest checkpoint, into samples.npz and figures/.",
+  "sample: draws from the newest checkpoint, into samples.npz and figures/; "
+  "debug: replays a run that met NaN or Inf and names the operation.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "How many to draw with --mode=sample.", lower_bound=1)
 
@@ -89,11 +92,15 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   _print_results(workdir, {"step": int(state.step)}, ("samples.npz",))
 
 
+def _debug(config: ConfigDict, workdir: pathlib.Path) -> None:
+  print(debug.replay(config, workdir), flush=True)
+
+
 def main(argv: list[str]) -> None:
   """Runs the mode."""
   errors.require(len(argv) == 1, f"Unexpected argument {argv[-1]!r}: every option starts with --; see --help.")
   errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
-  run = {"train": _train, "evaluate": _evaluate, "sample": _sample}[_MODE.value]
+  run = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}[_MODE.value]
   run(_read_config(), pathlib.Path(_WORKDIR.value))
 
 
@@ -149,6 +156,8 @@ def _guarded(function, *args):
     _stop(e, 2)
   except errors.DivergenceError as e:
     _stop(e, 3)
+  except errors.StoppedError as e:
+    _stop(f"{e} The same command resumes:\n  {shlex.join(sys.orig_argv)}", 4)
   except flags.Error as e:
     _stop(f"{e} See --help.", 2)
   except (AttributeError, KeyError, TypeError, OSError) as e:

@@ -62,6 +62,11 @@ def make_train_batches(
   return train_batches
 
 
+def make_train_step(system: System, transform: Callable, num_examples: int) -> Callable:
+  """(state, key, batch) -> (state, {name: scalar}): one step of the chunk's, alone."""
+  return functools.partial(_train_step, system, transform, None, num_examples)
+
+
 def _train_step(system, transform, sharding, num_examples, state, key, batch) -> tuple[Any, dict]:
   """One step on a batch {name: [B, ...]}; its randomness is a function of (key, state.step)."""
   if sharding is not None:

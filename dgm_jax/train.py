@@ -19,8 +19,10 @@ from dgm_jax.build import Experiment, build, make_init, module
 from dgm_jax.data import fingerprints
 from dgm_jax.data.splits import size
 from dgm_jax.feed import make_feed
+from dgm_jax.lock import locked
 from dgm_jax.programs import make_evaluate, make_pictures
 from dgm_jax.progress import progress_bar
+from dgm_jax.stopping import StopRequest
 
 # The key of what is reported is the same for all runs: whatever their seeds, they are measured on the same binarised
 # images with the same noise, so that their difference can be taken example by example.
@@ -91,7 +93,7 @@ def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) ->
       kept = "There is no checkpoint before." if saved is None else f"The checkpoint of step {saved} is kept."
       raise errors.DivergenceError(
         f"train/{name} became {value[first - start]} at step {first + 1}, within steps {start + 1} to "
-        f"{start + length}. {kept} A smaller optim.lr may help."
+        f"{start + length}. {kept} A smaller optim.lr may help; --mode=debug names the operation."
       )
 
 
@@ -111,6 +113,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   Raises:
     UserError: a config that cannot run, a workdir that is not this run's.
     DivergenceError: NaN or Inf; the last checkpoint is kept.
+    StoppedError: SIGTERM or SIGINT; the state is saved.
   """
   workdir, clock = pathlib.Path(workdir), time.monotonic()
   if (finished := wd.check(workdir, config.to_dict())) is not None:
@@ -148,6 +151,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     return step % (every or math.ceil(seldom) * config.log_every) == 0 or step == num_steps
 
   with contextlib.ExitStack() as stack:
+    stop = stack.enter_context(StopRequest())
+    stack.enter_context(wd.disk_errors(workdir))
+    stack.enter_context(locked(workdir))
     checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
     if (restored := checkpoint.restore_latest(checkpoints, state, repair=True)) is not None:
       state = restored
@@ -172,6 +178,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     # Train
     loop_clock = time.monotonic()
+    stop.deferred = True  # from here on there is something to save
     while step < num_steps:
       length, start = min(config.log_every, num_steps - step), time.monotonic()
       state, values = feed.train(state, length)
@@ -198,10 +205,15 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
           drawn = painter.submit(figures.save_progress, workdir / "figures", step, grids, metrics.read(workdir))
       if due(config.checkpoint_every, times=20):
         checkpoint.save(checkpoints, step, state)
+      if stop.received:
+        checkpoint.save(checkpoints, step, state)
+        checkpoints.wait_until_finished()
+        raise errors.StoppedError(f"Stopped by {stop.received} at step {step} of {num_steps}, which is saved.")
     bar.close()
     drawn.result()
     checkpoints.wait_until_finished()
     record.add_time("loop", time.monotonic() - loop_clock)
+    stop.deferred = False
 
     # Report
     with record.timed("final_evaluation"):
@@ -212,16 +224,18 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   return results
 
 
-def restore(config: ConfigDict, workdir: str | pathlib.Path) -> tuple[Experiment, Any]:
-  """(experiment, newest state) of a run, to evaluate or to sample from it."""
+def restore(config: ConfigDict, workdir: str | pathlib.Path, or_start: bool = False) -> tuple[Experiment, Any]:
+  """(experiment, newest state) of a run, to evaluate or to sample; with `or_start`, that of step 0 if none is saved."""
   workdir = pathlib.Path(workdir)
   wd.check_same_run(workdir, config.to_dict())
   experiment = build(config)
   wd.check_data(workdir, _about(config, experiment))
   replicated, _ = shardings(config.batch_size)
-  errors.require((workdir / "checkpoints").is_dir(), f"--workdir {workdir} has no checkpoint yet; train it first.")
-  template = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
-  with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
-    state = checkpoint.restore_latest(checkpoints, template)
+  state, template = None, jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
+  if (workdir / "checkpoints").is_dir():
+    with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
+      state = checkpoint.restore_latest(checkpoints, template)
+  if state is None and or_start:
+    state = template
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
   return experiment, state

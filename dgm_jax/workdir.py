@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import json
 import os
 import pathlib
@@ -109,6 +110,30 @@ def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
     f"--workdir {workdir} was trained on other data than {about['data']!r} is now: {known} then, {found} now. Bring "
     "the data back, or name another workdir.",
   )
+
+
+@contextlib.contextmanager
+def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
+  """Turns what is raised inside because the disk is full into a UserError that says what is kept."""
+  try:
+    yield
+  except Exception as e:  # orbax and tensorstore raise their own kinds
+    if not _is_disk_full(e):
+      raise
+    steps = [int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()]
+    kept = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
+    raise errors.UserError(
+      f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command goes on from there."
+    ) from e
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+  if error is None:
+    return False
+  if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    return True
+  texts = ("No space left on device", "Disk quota exceeded", "File too large")
+  return any(t in str(error) for t in texts) or _is_disk_full(error.__cause__) or _is_disk_full(error.__context__)
 
 
 def _git(*args: str) -> str | None:

@@ -3,10 +3,8 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -83,31 +81,6 @@ def test_sample_writes_samples(finished):
   x = np.load(workdir / "samples.npz")["x"]
   assert x.shape == (9, 28, 28, 1)
   assert set(np.unique(x)) == {0.0, 1.0}
-
-
-def test_kill_and_resume_is_bitwise_the_uninterrupted_run(finished, tmp_path):
-  """SIGKILL between checkpoints: the same parameters, the same metrics file, the same results."""
-  flags = [f"--config={CONFIG}", "--config.num_steps=1000", "--config.figures_every=1000", "--config.eval_every=500"]
-  whole, killed = tmp_path / "whole", tmp_path / "killed"
-  assert main(*flags, f"--workdir={whole}").returncode == 0
-  process = subprocess.Popen(
-    command(*flags, f"--workdir={killed}"), cwd=tables.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-  )
-  deadline = time.monotonic() + 120
-  # far enough for a checkpoint, and past it: the rows behind the checkpoint are to be repeated
-  while len(metrics.read(killed)) < 15 and process.poll() is None and time.monotonic() < deadline:
-    time.sleep(0.005)
-  process.send_signal(signal.SIGKILL)
-  assert process.wait() == -signal.SIGKILL
-  assert not (killed / "results.json").exists()
-  resumed = main(*flags, f"--workdir={killed}")
-  assert resumed.returncode == 0, resumed.stderr
-  assert "Resuming" in resumed.stdout
-  assert (killed / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
-  assert (killed / "results.json").read_text() == (whole / "results.json").read_text()
-  jax.tree.map(np.testing.assert_array_equal, arrays(killed), arrays(whole))
-  starts = json.loads((killed / "run.json").read_text())
-  assert [s["from_step"] == 0 for s in starts] == [True, False]
 
 
 def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):

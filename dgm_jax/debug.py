@@ -1,0 +1,72 @@
+"""Finds the operation that made NaN or Inf: replays a run from its newest checkpoint, step by step."""
+
+import contextlib
+import pathlib
+import traceback
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dgm_jax import checkpoint, rng, train
+from dgm_jax.data.splits import size
+from dgm_jax.programs import make_train_step
+from dgm_jax.progress import progress_bar
+
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
+  """Goes through the steps from the newest checkpoint on, and through the first that is not finite by operations.
+
+  The state before that step is left in workdir/debug/checkpoints, where the next call begins.
+
+  Returns:
+    A sentence that names the step, the first metric or parameter that is not finite, the operation and its line.
+  """
+  saved = workdir / "debug"
+  experiment, state = train.restore(config, workdir, or_start=True)
+  if (saved / "checkpoints").is_dir():
+    with checkpoint.open_manager(saved, read_only=True) as manager:
+      state = checkpoint.restore_latest(manager, state) or state
+  key, arrays = jax.random.key(config.seed), experiment.splits.train
+  order = jax.jit(rng.epoch_indices, static_argnums=(2, 3, 4))
+  take_step = jax.jit(make_train_step(experiment.system, experiment.transforms.train, size(arrays)))
+  with progress_bar(experiment.num_steps, int(state.step), "replay") as bar:
+    for step in range(int(state.step), experiment.num_steps):
+      indices = jax.device_get(order(rng.stream(key, "data"), step, 1, size(arrays), config.batch_size)[0])
+      batch = jax.tree.map(lambda a, indices=indices: jnp.asarray(a[indices]), arrays)
+      after, metrics = take_step(state, key, batch)
+      if (name := _first_bad({"metric": metrics, "parameter": after.params})) is not None:
+        break
+      state = after
+      bar.update()
+    else:
+      return f"All steps up to {experiment.num_steps} are finite."
+  with checkpoint.open_manager(saved) as manager:
+    checkpoint.save(manager, step, state)
+  return f"At step {step + 1} {name} is not finite: {_operation(take_step, state, key, batch)}"
+
+
+def _first_bad(trees: dict[str, Any]) -> str | None:
+  for path, leaf in jax.tree_util.tree_leaves_with_path(trees):
+    if jnp.issubdtype(leaf.dtype, jnp.floating) and not jnp.isfinite(leaf).all():
+      return f"{path[0].key} {'/'.join(str(k.key) for k in path[1:])}"
+  return None
+
+
+def _operation(take_step: Any, *args: Any) -> str:
+  """The first operation of the step that gives NaN, else the first that gives Inf, and where it stands."""
+  for checks in ((jax.debug_nans,), (jax.debug_nans, jax.debug_infs)):
+    try:
+      with contextlib.ExitStack() as stack:
+        for check in checks:
+          stack.enter_context(check(True))
+        jax.block_until_ready(take_step(*args))
+    except FloatingPointError as e:
+      frames = [f for f in traceback.extract_tb(e.__traceback__) if _PACKAGE in pathlib.Path(f.filename).parents]
+      frames = [f for f in frames if pathlib.Path(f.filename) != pathlib.Path(__file__)]
+      where = f" in {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
+      return f"{str(e).splitlines()[0].rstrip('.')}{where}"
+  return "no single operation shows it; the whole step, compiled, does."
