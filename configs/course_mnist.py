@@ -67,6 +67,10 @@ def get_config(arg: str = "") -> ConfigDict:
   config.figures_every = 0  # 0: five times a run, but not within five epochs
   config.checkpoint_every = 1250
   config.keep_checkpoints = 2
+  config.keep_best = ""  # also keep the best checkpoint by this metric, e.g. "valid/log_px"
+  config.early_stopping = 0  # end after so many evaluations without a better value of keep_best; 0: never
+  config.max_minutes = config_dict.placeholder(float)  # of training; None: all steps
+  config.init_from = ""  # folder of a run whose parameters to start from
   config.eval_batch_size = 500
   config.evaluate = ConfigDict()
   if not latent:

@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import data, errors, evaluate, models, optim, principles, rng
+from dgm_jax import data, ending, errors, evaluate, models, optim, principles, rng
 from dgm_jax.data import sources, splits, transforms
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.system import System
@@ -103,6 +103,7 @@ def _check_numbers(config: ConfigDict, n: int) -> None:
       config[name] >= 0 and config[name] % config.log_every == 0,
       f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
     )
+  ending.check(config.keep_best, config.early_stopping, config.max_minutes)
   errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
 
 

@@ -12,22 +12,42 @@ from orbax.checkpoint import checkpoint_managers
 
 from dgm_jax import errors
 
+_FORMAT = 1  # of what is saved; to be raised when older programs cannot read it
+
 
 def open_manager(workdir: str | pathlib.Path, keep: int = 2, read_only: bool = False) -> ocp.CheckpointManager:
-  """The manager of workdir/checkpoints, which keeps the latest `keep`; saves are asynchronous and atomic.
+  """The manager of workdir/checkpoints, which keeps the latest `keep` and the one of the best score.
 
-  With `read_only` it leaves alone what another process, the training, is writing there.
+  Saves are asynchronous and atomic.  With `read_only` it leaves alone what another process, the training, is writing
+  there.
   """
+  best = checkpoint_managers.BestN(
+    get_metric_fn=lambda found: found["score"], n=1, keep_checkpoints_without_metrics=False
+  )
+  policy = checkpoint_managers.AnyPreservationPolicy([checkpoint_managers.LatestN(keep), best])
   options = ocp.CheckpointManagerOptions(
-    preservation_policy=None if read_only else checkpoint_managers.LatestN(keep),
+    preservation_policy=None if read_only else policy,
     cleanup_tmp_directories=not read_only,
     create=not read_only,
   )
-  return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / "checkpoints", options=options)
+  handler = ocp.StandardCheckpointHandler()  # named, so that metadata can be read before anything is restored
+  return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / "checkpoints", options=options, item_handlers=handler)
 
 
-def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
+def save(
+  manager: ocp.CheckpointManager,
+  step: int,
+  state: Any,
+  score: float | None = None,
+  about: dict[str, Any] | None = None,
+) -> None:
   """Starts writing `state`; its arrays are copied first, so the caller may donate them.
+
+  Args:
+    manager: see open_manager.
+    step, state: what is saved.
+    score: more is better; the checkpoint of the greatest is kept whatever comes later.
+    about: what is laid beside: config, versions.
 
   Raises:
     OSError: the disk has no room for it; nothing is written.
@@ -37,23 +57,50 @@ def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
   free, needed = shutil.disk_usage(manager.directory).free, sum(a.nbytes for a in jax.tree.leaves(state))
   if free < needed:  # told before orbax's threads tell it, each with a traceback
     raise OSError(errno.ENOSPC, f"A checkpoint takes {needed / 1e6:.1f} MB; {free / 1e6:.1f} MB are left.")
-  manager.save(step, args=ocp.args.StandardSave(state))
+  scores = None if score is None else {"score": score}
+  metadata = {"format": _FORMAT, **(about or {})}
+  manager.save(step, args=ocp.args.StandardSave(state), metrics=scores, custom_metadata=metadata)
 
 
-def restore_latest(manager: ocp.CheckpointManager, template: Any, repair: bool = False) -> Any | None:
+def _check_format(manager: ocp.CheckpointManager, step: int) -> None:
+  known = (manager.metadata(step).custom_metadata or {}).get("format", _FORMAT)  # the first ones bore none
+  errors.require(
+    known <= _FORMAT,
+    f"The checkpoint of step {step} in {manager.directory} has format {known}; this version reads up to {_FORMAT}: "
+    "update dgm_jax.",
+  )
+
+
+def restore_arrays(manager: ocp.CheckpointManager) -> tuple[int, dict]:
+  """(step, state as nested dicts of arrays) of the newest checkpoint, whatever its model.
+
+  Raises:
+    UserError: there is none.
+  """
+  step = manager.latest_step()
+  errors.require(step is not None, f"{manager.directory} holds no complete checkpoint.")
+  _check_format(manager, step)
+  return step, manager.restore(step, args=ocp.args.StandardRestore())
+
+
+def restore_latest(
+  manager: ocp.CheckpointManager, template: Any, repair: bool = False, step: int | None = None
+) -> Any | None:
   """The newest state that can be read, or None if there is no checkpoint.
 
   Args:
     manager: see open_manager.
     template: a state (or its jax.eval_shape) with the shapes, dtypes and shardings to restore to.
     repair: whether to remove newer checkpoints that cannot be read.
+    step: the only one that will do; None for the newest.
 
   Raises:
     UserError: there are checkpoints, and none can be read into `template`.
   """
-  steps = sorted(manager.all_steps(), reverse=True)
+  steps = sorted(manager.all_steps(), reverse=True) if step is None else [step]
   reason = None
   for step in steps:
+    _check_format(manager, step)
     try:
       state = manager.restore(step, args=ocp.args.StandardRestore(template))
     except Exception as e:  # orbax and tensorstore raise many kinds for a damaged file

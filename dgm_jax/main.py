@@ -39,6 +39,9 @@ _MODE = flags.DEFINE_enum(
   "sample: draws from the newest checkpoint, into samples.npz and figures/; "
   "debug: replays a run that met NaN or Inf and names the operation.",
 )
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", "latest", "Of --mode=evaluate and sample: latest, best (by config.keep_best) or a step."
+)
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "How many to draw with --mode=sample.", lower_bound=1)
 
 
@@ -72,7 +75,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
-  experiment, state = train.restore(config, workdir)
+  experiment, state = train.restore(config, workdir, _CHECKPOINT.value)
   finished = wd.read_json(workdir / "results.json")  # its presence marks a finished run
   name = "evaluation.json" if finished is None else "results.json"
   results = train.evaluate_finally(config, experiment, state, workdir, merge=finished is not None)
@@ -81,7 +84,7 @@ def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
-  experiment, state = train.restore(config, workdir)
+  experiment, state = train.restore(config, workdir, _CHECKPOINT.value)
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))

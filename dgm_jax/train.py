@@ -13,11 +13,12 @@ from absl import logging
 from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
+from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng, warm_start
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, make_init, module
 from dgm_jax.data import fingerprints
 from dgm_jax.data.splits import size
+from dgm_jax.ending import Ending, best_step, score
 from dgm_jax.feed import make_feed
 from dgm_jax.lock import locked
 from dgm_jax.programs import make_evaluate, make_pictures
@@ -148,7 +149,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   def due(every, times):
     """Whether `every` divides the step; for 0, `times` times a run but not within five epochs."""
     seldom = max(num_steps / times, 5 * experiment.steps_per_epoch) / config.log_every
-    return step % (every or math.ceil(seldom) * config.log_every) == 0 or step == num_steps
+    return step % (every or math.ceil(seldom) * config.log_every) == 0 or ended is not None
+
+  def save():
+    best = score(config.keep_best, rows[-1]) if config.keep_best in rows[-1] else None
+    checkpoint.save(checkpoints, step, state, best, {"config": config.to_dict(), "versions": wd.versions()})
 
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopRequest())
@@ -157,6 +162,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
     if (restored := checkpoint.restore_latest(checkpoints, state, repair=True)) is not None:
       state = restored
+    elif config.init_from:
+      state, report = warm_start.from_run(state, config.init_from)
+      print(report, flush=True)
     step = int(state.step)
     record = wd.RunRecord(workdir, config.seed, step)
     stack.callback(record.write)
@@ -174,12 +182,18 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         pictures = jax.jit(make_pictures(system, transforms.evaluate)).lower(state, key_pictures, examples).compile()
     if step == 0:
       writer.write(0, evaluate_held_out(), {})
+    rows = metrics.read(workdir)
+    measured = sorted({name for row in rows for name in row} - {"step"})
+    if config.keep_best:
+      errors.choose("metric of keep_best", config.keep_best, measured)
+    ending = Ending(config.keep_best, config.early_stopping, config.max_minutes, record.seconds("train") / 60)
+    ended = ending.reason(rows) if step < num_steps else "all steps are done"
     record.add_time("set_up", time.monotonic() - clock)
 
     # Train
     loop_clock = time.monotonic()
     stop.deferred = True  # from here on there is something to save
-    while step < num_steps:
+    while ended is None:
       length, start = min(config.log_every, num_steps - step), time.monotonic()
       state, values = feed.train(state, length)
       values = jax.block_until_ready(values)
@@ -188,7 +202,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       step += length
       row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
       record.add_time("train", seconds)
-      if due(config.eval_every, times=20):
+      ended = "all steps are done" if step == num_steps else ending.reason(rows)
+      if evaluated := due(config.eval_every, times=20):
         with record.timed("evaluate"):
           row |= evaluate_held_out()
       bad = [k for k, v in row.items() if not math.isfinite(v)]
@@ -196,20 +211,24 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
         raise errors.DivergenceError(f"{bad[0]} is {row[bad[0]]} at step {step}, though training was finite.")
       speeds = {"speed/steps_per_s": length / seconds, "speed/images_per_s": length * config.batch_size / seconds}
       writer.write(step, row, speeds)
+      rows.append({"step": step, **row})
+      ended = ended or ending.reason(rows)
       bar.set_postfix_str(f"{speeds['speed/images_per_s']:,.0f} images/s, loss {row['train/loss']:.2f}", refresh=False)
       bar.update(length)
       if due(config.figures_every, times=5):
         with record.timed("figures"):  # drawn by a thread, while the next chunk runs
           grids = jax.device_get(pictures(state, key_pictures, examples))
           drawn.result()  # raises what went wrong in the thread
-          drawn = painter.submit(figures.save_progress, workdir / "figures", step, grids, metrics.read(workdir))
-      if due(config.checkpoint_every, times=20):
-        checkpoint.save(checkpoints, step, state)
+          drawn = painter.submit(figures.save_progress, workdir / "figures", step, grids, list(rows))
+      if due(config.checkpoint_every, times=20) or (config.keep_best and evaluated):
+        save()
       if stop.received:
-        checkpoint.save(checkpoints, step, state)
+        save()
         checkpoints.wait_until_finished()
         raise errors.StoppedError(f"Stopped by {stop.received} at step {step} of {num_steps}, which is saved.")
     bar.close()
+    if step < num_steps:
+      print(f"Ended at step {step} of {num_steps}: {ended}.", flush=True)
     drawn.result()
     checkpoints.wait_until_finished()
     record.add_time("loop", time.monotonic() - loop_clock)
@@ -224,8 +243,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   return results
 
 
-def restore(config: ConfigDict, workdir: str | pathlib.Path, or_start: bool = False) -> tuple[Experiment, Any]:
-  """(experiment, newest state) of a run, to evaluate or to sample; with `or_start`, that of step 0 if none is saved."""
+def restore(
+  config: ConfigDict, workdir: str | pathlib.Path, which: str = "latest", or_start: bool = False
+) -> tuple[Experiment, Any]:
+  """(experiment, state) of a run, to evaluate or to sample.
+
+  Args:
+    config: the run's.
+    workdir: its folder.
+    which: "latest", "best" (by keep_best) or a step.
+    or_start: whether the state of step 0 will do if none is saved.
+  """
   workdir = pathlib.Path(workdir)
   wd.check_same_run(workdir, config.to_dict())
   experiment = build(config)
@@ -234,8 +262,20 @@ def restore(config: ConfigDict, workdir: str | pathlib.Path, or_start: bool = Fa
   state, template = None, jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
   if (workdir / "checkpoints").is_dir():
     with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
-      state = checkpoint.restore_latest(checkpoints, template)
+      step = _step_of(which, config.get("keep_best", ""), set(checkpoints.all_steps()), metrics.read(workdir))
+      state = checkpoint.restore_latest(checkpoints, template, step=step)
   if state is None and or_start:
     state = template
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
   return experiment, state
+
+
+def _step_of(which: str, metric: str, steps: set[int], rows: list[dict]) -> int | None:
+  """The step that "latest" (None, the newest that can be read), "best" or a number stands for."""
+  if which == "latest":
+    return None
+  if which == "best":
+    errors.require(metric != "", "--checkpoint=best needs a run with keep_best, the metric to go by.")
+    return best_step(rows, metric, steps)
+  errors.choose("value of --checkpoint", which, ["latest", "best", *map(str, steps)])
+  return int(which)

@@ -147,7 +147,8 @@ def _git(*args: str) -> str | None:
   return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+  """{package: version} of what numbers may depend on."""
   installed = {}
   for package in _PACKAGES:
     try:
@@ -181,7 +182,7 @@ class RunRecord:
       "seed": seed,
       "git_commit": _git("rev-parse", "HEAD"),
       "git_dirty": None if status is None else bool(status),
-      "versions": _versions(),
+      "versions": versions(),
       "devices": [str(d) for d in jax.devices()],
       "device_kind": jax.devices()[0].device_kind,
       "host": platform.node(),
@@ -200,6 +201,10 @@ class RunRecord:
     """Adds to the wall time of a phase; `write` keeps it."""
     times = self._entry["wall_s"]
     times[phase] = times.get(phase, 0.0) + seconds
+
+  def seconds(self, phase: str) -> float:
+    """Wall time of a phase so far, in all processes that worked on the run."""
+    return sum(entry["wall_s"].get(phase, 0.0) for entry in [*self._starts, self._entry])
 
   @contextlib.contextmanager
   def timed(self, phase: str) -> Iterator[None]:

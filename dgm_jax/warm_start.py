@@ -1,0 +1,56 @@
+"""Starting from the parameters of another run: fine-tuning, or going on under another objective."""
+
+import pathlib
+from typing import Any
+
+import jax
+
+from dgm_jax import checkpoint, errors
+
+
+def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
+  """Takes over those parameters and variables of a run's newest checkpoint that have the same name and shape.
+
+  The optimiser starts anew, at step 0.
+
+  Returns:
+    (state, a report of what matched and what did not).
+
+  Raises:
+    UserError: there is no checkpoint, or nothing matches.
+  """
+  workdir = pathlib.Path(workdir)
+  errors.require(
+    (workdir / "checkpoints").is_dir(), f"init_from = {str(workdir)!r} holds no checkpoint; name a run's folder."
+  )
+  with checkpoint.open_manager(workdir, read_only=True) as manager:
+    step, other = checkpoint.restore_arrays(manager)
+  found = {name: leaf for part in ("params", "variables") for name, leaf in _named(part, other.get(part)).items()}
+  lines, taken, seen = [], set(), set()
+
+  def take(name: str, leaf: jax.Array) -> jax.Array:
+    there = found.get(name)
+    seen.add(name)
+    if there is None or there.shape != leaf.shape:
+      shape = "absent" if there is None else "x".join(map(str, there.shape))
+      lines.append(f"  new: {name} {'x'.join(map(str, leaf.shape))} ({shape} there)")
+      return leaf
+    taken.add(name)
+    return jax.device_put(there.astype(leaf.dtype), leaf.sharding)
+
+  renewed = {
+    part: jax.tree_util.tree_map_with_path(lambda path, leaf: take(_name(part, path), leaf), getattr(state, part))
+    for part in ("params", "variables")
+  }
+  errors.require(bool(taken), f"init_from = {str(workdir)!r}: no parameter there has the name and shape of one here.")
+  lines += [f"  left: {name} there has no place here" for name in sorted(found.keys() - taken - seen)]
+  head = f"Starting from step {step} of {workdir}: {len(taken)} of {len(seen)} arrays match."
+  return state.replace(**renewed), "\n".join([head, *lines])
+
+
+def _name(part: str, path: tuple) -> str:
+  return "/".join([part, *(str(getattr(k, "key", k)) for k in path)])
+
+
+def _named(part: str, tree: Any) -> dict[str, jax.Array]:
+  return {_name(part, path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree or {})}
