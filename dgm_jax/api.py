@@ -206,8 +206,9 @@ def load(workdir: str | pathlib.Path) -> LatentModel:
     UserError: no run, no checkpoint, other data.
   """
   path = pathlib.Path(workdir)
-  errors.require((path / "config.json").exists(), f"{path} holds no run (it has no config.json).")
-  config = ConfigDict(wd.read_json(path / "config.json"))
+  found = wd.read_config(path)
+  errors.require(found is not None, f"{path} holds no run (it has no config.json).")
+  config = ConfigDict(found)
   return LatentModel(*train.restore(config, path), config)
 
 

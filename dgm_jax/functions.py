@@ -25,7 +25,13 @@ class FunctionModel:
     def trace(x, z):
       h = decode(z)
       shapes.append(not isinstance(h, distrax.Distribution))
-      return self.infer({"x": x}).sample(seed=jax.random.key(0)), self.log_joint({"x": x}, z)
+      q = self.infer({"x": x})
+      errors.require(
+        len(q.event_shape) == 1,
+        f"encode gives a distribution whose event has shape {list(q.event_shape)}; [{latent_dim}] is expected: put "
+        "distrax.Independent(q, 1) around it.",
+      )
+      return q.sample(seed=jax.random.key(0)), self.log_joint({"x": x}, z)
 
     x, z = jnp.zeros((2, *self.data_shape)), jnp.zeros((2, latent_dim))
     drawn, (log_px_z, log_pz) = jax.eval_shape(trace, x, z)

@@ -52,9 +52,9 @@ def _read_config() -> ConfigDict:
   errors.require(
     _MODE.value != "train", "--config is missing, e.g. --config=configs/iwae_mnist.py:quick --workdir=runs/first."
   )
-  path = pathlib.Path(_WORKDIR.value) / "config.json"
-  errors.require(path.exists(), f"--workdir {_WORKDIR.value} holds no run (it has no config.json).")
-  return ConfigDict(wd.read_json(path))
+  config = wd.read_config(pathlib.Path(_WORKDIR.value))
+  errors.require(config is not None, f"--workdir {_WORKDIR.value} holds no run (it has no config.json).")
+  return ConfigDict(config)
 
 
 def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...]) -> None:

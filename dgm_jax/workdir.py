@@ -21,6 +21,8 @@ from dgm_jax import errors
 
 # Where things lie and how often they are written: a run may continue under another value of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source")
+# Options that configs of earlier versions lack, and what was done then.
+_SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
@@ -42,6 +44,19 @@ def read_json(path: pathlib.Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
   except json.JSONDecodeError as e:
     raise errors.UserError(f"{path} is damaged: {e}.") from e
+
+
+def read_config(workdir: pathlib.Path) -> dict | None:
+  """config.json, or None if there is none; what a run of an earlier version did not know has the value it had then."""
+  config = read_json(workdir / "config.json") if workdir.is_dir() else None
+  if isinstance(config, dict):
+    for path, value in _SINCE.items():
+      *sections, name = path.split(".")
+      node = config
+      for section in sections:
+        node = node.setdefault(section, {})
+      node.setdefault(name, value)
+  return config
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -66,7 +81,7 @@ def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:
 
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
   """Refuses to evaluate or sample under a config that is not the run's; how to evaluate may differ."""
-  old = read_json(workdir / "config.json") if workdir.is_dir() else None
+  old = read_config(workdir)
   errors.require(isinstance(old, dict), f"--workdir {workdir} holds no run (it has no config.json).")
   if different := _differences(old, config, free=("evaluate.", "eval_batch_size")):
     raise errors.UserError(
@@ -83,7 +98,7 @@ def check(workdir: pathlib.Path, config: dict) -> dict | None:
   """
   if workdir.exists() and not workdir.is_dir():
     raise errors.UserError(f"--workdir {workdir} is a file; name a folder.")
-  old = read_json(workdir / "config.json") if workdir.is_dir() else None
+  old = read_config(workdir)
   if old is None:
     errors.require(
       not workdir.is_dir() or not any(workdir.iterdir()),

@@ -190,6 +190,8 @@ def test_mistakes_get_one_sentence(tmp_path):
     api.from_functions(**mlps, prior="normal")
   with pytest.raises(errors.UserError, match=r"encode gives z of shape \[2\]; \[3\] is expected"):
     api.from_functions(**mlps | {"latent_dim": 3, "decode": lambda z: jnp.zeros((len(z), 12))})
+  with pytest.raises(errors.UserError, match=r"event has shape \[\]; \[2\] is expected: put distrax.Independent"):
+    api.from_functions(**mlps | {"encode": lambda x: distrax.Normal(jnp.zeros((len(x), 2)), 1.0)})
   model = api.from_functions(**mlps)
   with pytest.raises(errors.UserError, match=r"x is of shape \[2, 5\]; \[N, 12\] is expected"):
     model.log_px(np.zeros((2, 5)))

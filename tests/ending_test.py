@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+import dgm_jax
 from configs import iwae_mnist, vae_mnist
 from dgm_jax import checkpoint, ending, errors, metrics, train, warm_start
 
@@ -113,6 +114,17 @@ def test_a_checkpoint_says_of_what_it_is_and_of_a_later_format_what_to_do(tmp_pa
     file.write_text(file.read_text().replace('"format": 1', '"format": 9'))
   with pytest.raises(errors.UserError, match="has format 9; this version reads up to 1: update dgm_jax"):
     train.restore(config, tmp_path)
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+  config = small()
+  results = train.train_and_evaluate(config, tmp_path)
+  old = json.loads((tmp_path / "config.json").read_text())
+  for name in ("keep_best", "early_stopping", "max_minutes", "init_from"):
+    del old[name]
+  (tmp_path / "config.json").write_text(json.dumps(old))
+  assert train.train_and_evaluate(config, tmp_path) == results
+  assert dgm_jax.load(tmp_path).sample(2).shape == (2, 28, 28, 1)
 
 
 @pytest.mark.parametrize("values,sentence", [
