@@ -6,9 +6,11 @@
   python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
 
 Every value of a config can be set with --config.PATH=VALUE; the config's docstring says what its argument (after the
-colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Exit status: 0
-done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the chunk of
-steps is ended and saved; twice: at once).
+colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Compiled
+programs are kept in ~/.cache/dgm_jax/xla, up to 2 GB (JAX_COMPILATION_CACHE_DIR, JAX_COMPILATION_CACHE_MAX_SIZE).
+
+Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the
+chunk of steps is ended and saved; twice: at once).
 """
 
 import os
@@ -177,6 +179,8 @@ def run() -> None:
   cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/dgm_jax/xla"))
   jax.config.update("jax_compilation_cache_dir", cache)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+  if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
+    jax.config.update("jax_compilation_cache_max_size", 2 * 1024**3)  # bytes; the programs longest unused go first
   app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _guarded(_parse_flags, argv))
 
 

@@ -174,7 +174,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
     writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step, about)))
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
     drawn = painter.submit(lambda: None)
-    bar = stack.enter_context(progress_bar(num_steps, step, config.model.name))
     if step < num_steps:
       with record.timed("compile"):
         feed.start(state, step)
@@ -188,7 +187,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
       errors.choose("metric of keep_best", config.keep_best, measured)
     ending = Ending(config.keep_best, config.early_stopping, config.max_minutes, record.seconds("train") / 60)
     ended = ending.reason(rows) if step < num_steps else "all steps are done"
-    record.add_time("set_up", time.monotonic() - clock)
+    set_up = time.monotonic() - clock
+    record.add_time("set_up", set_up)
+    print(f"Loading and compiling took {set_up:.1f} s.", flush=True)
+    bar = stack.enter_context(progress_bar(num_steps, step, config.model.name))
 
     # Train
     loop_clock = time.monotonic()
