@@ -23,10 +23,15 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 2, read_only: bool = F
   return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / "checkpoints", options=options)
 
 
+def _present(state: Any) -> dict[str, Any]:
+  """The fields of a state but those that are None: orbax refuses a checkpoint from before there was such a field."""
+  return {name: value for name, value in vars(state).items() if value is not None}
+
+
 def save(manager: ocp.CheckpointManager, step: int, state: Any) -> None:
   """Starts writing `state`; its arrays are copied first, so the caller may donate them."""
   if step not in manager.all_steps():
-    manager.save(step, args=ocp.args.StandardSave(state))
+    manager.save(step, args=ocp.args.StandardSave(_present(state)))
 
 
 def restore_latest(manager: ocp.CheckpointManager, template: Any, repair: bool = False) -> Any | None:
@@ -44,7 +49,7 @@ def restore_latest(manager: ocp.CheckpointManager, template: Any, repair: bool =
   reason = None
   for step in steps:
     try:
-      state = manager.restore(step, args=ocp.args.StandardRestore(template))
+      state = template.replace(**manager.restore(step, args=ocp.args.StandardRestore(_present(template))))
     except Exception as e:  # orbax and tensorstore raise many kinds for a damaged file
       reason = reason or f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
       logging.warning("The checkpoint of step %d in %s cannot be read (%s).", step, manager.directory, reason)
