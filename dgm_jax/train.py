@@ -205,7 +205,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     # Report
     with record.timed("final_evaluation"):
-      results = evaluate_finally(config, experiment, state, workdir)
+      results = evaluate_finally(config, experiment, state.averaged(), workdir)
     wd.write_json(workdir / "results.json", results)
     record.add_time("total", time.monotonic() - clock)
     record.finish()
@@ -213,7 +213,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
 
 def restore(config: ConfigDict, workdir: str | pathlib.Path) -> tuple[Experiment, Any]:
-  """(experiment, newest state) of a run, to evaluate or to sample from it."""
+  """(experiment, newest state, averaged) of a run, to evaluate or to sample from it."""
   workdir = pathlib.Path(workdir)
   wd.check_same_run(workdir, config.to_dict())
   experiment = build(config)
@@ -224,4 +224,4 @@ def restore(config: ConfigDict, workdir: str | pathlib.Path) -> tuple[Experiment
   with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
     state = checkpoint.restore_latest(checkpoints, template)
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
-  return experiment, state
+  return experiment, state.averaged()
