@@ -26,7 +26,7 @@ the latent space are drawn at the end of a run: figures/latent_*.png.
 
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import errors
+from dgm_jax import errors, optim
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
 from dgm_jax.latent_options import Options
@@ -54,9 +54,7 @@ def get_config(arg: str = "") -> ConfigDict:
   if latent:
     bound = {"bound": "iwae", "num_samples": a.k} if a.lab == "iwae" else {}
     config.objective = ConfigDict(Options(**bound)._asdict() | {"eval_samples": 50, "eval_chunk": 10})
-  config.optim = ConfigDict({
-    "name": "adam", "lr": 1e-3, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "boundaries": (), "scales": ()
-  })  # fmt: skip
+  config.optim = ConfigDict(optim.Options()._asdict())
 
   config.batch_size = 32
   config.num_epochs = config_dict.placeholder(int)

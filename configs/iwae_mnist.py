@@ -24,6 +24,7 @@ Arguments (after a colon, by commas):
 
 from ml_collections import ConfigDict, config_dict
 
+from dgm_jax import optim
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
 from dgm_jax.latent_options import Options
@@ -61,20 +62,12 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
   config.objective = ConfigDict(options | {"eval_samples": a.k, "eval_chunk": 10})
 
   rates = [10 ** (-i / 7) for i in range(_STAGES)]
-  config.optim = ConfigDict(
-    {
-      "name": "adam" if a.reading == "paper" else "iwae_adam",
-      "lr": 1e-3,
-      "b1": 0.9 if a.reading == "paper" else 0.99,
-      "b2": 0.999,
-      "eps": 1e-4,
-      # 3^i epochs are 3^i of the (3^8 - 1) / 2 epochs in all
-      "boundaries": tuple((3**i - 1) / (3**_STAGES - 1) for i in range(1, _STAGES)),
-      "scales": tuple(rates[1:] if a.reading == "paper" else [round(10 * r, 1) / 10 for r in rates[1:]]),
-    }
-  )
-  if a.constant:
-    config.optim.boundaries = config.optim.scales = ()
+  paper = a.reading == "paper"
+  training = optim.Options(name="adam" if paper else "iwae_adam", b1=0.9 if paper else 0.99, eps=1e-4)
+  config.optim = ConfigDict(training._asdict())
+  if not a.constant:  # 3^i epochs are 3^i of the (3^8 - 1) / 2 epochs in all
+    config.optim.boundaries = tuple((3**i - 1) / (3**_STAGES - 1) for i in range(1, _STAGES))
+    config.optim.scales = tuple(rates[1:] if paper else [round(10 * r, 1) / 10 for r in rates[1:]])
 
   config.batch_size = 20
   config.num_epochs = config_dict.placeholder(int)

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_dict
 from dgm_jax import data, ending, errors, evaluate, models, optim, principles, rng
 from dgm_jax.data import sources, splits, transforms
 from dgm_jax.data.statistics import Statistics
-from dgm_jax.system import System
+from dgm_jax.system import System, averaging
 
 
 def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
@@ -81,12 +81,12 @@ def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
 
 
 def hyper_parameters(config: ConfigDict) -> dict[str, float]:
-  """The float leaves of config.optim and config.objective by their paths, e.g. {"optim.lr": 1e-3}."""
+  """The float leaves of config.optim and config.objective by their paths, e.g. {"optim.lr": 1e-3}, but optim.STATIC."""
   return {
     f"{section}.{name}": value
     for section in ("optim", "objective")
     for name, value in config[section].items()
-    if isinstance(value, float)
+    if isinstance(value, float) and not (section == "optim" and name in optim.STATIC)
   }
 
 
@@ -187,12 +187,14 @@ def build(config: ConfigDict) -> Experiment:
   others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
   pipeline = transforms.make(config.data.transforms, loaded.train, others)
   mean = pipeline.statistics.mean
-  tx = optim.make(num_steps=num_steps, **config.optim)
+  tx, training = optim.make(num_steps=num_steps, **config.optim), optim.Options(**config.optim)
   args = config.model.args.to_dict()
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args)
     _check_support(model, pipeline.statistics, config)
     system = principle.make(model, tx, **config.objective)
+    if training.ema_decay:
+      system = averaging(system, training.ema_decay, training.accumulate)
     experiment = Experiment(
       model, system, loaded, pipeline, num_steps, n // config.batch_size, hyper_parameters(config)
     )

@@ -34,6 +34,11 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 2, read_only: bool = F
   return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / "checkpoints", options=options, item_handlers=handler)
 
 
+def _present(state: Any) -> dict[str, Any]:
+  """The fields of a state but those that are None: orbax refuses a checkpoint from before there was such a field."""
+  return {name: value for name, value in vars(state).items() if value is not None}
+
+
 def save(
   manager: ocp.CheckpointManager,
   step: int,
@@ -59,7 +64,7 @@ def save(
     raise OSError(errno.ENOSPC, f"A checkpoint takes {needed / 1e6:.1f} MB; {free / 1e6:.1f} MB are left.")
   scores = None if score is None else {"score": score}
   metadata = {"format": _FORMAT, **(about or {})}
-  manager.save(step, args=ocp.args.StandardSave(state), metrics=scores, custom_metadata=metadata)
+  manager.save(step, args=ocp.args.StandardSave(_present(state)), metrics=scores, custom_metadata=metadata)
 
 
 def _check_format(manager: ocp.CheckpointManager, step: int) -> None:
@@ -102,7 +107,7 @@ def restore_latest(
   for step in steps:
     _check_format(manager, step)
     try:
-      state = manager.restore(step, args=ocp.args.StandardRestore(template))
+      state = template.replace(**manager.restore(step, args=ocp.args.StandardRestore(_present(template))))
     except Exception as e:  # orbax and tensorstore raise many kinds for a damaged file
       reason = reason or f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
       logging.warning("The checkpoint of step %d in %s cannot be read (%s).", step, manager.directory, reason)

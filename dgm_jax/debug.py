@@ -26,7 +26,7 @@ def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
     A sentence that names the step, the first metric or parameter that is not finite, the operation and its line.
   """
   saved = workdir / "debug"
-  experiment, state = train.restore(config, workdir, or_start=True)
+  experiment, state = train.restore(config, workdir, averaged=False)
   if (saved / "checkpoints").is_dir():
     with checkpoint.open_manager(saved, read_only=True) as manager:
       state = checkpoint.restore_latest(manager, state) or state

@@ -13,7 +13,7 @@ class System(NamedTuple):
   """What can be trained, evaluated and sampled.  A batch is a dict of arrays with B examples in front.
 
   Attributes:
-    init: (key, batch, hparams) -> state, a pytree with a `.step`.
+    init: (key, batch, hparams) -> state, a pytree with a `.step` and, see TrainState, `.averaged()`.
     train_step: (state, key, batch) -> (state, {name: scalar}).
     eval_step: (state, key, batch) -> {name: [B]}; per example, so that averages over a set are exact.
     sample: (state, key, n) -> [n, ...], what the model generates.
@@ -36,6 +36,7 @@ class TrainState(struct.PyTreeNode):
     opt_state: the optimiser's state.
     variables: other collections of the model (batch or spectral norm statistics).
     hparams: {config path: float32 scalar}, the numbers that may differ between lanes of one program.
+    averages: the moving average of `params`, see averaging; None for none.
   """
 
   step: jax.Array
@@ -43,6 +44,11 @@ class TrainState(struct.PyTreeNode):
   opt_state: Any
   variables: Any
   hparams: dict[str, jax.Array]
+  averages: Any = None
+
+  def averaged(self) -> "TrainState":
+    """The state to evaluate and to sample from: `averages` in the place of `params`, if there are any."""
+    return self if self.averages is None else self.replace(params=self.averages)
 
 
 def gradient_system(
@@ -61,7 +67,7 @@ def gradient_system(
       hparams["step"] the number of updates so far, for what is annealed.
     eval_step: see System.
     sample: see System.
-    tx: an optax transformation; its update receives `hparams=` if it takes extra arguments.
+    tx: an optax transformation; its update receives `hparams=` and the loss as `value=` if it takes extra arguments.
     pictures: see System.
   """
   tx = optax.with_extra_args_support(tx)
@@ -75,9 +81,41 @@ def gradient_system(
     (loss, (metrics, variables)), grads = grad_fn(
       state.params, state.variables, key, batch, state.hparams | {"step": state.step}
     )
-    updates, opt_state = tx.update(grads, state.opt_state, state.params, hparams=state.hparams)
+    updates, opt_state = tx.update(grads, state.opt_state, state.params, hparams=state.hparams, value=loss)
     params = optax.apply_updates(state.params, updates)
     state = state.replace(step=state.step + 1, params=params, opt_state=opt_state, variables=variables)
     return state, {"loss": loss, **metrics}
 
   return System(init, train_step, eval_step, sample, pictures)
+
+
+def averaging(system: System, decay: float, every: int = 1) -> System:
+  """The system whose states have a moving average of the parameters, which it evaluates, samples and draws.
+
+    averages <- d averages + (1 - d) params,  d = min(decay, (1 + t) / (10 + t)),  averages_0 = params_0
+
+  after update t = 0, 1, ...; d is small at first, so that the initial parameters are forgotten soon.  Other variables
+  are the newest.  Training itself is the same.
+
+  Args:
+    system: what is trained, with states of TrainState.
+    decay: the long-run d; a state's hparams["optim.ema_decay"] wins.
+    every: steps in one update of the parameters, where gradients are accumulated.
+  """
+
+  def init(key, batch, hparams):
+    state = system.init(key, batch, hparams)
+    return state.replace(averages=jax.tree.map(jnp.copy, state.params))
+
+  def train_step(state, key, batch):
+    new, metrics = system.train_step(state, key, batch)
+    t = state.step // every
+    d = jnp.minimum(state.hparams.get("optim.ema_decay", decay), (1 + t) / (10 + t))
+    if every > 1:
+      d = jnp.where(new.step % every == 0, d, 1.0)
+    return new.replace(averages=optax.incremental_update(new.params, state.averages, 1 - d)), metrics
+
+  def of_averages(function):
+    return function and (lambda state, *args: function(state.averaged(), *args))
+
+  return System(init, train_step, *map(of_averages, (system.eval_step, system.sample, system.pictures)))

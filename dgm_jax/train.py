@@ -238,7 +238,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     # Report
     with record.timed("final_evaluation"):
-      results = evaluate_finally(config, experiment, state, workdir)
+      results = evaluate_finally(config, experiment, state.averaged(), workdir)
     wd.write_json(workdir / "results.json", results)
     record.add_time("total", time.monotonic() - clock)
     record.finish()
@@ -246,7 +246,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
 
 def restore(
-  config: ConfigDict, workdir: str | pathlib.Path, which: str = "latest", or_start: bool = False
+  config: ConfigDict, workdir: str | pathlib.Path, which: str = "latest", averaged: bool = True
 ) -> tuple[Experiment, Any]:
   """(experiment, state) of a run, to evaluate or to sample.
 
@@ -254,7 +254,8 @@ def restore(
     config: the run's.
     workdir: its folder.
     which: "latest", "best" (by keep_best) or a step.
-    or_start: whether the state of step 0 will do if none is saved.
+    averaged: whether the parameters are to be their moving averages, if there are any; else the state is that of
+      training, at step 0 if none is saved.
   """
   workdir = pathlib.Path(workdir)
   wd.check_same_run(workdir, config.to_dict())
@@ -266,10 +267,10 @@ def restore(
     with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
       step = _step_of(which, config.get("keep_best", ""), set(checkpoints.all_steps()), metrics.read(workdir))
       state = checkpoint.restore_latest(checkpoints, template, step=step)
-  if state is None and or_start:
-    state = template
+  if not averaged:
+    return experiment, template if state is None else state
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
-  return experiment, state
+  return experiment, state.averaged()
 
 
 def _step_of(which: str, metric: str, steps: set[int], rows: list[dict]) -> int | None:

@@ -11,7 +11,7 @@ from dgm_jax import checkpoint, errors
 def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   """Takes over those parameters and variables of a run's newest checkpoint that have the same name and shape.
 
-  The optimiser starts anew, at step 0.
+  If it has moving averages of its parameters, it is these that are taken.  The optimiser starts anew, at step 0.
 
   Returns:
     (state, a report of what matched and what did not).
@@ -25,7 +25,7 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   )
   with checkpoint.open_manager(workdir, read_only=True) as manager:
     step, other = checkpoint.restore_arrays(manager)
-  found = {name: leaf for part in ("params", "variables") for name, leaf in _named(part, other.get(part)).items()}
+  found = _named("params", other.get("averages", other["params"])) | _named("variables", other.get("variables"))
   lines, taken, seen = [], set(), set()
 
   def take(name: str, leaf: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ import tables
 from configs import iwae_mnist
 from dgm_jax import checkpoint, debug, errors, metrics, train
 from dgm_jax import workdir as wd
+from dgm_jax.system import TrainState
 
 CONFIG = "--config=configs/iwae_mnist.py:test"
 LONG = (CONFIG, "--config.num_steps=600", "--config.figures_every=600", "--config.eval_every=300")
@@ -173,7 +174,7 @@ def test_a_full_disk_loses_nothing(small_disk, whole, tmp_path):
 
 def test_a_checkpoint_without_room_is_refused_before_it_is_begun(small_disk):
   with checkpoint.open_manager(small_disk) as manager, pytest.raises(OSError, match=r"takes 4.0 MB; \d.\d MB are left"):
-    checkpoint.save(manager, 1, {"a": np.zeros(1_000_000, np.float32)})
+    checkpoint.save(manager, 1, TrainState(np.int32(1), np.zeros(1_000_000, np.float32), (), {}, {}))
   assert not [p for p in (small_disk / "checkpoints").iterdir() if p.name.startswith("1")]
 
 
