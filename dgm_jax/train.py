@@ -19,6 +19,7 @@ from dgm_jax.build import Experiment, build, make_init, module
 from dgm_jax.data import fingerprints
 from dgm_jax.data.splits import size
 from dgm_jax.feed import make_feed
+from dgm_jax.profile import recorded
 from dgm_jax.programs import make_evaluate, make_pictures
 from dgm_jax.progress import progress_bar
 
@@ -95,7 +96,7 @@ def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) ->
       )
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile: bool = False) -> dict[str, Any]:
   """Trains, or goes on training, the run of `config` in `workdir` and evaluates it.
 
   Leaves config.json, run.json (who, where, with what, how long), metrics.jsonl, tensorboard/, checkpoints/, figures/
@@ -104,6 +105,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   Args:
     config: see configs/.
     workdir: the run's folder.
+    profile: whether to record the second chunk of steps, the first in which nothing compiles, into workdir/profile/.
 
   Returns:
     {name: value}, what results.json holds.
@@ -172,11 +174,18 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     # Train
     loop_clock = time.monotonic()
+    profiled = step + config.log_every
+    errors.require(
+      not profile or profiled + config.log_every <= num_steps,
+      f"--profile records the second chunk of log_every = {config.log_every} steps; only {num_steps - step} are left.",
+    )
     while step < num_steps:
-      length, start = min(config.log_every, num_steps - step), time.monotonic()
-      state, values = feed.train(state, length)
-      values = jax.block_until_ready(values)
-      seconds = time.monotonic() - start
+      length = min(config.log_every, num_steps - step)
+      with recorded(workdir / "profile", profile and step == profiled):
+        start = time.monotonic()
+        state, values = feed.train(state, length)
+        values = jax.block_until_ready(values)
+        seconds = time.monotonic() - start
       _check_finite(values, step, checkpoints)
       step += length
       row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
