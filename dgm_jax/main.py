@@ -2,6 +2,7 @@
 
   python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/first
   python -m dgm_jax.main --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=runs/x --config.optim.lr=3e-4
+  python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/y --profile
   python -m dgm_jax.main --mode=evaluate --workdir=runs/x
   python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
 
