@@ -30,7 +30,7 @@ def test_a_chunk_is_recorded_and_the_run_stays_the_same(tmp_path):
   assert text in done.stdout
   rows = [line.split() for line in text.partition("\n\n")[0].splitlines()[1:]]
   calls = {row[0]: int(row[1].replace(",", "")) for row in rows if row[1] != "others"}
-  products = [n for n in calls if n.startswith("dot")]
+  products = [n for n in calls if n.startswith(("dot", "ynn_fusion"))]  # jax 0.12 fuses products
   assert products
   assert min(calls[n] for n in products) >= 8  # of 10 steps, where two threads share what one names
   assert not any(n.startswith(("$", "Thunk", "end:")) for n in calls)
