@@ -2,6 +2,7 @@
 
   python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/first
   python -m dgm_jax.main --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=runs/x --config.optim.lr=3e-4
+  python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/y --profile
   python -m dgm_jax.main --mode=evaluate --workdir=runs/x
   python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
 
@@ -45,6 +46,12 @@ _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "latest", "Of --mode=evaluate and sample: latest, best (by config.keep_best) or a step."
 )
 _NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "How many to draw with --mode=sample.", lower_bound=1)
+_PROFILE = flags.DEFINE_bool(
+  "profile",
+  False,
+  "While training, record one chunk of log_every steps: a trace for TensorBoard or Perfetto, and a table of the "
+  "costliest operations, which is printed, too, into WORKDIR/profile/.",
+)
 
 
 def _read_config() -> ConfigDict:
@@ -70,9 +77,11 @@ def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...])
 def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
   if (workdir / "results.json").exists() and wd.check(workdir, config.to_dict()):
     print(f"{workdir} holds a finished run of this config; nothing is left to train.")
-  results = train.train_and_evaluate(config, workdir)
+  results = train.train_and_evaluate(config, workdir, profile=_PROFILE.value)
   _print_results(
-    workdir, results, ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "checkpoints")
+    workdir,
+    results,
+    ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "profile", "checkpoints"),
   )
 
 
@@ -105,6 +114,7 @@ def main(argv: list[str]) -> None:
   """Runs the mode."""
   errors.require(len(argv) == 1, f"Unexpected argument {argv[-1]!r}: every option starts with --; see --help.")
   errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
+  errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is of --mode=train.")
   run = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}[_MODE.value]
   run(_read_config(), pathlib.Path(_WORKDIR.value))
 

@@ -21,6 +21,7 @@ from dgm_jax.data.splits import size
 from dgm_jax.ending import Ending, best_step, score
 from dgm_jax.feed import make_feed
 from dgm_jax.lock import locked
+from dgm_jax.profile import recorded
 from dgm_jax.programs import make_evaluate, make_pictures
 from dgm_jax.progress import progress_bar
 from dgm_jax.stopping import StopRequest
@@ -98,7 +99,7 @@ def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) ->
       )
 
 
-def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[str, Any]:
+def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile: bool = False) -> dict[str, Any]:
   """Trains, or goes on training, the run of `config` in `workdir` and evaluates it.
 
   Leaves config.json, run.json (who, where, with what, how long), metrics.jsonl, tensorboard/, checkpoints/, figures/
@@ -107,6 +108,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
   Args:
     config: see configs/.
     workdir: the run's folder.
+    profile: whether to record the second chunk of steps, the first in which nothing compiles, into workdir/profile/.
 
   Returns:
     {name: value}, what results.json holds.
@@ -194,12 +196,19 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path) -> dict[
 
     # Train
     loop_clock = time.monotonic()
+    profiled = step + config.log_every
+    errors.require(
+      not profile or profiled + config.log_every <= num_steps,
+      f"--profile records the second chunk of log_every = {config.log_every} steps; only {num_steps - step} are left.",
+    )
     stop.deferred = True  # from here on there is something to save
     while ended is None:
-      length, start = min(config.log_every, num_steps - step), time.monotonic()
-      state, values = feed.train(state, length)
-      values = jax.block_until_ready(values)
-      seconds = time.monotonic() - start
+      length = min(config.log_every, num_steps - step)
+      with recorded(workdir / "profile", profile and step == profiled):
+        start = time.monotonic()
+        state, values = feed.train(state, length)
+        values = jax.block_until_ready(values)
+        seconds = time.monotonic() - start
       _check_finite(values, step, checkpoints)
       step += length
       row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}

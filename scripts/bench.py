@@ -2,6 +2,8 @@
 
   python scripts/bench.py                      all workloads, three rounds
   python scripts/bench.py --only=w1,w4 --repeats=5 --json=bench.json
+  python scripts/bench.py --quick              a hundredth of the steps: whether all of it runs
+  python scripts/bench_curves.py               how speed and memory grow with batch, K, width, devices and seeds
 
 Workloads, all but w3 with the network of Burda et al. (2016) with one stochastic layer, on random uint8 images of
 MNIST's size (nothing is downloaded), each through the same loop, config and defaults as a real run:
@@ -35,9 +37,6 @@ from configs import conv_vae_mnist, vae_mnist
 from dgm_jax import build, train
 from dgm_jax.evaluate import likelihood
 
-# multiply-accumulates of encoder and decoder for one image and one sample
-_ENCODER = 784 * 200 + 200 * 200 + 200 * 100
-_DECODER = 50 * 200 + 200 * 200 + 200 * 784
 # of w3: convolutions of 4 x 4 with stride 2, of the outputs' sizes, and a dense layer; transposed ones of 3 x 3, of the
 # inputs' sizes, after a dense layer
 _CONV_ENCODER = 16 * (14**2 * 128 + 7**2 * 128 * 256 + 3**2 * 256 * 512 + 512 * 1024) + 1024 * 32
@@ -51,11 +50,22 @@ WORKLOADS = {  # k, batch, steps, source
 }
 
 
-def train_flop(name: str) -> float:
+def _multiplications(width: int = 200) -> tuple[int, int]:
+  """Multiply-accumulates of encoder and decoder for one image and one sample."""
+  return 784 * width + width * width + width * 100, 50 * width + width * width + width * 784
+
+
+def mlp_train_flop(k: int, width: int = 200) -> float:
   """Per image: forward, and backward twice as much, less the gradient that nobody needs, of the pixels."""
+  encoder, decoder = _multiplications(width)
+  return 2 * (3 * encoder - 784 * width + k * 3 * decoder)
+
+
+def train_flop(name: str) -> float:
+  """Per image of a workload."""
   if name == "w3":
     return 2 * (3 * (_CONV_ENCODER + _CONV_DECODER) - 16 * 14**2 * 128)
-  return 2 * (3 * _ENCODER - 784 * 200 + WORKLOADS[name][0] * 3 * _DECODER)
+  return mlp_train_flop(WORKLOADS[name][0])
 
 
 def config(name: str):
@@ -115,7 +125,8 @@ def nll() -> dict[str, float]:
   start = time.perf_counter()
   run(state, jax.random.key(1), images)
   seconds = time.perf_counter() - start
-  return {"images_per_s": 100 / seconds, "gflops": 100 * 2 * (_ENCODER + 5000 * _DECODER) / seconds / 1e9}
+  encoder, decoder = _multiplications()
+  return {"images_per_s": 100 / seconds, "gflops": 100 * 2 * (encoder + 5000 * decoder) / seconds / 1e9}
 
 
 def main() -> None:
@@ -123,12 +134,18 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   names = [*WORKLOADS, "w4"]
   parser.add_argument("--only", default=",".join(names), help=f"workloads by commas, of {', '.join(names)}")
-  parser.add_argument("--repeats", type=int, default=3, help="rounds; each measures every workload and the product")
+  parser.add_argument("--repeats", type=int, help="rounds, 3 by default; each measures all of them and the product")
+  parser.add_argument("--quick", action="store_true", help="a hundredth of the steps, one round unless --repeats says")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   args = parser.parse_args()
   chosen = args.only.split(",")
   if unknown := [n for n in chosen if n not in names]:
     parser.error(f"unknown workload {unknown[0]!r}; choose of {', '.join(names)}")
+  if args.quick:
+    WORKLOADS.update(
+      {name: (k, batch, max(2, steps // 100), source) for name, (k, batch, steps, source) in WORKLOADS.items()}
+    )
+  args.repeats = args.repeats or (1 if args.quick else 3)
 
   rounds = []
   for i in range(args.repeats):

@@ -1,9 +1,12 @@
-"""Tests compile hundreds of small programs: skip XLA's optimiser, keep compiled code and data in the checkout."""
+"""Tests compile hundreds of small programs: skip XLA's optimiser, keep compiled code and data in the checkout.
+
+DGM_TEST_CACHE names another folder for both; under another JAX_PLATFORMS than cpu the optimiser is what is tested, too.
+"""
 
 import os
 import pathlib
 
-_CACHE = pathlib.Path(__file__).parents[1] / ".cache"
+_CACHE = pathlib.Path(os.environ.get("DGM_TEST_CACHE") or pathlib.Path(__file__).parents[1] / ".cache")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TFDS_DATA_DIR", str(_CACHE / "data"))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of the tests use it too
@@ -13,7 +16,7 @@ import pytest  # noqa: E402
 
 import dgm_jax  # noqa: E402, F401, sets what jaxlib needs before JAX is first used
 
-jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_disable_most_optimizations", os.environ["JAX_PLATFORMS"] == "cpu")
 jax.config.update("jax_compilation_cache_dir", str(_CACHE / "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

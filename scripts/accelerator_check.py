@@ -1,0 +1,310 @@
+"""Checks and measures dgm_jax on whatever device JAX finds; scripts/accelerator_check.sh starts it.
+
+Parts, each in processes of its own; one that fails is recorded with the end of its log and does not stop the others:
+
+  install  the wheels that were carried along, if any
+  device   what JAX finds, and versions
+  peak     TFLOP/s of the product of two large matrices: float32 at highest and default precision, bfloat16
+  tests    those marked `accelerator`
+  bench    scripts/bench.py, once
+  curves   scripts/bench_curves.py
+  recipe   k = 50 of configs/iwae_mnist.py for some minutes, then interrupted
+
+`share_of_peak` is of the greatest TFLOP/s of float32 at default precision, in which all of training runs.
+Exit status: 0 all passed, 1 a part failed.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from importlib import metadata
+
+ROOT = pathlib.Path(__file__).parents[1]
+PARTS = ("install", "device", "peak", "tests", "bench", "curves", "recipe")
+_PART_SECONDS = 3600  # after which a part counts as failed
+_LOG_LINES = 30
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "tfp-nightly", "orbax-checkpoint", "numpy")
+_PRODUCTS = {  # dtype, precision
+  "float32 highest": ("float32", "highest"),
+  "float32 default": ("float32", "default"),
+  "bfloat16": ("bfloat16", "default"),
+}
+
+
+class Failed(Exception):
+  """A part's process did not end well: the sentence and the end of its log."""
+
+
+def _tail(log: pathlib.Path) -> list[str]:
+  return log.read_text(errors="replace").splitlines()[-_LOG_LINES:] if log.exists() else []
+
+
+def _run(args: argparse.Namespace, name: str, *command: str, **env: str) -> list[str]:
+  """Lines that a Python command printed; its log is temp/NAME.log."""
+  log = args.temp / f"{name}.log"
+  with log.open("w") as file:
+    try:
+      done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=os.environ | env, stdout=file, stderr=file, timeout=_PART_SECONDS
+      )
+    except subprocess.TimeoutExpired as e:
+      raise Failed(f"took more than {_PART_SECONDS} s", _tail(log)) from e
+  if done.returncode:
+    raise Failed(f"exit status {done.returncode}", _tail(log))
+  return log.read_text().splitlines()
+
+
+def _environment(args: argparse.Namespace) -> dict[str, str]:
+  """Nothing is written but into the temporary folder."""
+  temp = str(args.temp)
+  paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+  return {
+    "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "GIT_OPTIONAL_LOCKS": "0",  # `git status` would refresh its index
+    "TMPDIR": temp,
+    "XDG_CACHE_HOME": f"{temp}/cache",
+    "MPLCONFIGDIR": f"{temp}/matplotlib",
+    "JAX_COMPILATION_CACHE_DIR": f"{temp}/xla",
+    "DGM_TEST_CACHE": f"{temp}/tests",
+    "TFDS_DATA_DIR": f"{temp}/data",
+  }
+
+
+def install(args: argparse.Namespace, results: dict) -> dict:
+  """All wheels of the folder but JAX's own where JAX is there; they were chosen, so none is asked what it needs."""
+  del results
+  if not args.wheels:
+    return {"wheels": None}
+  there = lambda name: name.startswith(("jax", "nvidia")) and not name.startswith("jaxtyping")
+  names = sorted({p.name.split("-")[0].lower() for p in pathlib.Path(args.wheels).glob("*.whl")})
+  wanted = [name for name in names if not there(name)]
+  if not wanted:
+    raise Failed(f"{args.wheels} holds no wheels", [])
+  pip = ("-m", "pip", "install", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-compile")
+  _run(args, "install", *pip, f"--find-links={args.wheels}", *wanted)
+  return {"wheels": wanted}
+
+
+def _itself(args: argparse.Namespace, part: str) -> dict:
+  """What this script measures in a process of its own, which alone has the device."""
+  quick = ["--quick"] if args.quick else []
+  return json.loads(_run(args, part, __file__, f"--measure={part}", *quick)[-1])
+
+
+def device(args: argparse.Namespace, results: dict) -> dict:
+  """Devices and versions."""
+  del results
+  return _itself(args, "device")
+
+
+def peak(args: argparse.Namespace, results: dict) -> dict:
+  """{"float32 highest 4096": TFLOP/s, ...}"""
+  del results
+  return _itself(args, "peak")
+
+
+def _measure_device() -> dict:
+  import jax
+
+  versions = {"python": sys.version.split()[0]}
+  for package in _PACKAGES:
+    try:
+      versions[package] = metadata.version(package)
+    except metadata.PackageNotFoundError:
+      versions[package] = None
+  first = jax.devices()[0]
+  return {
+    "platform": first.platform,
+    "kind": first.device_kind,
+    "devices": [str(d) for d in jax.devices()],
+    "platform_version": first.client.platform_version,
+    "memory_bytes": (first.memory_stats() or {}).get("bytes_limit"),
+    "cpus": os.cpu_count(),
+    "versions": versions,
+  }
+
+
+def _measure_peak(quick: bool) -> dict:
+  import jax
+  import jax.numpy as jnp
+
+  found = {}
+  for n in (256, 512) if quick else (4096, 8192):
+    for name, (dtype, precision) in _PRODUCTS.items():
+      a = jax.random.normal(jax.random.key(0), (n, n)).astype(dtype)
+      product = jax.jit(lambda a, precision=precision: jnp.matmul(a, a, precision=precision)).lower(a).compile()
+      seconds = []
+      for _ in range(4):  # the first warms up; ten in a row, so that the device need not wait for the host
+        start = time.perf_counter()
+        jax.block_until_ready([product(a) for _ in range(10)])
+        seconds.append((time.perf_counter() - start) / 10)
+      found[f"{name} {n}"] = 2 * n**3 / min(seconds[1:]) / 1e12
+  return found
+
+
+def tests(args: argparse.Namespace, results: dict) -> dict:
+  """pytest's last line."""
+  # conftest.py takes the CPU unless told otherwise; nothing means what JAX finds
+  platform = os.environ.get("JAX_PLATFORMS", "cpu" if results["device"].get("platform") == "cpu" else "")
+  marked = [str(p) for p in sorted((ROOT / "tests").glob("*_test.py")) if "mark.accelerator" in p.read_text()]
+  options = ["-m", "accelerator", "-p", "no:cacheprovider", f"--basetemp={args.temp / 'pytest'}"]
+  several = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()  # of a CPU
+  lines = _run(args, "tests", "-m", "pytest", *options, *marked, JAX_PLATFORMS=platform, XLA_FLAGS=several)
+  return {"summary": lines[-1].strip("= "), "skipped": [line for line in lines if line.startswith("SKIPPED")]}
+
+
+def _with_share(row: dict, results: dict) -> dict:
+  """The row with its TFLOP/s, and their share of the measured peak."""
+  if "gflops" not in row:
+    return row
+  best = max((v for k, v in results["peak"].items() if k.startswith("float32 default")), default=None)
+  tflops = row["gflops"] / 1e3
+  return row | {"tflops": tflops, "share_of_peak": tflops / best if best else None}
+
+
+def bench(args: argparse.Namespace, results: dict) -> dict:
+  """{workload: numbers}."""
+  path = args.temp / "bench.json"
+  _run(
+    args,
+    "bench",
+    "scripts/bench.py",
+    f"--json={path}",
+    "--repeats=1",
+    *(["--quick", "--only=w1,w4"] if args.quick else []),
+  )
+  (measured,) = json.loads(path.read_text())["rounds"]
+  return {name: _with_share(row, results) for name, row in measured.items()}
+
+
+def curves(args: argparse.Namespace, results: dict) -> dict:
+  """{curve: rows}."""
+  path = args.temp / "curves.json"
+  options = ["--quick", "--seconds=0.2", "--only=seeds"] if args.quick else []
+  failed = None
+  try:
+    _run(args, "curves", "scripts/bench_curves.py", f"--json={path}", *options)
+  except Failed as e:
+    if not path.exists():
+      raise
+    failed = e
+  found = {k: [_with_share(row, results) for row in rows] for k, rows in json.loads(path.read_text())["curves"].items()}
+  return found | ({"failed": failed.args[0], "log": failed.args[1]} if failed else {})
+
+
+def _rows(workdir: pathlib.Path) -> list[dict]:
+  """Rows of the metrics that are whole, after step 0."""
+  path = workdir / "metrics.jsonl"
+  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+  rows = [json.loads(line) for line in lines if line.endswith("\n")]
+  return [row for row in rows if row.get("step")]
+
+
+def _watch(process: subprocess.Popen, workdir: pathlib.Path, seconds: float) -> list[tuple[float, int]]:
+  """(time, step) of the chunks from the first on, for so long."""
+  seen, deadline = [], time.monotonic() + _PART_SECONDS
+  while process.poll() is None and time.monotonic() < deadline:
+    rows = _rows(workdir)
+    if rows and (not seen or rows[-1]["step"] > seen[-1][1]):
+      deadline = deadline if seen else time.monotonic() + seconds
+      seen.append((time.monotonic(), rows[-1]["step"]))
+    time.sleep(0.02)
+  return seen
+
+
+def recipe(args: argparse.Namespace, results: dict) -> dict:
+  """Throughput of the whole loop, and the last row of its metrics."""
+  data = "mnist" if args.manual_dir else "mnist5k"
+  workdir, log = args.temp / "recipe", args.temp / "recipe.log"
+  command = [f"--config=configs/iwae_mnist.py:k=50,data={data}", f"--workdir={workdir}"]
+  command += [f"--config.data.manual_dir={pathlib.Path(args.manual_dir).absolute()}"] if args.manual_dir else []
+  command += ["--config.log_every=10"] if args.quick else []
+  with log.open("w") as file:
+    process = subprocess.Popen(
+      [sys.executable, "-m", "dgm_jax.main", *command], cwd=ROOT, stdout=file, stderr=file, start_new_session=True
+    )
+    try:
+      seen = _watch(process, workdir, args.minutes * 60)
+      process.send_signal(signal.SIGINT)
+      status = process.wait(300)
+    finally:
+      process.kill()
+  if status not in (0, 130) or len(seen) < 2:  # 130: interrupted
+    raise Failed(f"exit status {status} after {len(seen)} chunks", _tail(log))
+  import bench as workloads
+
+  (first, step), (last, end) = seen[0], seen[-1]
+  images_per_s = (end - step) * 20 / (last - first)
+  row = {"config": command[0], "images_per_s": images_per_s, "seconds": last - first}
+  row["gflops"] = images_per_s * workloads.mlp_train_flop(50) / 1e9
+  return _with_share(row | {"last_metrics": _rows(workdir)[-1]}, results)
+
+
+def _parse() -> argparse.Namespace:
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--quick", action="store_true", help="a small part of each, to see that all of it runs")
+  parser.add_argument("--only", default=",".join(PARTS), help="parts by commas; device and install always run")
+  parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("accelerator_check.json"), help="the results")
+  parser.add_argument("--minutes", type=float, default=5.0, help="of the recipe; a twentieth of one with --quick")
+  parser.add_argument("--manual_dir", default="", help="the four published files of MNIST, else mnist5k")
+  parser.add_argument("--wheels", default="", help="folder of wheels to install")
+  parser.add_argument("--temp", type=pathlib.Path, help="folder for all that is not a result")
+  parser.add_argument("--measure", choices=["device", "peak"], help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if unknown := [p for p in args.only.split(",") if p not in PARTS]:
+    parser.error(f"unknown part {unknown[0]!r}; choose of {', '.join(PARTS)}")
+  if args.temp is None and not args.measure:
+    parser.error("--temp is missing; scripts/accelerator_check.sh gives it.")
+  if args.quick:
+    args.minutes = 0.05
+  return args
+
+
+def _part(name: str, args: argparse.Namespace, results: dict) -> dict:
+  """The part's results, or why it failed."""
+  start = time.monotonic()
+  try:
+    found = globals()[name](args, results)
+  except Failed as e:
+    found = {"failed": e.args[0], "log": e.args[1]}
+  except Exception as e:  # whatever it is, the other parts run
+    found = {"failed": f"{type(e).__name__}: {e}", "log": _tail(args.temp / f"{name}.log")}
+  verdict = f"FAILED ({found['failed']})" if "failed" in found else "passed"
+  print(f"{name}: {verdict} in {time.monotonic() - start:.0f} s", flush=True)
+  return found
+
+
+def main() -> int:
+  """Runs the parts; the results are written after each, so that what was measured is not lost."""
+  args = _parse()
+  if args.measure:
+    print(json.dumps(_measure_device() if args.measure == "device" else _measure_peak(args.quick)))
+    return 0
+  os.environ.update(_environment(args))
+  chosen = [p for p in PARTS if p in args.only.split(",") or p in ("install", "device")]
+  results = {
+    "quick": args.quick,
+    "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    "device": {},
+    "peak": {},
+  }
+  for name in chosen:
+    results[name] = _part(name, args, results)
+    args.output.write_text(json.dumps(results, indent=2) + "\n")
+    if name == "device":
+      print(json.dumps(results[name], indent=2), flush=True)
+  failed = [p for p in chosen if "failed" in results[p]]
+  where = f"{results['device'].get('kind', 'an unknown device')}; {args.output}"
+  verdict = f"FAILED: {', '.join(failed)}" if failed else f"all {len(chosen)} parts passed"
+  print(f"accelerator check: {verdict} on {where}")
+  return int(bool(failed))
+
+
+if __name__ == "__main__":
+  sys.exit(main())
