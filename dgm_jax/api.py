@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import build, errors, estimators, evaluate, likelihoods, rng, train
+from dgm_jax import build, errors, estimators, evaluate, likelihoods, rng, trained
 from dgm_jax import workdir as wd
 from dgm_jax.distributions import standard_normal
 from dgm_jax.evaluate import likelihood as importance
@@ -209,7 +209,7 @@ def load(workdir: str | pathlib.Path) -> LatentModel:
   found = wd.read_config(path)
   errors.require(found is not None, f"{path} holds no run (it has no config.json).")
   config = ConfigDict(found)
-  return LatentModel(*train.restore(config, path), config)
+  return LatentModel(*trained.restore(config, path), config)
 
 
 def from_functions(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, rng, train
+from dgm_jax import checkpoint, rng, trained
 from dgm_jax.data.splits import size
 from dgm_jax.programs import make_train_step
 from dgm_jax.progress import progress_bar
@@ -26,7 +26,7 @@ def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
     A sentence that names the step, the first metric or parameter that is not finite, the operation and its line.
   """
   saved = workdir / "debug"
-  experiment, state = train.restore(config, workdir, averaged=False)
+  experiment, state = trained.restore(config, workdir, averaged=False)
   if (saved / "checkpoints").is_dir():
     with checkpoint.open_manager(saved, read_only=True) as manager:
       state = checkpoint.restore_latest(manager, state) or state

@@ -102,7 +102,7 @@ def make_feed(
     kind: "resident", "streaming", or "auto", which goes by size.
     key: of the run.
     steps: batch size, steps of a chunk, steps of the run.
-    shardings: (replicated, split along the first axis); see train.shardings.
+    shardings: (replicated, split along the first axis); see devices.shardings.
   """
   feed = {"resident": Resident, "streaming": Streaming}[sources.choose(kind, arrays)]
   return feed(system, transform, arrays, key, steps, shardings)

@@ -24,7 +24,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import debug, errors, figures, metrics, rng, train
+from dgm_jax import debug, errors, figures, metrics, rng, train, trained
 from dgm_jax import workdir as wd
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
@@ -86,16 +86,16 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
-  experiment, state = train.restore(config, workdir, _CHECKPOINT.value)
+  experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
   finished = wd.read_json(workdir / "results.json")  # its presence marks a finished run
   name = "evaluation.json" if finished is None else "results.json"
-  results = train.evaluate_finally(config, experiment, state, workdir, merge=finished is not None)
+  results = trained.evaluate_finally(config, experiment, state, workdir, merge=finished is not None)
   wd.write_json(workdir / name, (finished or {}) | results)
   _print_results(workdir, results, (name, "values.npz"))
 
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
-  experiment, state = train.restore(config, workdir, _CHECKPOINT.value)
+  experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))

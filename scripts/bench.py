@@ -118,7 +118,7 @@ def nll() -> dict[str, float]:
   """5000-sample log-likelihoods of 100 images, after a call that compiles."""
   c = config("w1")
   experiment = build.build(c)
-  state = jax.jit(train.make_init(experiment, 0))()
+  state = jax.jit(build.make_init(experiment, 0))()
   run = likelihood.make_log_px(experiment, num_samples=5000)
   images = {"x": experiment.splits.test["x"][:100]}
   run(state, jax.random.key(0), images)

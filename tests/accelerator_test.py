@@ -12,7 +12,7 @@ import pytest
 import system_laws_test
 import tables
 
-from dgm_jax import checkpoint, convolutions, estimators, programs, rng, train
+from dgm_jax import checkpoint, convolutions, devices, estimators, programs, rng
 from dgm_jax.distributions import sum_last
 
 pytestmark = pytest.mark.accelerator
@@ -137,7 +137,7 @@ def test_a_restored_state_goes_on_bitwise(tmp_path):
 def test_devices_share_a_batch(name):
   if 64 % jax.device_count() or jax.device_count() == 1:
     pytest.skip(f"{jax.device_count()} devices")
-  replicated, sharded = train.shardings(64)
+  replicated, sharded = devices.shardings(64)
   system, found = tables.SYSTEMS[name](), []
   for sharding in (None, sharded):
     chunk = programs.make_train_chunk(system, tables.identity, 64, 5, sharding)

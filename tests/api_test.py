@@ -16,7 +16,7 @@ import tables
 
 import dgm_jax
 from configs import iwae_mnist
-from dgm_jax import api, errors, figures, likelihoods, train
+from dgm_jax import api, errors, figures, likelihoods, train, trained
 
 MODEL = lg.model(2, shift=0.1, stretch=1.2)
 X = lg.draws(MODEL, 40).astype("f")
@@ -205,7 +205,7 @@ def test_mistakes_get_one_sentence(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def finished(tmp_path_factory):
   """A finished run in runs/first of the folder, and its results."""
   folder = tmp_path_factory.mktemp("api")
   config = iwae_mnist.get_config("test")
@@ -214,8 +214,8 @@ def trained(tmp_path_factory):
   return folder, train.train_and_evaluate(config, folder / "runs" / "first")
 
 
-def test_values_of_a_run_average_to_its_results(trained):
-  folder, results = trained
+def test_values_of_a_run_average_to_its_results(finished):
+  folder, results = finished
   values = figures.load_arrays(folder / "runs" / "first" / "values.npz")
   for name in ("log_px", "elbo", "collapse_rate", "collapse_mutual_information"):
     assert values[f"test/{name}"].shape == (500,)
@@ -229,9 +229,9 @@ def test_values_of_a_run_average_to_its_results(trained):
   assert (folder / "runs" / "first" / "figures" / "activities.png").exists()
 
 
-def test_a_loaded_run_gives_the_number_of_its_results(trained):
+def test_a_loaded_run_gives_the_number_of_its_results(finished):
   """The transforms, the key and the samples are those of the evaluation."""
-  folder, results = trained
+  folder, results = finished
   run = dgm_jax.load(folder / "runs" / "first")
   test = run.experiment.splits.test
   got = run.importance(test, 20, transform=True, batch_size=100, chunk=20)
@@ -243,22 +243,22 @@ def test_a_loaded_run_gives_the_number_of_its_results(trained):
   assert np.abs(run.encode(binary, key) - run.encode(binary)).max() > 0.01
 
 
-def test_seeds_see_the_same_test_images(trained, monkeypatch):
+def test_seeds_see_the_same_test_images(finished, monkeypatch):
   """config.seed does not reach the evaluation: with the parameters of one run, another seed gives the same values."""
-  folder, results = trained
+  folder, results = finished
   run = dgm_jax.load(folder / "runs" / "first")
   config = run.config.copy_and_resolve_references()
   config.seed = 5
-  again = train.evaluate_finally(config, run.experiment, run.state, folder)
+  again = trained.evaluate_finally(config, run.experiment, run.state, folder)
   assert again["test/log_px"] == pytest.approx(results["test/log_px"], rel=1e-6)
   before = figures.load_arrays(folder / "values.npz")
   config.evaluate = {"active_units": {}}
-  train.evaluate_finally(config, run.experiment, run.state, folder, merge=True)
+  trained.evaluate_finally(config, run.experiment, run.state, folder, merge=True)
   np.testing.assert_array_equal(figures.load_arrays(folder / "values.npz")["test/log_px"], before["test/log_px"])
 
 
-def test_the_examples_of_the_page_run(trained, monkeypatch, capsys):
-  folder, _ = trained
+def test_the_examples_of_the_page_run(finished, monkeypatch, capsys):
+  folder, _ = finished
   torch_weights(folder / "weights.npz", {"encoder": (784, 16, 8), "decoder": (4, 16, 784)})
   monkeypatch.chdir(folder)
   page = (tables.ROOT / "dgm_jax" / "evaluate" / "README.md").read_text()

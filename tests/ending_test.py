@@ -8,7 +8,7 @@ import pytest
 
 import dgm_jax
 from configs import iwae_mnist, vae_mnist
-from dgm_jax import checkpoint, ending, errors, metrics, train, warm_start
+from dgm_jax import build, checkpoint, ending, errors, metrics, train, trained, warm_start
 
 
 def small(module=iwae_mnist, **values):
@@ -47,11 +47,11 @@ def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
   best = max((row for row in rows if row["step"] > 0), key=lambda row: row["valid/log_px"])["step"]
   assert best < 80
   assert steps(tmp_path) == [best, 80]
-  assert int(train.restore(config, tmp_path, "best")[1].step) == best
-  assert int(train.restore(config, tmp_path, str(best))[1].step) == best
-  assert int(train.restore(config, tmp_path)[1].step) == 80
+  assert int(trained.restore(config, tmp_path, "best")[1].step) == best
+  assert int(trained.restore(config, tmp_path, str(best))[1].step) == best
+  assert int(trained.restore(config, tmp_path)[1].step) == 80
   with pytest.raises(errors.UserError, match=f"Unknown value of --checkpoint '7'.*{best}"):
-    train.restore(config, tmp_path, "7")
+    trained.restore(config, tmp_path, "7")
 
 
 def test_early_stopping_ends_the_run_alike_when_it_is_resumed(tmp_path):
@@ -81,7 +81,7 @@ def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
   config.optim.lr = 1e-12
   train.train_and_evaluate(config, tmp_path / "iwae")
   assert f"Starting from step 40 of {tmp_path / 'vae'}: 8 of 8 arrays match." in capsys.readouterr().out
-  there, here = train.restore(source, tmp_path / "vae")[1], train.restore(config, tmp_path / "iwae")[1]
+  there, here = trained.restore(source, tmp_path / "vae")[1], trained.restore(config, tmp_path / "iwae")[1]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
   assert int(here.step) == 10
 
@@ -90,8 +90,8 @@ def test_what_does_not_match_is_reported_and_left(tmp_path):
   train.train_and_evaluate(small(), tmp_path)
   config = small()
   config.model.args.latent_dim = 5
-  experiment = train.build(config)
-  state = train.make_init(experiment, 3)()
+  experiment = build.build(config)
+  state = build.make_init(experiment, 3)()
   started, report = warm_start.from_run(state, tmp_path)
   assert report.splitlines()[0].endswith("5 of 8 arrays match.")
   assert "  new: params/encoder/Dense_1/kernel 32x10 (32x16 there)" in report
@@ -113,7 +113,7 @@ def test_a_checkpoint_says_of_what_it_is_and_of_a_later_format_what_to_do(tmp_pa
   for file in (tmp_path / "checkpoints").rglob("_CHECKPOINT_METADATA"):
     file.write_text(file.read_text().replace('"format": 1', '"format": 9'))
   with pytest.raises(errors.UserError, match="has format 9; this version reads up to 1: update dgm_jax"):
-    train.restore(config, tmp_path)
+    trained.restore(config, tmp_path)
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import checkpoint, debug, errors, metrics, train
+from dgm_jax import checkpoint, debug, errors, metrics, train, trained
 from dgm_jax import workdir as wd
 from dgm_jax.system import TrainState
 
@@ -55,7 +55,7 @@ def arrays(workdir):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.update_from_flattened_dict(wd.flatten(json.loads((workdir / "config.json").read_text())))
-  return jax.device_get(train.restore(config, workdir)[1])
+  return jax.device_get(trained.restore(config, workdir)[1])
 
 
 def assert_same_run(a, b):

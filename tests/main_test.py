@@ -12,7 +12,7 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import errors, metrics, train
+from dgm_jax import errors, metrics, train, trained
 from dgm_jax import workdir as wd
 
 CONFIG = "configs/iwae_mnist.py:test"
@@ -31,7 +31,7 @@ def arrays(workdir):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.update_from_flattened_dict(wd.flatten(json.loads((workdir / "config.json").read_text())))
-  return jax.device_get(train.restore(config, workdir)[1])
+  return jax.device_get(trained.restore(config, workdir)[1])
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from flax import struct
 
 import dgm_jax
 from configs import iwae_mnist
-from dgm_jax import build, checkpoint, errors, optim, programs, rng, train
+from dgm_jax import build, checkpoint, errors, optim, programs, rng, train, trained
 from dgm_jax.system import averaging, gradient_system
 
 GRADS = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
@@ -349,7 +349,7 @@ def test_the_loop_evaluates_the_averages(runs):
   expected = evaluate(state, rng.stream(jax.random.key(0), "eval"), experiment.splits.valid)
   row = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
   assert {k: row[f"valid/{k}"] for k in expected} == pytest.approx(expected, rel=1e-5)
-  final = train.evaluate_finally(plain, experiment, state, plain_folder)
+  final = trained.evaluate_finally(plain, experiment, state, plain_folder)
   results = [json.loads((f / "results.json").read_text()) for f in (folder, plain_folder)]
   assert results[0]["test/nll"] == pytest.approx(final["test/nll"], rel=1e-5)
   assert abs(results[0]["test/nll"] - results[1]["test/nll"]) > 1

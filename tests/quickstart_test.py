@@ -6,7 +6,7 @@ import numpy_evaluator
 import pytest
 
 from configs import iwae_mnist, vae_mnist
-from dgm_jax import programs, rng, train
+from dgm_jax import programs, rng, train, trained
 
 
 @pytest.mark.slow
@@ -15,7 +15,7 @@ def test_the_quick_start_ends_at_its_number_and_numpy_agrees(tmp_path):
   try:
     config = iwae_mnist.get_config("quick,k=5")
     results = train.train_and_evaluate(config, tmp_path / "run")
-    experiment, state = train.restore(config, tmp_path / "run")
+    experiment, state = trained.restore(config, tmp_path / "run")
     key = rng.stream(jax.random.key(config.seed), "eval")
     binarized = programs.make_evaluate_examples(lambda s, k, batch: batch["x"], experiment.transforms.evaluate, 100)
     x = np.asarray(binarized(state, key, experiment.splits.test)).reshape(500, 784)

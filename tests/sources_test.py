@@ -10,7 +10,7 @@ import pytest
 import tables
 
 from configs import vae_mnist
-from dgm_jax import errors, feed, rng, train
+from dgm_jax import devices, errors, feed, rng, train
 from dgm_jax.data import sources
 
 ARRAYS = {"x": np.arange(103 * 6, dtype=np.float32).reshape(103, 6), "index": np.arange(103, dtype=np.int32)}
@@ -32,7 +32,7 @@ def run(kind, start, num_steps, chunk, system, monkeypatch=None):
     return system.train_step(state, key, batch)
 
   watched = system._replace(train_step=step)
-  shardings = train.shardings(8)
+  shardings = devices.shardings(8)
   arrays = {"x": tables.TRAIN["x"][:103], "index": ARRAYS["index"]}
   fed = feed.make_feed(watched, lambda key, batch: batch, arrays, kind, KEY, (8, chunk, num_steps), shardings)
   state = jax.device_put(tables.init(system), shardings[0])

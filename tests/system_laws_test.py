@@ -81,7 +81,7 @@ def test_four_devices_equal_one():
   code = """
 import conftest, jax, json, tables
 from dgm_jax import programs, train
-replicated, sharded = train.shardings(64)
+replicated, sharded = devices.shardings(64)
 for name, make in tables.SYSTEMS.items():
   system = make()
   chunk = programs.make_train_chunk(system, tables.identity, 64, 5, sharded if DEVICES > 1 else None)
