@@ -81,12 +81,12 @@ def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
 
 
 def hyper_parameters(config: ConfigDict) -> dict[str, float]:
-  """The float leaves of config.optim and config.objective by their paths, e.g. {"optim.lr": 1e-3}, but optim.STATIC."""
+  """The float leaves of config.optim and config.objective by their paths, {"optim.lr": 1e-3}, but what is static."""
   return {
     f"{section}.{name}": value
     for section in ("optim", "objective")
     for name, value in config[section].items()
-    if isinstance(value, float) and not (section == "optim" and name in optim.STATIC)
+    if isinstance(value, float) and not (section == "optim" and optim.is_static(name, value))
   }
 
 

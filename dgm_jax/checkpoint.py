@@ -77,15 +77,22 @@ def _check_format(manager: ocp.CheckpointManager, step: int) -> None:
 
 
 def restore_arrays(manager: ocp.CheckpointManager) -> tuple[int, dict]:
-  """(step, state as nested dicts of arrays) of the newest checkpoint, whatever its model.
+  """(step, state as nested dicts of arrays on one device) of the newest checkpoint that can be read, of any model.
 
   Raises:
     UserError: there is none.
   """
-  step = manager.latest_step()
-  errors.require(step is not None, f"{manager.directory} holds no complete checkpoint.")
-  _check_format(manager, step)
-  return step, manager.restore(step, args=ocp.args.StandardRestore())
+  one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # it may have been written on others
+  for step in sorted(manager.all_steps(), reverse=True):
+    _check_format(manager, step)
+    try:
+      shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), manager.item_metadata(step).tree
+      )
+      return step, manager.restore(step, args=ocp.args.StandardRestore(shapes))
+    except Exception as e:  # as in restore_latest
+      logging.warning("The checkpoint of step %d in %s cannot be read (%s).", step, manager.directory, e)
+  raise errors.UserError(f"{manager.directory} holds no checkpoint that can be read.")
 
 
 def restore_latest(

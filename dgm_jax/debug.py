@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, rng, trained
+from dgm_jax import checkpoint, rng, trained, warm_start
 from dgm_jax.data.splits import size
 from dgm_jax.programs import make_train_step
 from dgm_jax.progress import progress_bar
@@ -30,6 +30,8 @@ def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
   if (saved / "checkpoints").is_dir():
     with checkpoint.open_manager(saved, read_only=True) as manager:
       state = checkpoint.restore_latest(manager, state) or state
+  if int(state.step) == 0 and config.init_from:
+    state, _ = warm_start.from_run(state, config.init_from)
   key, arrays = jax.random.key(config.seed), experiment.splits.train
   order = jax.jit(rng.epoch_indices, static_argnums=(2, 3, 4))
   take_step = jax.jit(make_train_step(experiment.system, experiment.transforms.train, size(arrays)))

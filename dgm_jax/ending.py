@@ -1,11 +1,9 @@
 """Which checkpoint is the best, and when a run ends before its last step."""
 
-import time
-
 from dgm_jax import errors
 
 # of these less is better, of all other metrics more
-_COSTS = ("loss", "nll", "distortion", "rate", "perplexity", "error")
+_COSTS = ("loss", "nll", "distortion", "rate", "error")
 
 
 def score(name: str, row: dict[str, float]) -> float:
@@ -25,18 +23,16 @@ class Ending:
   Args:
     metric: what the best checkpoint, and early stopping, go by; "" for neither.
     patience: end after so many evaluations without a better value of the metric; 0 for never.
-    max_minutes: end when training, in all processes that worked on the run, took so long; None for never.
-    minutes_before: how long it took before this process.
+    max_minutes: end when the training steps, in all processes that worked on the run, took so long; None for never.
   """
 
-  def __init__(self, metric: str, patience: int, max_minutes: float | None, minutes_before: float):
+  def __init__(self, metric: str, patience: int, max_minutes: float | None):
     self._metric, self._patience, self._max_minutes = metric, patience, max_minutes
-    self._start = time.monotonic() - 60 * minutes_before
 
-  def reason(self, rows: list[dict[str, float]]) -> str | None:
-    """A clause that says why, or None."""
-    if self._max_minutes is not None and (minutes := (time.monotonic() - self._start) / 60) >= self._max_minutes:
-      return f"its {self._max_minutes:g} minutes are used up ({minutes:.1f})"
+  def reason(self, rows: list[dict[str, float]], minutes: float) -> str | None:
+    """A clause that says why, or None; `minutes` is how long it was trained so far."""
+    if self._max_minutes is not None and minutes >= self._max_minutes:
+      return f"its {self._max_minutes:g} minutes are used up"
     scores = [score(self._metric, row) for row in rows if self._metric in row]
     if self._patience and scores and len(scores) - 1 - scores.index(max(scores)) >= self._patience:
       return f"{self._metric} has not improved in {self._patience} evaluations"

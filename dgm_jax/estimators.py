@@ -42,13 +42,15 @@ def map_samples(f: Callable, key: jax.Array, num_samples: int, chunk: int | None
 def over_samples(f: Callable, batch: Any, z: Any) -> Any:
   """f(batch, z_k) for each k: leaves [B, ...] of the batch and [K, B, ...] of z give leaves [K, B, ...].
 
-  What vmap(f, (None, 0)) gives, by one call on K B examples, so that a dense layer is a plain product of matrices:
+  What vmap(f, (None, 0)) gives, by one call on B K examples, so that a dense layer is a plain product of matrices:
   XLA on the CPU then transposes and sums less in the backward pass, and a training step with K = 50 is 13 % faster.
+  The examples go in front: a batch that lies on several devices stays there, each with the samples of its examples.
   """
   num_samples = jax.tree.leaves(z)[0].shape[0]
-  repeated = jax.tree.map(lambda a: jnp.broadcast_to(a, (num_samples, *a.shape)), batch)
-  flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), (repeated, z))
-  return jax.tree.map(lambda a: a.reshape(num_samples, -1, *a.shape[1:]), f(*flat))
+  repeated = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None], (a.shape[0], num_samples, *a.shape[1:])), batch)
+  by_example = jax.tree.map(lambda a: a.swapaxes(0, 1), z)
+  flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), (repeated, by_example))
+  return jax.tree.map(lambda a: a.reshape(-1, num_samples, *a.shape[1:]).swapaxes(0, 1), f(*flat))
 
 
 def log_weights(

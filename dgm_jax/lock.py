@@ -8,6 +8,8 @@ import pathlib
 import platform
 from collections.abc import Iterator
 
+from absl import logging
+
 from dgm_jax import errors
 
 
@@ -23,8 +25,10 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   with open(workdir / "lock", "a+") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
+    except BlockingIOError as e:
       raise errors.UserError(f"--workdir {workdir} is being trained by {_holder(file)}; wait, or stop it.") from e
+    except OSError as e:  # some network file systems have no locks
+      logging.warning("%s cannot be locked (%s): see to it that no other process trains there.", workdir, e.strerror)
     file.truncate(0)
     json.dump({"host": platform.node(), "pid": os.getpid()}, file)
     file.flush()

@@ -38,7 +38,7 @@ _MODE = flags.DEFINE_enum(
   "train",
   ["train", "evaluate", "sample", "debug"],
   "train: train (or resume) and evaluate; evaluate: the newest checkpoint on the test set, into results.json, or "
-  "evaluation.json while the run is not finished; "
+  "evaluation.json while the run is not finished, evaluation_STEP.json for another --checkpoint; "
   "sample: draws from the newest checkpoint, into samples.npz and figures/; "
   "debug: replays a run that met NaN or Inf and names the operation.",
 )
@@ -88,10 +88,13 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
   finished = wd.read_json(workdir / "results.json")  # its presence marks a finished run
-  name = "evaluation.json" if finished is None else "results.json"
-  results = trained.evaluate_finally(config, experiment, state, workdir, merge=finished is not None)
-  wd.write_json(workdir / name, (finished or {}) | results)
-  _print_results(workdir, results, (name, "values.npz"))
+  if finished is not None and finished["step"] != int(state.step):  # those stay the results of the whole run
+    names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
+  else:
+    names = "evaluation.json" if finished is None else "results.json", "values.npz"
+  results = trained.evaluate_finally(config, experiment, state, workdir, finished is not None, names[1])
+  wd.write_json(workdir / names[0], (finished or {}) | results)
+  _print_results(workdir, results, names)
 
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -116,7 +119,13 @@ def main(argv: list[str]) -> None:
   errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
   errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is of --mode=train.")
   run = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}[_MODE.value]
-  run(_read_config(), pathlib.Path(_WORKDIR.value))
+  errors.require(
+    _MODE.value in ("evaluate", "sample") or _CHECKPOINT.value == "latest",
+    "--checkpoint is of --mode=evaluate and sample.",
+  )
+  workdir = pathlib.Path(_WORKDIR.value)
+  with wd.disk_errors(workdir):
+    run(_read_config(), workdir)
 
 
 def _check_path(config: ConfigDict, path: str) -> None:

@@ -44,7 +44,7 @@ def scale_by_iwae_adam(b1: float, b2: float, eps: float) -> optax.GradientTransf
 _LARGEST = 3e38  # of float32
 OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam}
 SCHEDULES = ("constant", "cosine", "plateau", "staged")
-STATIC = ("plateau_factor",)  # a float that is a constant of the program: optax takes no traced one
+_OFF_AT_0 = ("end_scale", "warmup", "clip_norm", "weight_decay", "ema_decay")
 
 
 class Options(NamedTuple):
@@ -91,6 +91,14 @@ class Options(NamedTuple):
   weight_decay: float = 0.0
   decay_biases: bool = False
   ema_decay: float = 0.0
+
+
+def is_static(name: str, value: float) -> bool:
+  """Whether a float of config.optim is a constant of the program and not a number of its lanes.
+
+  optax takes no traced plateau_factor; what is off is not in the program at all.
+  """
+  return name == "plateau_factor" or (name in _OFF_AT_0 and value == 0)
 
 
 def _check(o: Options) -> None:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax import checkpoint, errors, figures, metrics, rng, trained, warm_start
 from dgm_jax import workdir as wd
-from dgm_jax.build import build, make_init
+from dgm_jax.build import Experiment, build, make_init
 from dgm_jax.devices import shardings
 from dgm_jax.ending import Ending, score
 from dgm_jax.feed import make_feed
@@ -41,6 +41,19 @@ def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) ->
       )
 
 
+def _check_options(config: ConfigDict, experiment: Experiment, split: str) -> None:
+  """Refuses what can be known to be wrong before the run's folder is made."""
+  if config.init_from:
+    warm_start.check(config.init_from)
+  if config.keep_best:
+    state = jax.eval_shape(make_init(experiment, config.seed))
+    batch = experiment.transforms.evaluate
+    examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), getattr(experiment.splits, split))
+    key = jax.random.key(0)
+    names = jax.eval_shape(lambda state: experiment.system.eval_step(state, key, batch(key, examples)), state)
+    errors.choose("metric of keep_best", config.keep_best, [f"{split}/{name}" for name in names])
+
+
 def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile: bool = False) -> dict[str, Any]:
   """Trains, or goes on training, the run of `config` in `workdir` and evaluates it.
 
@@ -65,6 +78,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
     return finished
   experiment = build(config)
   system, num_steps, transforms = experiment.system, experiment.num_steps, experiment.transforms
+  split = "valid" if experiment.splits.valid else "test"
+  _check_options(config, experiment, split)
   wd.create(workdir, config.to_dict())
   about = trained.about(config, experiment)
   wd.check_data(workdir, about)
@@ -81,7 +96,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
     (config.batch_size, config.log_every, num_steps),
     (replicated, sharded),
   )
-  split = "valid" if experiment.splits.valid else "test"
   held_out = getattr(experiment.splits, split)
   state = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
   evaluate_set = make_evaluate(system, transforms.evaluate, config.eval_batch_size, sharded)
@@ -98,11 +112,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
   def save():
     best = score(config.keep_best, rows[-1]) if config.keep_best in rows[-1] else None
     checkpoint.save(checkpoints, step, state, best, {"config": config.to_dict(), "versions": wd.versions()})
+    record.write()  # the time it took so far
 
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopRequest())
     stack.enter_context(wd.disk_errors(workdir))
     stack.enter_context(locked(workdir))
+    if (finished := wd.check(workdir, config.to_dict())) is not None:  # by another process, meanwhile
+      return finished
     checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
     if (restored := checkpoint.restore_latest(checkpoints, state, repair=True)) is not None:
       state = restored
@@ -126,11 +143,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
     if step == 0:
       writer.write(0, evaluate_held_out(), {})
     rows = metrics.read(workdir)
-    measured = sorted({name for row in rows for name in row} - {"step"})
-    if config.keep_best:
-      errors.choose("metric of keep_best", config.keep_best, measured)
-    ending = Ending(config.keep_best, config.early_stopping, config.max_minutes, record.seconds("train") / 60)
-    ended = ending.reason(rows) if step < num_steps else "all steps are done"
+    ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
+
+    def why_ended():
+      return "all steps are done" if step == num_steps else ending.reason(rows, record.seconds("train") / 60)
+
+    ended = why_ended()
     set_up = time.monotonic() - clock
     record.add_time("set_up", set_up)
     print(f"Loading and compiling took {set_up:.1f} s.", flush=True)
@@ -155,7 +173,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
       step += length
       row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
       record.add_time("train", seconds)
-      ended = "all steps are done" if step == num_steps else ending.reason(rows)
+      ended = why_ended()
       if evaluated := due(config.eval_every, times=20):
         with record.timed("evaluate"):
           row |= evaluate_held_out()
@@ -165,7 +183,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
       speeds = {"speed/steps_per_s": length / seconds, "speed/images_per_s": length * config.batch_size / seconds}
       writer.write(step, row, speeds)
       rows.append({"step": step, **row})
-      ended = ended or ending.reason(rows)
+      ended = ended or why_ended()
       bar.set_postfix_str(f"{speeds['speed/images_per_s']:,.0f} images/s, loss {row['train/loss']:.2f}", refresh=False)
       bar.update(length)
       if due(config.figures_every, times=5):
@@ -186,6 +204,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
     checkpoints.wait_until_finished()
     record.add_time("loop", time.monotonic() - loop_clock)
     stop.deferred = False
+    if stop.received:  # since the last look
+      raise errors.StoppedError(f"Stopped by {stop.received} at step {step}, which is saved; the evaluation remains.")
+    if profile and step <= profiled:
+      print("--profile recorded nothing: the run ended before its second chunk.", flush=True)
 
     # Report
     with record.timed("final_evaluation"):

@@ -21,11 +21,16 @@ _EVALUATION_SEED = 0
 
 
 def evaluate_finally(
-  config: ConfigDict, experiment: Experiment, state: Any, workdir: pathlib.Path, merge: bool = False
+  config: ConfigDict,
+  experiment: Experiment,
+  state: Any,
+  workdir: pathlib.Path,
+  merge: bool = False,
+  values_file: str = "values.npz",
 ) -> dict[str, Any]:
   """The numbers to report, on the test set, with what one must know to compare them.
 
-  The values behind them, of every example and latent unit, go to workdir/values.npz, under "test/NAME"; with `merge`
+  The values behind them, of every example and latent unit, go to workdir/values_file, under "test/NAME"; with `merge`
   what is there under other names stays.
   """
   key = rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
@@ -40,7 +45,7 @@ def evaluate_finally(
   bad = [k for k, v in results.items() if isinstance(v, float) and not math.isfinite(v)]
   if bad:
     raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {int(state.step)}.")
-  path = workdir / "values.npz"
+  path = workdir / values_file
   if values:
     figures.save_arrays(path, **((figures.load_arrays(path) if merge and path.exists() else {}) | values))
   return results | {"step": int(state.step)} | about(config, experiment)
@@ -92,6 +97,8 @@ def _step_of(which: str, metric: str, steps: set[int], rows: list[dict]) -> int 
     return None
   if which == "best":
     errors.require(metric != "", "--checkpoint=best needs a run with keep_best, the metric to go by.")
-    return best_step(rows, metric, steps)
+    step = best_step(rows, metric, steps)
+    errors.require(step is not None, f"No checkpoint was saved at an evaluation of {metric}.")
+    return step
   errors.choose("value of --checkpoint", which, ["latest", "best", *map(str, steps)])
   return int(which)

@@ -4,8 +4,17 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dgm_jax import checkpoint, errors
+
+
+def check(workdir: str | pathlib.Path) -> None:
+  """Refuses a folder without checkpoints."""
+  errors.require(
+    (pathlib.Path(workdir) / "checkpoints").is_dir(),
+    f"init_from = {str(workdir)!r} holds no checkpoint; name a run's folder.",
+  )
 
 
 def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
@@ -19,10 +28,7 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   Raises:
     UserError: there is no checkpoint, or nothing matches.
   """
-  workdir = pathlib.Path(workdir)
-  errors.require(
-    (workdir / "checkpoints").is_dir(), f"init_from = {str(workdir)!r} holds no checkpoint; name a run's folder."
-  )
+  check(workdir)
   with checkpoint.open_manager(workdir, read_only=True) as manager:
     step, other = checkpoint.restore_arrays(manager)
   found = _named("params", other.get("averages", other["params"])) | _named("variables", other.get("variables"))
@@ -45,6 +51,8 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   errors.require(bool(taken), f"init_from = {str(workdir)!r}: no parameter there has the name and shape of one here.")
   lines += [f"  left: {name} there has no place here" for name in sorted(found.keys() - taken - seen)]
   head = f"Starting from step {step} of {workdir}: {len(taken)} of {len(seen)} arrays match."
+  if state.averages is not None:
+    renewed["averages"] = jax.tree.map(jnp.copy, renewed["params"])
   return state.replace(**renewed), "\n".join([head, *lines])
 
 

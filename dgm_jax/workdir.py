@@ -17,12 +17,13 @@ from typing import Any
 
 import jax
 
-from dgm_jax import errors
+from dgm_jax import errors, optim
 
-# Where things lie and how often they are written: a run may continue under another value of these.
+# Where things lie: a run may continue under another value of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source")
 # Options that configs of earlier versions lack, and what was done then.
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
+_SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
@@ -55,7 +56,7 @@ def read_config(workdir: pathlib.Path) -> dict | None:
       node = config
       for section in sections:
         node = node.setdefault(section, {})
-      node.setdefault(name, value)
+      node.setdefault(name, list(value) if isinstance(value, tuple) else value)  # as JSON has it
   return config
 
 

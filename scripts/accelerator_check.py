@@ -235,7 +235,7 @@ def recipe(args: argparse.Namespace, results: dict) -> dict:
       status = process.wait(300)
     finally:
       process.kill()
-  if status not in (0, 130) or len(seen) < 2:  # 130: interrupted
+  if status not in (0, 4) or len(seen) < 2:  # 4: stopped and saved
     raise Failed(f"exit status {status} after {len(seen)} chunks", _tail(log))
   import bench as workloads
 

@@ -1,10 +1,14 @@
 """Which checkpoints are kept, when a run ends early, and starting from another run."""
 
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
+import tables
 
 import dgm_jax
 from configs import iwae_mnist, vae_mnist
@@ -32,10 +36,10 @@ def test_less_of_a_loss_and_more_of_a_bound_is_better():
 
 def test_patience_counts_evaluations_since_the_best():
   rows = [{"step": 0, "a": 1.0}, {"step": 1}, {"step": 2, "a": 3.0}, {"step": 3, "a": 3.0}, {"step": 4}]
-  end = ending.Ending("a", 2, None, 0.0)
-  assert end.reason(rows) is None
-  assert end.reason([*rows, {"step": 5, "a": 2.0}]) == "a has not improved in 2 evaluations"
-  assert end.reason([*rows, {"step": 5, "a": 4.0}]) is None
+  end = ending.Ending("a", 2, None)
+  assert end.reason(rows, 0.0) is None
+  assert end.reason([*rows, {"step": 5, "a": 2.0}], 0.0) == "a has not improved in 2 evaluations"
+  assert end.reason([*rows, {"step": 5, "a": 4.0}], 0.0) is None
 
 
 def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
@@ -122,8 +126,15 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
   old = json.loads((tmp_path / "config.json").read_text())
   for name in ("keep_best", "early_stopping", "max_minutes", "init_from"):
     del old[name]
+  old["optim"] = {name: old["optim"][name] for name in ("name", "lr", "b1", "b2", "eps", "boundaries", "scales")}
   (tmp_path / "config.json").write_text(json.dumps(old))
   assert train.train_and_evaluate(config, tmp_path) == results
+  (tmp_path / "results.json").unlink()  # not finished, it is resumed
+  assert train.train_and_evaluate(config, tmp_path) == results
+  assert set(trained.restore(config, tmp_path)[1].hparams) == {
+    *(f"optim.{name}" for name in ("lr", "b1", "b2", "eps")),
+    *(f"objective.{name}" for name, value in config.objective.items() if isinstance(value, float)),
+  }
   assert dgm_jax.load(tmp_path).sample(2).shape == (2, 28, 28, 1)
 
 
@@ -137,3 +148,13 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
 def test_mistakes_get_one_sentence(values, sentence, tmp_path):
   with pytest.raises(errors.UserError, match=sentence):
     train.train_and_evaluate(small(**values), tmp_path / "run")
+
+
+def test_a_run_starts_from_one_that_was_trained_on_other_devices(tmp_path):
+  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  command = [sys.executable, "-m", "dgm_jax.main", "--config=configs/vae_mnist.py:test", f"--workdir={tmp_path}"]
+  done = subprocess.run(command, cwd=tables.ROOT, capture_output=True, text=True, env=env)
+  assert done.returncode == 0, done.stderr
+  config = small(init_from=str(tmp_path))
+  _, report = warm_start.from_run(build.make_init(build.build(config), 0)(), tmp_path)
+  assert "8 of 8 arrays match" in report

@@ -1,5 +1,9 @@
 """Estimators against closed forms: p(z) = N(0, 1), p(x|z) = N(x; z, s^2), so log p(x) and p(z|x) are known."""
 
+import os
+import subprocess
+import sys
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -7,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+import tables
 
 from dgm_jax import estimators
 
@@ -109,3 +114,21 @@ def test_samples_by_chunks_and_as_one_batch_are_the_samples_one_by_one(chunk):
   one_by_one = [f(batch, draw(key)) for key in jax.random.split(jax.random.key(0), 7)]
   for a, b in zip(found, (jnp.stack(leaves) for leaves in zip(*one_by_one, strict=True)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_samples_as_one_batch_stay_on_the_device_of_their_example():
+  """Four forced devices: each multiplies the samples of its own examples, nothing is gathered."""
+  code = """
+import jax, jax.numpy as jnp
+from dgm_jax import devices, estimators
+_, sharded = devices.shardings(8)
+f = lambda batch, z: jnp.tanh(z @ jnp.ones((16, 32)) + batch["x"]).sum(-1)
+run = lambda x, z: estimators.over_samples(f, {"x": x}, z)
+x, z = jax.device_put(jnp.ones((8, 32)), sharded), jnp.ones((5, 8, 16))
+move = lambda x, z: run(x, jax.lax.with_sharding_constraint(z, jax.NamedSharding(sharded.mesh, jax.P(None, "data"))))
+text = jax.jit(move).lower(x, z).compile().as_text()
+assert "f32[10,32]" in text and "f32[40,32]" not in text and "all-gather" not in text, text
+"""
+  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+  done = subprocess.run([sys.executable, "-c", code], cwd=tables.ROOT, capture_output=True, text=True, env=env)
+  assert done.returncode == 0, done.stderr[-2000:]

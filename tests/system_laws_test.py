@@ -80,7 +80,7 @@ def test_four_devices_equal_one():
   """Every system, the batch split over four forced CPU devices, in a process of its own."""
   code = """
 import conftest, jax, json, tables
-from dgm_jax import programs, train
+from dgm_jax import devices, programs
 replicated, sharded = devices.shardings(64)
 for name, make in tables.SYSTEMS.items():
   system = make()
