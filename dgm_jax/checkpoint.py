@@ -84,12 +84,14 @@ def restore_arrays(manager: ocp.CheckpointManager) -> tuple[int, dict]:
   """
   one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # it may have been written on others
   for step in sorted(manager.all_steps(), reverse=True):
-    _check_format(manager, step)
     try:
+      _check_format(manager, step)
       shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one), manager.item_metadata(step).tree
       )
       return step, manager.restore(step, args=ocp.args.StandardRestore(shapes))
+    except errors.UserError:
+      raise
     except Exception as e:  # as in restore_latest
       logging.warning("The checkpoint of step %d in %s cannot be read (%s).", step, manager.directory, e)
   raise errors.UserError(f"{manager.directory} holds no checkpoint that can be read.")
@@ -112,9 +114,11 @@ def restore_latest(
   steps = sorted(manager.all_steps(), reverse=True) if step is None else [step]
   reason = None
   for step in steps:
-    _check_format(manager, step)
     try:
+      _check_format(manager, step)
       state = template.replace(**manager.restore(step, args=ocp.args.StandardRestore(_present(template))))
+    except errors.UserError:
+      raise
     except Exception as e:  # orbax and tensorstore raise many kinds for a damaged file
       reason = reason or f"{type(e).__name__}: {str(e).strip().splitlines()[0][:200]}"
       logging.warning("The checkpoint of step %d in %s cannot be read (%s).", step, manager.directory, reason)

@@ -15,7 +15,7 @@ import tables
 from dgm_jax import checkpoint, convolutions, devices, estimators, programs, rng
 from dgm_jax.distributions import sum_last
 
-pytestmark = pytest.mark.accelerator
+pytestmark = [pytest.mark.accelerator, pytest.mark.slow]  # slow: on a CPU other tests have the same laws
 GEOMETRIES = [(3, 1, "SAME"), (4, 2, 1), (5, 3, "SAME")]
 GOLDEN = ["vae", "iwae", "iwae_dreg", "vae_conv"]
 

@@ -36,7 +36,13 @@ def test_config_is_locked(path):
     load(path).get_config().learning_rate = 1
 
 
-SLOW = {"net=residual,k=5"}  # compiles for a minute
+SLOW = {  # compiles for a minute; the others' parts have laws of their own
+  "net=residual,k=5",
+  "prior=conditional,k=5",
+  "objective=simple,schedule=cosine",
+  "layers=2,reading=code",
+  "gradient=rws,k=5",
+}
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))
   for p in tables.CONFIGS

@@ -58,6 +58,7 @@ def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
     trained.restore(config, tmp_path, "7")
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_the_run_alike_when_it_is_resumed(tmp_path):
   config = small(num_steps=400, keep_best="valid/log_px", early_stopping=2, eval_every=10)
   config.optim.boundaries, config.optim.scales = (0.1,), (300.0,)
@@ -150,6 +151,7 @@ def test_mistakes_get_one_sentence(values, sentence, tmp_path):
     train.train_and_evaluate(small(**values), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_one_that_was_trained_on_other_devices(tmp_path):
   env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
   command = [sys.executable, "-m", "dgm_jax.main", "--config=configs/vae_mnist.py:test", f"--workdir={tmp_path}"]

@@ -73,7 +73,7 @@ def whole(tmp_path_factory):
   return workdir
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_the_printed_command_resumes(whole, number, tmp_path):
   workdir = tmp_path / "run"
   process = start(*LONG, "--config.checkpoint_every=600", f"--workdir={workdir}")
@@ -153,6 +153,7 @@ def small_disk(tmp_path):
   subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(small_disk, whole, tmp_path):
   """First a checkpoint has no room, then not even a line of the log; with room the run goes on as if nothing was."""
   workdir = small_disk / "run"

@@ -83,6 +83,7 @@ def test_sample_writes_samples(finished):
   assert set(np.unique(x)) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
   """The config is there, the metrics have a torn line, no checkpoint: the run starts from step 0 and ends alike."""
   config = iwae_mnist.get_config("test")

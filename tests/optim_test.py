@@ -329,6 +329,7 @@ def _newest(config, folder):
     return checkpoint.restore_latest(manager, jax.jit(build.make_init(experiment, 0))())
 
 
+@pytest.mark.slow
 def test_averages_do_not_touch_training(runs):
   rows = [
     [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][1:]
@@ -381,6 +382,7 @@ def test_a_checkpoint_from_before_there_were_averages_is_read(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, found, state)
 
 
+@pytest.mark.slow
 def test_everything_at_once_runs_and_resumes(tmp_path):
   config = iwae_mnist.get_config("test")
   with config.unlocked():

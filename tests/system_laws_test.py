@@ -15,6 +15,11 @@ import tables
 from dgm_jax import checkpoint, programs, rng
 
 every_system = pytest.mark.parametrize("name", tables.SYSTEMS)
+# One of each kind for the laws that compile most; the rest of them with --all.
+CORE = {"vae", "iwae_dreg", "dlgm", "sigmoid_belief_net", "semi_supervised_vae"}
+core_systems = pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in CORE)) for name in tables.SYSTEMS]
+)
 
 
 def train(system, seed, num_steps, chunk):
@@ -40,7 +45,7 @@ def test_loss_falls(name):
   assert losses[-30:].mean() < losses[:30].mean() - 1.0  # nats
 
 
-@every_system
+@core_systems
 def test_chunks_do_not_change_the_run(name):
   a, losses_a = train(tables.SYSTEMS[name](), 0, 24, 24)
   b, losses_b = train(tables.SYSTEMS[name](), 0, 24, 4)
@@ -48,7 +53,7 @@ def test_chunks_do_not_change_the_run(name):
   assert_close_by_leaf(a.params, b.params, 1e-4)
 
 
-@every_system
+@core_systems
 def test_vmapped_seeds_equal_lone_runs(name):
   system = tables.SYSTEMS[name]()
   chunk = programs.make_train_chunk(system, tables.identity, 64, 20)
@@ -63,7 +68,7 @@ def test_vmapped_seeds_equal_lone_runs(name):
     assert_close_by_leaf(jax.jit(run)(seed), jax.tree.map(lambda a, seed=seed: a[seed], lanes), 1e-5)
 
 
-@every_system
+@core_systems
 def test_a_restored_state_goes_on_bitwise(name, tmp_path):
   system = tables.SYSTEMS[name]()
   run = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 5))
