@@ -8,12 +8,13 @@
 
 Every value of a config can be set with --config.PATH=VALUE; the config's docstring says what its argument (after the
 colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Compiled
-programs are kept in ~/.cache/dgm_jax/xla, up to 2 GB (JAX_COMPILATION_CACHE_DIR, JAX_COMPILATION_CACHE_MAX_SIZE).
+programs are kept in ~/.cache/dgm_jax/xla, up to 2 GB (JAX_COMPILATION_CACHE_DIR is another place).
 
 Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the
 chunk of steps is ended and saved; twice: at once).
 """
 
+import contextlib
 import os
 import pathlib
 import runpy
@@ -192,14 +193,27 @@ def _guarded(function, *args):
     _stop(f"interrupted; the same command resumes from the newest checkpoint in {_WORKDIR.value}.", 130)
 
 
+def _trim(cache: pathlib.Path, limit: int = 2 * 1024**3) -> None:
+  """Removes the oldest programs of the cache beyond `limit` bytes.
+
+  JAX's own limit keeps a second file with each program, and a process that is killed between the two spoils the cache.
+  """
+  with contextlib.suppress(OSError):  # another process may trim it, too
+    files = sorted((p for p in cache.glob("*") if p.is_file()), key=lambda p: p.stat().st_mtime, reverse=True)
+    total = 0
+    for path in files:
+      total += path.stat().st_size
+      if total > limit:
+        path.unlink(missing_ok=True)
+
+
 def run() -> None:
   """Entry point: `python -m dgm_jax.main` and the command `dgm_jax`."""
   logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
   cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/dgm_jax/xla"))
   jax.config.update("jax_compilation_cache_dir", cache)
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-  if "JAX_COMPILATION_CACHE_MAX_SIZE" not in os.environ:
-    jax.config.update("jax_compilation_cache_max_size", 2 * 1024**3)  # bytes; the programs longest unused go first
+  _trim(pathlib.Path(cache))
   app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _guarded(_parse_flags, argv))
 
 

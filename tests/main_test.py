@@ -240,6 +240,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, arrays(tmp_path / "hurt"), arrays(tmp_path / "whole"))
 
 
+def test_the_cache_of_programs_loses_the_oldest_beyond_its_limit(tmp_path):
+  for age, name in enumerate(("new", "middle", "old")):
+    (tmp_path / name).write_bytes(bytes(100))
+    os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+  code = f"import pathlib; from dgm_jax import main; main._trim(pathlib.Path({str(tmp_path)!r}), 250)"
+  subprocess.run([sys.executable, "-c", code], cwd=tables.ROOT, check=True)  # main's flags, out of this process
+  assert {p.name for p in tmp_path.iterdir()} == {"new", "middle"}
+
+
 def test_help_is_readable():
   done = main("--help")
   assert "python -m dgm_jax.main --config=configs/iwae_mnist.py" in done.stdout
