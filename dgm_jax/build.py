@@ -67,17 +67,21 @@ def _two_examples(experiment: Experiment) -> dict[str, jax.Array]:
   return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
 
 
-def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
-  """() -> the state at step 0, a function of the seed."""
-  key = rng.stream(jax.random.key(seed), "init")
+def make_init_of(experiment: Experiment) -> Callable:
+  """(key of the run, {config path: number}) -> the state at step 0."""
 
-  def init():
-    key_transform, key_init = jax.random.split(key)
+  def init(key, hparams):
+    key_transform, key_init = jax.random.split(rng.stream(key, "init"))
     examples = _two_examples(experiment)
-    hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
     return experiment.system.init(key_init, experiment.transforms.train(key_transform, examples), hparams)
 
   return init
+
+
+def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
+  """() -> the state at step 0, a function of the seed."""
+  key, init = jax.random.key(seed), make_init_of(experiment)
+  return lambda: init(key, {k: jnp.float32(v) for k, v in experiment.hparams.items()})
 
 
 def hyper_parameters(config: ConfigDict) -> dict[str, float]:

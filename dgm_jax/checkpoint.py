@@ -34,6 +34,11 @@ def open_manager(workdir: str | pathlib.Path, keep: int = 2, read_only: bool = F
   return ocp.CheckpointManager(pathlib.Path(workdir).absolute() / "checkpoints", options=options, item_handlers=handler)
 
 
+def steps(workdir: str | pathlib.Path) -> set[int]:
+  """Steps of the complete checkpoints in a run's folder."""
+  return {int(p.name) for p in (pathlib.Path(workdir) / "checkpoints").glob("*") if p.name.isdigit()}
+
+
 def _present(state: Any) -> dict[str, Any]:
   """The fields of a state but those that are None: orbax refuses a checkpoint from before there was such a field."""
   return {name: value for name, value in vars(state).items() if value is not None}

@@ -1,18 +1,98 @@
-"""The devices of a run, and how arrays lie on them."""
+"""The devices of a run, on one host or several, and how arrays lie on them.
+
+The mesh has two axes: "data" splits the examples of a batch; "samples" splits the K importance samples of each
+example, where a batch is too small for all devices (estimators.over_samples does it, within `jax.set_mesh(mesh)`).
+Parameters and the optimiser's state lie whole on every device, or, with `sharded`, in parts along "data" (fully sharded
+data parallelism, Rajbhandari et al., 2020, https://arxiv.org/abs/1910.02054).
+"""
+
+import contextlib
+from typing import Any
 
 import jax
 from absl import logging
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dgm_jax import errors
+
+_SMALLEST = 4096  # entries of an array that is worth splitting
 
 
-def shardings(batch_size: int) -> tuple[NamedSharding, NamedSharding]:
-  """(replicated, split along the first axis) over as many devices as divide the batch."""
-  count = max(d for d in range(1, jax.device_count() + 1) if batch_size % d == 0)
-  if count < jax.device_count():
-    logging.warning(
-      "Using %d of %d devices: batch_size = %d does not divide among more.", count, jax.device_count(), batch_size
-    )
+def _largest(limit: int, n: int) -> int:
+  """The greatest divisor of n that is at most `limit`."""
+  return max(d for d in range(1, limit + 1) if n % d == 0)
+
+
+def shardings(batch_size: int, num_samples: int = 1, sample_devices: int = 1) -> tuple[NamedSharding, NamedSharding]:
+  """(replicated, split along the first axis) over as many devices as divide the work.
+
+  Args:
+    batch_size: examples of a step; as many devices as divide it get a part each.
+    num_samples: K, importance samples of an example.
+    sample_devices: how many devices share the samples of each part: 1 for none; 0 for what the batch leaves over, as
+      far as it divides K.
+
+  Raises:
+    UserError: K does not divide among sample_devices, there are not so many, or a host would be left without work.
+  """
+  count = jax.device_count()
+  errors.require(
+    0 <= sample_devices <= count and num_samples % (sample_devices or 1) == 0,
+    f"sample_devices = {sample_devices}; it must be 0 (what the batch leaves over) or a number, up to the {count} "
+    f"devices that there are, that divides the {num_samples} samples of an example.",
+  )
+  data = _largest(count // (sample_devices or 1), batch_size)
+  samples = sample_devices or _largest(count // data, num_samples)
+  if data * samples < count:
+    sentence = f"batch_size = {batch_size} and {num_samples} samples do not divide among more"
+    errors.require(jax.process_count() == 1, f"{count} devices on {jax.process_count()} hosts: {sentence}.")
+    logging.warning("Using %d of %d devices: %s.", data * samples, count, sentence)
   # make_mesh's default axis type is Explicit, which would put shardings into every type
-  auto = (jax.sharding.AxisType.Auto,)
-  mesh = jax.make_mesh((count,), ("data",), axis_types=auto, devices=jax.devices()[:count])
+  axis_types = (jax.sharding.AxisType.Auto,) * 2
+  mesh = jax.make_mesh((data, samples), ("data", "samples"), axis_types, devices=jax.devices()[: data * samples])
   return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+
+
+def of_state(state: Any, mesh: Mesh, sharded: bool) -> Any:
+  """How each array of a state (or of its jax.eval_shape) lies on the mesh.
+
+  With `sharded` the longest axis that "data" divides is split; small arrays stay whole.
+  """
+  count = mesh.shape["data"]
+
+  def place(leaf):
+    axes = [i for i, n in enumerate(leaf.shape) if n % count == 0]
+    if not sharded or not axes or leaf.size < _SMALLEST:
+      return NamedSharding(mesh, PartitionSpec())
+    longest = max(axes, key=lambda i: leaf.shape[i])
+    return NamedSharding(mesh, PartitionSpec(*[None] * longest, "data"))
+
+  return jax.tree.map(place, state)
+
+
+def rows_of_host(batch: NamedSharding, batch_size: int) -> slice:
+  """The rows of a batch that lie on this host's devices."""
+  parts = [index[0].indices(batch_size) for index in batch.addressable_devices_indices_map((batch_size,)).values()]
+  return slice(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
+
+
+def put(arrays: Any, sharding: NamedSharding) -> Any:
+  """The host's arrays on the devices; each host gives the rows of its own (all of them, if it is replicated)."""
+  return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), arrays)
+
+
+def within(mesh: Mesh | None) -> contextlib.AbstractContextManager:
+  """What is compiled inside splits its batches and samples along the mesh, if it has more than one device."""
+  return contextlib.nullcontext() if mesh is None or mesh.size == 1 else jax.set_mesh(mesh)
+
+
+def local(state: Any, mesh: Mesh | None) -> tuple[Any, Mesh | None]:
+  """(the state on the devices of this host, their mesh): what a host can go on with alone.
+
+  With one host, the state and its mesh as they are.
+  """
+  if jax.process_count() == 1:
+    return state, mesh
+  state = jax.device_get(jax.jit(lambda state: state, out_shardings=NamedSharding(mesh, PartitionSpec()))(state))
+  mesh = Mesh(jax.local_devices(), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+  return jax.device_put(state, NamedSharding(mesh, PartitionSpec())), mesh

@@ -12,7 +12,11 @@ class UserError(Exception):
 
 
 class DivergenceError(RuntimeError):
-  """Training met NaN or Inf.  `main` prints its sentence without a traceback and exits with status 3."""
+  """Training met NaN or Inf, at `step`.  `main` prints its sentence without a traceback and exits with status 3."""
+
+  def __init__(self, sentence: str, step: int | None = None):
+    super().__init__(sentence)
+    self.step = step
 
 
 class StoppedError(RuntimeError):

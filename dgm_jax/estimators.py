@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 
 def map_keys(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None) -> Any:
@@ -45,12 +46,30 @@ def over_samples(f: Callable, batch: Any, z: Any) -> Any:
   What vmap(f, (None, 0)) gives, by one call on B K examples, so that a dense layer is a plain product of matrices:
   XLA on the CPU then transposes and sums less in the backward pass, and a training step with K = 50 is 13 % faster.
   The examples go in front: a batch that lies on several devices stays there, each with the samples of its examples.
+
+  Under a mesh with an axis "samples" (jax.set_mesh) that divides K, each of its devices takes a part of the samples.
   """
+  num_samples = jax.tree.leaves(z)[0].shape[0]
+  parts = jax.sharding.get_abstract_mesh().shape.get("samples", 1)
+  if parts == 1 or num_samples % parts:
+    return _as_one_batch(f, batch, z)
+  z = jax.tree.map(lambda a: _over_devices(a.reshape(parts, -1, *a.shape[1:])), z)
+  values = jax.vmap(lambda part: _as_one_batch(f, batch, part))(z)
+  return jax.tree.map(lambda a: _over_devices(a).reshape(-1, *a.shape[2:]), values)
+
+
+def _as_one_batch(f: Callable, batch: Any, z: Any) -> Any:
   num_samples = jax.tree.leaves(z)[0].shape[0]
   repeated = jax.tree.map(lambda a: jnp.broadcast_to(a[:, None], (a.shape[0], num_samples, *a.shape[1:])), batch)
   by_example = jax.tree.map(lambda a: a.swapaxes(0, 1), z)
   flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), (repeated, by_example))
   return jax.tree.map(lambda a: a.reshape(-1, num_samples, *a.shape[1:]).swapaxes(0, 1), f(*flat))
+
+
+def _over_devices(a: jax.Array) -> jax.Array:
+  """Splits the first axis along "samples"; the others are as the compiler likes."""
+  rest = [PartitionSpec.UNCONSTRAINED] * (a.ndim - 1)
+  return jax.lax.with_sharding_constraint(a, PartitionSpec("samples", *rest))
 
 
 def log_weights(

@@ -1,28 +1,48 @@
-"""What runs the training steps on what the data source gives: one compiled program, whichever source."""
+"""What runs the training steps on what the data source gives: one compiled program, whichever source.
+
+With lanes, states and keys have the runs in front, [R, ...], and so have the metrics: [R, length].
+"""
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dgm_jax import rng
+from dgm_jax import devices, errors, rng
 from dgm_jax.data import sources
 from dgm_jax.data.splits import Arrays, size
 from dgm_jax.programs import make_train_batches, make_train_chunk
 from dgm_jax.system import System
 
 
+class Layout(NamedTuple):
+  """How a run lies on the devices.
+
+  Attributes:
+    replicated: of what every device has.
+    batch: of examples; None where they are not split.
+    state: of the training state, a tree of shardings or one for all of it.
+    metrics: of what training reports.
+  """
+
+  replicated: NamedSharding
+  batch: NamedSharding | None
+  state: Any
+  metrics: NamedSharding
+
+
 class Resident:
   """The training set lies on the device; the step indexes it.  Arguments as in make_feed."""
 
-  def __init__(self, system, transform, arrays, key, steps, shardings):
-    self._key, self._replicated = key, shardings[0]
-    self._data = jax.device_put(arrays, self._replicated)
+  def __init__(self, system, transform, arrays, key, steps, layout, lanes):
+    self._key, self._data = key, devices.put(arrays, layout.replicated)
     batch_size, self._chunk, self._num_steps = steps
-    self._make = lambda length: make_train_chunk(system, transform, batch_size, length, shardings[1])
+    self._out = (layout.state, layout.metrics)
+    along = (lambda chunk: jax.vmap(chunk, (0, 0, None))) if lanes else lambda chunk: chunk
+    self._make = lambda length: along(make_train_chunk(system, transform, batch_size, length, layout.batch))
     self._programs = {}
 
   def start(self, state: Any, step: int) -> None:
@@ -31,7 +51,7 @@ class Resident:
 
   def _program(self, state: Any, length: int) -> Callable:
     if length not in self._programs:  # one for log_every, and one more if a shorter chunk ends the run
-      chunk = jax.jit(self._make(length), donate_argnums=0, out_shardings=self._replicated)
+      chunk = jax.jit(self._make(length), donate_argnums=0, out_shardings=self._out)
       self._programs[length] = chunk.lower(state, self._key, self._data).compile()
     return self._programs[length]
 
@@ -43,25 +63,23 @@ class Resident:
 class Streaming:
   """The training set stays on the host; batches are read ahead and put on the device.  Arguments as in make_feed."""
 
-  def __init__(self, system, transform, arrays, key, steps, shardings):
-    self._arrays, self._key, self._replicated = arrays, key, shardings[0]
+  def __init__(self, system, transform, arrays, key, steps, layout, lanes):
+    errors.require(not lanes, "Streamed data are of one run at a time: data.source must be resident for lanes.")
+    self._arrays, self._key = arrays, key
     self._batch_size, chunk, self._num_steps = steps
-    self._sharding = NamedSharding(shardings[1].mesh, PartitionSpec(None, "data"))
+    self._rows = devices.rows_of_host(layout.batch, self._batch_size)
+    self._sharding = NamedSharding(layout.batch.mesh, PartitionSpec(None, *layout.batch.spec))
     self._length = sources.piece_length(arrays, self._batch_size, chunk)
-    program = make_train_batches(system, transform, size(arrays), shardings[1])
-    self._program = jax.jit(program, donate_argnums=0, out_shardings=self._replicated)
+    program = make_train_batches(system, transform, size(arrays), layout.batch)
+    self._program = jax.jit(program, donate_argnums=0, out_shardings=(layout.state, layout.metrics))
     self._order = jax.jit(rng.epoch_indices, static_argnums=(2, 3, 4))
 
   def start(self, state: Any, step: int) -> None:
     """Starts to read ahead from `step`, and compiles."""
-    share = sources.share_of_batch(self._batch_size, jax.process_index(), jax.process_count())
     order = functools.partial(_on_host, self._order, self._key, size(self._arrays), self._batch_size)
-    self._pieces = sources.stream(self._arrays, order, self._length, step, self._num_steps, share)
-    self._next = self._put(next(self._pieces))
+    self._pieces = sources.stream(self._arrays, order, self._length, step, self._num_steps, self._rows)
+    self._next = devices.put(next(self._pieces), self._sharding)
     self._program.lower(state, self._key, self._next).compile()
-
-  def _put(self, piece: Arrays) -> dict[str, jax.Array]:
-    return {k: jax.make_array_from_process_local_data(self._sharding, v) for k, v in piece.items()}
 
   def train(self, state: Any, length: int) -> tuple[Any, dict[str, jax.Array]]:
     """(state, {metric: [length]}) after `length` more steps."""
@@ -69,7 +87,8 @@ class Streaming:
     while length > 0:
       piece = self._next
       state, values = self._program(state, self._key, piece)
-      self._next = self._put(upcoming) if (upcoming := next(self._pieces, None)) else None  # while the program runs
+      upcoming = next(self._pieces, None)  # while the program runs
+      self._next = None if upcoming is None else devices.put(upcoming, self._sharding)
       rows.append(values)
       length -= len(piece["x"])
     return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
@@ -92,17 +111,19 @@ def make_feed(
   kind: str,
   key: jax.Array,
   steps: tuple[int, int, int],
-  shardings: tuple[NamedSharding, NamedSharding],
+  layout: Layout,
+  lanes: bool = False,
 ) -> Resident | Streaming:
-  """What trains a system on a training set.
+  """What trains a system, or several that differ in seed and hparams alone, on a training set.
 
   Args:
     system, transform: what a step does.
     arrays: the training set, on the host.
     kind: "resident", "streaming", or "auto", which goes by size.
-    key: of the run.
+    key: of the run; [R] of lanes.
     steps: batch size, steps of a chunk, steps of the run.
-    shardings: (replicated, split along the first axis); see devices.shardings.
+    layout: how states, batches and data lie on the devices.
+    lanes: whether states and keys have the runs in front.
   """
   feed = {"resident": Resident, "streaming": Streaming}[sources.choose(kind, arrays)]
-  return feed(system, transform, arrays, key, steps, shardings)
+  return feed(system, transform, arrays, key, steps, layout, lanes)

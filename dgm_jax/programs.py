@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 from dgm_jax import rng
 from dgm_jax.data.splits import size
@@ -78,33 +78,31 @@ def _train_step(system, transform, sharding, num_examples, state, key, batch) ->
   return system.train_step(state, key_step, batch)
 
 
-def make_evaluate_examples(
-  eval_step: Callable, transform: Callable, batch_size: int, sharding: NamedSharding | None = None
-) -> Callable:
+def make_evaluate_examples(eval_step: Callable, transform: Callable, batch_size: int, lanes: bool = False) -> Callable:
   """(state, key, data, progress) -> {name: [N]}, eval_step of every example of a set.
 
   The transform's randomness is a function of (key, index of the example), so that a set is binarised alike whatever
-  the batch size.  The last batch is padded with examples that are dropped again.
+  the batch size.  The last batch is padded with examples that are dropped again.  Under a mesh (jax.set_mesh) whose
+  axis "data" divides the batch, each of its devices takes a part.
 
   Args:
     eval_step: (state, key, batch) -> pytree with leaves [B, ...].
     transform: see data.transforms.
     batch_size: examples at once.
-    sharding: of the batch over the devices; left out where the devices do not divide the batch.
+    lanes: whether state and key have runs in front, [R, ...], and so have the values, [R, N, ...].
   """
 
-  @jax.jit
   def evaluate_batch(state, key, batch, start):
     indices = start + jnp.arange(size(batch))
     keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
-    batch = jax.vmap(transform)(keys, batch)
-    if sharding is not None and len(indices) % sharding.num_devices == 0:
-      batch = jax.lax.with_sharding_constraint(batch, sharding)
+    batch = _along_mesh(jax.vmap(transform)(keys, batch), PartitionSpec("data"), len(indices))
     values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
     for path, leaf in jax.tree_util.tree_leaves_with_path(values):
       if leaf.shape[:1] != indices.shape:
         raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
-    return values
+    return _along_mesh(values, PartitionSpec(), len(indices))  # every host gets all
+
+  compiled = jax.jit(jax.vmap(evaluate_batch, (0, 0, None, None)) if lanes else evaluate_batch)
 
   def run(state, key, data, progress: Callable[[int], Any] = lambda count: None):
     n = size(data)
@@ -113,12 +111,20 @@ def make_evaluate_examples(
     for start in range(0, n, rows):  # only a batch at a time goes to the device: the set may be larger than its memory
       batch = jax.tree.map(lambda a: a[start : start + rows], data)
       if (missing := start + rows - n) > 0:
-        batch = jax.tree.map(lambda part, a: jnp.concatenate([part, a[:missing]]), batch, data)
-      batches.append(jax.block_until_ready(evaluate_batch(state, key, batch, start)))
+        batch = jax.device_get(jax.tree.map(lambda part, a: jnp.concatenate([part, a[:missing]]), batch, data))
+      batches.append(jax.device_get(compiled(state, key, batch, start)))
       progress(min(rows, n - start))
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts)[:n], *batches)
+    axis = int(lanes)
+    whole = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis), *batches)
+    return jax.tree.map(lambda a: a[:, :n] if lanes else a[:n], whole)
 
   return run
+
+
+def _along_mesh(tree: Any, spec: PartitionSpec, rows: int) -> Any:
+  """Lays [rows, ...] along the mesh that there is, if its devices divide the rows."""
+  parts = jax.sharding.get_abstract_mesh().shape.get("data")
+  return tree if parts is None or rows % parts else jax.lax.with_sharding_constraint(tree, spec)
 
 
 def make_pictures(system: System, transform: Callable) -> Callable:
@@ -140,11 +146,9 @@ def mean_and_error(values: jax.Array) -> tuple[float, float]:
   return mean, math.sqrt(variance / len(values))
 
 
-def make_evaluate(
-  system: System, transform: Callable, batch_size: int, sharding: NamedSharding | None = None
-) -> Callable:
+def make_evaluate(system: System, transform: Callable, batch_size: int) -> Callable:
   """(state, key, data) -> {name: float}: the exact mean of eval_step over a set, whatever the batch size."""
-  run = make_evaluate_examples(system.eval_step, transform, batch_size, sharding)
+  run = make_evaluate_examples(system.eval_step, transform, batch_size)
 
   def evaluate_set(state, key, data):
     return {name: mean_and_error(values)[0] for name, values in run(state, key, data).items()}

@@ -5,7 +5,9 @@ import sys
 import tqdm
 
 
-def progress_bar(total: int, initial: int = 0, description: str = "", unit: str = "step") -> tqdm.tqdm:
+def progress_bar(
+  total: int, initial: int = 0, description: str = "", unit: str = "step", disable: bool = False
+) -> tqdm.tqdm:
   """A bar with rate and time left: on a terminal redrawn in place, in a log file a line every half minute."""
   terminal = sys.stderr.isatty()
   return tqdm.tqdm(
@@ -16,4 +18,5 @@ def progress_bar(total: int, initial: int = 0, description: str = "", unit: str 
     dynamic_ncols=terminal,
     mininterval=0.2 if terminal else 30.0,
     file=sys.stderr,
+    disable=disable,
   )

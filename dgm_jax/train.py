@@ -5,40 +5,24 @@ import contextlib
 import math
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, errors, figures, metrics, rng, trained, warm_start
+from dgm_jax import checkpoint, devices, errors, hosts, metrics, trained, warm_start
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, make_init
-from dgm_jax.devices import shardings
-from dgm_jax.ending import Ending, score
-from dgm_jax.feed import make_feed
-from dgm_jax.lock import locked
+from dgm_jax.lanes import Lanes, Lone
 from dgm_jax.profile import recorded
-from dgm_jax.programs import make_evaluate, make_pictures
 from dgm_jax.progress import progress_bar
+from dgm_jax.run import Run
 from dgm_jax.stopping import StopRequest
 
-
-def _check_finite(values: dict[str, jax.Array], start: int, checkpoints: Any) -> None:
-  """Stops a run whose metrics [length] of the steps from `start` on are not all finite."""
-  for name, value in values.items():
-    finite = jnp.isfinite(value)
-    if not finite.all():
-      first, length = start + int(jnp.argmin(finite)), len(value)
-      checkpoints.wait_until_finished()
-      if first in checkpoints.all_steps():  # its parameters give NaN at once: they are what the last update spoilt
-        checkpoints.delete(first)
-      saved = checkpoints.latest_step()
-      kept = "There is no checkpoint before." if saved is None else f"The checkpoint of step {saved} is kept."
-      raise errors.DivergenceError(
-        f"train/{name} became {value[first - start]} at step {first + 1}, within steps {start + 1} to "
-        f"{start + length}. {kept} A smaller optim.lr may help; --mode=debug names the operation."
-      )
+Outcome = dict[str, Any] | errors.DivergenceError
 
 
 def _check_options(config: ConfigDict, experiment: Experiment, split: str) -> None:
@@ -73,86 +57,119 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
     DivergenceError: NaN or Inf; the last checkpoint is kept.
     StoppedError: SIGTERM or SIGINT; the state is saved.
   """
-  workdir, clock = pathlib.Path(workdir), time.monotonic()
-  if (finished := wd.check(workdir, config.to_dict())) is not None:
-    return finished
+  [outcome] = train_runs([config], [workdir], profile)
+  if isinstance(outcome, errors.DivergenceError):
+    raise outcome
+  return outcome
+
+
+def train_runs(
+  configs: Sequence[ConfigDict], workdirs: Sequence[str | pathlib.Path], profile: bool = False
+) -> list[Outcome]:
+  """train_and_evaluate of several runs as lanes of one program: they differ in seed and hparams alone.
+
+  Each has its own folder, and can go on alone later.  One that meets NaN or Inf leaves the others undisturbed.
+
+  Args:
+    configs, workdirs: of each run.
+    profile: see train_and_evaluate.
+
+  Returns:
+    For each run its results, or the DivergenceError that ended it.  Of several hosts only the first has results, the
+    others have {}.
+
+  Raises:
+    UserError, StoppedError: see train_and_evaluate; of any of the runs.
+  """
+  given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
+  hosts.first_does(lambda: [wd.check(workdir, config.to_dict()) for config, workdir in given])
+  outcomes: dict[pathlib.Path, Outcome] = {}
+  for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
+    outcomes |= _train(*zip(*cohort, strict=True), profile)
+  return [outcomes[w] if w in outcomes else wd.read_json(w / "results.json") for _, w in given]
+
+
+def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[ConfigDict, pathlib.Path]]]:
+  """Runs that can go on from the same step together; as a rule all of them."""
+  if not given:
+    return []
+  saved = [checkpoint.steps(workdir) for _, workdir in given]
+  if not any(saved) or set.intersection(*saved):
+    return [given]
+  newest = [max(steps, default=0) for steps in saved]
+  return [[run for run, n in zip(given, newest, strict=True) if n == step] for step in sorted(set(newest))]
+
+
+def _restored(runs: list[Run], templates: list[Any]) -> list[Any]:
+  """The newest states that are of the same step."""
+  if len(runs) == 1:
+    return [runs[0].restore(templates[0])]
+  steps = sorted(set.intersection(*(run.saved_steps() for run in runs)), reverse=True) or [None]
+  for step in steps:
+    try:
+      return [run.restore(template, step) for run, template in zip(runs, templates, strict=True)]
+    except errors.UserError as e:
+      error = e
+  raise error
+
+
+def _train(
+  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], profile: bool
+) -> dict[pathlib.Path, Outcome]:
+  """train_runs of what is not finished."""
+  clock, config = time.monotonic(), configs[0]
   experiment = build(config)
-  system, num_steps, transforms = experiment.system, experiment.num_steps, experiment.transforms
-  split = "valid" if experiment.splits.valid else "test"
-  _check_options(config, experiment, split)
-  wd.create(workdir, config.to_dict())
+  num_steps, split = experiment.num_steps, "valid" if experiment.splits.valid else "test"
+  for c in configs:
+    _check_options(c, experiment, split)
   about = trained.about(config, experiment)
-  wd.check_data(workdir, about)
+  runs = [Run(c, w, about | {"seed": c.seed}) for c, w in zip(configs, workdirs, strict=True)]
 
-  # Programs and data
-  replicated, sharded = shardings(config.batch_size)
-  key = jax.device_put(jax.random.key(config.seed), replicated)
-  feed = make_feed(
-    system,
-    transforms.train,
-    experiment.splits.train,
-    config.data.source,
-    key,
-    (config.batch_size, config.log_every, num_steps),
-    (replicated, sharded),
-  )
-  held_out = getattr(experiment.splits, split)
-  state = jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
-  evaluate_set = make_evaluate(system, transforms.evaluate, config.eval_batch_size, sharded)
+  def make_folders():
+    for run in runs:
+      wd.create(run.workdir, run.config.to_dict())
+      wd.check_data(run.workdir, about)
 
-  def evaluate_held_out():
-    values = evaluate_set(state, rng.stream(key, "eval"), held_out)
-    return {f"{split}/{k}": v for k, v in values.items()}
+  hosts.first_does(make_folders)
+  programs = (Lone if len(runs) == 1 else Lanes)(experiment, configs, split)
 
   def due(every, times):
     """Whether `every` divides the step; for 0, `times` times a run but not within five epochs."""
     seldom = max(num_steps / times, 5 * experiment.steps_per_epoch) / config.log_every
-    return step % (every or math.ceil(seldom) * config.log_every) == 0 or ended is not None
-
-  def save():
-    best = score(config.keep_best, rows[-1]) if config.keep_best in rows[-1] else None
-    checkpoint.save(checkpoints, step, state, best, {"config": config.to_dict(), "versions": wd.versions()})
-    record.write()  # the time it took so far
+    return step % (every or math.ceil(seldom) * config.log_every) == 0
 
   with contextlib.ExitStack() as stack:
     stop = stack.enter_context(StopRequest())
-    stack.enter_context(wd.disk_errors(workdir))
-    stack.enter_context(locked(workdir))
-    if (finished := wd.check(workdir, config.to_dict())) is not None:  # by another process, meanwhile
-      return finished
-    checkpoints = stack.enter_context(checkpoint.open_manager(workdir, config.keep_checkpoints))
-    if (restored := checkpoint.restore_latest(checkpoints, state, repair=True)) is not None:
-      state = restored
-    elif config.init_from:
-      state, report = warm_start.from_run(state, config.init_from)
-      print(report, flush=True)
-    step = int(state.step)
-    record = wd.RunRecord(workdir, config.seed, step)
-    stack.callback(record.write)
-    print(metrics.parameter_table(state.params), flush=True)
-    if step:
-      print(f"Resuming {workdir} at step {step} of {num_steps}.", flush=True)
-    writer = stack.enter_context(contextlib.closing(metrics.MetricWriter(workdir, step, about)))
+    stack.enter_context(wd.disk_errors(workdirs[0]))
+    stack.enter_context(devices.within(programs.mesh))
+    for run in runs:
+      run.open(stack)
+    hosts.first_does(lambda: [wd.check(run.workdir, run.config.to_dict()) for run in runs])
+    if any((w / "results.json").exists() for w in workdirs):  # by another process, meanwhile
+      stack.close()
+      return dict(zip(workdirs, train_runs(configs, workdirs), strict=True))
+    states = _restored(runs, programs.fresh())
+    step = int(states[0].step)
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
-    drawn = painter.submit(lambda: None)
+    runs[0].tell(metrics.parameter_table(states[0].params))
+    for run in runs:
+      run.begin(step, num_steps, painter)
+    state = programs.join(states)
+    del states
+    start = time.monotonic()
     if step < num_steps:
-      with record.timed("compile"):
-        feed.start(state, step)
-        key_pictures, examples = rng.stream(key, "pictures"), jax.tree.map(lambda a: a[:40], held_out)
-        pictures = jax.jit(make_pictures(system, transforms.evaluate)).lower(state, key_pictures, examples).compile()
+      programs.start(state, step)
+    compiled = time.monotonic() - start
     if step == 0:
-      writer.write(0, evaluate_held_out(), {})
-    rows = metrics.read(workdir)
-    ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
-
-    def why_ended():
-      return "all steps are done" if step == num_steps else ending.reason(rows, record.seconds("train") / 60)
-
-    ended = why_ended()
+      for run, evaluated in zip(runs, programs.evaluate(state), strict=True):
+        run.first_row(evaluated)
     set_up = time.monotonic() - clock
-    record.add_time("set_up", set_up)
-    print(f"Loading and compiling took {set_up:.1f} s.", flush=True)
-    bar = stack.enter_context(progress_bar(num_steps, step, config.model.name))
+    for run in runs:
+      run.record.add_time("compile", compiled)
+      run.record.add_time("set_up", set_up)
+    runs[0].tell(f"Loading and compiling took {set_up:.1f} s.")
+    title = config.model.name if len(runs) == 1 else f"{config.model.name}, {len(runs)} runs"
+    bar = stack.enter_context(progress_bar(num_steps, step, title, disable=not hosts.is_first()))
 
     # Train
     loop_clock = time.monotonic()
@@ -162,57 +179,73 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
       f"--profile records the second chunk of log_every = {config.log_every} steps; only {num_steps - step} are left.",
     )
     stop.deferred = True  # from here on there is something to save
-    while ended is None:
+    for i, run in enumerate(runs):
+      run.state = programs.split(state, i) if run.ended else None
+    while training := [(i, run) for i, run in enumerate(runs) if run.ended is None]:
       length = min(config.log_every, num_steps - step)
-      with recorded(workdir / "profile", profile and step == profiled):
+      with recorded(workdirs[0] / "profile", profile and step == profiled):
         start = time.monotonic()
-        state, values = feed.train(state, length)
-        values = jax.block_until_ready(values)
+        state, values = programs.train(state, length)
         seconds = time.monotonic() - start
-      _check_finite(values, step, checkpoints)
       step += length
-      row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
-      record.add_time("train", seconds)
-      ended = why_ended()
-      if evaluated := due(config.eval_every, times=20):
-        with record.timed("evaluate"):
-          row |= evaluate_held_out()
-      bad = [k for k, v in row.items() if not math.isfinite(v)]
-      if bad:  # the steps were finite: it is the evaluation
-        raise errors.DivergenceError(f"{bad[0]} is {row[bad[0]]} at step {step}, though training was finite.")
-      speeds = {"speed/steps_per_s": length / seconds, "speed/images_per_s": length * config.batch_size / seconds}
-      writer.write(step, row, speeds)
-      rows.append({"step": step, **row})
-      ended = ended or why_ended()
-      bar.set_postfix_str(f"{speeds['speed/images_per_s']:,.0f} images/s, loss {row['train/loss']:.2f}", refresh=False)
+      for i, run in training:
+        with run.failing_alone():
+          run.advance(values[i], seconds)
+      sound = [(i, run) for i, run in training if run.error is None]
+      asked, over = hosts.any_of(stop.received is not None, runs[0].ended is not None)
+      if over and len(runs) == 1:
+        runs[0].ended = runs[0].ended or "another host's time is over"
+      evaluating = due(config.eval_every, times=20)
+      evaluated = [{}] * len(runs)
+      if evaluating or any(run.ended for _, run in sound):
+        start = time.monotonic()
+        evaluated = programs.evaluate(state)
+        for _, run in sound:
+          run.record.add_time("evaluate", time.monotonic() - start)
+      for i, run in sound:
+        with run.failing_alone():
+          run.log(evaluated[i] if evaluating or run.ended else {})
+          if due(config.figures_every, times=5) or run.ended:
+            run.draw(lambda i=i: programs.draw(state, i))
+          if run.ended or asked or run.is_scored() or due(config.checkpoint_every, times=20):
+            run.save(saved := programs.split(state, i))
+            run.state = saved if run.ended else None
+      speed, losses = length * config.batch_size * len(training) / seconds, [f"{run.loss:.2f}" for _, run in sound]
+      bar.set_postfix_str(f"{speed:,.0f} images/s, loss {' '.join(losses[:4])}", refresh=False)
       bar.update(length)
-      if due(config.figures_every, times=5):
-        with record.timed("figures"):  # drawn by a thread, while the next chunk runs
-          grids = jax.device_get(pictures(state, key_pictures, examples))
-          drawn.result()  # raises what went wrong in the thread
-          drawn = painter.submit(figures.save_progress, workdir / "figures", step, grids, list(rows))
-      if due(config.checkpoint_every, times=20) or (config.keep_best and evaluated):
-        save()
-      if stop.received:
-        save()
-        checkpoints.wait_until_finished()
-        raise errors.StoppedError(f"Stopped by {stop.received} at step {step} of {num_steps}, which is saved.")
+      if asked:
+        for run in runs:
+          run.settle()
+        by = stop.received or "a signal to another host"
+        raise errors.StoppedError(f"Stopped by {by} at step {step} of {num_steps}, which is saved.")
     bar.close()
-    if step < num_steps:
-      print(f"Ended at step {step} of {num_steps}: {ended}.", flush=True)
-    drawn.result()
-    checkpoints.wait_until_finished()
-    record.add_time("loop", time.monotonic() - loop_clock)
+    for run in runs:
+      if run.ended and not run.error and run.step < num_steps:
+        run.tell(f"Ended at step {run.step} of {num_steps}: {run.ended}.")
+      run.settle()
+      run.record.add_time("loop", time.monotonic() - loop_clock)
     stop.deferred = False
     if stop.received:  # since the last look
       raise errors.StoppedError(f"Stopped by {stop.received} at step {step}, which is saved; the evaluation remains.")
     if profile and step <= profiled:
-      print("--profile recorded nothing: the run ended before its second chunk.", flush=True)
+      runs[0].tell("--profile recorded nothing: the run ended before its second chunk.")
 
     # Report
-    with record.timed("final_evaluation"):
-      results = trained.evaluate_finally(config, experiment, state.averaged(), workdir)
-    wd.write_json(workdir / "results.json", results)
-    record.add_time("total", time.monotonic() - clock)
-    record.finish()
+    outcomes = {}
+    for run in (run for run in runs if run.error is None):
+      with run.failing_alone():
+        outcomes[run.workdir] = _report(run, experiment, programs.mesh, clock)
+  return {run.workdir: run.error or outcomes[run.workdir] for run in runs}
+
+
+def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -> dict[str, Any]:
+  """Evaluates the state that a run ended with, on one host, and writes results.json."""
+  state, mesh = devices.local(run.state.averaged(), mesh)
+  if not hosts.is_first():
+    return {}
+  with devices.within(mesh), run.record.timed("final_evaluation"):
+    results = trained.evaluate_finally(run.config, experiment, state, run.workdir)
+  wd.write_json(run.workdir / "results.json", results)
+  run.record.add_time("total", time.monotonic() - clock)
+  run.record.finish()
   return results

@@ -12,7 +12,7 @@ from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, make_init, module
 from dgm_jax.data import fingerprints
 from dgm_jax.data.splits import size
-from dgm_jax.devices import shardings
+from dgm_jax.devices import of_state, shardings
 from dgm_jax.ending import best_step
 
 # The key of what is reported is the same for all runs: whatever their seeds, they are measured on the same binarised
@@ -44,7 +44,8 @@ def evaluate_finally(
     results |= {f"test/{k}": v for k, v in found.items()}
   bad = [k for k, v in results.items() if isinstance(v, float) and not math.isfinite(v)]
   if bad:
-    raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {int(state.step)}.")
+    step = int(state.step)
+    raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {step}.", step)
   path = workdir / values_file
   if values:
     figures.save_arrays(path, **((figures.load_arrays(path) if merge and path.exists() else {}) | values))
@@ -79,8 +80,9 @@ def restore(
   wd.check_same_run(workdir, config.to_dict())
   experiment = build(config)
   wd.check_data(workdir, about(config, experiment))
-  replicated, _ = shardings(config.batch_size)
-  state, template = None, jax.jit(make_init(experiment, config.seed), out_shardings=replicated)()
+  init = make_init(experiment, config.seed)
+  placed = of_state(jax.eval_shape(init), shardings(config.batch_size)[0].mesh, config.get("shard_params", False))
+  state, template = None, jax.jit(init, out_shardings=placed)()
   if (workdir / "checkpoints").is_dir():
     with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
       step = _step_of(which, config.get("keep_best", ""), set(checkpoints.all_steps()), metrics.read(workdir))

@@ -20,9 +20,10 @@ import jax
 from dgm_jax import errors, optim
 
 # Where things lie: a run may continue under another value of these.
-_LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source")
+_LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
 # Options that configs of earlier versions lack, and what was done then.
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
+_SINCE |= {"sample_devices": 1, "shard_params": False}
 _SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
@@ -185,10 +186,16 @@ def create(workdir: pathlib.Path, config: dict) -> None:
 
 
 class RunRecord:
-  """run.json: one entry for each process that worked on the run, so that every number can be traced."""
+  """run.json: one entry for each process that worked on the run, so that every number can be traced.
 
-  def __init__(self, workdir: pathlib.Path, seed: int, step: int):
-    self._path = workdir / "run.json"
+  Args:
+    workdir: the run's folder.
+    seed, step: of the run, and from which step on.
+    writes: whether this process is the one, of those that train together, that writes.
+  """
+
+  def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True):
+    self._path, self._writes = workdir / "run.json", writes
     self._starts = read_json(self._path) or []
     status = _git("status", "--porcelain")
     self._entry = {
@@ -201,6 +208,7 @@ class RunRecord:
       "versions": versions(),
       "devices": [str(d) for d in jax.devices()],
       "device_kind": jax.devices()[0].device_kind,
+      "processes": jax.process_count(),
       "host": platform.node(),
       "cpus": os.cpu_count(),
       "pid": os.getpid(),
@@ -210,6 +218,8 @@ class RunRecord:
 
   def write(self) -> None:
     """Writes run.json."""
+    if not self._writes:
+      return
     wall = {k: round(v, 3) for k, v in self._entry["wall_s"].items()}
     write_json(self._path, [*self._starts, self._entry | {"wall_s": wall}])
 

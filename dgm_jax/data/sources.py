@@ -62,19 +62,6 @@ class _Pieces:
     return {name: array[indices] for name, array in self._arrays.items()}
 
 
-def share_of_batch(batch_size: int, process: int, num_processes: int) -> slice:
-  """The rows of a batch that a host reads: equal parts, in order.
-
-  Raises:
-    UserError: the hosts do not divide the batch.
-  """
-  errors.require(
-    batch_size % num_processes == 0, f"batch_size = {batch_size} does not divide among {num_processes} hosts."
-  )
-  rows = batch_size // num_processes
-  return slice(process * rows, (process + 1) * rows)
-
-
 def stream(
   arrays: Arrays, order: Callable, length: int, start: int, num_steps: int, share: slice
 ) -> Iterator[dict[str, np.ndarray]]:

@@ -1,0 +1,88 @@
+"""Several processes, as a rule one a host, that train one run together: who writes, who waits, what they agree on.
+
+With one process all of it is trivial.  Communication goes through the devices (gloo on CPU, NCCL on GPU).
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import multihost_utils
+
+from dgm_jax import errors
+
+_HEARTBEAT_S = 30  # a process that is silent for so long is taken for dead
+_PATIENCE_S = 7 * 24 * 3600  # how long the others wait for the first one's final evaluation
+_LONGEST_SENTENCE = 4096
+
+
+def expected(environment: dict[str, str] = os.environ) -> bool:
+  """Whether this process was started as one of several: by SLURM's srun, or on a slice of several TPU hosts."""
+  slurm = int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "SLURM_PROCID" in environment
+  return slurm or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def connect(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
+  """Joins the other processes; what is not given is found out by JAX (SLURM, Open MPI, TPU slices, Kubernetes).
+
+  Raises:
+    UserError: nothing says who the others are, or they do not answer.
+  """
+  given = (coordinator, num_processes, process_id)
+  errors.require(
+    all(v is None for v in given) or all(v is not None for v in given),
+    "--coordinator=HOST:PORT, --num_processes and --process_id go together.",
+  )
+  if num_processes is not None:
+    errors.require(num_processes >= 1, f"--num_processes = {num_processes}; it must be 1 or more.")
+    errors.require(
+      0 <= process_id < num_processes, f"--process_id = {process_id}; it must be in 0 .. {num_processes - 1}."
+    )
+    errors.require(":" in coordinator, f"--coordinator = {coordinator!r}; it must be HOST:PORT of process 0.")
+  try:
+    jax.distributed.initialize(
+      *given, heartbeat_timeout_seconds=_HEARTBEAT_S, initialization_timeout=300, shutdown_timeout_seconds=_PATIENCE_S
+    )
+  except (ValueError, RuntimeError) as e:
+    reason = (str(e).strip() or type(e).__name__).splitlines()[0]
+    raise errors.UserError(
+      f"The other processes cannot be reached: {reason} Give --coordinator=HOST:PORT (of process 0), --num_processes "
+      "and --process_id on each, or start them by srun."
+    ) from e
+
+
+def is_first() -> bool:
+  """Whether this process is the one that writes logs, figures and results."""
+  return jax.process_index() == 0
+
+
+def first_does(function: Callable[[], None]) -> None:
+  """Calls `function` in the first process; the others wait, and raise the UserError that it raised there."""
+  sentence = b""
+  if is_first():
+    try:
+      function()
+    except errors.UserError as e:
+      if jax.process_count() == 1:
+        raise
+      sentence = str(e).encode()[:_LONGEST_SENTENCE]
+  if jax.process_count() > 1:
+    told = multihost_utils.broadcast_one_to_all(jnp.array(list(sentence.ljust(_LONGEST_SENTENCE, b"\0")), jnp.int32))
+    if sentence := bytes(told.tolist()).rstrip(b"\0"):
+      raise errors.UserError(sentence.decode(errors="ignore"))
+
+
+def any_of(*flags: bool) -> tuple[bool, ...]:
+  """Each flag, if it is raised in any of the processes: what they all must do at the same step."""
+  if jax.process_count() == 1:
+    return flags
+  return tuple(multihost_utils.process_allgather(jnp.array(flags)).any(0).tolist())
+
+
+def leave(sentence: str, status: int) -> None:
+  """Ends this process at once: with others gone, an orderly end would wait for them in vain."""
+  print(f"error: {sentence}", file=sys.stderr, flush=True)
+  sys.stdout.flush()
+  os._exit(status)

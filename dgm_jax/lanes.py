@@ -1,0 +1,149 @@
+"""The state of a run on the devices, and the programs that work on it; or those of several runs at once, as lanes.
+
+Runs that differ only in seed and hparams (System, TrainState) are lanes of one compiled program: states and keys have
+the runs in front, [R, ...].  A lane is trained as the lone run is: its batches, noise and rate are its own.  Both
+classes have the same methods, and the loop does not know which it has.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dgm_jax import devices, errors, rng
+from dgm_jax.build import Experiment, hyper_parameters, make_init, make_init_of
+from dgm_jax.feed import Layout, make_feed
+from dgm_jax.programs import make_evaluate_examples, make_pictures, mean_and_error
+
+_SHOWN = 40  # examples in a figure
+
+
+def _steps(config: ConfigDict, experiment: Experiment) -> tuple[int, int, int]:
+  return config.batch_size, config.log_every, experiment.num_steps
+
+
+def _means(values: dict[str, jax.Array], split: str) -> dict[str, float]:
+  return {f"{split}/{k}": mean_and_error(v)[0] for k, v in values.items()}
+
+
+class Lone:
+  """One run.
+
+  Attributes:
+    mesh: of its devices, see devices.within; None of Lanes.
+  """
+
+  def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
+    [config] = configs
+    samples = config.objective.get("num_samples", 1) * config.objective.get("num_bounds", 1)
+    replicated, batch = devices.shardings(config.batch_size, samples, config.sample_devices)
+    self.mesh, self._split, self._held_out = batch.mesh, split, getattr(experiment.splits, split)
+    init = make_init(experiment, config.seed)
+    placed = devices.of_state(jax.eval_shape(init), self.mesh, config.shard_params)
+    self._init = jax.jit(init, out_shardings=placed)
+    self._key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated)()
+    system, transforms = experiment.system, experiment.transforms
+    layout = Layout(replicated, batch, placed, replicated)
+    steps = _steps(config, experiment)
+    data = experiment.splits.train
+    self._feed = make_feed(system, transforms.train, data, config.data.source, self._key, steps, layout)
+    self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size)
+    self._pictures = jax.jit(make_pictures(system, transforms.evaluate), out_shardings=replicated)
+    self._streams = {name: rng.stream(self._key, name) for name in ("eval", "pictures")}
+
+  def fresh(self) -> list[Any]:
+    """The state of each run at step 0."""
+    return [self._init()]
+
+  def join(self, states: list[Any]) -> Any:
+    """What the programs work on."""
+    return states[0]
+
+  def split(self, state: Any, i: int) -> Any:
+    """The state of the i-th run."""
+    del i
+    return state
+
+  def start(self, state: Any, step: int) -> None:
+    """Compiles what trains and what draws."""
+    self._feed.start(state, step)
+    self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
+    self._draw = self._pictures.lower(state, self._streams["pictures"], self._shown).compile()
+
+  def train(self, state: Any, length: int) -> tuple[Any, list[dict[str, jax.Array]]]:
+    """(state, {metric: [length]} of each run) after `length` more steps."""
+    state, values = self._feed.train(state, length)
+    return state, [jax.device_get(values)]
+
+  def evaluate(self, state: Any) -> list[dict[str, float]]:
+    """The means over the held-out set, of each run."""
+    return [_means(self._evaluate(state, self._streams["eval"], self._held_out), self._split)]
+
+  def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
+    """What is to be seen of the i-th run, {name: [height, width, C]}."""
+    del i
+    return jax.device_get(self._draw(state, self._streams["pictures"], self._shown))
+
+
+class Lanes:
+  """Several runs, on one host, that differ in seed and hparams alone; as Lone.
+
+  Their lanes, and not their batches, are split over the devices.
+  """
+
+  mesh = None
+
+  def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
+    replicated, along = devices.shardings(len(configs))
+    errors.require(jax.process_count() == 1, "Lanes are of one host; several hosts train one run.")
+    self._split, self._held_out = split, getattr(experiment.splits, split)
+    self._along, self._configs = along, configs
+    init = jax.jit(make_init_of(experiment))
+    numbers = [{k: jnp.float32(v) for k, v in hyper_parameters(c).items()} for c in configs]
+    self._fresh = lambda: [init(jax.random.key(c.seed), h) for c, h in zip(configs, numbers, strict=True)]
+    self._keys = jax.device_put(jnp.stack([jax.random.key(c.seed) for c in configs]), along)
+    system, transforms, config = experiment.system, experiment.transforms, configs[0]
+    layout, steps = Layout(replicated, None, along, along), _steps(config, experiment)
+    data = experiment.splits.train
+    self._feed = make_feed(system, transforms.train, data, config.data.source, self._keys, steps, layout, lanes=True)
+    self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size, lanes=True)
+    self._pictures = jax.jit(make_pictures(system, transforms.evaluate))
+    self._streams = {
+      name: jax.vmap(lambda key, n=name: rng.stream(key, n))(self._keys) for name in ("eval", "pictures")
+    }
+
+  def fresh(self) -> list[Any]:
+    """The state of each run at step 0."""
+    return self._fresh()
+
+  def join(self, states: list[Any]) -> Any:
+    """What the programs work on: states with the runs in front."""
+    return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), self._along)
+
+  def split(self, state: Any, i: int) -> Any:
+    """The state of the i-th run, a copy on one device."""
+    return jax.device_put(jax.tree.map(lambda a: a[i], state), jax.local_devices()[0])
+
+  def start(self, state: Any, step: int) -> None:
+    """Compiles what trains."""
+    self._feed.start(state, step)
+    self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
+
+  def train(self, state: Any, length: int) -> tuple[Any, list[dict[str, jax.Array]]]:
+    """(state, {metric: [length]} of each run) after `length` more steps."""
+    state, values = self._feed.train(state, length)
+    return state, self._each(jax.device_get(values))
+
+  def evaluate(self, state: Any) -> list[dict[str, float]]:
+    """The means over the held-out set, of each run."""
+    values = self._evaluate(state, self._streams["eval"], self._held_out)
+    return [_means(v, self._split) for v in self._each(jax.device_get(values))]
+
+  def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
+    """What is to be seen of the i-th run, {name: [height, width, C]}."""
+    return jax.device_get(self._pictures(self.split(state, i), self._streams["pictures"][i], self._shown))
+
+  def _each(self, values: dict[str, jax.Array]) -> list[dict[str, jax.Array]]:
+    return [{k: v[i] for k, v in values.items()} for i in range(len(self._configs))]

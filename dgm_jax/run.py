@@ -1,0 +1,181 @@
+"""One run while it trains: its folder, what is logged and saved there, and when it ends."""
+
+import concurrent.futures
+import contextlib
+import math
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dgm_jax import checkpoint, errors, figures, hosts, metrics, warm_start
+from dgm_jax import workdir as wd
+from dgm_jax.ending import Ending, score
+from dgm_jax.lock import locked
+
+
+class Run:
+  """The folder of one run, and how far it is.  Where several hosts train, only the first one writes.
+
+  Attributes:
+    config, workdir: of the run.
+    ended: why it takes no more steps; None while it does.
+    error: what ended it, if that was its own.
+    state: the state that it ended with.
+    step: steps so far.
+    record: the wall times.
+  """
+
+  def __init__(self, config: ConfigDict, workdir: pathlib.Path, about: dict[str, Any]):
+    self.config, self.workdir = config, workdir
+    self.ended: str | None = None
+    self.error: errors.DivergenceError | None = None
+    self.state: Any = None
+    self.step = 0
+    self._about = about
+    self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
+
+  def open(self, stack: contextlib.ExitStack) -> None:
+    """Takes the folder, until the stack is closed.
+
+    Raises:
+      UserError: another process has it.
+    """
+    hosts.first_does(lambda: stack.enter_context(locked(self.workdir)))
+    self._checkpoints = stack.enter_context(checkpoint.open_manager(self.workdir, self.config.keep_checkpoints))
+    self._stack = stack
+
+  def saved_steps(self) -> set[int]:
+    """Steps of the checkpoints that there are."""
+    return set(self._checkpoints.all_steps())
+
+  def restore(self, template: Any, step: int | None = None) -> Any:
+    """The newest state that can be read, or that of `step`; at first the template, or what config.init_from gives."""
+    state = checkpoint.restore_latest(self._checkpoints, template, repair=step is None, step=step)
+    if state is None:
+      state = template
+      if self.config.init_from:
+        state, report = warm_start.from_run(state, self.config.init_from)
+        self.tell(report)
+    return state
+
+  def begin(self, step: int, num_steps: int, painter: concurrent.futures.Executor) -> None:
+    """Opens the logs at the step from which the run goes on; rows of later steps are removed."""
+    self.step, self._num_steps, self._painter = step, num_steps, painter
+    self._writer = None
+    self.record = wd.RunRecord(self.workdir, self.config.seed, step, writes=hosts.is_first())
+    self._stack.callback(self.record.write)
+    self._rows = [row for row in metrics.read(self.workdir) if row["step"] <= step and step > 0]
+    if hosts.is_first():
+      writer = metrics.MetricWriter(self.workdir, step, self._about)
+      self._writer = self._stack.enter_context(contextlib.closing(writer))
+    self._drawn = painter.submit(lambda: None)
+    self.ended = self._why_ended()
+    if step:
+      self.tell(f"Resuming {self.workdir} at step {step} of {num_steps}.")
+
+  def tell(self, text: str) -> None:
+    """Prints, once for all hosts."""
+    if hosts.is_first():
+      print(text, flush=True)
+
+  def _why_ended(self) -> str | None:
+    if self.step == self._num_steps:
+      return "all steps are done"
+    return self._ending.reason(self._rows, self.record.seconds("train") / 60)
+
+  def _write(self, row: dict[str, float], speeds: dict[str, float]) -> None:
+    if self._writer:
+      self._writer.write(self.step, row, speeds)
+    self._rows.append({"step": self.step, **row})
+
+  def first_row(self, evaluated: dict[str, float]) -> None:
+    """Logs the evaluation before the first step."""
+    self._write(evaluated, {})
+
+  def advance(self, values: dict[str, jax.Array], seconds: float) -> None:
+    """Takes note of some more steps, of metrics [length]; ends the run where they say so.
+
+    Raises:
+      DivergenceError: one is not finite.
+    """
+    self._check_finite(values)
+    length = len(next(iter(values.values())))
+    self.step += length
+    self._row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
+    self._speeds = {"speed/steps_per_s": length / seconds}
+    self._speeds["speed/images_per_s"] = self._speeds["speed/steps_per_s"] * self.config.batch_size
+    self.record.add_time("train", seconds)
+    self.ended = self._why_ended()
+
+  def log(self, evaluated: dict[str, float]) -> None:
+    """Writes the row of these steps, with what was evaluated.
+
+    Raises:
+      DivergenceError: an evaluation is not finite.
+    """
+    self._row |= evaluated
+    bad = [k for k, v in self._row.items() if not math.isfinite(v)]
+    if bad:  # the steps were finite: it is the evaluation
+      raise errors.DivergenceError(
+        f"{bad[0]} is {self._row[bad[0]]} at step {self.step}, though training was finite.", self.step
+      )
+    self._write(self._row, self._speeds)
+    self.ended = self.ended or self._why_ended()
+
+  @property
+  def loss(self) -> float:
+    """Of the newest row."""
+    return self._row["train/loss"]
+
+  def is_scored(self) -> bool:
+    """Whether the newest row has the metric that the best checkpoint goes by."""
+    return bool(self.config.keep_best) and self.config.keep_best in self._rows[-1]
+
+  def draw(self, grids: Callable[[], dict[str, jax.Array]]) -> None:
+    """Has figures of the newest step drawn by a thread, while the next steps are taken."""
+    with self.record.timed("figures"):
+      shown = grids()
+      if hosts.is_first():
+        self._drawn.result()  # raises what went wrong in the thread
+        folder, rows = self.workdir / "figures", list(self._rows)
+        self._drawn = self._painter.submit(figures.save_progress, folder, self.step, shown, rows)
+
+  def save(self, state: Any) -> None:
+    """Begins to write a checkpoint, of which the wall times so far are a part."""
+    best = score(self.config.keep_best, self._rows[-1]) if self.is_scored() else None
+    about = {"config": self.config.to_dict(), "versions": wd.versions()}
+    checkpoint.save(self._checkpoints, self.step, state, best, about)
+    self.record.write()
+
+  def settle(self) -> None:
+    """Waits until all that was begun is written."""
+    self._drawn.result()
+    self._checkpoints.wait_until_finished()
+
+  @contextlib.contextmanager
+  def failing_alone(self) -> Iterator[None]:
+    """Within it a DivergenceError ends this run, and is kept in `error`."""
+    try:
+      yield
+    except errors.DivergenceError as e:
+      self.error, self.ended, self.state = e, "it diverged", None
+
+  def _check_finite(self, values: dict[str, jax.Array]) -> None:
+    for name, value in values.items():
+      finite = jnp.isfinite(value)
+      if not finite.all():
+        first, length = self.step + int(jnp.argmin(finite)), len(value)
+        self._checkpoints.wait_until_finished()
+        if first in self._checkpoints.all_steps():  # its parameters give NaN at once: the last update spoilt them
+          self._checkpoints.delete(first)
+        saved = self._checkpoints.latest_step()
+        kept = "There is no checkpoint before." if saved is None else f"The checkpoint of step {saved} is kept."
+        raise errors.DivergenceError(
+          f"train/{name} became {value[first - self.step]} at step {first + 1}, within steps {self.step + 1} to "
+          f"{self.step + length}. {kept} A smaller optim.lr may help; --mode=debug names the operation.",
+          first + 1,
+        )
