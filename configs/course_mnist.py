@@ -70,7 +70,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.max_minutes = config_dict.placeholder(float)  # of training; None: all steps
   config.init_from = ""  # folder of a run whose parameters to start from
   config.eval_batch_size = 500
-  config.sample_devices, config.shard_params = 1, False
+  config.sample_devices, config.shard_params = 0, False
   config.evaluate = ConfigDict()
   if not latent:
     config.evaluate.means = {"batch_size": 100}

@@ -83,7 +83,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
   config.max_minutes = config_dict.placeholder(float)  # of training; None: all steps
   config.init_from = ""  # folder of a run whose parameters to start from
   config.eval_batch_size = 500
-  config.sample_devices = 1  # devices that share the samples of each example; 0: those that batch_size leaves over
+  config.sample_devices = 0  # devices that share the samples of each example; 0: as many as are useful
   config.shard_params = False  # split parameters and the optimiser's state over the devices, too
   config.evaluate = ConfigDict(
     {

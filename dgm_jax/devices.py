@@ -29,8 +29,8 @@ def shardings(batch_size: int, num_samples: int = 1, sample_devices: int = 1) ->
   Args:
     batch_size: examples of a step; as many devices as divide it get a part each.
     num_samples: K, importance samples of an example.
-    sample_devices: how many devices share the samples of each part: 1 for none; 0 for what the batch leaves over, as
-      far as it divides K.
+    sample_devices: how many devices share the samples of each part; 0 for what keeps the most devices busy, and 1 if
+      the batch alone does.
 
   Raises:
     UserError: K does not divide among sample_devices, there are not so many, or a host would be left without work.
@@ -38,11 +38,12 @@ def shardings(batch_size: int, num_samples: int = 1, sample_devices: int = 1) ->
   count = jax.device_count()
   errors.require(
     0 <= sample_devices <= count and num_samples % (sample_devices or 1) == 0,
-    f"sample_devices = {sample_devices}; it must be 0 (what the batch leaves over) or a number, up to the {count} "
-    f"devices that there are, that divides the {num_samples} samples of an example.",
+    f"sample_devices = {sample_devices}; it must be 0 (as many as are useful) or a number, up to the {count} devices "
+    f"that there are, that divides the {num_samples} samples of an example.",
   )
-  data = _largest(count // (sample_devices or 1), batch_size)
-  samples = sample_devices or _largest(count // data, num_samples)
+  choices = [sample_devices] if sample_devices else [s for s in range(1, count + 1) if num_samples % s == 0]
+  meshes = [(_largest(count // samples, batch_size), samples) for samples in choices]
+  data, samples = max(meshes, key=lambda mesh: (mesh[0] * mesh[1], mesh[0]))
   if data * samples < count:
     sentence = f"batch_size = {batch_size} and {num_samples} samples do not divide among more"
     errors.require(jax.process_count() == 1, f"{count} devices on {jax.process_count()} hosts: {sentence}.")
@@ -82,8 +83,8 @@ def put(arrays: Any, sharding: NamedSharding) -> Any:
 
 
 def within(mesh: Mesh | None) -> contextlib.AbstractContextManager:
-  """What is compiled inside splits its batches and samples along the mesh, if it has more than one device."""
-  return contextlib.nullcontext() if mesh is None or mesh.size == 1 else jax.set_mesh(mesh)
+  """What is compiled inside splits its batches and samples along the mesh, if there are several devices."""
+  return contextlib.nullcontext() if mesh is None or jax.device_count() == 1 else jax.set_mesh(mesh)
 
 
 def local(state: Any, mesh: Mesh | None) -> tuple[Any, Mesh | None]:

@@ -3,8 +3,11 @@
 With one process all of it is trivial.  Communication goes through the devices (gloo on CPU, NCCL on GPU).
 """
 
+import contextlib
 import os
+import pathlib
 import sys
+import time
 from collections.abc import Callable
 
 import jax
@@ -14,7 +17,7 @@ from jax.experimental import multihost_utils
 from dgm_jax import errors
 
 _HEARTBEAT_S = 30  # a process that is silent for so long is taken for dead
-_PATIENCE_S = 7 * 24 * 3600  # how long the others wait for the first one's final evaluation
+_PATIENCE_S = 20  # how long one that ends waits for the others to end
 _LONGEST_SENTENCE = 4096
 
 
@@ -69,7 +72,8 @@ def first_does(function: Callable[[], None]) -> None:
         raise
       sentence = str(e).encode()[:_LONGEST_SENTENCE]
   if jax.process_count() > 1:
-    told = multihost_utils.broadcast_one_to_all(jnp.array(list(sentence.ljust(_LONGEST_SENTENCE, b"\0")), jnp.int32))
+    padded = jax.device_get(jnp.array(list(sentence.ljust(_LONGEST_SENTENCE, b"\0"))))
+    told = multihost_utils.broadcast_one_to_all(padded)
     if sentence := bytes(told.tolist()).rstrip(b"\0"):
       raise errors.UserError(sentence.decode(errors="ignore"))
 
@@ -78,11 +82,27 @@ def any_of(*flags: bool) -> tuple[bool, ...]:
   """Each flag, if it is raised in any of the processes: what they all must do at the same step."""
   if jax.process_count() == 1:
     return flags
-  return tuple(multihost_utils.process_allgather(jnp.array(flags)).any(0).tolist())
+  return tuple(bool(of_all.any()) for of_all in multihost_utils.process_allgather(flags))
 
 
-def leave(sentence: str, status: int) -> None:
-  """Ends this process at once: with others gone, an orderly end would wait for them in vain."""
-  print(f"error: {sentence}", file=sys.stderr, flush=True)
+def wait_for(path: pathlib.Path) -> None:
+  """Waits for a file of the first process.  If that dies meanwhile, JAX ends this one."""
+  while not path.exists():
+    time.sleep(0.5)
+
+
+def depart(status: int, orderly: bool = True) -> None:
+  """Ends one of several processes; with only one it does nothing.
+
+  Args:
+    status: the exit status.
+    orderly: whether to wait a little for the others to end, too, so that none takes this one for dead.
+  """
+  if jax.process_count() == 1:
+    return
+  if orderly:
+    with contextlib.suppress(Exception):  # they are gone, or busy: it has been said why this one ends
+      jax.distributed.shutdown()
   sys.stdout.flush()
-  os._exit(status)
+  sys.stderr.flush()
+  os._exit(status)  # what would be done at exit waits for the others, too

@@ -10,8 +10,16 @@ Every value of a config can be set with --config.PATH=VALUE; the config's docstr
 colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Compiled
 programs are kept in ~/.cache/dgm_jax/xla, up to 2 GB (JAX_COMPILATION_CACHE_DIR is another place).
 
+Several processes, as a rule one a host, train one run together when SLURM's srun, or a slice of TPU hosts, starts
+them, or with --distributed in each of them:
+
+  python -m dgm_jax.main --config=FILE --workdir=FOLDER --distributed --coordinator=HOST:1234 --num_processes=2
+    --process_id=0
+
+The folder of the run must be the same for all; the first process writes.
+
 Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the
-chunk of steps is ended and saved; twice: at once).
+chunk of steps is ended and saved; twice: at once), 5 another process of the run is gone.
 """
 
 import contextlib
@@ -25,7 +33,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import debug, errors, figures, metrics, rng, train, trained
+from dgm_jax import debug, errors, figures, hosts, metrics, rng, supervise, train, trained
 from dgm_jax import workdir as wd
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
@@ -53,6 +61,16 @@ _PROFILE = flags.DEFINE_bool(
   "While training, record one chunk of log_every steps: a trace for TensorBoard or Perfetto, and a table of the "
   "costliest operations, which is printed, too, into WORKDIR/profile/.",
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+  "distributed",
+  None,
+  "Train together with other processes; by default if srun, or a slice of TPU hosts, started this one as one of many.",
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", None, "Of --distributed: HOST:PORT of process 0, where JAX does not find it out by itself."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Of --distributed: how many processes there are.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of --distributed: which of them this is, from 0 on.")
 
 
 def _read_config() -> ConfigDict:
@@ -79,11 +97,9 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
   if (workdir / "results.json").exists() and wd.check(workdir, config.to_dict()):
     print(f"{workdir} holds a finished run of this config; nothing is left to train.")
   results = train.train_and_evaluate(config, workdir, profile=_PROFILE.value)
-  _print_results(
-    workdir,
-    results,
-    ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "profile", "checkpoints"),
-  )
+  names = ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "profile", "checkpoints")
+  if hosts.is_first():
+    _print_results(workdir, results, names)
 
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -124,9 +140,16 @@ def main(argv: list[str]) -> None:
     _MODE.value in ("evaluate", "sample") or _CHECKPOINT.value == "latest",
     "--checkpoint is of --mode=evaluate and sample.",
   )
+  errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is of --mode=train.")
   workdir = pathlib.Path(_WORKDIR.value)
+  if _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value):
+    if not supervise.is_child():
+      sys.exit(supervise.run_as_child(shlex.join(sys.orig_argv)))
+    supervise.end_with_parent()
+    hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   with wd.disk_errors(workdir):
     run(_read_config(), workdir)
+  hosts.depart(0)
 
 
 def _check_path(config: ConfigDict, path: str) -> None:
@@ -168,6 +191,8 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _stop(sentence: object, status: int) -> None:
   print(f"error: {sentence}", file=sys.stderr, flush=True)
+  if jax.distributed.is_initialized():
+    hosts.depart(status, orderly=status != supervise.LOST)
   sys.exit(status)
 
 
@@ -183,6 +208,15 @@ def _guarded(function, *args):
     _stop(e, 3)
   except errors.StoppedError as e:
     _stop(f"{e} The same command resumes:\n  {shlex.join(sys.orig_argv)}", 4)
+  except jax.errors.JaxRuntimeError as e:
+    if not jax.distributed.is_initialized():
+      raise
+    reason = str(e).strip().splitlines()[0][:200]
+    _stop(
+      f"Another process of the run is gone, or cannot be reached ({reason}). What was saved is kept; the same command, "
+      f"in all processes, resumes:\n  {shlex.join(sys.orig_argv)}",
+      supervise.LOST,
+    )
   except flags.Error as e:
     _stop(f"{e} See --help.", 2)
   except (AttributeError, KeyError, TypeError, OSError) as e:

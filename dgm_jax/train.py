@@ -242,6 +242,7 @@ def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -
   """Evaluates the state that a run ended with, on one host, and writes results.json."""
   state, mesh = devices.local(run.state.averaged(), mesh)
   if not hosts.is_first():
+    hosts.wait_for(run.workdir / "results.json")
     return {}
   with devices.within(mesh), run.record.timed("final_evaluation"):
     results = trained.evaluate_finally(run.config, experiment, state, run.workdir)

@@ -23,7 +23,7 @@ from dgm_jax import errors, optim
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
 # Options that configs of earlier versions lack, and what was done then.
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
-_SINCE |= {"sample_devices": 1, "shard_params": False}
+_SINCE |= {"sample_devices": 0, "shard_params": False}
 _SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 

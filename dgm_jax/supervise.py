@@ -1,0 +1,50 @@
+"""A parent for a process that trains together with others.
+
+Where another one dies, JAX's runtime may end this one in C++, without a word: so it runs as a child, and its parent,
+which knows nothing of JAX, says what happened.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_CHILD = "DGM_SUPERVISED"
+LOST = 5  # exit status: another process of the run is gone
+_OWN = (0, 1, 2, 3, 4, LOST, 130)  # what `main` ends with by itself
+
+
+def is_child() -> bool:
+  """Whether this process has such a parent."""
+  return _CHILD in os.environ
+
+
+def end_with_parent() -> None:
+  """Has this process sent SIGTERM when its parent dies, where the system can do that."""
+  with contextlib.suppress(OSError, AttributeError):
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def run_as_child(resume: str) -> int:
+  """Runs this very command as a child and gives its exit status; signals are passed on.
+
+  Args:
+    resume: the command that resumes, for the sentence.
+  """
+  child = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=os.environ | {_CHILD: "1"}, start_new_session=True)
+  for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    signal.signal(number, lambda number, frame: child.send_signal(number))
+  status = child.wait()
+  if status in _OWN:
+    return status
+  how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+  print(
+    f"error: This process of the run {how}, as happens when another one is gone. What was saved is kept; the same "
+    f"command, in all processes, resumes:\n  {resume}",
+    file=sys.stderr,
+    flush=True,
+  )
+  return LOST
