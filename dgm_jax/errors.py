@@ -11,6 +11,10 @@ class UserError(Exception):
   """
 
 
+class LockedError(UserError):
+  """Another process trains in the run's folder."""
+
+
 class DivergenceError(RuntimeError):
   """Training met NaN or Inf, at `step`.  `main` prints its sentence without a traceback and exits with status 3."""
 

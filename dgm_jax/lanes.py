@@ -72,10 +72,13 @@ class Lone:
     self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
     self._draw = self._pictures.lower(state, self._streams["pictures"], self._shown).compile()
 
-  def train(self, state: Any, length: int) -> tuple[Any, list[dict[str, jax.Array]]]:
-    """(state, {metric: [length]} of each run) after `length` more steps."""
-    state, values = self._feed.train(state, length)
-    return state, [jax.device_get(values)]
+  def train(self, state: Any, length: int) -> tuple[Any, Any]:
+    """(state, metrics) after `length` more steps, which the devices may still be at; `each` waits for them."""
+    return self._feed.train(state, length)
+
+  def each(self, values: Any) -> list[dict[str, jax.Array]]:
+    """The metrics {name: [length]} of each run, on the host."""
+    return [jax.device_get(values)]
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
     """The means over the held-out set, of each run."""
@@ -131,19 +134,20 @@ class Lanes:
     self._feed.start(state, step)
     self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
 
-  def train(self, state: Any, length: int) -> tuple[Any, list[dict[str, jax.Array]]]:
-    """(state, {metric: [length]} of each run) after `length` more steps."""
-    state, values = self._feed.train(state, length)
-    return state, self._each(jax.device_get(values))
+  def train(self, state: Any, length: int) -> tuple[Any, Any]:
+    """(state, metrics) after `length` more steps, which the devices may still be at; `each` waits for them."""
+    return self._feed.train(state, length)
+
+  def each(self, values: Any) -> list[dict[str, jax.Array]]:
+    """The metrics {name: [length]} of each run, on the host."""
+    values = jax.device_get(values)
+    return [{k: v[i] for k, v in values.items()} for i in range(len(self._configs))]
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
     """The means over the held-out set, of each run."""
     values = self._evaluate(state, self._streams["eval"], self._held_out)
-    return [_means(v, self._split) for v in self._each(jax.device_get(values))]
+    return [_means(v, self._split) for v in self.each(values)]
 
   def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
     """What is to be seen of the i-th run, {name: [height, width, C]}."""
     return jax.device_get(self._pictures(self.split(state, i), self._streams["pictures"][i], self._shown))
-
-  def _each(self, values: dict[str, jax.Array]) -> list[dict[str, jax.Array]]:
-    return [{k: v[i] for k, v in values.items()} for i in range(len(self._configs))]

@@ -20,13 +20,13 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   The operating system gives the lock back when its process ends, however it ends: none is ever stale.
 
   Raises:
-    UserError: another process holds it; its host and number are named.
+    LockedError: another process holds it; its host and number are named.
   """
   with open(workdir / "lock", "a+") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as e:
-      raise errors.UserError(f"--workdir {workdir} is being trained by {_holder(file)}; wait, or stop it.") from e
+      raise errors.LockedError(f"--workdir {workdir} is being trained by {_holder(file)}; wait, or stop it.") from e
     except OSError as e:  # some network file systems have no locks
       logging.warning("%s cannot be locked (%s): see to it that no other process trains there.", workdir, e.strerror)
     file.truncate(0)

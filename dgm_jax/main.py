@@ -22,7 +22,6 @@ Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 
 chunk of steps is ended and saved; twice: at once), 5 another process of the run is gone.
 """
 
-import contextlib
 import os
 import pathlib
 import runpy
@@ -33,7 +32,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import debug, errors, figures, hosts, metrics, rng, supervise, train, trained
+from dgm_jax import compilation_cache, debug, errors, figures, hosts, metrics, rng, supervise, train, trained
 from dgm_jax import workdir as wd
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
@@ -95,7 +94,8 @@ def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...])
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
   if (workdir / "results.json").exists() and wd.check(workdir, config.to_dict()):
-    print(f"{workdir} holds a finished run of this config; nothing is left to train.")
+    nothing = "nothing is left to train" + (" or to profile" if _PROFILE.value else "")
+    print(f"{workdir} holds a finished run of this config; {nothing}.")
   results = train.train_and_evaluate(config, workdir, profile=_PROFILE.value)
   names = ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "profile", "checkpoints")
   if hosts.is_first():
@@ -227,27 +227,10 @@ def _guarded(function, *args):
     _stop(f"interrupted; the same command resumes from the newest checkpoint in {_WORKDIR.value}.", 130)
 
 
-def _trim(cache: pathlib.Path, limit: int = 2 * 1024**3) -> None:
-  """Removes the oldest programs of the cache beyond `limit` bytes.
-
-  JAX's own limit keeps a second file with each program, and a process that is killed between the two spoils the cache.
-  """
-  with contextlib.suppress(OSError):  # another process may trim it, too
-    files = sorted((p for p in cache.glob("*") if p.is_file()), key=lambda p: p.stat().st_mtime, reverse=True)
-    total = 0
-    for path in files:
-      total += path.stat().st_size
-      if total > limit:
-        path.unlink(missing_ok=True)
-
-
 def run() -> None:
   """Entry point: `python -m dgm_jax.main` and the command `dgm_jax`."""
   logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
-  cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.expanduser("~/.cache/dgm_jax/xla"))
-  jax.config.update("jax_compilation_cache_dir", cache)
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-  _trim(pathlib.Path(cache))
+  compilation_cache.use()
   app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _guarded(_parse_flags, argv))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dgm_jax import checkpoint, errors, figures, hosts, metrics, warm_start
@@ -97,7 +96,7 @@ class Run:
     self._write(evaluated, {})
 
   def advance(self, values: dict[str, jax.Array], seconds: float) -> None:
-    """Takes note of some more steps, of metrics [length]; ends the run where they say so.
+    """Takes note of some more steps, of metrics [length] on the host; ends the run where they say so.
 
     Raises:
       DivergenceError: one is not finite.
@@ -105,7 +104,7 @@ class Run:
     self._check_finite(values)
     length = len(next(iter(values.values())))
     self.step += length
-    self._row = {f"train/{k}": float(jnp.mean(v)) for k, v in values.items()}
+    self._row = {f"train/{k}": float(v.mean(dtype="float64")) for k, v in values.items()}
     self._speeds = {"speed/steps_per_s": length / seconds}
     self._speeds["speed/images_per_s"] = self._speeds["speed/steps_per_s"] * self.config.batch_size
     self.record.add_time("train", seconds)
@@ -166,9 +165,9 @@ class Run:
 
   def _check_finite(self, values: dict[str, jax.Array]) -> None:
     for name, value in values.items():
-      finite = jnp.isfinite(value)
+      finite = abs(value) < math.inf  # false for NaN, too
       if not finite.all():
-        first, length = self.step + int(jnp.argmin(finite)), len(value)
+        first, length = self.step + int(finite.argmin()), len(value)
         self._checkpoints.wait_until_finished()
         if first in self._checkpoints.all_steps():  # its parameters give NaN at once: the last update spoilt them
           self._checkpoints.delete(first)

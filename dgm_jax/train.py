@@ -84,8 +84,9 @@ def train_runs(
   given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
   hosts.first_does(lambda: [wd.check(workdir, config.to_dict()) for config, workdir in given])
   outcomes: dict[pathlib.Path, Outcome] = {}
-  for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
-    outcomes |= _train(*zip(*cohort, strict=True), profile)
+  with StopRequest() as stop:
+    for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
+      outcomes |= _train(*zip(*cohort, strict=True), profile, stop)
   return [outcomes[w] if w in outcomes else wd.read_json(w / "results.json") for _, w in given]
 
 
@@ -114,7 +115,7 @@ def _restored(runs: list[Run], templates: list[Any]) -> list[Any]:
 
 
 def _train(
-  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], profile: bool
+  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], profile: bool, stop: StopRequest
 ) -> dict[pathlib.Path, Outcome]:
   """train_runs of what is not finished."""
   clock, config = time.monotonic(), configs[0]
@@ -133,13 +134,19 @@ def _train(
   hosts.first_does(make_folders)
   programs = (Lone if len(runs) == 1 else Lanes)(experiment, configs, split)
 
+  # how often, and, for 0, how many times a run
+  events = evaluations, drawings, savings = (
+    (config.eval_every, 20),
+    (config.figures_every, 5),
+    (config.checkpoint_every, 20),
+  )
+
   def due(every, times):
     """Whether `every` divides the step; for 0, `times` times a run but not within five epochs."""
     seldom = max(num_steps / times, 5 * experiment.steps_per_epoch) / config.log_every
     return step % (every or math.ceil(seldom) * config.log_every) == 0
 
   with contextlib.ExitStack() as stack:
-    stop = stack.enter_context(StopRequest())
     stack.enter_context(wd.disk_errors(workdirs[0]))
     stack.enter_context(devices.within(programs.mesh))
     for run in runs:
@@ -181,21 +188,29 @@ def _train(
     stop.deferred = True  # from here on there is something to save
     for i, run in enumerate(runs):
       run.state = programs.split(state, i) if run.ended else None
+    # While the host logs a chunk, the devices are at the next one; not where the state is needed first, nor where hosts
+    # have to agree, nor where the clock decides.
+    overlapping = jax.process_count() == 1 and not profile and config.max_minutes is None
+    ahead, finished = None, time.monotonic()
     while training := [(i, run) for i, run in enumerate(runs) if run.ended is None]:
       length = min(config.log_every, num_steps - step)
       with recorded(workdirs[0] / "profile", profile and step == profiled):
-        start = time.monotonic()
-        state, values = programs.train(state, length)
-        seconds = time.monotonic() - start
-      step += length
+        start = finished if ahead else time.monotonic()
+        state, values = ahead or programs.train(state, length)
+        step, ahead = step + length, None
+        if overlapping and not stop.received and step < num_steps and not any(due(*often) for often in events):
+          ahead = programs.train(state, min(config.log_every, num_steps - step))
+        values = programs.each(values)
+        finished = time.monotonic()
+      seconds = finished - start
       for i, run in training:
         with run.failing_alone():
           run.advance(values[i], seconds)
       sound = [(i, run) for i, run in training if run.error is None]
-      asked, over = hosts.any_of(stop.received is not None, runs[0].ended is not None)
+      asked, over = hosts.any_of(stop.received is not None and ahead is None, runs[0].ended is not None)
       if over and len(runs) == 1:
         runs[0].ended = runs[0].ended or "another host's time is over"
-      evaluating = due(config.eval_every, times=20)
+      evaluating = due(*evaluations)
       evaluated = [{}] * len(runs)
       if evaluating or any(run.ended for _, run in sound):
         start = time.monotonic()
@@ -205,9 +220,9 @@ def _train(
       for i, run in sound:
         with run.failing_alone():
           run.log(evaluated[i] if evaluating or run.ended else {})
-          if due(config.figures_every, times=5) or run.ended:
+          if due(*drawings) or run.ended:
             run.draw(lambda i=i: programs.draw(state, i))
-          if run.ended or asked or run.is_scored() or due(config.checkpoint_every, times=20):
+          if run.ended or asked or run.is_scored() or due(*savings):
             run.save(saved := programs.split(state, i))
             run.state = saved if run.ended else None
       speed, losses = length * config.batch_size * len(training) / seconds, [f"{run.loss:.2f}" for _, run in sound]

@@ -20,8 +20,29 @@ BRICKS = {
 }
 BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "typing", "collections"}
 PAINTERS = ("figures.py", "latent_figures.py")
-ASSEMBLERS = ("train.py", "trained.py", "feed.py", "programs.py", "main.py", "api.py", "debug.py", "evaluate/")
-CONFIG_READERS = {"api.py", "debug.py", "main.py", "train.py", "trained.py", "build.py", "optim.py"}
+ASSEMBLERS = (
+  "train.py",
+  "trained.py",
+  "lanes.py",
+  "devices.py",
+  "feed.py",
+  "programs.py",
+  "main.py",
+  "api.py",
+  "debug.py",
+  "evaluate/",
+)
+CONFIG_READERS = {
+  "api.py",
+  "debug.py",
+  "lanes.py",
+  "main.py",
+  "run.py",
+  "train.py",
+  "trained.py",
+  "build.py",
+  "optim.py",
+}
 
 
 def imports(path):

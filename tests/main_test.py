@@ -12,7 +12,7 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import errors, metrics, train, trained
+from dgm_jax import compilation_cache, errors, metrics, train, trained
 from dgm_jax import workdir as wd
 
 CONFIG = "configs/iwae_mnist.py:test"
@@ -244,8 +244,7 @@ def test_the_cache_of_programs_loses_the_oldest_beyond_its_limit(tmp_path):
   for age, name in enumerate(("new", "middle", "old")):
     (tmp_path / name).write_bytes(bytes(100))
     os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-  code = f"import pathlib; from dgm_jax import main; main._trim(pathlib.Path({str(tmp_path)!r}), 250)"
-  subprocess.run([sys.executable, "-c", code], cwd=tables.ROOT, check=True)  # main's flags, out of this process
+  compilation_cache.trim(tmp_path, 250)
   assert {p.name for p in tmp_path.iterdir()} == {"new", "middle"}
 
 
