@@ -23,6 +23,10 @@ class DivergenceError(RuntimeError):
     self.step = step
 
 
+class PrunedError(RuntimeError):
+  """Somebody asked the run to end for good (stop.json in its folder), and it did, with its state saved."""
+
+
 class StoppedError(RuntimeError):
   """A signal asked the run to stop, and it did.  `main` says how to resume it and exits with status 4."""
 

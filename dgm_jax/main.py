@@ -206,6 +206,8 @@ def _guarded(function, *args):
     _stop(e, 2)
   except errors.DivergenceError as e:
     _stop(e, 3)
+  except errors.PrunedError as e:
+    _stop(e, 4)
   except errors.StoppedError as e:
     _stop(f"{e} The same command resumes:\n  {shlex.join(sys.orig_argv)}", 4)
   except jax.errors.JaxRuntimeError as e:

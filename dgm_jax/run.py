@@ -31,10 +31,11 @@ class Run:
   def __init__(self, config: ConfigDict, workdir: pathlib.Path, about: dict[str, Any]):
     self.config, self.workdir = config, workdir
     self.ended: str | None = None
-    self.error: errors.DivergenceError | None = None
+    self.error: errors.DivergenceError | errors.PrunedError | None = None
     self.state: Any = None
     self.step = 0
     self._about = about
+    self._asked: str | None = None
     self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
 
   def open(self, stack: contextlib.ExitStack) -> None:
@@ -124,6 +125,16 @@ class Run:
       )
     self._write(self._row, self._speeds)
     self.ended = self.ended or self._why_ended()
+    if self.ended is None and self._asked is not None:
+      self.ended = f"asked to by stop.json ({self._asked})"
+      self.error = errors.PrunedError(f"{self.workdir} ended at step {self.step}, {self.ended}; remove it to go on.")
+
+  def is_asked_to_end(self) -> bool:
+    """Whether there is a stop.json now: then the run ends with the row that is logged next."""
+    if jax.process_count() == 1:  # several hosts would not see the file at the same step
+      asked = wd.read_json(self.workdir / "stop.json")
+      self._asked = None if asked is None else asked["reason"]
+    return self._asked is not None
 
   @property
   def loss(self) -> float:

@@ -22,7 +22,7 @@ from dgm_jax.progress import progress_bar
 from dgm_jax.run import Run
 from dgm_jax.stopping import StopRequest
 
-Outcome = dict[str, Any] | errors.DivergenceError
+Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
 
 
 def _check_options(config: ConfigDict, experiment: Experiment, split: str) -> None:
@@ -55,10 +55,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
   Raises:
     UserError: a config that cannot run, a workdir that is not this run's.
     DivergenceError: NaN or Inf; the last checkpoint is kept.
+    PrunedError: stop.json, {"reason": ...}, was laid into the workdir; the state is saved, and not evaluated.
     StoppedError: SIGTERM or SIGINT; the state is saved.
   """
   [outcome] = train_runs([config], [workdir], profile)
-  if isinstance(outcome, errors.DivergenceError):
+  if isinstance(outcome, Exception):
     raise outcome
   return outcome
 
@@ -75,8 +76,8 @@ def train_runs(
     profile: see train_and_evaluate.
 
   Returns:
-    For each run its results, or the DivergenceError that ended it.  Of several hosts only the first has results, the
-    others have {}.
+    For each run its results, or the DivergenceError or PrunedError that ended it.  Of several hosts only the first has
+    results, the others have {}.
 
   Raises:
     UserError, StoppedError: see train_and_evaluate; of any of the runs.
@@ -198,7 +199,8 @@ def _train(
         start = finished if ahead else time.monotonic()
         state, values = ahead or programs.train(state, length)
         step, ahead = step + length, None
-        if overlapping and not stop.received and step < num_steps and not any(due(*often) for often in events):
+        wanted = [stop.received is not None, *(run.is_asked_to_end() for _, run in training)]
+        if overlapping and step < num_steps and not any(wanted) and not any(due(*often) for often in events):
           ahead = programs.train(state, min(config.log_every, num_steps - step))
         values = programs.each(values)
         finished = time.monotonic()

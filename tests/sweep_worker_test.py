@@ -91,6 +91,22 @@ def test_finished_and_failed_runs_are_passed_over_and_a_diverged_one_is_told(tmp
   assert before == [(p, p.stat().st_mtime_ns) for p in sorted(good.rglob("*")) + sorted(bad.rglob("*"))]
 
 
+def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_leaves_the_others(tmp_path):
+  path = write_task(tmp_path, [(0, 1e-3), (1, 1e-3)], checkpoint_every=400)
+  process = start(path)
+  wait_for_step(process, path, 30)
+  pruned, other = folders(path)
+  wd.write_json(pruned / "stop.json", {"reason": "the median is better"})
+  assert process.wait() == 0, process.communicate()
+  assert (other / "results.json").exists()
+  assert not (pruned / "results.json").exists()
+  last = metrics.read(pruned)[-1]["step"]
+  assert 30 <= last < 400
+  assert (pruned / "checkpoints" / str(last)).is_dir()
+  assert worker.work(path) == 0
+  assert metrics.read(pruned)[-1]["step"] == last
+
+
 def test_mistakes_get_a_sentence(tmp_path, capsys):
   assert worker.main([str(tmp_path / "none.json")]) == 2
   assert "is no task of a sweep" in capsys.readouterr().err

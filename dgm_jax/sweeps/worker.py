@@ -2,10 +2,11 @@
 
   python -m dgm_jax.sweeps.worker ROOT/tasks/0003.json
 
-The folders of the runs say what is left: those that are finished (results.json) or failed (failure.json) are passed
-over, the others go on from their checkpoints.  So a task may be started again whenever its process is gone.
+The folders of the runs say what is left: those that are finished (results.json), failed (failure.json) or pruned
+(stop.json) are passed over, the others go on from their checkpoints.  So a task may be started again whenever its
+process is gone.
 
-Exit status: 0 all its runs are finished, 2 a mistake in a config or a full disk, 3 some run met NaN or Inf
+Exit status: 0 all its runs are finished or pruned, 2 a mistake in a config or a full disk, 3 some run met NaN or Inf
 (failure.json in its folder says at which step), 4 stopped by SIGTERM or SIGINT, with everything saved.
 """
 
@@ -43,7 +44,7 @@ def work(path: pathlib.Path) -> int:
     UserError, StoppedError: see train.train_runs.
   """
   runs = read(path)
-  left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json"))]
+  left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json", "stop.json"))]
   streamed = any(config.data.source == "streaming" for config, _ in left)  # of one run at a time
   for group in [[run] for run in left] if streamed else [left] if left else []:
     outcomes = _patiently(lambda group=group: train.train_runs(*map(list, zip(*group, strict=True))))
