@@ -78,6 +78,24 @@ def _train_step(system, transform, sharding, num_examples, state, key, batch) ->
   return system.train_step(state, key_step, batch)
 
 
+def make_evaluate_step(eval_step: Callable, transform: Callable, sharding: NamedSharding | None = None) -> Callable:
+  """(state, key, batch, start) -> eval_step of the examples start, start + 1, ... of a set; see make_evaluate_examples."""
+
+  def evaluate_batch(state, key, batch, start):
+    indices = start + jnp.arange(size(batch))
+    keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
+    batch = jax.vmap(transform)(keys, batch)
+    if sharding is not None and len(indices) % sharding.num_devices == 0:
+      batch = jax.lax.with_sharding_constraint(batch, sharding)
+    values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+      if leaf.shape[:1] != indices.shape:
+        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
+    return values
+
+  return evaluate_batch
+
+
 def make_evaluate_examples(
   eval_step: Callable, transform: Callable, batch_size: int, sharding: NamedSharding | None = None
 ) -> Callable:
@@ -93,18 +111,7 @@ def make_evaluate_examples(
     sharding: of the batch over the devices; left out where the devices do not divide the batch.
   """
 
-  @jax.jit
-  def evaluate_batch(state, key, batch, start):
-    indices = start + jnp.arange(size(batch))
-    keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
-    batch = jax.vmap(transform)(keys, batch)
-    if sharding is not None and len(indices) % sharding.num_devices == 0:
-      batch = jax.lax.with_sharding_constraint(batch, sharding)
-    values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
-      if leaf.shape[:1] != indices.shape:
-        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
-    return values
+  evaluate_batch = jax.jit(make_evaluate_step(eval_step, transform, sharding))
 
   def run(state, key, data, progress: Callable[[int], Any] = lambda count: None):
     n = size(data)
