@@ -204,9 +204,7 @@ def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] 
     system = principle.make(model, tx, **config.objective)
     if training.ema_decay:
       system = averaging(system, training.ema_decay, training.accumulate)
-    experiment = Experiment(
-      model, system, parts, pipeline, num_steps, n // config.batch_size, hyper_parameters(config)
-    )
+    experiment = Experiment(model, system, parts, pipeline, num_steps, n // config.batch_size, hyper_parameters(config))
     _check_mask(experiment, config)
     _trace_a_step(experiment, config.seed)
   except (TypeError, NotImplementedError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:

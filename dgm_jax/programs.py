@@ -79,7 +79,7 @@ def _train_step(system, transform, sharding, num_examples, state, key, batch) ->
 
 
 def make_evaluate_step(eval_step: Callable, transform: Callable, sharding: NamedSharding | None = None) -> Callable:
-  """(state, key, batch, start) -> eval_step of the examples start, start + 1, ... of a set; see make_evaluate_examples."""
+  """(state, key, batch, start) -> eval_step of a set's examples start, start + 1, ...; see make_evaluate_examples."""
 
   def evaluate_batch(state, key, batch, start):
     indices = start + jnp.arange(size(batch))

@@ -139,6 +139,11 @@ def chain(*sweeps: Iterable[Overrides]) -> list[Overrides]:
   return list(itertools.chain(*sweeps))
 
 
+def generator(seed: int | str) -> _random.Random:
+  """What distributions draw with."""
+  return _random.Random(seed)
+
+
 def random(n: int, seed: int, space: Mapping[str, Any]) -> list[Overrides]:
   """n independent draws.  Draw i is a function of (seed, i, path): a larger n adds runs and changes none.
 
@@ -151,7 +156,7 @@ def random(n: int, seed: int, space: Mapping[str, Any]) -> list[Overrides]:
 
   def draw(i: int, path: str, values: Any) -> Any:
     distribution = values if isinstance(values, Distribution) else choice(_values(path, values))
-    return distribution.draw(_random.Random(f"{seed}/{i}/{path}"))
+    return distribution.draw(generator(f"{seed}/{i}/{path}"))
 
   return [{path: draw(i, path, values) for path, values in space.items()} for i in range(n)]
 

@@ -78,6 +78,19 @@ def _with_arguments(file: str, overrides: Mapping[str, Any]) -> str:
   return ",".join(filter(None, [file if ":" in file else f"{file}:", *pairs])).replace(":,", ":") if pairs else file
 
 
+def typed_common(file: str, common: Mapping[str, Any]) -> dict[str, Any]:
+  """What --config.PATH=TEXT of all runs say, as what the config has there."""
+  config = config_args.load(_with_arguments(file, common))
+  return {path: typed(config, path, text) for path, text in common.items()}
+
+
+def typed_space(file: str, common: Mapping[str, Any], sweep: Iterable[Mapping[str, Any]]) -> list[axes.Overrides]:
+  """A sweep whose values may be distributions, as what the config has there."""
+  config = config_args.load(_with_arguments(file, common))
+  argument = lambda path: path.startswith("arg.")
+  return [{path: v if argument(path) else typed(config, path, v) for path, v in o.items()} for o in sweep]
+
+
 def make_run(file: str, common: Mapping[str, Any], overrides: Mapping[str, Any]) -> Run:
   """The run of a config under overrides.
 

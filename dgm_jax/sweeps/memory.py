@@ -16,14 +16,16 @@ from jax.extend import core
 
 from dgm_jax.sweeps.trace import sub_jaxprs
 
-_FUSED = set(
-  "abs add and add_any bitcast_convert_type broadcast_in_dim ceil clamp convert_element_type copy cos div eq erf erf_inv "
-  "exp exp2 expand_dims expm1 floor ge gt integer_pow iota is_finite le log log1p logistic lt max min mul ne neg not or "
-  "pow rem reshape rev round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign sin sqrt square "
-  "squeeze stop_gradient sub tanh transpose xor random_bits random_wrap random_unwrap slice reduce_precision "
-  "real_if_close cumsum rng_bit_generator threefry2x32".split()
+_ELEMENTWISE = (
+  "abs add add_any and bitcast_convert_type broadcast_in_dim ceil clamp convert_element_type copy cos cumsum div eq "
+  "erf erf_inv exp exp2 expand_dims expm1 floor ge gt integer_pow iota is_finite le log log1p logistic lt max min mul ne "
+  "neg not or pow random_bits random_unwrap random_wrap reduce_precision rem reshape rev round rsqrt select_n shift_left "
+  "shift_right_arithmetic shift_right_logical sign sin slice sqrt square squeeze stop_gradient sub tanh threefry2x32 "
+  "transpose xor"
 )
-_FUSING = _FUSED | {"reduce_sum", "reduce_max", "reduce_min", "reduce_and", "reduce_or", "argmax", "argmin", "reduce_prod"}
+_FUSED = set(_ELEMENTWISE.split())
+_REDUCTIONS = {f"reduce_{name}" for name in ("sum", "max", "min", "and", "or", "prod")} | {"argmax", "argmin"}
+_FUSING = _FUSED | _REDUCTIONS
 _TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
 
 

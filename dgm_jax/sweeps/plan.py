@@ -8,6 +8,7 @@ evaluation, holds at its highest (see memory).  The final evaluation works on on
 """
 
 import concurrent.futures
+import itertools
 import math
 import multiprocessing
 import os
@@ -107,7 +108,7 @@ def _pieces(names: Sequence[str], cap: int) -> list[tuple[str, ...]]:
   """As few pieces of at most `cap` as possible, of sizes that differ by one at most."""
   count = math.ceil(len(names) / cap)
   ends = [len(names) * i // count for i in range(count + 1)]
-  return [tuple(names[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+  return [tuple(names[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 def _fit(group: lanes.Group, limit: float) -> tuple[int, int, int]:
@@ -157,14 +158,10 @@ def make(
     widest = max(map(len, pieces))
     timing = measure(group, widest) if timed else None
     reason = lanes.why(group, [g for g in groups if g is not group])
-    planned.append(
-      PlannedGroup(tuple(names), reason, lane, once, fit, group.experiment.num_steps, widest, timing)
-    )
+    planned.append(PlannedGroup(tuple(names), reason, lane, once, fit, group.experiment.num_steps, widest, timing))
   tasks.sort(key=lambda task: -len(task[1]) * planned[task[0]].lane_bytes * planned[task[0]].num_steps)
   common = set.intersection(*(set(g.programs.metrics) for g in groups))
-  return Plan(
-    tuple(planned), tuple(tasks), limit, tuple(sorted(common)), num_steps, device.platform, builder.count
-  )
+  return Plan(tuple(planned), tuple(tasks), limit, tuple(sorted(common)), num_steps, device.platform, builder.count)
 
 
 def _quietly(function: Callable, *args, **kwargs):
@@ -188,8 +185,8 @@ def describe(plan: Plan, jobs: int, shown: int = 3) -> str:
   """The plan in lines."""
   count = sum(len(g.names) for g in plan.groups)
   lines = [
-    f"{count} runs in {len(plan.groups)} compiled programs (found by {plan.traces} traces), {len(plan.tasks)} tasks for "
-    f"{jobs} processes at once, {_gigabytes(plan.memory)} each"
+    f"{count} runs in {len(plan.groups)} compiled programs (found by {plan.traces} traces), {len(plan.tasks)} tasks "
+    f"for {jobs} processes at once, {_gigabytes(plan.memory)} each"
   ]
   for i, group in enumerate(plan.groups):
     sizes = [len(names) for number, names in plan.tasks if number == i]
@@ -209,11 +206,10 @@ def describe(plan: Plan, jobs: int, shown: int = 3) -> str:
       )
   if all(group.timing for group in plan.groups):
     seconds = [plan.seconds(i) for i in range(len(plan.tasks))]
-    note = " (processes that share this machine's cores gain less)" if jobs > 1 and plan.platform == "cpu" else ""
     lines.append(
-      f"Estimated: {_time(sum(seconds))} of training in all, {_time(makespan(seconds, jobs))} with {jobs} at once{note}; "
-      "evaluation not counted"
+      f"Estimated without evaluation: {_time(sum(seconds))} in all, {_time(makespan(seconds, jobs))} with {jobs}"
     )
+    lines[-1] += " at once, if they do not share cores" if jobs > 1 and plan.platform == "cpu" else " at once"
   return "\n".join(lines)
 
 

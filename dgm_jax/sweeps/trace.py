@@ -52,7 +52,9 @@ def _constant(value: Any) -> str:
     value = jax.random.key_data(value)
   value = jax.device_get(value)
   data = value.tobytes() if hasattr(value, "tobytes") else repr(value).encode()
-  return f"{getattr(value, 'dtype', type(value).__name__)}{getattr(value, 'shape', ())}{hashlib.sha256(data).hexdigest()}"
+  return (
+    f"{getattr(value, 'dtype', type(value).__name__)}{getattr(value, 'shape', ())}{hashlib.sha256(data).hexdigest()}"
+  )
 
 
 def _parameter(value: Any) -> str:
