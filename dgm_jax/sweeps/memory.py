@@ -17,11 +17,11 @@ from jax.extend import core
 from dgm_jax.sweeps.trace import sub_jaxprs
 
 _ELEMENTWISE = (
-  "abs add add_any and bitcast_convert_type broadcast_in_dim ceil clamp convert_element_type copy cos cumsum div eq "
-  "erf erf_inv exp exp2 expand_dims expm1 floor ge gt integer_pow iota is_finite le log log1p logistic lt max min mul ne "
-  "neg not or pow random_bits random_unwrap random_wrap reduce_precision rem reshape rev round rsqrt select_n shift_left "
-  "shift_right_arithmetic shift_right_logical sign sin slice sqrt square squeeze stop_gradient sub tanh threefry2x32 "
-  "transpose xor"
+  "abs add add_any and bitcast_convert_type broadcast_in_dim ceil clamp convert_element_type copy cos cumsum "
+  "div eq erf erf_inv exp exp2 expand_dims expm1 floor ge gt integer_pow iota is_finite le log log1p logistic "
+  "lt max min mul ne neg not or pow random_bits random_unwrap random_wrap reduce_precision rem reshape rev "
+  "round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign sin slice sqrt square "
+  "squeeze stop_gradient sub tanh threefry2x32 transpose xor"
 )
 _FUSED = set(_ELEMENTWISE.split())
 _REDUCTIONS = {f"reduce_{name}" for name in ("sum", "max", "min", "and", "or", "prod")} | {"argmax", "argmin"}

@@ -26,19 +26,25 @@ def _save(path: pathlib.Path, figure: Any) -> None:
   os.replace(beside, path)
 
 
+def _range(values: list[float], metric: str) -> tuple[float, float]:
+  """The range to show: from the best to half as far again as three quarters of the values are from it, or the worst."""
+  costs = ending.score(metric, {metric: 1.0}) < 0
+  ordered = sorted(values, reverse=not costs)
+  end = ordered[0] + 1.5 * (ordered[3 * (len(ordered) - 1) // 4] - ordered[0])
+  if len(ordered) < 4 or end == ordered[0]:
+    end = ordered[-1]
+  low, high = (ordered[0], min(end, ordered[-1])) if costs else (max(end, ordered[-1]), ordered[0])
+  return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
 def _colours(values: list[float], metric: str) -> Any:
-  """A map from values to colours, yellow for the best; what is far worse than the rest does not set its range."""
+  """A map from values to colours, the darkest for the best."""
   from matplotlib import colormaps
   from matplotlib.cm import ScalarMappable
   from matplotlib.colors import Normalize
 
   costs = ending.score(metric, {metric: 1.0}) < 0
-  ordered = sorted(values)
-  quarter = len(ordered) // 4
-  spread = 3 * (ordered[-1 - quarter] - ordered[quarter]) or ordered[-1] - ordered[0] or 1.0
-  low = ordered[0] if costs else max(ordered[0], ordered[-1] - 2 * spread)
-  high = min(ordered[-1], ordered[0] + 2 * spread) if costs else ordered[-1]
-  return ScalarMappable(Normalize(low, high), colormaps["viridis_r" if costs else "viridis"])
+  return ScalarMappable(Normalize(*_range(values, metric)), colormaps["viridis" if costs else "viridis_r"])
 
 
 def save_curves(
@@ -71,13 +77,9 @@ def save_curves(
         axis.plot(
           *zip(*points, strict=True), color=colour, linewidth=1, alpha=0.9, marker="." if len(points) < 12 else ""
         )
-    if late and min(late) < max(late):  # neither the first steps nor the worst runs set the scale
-      late.sort()
-      costs = ending.score(curve, {curve: 1.0}) < 0
-      low = late[0] if costs else late[len(late) // 20]
-      high = late[-1 - len(late) // 20] if costs else late[-1]
-      margin = 0.08 * (high - low) or 1.0
-      axis.set_ylim(low - margin, high + margin)
+    if late:  # neither the first steps nor the worst runs set the scale
+      low, high = _range(late, curve)
+      axis.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     axis.grid(alpha=0.3)
   figure.colorbar(colours, ax=panels, label=metric)
   _save(path, figure)
@@ -121,7 +123,7 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   low, high = colours.get_clim()
   inside = [min(max(v, low), high) for v in values]
   scales = [_scale(columns[name]) for name in columns]
-  span = high - low or 1.0
+  span = high - low
   places = [[positions[i] for positions, _, _ in scales] + [(v - low) / span] for i, v in enumerate(inside)]
   for i in sorted(range(len(values)), key=lambda i: ending.score(metric, {metric: values[i]})):
     axis.plot(range(len(names)), places[i], color=colours.to_rgba(values[i]), linewidth=1.2, alpha=0.8)
@@ -130,7 +132,7 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   ticks = [t for _, t, _ in scales] + [[((v - low) / span, f"{v:.4g}") for v in _ticks(low, high, False)]]
   box = {"facecolor": "white", "alpha": 0.8, "pad": 0.6, "linewidth": 0}
   for x, (name, marks) in enumerate(zip(names, ticks, strict=True)):
-    axis.axvline(x, color="0.3", linewidth=1)
+    axis.vlines(x, 0, 1, color="0.3", linewidth=1)
     axis.text(x, 1.06, f"{name}{notes[x]}", ha="center", fontsize=9)
     for y, text in marks:
       axis.text(x + 0.03, y, text, va="center", fontsize=8, bbox=box)
