@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run:
       tasks.check(args.root, tasks.define(args.config, common, runs))
       return _dry_run(args.root, runs, options, args.retry_failed)
-    found = tasks.define(args.config, common, runs)._replace(command=shlex.join(sys.orig_argv))
+    found = tasks.define(args.config, common, runs, shlex.join(sys.orig_argv))
     status = drive.run(args.root, found, runs, options, args.retry_failed)
   print(report.write(args.root, args.metric), flush=True)
   return status

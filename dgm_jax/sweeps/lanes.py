@@ -99,15 +99,17 @@ def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, bui
   return {value: found[value] if value in found else traced(value) for value in values}
 
 
-def _split(runs: list[Run], static: dict, inputs: frozenset[str], builder: Builder) -> list[Group]:
-  """Groups of runs of which 1 and 2 hold."""
+def _split(
+  runs: list[Run], static: dict, inputs: frozenset[str], builder: Builder, settled: frozenset[str] = frozenset()
+) -> list[Group]:
+  """Groups of runs of which 1 and 2 hold, and 3 for `settled` keys."""
   first = ConfigDict(runs[0].config)
   try:
     experiment, programs = builder(first)
   except errors.UserError as e:
     raise errors.UserError(f"Run {runs[0].name}: {e}") from e
   flat = {run.name: wd.flatten(run.config) for run in runs}
-  for path in sorted({"seed", *inputs}):
+  for path in sorted({"seed", *inputs} - settled):
     if len({flat[run.name][path] for run in runs}) == 1:
       continue
     classes = _classes(path, runs, first, programs.texts, builder)
@@ -118,7 +120,7 @@ def _split(runs: list[Run], static: dict, inputs: frozenset[str], builder: Build
       return [
         group
         for part in parts.values()
-        for group in _split(part, static | {path: flat[part[0].name][path]}, inputs, builder)
+        for group in _split(part, static | {path: flat[part[0].name][path]}, inputs, builder, settled | {path})
       ]
   return [Group(runs, first, experiment, programs, static, inputs)]
 

@@ -67,8 +67,8 @@ class Plan(NamedTuple):
   memory: float
   metrics: tuple[str, ...]
   num_steps: dict[str, int]
-  platform: str
-  traces: int
+  platform: str = ""
+  traces: int = 0
 
   def seconds(self, task: int) -> float:
     """Estimated time of a task: compiling and training, without evaluation."""
@@ -147,21 +147,26 @@ def make(
   groups = lanes.group(runs, builder)
   sharing = math.ceil(jobs / (1 if device.platform == "cpu" else jax.local_device_count()))
   limit = gigabytes * 1e9 or memory.available(device) / sharing
+  return arrange(groups, jobs, max_lanes, limit, timed)._replace(platform=device.platform, traces=builder.count)
+
+
+def arrange(groups: Sequence[lanes.Group], jobs: int, max_lanes: int, limit: float, timed: bool = False) -> Plan:
+  """Cuts groups to fit `limit` bytes and divides them among the jobs; the rest as in `make`."""
   shares = divide([len(g.runs) for g in groups], jobs)
   planned, tasks, num_steps = [], [], {}
   for i, (group, share) in enumerate(zip(groups, shares, strict=True)):
     lane, once, fit = _fit(group, limit)
-    names = [run.name for run in group.runs]
+    names, steps = tuple(run.name for run in group.runs), group.experiment.num_steps
     pieces = _pieces(names, min(fit, share, max_lanes or len(names)))
     tasks += [(i, piece) for piece in pieces]
-    num_steps |= dict.fromkeys(names, group.experiment.num_steps)
+    num_steps |= dict.fromkeys(names, steps)
     widest = max(map(len, pieces))
     timing = measure(group, widest) if timed else None
     reason = lanes.why(group, [g for g in groups if g is not group])
-    planned.append(PlannedGroup(tuple(names), reason, lane, once, fit, group.experiment.num_steps, widest, timing))
+    planned.append(PlannedGroup(names, reason, lane, once, fit, steps, widest, timing))
   tasks.sort(key=lambda task: -len(task[1]) * planned[task[0]].lane_bytes * planned[task[0]].num_steps)
   common = set.intersection(*(set(g.programs.metrics) for g in groups))
-  return Plan(tuple(planned), tuple(tasks), limit, tuple(sorted(common)), num_steps, device.platform, builder.count)
+  return Plan(tuple(planned), tuple(tasks), limit, tuple(sorted(common)), num_steps)
 
 
 def _quietly(function: Callable, *args, **kwargs):

@@ -17,7 +17,9 @@ there; one whose process crashed counts as failed, and the sampler ignores it.
 import os
 import pathlib
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -135,7 +137,8 @@ def final_value(root: pathlib.Path, runs: Sequence[Run], metric: str) -> float:
 
 def definition(search: Search, runs: Sequence[Run]) -> tasks.Definition:
   """What sweep.json says of a search."""
-  return tasks.Definition(search.file, dict(search.common), {r.name: r.overrides for r in runs}, search.described())
+  found = tasks.define(search.file, search.common, runs, shlex.join(sys.orig_argv))
+  return found._replace(search=search.described())
 
 
 def run(root: pathlib.Path, search: Search, options: drive.Options, say: Callable[[str], None] = print) -> int:
