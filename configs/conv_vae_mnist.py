@@ -15,6 +15,8 @@ Arguments (after a colon, by commas):
                   at each step, see dgm_jax/data/README.md
   quick           6,000 steps of batch 100 on mnist5k
   test            seconds: a few steps of a small network on mnist5k
+
+Sweeps (scripts/sweep.py): three seeds of three learning rates; --name=net, three seeds of both nets.
 """
 
 from ml_collections import ConfigDict
@@ -22,6 +24,7 @@ from ml_collections import ConfigDict
 from configs import iwae_mnist
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
+from dgm_jax.sweeps.axes import product
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -46,3 +49,13 @@ def get_config(arg: str = "") -> ConfigDict:
     if not small:
       config.batch_size, config.num_epochs = 100, 500
   return config.lock()
+
+
+def sweep() -> list[dict]:
+  """Three seeds of three learning rates, lanes of one program."""
+  return product({"optim.lr": [3e-4, 1e-3, 3e-3], "seed": range(3)})
+
+
+def sweep_net() -> list[dict]:
+  """Three seeds of the plain and of the residual net."""
+  return product({"arg.net": ["conv", "residual"], "seed": range(3)})

@@ -20,6 +20,9 @@ Arguments (after a colon, by commas):
   constant        a constant learning rate instead of the 8 stages of 3^i epochs
   quick           about two minutes on 2 cores: 6,000 steps of batch 100 on mnist5k; test NLL about 100 nats
   test            seconds: a few steps of a small network on mnist5k
+
+Sweeps (scripts/sweep.py): four seeds of three learning rates; --name=k, the importance samples of the table, three
+seeds each; --name=table1, the six cells of the table.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -28,6 +31,7 @@ from dgm_jax import optim
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
 from dgm_jax.latent_options import Options
+from dgm_jax.sweeps.axes import product
 
 _STAGES = 8  # stage i = 0..7 lasts 3^i epochs
 
@@ -110,3 +114,18 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     config.evaluate.likelihood.update(num_samples=20, batch_size=100, chunk=20)
     config.evaluate.active_units.num_samples = 8
   return config.lock()
+
+
+def sweep() -> list[dict]:
+  """Four seeds of three learning rates, lanes of one program."""
+  return product({"optim.lr": [3e-4, 1e-3, 3e-3], "seed": range(4)})
+
+
+def sweep_k() -> list[dict]:
+  """Three seeds of each number of importance samples."""
+  return product({"arg.k": [1, 5, 50], "seed": range(3)})
+
+
+def sweep_table1() -> list[dict]:
+  """The cells of table 1 of the paper."""
+  return product({"arg.layers": [1, 2], "arg.k": [1, 5, 50]})

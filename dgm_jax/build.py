@@ -170,8 +170,20 @@ def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
     )
 
 
-def build(config: ConfigDict) -> Experiment:
+def load(config: ConfigDict) -> tuple[splits.Splits, transforms.Pipeline]:
+  """The data of config.data, numbered, and its transforms: runs that have that section in common can share them."""
+  options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
+  loaded = _number(data.load(config.data.name, **options))
+  others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
+  return loaded, transforms.make(config.data.transforms, loaded.train, others)
+
+
+def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] | None = None) -> Experiment:
   """Loads the data and assembles model, optimiser and system.
+
+  Args:
+    config: see configs/.
+    loaded: what `load` gave for this config.data; None to load it.
 
   Raises:
     UserError: a name that does not exist, a number that cannot be, data that cannot be had.
@@ -183,13 +195,10 @@ def build(config: ConfigDict) -> Experiment:
     evaluation = module(evaluate, "evaluation", name)
     evaluation.check(**options)
     check_evaluation(name, evaluation, model_class)
-  options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
-  loaded = _number(data.load(config.data.name, **options))
-  n = splits.size(loaded.train)
+  parts, pipeline = loaded or load(config)
+  n = splits.size(parts.train)
   _check_numbers(config, n)
   num_steps = _num_steps(config, n)
-  others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
-  pipeline = transforms.make(config.data.transforms, loaded.train, others)
   mean = pipeline.statistics.mean
   tx, training = optim.make(num_steps=num_steps, **config.optim), optim.Options(**config.optim)
   args = config.model.args.to_dict()
@@ -199,9 +208,7 @@ def build(config: ConfigDict) -> Experiment:
     system = principle.make(model, tx, **config.objective)
     if training.ema_decay:
       system = averaging(system, training.ema_decay, training.accumulate)
-    experiment = Experiment(
-      model, system, loaded, pipeline, num_steps, n // config.batch_size, hyper_parameters(config)
-    )
+    experiment = Experiment(model, system, parts, pipeline, num_steps, n // config.batch_size, hyper_parameters(config))
     _check_mask(experiment, config)
     _trace_a_step(experiment, config.seed)
   except (TypeError, NotImplementedError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:

@@ -1,6 +1,10 @@
-"""The argument of a config file, `configs/x.py:quick,k=50,data=mnist5k`: words and pairs, checked against a spec."""
+"""A config file and its argument, `configs/x.py:quick,k=50,data=mnist5k`: words and pairs, checked against a spec."""
 
+import pathlib
+import runpy
+import sys
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from dgm_jax import errors
@@ -47,3 +51,33 @@ def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.
     values[name] = _value(what, name, text, spec[name])
     given.add(name)
   return types.SimpleNamespace(**values, given=given)
+
+
+def functions(config: str) -> dict[str, Any]:
+  """What the file of FILE[:ARGUMENT] defines, by name.
+
+  Raises:
+    UserError: there is no such file; the files that are there are named.
+  """
+  path = pathlib.Path(config.partition(":")[0])
+  if not path.is_file():
+    choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]
+    errors.choose("config file", str(path), choices)
+  beside = str(pathlib.Path(__file__).parents[1])  # where configs/ lies, whose files import each other
+  if beside not in sys.path:
+    sys.path.append(beside)
+  return runpy.run_path(str(path))
+
+
+def load(config: str) -> Any:
+  """The config that FILE[:ARGUMENT] stands for."""
+  return functions(config)["get_config"](*config.partition(":")[2:] if ":" in config else ())
+
+
+def check_path(config: Mapping[str, Any], path: str) -> None:
+  """Refuses a path, "optim.lr", that the config lacks, with the nearest key and the choices."""
+  node, seen = config, "config"
+  for name in path.split("."):
+    errors.require(hasattr(node, "keys"), f"{seen} is a value and has no key {name!r}.")
+    errors.choose(f"key of {seen}", name, node.keys())
+    node, seen = node[name], f"{seen}.{name}"

@@ -24,7 +24,6 @@ chunk of steps is ended and saved; twice: at once), 5 another process of the run
 
 import os
 import pathlib
-import runpy
 import shlex
 import sys
 
@@ -32,7 +31,19 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import compilation_cache, debug, errors, figures, hosts, metrics, rng, supervise, train, trained
+from dgm_jax import (
+  compilation_cache,
+  config_args,
+  debug,
+  errors,
+  figures,
+  hosts,
+  metrics,
+  rng,
+  supervise,
+  train,
+  trained,
+)
 from dgm_jax import workdir as wd
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
@@ -152,15 +163,6 @@ def main(argv: list[str]) -> None:
   hosts.depart(0)
 
 
-def _check_path(config: ConfigDict, path: str) -> None:
-  """Refuses a --config.PATH that the config lacks, with the nearest key and the choices."""
-  node, seen = config, "config"
-  for name in path.split("."):
-    errors.require(isinstance(node, ConfigDict), f"{seen} is a value and has no key {name!r}.")
-    errors.choose(f"key of {seen}", name, node.keys())
-    node, seen = node[name], f"{seen}.{name}"
-
-
 def _with_data_set(config: str, argv: list[str]) -> str:
   """FILE:ARGUMENT with data=NAME added for --config.data.name=NAME: another data set has other options."""
   for override, following in zip(argv, [*argv[1:], ""], strict=True):
@@ -177,15 +179,11 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
       value = _with_data_set(value if equals else argv[i + 1], argv)
       argv = [*argv[:i], f"--config={value}", *argv[i + (1 if equals else 2) :]]
-      path = pathlib.Path(value.partition(":")[0])
-      if not path.is_file():
-        choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]
-        errors.choose("config file", str(path), choices)
-      config = runpy.run_path(str(path))["get_config"](*value.partition(":")[2:] if ":" in value else ())
+      config = config_args.load(value)
       for override in argv[1:]:
         key = override.lstrip("-").partition("=")[0]
         if override.startswith("-") and key.startswith("config."):
-          _check_path(config, key.removeprefix("config."))
+          config_args.check_path(config, key.removeprefix("config."))
   return flags.FLAGS(argv)
 
 

@@ -78,6 +78,22 @@ def _train_step(system, transform, sharding, num_examples, state, key, batch) ->
   return system.train_step(state, key_step, batch)
 
 
+def make_evaluate_step(eval_step: Callable, transform: Callable) -> Callable:
+  """(state, key, batch, start) -> eval_step of a set's examples start, start + 1, ...; see make_evaluate_examples."""
+
+  def evaluate_batch(state, key, batch, start):
+    indices = start + jnp.arange(size(batch))
+    keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
+    batch = _along_mesh(jax.vmap(transform)(keys, batch), PartitionSpec("data"), len(indices))
+    values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+      if leaf.shape[:1] != indices.shape:
+        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
+    return _along_mesh(values, PartitionSpec(), len(indices))  # every host gets all
+
+  return evaluate_batch
+
+
 def make_evaluate_examples(eval_step: Callable, transform: Callable, batch_size: int, lanes: bool = False) -> Callable:
   """(state, key, data, progress) -> {name: [N]}, eval_step of every example of a set.
 
@@ -92,16 +108,7 @@ def make_evaluate_examples(eval_step: Callable, transform: Callable, batch_size:
     lanes: whether state and key have runs in front, [R, ...], and so have the values, [R, N, ...].
   """
 
-  def evaluate_batch(state, key, batch, start):
-    indices = start + jnp.arange(size(batch))
-    keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
-    batch = _along_mesh(jax.vmap(transform)(keys, batch), PartitionSpec("data"), len(indices))
-    values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
-      if leaf.shape[:1] != indices.shape:
-        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
-    return _along_mesh(values, PartitionSpec(), len(indices))  # every host gets all
-
+  evaluate_batch = make_evaluate_step(eval_step, transform)
   compiled = jax.jit(jax.vmap(evaluate_batch, (0, 0, None, None)) if lanes else evaluate_batch)
 
   def run(state, key, data, progress: Callable[[int], Any] = lambda count: None):

@@ -19,7 +19,7 @@ BRICKS = {
   "priors.py",
 }
 BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "typing", "collections"}
-PAINTERS = ("figures.py", "latent_figures.py")
+PAINTERS = ("figures.py", "latent_figures.py", "sweeps/plots.py")
 ASSEMBLERS = (
   "train.py",
   "trained.py",
@@ -31,18 +31,21 @@ ASSEMBLERS = (
   "api.py",
   "debug.py",
   "evaluate/",
+  "sweeps/timing.py",
 )
 CONFIG_READERS = {
   "api.py",
   "debug.py",
-  "lanes.py",
   "main.py",
-  "run.py",
   "train.py",
   "trained.py",
   "build.py",
   "optim.py",
+  "lanes.py",
+  "run.py",
 }
+CONFIG_READERS |= {"sweeps/lanes.py", "sweeps/trace.py", "sweeps/worker.py"}
+OPTIONAL = {"ray", "optuna", "submitit"}  # of the extra [sweep]
 
 
 def imports(path):
@@ -79,6 +82,13 @@ def test_programs_are_assembled_in_few_places(file):
     text = FILES[file].read_text()
     assert "jax.jit" not in text
     assert "import jit" not in text
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.startswith("sweeps/")])
+def test_what_an_extra_installs_is_imported_lazily(file):
+  for node in ast.parse(FILES[file].read_text()).body:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      assert (getattr(node, "module", None) or node.names[0].name).split(".")[0] not in OPTIONAL
 
 
 @pytest.mark.parametrize("file", PAINTERS)

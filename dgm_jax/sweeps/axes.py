@@ -1,0 +1,251 @@
+"""Sweeps are iterables of flat override dicts, {"optim.lr": 1e-3, "seed": 0}; here is what makes and combines them.
+
+  product({"optim.lr": [1e-4, 1e-3], "seed": range(8)})                  16 runs
+  zip_({"objective.num_samples": [1, 5], "objective.eval_samples": [1, 5]})   2 runs, value by value
+  chain(a, b)                                                            the runs of a, then those of b
+  random(20, 0, {"optim.lr": log_uniform(1e-4, 1e-2), "batch_size": choice([50, 100])})   20 draws, seed 0
+  product(zip_(...), {"seed": range(3)})                                 sweeps multiply, too
+
+A key is a path of the config, or `arg.NAME`: an argument of the config file (what stands after the colon).
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import random as _random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dgm_jax import errors
+
+Overrides = dict[str, Any]
+_LONGEST = 100  # characters of a run's name; file systems take 255 bytes
+
+
+class Distribution(NamedTuple):
+  """What the values of an axis are drawn from.
+
+  Attributes:
+    kind: "uniform", "log_uniform", "integers" or "choice".
+    low, high: the range, both ends included; of numbers.
+    values: of "choice".
+  """
+
+  kind: str
+  low: float = 0.0
+  high: float = 0.0
+  values: tuple = ()
+
+  def __str__(self) -> str:
+    inside = self.values if self.kind == "choice" else (self.low, self.high)
+    return f"{self.kind}({', '.join(map(str, inside))})"
+
+  def draw(self, rng: _random.Random) -> Any:
+    """One value."""
+    if self.kind == "choice":
+      return rng.choice(self.values)
+    if self.kind == "integers":
+      return rng.randint(int(self.low), int(self.high))
+    if self.kind == "log_uniform":
+      return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+    return rng.uniform(self.low, self.high)
+
+
+def log_uniform(low: float, high: float) -> Distribution:
+  """Numbers whose logarithm is uniform."""
+  errors.require(0 < low < high < math.inf, f"log_uniform({low}, {high}): 0 < low < high is needed.")
+  return Distribution("log_uniform", low, high)
+
+
+def uniform(low: float, high: float) -> Distribution:
+  """Numbers between low and high."""
+  errors.require(-math.inf < low < high < math.inf, f"uniform({low}, {high}): low < high is needed.")
+  return Distribution("uniform", low, high)
+
+
+def integers(low: int, high: int) -> Distribution:
+  """Whole numbers from low to high, both included."""
+  whole = isinstance(low, int) and isinstance(high, int)
+  errors.require(whole and low < high, f"integers({low}, {high}): whole numbers, low < high, are needed.")
+  return Distribution("integers", low, high)
+
+
+def choice(values: Iterable[Any]) -> Distribution:
+  """One of some values, all alike."""
+  values = tuple(values)
+  errors.require(bool(values), "choice() of no values: give one or more.")
+  return Distribution("choice", values=values)
+
+
+DISTRIBUTIONS = {"log_uniform": log_uniform, "uniform": uniform, "integers": integers, "choice": choice}
+
+
+def _values(path: str, values: Any) -> list:
+  """The values of an axis; a single one, or a distribution, is an axis of one."""
+  if isinstance(values, str | Distribution) or not isinstance(values, Iterable):
+    return [values]
+  values = list(values)
+  errors.require(bool(values), f"Axis {path!r} has no values.")
+  return values
+
+
+def _join(overrides: Iterable[Overrides]) -> Overrides:
+  """One dict of several, whose keys must differ."""
+  joined: Overrides = {}
+  for one in overrides:
+    for path in one:
+      errors.require(path not in joined, f"Axis {path!r} is given twice.")
+    joined |= one
+  return joined
+
+
+def _columns(parts: Sequence[Mapping[str, Any] | Iterable[Overrides]]) -> list[list[Overrides]]:
+  """Every axis of the mappings, and every sweep, as a list of override dicts."""
+  columns = []
+  for part in parts:
+    if isinstance(part, Mapping):
+      columns += [[{path: value} for value in _values(path, values)] for path, values in part.items()]
+    else:
+      columns.append(list(part))
+  return columns
+
+
+def product(*parts: Mapping[str, Any] | Iterable[Overrides]) -> list[Overrides]:
+  """Every value of each axis with every value of the others; the last changes fastest.
+
+  Args:
+    *parts: {path: values}, each key an axis, or sweeps.
+  """
+  return [_join(row) for row in itertools.product(*_columns(parts))]
+
+
+def zip_(*parts: Mapping[str, Any] | Iterable[Overrides]) -> list[Overrides]:
+  """The first values of all axes, then the second values, ...
+
+  Raises:
+    UserError: axes of different lengths.
+  """
+  columns = _columns(parts)
+  lengths = {", ".join(column[0]) if column else "an empty sweep": len(column) for column in columns}
+  listed = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+  errors.require(len({len(c) for c in columns}) <= 1, f"zip_ needs axes of one length: {listed}.")
+  return [_join(row) for row in zip(*columns, strict=True)]
+
+
+def chain(*sweeps: Iterable[Overrides]) -> list[Overrides]:
+  """One sweep after the other."""
+  return list(itertools.chain(*sweeps))
+
+
+def generator(seed: int | str) -> _random.Random:
+  """What distributions draw with."""
+  return _random.Random(seed)
+
+
+def random(n: int, seed: int, space: Mapping[str, Any]) -> list[Overrides]:
+  """n independent draws.  Draw i is a function of (seed, i, path): a larger n adds runs and changes none.
+
+  Args:
+    n: how many.
+    seed: another one, other draws.
+    space: {path: distribution}, or a list of values for `choice`.
+  """
+  errors.require(n >= 1, f"random({n}, ...): 1 draw or more.")
+
+  def draw(i: int, path: str, values: Any) -> Any:
+    distribution = values if isinstance(values, Distribution) else choice(_values(path, values))
+    return distribution.draw(generator(f"{seed}/{i}/{path}"))
+
+  return [{path: draw(i, path, values) for path, values in space.items()} for i in range(n)]
+
+
+def space_of(sweep: Sequence[Overrides]) -> dict[str, Distribution]:
+  """The search space that a sweep stands for: its distributions, and its lists of values as choices.
+
+  Raises:
+    UserError: the axes do not multiply, so that the sweep is no space.
+  """
+  keys = {tuple(sorted(overrides)) for overrides in sweep}
+  errors.require(len(keys) == 1, "A search needs a sweep() whose axes multiply: all its runs must have the same keys.")
+  found = {}
+  for path in sweep[0]:
+    distinct = list({json.dumps(o[path], default=str): o[path] for o in sweep}.values())
+    alone = len(distinct) == 1 and isinstance(distinct[0], Distribution)
+    errors.require(
+      alone or not any(isinstance(v, Distribution) for v in distinct), f"Axis {path!r} mixes values and distributions."
+    )
+    found[path] = distinct[0] if alone else choice(distinct)
+  sizes = math.prod(len(d.values) for d in found.values() if d.kind == "choice")
+  errors.require(sizes == len(sweep), "A search needs a sweep() whose axes multiply, like product({...}).")
+  return found
+
+
+def _split(text: str) -> Iterator[str]:
+  """At the commas outside of brackets."""
+  depth, start = 0, 0
+  for i, c in enumerate(text):
+    depth += (c in "([") - (c in ")]")
+    if c == "," and depth == 0:
+      yield text[start:i]
+      start = i + 1
+  yield text[start:]
+
+
+def parse_values(path: str, text: str) -> list[Any]:
+  """The values of `--sweep.PATH=text`: texts, integers of a range a:b, or one distribution.
+
+  What a text means is known by the config's value at that path, see definition.typed.
+  """
+  items = [item.strip() for item in _split(text)]
+  errors.require(all(items), f"--sweep.{path}={text}: a value is missing.")
+  values: list[Any] = []
+  for item in items:
+    if match := re.fullmatch(r"(-?\d+):(-?\d+)", item):
+      a, b = map(int, match.groups())
+      errors.require(a < b, f"--sweep.{path}={text}: the range {item} is empty; a:b are the integers a .. b - 1.")
+      values += range(a, b)
+    elif match := re.fullmatch(r"([a-z_]+)\((.*)\)", item):
+      errors.require(len(items) == 1, f"--sweep.{path}={text}: a distribution stands alone.")
+      values.append(_parse_distribution(path, *match.groups()))
+    else:
+      values.append(item)
+  return values
+
+
+def _parse_distribution(path: str, kind: str, inside: str) -> Distribution:
+  make = DISTRIBUTIONS[errors.choose("distribution", kind, DISTRIBUTIONS)]
+  items = [item.strip() for item in _split(inside)]
+  if kind == "choice":
+    return choice(items)
+  try:
+    low, high = (int(v) if kind == "integers" else float(v) for v in items)
+  except ValueError:
+    raise errors.UserError(f"--sweep.{path}={kind}({inside}): two numbers are needed, low and high.") from None
+  return make(low, high)
+
+
+def show(value: Any) -> str:
+  """A value as it stands in names, tables and commands: what the command line reads as the same value."""
+  if isinstance(value, list | tuple):
+    return f"({','.join(map(show, value))}{',' if len(value) == 1 else ''})"
+  return value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
+
+
+def digest(value: Any) -> str:
+  """Eight hexadecimal digits of a JSON value."""
+  return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_name(overrides: Overrides) -> str:
+  """A folder name that depends on the overrides alone, not on their order: "optim.lr=0.001,seed=3".
+
+  What is long, or has characters that file systems do not like, is cut and ends with a hash.
+  """
+  paths = sorted(overrides, key=lambda path: (path == "seed", path))
+  full = ",".join(f"{path}={show(overrides[path])}" for path in paths) or "base"
+  safe = re.sub(r"[^A-Za-z0-9._=,+()-]", "_", full)
+  if safe == full and len(full) <= _LONGEST:
+    return full
+  return f"{safe[: _LONGEST - 9]}-{digest(overrides)}"

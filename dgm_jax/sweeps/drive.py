@@ -1,0 +1,166 @@
+"""Does a sweep: plan what is left, write the tasks, launch them, watch the folders, say what became of the runs."""
+
+import importlib
+import pathlib
+import shlex
+import signal
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dgm_jax import errors
+from dgm_jax.sweeps import plan, states, tasks
+from dgm_jax.sweeps.definition import Run
+from dgm_jax.sweeps.watch import View, watching
+
+LAUNCHERS = {"local": "local", "ray": "ray_launcher", "slurm": "slurm_launcher"}
+FINISHED, FAILED, STOPPED = 0, 3, 4
+
+
+class Options(NamedTuple):
+  """How a sweep is run.
+
+  Attributes:
+    launcher: a name of LAUNCHERS.
+    jobs: processes at once; None for as many as the launcher makes of itself, 1 where it cannot say.
+    max_lanes, gigabytes: see plan.make.
+    cpus, gpus: of each process; None for a GPU where the plan finds some.
+    launcher_options: of the launcher's own, by name.
+    metric: of which the best so far is shown.
+  """
+
+  launcher: str = "local"
+  jobs: int | None = None
+  max_lanes: int = 0
+  gigabytes: float = 0.0
+  cpus: int = 1
+  gpus: int | None = None
+  launcher_options: Mapping[str, Any] = {}
+  metric: str = ""
+
+
+def extra(module: str) -> Any:
+  """Imports a module of the extra [sweep], or one of ours that needs it.
+
+  Raises:
+    UserError: it is not installed; the command that installs it is said.
+  """
+  try:
+    return importlib.import_module(module)
+  except ModuleNotFoundError as e:
+    missing = (e.name or module).split(".")[0]
+    if missing == "dgm_jax":
+      raise
+    raise errors.UserError(f'{missing} is not installed; `pip install "dgm_jax[sweep]"` installs it.') from e
+
+
+def launcher(name: str) -> Any:
+  """The module of a launcher."""
+  return extra(f"dgm_jax.sweeps.{LAUNCHERS[errors.choose('launcher', name, LAUNCHERS)]}")
+
+
+def number_of_jobs(options: Options) -> int:
+  """Processes at once."""
+  if options.jobs is not None:
+    errors.require(options.jobs >= 1, f"--jobs={options.jobs}; it must be 1 or more.")
+    return options.jobs
+  slots = getattr(launcher(options.launcher), "slots", None)
+  return len(slots(None, options.cpus, options.gpus or 0)) if slots else 1
+
+
+def left(root: pathlib.Path, runs: Sequence[Run], retry_failed: bool = False) -> list[Run]:
+  """The runs that are neither finished, nor pruned, nor failed; with `retry_failed` those that failed, too."""
+  over = {"finished", "pruned"} | (set() if retry_failed else {"failed"})
+  found = states.of(root, [run.name for run in runs])
+  return [run for run in runs if found[run.name].state not in over]
+
+
+def make_plan(runs: Sequence[Run], options: Options, timed: bool = False) -> plan.Plan:
+  """The plan of some runs, made by another process."""
+  return plan.make_in_process(
+    runs, jobs=number_of_jobs(options), max_lanes=options.max_lanes, gigabytes=options.gigabytes, timed=timed
+  )
+
+
+def write(root: pathlib.Path, planned: plan.Plan, runs: Sequence[Run], options: Options, keep: bool) -> list:
+  """Writes the tasks of a plan; their paths."""
+  by_name = {run.name: run for run in runs}
+  gpus = options.gpus if options.gpus is not None else int(planned.platform == "gpu")
+  lists = [[by_name[name] for name in names] for _, names in planned.tasks]
+  return tasks.write_tasks(root, lists, {"cpus": options.cpus, "gpus": gpus}, keep)
+
+
+def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: Any = None) -> list:
+  """Launches tasks and watches until they are done; their outcomes.
+
+  Args:
+    paths: the tasks' files.
+    options: see Options.
+    view: what shows the progress.
+    look: called now and then, beside the view's.
+  """
+
+  def both():
+    if look is not None:
+      look()
+    view.look()
+
+  module = launcher(options.launcher)
+  try:
+    with watching(both):
+      return module.launch(paths, jobs=number_of_jobs(options), **options.launcher_options)
+  except TypeError as e:
+    if "unexpected keyword argument" in str(e) and options.launcher_options:
+      raise errors.UserError(f"--launcher_options: {options.launcher} has no such option ({e}).") from e
+    raise
+  finally:
+    view.close()
+
+
+def report_outcomes(root: pathlib.Path, names: Sequence[str], outcomes: Sequence) -> int:
+  """Prints what did not go well; the exit status of the sweep: 0 all finished, 3 some failed, 4 stopped."""
+  for outcome in outcomes:
+    if outcome.status not in (0, STOPPED):
+      code = outcome.status
+      what = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+      tail = f":\n{outcome.tail}" if outcome.tail else "."
+      print(f"error: {outcome.task} {what} after {outcome.attempts} attempts{tail}", file=sys.stderr, flush=True)
+  found = states.of(root, names)
+  for name, state in found.items():
+    if state.state == "failed":
+      print(f"error: {name} failed at step {state.step}: {state.note}", file=sys.stderr, flush=True)
+  counts = Counter(state.state for state in found.values())
+  print("Runs: " + ", ".join(f"{counts[s]} {s}" for s in states.STATES if counts[s]), flush=True)
+  open_runs = [name for name, state in found.items() if state.state not in ("finished", "pruned", "failed")]
+  if open_runs and all(outcome.status in (0, STOPPED, FAILED) for outcome in outcomes):
+    command = shlex.join(sys.orig_argv)
+    print(
+      f"error: stopped; {len(open_runs)} runs are not finished. The same command goes on:\n  {command}", file=sys.stderr
+    )
+    return STOPPED
+  return FAILED if open_runs or counts["failed"] else FINISHED
+
+
+def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], options: Options, retry: bool) -> int:
+  """Does all that is left of a sweep; returns the exit status.
+
+  Raises:
+    UserError: a mistake in a run, or a ROOT that holds another sweep; nothing is launched then.
+  """
+  tasks.check(root, definition)
+  tasks.check_runs(root, runs)
+  names = [run.name for run in runs]
+  outcomes: list = []
+  if todo := left(root, runs, retry):
+    planned = make_plan(todo, options)
+    if options.metric:
+      errors.choose("metric", options.metric, planned.metrics)
+    print(plan.describe(planned, number_of_jobs(options)), flush=True)
+    tasks.write(root, definition)
+    paths = write(root, planned, todo, options, keep=False)
+    outcomes = launch(paths, options, View(root, planned.num_steps, options.metric))
+  else:
+    tasks.write(root, definition)
+    print(f"All runs of {root} are done; nothing is left to train.", flush=True)
+  return report_outcomes(root, names, outcomes)

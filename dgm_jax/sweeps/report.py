@@ -1,0 +1,168 @@
+"""What came out of a sweep: a table with errors over seeds, curves, parallel coordinates, all runs as CSV and Parquet.
+
+setting: the overrides of a run but `seed`; runs that differ in the seed alone are one row of the table, with
+mean and standard error s / sqrt(n), s the standard deviation over the n seeds with n - 1 in its denominator.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from dgm_jax import ending, errors, metrics
+from dgm_jax import workdir as wd
+from dgm_jax.sweeps import axes, plots, states, tasks
+
+_PREFERRED = ("test/nll", "test/log_px", "valid/log_px", "valid/elbo", "train/loss")
+
+
+def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
+  """(a row for each run, the paths that the sweep varies).
+
+  Columns: name, state, step, minutes (of training), note, the varied paths, and every number that the run measured:
+  the newest row of metrics.jsonl, and results.json.
+
+  Raises:
+    UserError: the folder holds no sweep.
+  """
+  definition = tasks.read(root)
+  errors.require(definition is not None, f"{root} holds no sweep (it has no sweep.json).")
+  paths = sorted({path for overrides in definition.runs.values() for path in overrides})
+  rows = []
+  for name, overrides in definition.runs.items():
+    folder = states.folder(root, name)
+    config = wd.flatten(wd.read_config(folder) or {})
+    state = states.state(folder)
+    seconds = sum(e["wall_s"].get("train", 0.0) for e in wd.read_json(folder / "run.json") or [])
+    values = {path: _plain(overrides.get(path, config.get(path))) for path in paths}
+    measured = {k: v for k, v in states.last_values(folder).items() if "/" in k and isinstance(v, int | float)}
+    row = {"name": name, "state": state.state, "step": state.step, "minutes": seconds / 60, "note": state.note}
+    rows.append(row | values | measured)
+  return pd.DataFrame(rows, columns=None if rows else ["name", "state", "step", "minutes", "note"]), paths
+
+
+def _plain(value: Any) -> Any:
+  """What a table can hold: lists as text."""
+  return axes.show(value) if isinstance(value, list | tuple) else value
+
+
+def choose_metric(runs: pd.DataFrame, name: str) -> str:
+  """The metric to sort by: `name`, or the first of the usual ones that there is; "" if nothing was measured.
+
+  Raises:
+    UserError: no run has measured it.
+  """
+  measured = [c for c in runs.columns if "/" in c]
+  if name and measured:
+    return errors.choose("metric", name, measured)
+  return next((m for m in (*_PREFERRED, *measured) if m in measured), "")
+
+
+def settings(runs: pd.DataFrame, paths: list[str], metric: str) -> pd.DataFrame:
+  """A row for each setting, the best first, of finished runs: varied paths, runs, mean and stderr of the metric."""
+  keys = [path for path in paths if path != "seed"]
+  done = runs[(runs["state"] == "finished") & runs[metric].notna()]
+  if not keys:
+    done = done.assign(setting="all")
+    keys = ["setting"]
+  table = done.groupby(keys, dropna=False)[metric].agg(runs="count", mean="mean", stderr="sem").reset_index()
+  return table.sort_values("mean", ascending=ending.score(metric, {metric: 1.0}) < 0, ignore_index=True)
+
+
+def _table(frame: pd.DataFrame, metric: str) -> str:
+  shown = frame.assign(
+    mean=[
+      f"{m:.4f}" + (f" ± {e:.4f}" if pd.notna(e) else "") for m, e in zip(frame["mean"], frame["stderr"], strict=True)
+    ]
+  ).drop(columns="stderr")
+  return shown.rename(columns={"mean": metric}).to_string(index=False)
+
+
+def _named(runs: pd.DataFrame, kinds: tuple[str, ...], title: str) -> list[str]:
+  chosen = runs[runs["state"].isin(kinds)]
+  if chosen.empty:
+    return []
+  lines = [
+    f"  {r['name']}: {r['state']} at step {r['step']:,}" + (f", {r['note']}" if r["note"] else "")
+    for _, r in chosen.iterrows()
+  ]
+  return [f"\n{title} ({len(chosen)})", *lines]
+
+
+def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
+  """The table in text, the best setting, and the runs that are not finished."""
+  counts = runs["state"].value_counts()
+  lines = [f"{len(runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in states.STATES if s in counts)]
+  table = settings(runs, paths, metric) if metric else pd.DataFrame()
+  if table.empty:
+    lines.append("No run is finished yet.")
+  else:
+    better = "less is better" if ending.score(metric, {metric: 1.0}) < 0 else "more is better"
+    lines += [
+      f"\n{metric}, mean ± standard error over runs that differ in the seed alone; {better}",
+      _table(table, metric),
+    ]
+    keys = [c for c in table.columns if c not in ("runs", "mean", "stderr")]
+    lines.append("\nBest: " + ", ".join(f"{k}={axes.show(table[k].tolist()[0])}" for k in keys))
+  lines += _named(runs, ("failed",), "Failed")
+  lines += _named(runs, ("pruned",), "Pruned")
+  lines += _named(runs, ("running", "interrupted", "waiting"), "Not finished")
+  return "\n".join(lines)
+
+
+def _beside(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+  write(beside)
+  os.replace(beside, path)
+
+
+def _curve_metrics(runs: pd.DataFrame, metric: str) -> list[str]:
+  """What there are curves of: training loss, and the held-out metric most like the one sorted by."""
+  held_out = [c for c in runs.columns if c.split("/")[0] == "valid"] or [
+    c for c in runs.columns if c.split("/")[0] == "test"
+  ]
+  alike = metric.rpartition("/")[2].replace("nll", "log_px")
+  chosen = [c for c in held_out if c.endswith(f"/{alike}")] or held_out
+  return [c for c in ("train/loss", *chosen[:1]) if c in runs.columns]
+
+
+def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None) -> str:
+  """Writes report.txt, settings.csv, runs.csv, runs.parquet, curves.png, parallel.png; returns text and paths.
+
+  Args:
+    root: of the sweep.
+    metric: to sort by; "" for a usual one.
+    out: folder; ROOT/report if not given.
+  """
+  runs, paths = read(root)
+  metric = choose_metric(runs, metric)
+  out = out or root / "report"
+  out.mkdir(parents=True, exist_ok=True)
+  text, files = summary(runs, paths, metric), ["report.txt", "runs.csv"]
+  wd.write_text(out / "report.txt", text + "\n")
+  _beside(out / "runs.csv", lambda p: runs.to_csv(p, index=False))
+  try:
+    import pyarrow  # noqa: F401
+  except ModuleNotFoundError:
+    text += '\n\nruns.parquet is left out: `pip install "dgm_jax[data]"` installs what writes it.'
+  else:
+    mixed = {c: runs[c].map(lambda v: None if v is None else axes.show(v)) for c in paths if runs[c].dtype == object}
+    _beside(out / "runs.parquet", lambda p: runs.assign(**mixed).to_parquet(p, index=False))
+    files.append("runs.parquet")
+  if metric:
+    _beside(out / "settings.csv", lambda p: settings(runs, paths, metric).to_csv(p, index=False))
+    rows = {name: metrics.read(states.folder(root, name)) for name in runs["name"]}
+    values = dict(zip(runs["name"], runs[metric].tolist(), strict=True))
+    plots.save_curves(out / "curves.png", rows, values, metric, _curve_metrics(runs, metric))
+    files += ["settings.csv", "curves.png"]
+    varied = [path for path in paths if path != "seed" and runs[path].nunique() > 1] or [
+      p for p in paths if p == "seed"
+    ]
+    whole = runs[runs[metric].notna()]
+    if varied and len(whole) > 1:
+      columns = {path: whole[path].tolist() for path in varied}
+      plots.save_parallel(out / "parallel.png", columns, whole[metric].tolist(), metric)
+      files.append("parallel.png")
+  return f"{text}\n\nFiles\n" + "\n".join(f"  {out / file}" for file in files)

@@ -1,0 +1,110 @@
+"""What state the runs of a sweep are in, by their folders.
+
+The folders are the truth: nothing about a run is kept elsewhere, and any process on any host may look.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from dgm_jax import metrics
+from dgm_jax import workdir as wd
+
+_FRESH = 120.0  # seconds: a run of another host whose metrics grew since then is running
+STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")
+
+
+def folder(root: pathlib.Path, name: str) -> pathlib.Path:
+  """The folder of a run."""
+  return root / "runs" / name
+
+
+class State(NamedTuple):
+  """Of one run.
+
+  Attributes:
+    state: one of STATES.
+    step: of the newest row of metrics.
+    note: the error of a failed run, the reason of a pruned one.
+  """
+
+  state: str
+  step: int
+  note: str = ""
+
+
+def stop_reason(path: pathlib.Path) -> str | None:
+  """Why somebody asked the run in this folder to end (stop.json), or None."""
+  found = wd.read_json(path / "stop.json")
+  return None if found is None else str(found["reason"])
+
+
+def ask_to_stop(path: pathlib.Path, reason: str) -> None:
+  """Asks the run in this folder to end after the steps in progress; see search."""
+  wd.write_json(path / "stop.json", {"reason": reason})
+
+
+def last_row(path: pathlib.Path) -> dict[str, Any]:
+  """The newest whole row of metrics.jsonl, {} if there is none; reads the end of the file alone."""
+  try:
+    with open(path / "metrics.jsonl", "rb") as file:
+      file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+      lines = file.read().decode(errors="replace").splitlines(keepends=True)
+  except OSError:
+    return {}
+  for line in reversed(lines):
+    try:
+      row = json.loads(line) if line.endswith("\n") else {}
+    except json.JSONDecodeError:
+      continue
+    if "step" in row:
+      return row
+  return {}
+
+
+def is_alive(path: pathlib.Path) -> bool:
+  """Whether a process is at work in a run's folder, without touching its lock: a starting one could meet ours."""
+  try:
+    held = json.loads((path / "lock").read_text())
+  except (OSError, json.JSONDecodeError):  # not there, or given back
+    return False
+  if held.get("host") != platform.node():
+    newest = max((p.stat().st_mtime for p in (path / "metrics.jsonl", path / "lock") if p.exists()), default=0.0)
+    return time.time() - newest < _FRESH
+  try:
+    os.kill(held["pid"], 0)
+  except ProcessLookupError:
+    return False
+  except PermissionError:
+    pass
+  return True
+
+
+def state(path: pathlib.Path) -> State:
+  """The state of the run in a folder."""
+  step = int(last_row(path).get("step", 0))
+  if (results := wd.read_json(path / "results.json")) is not None:
+    return State("finished", int(results.get("step", step)))
+  alive = is_alive(path)
+  if (reason := stop_reason(path)) is not None and not alive:
+    return State("pruned", step, reason)
+  if (failure := wd.read_json(path / "failure.json")) is not None:
+    return State("failed", int(failure.get("step") or step), str(failure.get("error", "")))
+  if alive:
+    return State("running", step)
+  return State("interrupted" if step or (path / "checkpoints").is_dir() else "waiting", step)
+
+
+def of(root: pathlib.Path, names: Iterable[str]) -> dict[str, State]:
+  """{name: state} of runs of a sweep."""
+  return {name: state(folder(root, name)) for name in names}
+
+
+def last_values(path: pathlib.Path) -> dict[str, Any]:
+  """The newest value of everything that a run has measured, results.json's where it is finished."""
+  rows = metrics.read(path)
+  return {k: v for row in rows for k, v in row.items()} | (wd.read_json(path / "results.json") or {})

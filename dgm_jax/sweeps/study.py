@@ -1,0 +1,106 @@
+"""What a search is, and its Optuna study."""
+
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from dgm_jax import ending, errors
+from dgm_jax.sweeps import axes, drive
+
+SAMPLERS = ("random", "tpe")
+PRUNERS = ("asha", "median", "none")
+
+
+class Search(NamedTuple):
+  """What is searched for.
+
+  Attributes:
+    file: FILE[:ARGUMENT] of the config.
+    common: {path: value} of all runs.
+    space: {path: distribution}; the values of "seed" are not searched through: each trial has a run of each.
+    metric: of metrics.jsonl; more is better, but for costs (see ending.score).
+    sampler, pruner: names of SAMPLERS and PRUNERS.
+    trials: how many in all, those of earlier processes included.
+    batch: trials at once.
+    seed: of the sampler; draws depend on it and on the number of the trial.
+  """
+
+  file: str
+  common: Mapping[str, Any]
+  space: Mapping[str, axes.Distribution]
+  metric: str
+  sampler: str = "tpe"
+  pruner: str = "none"
+  trials: int = 100
+  batch: int = 8
+  seed: int = 0
+
+  def described(self) -> dict[str, Any]:
+    """What must stay the same from process to process, for sweep.json."""
+    space = {path: str(d) for path, d in self.space.items()}
+    return {"space": space, "metric": self.metric, "sampler": self.sampler, "pruner": self.pruner}
+
+
+def check(search: Search) -> None:
+  """Refuses options that cannot be."""
+  errors.choose("value of --search", search.sampler, SAMPLERS)
+  errors.choose("value of --pruner", search.pruner, PRUNERS)
+  errors.require(search.trials >= 1, f"--trials={search.trials}; it must be 1 or more.")
+  errors.require(search.batch >= 1, f"--batch={search.batch}; it must be 1 or more.")
+  errors.require(bool(set(search.space) - {"seed"}), "There is nothing to search: the sweep has no axis but seed.")
+  errors.require(
+    all(d.kind == "choice" for path, d in search.space.items() if path == "seed"),
+    "seed is a list of values, not drawn.",
+  )
+  errors.require(search.metric != "", "--search needs --metric, for example --metric=valid/log_px.")
+
+
+def _pruner(optuna: Any, name: str) -> Any:
+  if name == "none":
+    return optuna.pruners.NopPruner()
+  if name == "median":  # of the other trials' values at the same evaluation
+    return optuna.pruners.MedianPruner(n_startup_trials=5)
+  return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+
+
+def sampler(optuna: Any, search: Search, number: int) -> Any:
+  """A new one for each trial: a process that starts later would repeat the draws of the first."""
+  seed = zlib.crc32(f"{search.seed}/{number}".encode())
+  if search.sampler == "random":
+    return optuna.samplers.RandomSampler(seed=seed)
+  return optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # of a batch the others are not known yet
+
+
+def open_study(root: pathlib.Path, search: Search) -> Any:
+  """The study in ROOT/optuna.journal, new or not."""
+  optuna = drive.extra("optuna")
+  optuna.logging.set_verbosity(optuna.logging.WARNING)
+  journal = optuna.storages.journal
+  path = str(root / "optuna.journal")
+  storage = optuna.storages.JournalStorage(
+    journal.JournalFileBackend(path, lock_obj=journal.JournalFileOpenLock(path))  # this lock works on NFS, too
+  )
+  return optuna.create_study(
+    study_name="sweep",
+    storage=storage,
+    direction="minimize" if ending.score(search.metric, {search.metric: 1.0}) < 0 else "maximize",
+    pruner=_pruner(optuna, search.pruner),
+    load_if_exists=True,
+  )
+
+
+def suggest(trial: Any, space: Mapping[str, axes.Distribution]) -> axes.Overrides:
+  """The values of a trial; the same when it is asked again."""
+  values = {}
+  for path, d in space.items():
+    if path == "seed":
+      continue
+    if d.kind == "choice":  # by text: Optuna keeps no tuples
+      by_text = {axes.show(v): v for v in d.values}
+      values[path] = by_text[trial.suggest_categorical(path, list(by_text))]
+    elif d.kind == "integers":
+      values[path] = trial.suggest_int(path, int(d.low), int(d.high))
+    else:
+      values[path] = trial.suggest_float(path, d.low, d.high, log=d.kind == "log_uniform")
+  return values

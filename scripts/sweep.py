@@ -1,0 +1,138 @@
+"""Runs a sweep, or a search: many runs of one config, as few compiled programs, on one machine or many.
+
+  python scripts/sweep.py --config=configs/iwae_mnist.py:quick --root=runs/rates --sweep.optim.lr=1e-3,3e-3 \\
+      --sweep.seed=0:4
+  python scripts/sweep.py --config=configs/iwae_mnist.py --root=runs/table1 --name=table1 --launcher=slurm --jobs=6
+  python scripts/sweep.py --config=configs/vae_mnist.py:quick --root=runs/found --search=tpe --trials=60 \\
+      --metric=valid/log_px --pruner=median '--sweep.optim.lr=log_uniform(1e-4,1e-2)' --sweep.batch_size=50,100
+  python scripts/sweep.py ... --dry_run      the plan: what runs together and why, memory, time, a command for each run
+
+  --config.PATH=VALUE    of all runs
+  --sweep.PATH=VALUES    an axis: values by commas, integers a:b, or (of a search) log_uniform(low,high), uniform(low,
+                         high), integers(low,high); axes multiply with each other and with the config's sweep().
+                         --sweep.arg.NAME=VALUES are values of the config file's argument, --sweep.arg.k=1,5,50
+  --launcher.NAME=VALUE  an option of the launcher
+
+Finished runs are never repeated: the same command goes on with what is left, and may have more runs.
+Exit status: 0 all runs are finished, 2 a mistake in the command, 3 some runs failed, 4 stopped (the same command goes
+on).
+"""
+
+import argparse
+import ast
+import os
+import pathlib
+import shlex
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from dgm_jax import errors
+from dgm_jax.sweeps import axes, definition, drive, plan, report, search, study, tasks
+
+_GROUPS = ("config", "sweep", "launcher")
+
+
+def _paths(arguments: list[str]) -> dict[str, dict[str, str]]:
+  """{"config": {path: text}, "sweep": ..., "launcher": ...} of --config.PATH=TEXT or --config.PATH TEXT ..."""
+  found: dict[str, dict[str, str]] = {group: {} for group in _GROUPS}
+  rest = list(arguments)
+  while rest:
+    flag, equals, text = rest.pop(0).partition("=")
+    group, _, path = flag.removeprefix("--").partition(".")
+    known = flag.startswith("--") and group in _GROUPS and path
+    errors.require(bool(known), f"Unknown option {flag!r}; --help lists the options.")
+    errors.require(bool(equals or rest), f"{flag} needs a value.")
+    errors.require(path not in found[group], f"{flag} is given twice.")
+    found[group][path] = text if equals else rest.pop(0)
+  return found
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+  )
+  add = parser.add_argument
+  add("--config", required=True, metavar="FILE[:ARG]", help="the config file and its argument")
+  add("--root", required=True, type=pathlib.Path, help="folder of the sweep: new, or one to go on with")
+  add("--name", default="", help="of a sweep_NAME() of the config file; its sweep() if not given")
+  add("--dry_run", action="store_true", help="print the plan and the commands; nothing is written or trained")
+  add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run; local if not given")
+  add("--jobs", type=int, help="processes at once")
+  add("--max_lanes", type=int, default=0, metavar="N", help="the most runs in one program; 0 for what fits")
+  add("--memory", type=float, default=0.0, metavar="GB", help="that a process may use; 0 for what the device has")
+  add("--cpus", type=int, default=1, help="cores of a process; 1 if not given")
+  add("--gpus", type=int, help="GPUs of a process; 1 where there are some")
+  add("--metric", default="", help="shown while it runs, and sorted by; of a search what it goes by: valid/log_px")
+  add("--retry_failed", action="store_true", help="try runs again that ended with NaN or a mistake")
+  add("--search", choices=study.SAMPLERS, help="let Optuna propose the values")
+  add("--trials", type=int, default=100, help="of a search in all, with those of earlier commands; 100 if not given")
+  add("--batch", type=int, default=8, help="trials of a search at once; 8 if not given")
+  add("--pruner", default="none", choices=study.PRUNERS, help="stops trials that lag behind; none if not given")
+  add("--search_seed", type=int, default=0, help="of the sampler")
+  return parser
+
+
+def _options(args: argparse.Namespace, own: dict[str, str]) -> drive.Options:
+  for name, value, least in (("max_lanes", args.max_lanes, 0), ("memory", args.memory, 0), ("cpus", args.cpus, 1)):
+    errors.require(value >= least, f"--{name}={value}; it must be {least} or more.")
+
+  def value(text):
+    try:
+      return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+      return text
+
+  values = {name: value(text) for name, text in own.items()}
+  return drive.Options(args.launcher, args.jobs, args.max_lanes, args.memory, args.cpus, args.gpus, values, args.metric)
+
+
+def _dry_run(root: pathlib.Path, runs: list[definition.Run], options: drive.Options, retry: bool) -> int:
+  todo = drive.left(root, runs, retry)
+  jobs = drive.number_of_jobs(options)
+  if len(todo) < len(runs):
+    print(f"{len(runs) - len(todo)} of {len(runs)} runs are done.")
+  if todo:
+    print(plan.describe(drive.make_plan(todo, options, timed=True), jobs))
+    print("\nOne command for each run, for any scheduler:")
+    print("\n".join(definition.shell_command(run, root) for run in todo), flush=True)
+  return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Does what the command line says; returns the exit status."""
+  args, rest = _parser().parse_known_args(argv)
+  given = _paths(rest)
+  options = _options(args, given["launcher"])
+  common = definition.typed_common(args.config, given["config"])
+  axis_values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
+  sweep = definition.overrides_of(args.config, args.name, axis_values)
+  if args.search:
+    errors.require(not args.dry_run, "--dry_run is of a sweep; a search does not know its runs beforehand.")
+    space = axes.space_of(definition.typed_space(args.config, common, sweep))
+    searched = study.Search(
+      args.config, common, space, args.metric, args.search, args.pruner, args.trials, args.batch, args.search_seed
+    )
+    status = search.run(args.root, searched, options)
+  else:
+    runs = definition.make_runs(args.config, common, sweep)
+    if args.dry_run:
+      tasks.check(args.root, tasks.define(args.config, common, runs))
+      return _dry_run(args.root, runs, options, args.retry_failed)
+    found = tasks.define(args.config, common, runs, shlex.join(sys.orig_argv))
+    status = drive.run(args.root, found, runs, options, args.retry_failed)
+  print(report.write(args.root, args.metric), flush=True)
+  return status
+
+
+if __name__ == "__main__":
+  try:
+    sys.exit(main())
+  except errors.UserError as e:
+    if os.environ.get("DGM_TRACEBACK"):
+      raise
+    print(f"error: {e}", file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print("interrupted; the same command goes on.", file=sys.stderr)
+    sys.exit(4)

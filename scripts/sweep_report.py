@@ -1,0 +1,35 @@
+"""Reports a sweep: a table with errors over seeds, curves, parallel coordinates, all runs as CSV and Parquet.
+
+  python scripts/sweep_report.py runs/rates
+  python scripts/sweep_report.py runs/rates --metric=test/nll --out=reports/rates
+
+It may be asked for while the sweep runs.  Exit status: 0 done, 2 there is no such sweep or metric.
+"""
+
+import argparse
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from dgm_jax import errors
+from dgm_jax.sweeps import report
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Writes and prints the report; returns the exit status."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("root", type=pathlib.Path, help="folder of the sweep")
+  parser.add_argument("--metric", default="", help="to sort by; test/nll if not given, if there is one")
+  parser.add_argument("--out", type=pathlib.Path, help="folder of the report; ROOT/report if not given")
+  args = parser.parse_args(argv)
+  try:
+    print(report.write(args.root, args.metric, args.out), flush=True)
+  except errors.UserError as e:
+    print(f"error: {e}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

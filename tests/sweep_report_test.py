@@ -1,0 +1,127 @@
+"""A report's means and errors are those by hand; every run is in it, whatever became of it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dgm_jax import errors
+from dgm_jax import workdir as wd
+from dgm_jax.sweeps import axes, report, states, tasks
+from dgm_jax.sweeps.definition import Run
+
+NLL = {(1e-4, 0): 101.0, (1e-4, 1): 103.0, (1e-3, 0): 99.0, (1e-3, 1): 99.5, (1e-3, 2): 98.0, (1e-2, 0): 120.0}
+
+
+def run_of(overrides):
+  return Run(axes.run_name(overrides), overrides, {}, ())
+
+
+@pytest.fixture
+def root(tmp_path):
+  runs = [run_of({"optim.lr": lr, "seed": seed}) for lr, seed in [*NLL, (1e-4, 2), (1e-2, 1), (1e-2, 2)]]
+  tasks.write(tmp_path, tasks.define("configs/x.py", {}, runs))
+  for run in runs:
+    folder = states.folder(tmp_path, run.name)
+    key = run.overrides["optim.lr"], run.overrides["seed"]
+    if key == (1e-2, 2):
+      continue  # waiting
+    folder.mkdir(parents=True)
+    nll = NLL.get(key, 150.0)
+    rows = [{"step": s, "train/loss": nll + 100 / (s + 1), "valid/log_px": -nll - 1} for s in (0, 10, 20)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in [{"data": "d"}, *rows]) + '{"step": 3')
+    if key in NLL:
+      wd.write_json(folder / "results.json", {"test/nll": nll, "step": 20, "data": "d"})
+  wd.write_json(states.folder(tmp_path, "optim.lr=0.01,seed=1") / "failure.json", {"error": "NaN at 7.", "step": 7})
+  return tmp_path
+
+
+def test_means_and_errors_are_those_by_hand(root):
+  runs, paths = report.read(root)
+  table = report.settings(runs, paths, "test/nll")
+  assert table["optim.lr"].tolist() == [1e-3, 1e-4, 1e-2]  # less is better
+  assert table["runs"].tolist() == [3, 2, 1]
+  for lr, mean, error in zip(table["optim.lr"], table["mean"], table["stderr"], strict=True):
+    values = np.array([v for (rate, _), v in NLL.items() if rate == lr])
+    assert mean == pytest.approx(values.mean(), rel=1e-12)
+    expected = (
+      np.sqrt(((values - values.mean()) ** 2).sum() / (len(values) - 1) / len(values)) if len(values) > 1 else None
+    )
+    assert (error == pytest.approx(expected, rel=1e-12)) if expected else np.isnan(error)
+  assert report.settings(runs, paths, "valid/log_px")["optim.lr"].tolist() == [1e-3, 1e-4, 1e-2]  # more is better
+
+
+def test_every_run_is_in_it_and_those_without_results_are_named(root):
+  text = report.write(root)
+  assert "9 runs: 6 finished, 1 failed, 1 interrupted, 1 waiting" in text
+  assert "optim.lr=0.01,seed=1: failed at step 7, NaN at 7." in text
+  assert "optim.lr=0.0001,seed=2: interrupted at step 20" in text
+  assert "optim.lr=0.01,seed=2: waiting" in text
+  assert "Best: optim.lr=0.001" in text
+  folder = root / "report"
+  for frame in (pd.read_csv(folder / "runs.csv"), pd.read_parquet(folder / "runs.parquet")):
+    assert len(frame) == 9
+    assert frame.set_index("name")["test/nll"].dropna().to_dict() == {
+      axes.run_name({"optim.lr": lr, "seed": seed}): v for (lr, seed), v in NLL.items()
+    }
+  for name in ("curves", "parallel"):
+    assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_report_goes_where_it_is_asked_to_and_wants_a_metric_that_there_is(root, tmp_path):
+  report.write(root, "valid/log_px", tmp_path / "there")
+  assert pd.read_csv(tmp_path / "there" / "settings.csv")["mean"].is_monotonic_decreasing
+  with pytest.raises(errors.UserError, match="Did you mean 'test/nll'"):
+    report.write(root, "test/nl")
+  with pytest.raises(errors.UserError, match="holds no sweep"):
+    report.write(tmp_path / "nothing")
+
+
+def test_a_sweep_that_has_just_begun_has_a_report(tmp_path):
+  tasks.write(tmp_path, tasks.define("configs/x.py", {}, [run_of({"seed": 0})]))
+  assert "No run is finished yet" in report.write(tmp_path)
+
+
+def test_states_are_those_of_the_folders(root, tmp_path):
+  folder = states.folder(root, "optim.lr=0.0001,seed=2")
+  assert states.state(folder) == states.State("interrupted", 20)
+  states.ask_to_stop(folder, "it lags behind")
+  assert states.state(folder) == states.State("pruned", 20, "it lags behind")
+  wd.write_json(folder / "lock", {"host": "elsewhere", "pid": 1})  # fresh
+  assert states.state(folder).state == "running"
+  wd.write_json(folder / "results.json", {"step": 20})
+  assert states.state(folder).state == "finished"
+
+
+def test_a_root_goes_on_with_its_sweep_alone(tmp_path):
+  root, runs = tmp_path / "root", [run_of({"seed": s}) for s in range(3)]
+  tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs[:2]))
+  tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs))  # more runs
+  assert list(tasks.read(root).runs) == ["seed=0", "seed=1", "seed=2"]
+  for definition, sentence in [
+    (tasks.define("b.py", {"batch_size": 5}, runs), r"config \(a.py there, b.py now\)"),
+    (tasks.define("a.py", {"batch_size": 6}, runs), r"config.batch_size \(5 there, 6 now\)"),
+    (tasks.define("a.py", {"batch_size": 5}, runs[1:]), "runs that are not in this one: seed=0"),
+    (tasks.define("a.py", {"batch_size": 5}, runs)._replace(search={"metric": "x"}), "search"),
+  ]:
+    with pytest.raises(errors.UserError, match=sentence):
+      tasks.write(root, definition)
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "thesis.tex").touch()
+  with pytest.raises(errors.UserError, match=r"no sweep's \(thesis.tex\)"):
+    tasks.write(tmp_path / "other", tasks.define("a.py", {}, runs))
+
+
+def test_tasks_replace_the_old_ones_or_go_on_after_them(tmp_path):
+  lists = [[run_of({"seed": s})] for s in range(3)]
+  assert [p.name for p in tasks.write_tasks(tmp_path, lists, {"cpus": 1})] == ["0000.json", "0001.json", "0002.json"]
+  first = tasks.write_tasks(tmp_path, lists[2:], {"cpus": 2, "gpus": 0})
+  assert [p.name for p in sorted((tmp_path / "tasks").glob("*.json"))] == ["0000.json"]
+  found = json.loads(first[0].read_text())
+  assert found == {
+    "format": 1,
+    "runs": [{"name": "seed=2", "workdir": "../runs/seed=2", "config": {}}],
+    "resources": {"cpus": 2, "gpus": 0},
+  }
+  assert tasks.write_tasks(tmp_path, lists[:1], {}, keep=True)[0].name == "0001.json"
