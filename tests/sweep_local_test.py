@@ -12,10 +12,10 @@ import time
 
 import pytest
 import sweep_tasks
+from sweep_tasks import WORKER, events, wait_until
 
 from dgm_jax import errors
 from dgm_jax.sweeps import local, machine, outcomes, processes
-from sweep_tasks import WORKER, events, wait_until
 
 CORES = sorted(os.sched_getaffinity(0))
 
