@@ -10,8 +10,8 @@ Every value of a config can be set with --config.PATH=VALUE; the config's docstr
 colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Compiled
 programs are kept in ~/.cache/dgm_jax/xla, up to 2 GB (JAX_COMPILATION_CACHE_DIR is another place).
 
-Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the
-chunk of steps is ended and saved; twice: at once).
+Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (the chunk
+of steps is ended and saved; at a second one, a second later or more, at once).
 """
 
 import contextlib
