@@ -103,7 +103,7 @@ def test_a_signal_stops_the_workers_saved_and_the_rest_is_left(number, tmp_path)
   paths = sweep_tasks.write(tmp_path, 4, steps=400)
   process = sweep_tasks.launcher("local", paths, jobs=2)
   wait_until(lambda: len(events(tmp_path, "start")) == 2)
-  process.send_signal(number)
+  os.killpg(process.pid, number)  # as a terminal does with Ctrl-C: to the whole group
   found = json.loads(process.communicate(timeout=30)[0])
   assert [(o["status"], o["attempts"], o["tail"]) for o in found] == [(4, 1, "")] * 2 + [(4, 0, "")] * 2
   stops = events(tmp_path, "stop")

@@ -72,7 +72,8 @@ def launcher(module, paths, **options):
   )
   arguments = json.dumps([[str(p) for p in paths], {"worker": WORKER, **options}])
   command = [sys.executable, "-c", code, arguments]
-  return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=pathlib.Path(__file__).parents[1])
+  folder = pathlib.Path(__file__).parents[1]
+  return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, process_group=0)
 
 
 def note(run, kind, **more):

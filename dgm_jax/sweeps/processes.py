@@ -21,7 +21,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 def python_path() -> str:
   """PYTHONPATH with this dgm_jax in front, wherever the process that has it works."""
-  return os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+  others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+  return os.pathsep.join(dict.fromkeys([str(_ROOT), *others]))
 
 
 def start(
