@@ -59,13 +59,16 @@ def test_a_signal_stops_the_workers_saved(tmp_path):
   check_stop(tmp_path, jobs=2, cluster="local")
 
 
-def test_a_job_whose_time_is_up_goes_on_from_its_checkpoint(tmp_path):
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_job_whose_time_is_up_goes_on_from_its_checkpoint(detach, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=60)
-  process = sweep_tasks.launcher("slurm_launcher", paths, cluster="local")
+  process = sweep_tasks.launcher("slurm_launcher", paths, cluster="local", detach=detach)
   wait_until(lambda: len(events(tmp_path, "start")) == 1)
   os.kill(events(tmp_path, "start")[0]["ppid"], signal.SIGUSR2)  # as SLURM does before the limit
-  [outcome] = json.loads(process.communicate(timeout=60)[0])
-  assert (outcome["status"], outcome["attempts"]) == (0, 1)
+  wait_until(lambda: len(events(tmp_path, "finish")) == 1)
+  if not detach:
+    [outcome] = json.loads(process.communicate(timeout=60)[0])
+    assert (outcome["status"], outcome["attempts"]) == (0, 1)
   [stop] = events(tmp_path, "stop")
   assert [e["step"] for e in events(tmp_path, "start")] == [0, stop["step"]]
   assert 0 < stop["step"] < 60

@@ -82,7 +82,10 @@ def _connect(ray: Any, address: str, jobs: int | None, cpus: int) -> None:
     ray.init(address=address, **quiet)
   except (ConnectionError, RuntimeError, ValueError, OSError) as e:
     where = "here" if address == "local" else f"at {address}"
-    raise errors.UserError(f"Ray {where} cannot be used: {_sentence(e)}") from e
+    hint = ""
+    if address not in ("local", "auto") and os.environ.get("RAY_AUTH_MODE") != "token":  # Ray sends it nowhere unasked
+      hint = " (If the cluster asks for a token: RAY_AUTH_MODE=token sends yours, of ~/.ray/auth_token.)"
+    raise errors.UserError(f"Ray {where} cannot be used: {_sentence(e)}{hint}") from e
 
 
 def check_answer(address: str, seconds: float = _ANSWER) -> None:
