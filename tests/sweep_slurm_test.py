@@ -136,6 +136,18 @@ def test_slurm_a_job_whose_time_is_up_goes_on_from_its_checkpoint(slurm, tmp_pat
 
 
 @pytest.mark.slow
+def test_slurm_a_job_that_may_not_be_requeued_is_submitted_again(slurm, tmp_path):
+  paths = sweep_tasks.write(tmp_path, 1, steps=100)
+  process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5, slurm_no_requeue="true")
+  wait_until(lambda: len(events(tmp_path, "start")) == 1)
+  os.kill(events(tmp_path, "start")[0]["ppid"], signal.SIGUSR2)
+  [outcome] = json.loads(process.communicate(timeout=60)[0])
+  assert (outcome["status"], outcome["attempts"]) == (0, 1)
+  [stop] = events(tmp_path, "stop")
+  assert [e["step"] for e in events(tmp_path, "start")] == [0, stop["step"]]
+
+
+@pytest.mark.slow
 def test_slurm_a_refused_job_is_told_in_a_sentence(slurm, tmp_path):
   with pytest.raises(errors.UserError, match=r"could not be submitted: .*invalid partition"):
     launch(sweep_tasks.write(tmp_path, 2), cluster="slurm", partition="nowhere")

@@ -47,7 +47,8 @@ def launch(
     cluster: slurm, or local for processes of this machine that submitit starts.
     restarts: how often a job may run out of time.
     patience: seconds to wait for other processes that have a task's runs.
-    **slurm: slurm_KEY=VALUE for other options of sbatch: slurm_account, slurm_constraint, ...
+    **slurm: slurm_KEY=VALUE for other options of sbatch: slurm_account, slurm_constraint, ...; slurm_exclusive=true for
+      those without a value.
 
   Raises:
     UserError: submitit or SLURM is not there, an option is not known, or sbatch refuses the jobs.
@@ -60,7 +61,7 @@ def launch(
   options["signal_delay_s"] = min(120, 30 * limit) if signal_delay_s is None else signal_delay_s
   for name, value in slurm.items():
     errors.require(name.startswith("slurm_"), f"Unknown option {name!r} of SLURM; others begin with slurm_.")
-    options[name.removeprefix("slurm_")] = int(value) if str(value).isdigit() else value
+    options[name.removeprefix("slurm_")] = _value(value)
   common = {"name": "dgm_jax", "timeout_min": limit, "mem_gb": mem_gb}
   work = [tuple(worker), str(pathlib.Path.cwd()), patience]
   backend = slurm_jobs.Jobs(paths[0].absolute().parent.parent / "slurm", cluster, restarts, common, options, work)
@@ -88,3 +89,10 @@ def minutes(limit: str | int) -> int:
     total = first + (second > 0)
   errors.require(total > 0, f"--time={limit} is no time at all.")
   return total
+
+
+def _value(text: Any) -> Any:
+  """A number, True (of an option without a value), or the text."""
+  if str(text).isdigit():
+    return int(text)
+  return True if str(text).lower() == "true" else text
