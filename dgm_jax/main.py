@@ -18,8 +18,8 @@ them, or with --distributed in each of them:
 
 The folder of the run must be the same for all; the first process writes.
 
-Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (once: the
-chunk of steps is ended and saved; twice: at once), 5 another process of the run is gone.
+Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (the chunk
+of steps is ended and saved; at a second one, a second later or more, at once), 5 another process of the run is gone.
 """
 
 import os

@@ -2,23 +2,29 @@
 
 import signal
 import threading
+import time
 from typing import Any, Self
 
 from dgm_jax import errors
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a scheduler's, and Ctrl-C's
+# Seconds in which a second signal is the first one again: SLURM signals all processes of a job, and then those that
+# started this one pass theirs on.
+_ECHO = 1.0
 
 
 class StopRequest:
   """Within this context SIGTERM and SIGINT do not kill: `received` names the first one, or is None.
 
   Outside `deferred` parts, where nothing is to be saved, it raises StoppedError at once, and so does a second signal
-  everywhere.  In a thread other than the main one, which gets no signals, the context does nothing.
+  everywhere, unless it is an echo of the first.  In a thread other than the main one, which gets no signals, the
+  context does nothing.
   """
 
   def __init__(self):
     self.received: str | None = None
     self.deferred = False
+    self._since = 0.0
     self._previous: dict[int, Any] = {}
 
   def __enter__(self) -> Self:
@@ -32,6 +38,11 @@ class StopRequest:
 
   def _receive(self, number: int, frame: object) -> None:
     del frame
+    now = time.monotonic()
+    if self.received is None:
+      self._since = now
+    elif now - self._since < _ECHO:
+      return
     at_once = self.received is not None or not self.deferred
     self.received = signal.Signals(number).name
     if at_once:

@@ -1,6 +1,7 @@
 """Who may import what, by the imports that the files have."""
 
 import ast
+import sys
 
 import pytest
 import tables
@@ -33,17 +34,8 @@ ASSEMBLERS = (
   "evaluate/",
   "sweeps/timing.py",
 )
-CONFIG_READERS = {
-  "api.py",
-  "debug.py",
-  "main.py",
-  "train.py",
-  "trained.py",
-  "build.py",
-  "optim.py",
-  "lanes.py",
-  "run.py",
-}
+CONFIG_READERS = {"api.py", "debug.py", "main.py", "train.py", "trained.py", "build.py", "optim.py"}
+CONFIG_READERS |= {"lanes.py", "run.py"}
 CONFIG_READERS |= {"sweeps/lanes.py", "sweeps/trace.py", "sweeps/worker.py"}
 OPTIONAL = {"ray", "optuna", "submitit"}  # of the extra [sweep]
 
@@ -96,3 +88,17 @@ def test_matplotlib_is_imported_lazily(file):
   for node in ast.parse(FILES[file].read_text()).body:
     if isinstance(node, ast.Import | ast.ImportFrom):
       assert "matplotlib" not in (getattr(node, "module", None) or node.names[0].name)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.startswith("sweeps/")])
+def test_what_launches_elsewhere_is_imported_lazily(file):
+  """The extra [sweep] is not needed for this machine's own processes."""
+  for node in ast.parse(FILES[file].read_text()).body:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      names = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
+      assert not {name.split(".")[0] for name in names} & {"ray", "submitit"}
+
+
+def test_the_start_of_a_worker_needs_the_standard_library_alone():
+  """It runs under python -I -S, before anything is installed in its path."""
+  assert {name.split(".")[0] for name in imports(FILES["sweeps/child.py"])} <= sys.stdlib_module_names

@@ -16,7 +16,7 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import checkpoint, debug, errors, metrics, train, trained
+from dgm_jax import checkpoint, debug, errors, metrics, stopping, train, trained
 from dgm_jax import workdir as wd
 from dgm_jax.system import TrainState
 
@@ -71,6 +71,18 @@ def whole(tmp_path_factory):
   done = main(*LONG, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir
+
+
+def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
+  """SLURM signals all processes of a job; its parent passes the signal on, too."""
+  with stopping.StopRequest() as request:
+    request.deferred = True
+    for _ in range(3):
+      os.kill(os.getpid(), signal.SIGTERM)
+    assert request.received == "SIGTERM"
+    monkeypatch.setattr(stopping, "_ECHO", 0.0)
+    with pytest.raises(errors.StoppedError):
+      os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

@@ -1,0 +1,98 @@
+"""What this machine lends: cores and accelerators, found without starting JAX."""
+
+import contextlib
+import fcntl
+import importlib.util
+import math
+import os
+import pathlib
+import random
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+_CGROUPS = pathlib.Path("/sys/fs/cgroup")
+
+
+def cores() -> tuple[int, ...]:
+  """The cores that this process may use, by its affinity (taskset, cpusets)."""
+  if hasattr(os, "sched_getaffinity"):
+    return tuple(sorted(os.sched_getaffinity(0)))
+  return tuple(range(os.cpu_count() or 1))
+
+
+def quota(folder: pathlib.Path = _CGROUPS) -> float:
+  """How many cores' worth of time a container's cgroup has (version 2, or 1); infinity if it is not limited."""
+  with contextlib.suppress(OSError, ValueError):
+    limit, period = (folder / "cpu.max").read_text().split()
+    return math.inf if limit == "max" else int(limit) / int(period)
+  with contextlib.suppress(OSError, ValueError):
+    limit, period = (int((folder / f"cpu/cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+    return math.inf if limit < 0 else limit / period
+  return math.inf
+
+
+def share(mine: tuple[int, ...], limit: float) -> tuple[int, ...]:
+  """As many of the cores as `limit` keeps busy: which ones is drawn, since other containers see the same ones."""
+  return mine if limit >= len(mine) else tuple(sorted(random.sample(mine, max(1, math.ceil(limit)))))
+
+
+@contextlib.contextmanager
+def borrowed(count: int) -> Iterator[tuple[int, ...]]:
+  """`count` of this process's cores that no other process of the user has borrowed; if too few are free, any.
+
+  For processes of one machine that do not know of each other (Ray's and SLURM's).  The locks end with their process.
+  """
+  mine = cores()
+  if count >= len(mine):
+    yield mine
+    return
+  folder = pathlib.Path(tempfile.gettempdir()) / f"dgm_jax_cores_{os.getuid()}"
+  folder.mkdir(mode=0o700, exist_ok=True)
+  free: list[int] = []
+  with contextlib.ExitStack() as files:
+    for core in mine:
+      file = files.enter_context(open(folder / str(core), "w"))
+      with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free.append(core)
+      if len(free) == count:
+        break
+    others = [c for c in mine if c not in free]
+    yield tuple(free + random.sample(others, count - len(free)))
+
+
+def gpus() -> list[str]:
+  """Names of the NVIDIA devices for CUDA_VISIBLE_DEVICES, of those which it allows now; MIG slices by their ids."""
+  platforms = os.environ.get("JAX_PLATFORMS", "")
+  if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
+    return []
+  visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+  if visible is not None:
+    names = [name.strip() for name in visible.split(",")]
+    unknown = [i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")]
+    return names[: unknown[0]] if unknown else names  # as CUDA does: what follows an invalid name is not seen
+  try:
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+  except (OSError, subprocess.TimeoutExpired):
+    return []
+  return _listed(listed.stdout) if listed.returncode == 0 else []
+
+
+def _listed(text: str) -> list[str]:
+  """Devices of `nvidia-smi -L`: a line for each GPU, below it one for each slice."""
+  devices: list[str] = []
+  for gpu in re.split(r"^(?=GPU )", text, flags=re.MULTILINE):
+    if found := re.match(r"GPU (\d+):", gpu):
+      devices += re.findall(r"UUID: (MIG-[^)\s]+)", gpu) or [found[1]]
+  return devices
+
+
+def has_tpu() -> bool:
+  """Whether JAX would take a TPU; all of a host's chips belong to one process."""
+  platforms = os.environ.get("JAX_PLATFORMS", "")
+  if platforms:
+    return "tpu" in platforms.split(",")
+  chips = [*pathlib.Path("/dev").glob("accel*"), *pathlib.Path("/dev/vfio").glob("[0-9]*")]
+  return bool(chips) and importlib.util.find_spec("libtpu") is not None
