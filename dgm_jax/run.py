@@ -62,11 +62,11 @@ class Run:
         self.tell(report)
     return state
 
-  def begin(self, step: int, num_steps: int, painter: concurrent.futures.Executor) -> None:
+  def begin(self, step: int, num_steps: int, painter: concurrent.futures.Executor, lanes: int) -> None:
     """Opens the logs at the step from which the run goes on; rows of later steps are removed."""
     self.step, self._num_steps, self._painter = step, num_steps, painter
     self._writer = None
-    self.record = wd.RunRecord(self.workdir, self.config.seed, step, writes=hosts.is_first())
+    self.record = wd.RunRecord(self.workdir, self.config.seed, step, hosts.is_first(), lanes)
     self._stack.callback(self.record.write)
     self._rows = [row for row in metrics.read(self.workdir) if row["step"] <= step and step > 0]
     if hosts.is_first():

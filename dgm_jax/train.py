@@ -161,7 +161,7 @@ def _train(
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
     runs[0].tell(metrics.parameter_table(states[0].params))
     for run in runs:
-      run.begin(step, num_steps, painter)
+      run.begin(step, num_steps, painter, len(runs))
     state = programs.join(states)
     del states
     start = time.monotonic()

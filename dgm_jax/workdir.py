@@ -192,9 +192,10 @@ class RunRecord:
     workdir: the run's folder.
     seed, step: of the run, and from which step on.
     writes: whether this process is the one, of those that train together, that writes.
+    lanes: how many runs the program trains.
   """
 
-  def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True):
+  def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True, lanes: int = 1):
     self._path, self._writes = workdir / "run.json", writes
     self._starts = read_json(self._path) or []
     status = _git("status", "--porcelain")
@@ -209,6 +210,7 @@ class RunRecord:
       "devices": [str(d) for d in jax.devices()],
       "device_kind": jax.devices()[0].device_kind,
       "processes": jax.process_count(),
+      "lanes": lanes,
       "host": platform.node(),
       "cpus": os.cpu_count(),
       "pid": os.getpid(),
