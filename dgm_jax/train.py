@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from dgm_jax import checkpoint, devices, errors, hosts, metrics, trained, warm_start
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, make_init
+from dgm_jax.data import sources
 from dgm_jax.lanes import Lanes, Lone
 from dgm_jax.profile import recorded
 from dgm_jax.progress import progress_bar
@@ -69,7 +70,8 @@ def train_runs(
 ) -> list[Outcome]:
   """train_and_evaluate of several runs as lanes of one program: they differ in seed and hparams alone.
 
-  Each has its own folder, and can go on alone later.  One that meets NaN or Inf leaves the others undisturbed.
+  Each has its own folder, and can go on alone later.  One that meets NaN or Inf leaves the others undisturbed.  Runs
+  whose data are streamed are trained one after another.
 
   Args:
     configs, workdirs: of each run.
@@ -121,6 +123,9 @@ def _train(
   """train_runs of what is not finished."""
   clock, config = time.monotonic(), configs[0]
   experiment = build(config)
+  if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
+    each = [_train([c], [w], profile, stop) for c, w in zip(configs, workdirs, strict=True)]  # read for one at a time
+    return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
   num_steps, split = experiment.num_steps, "valid" if experiment.splits.valid else "test"
   for c in configs:
     _check_options(c, experiment, split)

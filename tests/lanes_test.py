@@ -159,6 +159,16 @@ def test_a_lane_goes_on_alone_and_finished_ones_are_not_repeated(runs, tmp_path)
   assert again[1]["test/nll"] == pytest.approx(outcomes[2]["test/nll"], rel=1e-5)
 
 
+def test_runs_of_streamed_data_are_trained_one_after_another(runs, tmp_path):
+  _, _, outcomes = runs
+  cs = configs([(0, 1e-3), (2, 1e-3)], checkpoint_every=20)
+  for c in cs:
+    c.data.source = "streaming"
+  found = train.train_runs(cs, [tmp_path / "0", tmp_path / "2"])
+  assert [o["test/nll"] for o in found] == pytest.approx([outcomes[i]["test/nll"] for i in (0, 2)], rel=1e-5)
+  assert json.loads((tmp_path / "0" / "run.json").read_text())[0]["lanes"] == 1
+
+
 def test_lanes_of_different_steps_meet_at_the_newest_that_all_have(tmp_path):
   (tmp_path / "a" / "checkpoints" / "20").mkdir(parents=True)
   (tmp_path / "a" / "checkpoints" / "40").mkdir()

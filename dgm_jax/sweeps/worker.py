@@ -45,13 +45,11 @@ def work(path: pathlib.Path) -> int:
   """
   runs = read(path)
   left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json", "stop.json"))]
-  streamed = any(config.data.source == "streaming" for config, _ in left)  # of one run at a time
-  for group in [[run] for run in left] if streamed else [left] if left else []:
-    outcomes = _patiently(lambda group=group: train.train_runs(*map(list, zip(*group, strict=True))))
-    for (_, workdir), outcome in zip(group, outcomes, strict=True):
-      if isinstance(outcome, errors.DivergenceError):
-        wd.write_json(workdir / "failure.json", {"error": str(outcome), "step": outcome.step})
-        print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)
+  outcomes = _patiently(lambda: train.train_runs(*map(list, zip(*left, strict=True)))) if left else []
+  for (_, workdir), outcome in zip(left, outcomes, strict=True):
+    if isinstance(outcome, errors.DivergenceError):
+      wd.write_json(workdir / "failure.json", {"error": str(outcome), "step": outcome.step})
+      print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)
   return 3 if any((workdir / "failure.json").exists() for _, workdir in runs) else 0
 
 
