@@ -98,6 +98,16 @@ def test_a_crash_is_told_with_its_log(launcher, tmp_path, capsys):
   assert "0000.json ended with status 137 after 1 attempts" in capsys.readouterr().err
 
 
+def test_a_second_command_at_the_same_time_is_refused(launcher, tmp_path):
+  def second(run):
+    with pytest.raises(errors.UserError, match=r"tasks is being trained by process \d+"):
+      sweep(tmp_path, seeds=1)
+    return "finished"
+
+  launcher.fate = second
+  assert sweep(tmp_path, seeds=1) == 0
+
+
 def test_a_config_that_changed_meanwhile_is_refused(launcher, tmp_path):
   assert sweep(tmp_path) == 0
   path = states.folder(tmp_path, "seed=1") / "config.json"

@@ -48,9 +48,8 @@ class Distribution(NamedTuple):
       return rng.choice(self.values)
     if self.kind == "integers":
       return rng.randint(int(self.low), int(self.high))
-    if self.kind == "log_uniform":
-      return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-    return rng.uniform(self.low, self.high)
+    log = self.kind == "log_uniform"
+    return math.exp(rng.uniform(math.log(self.low), math.log(self.high))) if log else rng.uniform(self.low, self.high)
 
 
 def log_uniform(low: float, high: float) -> Distribution:
@@ -154,9 +153,9 @@ def random(n: int, seed: int, space: Mapping[str, Any]) -> list[Overrides]:
   """
   errors.require(n >= 1, f"random({n}, ...): 1 draw or more.")
 
-  def draw(i: int, path: str, values: Any) -> Any:
-    distribution = values if isinstance(values, Distribution) else choice(_values(path, values))
-    return distribution.draw(generator(f"{seed}/{i}/{path}"))
+  def draw(i, path, values):
+    of = values if isinstance(values, Distribution) else choice(_values(path, values))
+    return of.draw(generator(f"{seed}/{i}/{path}"))
 
   return [{path: draw(i, path, values) for path, values in space.items()} for i in range(n)]
 

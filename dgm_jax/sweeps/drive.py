@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dgm_jax import errors
+from dgm_jax.lock import locked
 from dgm_jax.sweeps import plan, states, tasks
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.watch import View, watching
@@ -109,7 +110,7 @@ def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: An
   module = launcher(options.launcher)
   try:
     with watching(both):
-      return module.launch(paths, jobs=number_of_jobs(options), **options.launcher_options)
+      return module.launch(paths, jobs=options.jobs, **options.launcher_options)
   except TypeError as e:
     if "unexpected keyword argument" in str(e) and options.launcher_options:
       raise errors.UserError(f"--launcher_options: {options.launcher} has no such option ({e}).") from e
@@ -158,8 +159,10 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
       errors.choose("metric", options.metric, planned.metrics)
     print(plan.describe(planned, number_of_jobs(options)), flush=True)
     tasks.write(root, definition)
-    paths = write(root, planned, todo, options, keep=False)
-    outcomes = launch(paths, options, View(root, planned.num_steps, options.metric))
+    (root / "tasks").mkdir(exist_ok=True)
+    with locked(root / "tasks"):  # a second command would replace the tasks of the first
+      paths = write(root, planned, todo, options, keep=False)
+      outcomes = launch(paths, options, View(root, planned.num_steps, options.metric))
   else:
     tasks.write(root, definition)
     print(f"All runs of {root} are done; nothing is left to train.", flush=True)
