@@ -1,0 +1,123 @@
+"""Numbers out of finished runs: means with standard errors over seeds, differences paired by test image.
+
+standard error over seeds   s / sqrt(S), s the standard deviation over the S seeds with S - 1 in its denominator
+paired by image             the mean over the N test images of the difference, each image's value averaged over the
+                            seeds first; its standard error is over images, for these trained models
+paired by seed              the difference of the means of two runs of the same seed, and the standard error over seeds
+"""
+
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+
+from dgm_jax import compare, metrics
+from dgm_jax import workdir as wd
+from dgm_jax.sweeps import states
+
+_LEVEL = 0.95  # of the one-sided tests that an order is said to be shown by
+
+
+class Mean(NamedTuple):
+  """A mean over seeds; the error is None for one seed."""
+
+  mean: float
+  stderr: float | None
+  values: tuple[float, ...]
+
+
+class Paired(NamedTuple):
+  """NLL of the first minus NLL of the second, nats: below zero where the first is better.
+
+  Attributes:
+    difference: the mean over images and seeds.
+    stderr_images: over the images.
+    by_seed: of each seed's pair of runs.
+    stderr_seeds: over the seeds; None for one.
+    verdict: "lower", "higher", or "undecided".
+  """
+
+  difference: float
+  stderr_images: float
+  by_seed: tuple[float, ...]
+  stderr_seeds: float | None
+  verdict: str
+
+
+def mean(values: Sequence[float]) -> Mean:
+  """Mean and standard error."""
+  a = np.asarray(values, np.float64)
+  error = float(a.std(ddof=1) / math.sqrt(len(a))) if len(a) > 1 else None
+  return Mean(float(a.mean()), error, tuple(map(float, a)))
+
+
+def verdict(difference: float, stderr_images: float, stderr_seeds: float | None, num_seeds: int) -> str:
+  """Whether a difference is below or above zero by both errors: z over images, Student's t over seeds, each at 95 %."""
+  bound = stderr_images * float(scipy.stats.norm.ppf(_LEVEL))
+  if stderr_seeds is not None:
+    bound = max(bound, stderr_seeds * float(scipy.stats.t.ppf(_LEVEL, num_seeds - 1)))
+  if abs(difference) <= bound:
+    return "undecided"
+  return "lower" if difference < 0 else "higher"
+
+
+def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
+  """{seed: run} of those runs of a sweep that are finished."""
+  done = [states.folder(folder, n) for n in names if (states.folder(folder, n) / "results.json").exists()]
+  runs = [compare.read(str(path)) for path in done]
+  return {int(run.results["seed"]): run for run in runs}
+
+
+def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -> Paired | None:
+  """The difference of NLL over the seeds that both have; None if there is none.
+
+  Raises:
+    UserError: the runs were not measured on the same images.
+  """
+  seeds = sorted(first.keys() & second.keys())
+  if not seeds:
+    return None
+  compare.check([*first.values(), *second.values()])
+  values = lambda runs: np.stack([runs[s].values["log_px"] for s in seeds]).astype(np.float64)  # [S, N]
+  a, b = values(first), values(second)
+  difference, stderr = compare.paired(a.mean(0), b.mean(0))  # of log p(x), second - first: of NLL, first - second
+  by_seed = mean((b - a).mean(1))
+  found = verdict(difference, stderr, by_seed.stderr, len(seeds))
+  return Paired(difference, stderr, by_seed.values, by_seed.stderr, found)
+
+
+def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 60) -> list[tuple[float, float]]:
+  """(step, mean over runs) at the steps that all of them have, thinned."""
+  rows = [{r["step"]: r[metric] for r in metrics.read(states.folder(folder, n)) if metric in r} for n in names]
+  rows = [r for r in rows if r]
+  steps = sorted(set.intersection(*map(set, rows))) if rows else []
+  stride = max(1, math.ceil(len(steps) / most))
+  kept = sorted({*steps[::stride], *steps[-1:]})
+  return [(step, float(np.mean([r[step] for r in rows]))) for step in kept]
+
+
+def _hardware(start: Mapping[str, Any]) -> str:
+  kind, devices = start.get("device_kind", "?"), len(start.get("devices", []))
+  return f"{start.get('cpus', '?')} CPU cores" if kind == "cpu" else f"{devices} x {kind}"
+
+
+def provenance(path: pathlib.Path) -> dict[str, Any]:
+  """Where a run's numbers come from: seed, commit, hardware, versions, wall time; of the newest process that worked."""
+  starts = wd.read_json(path / "run.json") or []
+  if not starts:
+    return {}
+  last = starts[-1]
+  return {
+    "seed": last["seed"],
+    "commit": last.get("git_commit"),
+    "changed_since_commit": last.get("git_dirty"),
+    "hardware": _hardware(last),
+    "versions": {k: v for k, v in last.get("versions", {}).items() if k in ("python", "jax", "flax", "numpy")},
+    "lanes": last.get("lanes", 1),
+    "started": starts[0]["started"],
+    "finished": last.get("finished"),
+    "seconds": round(sum(s["wall_s"].get("total", sum(s["wall_s"].values())) for s in starts), 1),
+  }

@@ -1,0 +1,141 @@
+"""The page of a root: one static HTML file with every report that is in it; no server, no request to anywhere."""
+
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from dgm_jax import errors
+from dgm_jax import workdir as wd
+
+_TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
+_WIDTH, _HEIGHT = 640.0, 360.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 12.0, 46.0
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+  """Round numbers from low to high: 1, 2 or 5 times a power of ten apart, at most `most` steps."""
+  if not high > low:
+    return [low]
+  raw = (high - low) / most
+  power = 10.0 ** math.floor(math.log10(raw))
+  step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
+  first = math.ceil(low / step - 1e-9)
+  return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+  """The powers of ten from low to high, 2 and 5 times them if there are few."""
+  powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+  inside = lambda values: [v for v in values if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]
+  tens = inside([10.0**p for p in powers])
+  return tens if len(tens) >= 3 else inside([m * 10.0**p for p in powers for m in (1, 2, 5)])
+
+
+def number(value: float) -> str:
+  """A number as an axis shows it."""
+  if value and not 1e-4 <= abs(value) < 1e6:
+    return f"{value:.0e}".replace("e-0", "e−").replace("e-", "e−").replace("e+0", "e")
+  text = f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.4g}"
+  return text.replace("-", "−")
+
+
+def _range(values: Sequence[float], log: bool) -> tuple[float, float]:
+  low, high = min(values), max(values)
+  if log:
+    return low / 1.15, high * 1.15
+  margin = 0.04 * (high - low) or 0.5
+  return low - margin, high + margin
+
+
+def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
+  """The geometry of a figure: ticks, lines, points to hover; None if it has no points.
+
+  Colours are numbers of the template's palette; lines of one name share one, faint lines have none of their own.
+  """
+  lines = [s for s in figure["series"] if s["points"]]
+  if not lines:
+    return None
+  log = figure["log"]
+  (x0, x1), (y0, y1) = (_range([p[i] for s in lines for p in s["points"]], log) for i in (0, 1))
+  scale = math.log10 if log else float
+
+  def place(value, low, high, start, end):
+    return round(start + (scale(value) - scale(low)) / (scale(high) - scale(low)) * (end - start), 1)
+
+  at_x = lambda v: place(v, x0, x1, _LEFT, _WIDTH - _RIGHT)
+  at_y = lambda v: place(v, y0, y1, _HEIGHT - _BOTTOM, _TOP)
+  make_ticks = log_ticks if log else ticks
+  names = list(dict.fromkeys(s["name"] for s in lines))
+  drawn = []
+  for line in lines:
+    points = [
+      {"x": at_x(x), "y": at_y(y), "label": f"{number(x)}, {y:.4g}".replace("-", "−")} for x, y in line["points"]
+    ]
+    drawn.append(
+      {
+        "name": line["name"],
+        "style": line["style"],
+        "colour": names.index(line["name"]) % 8,
+        "path": " ".join(f"{p['x']},{p['y']}" for p in points),
+        "points": points,
+        "hover": json.dumps([[p["x"], p["y"], p["label"]] for p in points], ensure_ascii=False),
+      }
+    )
+  legend = list({s["name"]: s for s in drawn}.values())
+  return {
+    "width": _WIDTH,
+    "height": _HEIGHT,
+    "left": _LEFT,
+    "right": _WIDTH - _RIGHT,
+    "top": _TOP,
+    "bottom": _HEIGHT - _BOTTOM,
+    "x_ticks": [(at_x(v), number(v)) for v in make_ticks(x0, x1)],
+    "y_ticks": [(at_y(v), number(v)) for v in make_ticks(y0, y1)],
+    "lines": sorted(drawn, key=lambda s: s["style"] != "faint"),
+    "legend": legend,
+  }
+
+
+def read(root: pathlib.Path) -> list[dict[str, Any]]:
+  """The reports of a root, in the order of paper, item, budget; each with its folder, relative to the root."""
+  found = []
+  for path in sorted(root.glob("*/*/*/report.json")):
+    folder = path.parent.relative_to(root).as_posix()
+    report = wd.read_json(path)
+    found.append(report | {"folder": folder, "id": folder.replace("/", "-")})
+  return found
+
+
+def _with_links(report: dict[str, Any]) -> dict[str, Any]:
+  """Runs numbered, so that cells can point to them; figures with their geometry."""
+  numbers = {name: i for i, name in enumerate(report["runs"])}
+  runs = [{"id": f"{report['id']}-run-{i}", "name": name, **report["runs"][name]} for name, i in numbers.items()]
+  for table in report["tables"]:
+    for row in table["rows"]:
+      for cell in row:
+        cell["links"] = [(f"{report['id']}-run-{numbers[n]}", n) for n in cell["runs"] if n in numbers]
+  figures = [figure | {"chart": chart(figure)} for figure in report["figures"]]
+  return report | {"runs": runs, "figures": figures}
+
+
+def render(reports: Sequence[dict[str, Any]]) -> str:
+  """The page; all text is escaped."""
+  try:
+    import jinja2
+  except ModuleNotFoundError as e:
+    raise errors.UserError("jinja2 is not installed; `pip install -e .` installs it.") from e
+  environment = jinja2.Environment(
+    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+  )
+  by_paper: dict[str, list] = {}
+  for report in map(_with_links, reports):
+    by_paper.setdefault(report["citation"], []).append(report)
+  return environment.from_string(_TEMPLATE.read_text()).render(papers=by_paper)
+
+
+def write(root: pathlib.Path) -> pathlib.Path:
+  """Writes ROOT/index.html; returns its path."""
+  wd.write_text(root / "index.html", render(read(root)))
+  return root / "index.html"

@@ -1,0 +1,154 @@
+"""A report: published beside ours, with what every number is of; JSON, text, what experiments/results/ keeps."""
+
+import datetime
+import json
+import pathlib
+from types import ModuleType
+from typing import Any
+
+from dgm_jax import errors
+from dgm_jax import workdir as wd
+from dgm_jax.sweeps import axes, definition, states, tasks
+from experiments import measured, papers, tables
+
+_FORMAT = 1
+
+
+def run_names(module: ModuleType, item: str, budget: str) -> list[str]:
+  """The names of all runs of an item, folders in runs/."""
+  planned = module.RUNS[item][budget]
+  return [axes.run_name(o) for runs in planned.cells.values() for o in runs] or ["computed"]
+
+
+def num_finished(folder: pathlib.Path, module: ModuleType, item: str, budget: str) -> int:
+  """How many runs are finished."""
+  names = run_names(module, item, budget)
+  return sum((states.folder(folder, name) / "results.json").exists() for name in names)
+
+
+def add_session(folder: pathlib.Path, seconds: float) -> None:
+  """Notes that a command worked on it for so long; what is measured as the cost is the sum."""
+  sessions = wd.read_json(folder / "sessions.json") or []
+  now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+  wd.write_json(folder / "sessions.json", [*sessions, {"ended": now, "seconds": round(seconds, 1)}])
+
+
+def _commands(folder: pathlib.Path) -> dict[str, str]:
+  """{run: the command that does it alone} of a sweep."""
+  found = tasks.read(folder)
+  if found is None:
+    return {}
+  common = definition.typed_common(found.config, found.common)
+  runs = definition.make_runs(found.config, common, found.runs.values())
+  return {run.name: definition.shell_command(run, folder) for run in runs}
+
+
+def _runs(folder: pathlib.Path, names: list[str], item_command: str) -> dict[str, dict[str, Any]]:
+  """{run: state, command, seed, commit, hardware, wall time ...}."""
+  commands = _commands(folder)
+  found = {}
+  for name in names:
+    path = states.folder(folder, name)
+    state = states.state(path)
+    about = measured.provenance(path) if (path / "run.json").exists() else {}
+    command = commands.get(name, item_command)
+    found[name] = {"state": state.state, "step": state.step, "note": state.note, "command": command, **about}
+  return found
+
+
+def _warnings(planned: papers.Budget, paper: papers.Paper, item: str, budget: str) -> list[str]:
+  found = []
+  if not planned.full:
+    found.append(
+      f"Budget {budget!r} is not the paper's recipe: {planned.what}. Its numbers are not comparable with the published."
+    )
+  if any(not value.verified for value in paper.published.get(item, {}).values()):
+    found.append("Published numbers marked unverified were not read in their source.")
+  return found
+
+
+def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: str) -> dict[str, Any]:
+  """The report of an item, from what is finished."""
+  folder, planned, paper = papers.folder(root, name, item, budget), module.RUNS[item][budget], module.PAPER
+  names = run_names(module, item, budget)
+  command = f"python -m experiments.reproduce {name} --{item} --budget={budget} --root={root}"
+  runs = _runs(folder, names, command)
+  sessions = wd.read_json(folder / "sessions.json") or []
+  done = [r for r in runs.values() if r["state"] == "finished"]
+  return {
+    "format": _FORMAT,
+    "paper": name,
+    "citation": f"{paper.authors}, {paper.title} ({paper.venue})",
+    "url": paper.url,
+    "item": item,
+    "title": paper.items[item],
+    "budget": budget,
+    "what": planned.what,
+    "full": planned.full,
+    "finished": len(done),
+    "of": len(names),
+    "minutes": round(sum(s["seconds"] for s in sessions) / 60, 2),
+    "hardware": ", ".join(sorted({r["hardware"] for r in done})),
+    "command": command,
+    "warnings": _warnings(planned, paper, item, budget),
+    "protocol": [f"Ours: {planned.what}.", *paper.notes[item]],
+    **module.report(item, budget, folder),
+    "runs": runs,
+  }
+
+
+def write(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: str) -> dict[str, Any]:
+  """Writes report.json and report.txt beside the runs; returns the report."""
+  folder = papers.folder(root, name, item, budget)
+  found = make(root, name, module, item, budget)
+  wd.write_json(folder / "report.json", found)
+  wd.write_text(folder / "report.txt", as_text(found) + "\n")
+  return found
+
+
+def as_text(found: dict[str, Any]) -> str:
+  """A report in text."""
+  done = (
+    f"{found['finished']} of {found['of']} runs finished, {found['minutes']:.1f} minutes, {found['hardware'] or '?'}"
+  )
+  lines = [found["citation"], found["url"], f"{found['item'].replace('=', ' ').capitalize()}: {found['title']}"]
+  lines += [f"Budget {found['budget']}: {found['what']}", done]
+  lines += [f"! {sentence}" for sentence in found["warnings"]]
+  lines += [f"\n{tables.as_text(table)}" for table in found["tables"]]
+  lines += ["", *found["sentences"]] if found["sentences"] else []
+  lines += ["\nProtocol", *[f"  {sentence}" for sentence in found["protocol"]]]
+  lines += [f"\nFigure: {figure['title']} ({figure['file']})" for figure in found["figures"] if figure["file"]]
+  missing = [n for n, r in found["runs"].items() if r["state"] != "finished"]
+  lines += ["\nNot finished", *[f"  {n}: {found['runs'][n]['state']}" for n in missing]] if missing else []
+  return "\n".join(lines)
+
+
+def _without_places(value: Any, places: dict[str, str]) -> Any:
+  """The same with folders of this machine by their names."""
+  text = json.dumps(value, ensure_ascii=False)
+  for place, word in places.items():
+    text = text.replace(json.dumps(place)[1:-1], word)
+  return json.loads(text)
+
+
+def save(found: dict[str, Any]) -> pathlib.Path:
+  """Keeps the numbers of a finished budget in experiments/results/; curves stay with the runs.
+
+  Raises:
+    UserError: it is not finished.
+  """
+  item = f"{found['paper']} --{found['item']} --budget={found['budget']}"
+  errors.require(
+    found["finished"] == found["of"],
+    f"--save keeps finished budgets: {item} has {found['finished']} of {found['of']} runs.",
+  )
+  path = papers.results_file(found["paper"], found["item"], found["budget"])
+  kept = {k: v for k, v in found.items() if k not in ("figures", "tables")}
+  folders = {
+    word.partition("=")[2].strip("'"): "FOLDER"
+    for run in found["runs"].values()
+    for word in run["command"].split()
+    if "data.manual_dir=" in word
+  }
+  wd.write_json(path, _without_places(kept, folders))
+  return path

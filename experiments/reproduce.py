@@ -1,0 +1,163 @@
+"""Reproduces a paper's tables and figures: runs what they need, and writes the published numbers beside ours.
+
+  python -m experiments.reproduce --list
+  python -m experiments.reproduce burda2016 --table=1 --budget=quick
+  python -m experiments.reproduce burda2016 --table=1 --budget=short --manual_dir=FOLDER --cells=vae-1,iwae-5
+  python -m experiments.reproduce rainforth2018 --figure=2
+
+Budgets: quick, minutes on two cores; short, an hour or so; paper, the full recipe.  Finished runs are never repeated:
+the same command goes on with what is left.  ROOT/index.html is the report of all that was reproduced in a root; text
+and JSON are beside the runs, in ROOT/PAPER/ITEM/BUDGET/.
+
+Exit status: 0 all runs are finished, 2 a mistake in the command, 3 some runs failed, 4 stopped (the same command goes
+on).
+"""
+
+import argparse
+import os
+import pathlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from types import ModuleType
+
+from dgm_jax import errors
+from dgm_jax.sweeps import definition, drive, tasks
+from experiments import page, papers, reports
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = argparse.ArgumentParser(
+    prog="python -m experiments.reproduce",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  add = parser.add_argument
+  add("paper", nargs="?", default="", help="burda2016 ...; --list names them")
+  add("--list", action="store_true", help="papers, tables, figures, and what each budget costs")
+  add("--table", help="of the paper: 1")
+  add("--figure", help="of the paper: 2; without --table and --figure all that can be reproduced")
+  add("--budget", default="quick", help="quick, short or paper; quick if not given")
+  add("--root", type=pathlib.Path, default=pathlib.Path("runs/reproduce"), help="runs/reproduce if not given")
+  add("--cells", default="", metavar="NAMES", help="only these cells of the table now, by commas: vae-1,iwae-5")
+  add("--manual_dir", default="", metavar="FOLDER", help="of the published raw files of a data set")
+  add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run; local if not given")
+  add("--jobs", type=int, help="processes at once")
+  add("--max_lanes", type=int, default=0, metavar="N", help="the most runs in one program; 0 for what fits")
+  add("--cpus", type=int, default=1, help="cores of a process; 1 if not given")
+  add("--gpus", type=int, help="GPUs of a process; 1 where there are some")
+  add("--retry_failed", action="store_true", help="try runs again that ended with NaN or a mistake")
+  add("--save", action="store_true", help="keep the finished numbers in experiments/results/")
+  return parser
+
+
+def listing() -> str:
+  """Papers, tables and figures, and what each budget costs."""
+  lines = []
+  for name in papers.names():
+    module = papers.load(name)
+    lines.append(f"{name}: {module.PAPER.authors}, {module.PAPER.title} ({module.PAPER.venue})")
+    for item, budgets in module.RUNS.items():
+      lines.append(f"  --{item}  {module.PAPER.items[item]}")
+      for budget in (b for b in papers.BUDGETS if b in budgets and b != "test"):
+        lines.append(
+          f"    --budget={budget:<6} {papers.cost(name, item, budget, budgets[budget])}: {budgets[budget].what}"
+        )
+  return "\n".join(lines)
+
+
+def chosen_items(module: ModuleType, table: str | None, figure: str | None, budget: str) -> list[str]:
+  """The items that a command names; all that have the budget if it names none.
+
+  Raises:
+    UserError: unknown ones.
+  """
+  named = [f"{kind}={value}" for kind, value in (("table", table), ("figure", figure)) if value is not None]
+  if not named:
+    errors.choose("budget", budget, papers.BUDGETS)
+    named = [item for item, budgets in module.RUNS.items() if budget in budgets]
+  for item in named:
+    papers.budget(module, item, budget)
+  return named
+
+
+def plan(budget: papers.Budget, common: dict[str, str], cells: str) -> tuple[list[definition.Run], set[str]]:
+  """(all runs of a sweep, the names of those that are wanted now).
+
+  Raises:
+    UserError: an unknown cell, or a value that the config does not take.
+  """
+  wanted = [errors.choose("cell", c.strip(), budget.cells) for c in filter(None, cells.split(","))] or [*budget.cells]
+  sizes = {cell: len(runs) for cell, runs in budget.cells.items()}
+  every = [o for runs in budget.cells.values() for o in runs]
+  runs = definition.make_runs(budget.config, definition.typed_common(budget.config, {**budget.common, **common}), every)
+  owners = [cell for cell, size in sizes.items() for _ in range(size)]
+  return runs, {run.name for run, cell in zip(runs, owners, strict=True) if cell in wanted}
+
+
+def _sweep(folder: pathlib.Path, budget: papers.Budget, args: argparse.Namespace) -> int:
+  old = tasks.read(folder)
+  manual_dir = args.manual_dir or (old.common.get("data.manual_dir", "") if old else "")
+  common = {"data.manual_dir": manual_dir} if manual_dir else {}
+  runs, wanted = plan(budget, common, args.cells)
+  found = tasks.define(
+    budget.config,
+    definition.typed_common(budget.config, {**budget.common, **common}),
+    runs,
+    shlex.join(sys.orig_argv),
+  )
+  options = drive.Options(args.launcher, args.jobs, args.max_lanes, cpus=args.cpus, gpus=args.gpus)
+  return drive.run(folder, found, [run for run in runs if run.name in wanted], options, args.retry_failed)
+
+
+def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> int:
+  """Does what is left of an item and writes its report; returns the exit status."""
+  budget = papers.budget(module, item, args.budget)
+  folder = papers.folder(args.root, name, item, args.budget)
+  print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)
+  after = lambda: reports.num_finished(folder, module, item, args.budget)
+  start, before = time.monotonic(), after()
+  try:
+    if budget.compute is not None:
+      errors.require(not args.cells, f"--cells are of a table that is trained; {item} has none.")
+      budget.compute(folder / "runs" / "computed")
+      status = drive.FINISHED
+    else:
+      status = _sweep(folder, budget, args)
+  finally:
+    if (folder / "runs").is_dir() and not before == after() == len(reports.run_names(module, item, args.budget)):
+      reports.add_session(folder, time.monotonic() - start)
+  found = reports.write(args.root, name, module, item, args.budget)
+  print(f"\n{reports.as_text(found)}", flush=True)
+  if args.save:
+    print(f"Kept in {reports.save(found)}", flush=True)
+  return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Does what the command line says; returns the exit status."""
+  args = _parser().parse_args(argv)
+  if args.list:
+    print(listing(), flush=True)
+    return 0
+  errors.require(bool(args.paper), f"Name a paper: {', '.join(papers.names())}; --list says what each has.")
+  module = papers.load(args.paper)
+  items = chosen_items(module, args.table, args.figure, args.budget)
+  status = max(run(args.paper, module, item, args) for item in items)
+  print(f"Report: {page.write(args.root)}", flush=True)
+  return status
+
+
+if __name__ == "__main__":
+  try:
+    sys.exit(main())
+  except errors.UserError as e:
+    if os.environ.get("DGM_TRACEBACK"):
+      raise
+    print(f"error: {e}", file=sys.stderr)
+    sys.exit(2)
+  except KeyboardInterrupt:
+    print("interrupted; the same command goes on.", file=sys.stderr)
+    sys.exit(4)

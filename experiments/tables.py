@@ -1,0 +1,53 @@
+"""Tables and figures of a report, as JSON, and as text."""
+
+from collections.abc import Sequence
+from typing import Any
+
+NOT_COMPARABLE = "not comparable"
+
+
+def cell(text: str, runs: Sequence[str] = ()) -> dict[str, Any]:
+  """A cell; `runs` are the names of the runs that its number is of."""
+  return {"text": text, "runs": list(runs)}
+
+
+def published(text: str, verified: bool = True) -> dict[str, Any]:
+  """A published number; one that was not read in its source says so."""
+  return cell(text if verified else f"{text} (unverified)") | {"published": True}
+
+
+def plus_minus(value: float, stderr: float | None, sign: bool = False) -> str:
+  """86.76 ± 0.03; the value alone where there is no error."""
+  text = f"{value:+.2f}" if sign else f"{value:.2f}"
+  return text.replace("-", "−") + ("" if stderr is None else f" ± {stderr:.2f}")
+
+
+def difference(value: float, stderr: float | None, comparable: bool) -> str:
+  """Ours minus published, with our standard error; what another recipe trained says so."""
+  return plus_minus(value, stderr, sign=True) + ("" if comparable else f" ({NOT_COMPARABLE})")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[dict]], note: str = "") -> dict[str, Any]:
+  """A table; a row has a cell for each column."""
+  return {"title": title, "columns": list(columns), "rows": [list(row) for row in rows], "note": note}
+
+
+def series(
+  name: str, points: Sequence[tuple[float, float]], runs: Sequence[str] = (), style: str = "ours"
+) -> dict[str, Any]:
+  """A line of a figure; style "ours", "published", "theory", or "faint" for one of many."""
+  return {"name": name, "style": style, "points": [list(map(float, p)) for p in points], "runs": list(runs)}
+
+
+def figure(title: str, x: str, y: str, lines: Sequence[dict], log: bool = False, note: str = "") -> dict[str, Any]:
+  """A figure with lines, both axes logarithmic or neither."""
+  return {"title": title, "x": x, "y": y, "log": log, "series": list(lines), "note": note, "file": ""}
+
+
+def as_text(found: dict[str, Any]) -> str:
+  """A table in aligned text."""
+  rows = [found["columns"], *([c["text"] for c in row] for row in found["rows"])]
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = ["  ".join(f"{t:<{w}}" for t, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+  rule = "  ".join("-" * w for w in widths)
+  return "\n".join([found["title"], lines[0], rule, *lines[1:], *([found["note"]] if found["note"] else [])])
