@@ -140,6 +140,13 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
   }
 
 
+def _data(runs: dict[str, dict]) -> str:
+  """mnist5k (4,000 train, 500 test), as the runs say."""
+  about = [run.results for found in runs.values() for run in found.values()]
+  found = {f"{r['data']} ({r['split_sizes']['train']:,} train, {r['split_sizes']['test']:,} test)" for r in about}
+  return ", ".join(sorted(found))
+
+
 def _row(cell: str, found: dict[str, Any], full: bool) -> list[dict]:
   published = PAPER.published["table=1"][cell]
   row = [tables.cell(_label(cell)), tables.published(f"{published.value:.2f} ({published.more})", published.verified)]
@@ -223,7 +230,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   note = f"Nats; NLL by {', '.join(map(str, sorted(samples)))} importance samples." if samples else "Nats."
   main = tables.table("Test NLL", columns, [_row(c, found, budget.full) for c, found in cells.items()], note)
   return {
-    "numbers": {"cells": {c: found for c, found in cells.items() if found}, "pairs": pairs},
+    "numbers": {"data": _data(runs), "cells": {c: found for c, found in cells.items() if found}, "pairs": pairs},
     "tables": [main, *([_paired_table(pairs)] if pairs else [])],
     "figures": _curves(folder, names),
     "sentences": _order(pairs),
@@ -231,11 +238,12 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
-  """The row of README's table: published, and ours."""
+  """A row of README's table: system, data, published, ours."""
   published = PAPER.published["table=1"]
   name = lambda cell: _label(cell).replace("k = ", "")
   return {
     "system": "VAE and IWAE, k = 1, 5, 50",
+    "data": numbers["data"],
     "published": ", ".join(f"{name(c)} {published[c].value:.2f}" for c in numbers["cells"]),
     "ours": ", ".join(
       f"{name(c)} {tables.plus_minus(n['nll'], n['stderr_seeds'])}" for c, n in numbers["cells"].items()

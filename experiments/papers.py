@@ -1,4 +1,4 @@
-"""What a paper's file says: PAPER, the published numbers; RUNS, what is run for each table and figure; report().
+"""What a paper's file says: PAPER, published numbers; RUNS, what each table and figure needs; report(); summary().
 
 A paper is a file of this folder that defines all three; its name is the registry.  Items are named "table=1",
 "figure=2"; budgets "quick" (minutes on two cores), "short" (an hour or so), "paper" (the full recipe).
@@ -60,6 +60,7 @@ class Budget(NamedTuple):
     what: data, length and samples in words.
     minutes: estimated wall time on two cores.
     full: whether it is the paper's own recipe, so that its numbers may be held against the published.
+    caveat: what that means for the comparison, if it is not.
     config: FILE[:ARGUMENT] of the sweep.
     common: {path: value} of all its runs.
     cells: {cell of the table: overrides of its runs, which differ in the seed alone}.
@@ -69,6 +70,7 @@ class Budget(NamedTuple):
   what: str
   minutes: float
   full: bool = False
+  caveat: str = "Its numbers are not comparable with the published."
   config: str = ""
   common: Mapping[str, Any] = {}
   cells: Mapping[str, list[Overrides]] = {}

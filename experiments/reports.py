@@ -59,9 +59,7 @@ def _runs(folder: pathlib.Path, names: list[str], item_command: str) -> dict[str
 def _warnings(planned: papers.Budget, paper: papers.Paper, item: str, budget: str) -> list[str]:
   found = []
   if not planned.full:
-    found.append(
-      f"Budget {budget!r} is not the paper's recipe: {planned.what}. Its numbers are not comparable with the published."
-    )
+    found.append(f"Budget {budget!r} is not the paper's recipe: {planned.what}. {planned.caveat}")
   if any(not value.verified for value in paper.published.get(item, {}).values()):
     found.append("Published numbers marked unverified were not read in their source.")
   return found

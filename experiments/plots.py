@@ -1,0 +1,36 @@
+"""Figures of a report as PNG.  matplotlib is imported when the first is drawn."""
+
+import os
+import pathlib
+from typing import Any
+
+_COLOURS = ("#0f6fb4", "#d1610a", "#1f8a5b", "#b5338a", "#8a6d00", "#c1272d", "#4b57c9", "#4d4d4d")
+_STYLES = {
+  "ours": {"linewidth": 2, "marker": "o", "markersize": 4},
+  "published": {"linewidth": 0, "marker": "x"},
+  "theory": {"linewidth": 1.2, "linestyle": "--"},
+  "faint": {"linewidth": 0.6, "alpha": 0.3},
+}
+
+
+def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
+  """Writes a figure; lines of one name share a colour, and their name is said once."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  picture = Figure(figsize=(6.0, 4.2), layout="constrained")
+  FigureCanvasAgg(picture)
+  axis = picture.add_subplot(title=figure["title"], xlabel=figure["x"], ylabel=figure["y"])
+  if figure["log"]:
+    axis.set(xscale="log", yscale="log")
+  names = list(dict.fromkeys(s["name"] for s in figure["series"]))
+  for line in figure["series"]:
+    label = line["name"] if line["style"] != "faint" else None
+    colour = _COLOURS[names.index(line["name"]) % len(_COLOURS)]
+    axis.plot(*zip(*line["points"], strict=True), color=colour, label=label, **_STYLES[line["style"]])
+  axis.grid(alpha=0.25)
+  axis.legend(frameon=False)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+  picture.savefig(beside, dpi=120)
+  os.replace(beside, path)
