@@ -85,7 +85,7 @@ RUNS = {
     ),
     "paper": Budget(
       "MNIST (60,000, 10,000), one and two layers, three seeds, 3,280 epochs of batch 20, NLL by 5000 samples",
-      minutes=80 * 1440,
+      minutes=30 * 1440,
       full=True,
       config=_IWAE,
       cells=_cells(3, (1, 2)),

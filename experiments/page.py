@@ -11,7 +11,7 @@ from dgm_jax import workdir as wd
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 _WIDTH, _HEIGHT = 640.0, 360.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 14.0, 12.0, 46.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 16.0, 12.0, 52.0
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:

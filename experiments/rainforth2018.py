@@ -52,7 +52,7 @@ _SETTINGS = {
   "paper": toy.Setting(1024, 10_000, _COUNTS, _COUNTS),
   "test": toy.Setting(4, 1000, (10, 40, 160), (10, 40), dim=5, perturbation=0.1),
 }
-_MINUTES = {"quick": 3.0, "short": 70.0, "paper": 1200.0, "test": 0.1}
+_MINUTES = {"quick": 2.0, "short": 40.0, "paper": 600.0, "test": 0.1}
 RUNS = {
   "figure=2": {
     name: Budget(

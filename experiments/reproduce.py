@@ -112,8 +112,8 @@ def _sweep(folder: pathlib.Path, budget: papers.Budget, args: argparse.Namespace
   return drive.run(folder, found, [run for run in runs if run.name in wanted], options, args.retry_failed)
 
 
-def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> int:
-  """Does what is left of an item and writes its report; returns the exit status."""
+def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict]:
+  """Does what is left of an item and writes its report; returns the exit status and the report."""
   budget = papers.budget(module, item, args.budget)
   folder = papers.folder(args.root, name, item, args.budget)
   print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)
@@ -131,9 +131,7 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> i
       reports.add_session(folder, time.monotonic() - start)
   found = reports.write(args.root, name, module, item, args.budget)
   print(f"\n{reports.as_text(found)}", flush=True)
-  if args.save:
-    print(f"Kept in {reports.save(found)}", flush=True)
-  return status
+  return status, found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,9 +143,11 @@ def main(argv: Sequence[str] | None = None) -> int:
   errors.require(bool(args.paper), f"Name a paper: {', '.join(papers.names())}; --list says what each has.")
   module = papers.load(args.paper)
   items = chosen_items(module, args.table, args.figure, args.budget)
-  status = max(run(args.paper, module, item, args) for item in items)
+  statuses, found = zip(*(run(args.paper, module, item, args) for item in items), strict=True)
   print(f"Report: {page.write(args.root)}", flush=True)
-  return status
+  for report in found if args.save else ():
+    print(f"Kept in {reports.save(report)}", flush=True)
+  return max(statuses)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,15 @@ def test_what_launches_elsewhere_is_imported_lazily(file):
       assert not {name.split(".")[0] for name in names} & {"ray", "submitit"}
 
 
+@pytest.mark.parametrize("file", sorted((tables.ROOT / "experiments").glob("*.py")), ids=lambda path: path.name)
+def test_experiments_leave_what_draws_and_renders_to_the_moment_it_is_needed(file):
+  for node in ast.parse(file.read_text()).body:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+      names = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
+      assert not {name.split(".")[0] for name in names} & {"matplotlib", "jinja2"}
+  assert not any(name.startswith("dgm_jax.main") for name in imports(file))
+
+
 def test_the_start_of_a_worker_needs_the_standard_library_alone():
   """It runs under python -I -S, before anything is installed in its path."""
   assert {name.split(".")[0] for name in imports(FILES["sweeps/child.py"])} <= sys.stdlib_module_names
