@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import data, ending, errors, evaluate, models, optim, principles, rng
+from dgm_jax import data, ending, errors, evaluate, models, optim, precision, principles, rng
 from dgm_jax.data import sources, splits, transforms
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.system import System, averaging
@@ -157,6 +157,21 @@ def _number(loaded: splits.Splits) -> splits.Splits:
   return loaded._replace(**numbered)
 
 
+def _compute(config: ConfigDict, model_class: type) -> dict[str, Any]:
+  """dtype and remat of the model's networks, what of them is not the default; refuses a model without networks."""
+  errors.choose("value of dtype", config.dtype, precision.DTYPES)
+  errors.require(config.remat in (True, False), f"remat = {config.remat!r}; it must be True or False.")
+  defaults = {name: getattr(precision.Networks, name) for name in ("dtype", "remat")}
+  asked = {name: config[name] for name, default in defaults.items() if config[name] != default}
+  for name, value in asked.items():
+    errors.require(
+      hasattr(model_class, name),
+      f"{name} = {value!r} is of networks, and model {config.model.name!r} has no field {name!r}: leave it at "
+      f"{defaults[name]!r}.",
+    )
+  return asked
+
+
 def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
   """Refuses an evaluation of a model that lacks a method which it NEEDS."""
   for method in evaluation.NEEDS:
@@ -188,9 +203,9 @@ def build(config: ConfigDict) -> Experiment:
   pipeline = transforms.make(config.data.transforms, loaded.train, others)
   mean = pipeline.statistics.mean
   tx, training = optim.make(num_steps=num_steps, **config.optim), optim.Options(**config.optim)
-  args = config.model.args.to_dict()
+  args, compute = config.model.args.to_dict(), _compute(config, model_class)
   try:
-    model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args)
+    model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)
     _check_support(model, pipeline.statistics, config)
     system = principle.make(model, tx, **config.objective)
     if training.ema_decay:

@@ -6,9 +6,11 @@ as many zeros as they need, the odd one behind.  A transposed convolution is the
 its output's size to its input's, which is why it is given `output_size`.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -121,15 +123,19 @@ def conv_transpose_by_matmul(
 
 @jax.custom_jvp
 def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-  """y [..., O] + bias [O], whose gradient in the bias is a product with ones: a fast sum on XLA:CPU."""
-  return y + bias
+  """y [..., O] + bias [O], whose gradient in the bias is a product with ones: a fast sum on XLA:CPU.
+
+  That sum is in the bias's precision, whatever that of y and of the result.
+  """
+  return y + bias.astype(y.dtype)
 
 
 @add_bias.defjvp
 def _add_bias_jvp(primals, tangents):
   y_dot, bias_dot = tangents
-  ones = jnp.ones((y_dot.size // y_dot.shape[-1], 1), y_dot.dtype)
-  return add_bias(*primals), y_dot + jnp.matmul(ones, bias_dot[None], precision="highest").reshape(y_dot.shape)
+  ones = jnp.ones((y_dot.size // y_dot.shape[-1], 1), bias_dot.dtype)
+  spread = jnp.matmul(ones, bias_dot[None], precision="highest").reshape(y_dot.shape)
+  return add_bias(*primals), y_dot + spread.astype(y_dot.dtype)
 
 
 class Conv(nn.Module):
@@ -142,6 +148,7 @@ class Conv(nn.Module):
     padding: an int or "SAME", see the module's docstring.
     gain: variance of an output over the mean square of the inputs, at first: 2 before a rectifier (He et al., 2015).
     use_bias: whether each channel has a bias; it starts at 0.
+    dtype: of the products and the output; None: that of the input and the parameters, which are float32.
   """
 
   features: int
@@ -150,6 +157,7 @@ class Conv(nn.Module):
   padding: int | str = "SAME"
   gain: float = 2.0
   use_bias: bool = True
+  dtype: Any = None
 
   def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
     convolve = conv_by_matmul if jax.default_backend() == "cpu" else conv_by_lax
@@ -163,7 +171,10 @@ class Conv(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     init = nn.initializers.variance_scaling(self.gain / self._reach(), "fan_in", "truncated_normal")
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-    y = self._convolve(x, self.param("kernel", init, shape))
+    kernel = self.param("kernel", init, shape)
+    if self.dtype is not None:
+      x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = self._convolve(x, kernel)
     return add_bias(y, self.param("bias", nn.initializers.zeros, (self.features,))) if self.use_bias else y
 
 
@@ -196,6 +207,7 @@ class ResidualBlock(nn.Module):
     stride: s.
     activation: act.
     output_size: None, or (H', W') of transposed convolutions.
+    dtype: as of Conv; the input is cast to it, too.
   """
 
   features: int
@@ -203,13 +215,15 @@ class ResidualBlock(nn.Module):
   stride: int = 1
   activation: Callable = nn.relu
   output_size: Sequence[int] | None = None
+  dtype: Any = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     transposed = {} if self.output_size is None else {"output_size": self.output_size}
-    conv = ConvTranspose if transposed else Conv
+    conv = functools.partial(ConvTranspose if transposed else Conv, dtype=self.dtype)
+    x = x if self.dtype is None else x.astype(self.dtype)
     h = self.activation(x)
     if self.stride > 1 or x.shape[-1] != self.features:
       x = conv(self.features, self.stride, self.stride, gain=1.0, **transposed)(h)
     h = conv(self.features, self.kernel_size, self.stride, **transposed)(h)
-    return x + Conv(self.features, self.kernel_size, gain=0.0)(self.activation(h))
+    return x + Conv(self.features, self.kernel_size, gain=0.0, dtype=self.dtype)(self.activation(h))
