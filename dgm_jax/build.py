@@ -189,6 +189,7 @@ def build(config: ConfigDict) -> Experiment:
   """
   principle = module(principles, "principle", config.principle)
   model_class = module(models, "model", config.model.name).Model
+  compute = _compute(config, model_class)
   errors.choose("value of data.source", config.data.source, sources.KINDS)
   for name, options in config.evaluate.items():
     evaluation = module(evaluate, "evaluation", name)
@@ -203,7 +204,7 @@ def build(config: ConfigDict) -> Experiment:
   pipeline = transforms.make(config.data.transforms, loaded.train, others)
   mean = pipeline.statistics.mean
   tx, training = optim.make(num_steps=num_steps, **config.optim), optim.Options(**config.optim)
-  args, compute = config.model.args.to_dict(), _compute(config, model_class)
+  args = config.model.args.to_dict()
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)
     _check_support(model, pipeline.statistics, config)

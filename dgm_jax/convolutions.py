@@ -123,19 +123,15 @@ def conv_transpose_by_matmul(
 
 @jax.custom_jvp
 def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-  """y [..., O] + bias [O], whose gradient in the bias is a product with ones: a fast sum on XLA:CPU.
-
-  That sum is in the bias's precision, whatever that of y and of the result.
-  """
-  return y + bias.astype(y.dtype)
+  """y [..., O] + bias [O], whose gradient in the bias is a product with ones: a fast sum on XLA:CPU."""
+  return y + bias
 
 
 @add_bias.defjvp
 def _add_bias_jvp(primals, tangents):
   y_dot, bias_dot = tangents
-  ones = jnp.ones((y_dot.size // y_dot.shape[-1], 1), bias_dot.dtype)
-  spread = jnp.matmul(ones, bias_dot[None], precision="highest").reshape(y_dot.shape)
-  return add_bias(*primals), y_dot + spread.astype(y_dot.dtype)
+  ones = jnp.ones((y_dot.size // y_dot.shape[-1], 1), y_dot.dtype)
+  return add_bias(*primals), y_dot + jnp.matmul(ones, bias_dot[None], precision="highest").reshape(y_dot.shape)
 
 
 class Conv(nn.Module):
@@ -175,7 +171,10 @@ class Conv(nn.Module):
     if self.dtype is not None:
       x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     y = self._convolve(x, kernel)
-    return add_bias(y, self.param("bias", nn.initializers.zeros, (self.features,))) if self.use_bias else y
+    if not self.use_bias:
+      return y
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    return add_bias(y, bias) if self.dtype is None else add_bias(y.astype(jnp.float32), bias).astype(self.dtype)
 
 
 class ConvTranspose(Conv):

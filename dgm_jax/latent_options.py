@@ -25,8 +25,8 @@ class Options(NamedTuple):
     order: of bound = "jackknife".
     num_bins: of bound = "tvo".
     temperature: of gradient = "gumbel_softmax".
-    chunk: samples at once in training; the others' activations are computed again in the backward pass, so that memory
-      does not grow with K; 0: all at once.
+    chunk: samples at once in training; the others' activations are computed again in the backward pass, so that the
+      networks' memory does not grow with K; 0: all at once.
   """
 
   bound: str = "elbo"

@@ -31,6 +31,10 @@ def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable
   return init
 
 
+_plain = lambda layers, h: layers[0](h)
+_after = lambda act, layers, h: layers[0](act(h))
+
+
 class ConvEncoder(nn.Module):
   """Convolutions, dense layers of widths `hidden`, a linear layer: [B, H W C] -> [B, num_outputs].
 
@@ -63,17 +67,18 @@ class ConvEncoder(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     act, conv = ACTIVATIONS[self.activation], partial(Conv, dtype=self.dtype)
 
-    def layer(width, stride, first, h):
-      if self.blocks is None:
-        return conv(width, self.kernel_size, stride, self.padding)(h if first else act(h))
-      return ResidualBlock(width, self.kernel_size, stride, act, dtype=self.dtype)(h)
-
+    keep = partial(again, self.remat)
     h = x.reshape(x.shape[0], *self.image_shape)
     if self.blocks is not None:
       h = conv(self.channels[0], self.kernel_size, gain=1.0)(h)
     for j, width in enumerate(self.channels):
-      for i in range(self.blocks or 1):
-        h = again(self, partial(layer, width, self.stride if i == 0 else 1, j == 0), h)
+      if self.blocks is None:
+        layer = conv(width, self.kernel_size, self.stride, self.padding)
+        h = keep(_plain if j == 0 else partial(_after, act), [layer], h)
+        continue
+      for i in range(self.blocks):
+        block = ResidualBlock(width, self.kernel_size, self.stride if i == 0 else 1, act, dtype=self.dtype)
+        h = keep(_plain, [block], h)
     mlp = MLP((*self.hidden, self.num_outputs), act, dtype=self.dtype, remat=self.remat)
     return mlp(act(h).reshape(h.shape[0], -1))
 
@@ -117,24 +122,19 @@ class ConvDecoder(nn.Module):
   def __call__(self, z: jax.Array) -> jax.Array:
     act, (size, *sizes) = ACTIVATIONS[self.activation], self._sizes()
     num_maps = self.num_outputs // prod(self.image_shape[:2])  # P C
-    compute = {"dtype": self.dtype, "remat": self.remat}
-
-    def transposed(width, size, last, h):
-      start = {"gain": 1.0 if last else 2.0, "use_bias": not last, "output_size": size, "dtype": self.dtype}
-      return ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start)(act(h))
-
-    def block(width, stride, size, h):
-      return ResidualBlock(width, self.kernel_size, stride, act, size, self.dtype)(h)
-
-    h = MLP((*self.hidden, prod(size) * self.channels[0]), act, **compute)(z).reshape(-1, *size, self.channels[0])
+    keep, block = partial(again, self.remat), partial(ResidualBlock, activation=act, dtype=self.dtype)
+    mlp = MLP((*self.hidden, prod(size) * self.channels[0]), act, dtype=self.dtype, remat=self.remat)
+    h = mlp(z).reshape(-1, *size, self.channels[0])
     for i, (width, size) in enumerate(zip((*self.channels[1:], num_maps), sizes, strict=True)):
       last = i == len(sizes) - 1
       if self.blocks is None:
-        h = again(self, partial(transposed, width, size, last), h)
+        start = {"gain": 1.0 if last else 2.0, "use_bias": not last, "output_size": size, "dtype": self.dtype}
+        h = keep(partial(_after, act), [ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start)], h)
         continue
       for _ in range(self.blocks - 1):
-        h = again(self, partial(block, h.shape[-1], 1, None), h)
-      h = again(self, partial(block, h.shape[-1] if last else width, self.stride, size), h)
+        h = keep(_plain, [block(h.shape[-1], self.kernel_size)], h)
+      width = h.shape[-1] if last else width
+      h = keep(_plain, [block(width, self.kernel_size, self.stride, output_size=size)], h)
     if self.blocks is not None:
       h = Conv(num_maps, self.kernel_size, gain=1.0, use_bias=False, dtype=self.dtype)(act(h))
     h = h.reshape(*h.shape[:3], -1, self.image_shape[2])  # [B, H, W, P, C]

@@ -16,25 +16,26 @@ from flax import linen as nn
 DTYPES = ("float32", "bfloat16")
 
 
-def again(module: nn.Module, f: Callable, x: jax.Array) -> jax.Array:
-  """f(x); if module.remat, of all that f computes x alone is kept for the backward pass, and the rest computed again.
+def again(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
+  """f(layers, x); with `remat` only x is kept for the backward pass, and what f computes is computed again there.
 
-  f may make submodules; their names are what they are without remat.  On the CPU there is then no forward-mode
-  derivative: XLA:CPU drops the barrier by which jax.checkpoint keeps it from taking the second computation for the
-  first, and here x is tied to the cotangent instead, by adding 0 times its sum.
+  XLA:CPU drops the barrier by which jax.checkpoint keeps it from taking the second computation for the first.  There x
+  is tied to the cotangent instead, by adding 0 times its sum, at the price that there is no forward-mode derivative.
   """
-  if not module.remat:
-    return f(x)
-  body = nn.remat(lambda _, x: f(x))
+  if not remat or layers[0].is_initializing():
+    return f(layers, x)
+  bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
+  pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)
   if jax.default_backend() != "cpu":
-    return body(module, x)
+    return jax.checkpoint(pure)(variables, x)
 
-  def backward(vjp, cotangent):
-    zero = 0 * jnp.sum(cotangent)
-    tie = lambda a: a + zero.astype(a.dtype) if a.shape == x.shape else a
-    return jax.tree.map(tie, vjp)(cotangent)
+  def backward(kept, cotangent):
+    variables, x = kept
+    return jax.vjp(pure, variables, x + (0 * jnp.sum(cotangent)).astype(x.dtype))[1](cotangent)
 
-  return nn.custom_vjp(body, lambda module, x: nn.vjp(body, module, x), backward)(module, x)
+  tied = jax.custom_vjp(pure)
+  tied.defvjp(lambda variables, x: (pure(variables, x), (variables, x)), backward)
+  return tied(variables, x)
 
 
 def segments(num_layers: int) -> list[range]:
@@ -51,7 +52,7 @@ class Dense(nn.Module):
   Attributes:
     features: width of the output.
     dtype: of the product.
-    output_dtype: of the output, and of the sum with b.
+    output_dtype: of the output.
     kernel_init, bias_init: initialisers.
   """
 
@@ -65,8 +66,8 @@ class Dense(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
     bias = self.param("bias", self.bias_init, (self.features,))
-    y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype)).astype(self.output_dtype)
-    return y + jnp.broadcast_to(bias, y.shape).astype(self.output_dtype)  # spread before the cast: sums are float32
+    y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
+    return (y.astype(jnp.float32) + bias).astype(self.output_dtype)
 
 
 class MLP(nn.Module):
@@ -98,12 +99,12 @@ class MLP(nn.Module):
       return Dense(self.features[i], self.dtype, jnp.float32 if i == last else self.dtype, **inits)
 
     def some(layers, x):
-      for i in layers:
-        x = self.activation(dense(i)(x))
+      for layer in layers:
+        x = self.activation(layer(x))
       return x
 
-    for layers in segments(last) if self.remat else [range(last)]:
-      x = again(self, partial(some, layers), x)
+    for group in segments(last) if self.remat else [range(last)]:
+      x = again(self.remat, some, [dense(i) for i in group], x)
     return dense(last)(x)
 
 
