@@ -47,7 +47,7 @@ def segments(num_layers: int) -> list[range]:
 class Dense(nn.Module):
   """x W + b, whose product is taken in `dtype`; W and b are float32, and so are the sums of b's gradient.
 
-  A sum over thousands of rows in bfloat16, which has 8 digits, would lose most of them.
+  A sum over thousands of rows in bfloat16, which has 8 binary digits, would lose most of them.
 
   Attributes:
     features: width of the output.
@@ -110,6 +110,8 @@ class MLP(nn.Module):
 
 class Networks(nn.Module, kw_only=True):
   """A model made of networks: what is common to all of these.
+
+  What is part of a distribution stays float32: flows of priors and posteriors, codebooks, a table of means by class.
 
   Attributes:
     dtype: a name of DTYPES, of the products and activations inside the networks.
