@@ -134,7 +134,7 @@ def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
-  """Turns what is raised inside because the disk is full into a UserError that says what is kept."""
+  """Turns what is raised inside because the disk is full into a DiskFullError that says what is kept."""
   try:
     yield
   except Exception as e:  # orbax and tensorstore raise their own kinds
@@ -142,7 +142,7 @@ def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
       raise
     steps = [int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()]
     kept = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
-    raise errors.UserError(
+    raise errors.DiskFullError(
       f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command goes on from there."
     ) from e
 
