@@ -167,13 +167,16 @@ class Run:
     """Begins to write a checkpoint, of which the wall times so far are a part."""
     best = score(self.config.keep_best, self._rows[-1]) if self.is_scored() else None
     about = {"config": self.config.to_dict(), "versions": wd.versions()}
-    checkpoint.save(self._checkpoints, self.step, state, best, about)
+    with self.record.timed("checkpoints"):
+      checkpoint.save(self._checkpoints, self.step, state, best, about)
     self.record.write()
 
   def settle(self) -> None:
     """Waits until all that was begun is written."""
-    self._drawn.result()
-    self._checkpoints.wait_until_finished()
+    with self.record.timed("figures"):
+      self._drawn.result()
+    with self.record.timed("checkpoints"):
+      self._checkpoints.wait_until_finished()
 
   @contextlib.contextmanager
   def failing_alone(self) -> Iterator[None]:
