@@ -161,6 +161,7 @@ def test_a_failed_run_is_tried_again_when_asked_to(tmp_path):
   assert wd.read_json(bad / "failure.json")["step"] == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on(tmp_path):
   root = tmp_path / "sweep"
   flags = (*FLAGS, RATE, "--config.figures_every=300", "--jobs=1")
