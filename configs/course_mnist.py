@@ -56,6 +56,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.objective = ConfigDict(Options(**bound)._asdict() | {"eval_samples": 50, "eval_chunk": 10})
   config.optim = ConfigDict(optim.Options()._asdict())
 
+  config.dtype = "float32"  # or "bfloat16": what the networks compute in; parameters and densities are float32
+  config.remat = False  # whether the networks' activations are computed again in the backward pass, not kept
   config.batch_size = 32
   config.num_epochs = config_dict.placeholder(int)
   config.num_epochs = _EPOCHS[a.lab] * (5 if a.data == "mnist5k" else 1)

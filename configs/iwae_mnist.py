@@ -73,6 +73,8 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
     config.optim.boundaries = tuple((3**i - 1) / (3**_STAGES - 1) for i in range(1, _STAGES))
     config.optim.scales = tuple(rates[1:] if paper else [round(10 * r, 1) / 10 for r in rates[1:]])
 
+  config.dtype = "float32"  # or "bfloat16": what the networks compute in; parameters and densities are float32
+  config.remat = False  # whether the networks' activations are computed again in the backward pass, not kept
   config.batch_size = 20
   config.num_epochs = config_dict.placeholder(int)
   config.num_epochs = (3**_STAGES - 1) // 2

@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import data, ending, errors, evaluate, models, optim, principles, rng
+from dgm_jax import data, ending, errors, evaluate, models, optim, precision, principles, rng
 from dgm_jax.data import sources, splits, transforms
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.system import System, averaging
@@ -161,6 +161,21 @@ def _number(loaded: splits.Splits) -> splits.Splits:
   return loaded._replace(**numbered)
 
 
+def _compute(config: ConfigDict, model_class: type) -> dict[str, Any]:
+  """dtype and remat of the model's networks, what of them is not the default; refuses a model without networks."""
+  errors.choose("value of dtype", config.dtype, precision.DTYPES)
+  errors.require(config.remat in (True, False), f"remat = {config.remat!r}; it must be True or False.")
+  defaults = {name: getattr(precision.Networks, name) for name in ("dtype", "remat")}
+  asked = {name: config[name] for name, default in defaults.items() if config[name] != default}
+  for name, value in asked.items():
+    errors.require(
+      hasattr(model_class, name),
+      f"{name} = {value!r} is of networks, and model {config.model.name!r} has no field {name!r}: leave it at "
+      f"{defaults[name]!r}.",
+    )
+  return asked
+
+
 def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
   """Refuses an evaluation of a model that lacks a method which it NEEDS."""
   for method in evaluation.NEEDS:
@@ -190,6 +205,7 @@ def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] 
   """
   principle = module(principles, "principle", config.principle)
   model_class = module(models, "model", config.model.name).Model
+  compute = _compute(config, model_class)
   errors.choose("value of data.source", config.data.source, sources.KINDS)
   for name, options in config.evaluate.items():
     evaluation = module(evaluate, "evaluation", name)
@@ -203,7 +219,7 @@ def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] 
   tx, training = optim.make(num_steps=num_steps, **config.optim), optim.Options(**config.optim)
   args = config.model.args.to_dict()
   try:
-    model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args)
+    model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)
     _check_support(model, pipeline.statistics, config)
     system = principle.make(model, tx, **config.objective)
     if training.ema_decay:

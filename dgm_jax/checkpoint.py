@@ -69,7 +69,15 @@ def save(
     raise OSError(errno.ENOSPC, f"A checkpoint takes {needed / 1e6:.1f} MB; {free / 1e6:.1f} MB are left.")
   scores = None if score is None else {"score": score}
   metadata = {"format": _FORMAT, **(about or {})}
-  manager.save(step, args=ocp.args.StandardSave(_present(state)), metrics=scores, custom_metadata=metadata)
+  arguments = ocp.args.StandardSave(_present(state))
+  if not manager.save(step, args=arguments, metrics=scores, custom_metadata=metadata):  # there is a later one
+    raise RuntimeError(f"The checkpoint of step {step} was not written to {manager.directory}.")
+
+
+def remove_after(manager: ocp.CheckpointManager, step: int) -> None:
+  """Removes the checkpoints of later steps, damaged ones, too: a run that goes on from `step` writes them again."""
+  for later in (s for s in manager.all_steps() if s > step):
+    manager.delete(later)
 
 
 def _check_format(manager: ocp.CheckpointManager, step: int) -> None:

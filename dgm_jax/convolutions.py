@@ -6,9 +6,11 @@ as many zeros as they need, the odd one behind.  A transposed convolution is the
 its output's size to its input's, which is why it is given `output_size`.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -142,6 +144,7 @@ class Conv(nn.Module):
     padding: an int or "SAME", see the module's docstring.
     gain: variance of an output over the mean square of the inputs, at first: 2 before a rectifier (He et al., 2015).
     use_bias: whether each channel has a bias; it starts at 0.
+    dtype: of the products and the output; None: that of the input and the parameters, which are float32.
   """
 
   features: int
@@ -150,6 +153,7 @@ class Conv(nn.Module):
   padding: int | str = "SAME"
   gain: float = 2.0
   use_bias: bool = True
+  dtype: Any = None
 
   def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
     convolve = conv_by_matmul if jax.default_backend() == "cpu" else conv_by_lax
@@ -163,8 +167,14 @@ class Conv(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     init = nn.initializers.variance_scaling(self.gain / self._reach(), "fan_in", "truncated_normal")
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-    y = self._convolve(x, self.param("kernel", init, shape))
-    return add_bias(y, self.param("bias", nn.initializers.zeros, (self.features,))) if self.use_bias else y
+    kernel = self.param("kernel", init, shape)
+    if self.dtype is not None:
+      x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+    y = self._convolve(x, kernel)
+    if not self.use_bias:
+      return y
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    return add_bias(y, bias) if self.dtype is None else add_bias(y.astype(jnp.float32), bias).astype(self.dtype)
 
 
 class ConvTranspose(Conv):
@@ -196,6 +206,7 @@ class ResidualBlock(nn.Module):
     stride: s.
     activation: act.
     output_size: None, or (H', W') of transposed convolutions.
+    dtype: as of Conv; the input is cast to it, too.
   """
 
   features: int
@@ -203,13 +214,15 @@ class ResidualBlock(nn.Module):
   stride: int = 1
   activation: Callable = nn.relu
   output_size: Sequence[int] | None = None
+  dtype: Any = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     transposed = {} if self.output_size is None else {"output_size": self.output_size}
-    conv = ConvTranspose if transposed else Conv
+    conv = functools.partial(ConvTranspose if transposed else Conv, dtype=self.dtype)
+    x = x if self.dtype is None else x.astype(self.dtype)
     h = self.activation(x)
     if self.stride > 1 or x.shape[-1] != self.features:
       x = conv(self.features, self.stride, self.stride, gain=1.0, **transposed)(h)
     h = conv(self.features, self.kernel_size, self.stride, **transposed)(h)
-    return x + Conv(self.features, self.kernel_size, gain=0.0)(self.activation(h))
+    return x + Conv(self.features, self.kernel_size, gain=0.0, dtype=self.dtype)(self.activation(h))

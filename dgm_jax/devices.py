@@ -23,7 +23,9 @@ def _largest(limit: int, n: int) -> int:
   return max(d for d in range(1, limit + 1) if n % d == 0)
 
 
-def shardings(batch_size: int, num_samples: int = 1, sample_devices: int = 1) -> tuple[NamedSharding, NamedSharding]:
+def shardings(
+  batch_size: int, num_samples: int = 1, sample_devices: int = 1, what: str = "examples of a batch"
+) -> tuple[NamedSharding, NamedSharding]:
   """(replicated, split along the first axis) over as many devices as divide the work.
 
   Args:
@@ -31,6 +33,7 @@ def shardings(batch_size: int, num_samples: int = 1, sample_devices: int = 1) ->
     num_samples: K, importance samples of an example.
     sample_devices: how many devices share the samples of each part; 0 for what keeps the most devices busy, and 1 if
       the batch alone does.
+    what: what is split along "data", for messages.
 
   Raises:
     UserError: K does not divide among sample_devices, there are not so many, or a host would be left without work.
@@ -45,7 +48,7 @@ def shardings(batch_size: int, num_samples: int = 1, sample_devices: int = 1) ->
   meshes = [(_largest(count // samples, batch_size), samples) for samples in choices]
   data, samples = max(meshes, key=lambda mesh: (mesh[0] * mesh[1], mesh[0]))
   if data * samples < count:
-    sentence = f"batch_size = {batch_size} and {num_samples} samples do not divide among more"
+    sentence = f"{batch_size} {what} and {num_samples} samples do not divide among more"
     errors.require(jax.process_count() == 1, f"{count} devices on {jax.process_count()} hosts: {sentence}.")
     logging.warning("Using %d of %d devices: %s.", data * samples, count, sentence)
   # make_mesh's default axis type is Explicit, which would put shardings into every type

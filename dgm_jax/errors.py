@@ -15,6 +15,10 @@ class LockedError(UserError):
   """Another process trains in the run's folder."""
 
 
+class DiskFullError(UserError):
+  """The disk of the run's folder is full."""
+
+
 class DivergenceError(RuntimeError):
   """Training met NaN or Inf, at `step`.  `main` prints its sentence without a traceback and exits with status 3."""
 
@@ -27,8 +31,11 @@ class PrunedError(RuntimeError):
   """Somebody asked the run to end for good (stop.json in its folder), and it did, with its state saved."""
 
 
-class StoppedError(RuntimeError):
-  """A signal asked the run to stop, and it did.  `main` says how to resume it and exits with status 4."""
+class StoppedError(BaseException):
+  """A signal asked the run to stop, and it did.  `main` says how to resume it and exits with status 4.
+
+  As KeyboardInterrupt it is no Exception: what takes any error for a damaged file, say, must not catch it.
+  """
 
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:

@@ -16,15 +16,15 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 
-def map_keys(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None) -> Any:
+def map_keys(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None, remat: bool = False) -> Any:
   """f of K independent keys, at most `chunk` at once: f(keys [k]) with leaves [k, B, ...] becomes leaves [K, B, ...].
 
-  So K = 5000 at test time need not fit into memory.
+  So K = 5000 at test time need not fit; with `remat` f is computed again, chunk by chunk, in a backward pass.
   """
   keys = jax.random.split(key, num_samples)
   if chunk is None or chunk >= num_samples:
     return f(keys)
-  whole = num_samples // chunk
+  f, whole = jax.checkpoint(f) if remat else f, num_samples // chunk
   values = jax.lax.map(f, keys[: whole * chunk].reshape(whole, chunk))
   values = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), values)
   if whole * chunk == num_samples:

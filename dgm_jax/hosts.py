@@ -6,6 +6,7 @@ With one process all of it is trivial.  Communication goes through the devices (
 import contextlib
 import os
 import pathlib
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
       0 <= process_id < num_processes, f"--process_id = {process_id}; it must be in 0 .. {num_processes - 1}."
     )
     errors.require(":" in coordinator, f"--coordinator = {coordinator!r}; it must be HOST:PORT of process 0.")
+  previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait with the rest
   try:
     jax.distributed.initialize(
       *given, heartbeat_timeout_seconds=_HEARTBEAT_S, initialization_timeout=300, shutdown_timeout_seconds=_PATIENCE_S
@@ -54,6 +56,8 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
       f"The other processes cannot be reached: {reason} Give --coordinator=HOST:PORT (of process 0), --num_processes "
       "and --process_id on each, or start them by srun."
     ) from e
+  finally:
+    signal.signal(signal.SIGINT, previous)
 
 
 def is_first() -> bool:

@@ -99,7 +99,7 @@ class Lanes:
   mesh = None
 
   def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
-    replicated, along = devices.shardings(len(configs))
+    replicated, along = devices.shardings(len(configs), what="lanes")
     errors.require(jax.process_count() == 1, "Lanes are of one host; several hosts train one run.")
     self._split, self._held_out = split, getattr(experiment.splits, split)
     self._along, self._configs = along, configs

@@ -25,6 +25,8 @@ class Options(NamedTuple):
     order: of bound = "jackknife".
     num_bins: of bound = "tvo".
     temperature: of gradient = "gumbel_softmax".
+    chunk: samples at once in training; the others' activations are computed again in the backward pass, so that the
+      networks' memory does not grow with K; 0: all at once.
   """
 
   bound: str = "elbo"
@@ -40,6 +42,7 @@ class Options(NamedTuple):
   order: int = 1
   num_bins: int = 10
   temperature: float = 0.5
+  chunk: int = 0
 
 
 def check(o: Options, model: nn.Module) -> None:
@@ -49,6 +52,7 @@ def check(o: Options, model: nn.Module) -> None:
   errors.choose("objective.kl", o.kl, ("sampled", "analytic"))
   need = lambda condition, sentence: errors.require(condition, f"objective.{sentence}")
   need(o.num_samples >= 1, f"num_samples is the number of importance samples, k = {o.num_samples}; it must be >= 1.")
+  need(o.chunk >= 0, f"chunk = {o.chunk}; it must be a number of samples at once, or 0 for all.")
   targets = objectives.OBJECTIVES[o.bound]
   need(
     o.num_bounds == 1 or (targets.grouped and o.num_bounds > 1),

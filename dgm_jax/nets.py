@@ -4,6 +4,7 @@ Those of images take and give x flat, [B, H W C], as the likelihoods do, and are
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,29 +14,9 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
+from dgm_jax.precision import MLP, again
 
 ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
-
-
-class MLP(nn.Module):
-  """Dense layers with an activation between them; the last is linear.  Glorot initialisation.
-
-  Attributes:
-    features: widths of the hidden layers and of the output.
-    activation: what follows every hidden layer.
-    output_bias: initialiser of the last layer's bias.
-  """
-
-  features: Sequence[int]
-  activation: Callable = nn.tanh
-  output_bias: Callable = nn.initializers.zeros
-
-  @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    dense = lambda width, **kwargs: nn.Dense(width, kernel_init=nn.initializers.glorot_uniform(), **kwargs)
-    for width in self.features[:-1]:
-      x = self.activation(dense(width)(x))
-    return dense(self.features[-1], bias_init=self.output_bias)(x)
 
 
 def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable:
@@ -48,6 +29,10 @@ def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable
     return jax.scipy.special.logit(jnp.clip(jnp.asarray(mean, dtype), floor, 1 - floor)).reshape(shape)
 
   return init
+
+
+_plain = lambda layers, h: layers[0](h)
+_after = lambda act, layers, h: layers[0](act(h))
 
 
 class ConvEncoder(nn.Module):
@@ -63,6 +48,7 @@ class ConvEncoder(nn.Module):
     padding: an int or "SAME", see convolutions.
     activation: a name of ACTIVATIONS, after every layer but the last.
     blocks: None; else at each size so many residual blocks, the first of which has the stride.
+    dtype, remat: as of MLP.
   """
 
   image_shape: Sequence[int]
@@ -74,21 +60,27 @@ class ConvEncoder(nn.Module):
   padding: int | str = "SAME"
   activation: str = "relu"
   blocks: int | None = None
+  dtype: Any = None
+  remat: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    act = ACTIVATIONS[self.activation]
+    act, conv = ACTIVATIONS[self.activation], partial(Conv, dtype=self.dtype)
+
+    keep = partial(again, self.remat)
     h = x.reshape(x.shape[0], *self.image_shape)
     if self.blocks is not None:
-      h = Conv(self.channels[0], self.kernel_size, gain=1.0)(h)
-    for width in self.channels:
+      h = conv(self.channels[0], self.kernel_size, gain=1.0)(h)
+    for j, width in enumerate(self.channels):
       if self.blocks is None:
-        h = act(Conv(width, self.kernel_size, self.stride, self.padding)(h))
-      else:
-        for i in range(self.blocks):
-          h = ResidualBlock(width, self.kernel_size, self.stride if i == 0 else 1, act)(h)
-    h = h if self.blocks is None else act(h)
-    return MLP((*self.hidden, self.num_outputs), act)(h.reshape(h.shape[0], -1))
+        layer = conv(width, self.kernel_size, self.stride, self.padding)
+        h = keep(_plain if j == 0 else partial(_after, act), [layer], h)
+        continue
+      for i in range(self.blocks):
+        block = ResidualBlock(width, self.kernel_size, self.stride if i == 0 else 1, act, dtype=self.dtype)
+        h = keep(_plain, [block], h)
+    mlp = MLP((*self.hidden, self.num_outputs), act, dtype=self.dtype, remat=self.remat)
+    return mlp(act(h).reshape(h.shape[0], -1))
 
 
 class ConvDecoder(nn.Module):
@@ -103,6 +95,7 @@ class ConvDecoder(nn.Module):
     output_bias: initialiser of the bias [P H W C], one for every output.
     channels: before each of the transposed convolutions.
     kernel_size, stride, padding, activation, blocks: as of ConvEncoder; the last of the blocks has the stride.
+    dtype, remat: as of MLP.
   """
 
   image_shape: Sequence[int]
@@ -115,6 +108,8 @@ class ConvDecoder(nn.Module):
   padding: int | str = "SAME"
   activation: str = "relu"
   blocks: int | None = None
+  dtype: Any = None
+  remat: bool = False
 
   def _sizes(self) -> list[tuple[int, int]]:
     """(H, W) before the first and after every transposed convolution."""
@@ -127,21 +122,24 @@ class ConvDecoder(nn.Module):
   def __call__(self, z: jax.Array) -> jax.Array:
     act, (size, *sizes) = ACTIVATIONS[self.activation], self._sizes()
     num_maps = self.num_outputs // prod(self.image_shape[:2])  # P C
-    h = MLP((*self.hidden, prod(size) * self.channels[0]), act)(z).reshape(-1, *size, self.channels[0])
+    keep, block = partial(again, self.remat), partial(ResidualBlock, activation=act, dtype=self.dtype)
+    mlp = MLP((*self.hidden, prod(size) * self.channels[0]), act, dtype=self.dtype, remat=self.remat)
+    h = mlp(z).reshape(-1, *size, self.channels[0])
     for i, (width, size) in enumerate(zip((*self.channels[1:], num_maps), sizes, strict=True)):
       last = i == len(sizes) - 1
       if self.blocks is None:
-        start = {"gain": 1.0 if last else 2.0, "use_bias": not last}
-        h = ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start, output_size=size)(act(h))
+        start = {"gain": 1.0 if last else 2.0, "use_bias": not last, "output_size": size, "dtype": self.dtype}
+        h = keep(partial(_after, act), [ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start)], h)
         continue
       for _ in range(self.blocks - 1):
-        h = ResidualBlock(h.shape[-1], self.kernel_size, 1, act)(h)
+        h = keep(_plain, [block(h.shape[-1], self.kernel_size)], h)
       width = h.shape[-1] if last else width
-      h = ResidualBlock(width, self.kernel_size, self.stride, act, size)(h)
+      h = keep(_plain, [block(width, self.kernel_size, self.stride, output_size=size)], h)
     if self.blocks is not None:
-      h = Conv(num_maps, self.kernel_size, gain=1.0, use_bias=False)(act(h))
+      h = Conv(num_maps, self.kernel_size, gain=1.0, use_bias=False, dtype=self.dtype)(act(h))
     h = h.reshape(*h.shape[:3], -1, self.image_shape[2])  # [B, H, W, P, C]
     flat = jnp.moveaxis(h, 3, 1).reshape(h.shape[0], -1)
+    flat = flat if self.dtype is None else flat.astype(jnp.float32)
     return flat + self.param("bias", self.output_bias, flat.shape[1:])
 
 
@@ -149,11 +147,17 @@ Pair = tuple[nn.Module, nn.Module]  # encoder and decoder
 
 
 def _mlps(
-  shape: Sequence[int], depth: int, hidden: Sequence[int], widths: Sequence[int], output_bias: Callable
+  shape: Sequence[int],
+  depth: int,
+  hidden: Sequence[int],
+  widths: Sequence[int],
+  output_bias: Callable,
+  compute: Mapping[str, Any],
 ) -> Pair:
   """Multilayer perceptrons with tanh units."""
   del shape, depth
-  return MLP((*hidden, widths[0])), MLP((*hidden[::-1], widths[1]), output_bias=output_bias)
+  decoder = MLP((*hidden[::-1], widths[1]), output_bias=output_bias, **compute)
+  return MLP((*hidden, widths[0]), **compute), decoder
 
 
 def _convs(
@@ -162,6 +166,7 @@ def _convs(
   hidden: Sequence[int],
   widths: Sequence[int],
   output_bias: Callable,
+  compute: Mapping[str, Any],
   channels: Sequence[int] = (32, 64, 64),
   decoder: Mapping[str, Any] = FrozenDict(),
   **args: Any,
@@ -174,8 +179,8 @@ def _convs(
     _check(**options)
   image_shape = (*shape[:2], shape[2] * depth)
   return (
-    ConvEncoder(image_shape, hidden, widths[0], **encoder),
-    ConvDecoder(shape, hidden[::-1], widths[1], output_bias, **decoder),
+    ConvEncoder(image_shape, hidden, widths[0], **encoder, **compute),
+    ConvDecoder(shape, hidden[::-1], widths[1], output_bias, **decoder, **compute),
   )
 
 
@@ -216,6 +221,7 @@ def make(
   hidden: Sequence[int],
   widths: Sequence[int],
   output_bias: Callable,
+  compute: Mapping[str, Any] = FrozenDict(),
   **options: Any,
 ) -> Pair:
   """(encoder [B, D depth] -> [B, widths[0]], decoder [B, L] -> [B, widths[1]]), D = prod(shape).
@@ -227,6 +233,7 @@ def make(
     hidden: widths of the dense layers of the encoder, between convolutions and output; the decoder's, reversed.
     widths: outputs of the encoder and of the decoder.
     output_bias: initialiser of the decoder's.
+    compute: dtype and remat of both, see precision.Networks.
     **options: of "conv" and "residual": channels, kernel_size, stride, activation; padding of the one, blocks of the
       other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.
 
@@ -235,7 +242,7 @@ def make(
     TypeError: no such option.
   """
   _require(net in NETS, f"net = {net!r}; it must be one of {', '.join(NETS)}")
-  return NETS[net](shape, depth, hidden, widths, output_bias, **options)
+  return NETS[net](shape, depth, hidden, widths, output_bias, compute, **options)
 
 
 def _require(condition: bool, message: str) -> None:

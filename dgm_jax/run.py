@@ -63,8 +63,11 @@ class Run:
     return state
 
   def begin(self, step: int, num_steps: int, painter: concurrent.futures.Executor, lanes: int) -> None:
-    """Opens the logs at the step from which the run goes on; rows of later steps are removed."""
+    """Opens the logs at the step from which the run goes on; rows and checkpoints of later steps are removed."""
     self.step, self._num_steps, self._painter = step, num_steps, painter
+    checkpoint.remove_after(self._checkpoints, step)
+    if hosts.is_first():
+      (self.workdir / "failure.json").unlink(missing_ok=True)
     self._writer = None
     self.record = wd.RunRecord(self.workdir, self.config.seed, step, hosts.is_first(), lanes)
     self._stack.callback(self.record.write)
@@ -74,6 +77,8 @@ class Run:
       self._writer = self._stack.enter_context(contextlib.closing(writer))
     self._drawn = painter.submit(lambda: None)
     self.ended = self._why_ended()
+    if self.is_asked_to_end():
+      self._end_as_asked()
     if step:
       self.tell(f"Resuming {self.workdir} at step {step} of {num_steps}.")
 
@@ -125,7 +130,11 @@ class Run:
       )
     self._write(self._row, self._speeds)
     self.ended = self.ended or self._why_ended()
-    if self.ended is None and self._asked is not None:
+    if self._asked is not None:
+      self._end_as_asked()
+
+  def _end_as_asked(self) -> None:
+    if self.ended is None:
       self.ended = f"asked to by stop.json ({self._asked})"
       self.error = errors.PrunedError(f"{self.workdir} ended at step {self.step}, {self.ended}; remove it to go on.")
 
@@ -158,21 +167,26 @@ class Run:
     """Begins to write a checkpoint, of which the wall times so far are a part."""
     best = score(self.config.keep_best, self._rows[-1]) if self.is_scored() else None
     about = {"config": self.config.to_dict(), "versions": wd.versions()}
-    checkpoint.save(self._checkpoints, self.step, state, best, about)
+    with self.record.timed("checkpoints"):
+      checkpoint.save(self._checkpoints, self.step, state, best, about)
     self.record.write()
 
   def settle(self) -> None:
     """Waits until all that was begun is written."""
-    self._drawn.result()
-    self._checkpoints.wait_until_finished()
+    with self.record.timed("figures"):
+      self._drawn.result()
+    with self.record.timed("checkpoints"):
+      self._checkpoints.wait_until_finished()
 
   @contextlib.contextmanager
   def failing_alone(self) -> Iterator[None]:
-    """Within it a DivergenceError ends this run, and is kept in `error`."""
+    """Within it a DivergenceError ends this run, and is kept in `error` and in failure.json."""
     try:
       yield
     except errors.DivergenceError as e:
       self.error, self.ended, self.state = e, "it diverged", None
+      if hosts.is_first():
+        wd.write_json(self.workdir / "failure.json", {"error": str(e), "step": e.step})
 
   def _check_finite(self, values: dict[str, jax.Array]) -> None:
     for name, value in values.items():

@@ -26,6 +26,8 @@ def end_with_parent() -> None:
   """Has this process sent SIGTERM when its parent dies, where the system can do that."""
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+  if os.environ[_CHILD] != str(os.getppid()):  # it has died already
+    sys.exit(LOST)
 
 
 def run_as_child(resume: str) -> int:
@@ -34,12 +36,24 @@ def run_as_child(resume: str) -> int:
   Args:
     resume: the command that resumes, for the sentence.
   """
-  child = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=os.environ | {_CHILD: "1"}, start_new_session=True)
+  child = subprocess.Popen(
+    [sys.executable, *sys.orig_argv[1:]], env=os.environ | {_CHILD: str(os.getpid())}, start_new_session=True
+  )
+  passed_on: list[int] = []
+
+  def pass_on(number, frame):
+    del frame
+    passed_on.append(number)
+    child.send_signal(number)
+
   for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-    signal.signal(number, lambda number, frame: child.send_signal(number))
+    signal.signal(number, pass_on)
   status = child.wait()
   if status in _OWN:
     return status
+  if -status in passed_on:  # before there was something to save
+    print(f"error: Stopped by {signal.Signals(-status).name}. The same command resumes:\n  {resume}", file=sys.stderr)
+    return 4
   how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
   print(
     f"error: This process of the run {how}, as happens when another one is gone. What was saved is kept; the same "

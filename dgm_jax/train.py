@@ -26,8 +26,14 @@ from dgm_jax.stopping import StopRequest
 Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
 
 
-def _check_options(config: ConfigDict, experiment: Experiment, split: str) -> None:
+def _held_out(experiment: Experiment) -> str:
+  """What is evaluated during training."""
+  return "valid" if experiment.splits.valid else "test"
+
+
+def check_options(config: ConfigDict, experiment: Experiment) -> None:
   """Refuses what can be known to be wrong before the run's folder is made."""
+  split = _held_out(experiment)
   if config.init_from:
     warm_start.check(config.init_from)
   if config.keep_best:
@@ -98,9 +104,11 @@ def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[Co
   if not given:
     return []
   saved = [checkpoint.steps(workdir) for _, workdir in given]
-  if not any(saved) or set.intersection(*saved):
-    return [given]
   newest = [max(steps, default=0) for steps in saved]
+  common = max(set.intersection(*saved), default=None)
+  # together if none is behind, or those ahead lose one checkpoint: a process died while it saved them in turn
+  if not any(newest) or (common == min(newest) and all(sum(s > common for s in steps) <= 1 for steps in saved)):
+    return [given]
   return [[run for run, n in zip(given, newest, strict=True) if n == step] for step in sorted(set(newest))]
 
 
@@ -126,9 +134,9 @@ def _train(
   if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
     each = [_train([c], [w], profile, stop) for c, w in zip(configs, workdirs, strict=True)]  # read for one at a time
     return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
-  num_steps, split = experiment.num_steps, "valid" if experiment.splits.valid else "test"
+  num_steps, split = experiment.num_steps, _held_out(experiment)
   for c in configs:
-    _check_options(c, experiment, split)
+    check_options(c, experiment)
   about = trained.about(config, experiment)
   runs = [Run(c, w, about | {"seed": c.seed}) for c, w in zip(configs, workdirs, strict=True)]
 

@@ -23,8 +23,9 @@ from dgm_jax import errors, optim
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
 # Options that configs of earlier versions lack, and what was done then.
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
-_SINCE |= {"sample_devices": 0, "shard_params": False}
+_SINCE |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
 _SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
+_SINCE_LATENT = {"chunk": 0}  # of config.objective, where that is of the principle latent and not left empty
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
@@ -58,6 +59,8 @@ def read_config(workdir: pathlib.Path) -> dict | None:
       for section in sections:
         node = node.setdefault(section, {})
       node.setdefault(name, list(value) if isinstance(value, tuple) else value)  # as JSON has it
+    if "num_samples" in config.get("objective", {}):
+      config["objective"] = _SINCE_LATENT | config["objective"]
   return config
 
 
@@ -131,7 +134,7 @@ def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
-  """Turns what is raised inside because the disk is full into a UserError that says what is kept."""
+  """Turns what is raised inside because the disk is full into a DiskFullError that says what is kept."""
   try:
     yield
   except Exception as e:  # orbax and tensorstore raise their own kinds
@@ -139,7 +142,7 @@ def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
       raise
     steps = [int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()]
     kept = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
-    raise errors.UserError(
+    raise errors.DiskFullError(
       f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command goes on from there."
     ) from e
 

@@ -104,11 +104,13 @@ def main(argv: list[str] | None = None) -> int:
   args, rest = _parser().parse_known_args(argv)
   given = _paths(rest)
   options = _options(args, given["launcher"])
+  drive.check_launcher(options)
   common = definition.typed_common(args.config, given["config"])
   axis_values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
   sweep = definition.overrides_of(args.config, args.name, axis_values)
   if args.search:
     errors.require(not args.dry_run, "--dry_run is of a sweep; a search does not know its runs beforehand.")
+    errors.require(not args.retry_failed, "--retry_failed is of a sweep; a search proposes other values.")
     space = axes.space_of(definition.typed_space(args.config, common, sweep))
     searched = study.Search(
       args.config, common, space, args.metric, args.search, args.pruner, args.trials, args.batch, args.search_seed

@@ -17,6 +17,7 @@ BRICKS = {
   "objectives.py",
   "posterior_flows.py",
   "posteriors.py",
+  "precision.py",
   "priors.py",
 }
 BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "typing", "collections"}

@@ -25,7 +25,8 @@ def first_losses(batch_size, sample_devices=0, shard_params=False, steps=10):
   with devices.within(programs.mesh):
     state = programs.join(programs.fresh())
     programs.start(state, 0)
-    state, [values] = programs.train(state, steps)
+    state, values = programs.train(state, steps)
+    [values] = programs.each(values)
     [held_out] = programs.evaluate(state)
   greatest = max(jax.tree.leaves(state.params), key=lambda a: a.size)
   return values["loss"].tolist(), held_out, greatest.addressable_shards[0].data.size, dict(programs.mesh.shape)

@@ -18,6 +18,7 @@ import tables
 from configs import iwae_mnist
 from dgm_jax import checkpoint, debug, errors, metrics, stopping, train, trained
 from dgm_jax import workdir as wd
+from dgm_jax.stopping import StopRequest
 from dgm_jax.system import TrainState
 
 CONFIG = "--config=configs/iwae_mnist.py:test"
@@ -163,6 +164,25 @@ def small_disk(tmp_path):
     pytest.skip("mounting a tmpfs needs root")
   yield folder
   subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_signal_while_a_checkpoint_is_read_is_no_damage(whole, monkeypatch):
+  """It would have been deleted as damaged."""
+  config = iwae_mnist.get_config("test")
+  with config.unlocked():
+    config.update_from_flattened_dict(wd.flatten(json.loads((whole / "config.json").read_text())))
+  steps = checkpoint.steps(whole)
+  state = trained.restore(config, whole, averaged=False)[1]
+  with checkpoint.open_manager(whole) as manager, StopRequest():
+
+    def signalled(*args, **kwargs):
+      os.kill(os.getpid(), signal.SIGTERM)
+      time.sleep(1)
+
+    monkeypatch.setattr(manager, "restore", signalled)
+    with pytest.raises(errors.StoppedError, match="SIGTERM"):
+      checkpoint.restore_latest(manager, state, repair=True)
+  assert checkpoint.steps(whole) == steps
 
 
 @pytest.mark.slow

@@ -135,6 +135,7 @@ def test_two_processes_equal_one(alone, flags, tmp_path):
   assert_equal(tmp_path / "run", alone)
 
 
+@pytest.mark.slow
 def test_a_refusal_of_the_first_process_is_told_by_all(alone, tmp_path):
   (tmp_path / "mine.txt").write_text("mine")
   for status, _, error in ended(start(tmp_path)):

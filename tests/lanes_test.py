@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import build, errors, lanes, metrics, train, trained
+from dgm_jax import build, checkpoint, errors, lanes, metrics, train, trained
 from dgm_jax.system import System, TrainState
 
 POINTS = [(seed, lr) for seed in (0, 1) for lr in (1e-3, 3e-3)]
@@ -174,10 +175,35 @@ def test_lanes_of_different_steps_meet_at_the_newest_that_all_have(tmp_path):
   (tmp_path / "a" / "checkpoints" / "40").mkdir()
   (tmp_path / "b" / "checkpoints" / "20").mkdir(parents=True)
   (tmp_path / "c").mkdir()
-  a, b, c = ((None, tmp_path / name) for name in "abc")
+  (tmp_path / "d" / "checkpoints" / "20").mkdir(parents=True)
+  (tmp_path / "d" / "checkpoints" / "400").mkdir()
+  a, b, c, d = ((None, tmp_path / name) for name in "abcd")
   assert train._cohorts([a, b]) == [[a, b]]
   assert train._cohorts([a, b, c]) == [[c], [b], [a]]
+  assert train._cohorts([a, d]) == [[a], [d]]  # d would lose 380 steps, a 20
+  assert train._cohorts([c]) == [[c]]
   assert train._cohorts([]) == []
+
+
+def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
+  """One lane lost its newest checkpoint, the other's is damaged: both end as if nothing had been."""
+  cs = configs([(0, 1e-3), (1, 1e-3)], checkpoint_every=10, log_every=10, num_steps=60, keep_checkpoints=6)
+  folders = [tmp_path / "0", tmp_path / "1"]
+  whole = train.train_runs(cs, folders)
+  before = [(f / "metrics.jsonl").read_text() for f in folders]
+  for f, steps in zip(folders, ((40, 50, 60), (50, 60)), strict=True):
+    (f / "results.json").unlink()
+    for step in steps:
+      shutil.rmtree(f / "checkpoints" / str(step))
+  for file in (folders[1] / "checkpoints" / "40").rglob("*"):
+    if file.is_file():
+      file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+  assert train.train_runs(cs, folders) == whole
+  assert [(f / "metrics.jsonl").read_text() for f in folders] == before
+  for c, f in zip(cs, folders, strict=True):
+    assert json.loads((f / "run.json").read_text())[1]["from_step"] == 30
+    assert checkpoint.steps(f) == {10, 20, 30, 40, 50, 60}
+    assert trained.restore(c, f, "40")[1].step == 40
 
 
 def test_lanes_are_split_over_devices():

@@ -96,7 +96,10 @@ def test_states_are_those_of_the_folders(root, tmp_path):
 
 def test_a_root_goes_on_with_its_sweep_alone(tmp_path):
   root, runs = tmp_path / "root", [run_of({"seed": s}) for s in range(3)]
-  tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs[:2]))
+  tasks.write(root, tasks.define("c.py", {}, runs[1:]))
+  tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs[:2]))  # nothing of the other was run
+  assert list(tasks.read(root).runs) == ["seed=0", "seed=1"]
+  (root / "runs").mkdir()
   tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs))  # more runs
   assert list(tasks.read(root).runs) == ["seed=0", "seed=1", "seed=2"]
   for definition, sentence in [

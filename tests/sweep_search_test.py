@@ -100,7 +100,7 @@ def test_a_crash_is_told_with_its_log(launcher, tmp_path, capsys):
 
 def test_a_second_command_at_the_same_time_is_refused(launcher, tmp_path):
   def second(run):
-    with pytest.raises(errors.UserError, match=r"tasks is being trained by process \d+"):
+    with pytest.raises(errors.UserError, match="is being worked on by another command"):
       sweep(tmp_path, seeds=1)
     return "finished"
 

@@ -132,6 +132,36 @@ def test_a_sweep_on_two_nodes_of_ray_loses_nothing_with_one_of_them(tmp_path):
   assert finished == 10  # none was run to its end twice
 
 
+def test_mistakes_are_told_before_anything_is_launched(tmp_path):
+  root = tmp_path / "sweep"
+  for flags, sentence in (
+    (["--sweep.keep_best=valid/nope,valid/log_px"], "Unknown metric of keep_best 'valid/nope'"),
+    (["--sweep.optim.lr=1e-3", "--launcher.adress=here", "--launcher=ray"], "Did you mean 'address'"),
+    (["--sweep.optim.lr=1e-3", "--retry_failed", "--search=tpe"], "--retry_failed is of a sweep"),
+  ):
+    status, _, told = sweep(root, "--sweep.seed=0", *flags)
+    assert (status, "Traceback" in told) == (2, False)
+    assert sentence in told
+    assert not root.exists()
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_tried_again_when_asked_to(tmp_path):
+  root = tmp_path / "sweep"
+  flags = ("--sweep.seed=0", "--sweep.optim.lr=1e-3,1e30", "--jobs=1")
+  assert sweep(root, *flags)[0] == 3
+  bad = root / "runs" / "optim.lr=1e+30,seed=0"
+  assert wd.read_json(bad / "failure.json")["step"] == 2
+  assert len(wd.read_json(bad / "run.json")) == 1
+  status, printed, _ = sweep(root, *flags)
+  assert (status, "nothing is left to train" in printed) == (3, True)
+  assert len(wd.read_json(bad / "run.json")) == 1
+  assert sweep(root, *flags, "--retry_failed")[0] == 3
+  assert len(wd.read_json(bad / "run.json")) == 2
+  assert wd.read_json(bad / "failure.json")["step"] == 2
+
+
+@pytest.mark.slow
 def test_a_stopped_sweep_goes_on(tmp_path):
   root = tmp_path / "sweep"
   flags = (*FLAGS, RATE, "--config.figures_every=300", "--jobs=1")

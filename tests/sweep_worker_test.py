@@ -107,12 +107,24 @@ def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_leaves_the_others(t
   assert metrics.read(pruned)[-1]["step"] == last
 
 
+def test_a_run_that_cannot_be_is_told_and_the_others_go_on(tmp_path, capsys):
+  """Its folder holds something else; the two others are lanes of one program all the same."""
+  path = write_task(tmp_path, POINTS, num_steps=40, eval_every=40, figures_every=40)
+  strange = tmp_path / "runs" / "lr=0.001,seed=0"
+  strange.mkdir(parents=True)
+  (strange / "mine.txt").write_text("mine")
+  assert worker.work(path) == 3
+  assert "lr=0.001,seed=0: --workdir" in capsys.readouterr().err
+  assert "holds files that are not a run's" in wd.read_json(strange / "failure.json")["error"]
+  assert {p.name for p in strange.iterdir()} == {"mine.txt", "failure.json"}
+  others = [f for f in folders(path) if f != strange]
+  assert all((f / "results.json").exists() for f in others)
+
+
 def test_mistakes_get_a_sentence(tmp_path, capsys):
   assert worker.main([str(tmp_path / "none.json")]) == 2
   assert "is no task of a sweep" in capsys.readouterr().err
-  path = write_task(tmp_path, [(0, 1e-3)], batch_size=10**6)
-  assert worker.main([str(path)]) == 2
-  assert "batch_size = 1000000" in capsys.readouterr().err
+  path = write_task(tmp_path, [(0, 1e-3)])
   wd.write_json(path, {"format": 2, "runs": []})
   with pytest.raises(errors.UserError, match="has format 2; this version reads 1"):
     worker.read(path)

@@ -81,6 +81,7 @@ def test_a_restored_state_goes_on_bitwise(name, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, run(half, key, tables.TRAIN), run(restored, key, tables.TRAIN))
 
 
+@pytest.mark.slow  # tests/devices_test.py does it for one system
 def test_four_devices_equal_one():
   """Every system, the batch split over four forced CPU devices, in a process of its own."""
   code = """

@@ -10,10 +10,10 @@ from flax.core import FrozenDict
 
 from dgm_jax import likelihoods
 from dgm_jax.distributions import Factorised, standard_normal
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 
-class Model(nn.Module):
+class Model(Networks):
   """max sum_n log p(x_n | z(x_n)),   z(x) = g(x) of L dimensions, p(x|z) = prod_d p(x_d; f_d(z)).
 
   f and g are multilayer perceptrons with ReLU units (Hinton & Salakhutdinov, 2006, with one hidden layer).  There is
@@ -48,9 +48,9 @@ class Model(nn.Module):
       raise ValueError(f"latent_dim = {self.latent_dim}, hidden = {tuple(self.hidden)}; they must be 1 or more")
     family = likelihoods.make(self.likelihood, **self.likelihood_args)
     self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
-    self.encoder = MLP((*self.hidden, self.latent_dim), nn.relu)
+    self.encoder = self.mlp((*self.hidden, self.latent_dim), nn.relu)
     output_bias = self.px_z.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[::-1], self.px_z.num_outputs), nn.relu, output_bias)
+    self.decoder = self.mlp((*self.hidden[::-1], self.px_z.num_outputs), nn.relu, output_bias)
 
   def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
     """(x [B, D], mask [B, D] or None)."""

@@ -12,12 +12,12 @@ from flax.core import FrozenDict
 
 from dgm_jax import likelihoods, posteriors
 from dgm_jax.distributions import diagonal_normal, standard_normal
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 PRIORS = ("standard_normal", "conditional")
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, z | c) = p(z|c) p(x | z, c),   q(z | x, c): all that is inferred and bounded is given c.
 
   c = batch["context"] [B, C], a class as a one-hot vector (the transform `condition`).  All networks are multilayer
@@ -58,9 +58,9 @@ class Model(nn.Module):
     family = likelihoods.make(self.likelihood, **self.likelihood_args)
     self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
-    self.encoder = MLP((*self.hidden, self.qz_x.num_outputs))
+    self.encoder = self.mlp((*self.hidden, self.qz_x.num_outputs))
     output_bias = self.px_z.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[::-1], self.px_z.num_outputs), output_bias=output_bias)
+    self.decoder = self.mlp((*self.hidden[::-1], self.px_z.num_outputs), output_bias=output_bias)
     self.prior_net = nn.Dense(2 * self.latent_dim) if self.prior == "conditional" else None
 
   def _context(self, batch: dict[str, jax.Array]) -> jax.Array:

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.special import log_ndtr
 
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 SCHEDULES, OBJECTIVES, DECODERS = ("linear", "cosine"), ("elbo", "simple"), ("discretised", "gaussian")
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x_0..T) = N(x_T; 0, I) prod_t p(x_{t-1} | x_t),   q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I).
 
   x_0 = 2 x - 1 for data x in [0, 1]; a_t = prod_{s <= t} (1 - beta_s), so x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps.
@@ -58,7 +58,7 @@ class Model(nn.Module):
     if min(*self.hidden, self.time_dim - 1, self.num_steps - 1, self.num_levels - 1) < 1:
       raise ValueError("hidden must be 1 or more, and time_dim, num_steps and num_levels 2 or more")
     self.dim = prod(self.data_shape)
-    self.net = MLP((*self.hidden, self.dim), nn.swish)
+    self.net = self.mlp((*self.hidden, self.dim), nn.swish)
     self.beta = self._betas()  # [T], of t = 1..T, as what follows
     self.log_a = jnp.cumsum(jnp.log1p(-self.beta))
     self.a, self.one_minus_a = jnp.exp(self.log_a), -jnp.expm1(self.log_a)

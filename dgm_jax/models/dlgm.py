@@ -6,15 +6,14 @@ from typing import Any, ClassVar
 
 import distrax
 import jax
-from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax import likelihoods
 from dgm_jax.distributions import Chain, diagonal_normal, standard_normal
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, z) = N(z_L; 0, I) prod_l N(z_l; mu_l(z_{l+1}), diag sigma_l^2(z_{l+1})) prod_d p(x_d; f_d(z_1)),
 
   q(z|x) = q(z_1|x) prod_l q(z_{l+1}|z_l), all of them diagonal normals.  The defaults are the model and the network of
@@ -53,11 +52,11 @@ class Model(nn.Module):
       raise ValueError("latent_dims and hidden must be 1 or more")
     family = likelihoods.make(self.likelihood, **self.likelihood_args)
     self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
-    self.encoders = [MLP((*hidden, 2 * dim)) for hidden, dim in zip(self.hidden, self.latent_dims, strict=True)]
+    self.encoders = [self.mlp((*hidden, 2 * dim)) for hidden, dim in zip(self.hidden, self.latent_dims, strict=True)]
     output_bias = self.px_z.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[0][::-1], self.px_z.num_outputs), output_bias=output_bias)
+    self.decoder = self.mlp((*self.hidden[0][::-1], self.px_z.num_outputs), output_bias=output_bias)
     self.priors = [  # priors[l] maps z_{l+2} to p(z_{l+1} | z_{l+2})
-      MLP((*hidden[::-1], 2 * dim)) for hidden, dim in zip(self.hidden[1:], self.latent_dims[:-1], strict=True)
+      self.mlp((*hidden[::-1], 2 * dim)) for hidden, dim in zip(self.hidden[1:], self.latent_dims[:-1], strict=True)
     ]
 
   def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:

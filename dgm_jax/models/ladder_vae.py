@@ -12,7 +12,7 @@ from flax.core import FrozenDict
 
 from dgm_jax import likelihoods
 from dgm_jax.distributions import Chain, diagonal_normal, standard_normal
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 
 class TopDown(Chain):
@@ -45,7 +45,7 @@ def combine(a: jax.Array, b: jax.Array) -> jax.Array:
   return jnp.concatenate([loc_b + weight * (loc_a - loc_b), -0.5 * log_precision], -1)
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, z) = N(z_L; 0, I) prod_l p(z_l | z_{l+1}) prod_d p(x_d; f_d(z_1)), as in the deep latent Gaussian model, and
 
     q(z|x) = N(z_L; m_L(x), diag s_L^2(x)) prod_{l<L} q(z_l | z_{l+1}, x),
@@ -92,12 +92,12 @@ class Model(nn.Module):
     leaky = lambda h: nn.leaky_relu(h, self.leak)
     self.activations = (leaky, *(nn.tanh,) * (len(self.hidden) - 1))
     pairs = list(zip(self.hidden, self.activations, strict=True))
-    self.trunks = [MLP(hidden, f) if hidden else None for hidden, f in pairs]
-    self.heads = [MLP((2 * dim,)) for dim in self.latent_dims]
+    self.trunks = [self.mlp(hidden, f) if hidden else None for hidden, f in pairs]
+    self.heads = [self.mlp((2 * dim,)) for dim in self.latent_dims]
     output_bias = self.px_z.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[0][::-1], self.px_z.num_outputs), leaky, output_bias)
+    self.decoder = self.mlp((*self.hidden[0][::-1], self.px_z.num_outputs), leaky, output_bias)
     self.priors = [  # priors[l] maps z_{l+2} to p(z_{l+1} | z_{l+2})
-      MLP((*hidden[::-1], 2 * dim)) for hidden, dim in zip(self.hidden[1:], self.latent_dims[:-1], strict=True)
+      self.mlp((*hidden[::-1], 2 * dim)) for hidden, dim in zip(self.hidden[1:], self.latent_dims[:-1], strict=True)
     ]
 
   def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:

@@ -13,10 +13,10 @@ from flax.core import FrozenDict
 
 from dgm_jax import likelihoods
 from dgm_jax.distributions import diagonal_normal, standard_normal
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, y, z) = 1/C N(z; 0, I) p(x | y, z),   q(y, z | x) = q(y|x) N(z; mu(x, y), diag sigma(x, y)^2).
 
     L(x, y) = E_q(z|x,y) log p(x|y,z) - log C - KL(q(z|x,y) || p(z))       <= log p(x, y)
@@ -58,10 +58,10 @@ class Model(nn.Module):
       raise ValueError(f"latent_dim and hidden must be 1 or more and alpha = {self.alpha} not negative")
     family = likelihoods.make(self.likelihood, **self.likelihood_args)
     self.px_yz = likelihoods.Likelihood(prod(self.data_shape), family)
-    self.classifier = MLP((*self.hidden, self.num_classes), nn.softplus)
-    self.encoder = MLP((*self.hidden, 2 * self.latent_dim), nn.softplus)
+    self.classifier = self.mlp((*self.hidden, self.num_classes), nn.softplus)
+    self.encoder = self.mlp((*self.hidden, 2 * self.latent_dim), nn.softplus)
     output_bias = self.px_yz.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[::-1], self.px_yz.num_outputs), nn.softplus, output_bias)
+    self.decoder = self.mlp((*self.hidden[::-1], self.px_yz.num_outputs), nn.softplus, output_bias)
 
   def _flat(self, batch: dict[str, jax.Array]) -> jax.Array:
     return batch["x"].reshape(batch["x"].shape[0], -1)

@@ -11,7 +11,7 @@ from flax.core import FrozenDict
 
 from dgm_jax import likelihoods
 from dgm_jax.distributions import Chain, Factorised, bernoulli
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 
 class Units(Factorised):
@@ -41,7 +41,7 @@ class Units(Factorised):
     return z, self.log_prob(z)
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, z) = prod_u Bernoulli(z_Lu; s(b_u)) prod_l prod_u Bernoulli(z_lu; s(a_lu(z_{l+1}))) prod_d p(x_d; f_d(z_1)),
 
   q(z|x) = q(z_1|x) prod_l q(z_{l+1}|z_l), Bernoulli too; s is the sigmoid.  Without hidden layers every map is linear,
@@ -83,11 +83,11 @@ class Model(nn.Module):
       raise ValueError("latent_dims and hidden must be 1 or more")
     family = likelihoods.make(self.likelihood, **self.likelihood_args)
     self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
-    self.encoders = [MLP((*hidden, dim)) for hidden, dim in zip(groups, self.latent_dims, strict=True)]
+    self.encoders = [self.mlp((*hidden, dim)) for hidden, dim in zip(groups, self.latent_dims, strict=True)]
     output_bias = self.px_z.output_bias(self.data_mean)
-    self.decoder = MLP((*groups[0][::-1], self.px_z.num_outputs), output_bias=output_bias)
+    self.decoder = self.mlp((*groups[0][::-1], self.px_z.num_outputs), output_bias=output_bias)
     self.priors = [  # priors[l] maps z_{l+2} to the logits of p(z_{l+1} | z_{l+2})
-      MLP((*hidden[::-1], dim)) for hidden, dim in zip(groups[1:], self.latent_dims[:-1], strict=True)
+      self.mlp((*hidden[::-1], dim)) for hidden, dim in zip(groups[1:], self.latent_dims[:-1], strict=True)
     ]
     self.top_logits = self.param("top_logits", nn.initializers.zeros, self.latent_dims[-1:])
 

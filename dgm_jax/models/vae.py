@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import distrax
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax import likelihoods, nets, posteriors, priors
+from dgm_jax.precision import Networks
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, z) = p(z) prod_d p(x_d; f_d(z)),   q(z|x) with parameters g(x), z of L dimensions.
 
   f and g are multilayer perceptrons with tanh units, or convolutional nets.  The defaults are the model and the
@@ -68,9 +68,8 @@ class Model(nn.Module):
     if self.prior == "vamp" and family.num_classes is not None:
       raise ValueError(f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes")
     widths, output_bias = (self.qz_x.num_outputs, self.px_z.num_outputs), self.px_z.output_bias(self.data_mean)
-    self.encoder, self.decoder = nets.make(
-      self.net, self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, **self.net_args
-    )
+    common = (self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, self.compute)
+    self.encoder, self.decoder = nets.make(self.net, *common, **self.net_args)
 
   def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
     """(x [B, D], mask [B, D] or None)."""

@@ -12,10 +12,10 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax import likelihoods
-from dgm_jax.nets import MLP
+from dgm_jax.precision import Networks
 
 
-class Model(nn.Module):
+class Model(Networks):
   """p(x, c) = K^-M p(x | e_c1, ..., e_cM),   q(c_m = k | x) = 1 for the code e_k nearest to the encoder's z_m(x).
 
   c are M positions with one of K codes each, e [K, D] the codebook.  What is raised is
@@ -60,9 +60,9 @@ class Model(nn.Module):
       raise ValueError(f"hidden = {tuple(self.hidden)} must be 1 or more and beta = {self.beta} not negative")
     family = likelihoods.make(self.likelihood, **self.likelihood_args)
     self.px_c = likelihoods.Likelihood(prod(self.data_shape), family)
-    self.encoder = MLP((*self.hidden, self.num_positions * self.code_dim))
+    self.encoder = self.mlp((*self.hidden, self.num_positions * self.code_dim))
     output_bias = self.px_c.output_bias(self.data_mean)
-    self.decoder = MLP((*self.hidden[::-1], self.px_c.num_outputs), output_bias=output_bias)
+    self.decoder = self.mlp((*self.hidden[::-1], self.px_c.num_outputs), output_bias=output_bias)
     self.codebook = self.param("codebook", nn.initializers.normal(1.0), (self.num_codes, self.code_dim))
 
   def encode(self, batch: dict[str, jax.Array]) -> jax.Array:

@@ -55,10 +55,11 @@ def log_terms(
   num_samples: int,
   chunk: int | None = None,
   temperature: float | jax.Array | None = None,
+  remat: bool = False,
 ) -> LogTerms:
   """Draws K proposals z ~ q(z|x) for each example and returns log p(x|z), log p(z) and log q(z|x).
 
-  With a temperature, discrete draws are relaxed.
+  With a temperature, discrete draws are relaxed.  chunk and remat: see estimators.map_keys.
   """
   bound_model = model.bind(variables)
   q = bound_model.infer(batch)  # outside the map over samples: the encoder runs once
@@ -69,11 +70,11 @@ def log_terms(
     z, log_qz_x = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
     return LogTerms(*estimators.over_samples(bound_model.log_joint, batch, z), log_qz_x)
 
-  return estimators.map_keys(some, key, num_samples, chunk)
+  return estimators.map_keys(some, key, num_samples, chunk, remat)
 
 
 def _pair_terms(
-  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int
+  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, chunk: int | None
 ) -> dict[str, jax.Array]:
   """What a pair of targets is made of, each [K, B], for the same draws z ~ q(z|x).
 
@@ -83,15 +84,18 @@ def _pair_terms(
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q, q_frozen = live.infer(batch), frozen.infer(batch)
 
-  z, _ = estimators.map_samples(lambda key: q.sample_and_log_prob(seed=key), key, num_samples)
-  fixed = jax.lax.stop_gradient(z)
-  return {
-    "z": fixed,
-    "theta": estimators.over_samples(live.log_joint, batch, fixed),
-    "path": estimators.over_samples(frozen.log_joint, batch, z),
-    "path_q": jax.vmap(q_frozen.log_prob)(z),
-    "score": jax.vmap(q.log_prob)(fixed),
-  }
+  def some(keys):
+    z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
+    fixed = jax.lax.stop_gradient(z)
+    return {
+      "z": fixed,
+      "theta": estimators.over_samples(live.log_joint, batch, fixed),
+      "path": estimators.over_samples(frozen.log_joint, batch, z),
+      "path_q": jax.vmap(q_frozen.log_prob)(z),
+      "score": jax.vmap(q.log_prob)(fixed),
+    }
+
+  return estimators.map_keys(some, key, num_samples, chunk, remat=True)
 
 
 def _paired(
@@ -102,7 +106,7 @@ def _paired(
   sum_k a_k log p + b_k log w + c_k log q under `_pair_terms` has the gradients that objectives.py says.
   """
   beta, targets = values["beta"], objectives.OBJECTIVES[o.bound]
-  pair = _pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds)
+  pair = _pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds, o.chunk or None)
   terms = jax.lax.stop_gradient(LogTerms(*pair["theta"], pair["score"]))
   log_w = terms.weighed(beta)
   a, b, c, curvature = objectives.coefficients(o.bound, o.gradient, log_w, values, beta)
@@ -110,7 +114,7 @@ def _paired(
   if curvature is None:
     surrogate = jnp.sum(a * log_p(*pair["theta"]), 0)
   else:
-    moved = _log_prior_moved(model, variables, batch, pair["z"], a, curvature, beta)
+    moved = _log_prior_moved(model, variables, batch, (pair["z"], a, curvature), beta, o.chunk)
     surrogate = jnp.sum(a * pair["theta"][0] + beta * moved, 0)
   if b is not None:
     surrogate += jnp.sum(b * (log_p(*pair["path"]) - beta * pair["path_q"]), 0)
@@ -123,9 +127,12 @@ def _paired(
 
 
 def _log_prior_moved(
-  model: nn.Module, variables: Any, batch: dict, z: Any, a: jax.Array, curvature: jax.Array, beta: float | jax.Array
+  model: nn.Module, variables: Any, batch: dict, samples: tuple, beta: float | jax.Array, chunk: int
 ) -> jax.Array:
-  """[K, B] whose gradient in theta estimates that of a log p(z) without p's score; see objectives.py, gdreg."""
+  """[K, B] whose gradient in theta estimates that of a log p(z) without p's score; see objectives.py, gdreg.
+
+  samples: (z, a, curvature), leaves [K, B, ...].
+  """
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q = frozen.infer(batch)
 
@@ -133,7 +140,8 @@ def _log_prior_moved(
     px_z, pz = frozen.log_joint(batch, z)
     return jnp.sum(px_z + beta * (pz - q.log_prob(z)))
 
-  def one(z, a, curvature):
+  def one(sample):
+    z, a, curvature = sample
     slopes, slopes_q = jax.grad(weighed)(z), jax.grad(lambda z: jnp.sum(q.log_prob(z)))(z)
     total = 0.0
     for z_l, p, slope, slope_q in zip(z, live.prior_conditionals(z), slopes, slopes_q, strict=True):
@@ -144,7 +152,9 @@ def _log_prior_moved(
       total += jnp.sum(jax.lax.stop_gradient(direction) * (mean + scale * noise), -1)
     return total
 
-  return jax.vmap(one)(z, a, curvature)
+  if chunk in range(1, samples[1].shape[0]):
+    return jax.lax.map(jax.checkpoint(one), samples, batch_size=chunk)
+  return jax.vmap(one)(samples)
 
 
 def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, batch: dict, n: int) -> jax.Array:
@@ -154,14 +164,11 @@ def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, batch: di
   return model.bind(variables).infer(dream | seen).log_prob(z)
 
 
-def _analytic(
-  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, values: dict[str, Any]
-) -> tuple[jax.Array, LogTerms]:
-  """(E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; the sampled terms)."""
-  terms = log_terms(model, variables, key, batch, num_samples)
+def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
+  """E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; `terms` are the sampled ones."""
   kl = jnp.mean(model.bind(variables).kl(batch), 0)  # [L]
   # the floor is on the average over the batch: one that holds for every x hinders units that tell only some x apart
-  return jnp.mean(terms.px_z) - values["beta"] * jnp.sum(jnp.maximum(values["free_bits"], kl)), terms
+  return jnp.mean(terms.px_z) - values["beta"] * jnp.sum(jnp.maximum(values["free_bits"], kl))
 
 
 def make(
@@ -211,14 +218,15 @@ def make(
     if o.beta_steps:
       values["beta"] *= jnp.minimum(1.0, hparams["step"] / o.beta_steps)
     everything = {"params": params, **variables}
-    if o.kl == "analytic":
-      objective, terms = _analytic(model, everything, key, batch, num_draws, values)
-    elif paired:
+    if paired:
       objective, terms = _paired(model, everything, key, batch, o, values)
     else:
       temperature = values["temperature"] if o.gradient == "gumbel_softmax" else None
-      terms = log_terms(model, everything, key, batch, num_draws, temperature=temperature)
-      objective = jnp.mean(targets.theta(terms.weighed(values["beta"]), values))
+      terms = log_terms(model, everything, key, batch, num_draws, o.chunk or None, temperature, remat=True)
+      if o.kl == "analytic":
+        objective = _analytic(model, everything, batch, terms, values)
+      else:
+        objective = jnp.mean(targets.theta(terms.weighed(values["beta"]), values))
     metrics = {
       "elbo": jnp.mean(terms.w),
       "rate": jnp.mean(terms.qz_x - terms.pz),

@@ -1,6 +1,8 @@
 """Does a sweep: plan what is left, write the tasks, launch them, watch the folders, say what became of the runs."""
 
+import contextlib
 import importlib
+import inspect
 import pathlib
 import shlex
 import signal
@@ -17,6 +19,7 @@ from dgm_jax.sweeps.watch import View, watching
 
 LAUNCHERS = {"local": "local", "ray": "ray_launcher", "slurm": "slurm_launcher"}
 FINISHED, FAILED, STOPPED = 0, 3, 4
+_BUSY = "--root {} is being worked on by another command; wait, or stop it."
 
 
 class Options(NamedTuple):
@@ -59,6 +62,16 @@ def extra(module: str) -> Any:
 def launcher(name: str) -> Any:
   """The module of a launcher."""
   return extra(f"dgm_jax.sweeps.{LAUNCHERS[errors.choose('launcher', name, LAUNCHERS)]}")
+
+
+def check_launcher(options: Options) -> None:
+  """Refuses options that the launcher has not."""
+  known = inspect.signature(launcher(options.launcher).launch).parameters
+  open_ended = tuple(f"{name}_" for name, p in known.items() if p.kind is p.VAR_KEYWORD)
+  ours = {"paths", "jobs", "on_change", "worker"}
+  for name in options.launcher_options:
+    if not name.startswith(open_ended):
+      errors.choose(f"option --launcher.NAME of {options.launcher!r}", name, set(known) - ours)
 
 
 def number_of_jobs(options: Options) -> int:
@@ -111,10 +124,6 @@ def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: An
   try:
     with watching(both):
       return module.launch(paths, jobs=options.jobs, **options.launcher_options)
-  except TypeError as e:
-    if "unexpected keyword argument" in str(e) and options.launcher_options:
-      raise errors.UserError(f"--launcher_options: {options.launcher} has no such option ({e}).") from e
-    raise
   finally:
     view.close()
 
@@ -154,13 +163,20 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
   names = [run.name for run in runs]
   outcomes: list = []
   if todo := left(root, runs, retry):
+    errors.require(not states.is_alive(root / "tasks"), _BUSY.format(root))
     planned = make_plan(todo, options)
     if options.metric:
       errors.choose("metric", options.metric, planned.metrics)
     print(plan.describe(planned, number_of_jobs(options)), flush=True)
     tasks.write(root, definition)
     (root / "tasks").mkdir(exist_ok=True)
-    with locked(root / "tasks"):  # a second command would replace the tasks of the first
+    with contextlib.ExitStack() as stack:
+      try:  # a second command would replace the tasks of the first
+        stack.enter_context(locked(root / "tasks"))
+      except errors.LockedError as e:
+        raise errors.UserError(_BUSY.format(root)) from e
+      for run in todo:  # that were left because they failed, and are to be tried again
+        (states.folder(root, run.name) / "failure.json").unlink(missing_ok=True)
       paths = write(root, planned, todo, options, keep=False)
       outcomes = launch(paths, options, View(root, planned.num_steps, options.metric))
   else:

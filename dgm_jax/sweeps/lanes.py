@@ -24,6 +24,7 @@ from dgm_jax.build import Experiment, build, hyper_parameters, load
 from dgm_jax.sweeps.axes import show
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.trace import Programs, trace
+from dgm_jax.train import check_options
 
 _TRACED = 12  # values of one key
 
@@ -58,6 +59,7 @@ class Builder:
     if section not in self._loaded:
       self._loaded[section] = load(config)
     experiment = build(config, self._loaded[section])
+    check_options(config, experiment)
     self.count += 1
     return experiment, trace(config, experiment)
 

@@ -67,6 +67,8 @@ def _few(names: Sequence[str]) -> str:
 def check(root: pathlib.Path, new: Definition) -> None:
   """Refuses a ROOT that holds another sweep, or something else; more runs of the same sweep are none.
 
+  A sweep of which nothing was run yet may be replaced.
+
   Raises:
     UserError: what differs.
   """
@@ -76,6 +78,8 @@ def check(root: pathlib.Path, new: Definition) -> None:
     strange = [p.name for p in root.iterdir() if p.name != "lock"] if root.is_dir() else []
     errors.require(not strange, f"--root {root} holds files that are no sweep's ({_few(sorted(strange))}).")
     return
+  if old.search is None and new.search is None and not (root / "runs").exists():
+    return  # nothing of it was ever run
   different = [
     f"{name} ({a} there, {b} now)"
     for name, a, b in (("config", old.config, new.config), ("search", old.search, _plain(new.search)))
@@ -107,7 +111,7 @@ def write(root: pathlib.Path, new: Definition) -> None:
     with locked(root):
       check(root, new)
       old = read(root)
-      runs = (old.runs if old else {}) | new.runs
+      runs = (old.runs if old and (root / "runs").exists() else {}) | new.runs
       listed = [{"name": name, "overrides": _plain(overrides)} for name, overrides in runs.items()]
       found = {"format": _FORMAT, "command": new.command, "config": new.config, "common": _plain(new.common)}
       if new.search is not None:

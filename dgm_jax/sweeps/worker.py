@@ -6,8 +6,8 @@ The folders of the runs say what is left: those that are finished (results.json)
 (stop.json) are passed over, the others go on from their checkpoints.  So a task may be started again whenever its
 process is gone.
 
-Exit status: 0 all its runs are finished or pruned, 2 a mistake in a config or a full disk, 3 some run met NaN or Inf
-(failure.json in its folder says at which step), 4 stopped by SIGTERM or SIGINT, with everything saved.
+Exit status: 0 all its runs are finished or pruned, 2 no such task, or a full disk, 3 some run met NaN or Inf or cannot
+be (failure.json in its folder says what), 4 stopped by SIGTERM or SIGINT, with everything saved.
 """
 
 import pathlib
@@ -45,12 +45,30 @@ def work(path: pathlib.Path) -> int:
   """
   runs = read(path)
   left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json", "stop.json"))]
-  outcomes = _patiently(lambda: train.train_runs(*map(list, zip(*left, strict=True)))) if left else []
-  for (_, workdir), outcome in zip(left, outcomes, strict=True):
-    if isinstance(outcome, errors.DivergenceError):
-      wd.write_json(workdir / "failure.json", {"error": str(outcome), "step": outcome.step})
-      print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)
+  _train(left)
   return 3 if any((workdir / "failure.json").exists() for _, workdir in runs) else 0
+
+
+def _train(runs: list[tuple[ConfigDict, pathlib.Path]]) -> None:
+  """Trains runs as lanes; of one that cannot be, its folder says so, and the others go on without it."""
+  if not runs:
+    return
+  try:
+    outcomes = _patiently(lambda: train.train_runs(*map(list, zip(*runs, strict=True))))
+  except (errors.LockedError, errors.DiskFullError):
+    raise
+  except errors.UserError as e:
+    if len(runs) > 1:
+      half = len(runs) // 2
+      _train(runs[:half])
+      _train(runs[half:])
+      return
+    [(_, workdir)], outcomes = runs, [e]
+    workdir.mkdir(parents=True, exist_ok=True)
+    wd.write_json(workdir / "failure.json", {"error": str(e), "step": None})
+  for (_, workdir), outcome in zip(runs, outcomes, strict=True):
+    if isinstance(outcome, errors.DivergenceError | errors.UserError):
+      print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)
 
 
 def _patiently(function: Callable[[], Any]) -> Any:

@@ -1,0 +1,134 @@
+"""What the networks of a model compute in, what they keep for the backward pass, and the commonest of them.
+
+Parameters are float32, and so is what a network puts out: distributions, log-probabilities and log-weights are exact,
+to float32, for the function that the networks are in their precision.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+DTYPES = ("float32", "bfloat16")
+
+
+def again(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
+  """f(layers, x); with `remat` only x is kept for the backward pass, and what f computes is computed again there.
+
+  XLA:CPU drops the barrier by which jax.checkpoint keeps it from taking the second computation for the first.  There x
+  is tied to the cotangent instead, by adding 0 times its sum, at the price that there is no forward-mode derivative.
+  """
+  if not remat or layers[0].is_initializing():
+    return f(layers, x)
+  bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
+  pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)
+  if jax.default_backend() != "cpu":
+    return jax.checkpoint(pure)(variables, x)
+
+  def backward(kept, cotangent):
+    variables, x = kept
+    return jax.vjp(pure, variables, x + (0 * jnp.sum(cotangent)).astype(x.dtype))[1](cotangent)
+
+  tied = jax.custom_vjp(pure)
+  tied.defvjp(lambda variables, x: (pure(variables, x), (variables, x)), backward)
+  return tied(variables, x)
+
+
+def segments(num_layers: int) -> list[range]:
+  """The layers in the groups whose inputs are kept: about sqrt(n) groups of sqrt(n) layers need the least memory."""
+  size = max(1, math.ceil(math.sqrt(num_layers)))
+  return [range(i, min(i + size, num_layers)) for i in range(0, num_layers, size)]
+
+
+class Dense(nn.Module):
+  """x W + b, whose product is taken in `dtype`; W and b are float32, and so are the sums of b's gradient.
+
+  A sum over thousands of rows in bfloat16, which has 8 binary digits, would lose most of them.
+
+  Attributes:
+    features: width of the output.
+    dtype: of the product.
+    output_dtype: of the output.
+    kernel_init, bias_init: initialisers.
+  """
+
+  features: int
+  dtype: Any
+  output_dtype: Any
+  kernel_init: Callable = nn.initializers.glorot_uniform()
+  bias_init: Callable = nn.initializers.zeros
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+    bias = self.param("bias", self.bias_init, (self.features,))
+    y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
+    return (y.astype(jnp.float32) + bias).astype(self.output_dtype)
+
+
+class MLP(nn.Module):
+  """Dense layers with an activation between them; the last is linear.  Glorot initialisation.
+
+  Attributes:
+    features: widths of the hidden layers and of the output.
+    activation: what follows every hidden layer.
+    output_bias: initialiser of the last layer's bias.
+    dtype: of products and activations, while parameters and output are float32; None: of the input and parameters.
+    remat: whether activations are computed again in the backward pass, see `again`.
+  """
+
+  features: Sequence[int]
+  activation: Callable = nn.tanh
+  output_bias: Callable = nn.initializers.zeros
+  dtype: Any = None
+  remat: bool = False
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    last = len(self.features) - 1
+
+    def dense(i):
+      biases = self.output_bias if i == last else nn.initializers.zeros
+      inits = {"kernel_init": nn.initializers.glorot_uniform(), "bias_init": biases}
+      if self.dtype is None:
+        return nn.Dense(self.features[i], **inits)
+      return Dense(self.features[i], self.dtype, jnp.float32 if i == last else self.dtype, **inits)
+
+    def some(layers, x):
+      for layer in layers:
+        x = self.activation(layer(x))
+      return x
+
+    for group in segments(last) if self.remat else [range(last)]:
+      x = again(self.remat, some, [dense(i) for i in group], x)
+    return dense(last)(x)
+
+
+class Networks(nn.Module, kw_only=True):
+  """A model made of networks: what is common to all of these.
+
+  What is part of a distribution stays float32: flows of priors and posteriors, codebooks, a table of means by class.
+
+  Attributes:
+    dtype: a name of DTYPES, of the products and activations inside the networks.
+    remat: whether these are computed again in the backward pass instead of being kept (Chen et al., 2016).
+  """
+
+  dtype: str = "float32"
+  remat: bool = False
+
+  @property
+  def compute(self) -> dict[str, Any]:
+    """The same as attributes of a network: dtype None is that of its input and parameters."""
+    if self.dtype not in DTYPES:
+      raise ValueError(f"dtype = {self.dtype!r}; it must be one of {', '.join(DTYPES)}")
+    return {"dtype": None if self.dtype == "float32" else jnp.dtype(self.dtype), "remat": self.remat}
+
+  @nn.nowrap
+  def mlp(self, *args: Any, **kwargs: Any) -> MLP:
+    """An MLP that computes so."""
+    return MLP(*args, **kwargs, **self.compute)
