@@ -66,7 +66,8 @@ class Dense(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
     bias = self.param("bias", self.bias_init, (self.features,))
-    y = jnp.matmul(x.astype(self.dtype), kernel.astype(self.dtype))
+    flat = x.reshape(-1, x.shape[-1])  # XLA:CPU of jax 0.12 adds up products over several axes in bfloat16
+    y = jnp.matmul(flat.astype(self.dtype), kernel.astype(self.dtype)).reshape(*x.shape[:-1], -1)
     return (y.astype(jnp.float32) + bias).astype(self.output_dtype)
 
 
