@@ -1,7 +1,9 @@
 """Errors that a user can mend: one sentence that names the offending thing and the choices."""
 
 import difflib
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
@@ -36,6 +38,20 @@ class StoppedError(BaseException):
 
   As KeyboardInterrupt it is no Exception: what takes any error for a damaged file, say, must not catch it.
   """
+
+
+def told(main: Callable[[], int]) -> int:
+  """The exit status of a command that goes on where it was stopped; a user's mistake is told in a sentence, with 2."""
+  try:
+    return main()
+  except UserError as e:
+    if os.environ.get("DGM_TRACEBACK"):
+      raise
+    print(f"error: {e}", file=sys.stderr)
+    return 2
+  except KeyboardInterrupt:
+    print("interrupted; the same command goes on.", file=sys.stderr)
+    return 4
 
 
 def choose(what: str, name: str, choices: Iterable[str]) -> str:

@@ -14,7 +14,6 @@ on).
 """
 
 import argparse
-import os
 import pathlib
 import shlex
 import sys
@@ -151,13 +150,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  try:
-    sys.exit(main())
-  except errors.UserError as e:
-    if os.environ.get("DGM_TRACEBACK"):
-      raise
-    print(f"error: {e}", file=sys.stderr)
-    sys.exit(2)
-  except KeyboardInterrupt:
-    print("interrupted; the same command goes on.", file=sys.stderr)
-    sys.exit(4)
+  sys.exit(errors.told(main))

@@ -20,7 +20,6 @@ on).
 
 import argparse
 import ast
-import os
 import pathlib
 import shlex
 import sys
@@ -128,13 +127,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  try:
-    sys.exit(main())
-  except errors.UserError as e:
-    if os.environ.get("DGM_TRACEBACK"):
-      raise
-    print(f"error: {e}", file=sys.stderr)
-    sys.exit(2)
-  except KeyboardInterrupt:
-    print("interrupted; the same command goes on.", file=sys.stderr)
-    sys.exit(4)
+  sys.exit(errors.told(main))
