@@ -1,5 +1,7 @@
 """The page of a root: one static HTML file with every report that is in it; no server, no request to anywhere."""
 
+import base64
+import itertools
 import json
 import math
 import pathlib
@@ -49,6 +51,18 @@ def _range(values: Sequence[float], log: bool) -> tuple[float, float]:
   return low - margin, high + margin
 
 
+def _path(points: Sequence[dict[str, Any]], style: str) -> str:
+  """What a polyline goes through; a histogram's goes to each bar's right edge before it steps."""
+  if style == "bars":
+    first, last = points[0], points[-1]
+    corners = [(first["x"], last["y"]), (first["x"], first["y"])]
+    for a, b in itertools.pairwise(points):
+      corners += [(b["x"], a["y"]), (b["x"], b["y"])]
+  else:
+    corners = [(p["x"], p["y"]) for p in points]
+  return " ".join(f"{x},{y}" for x, y in corners)
+
+
 def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
   """The geometry of a figure: ticks, lines, points to hover; None if it has no points.
 
@@ -57,16 +71,16 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
   lines = [s for s in figure["series"] if s["points"]]
   if not lines:
     return None
-  log = figure["log"]
-  (x0, x1), (y0, y1) = (_range([p[i] for s in lines for p in s["points"]], log) for i in (0, 1))
-  scale = math.log10 if log else float
+  logs = ["x" in figure["log"], "y" in figure["log"]]
+  (x0, x1), (y0, y1) = (_range([p[i] for s in lines for p in s["points"]], logs[i]) for i in (0, 1))
 
-  def place(value, low, high, start, end):
+  def place(value, low, high, start, end, log):
+    scale = math.log10 if log else float
     return round(start + (scale(value) - scale(low)) / (scale(high) - scale(low)) * (end - start), 1)
 
-  at_x = lambda v: place(v, x0, x1, _LEFT, _WIDTH - _RIGHT)
-  at_y = lambda v: place(v, y0, y1, _HEIGHT - _BOTTOM, _TOP)
-  make_ticks = log_ticks if log else ticks
+  at_x = lambda v: place(v, x0, x1, _LEFT, _WIDTH - _RIGHT, logs[0])
+  at_y = lambda v: place(v, y0, y1, _HEIGHT - _BOTTOM, _TOP, logs[1])
+  make_ticks = lambda low, high, log: (log_ticks if log else ticks)(low, high)
   names = list(dict.fromkeys(s["name"] for s in lines))
   drawn = []
   for line in lines:
@@ -78,7 +92,7 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
         "name": line["name"],
         "style": line["style"],
         "colour": names.index(line["name"]) % 8,
-        "path": " ".join(f"{p['x']},{p['y']}" for p in points),
+        "path": _path(points, line["style"]),
         "points": points,
         "hover": json.dumps([[p["x"], p["y"], p["label"]] for p in points], ensure_ascii=False),
       }
@@ -91,19 +105,26 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
     "right": _WIDTH - _RIGHT,
     "top": _TOP,
     "bottom": _HEIGHT - _BOTTOM,
-    "x_ticks": [(at_x(v), number(v)) for v in make_ticks(x0, x1)],
-    "y_ticks": [(at_y(v), number(v)) for v in make_ticks(y0, y1)],
+    "x_ticks": [(at_x(v), number(v)) for v in make_ticks(x0, x1, logs[0])],
+    "y_ticks": [(at_y(v), number(v)) for v in make_ticks(y0, y1, logs[1])],
     "lines": sorted(drawn, key=lambda s: s["style"] != "faint"),
     "legend": legend,
   }
 
 
 def read(root: pathlib.Path) -> list[dict[str, Any]]:
-  """The reports of a root, in the order of paper, item, budget; each with its folder, relative to the root."""
+  """The reports of a root, in the order of paper, item, budget; each with its folder, relative to the root.
+
+  Figures that are pictures have them in "data", base64.
+  """
   found = []
   for path in sorted(root.glob("*/*/*/report.json")):
     folder = path.parent.relative_to(root).as_posix()
     report = wd.read_json(path)
+    for figure in report["figures"]:
+      picture = path.parent / figure["file"]
+      if not figure["series"] and picture.is_file():
+        figure["data"] = base64.b64encode(picture.read_bytes()).decode()
     found.append(report | {"folder": folder, "id": folder.replace("/", "-")})
   return found
 
@@ -116,7 +137,7 @@ def _with_links(report: dict[str, Any]) -> dict[str, Any]:
     for row in table["rows"]:
       for cell in row:
         cell["links"] = [(f"{report['id']}-run-{numbers[n]}", n) for n in cell["runs"] if n in numbers]
-  figures = [figure | {"chart": chart(figure)} for figure in report["figures"]]
+  figures = [{"data": ""} | figure | {"chart": chart(figure)} for figure in report["figures"]]
   return report | {"runs": runs, "figures": figures}
 
 

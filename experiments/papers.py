@@ -65,6 +65,8 @@ class Budget(NamedTuple):
     common: {path: value} of all its runs.
     cells: {cell of the table: overrides of its runs, which differ in the seed alone}.
     compute: (folder) -> None writes a run's folder without training; it goes on where it was interrupted.
+    measure: (folder) -> None, for a sweep: computes from its finished runs what their evaluations do not have, into
+      folder/measured; called after the runs, again and again; what is already there it does not repeat.
   """
 
   what: str
@@ -75,6 +77,7 @@ class Budget(NamedTuple):
   common: Mapping[str, Any] = {}
   cells: Mapping[str, list[Overrides]] = {}
   compute: Callable[[pathlib.Path], None] | None = None
+  measure: Callable[[pathlib.Path], None] | None = None
 
 
 def names() -> list[str]:

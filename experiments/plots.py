@@ -10,27 +10,41 @@ _STYLES = {
   "published": {"linewidth": 0, "marker": "x"},
   "theory": {"linewidth": 1.2, "linestyle": "--"},
   "faint": {"linewidth": 0.6, "alpha": 0.3},
+  "bars": {"linewidth": 1.2, "drawstyle": "steps-post"},
 }
 
 
-def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
-  """Writes a figure; lines of one name share a colour, and their name is said once."""
+def new(width: float, height: float) -> Any:
+  """An empty matplotlib figure of so many inches; none of pyplot's state, so that any thread may draw."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  picture = Figure(figsize=(6.0, 4.2), layout="constrained")
+  picture = Figure(figsize=(width, height), layout="constrained")
   FigureCanvasAgg(picture)
-  axis = picture.add_subplot(title=figure["title"], xlabel=figure["x"], ylabel=figure["y"])
-  if figure["log"]:
-    axis.set(xscale="log", yscale="log")
-  names = list(dict.fromkeys(s["name"] for s in figure["series"]))
-  for line in figure["series"]:
-    label = line["name"] if line["style"] != "faint" else None
-    colour = _COLOURS[names.index(line["name"]) % len(_COLOURS)]
-    axis.plot(*zip(*line["points"], strict=True), color=colour, label=label, **_STYLES[line["style"]])
-  axis.grid(alpha=0.25)
-  axis.legend(frameon=False)
+  return picture
+
+
+def write(path: pathlib.Path, picture: Any) -> None:
+  """Writes a matplotlib figure as PNG, beside first, then renamed."""
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
   picture.savefig(beside, dpi=120)
   os.replace(beside, path)
+
+
+def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
+  """Writes a figure of lines; lines of one name share a colour, and their name is said once."""
+  picture = new(6.0, 4.2)
+  axis = picture.add_subplot(title=figure["title"], xlabel=figure["x"], ylabel=figure["y"])
+  axis.set(**{f"{name}scale": "log" for name in figure["log"]})
+  names = list(dict.fromkeys(s["name"] for s in figure["series"]))
+  for line in figure["series"]:
+    label = line["name"] if line["style"] != "faint" else None
+    colour = _COLOURS[names.index(line["name"]) % len(_COLOURS)]
+    x, y = zip(*line["points"], strict=True)
+    axis.plot(x, y, color=colour, label=label, **_STYLES[line["style"]])
+    if line["style"] == "bars":
+      axis.fill_between(x, y, step="post", color=colour, alpha=0.25)
+  axis.grid(alpha=0.25)
+  axis.legend(frameon=False)
+  write(path, picture)

@@ -111,7 +111,7 @@ def _row(label: str, n: dict[str, Any]) -> list[dict]:
 def _figure(network: str, lines: list[dict], folder: pathlib.Path) -> dict[str, Any]:
   note = "Thick: over all dimensions; faint: each dimension."
   title = f"SNR of the {_NETWORKS[network]}"
-  drawn = tables.figure(title, "K or M", "signal-to-noise ratio", lines, log=True, note=note)
+  drawn = tables.figure(title, "K or M", "signal-to-noise ratio", lines, log="xy", note=note)
   drawn["file"] = f"snr_{network}.png"
   plots.save(folder / drawn["file"], drawn)
   return drawn

@@ -116,8 +116,8 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
   budget = papers.budget(module, item, args.budget)
   folder = papers.folder(args.root, name, item, args.budget)
   print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)
-  after = lambda: reports.num_finished(folder, module, item, args.budget)
-  start, before = time.monotonic(), after()
+  progress = lambda: (reports.num_finished(folder, module, item, args.budget), len(list(folder.glob("measured/*"))))
+  start, before = time.monotonic(), progress()
   try:
     if budget.compute is not None:
       errors.require(not args.cells, f"--cells are of a table that is trained; {item} has none.")
@@ -125,8 +125,11 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
       status = drive.FINISHED
     else:
       status = _sweep(folder, budget, args)
+      if budget.measure is not None:
+        budget.measure(folder)
   finally:
-    if (folder / "runs").is_dir() and not before == after() == len(reports.run_names(module, item, args.budget)):
+    after, every = progress(), len(reports.run_names(module, item, args.budget))
+    if (folder / "runs").is_dir() and not (before == after and after[0] == every):
       reports.add_session(folder, time.monotonic() - start)
   found = reports.write(args.root, name, module, item, args.budget)
   print(f"\n{reports.as_text(found)}", flush=True)

@@ -35,13 +35,32 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[dict]], no
 def series(
   name: str, points: Sequence[tuple[float, float]], runs: Sequence[str] = (), style: str = "ours"
 ) -> dict[str, Any]:
-  """A line of a figure; style "ours", "published", "theory", or "faint" for one of many."""
+  """A line of a figure.
+
+  Args:
+    name: in the legend; lines of one name share a colour.
+    points: (x, y).
+    runs: whose numbers they are.
+    style: "ours"; "published", markers; "theory", dashed; "faint", one of many; "bars", a histogram whose points are
+      (left edge, count), and the last one (right edge, 0).
+  """
   return {"name": name, "style": style, "points": [list(map(float, p)) for p in points], "runs": list(runs)}
 
 
-def figure(title: str, x: str, y: str, lines: Sequence[dict], log: bool = False, note: str = "") -> dict[str, Any]:
-  """A figure with lines, both axes logarithmic or neither."""
+def figure(title: str, x: str, y: str, lines: Sequence[dict], log: str = "", note: str = "") -> dict[str, Any]:
+  """A figure with lines, drawn on the page and hovered; `log` names the logarithmic axes: "", "x", "y" or "xy"."""
   return {"title": title, "x": x, "y": y, "log": log, "series": list(lines), "note": note, "file": ""}
+
+
+def picture(title: str, file: str, note: str = "") -> dict[str, Any]:
+  """A figure that is a picture: samples, a manifold, densities in the plane.
+
+  Args:
+    title: what it shows.
+    file: a PNG, relative to the item's folder; the page holds a copy of it.
+    note: what one should see; with the title it stands in for the picture where that cannot be seen.
+  """
+  return figure(title, "", "", [], note=note) | {"file": file}
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Reproducing a paper: arithmetic by hand on made runs, what is skipped, what is refused, the page."""
 
+import base64
 import html.parser
 import json
 
@@ -9,7 +10,7 @@ import pytest
 from dgm_jax import errors
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import drive, tasks
-from experiments import burda2016, measured, page, papers, reports, reproduce, tables
+from experiments import burda2016, measured, page, papers, plots, reports, reproduce, tables
 
 # log p(x) of four images for seeds 0 and 1
 _LOG_PX = {
@@ -224,18 +225,44 @@ def test_the_page_escapes_all_text_and_asks_nobody_for_anything(tmp_path):
   found["runs"] = {name + evil: run | {"note": evil, "command": evil} for name, run in found["runs"].items()}
   found["tables"][0]["rows"][0][0] = tables.cell(evil, list(found["runs"]))
   found["figures"][0]["series"][0]["name"] = found["figures"][0]["title"] = evil
+  found["figures"].append(tables.picture(evil, "x.png", evil) | {"data": "iVBORw0KGgo="})
   parsed = Tags(page.render([found | {"folder": "a/b/c", "id": "a-b-c"}]))
   tags = [tag for tag, _ in parsed.tags]
   assert tags.count("script") == 1
-  assert not {"img", "link", "iframe", "object", "embed", "base"} & set(tags)
+  assert not {"link", "iframe", "object", "embed", "base"} & set(tags)
+  assert tags.count("img") == 1
   for tag, attributes in parsed.tags:
-    assert "src" not in attributes
+    assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
     assert not any(name.startswith("on") for name in attributes)
     assert tag == "a" or "href" not in attributes
   assert "url(" not in parsed.text and "@import" not in parsed.text
   assert parsed.text.count(evil) >= 20
   drawn = [json.loads(a["data-points"]) for tag, a in parsed.tags if "data-points" in a]
   assert all(len(point) == 3 for line in drawn for point in line)
+
+
+def test_a_picture_is_in_the_page_and_a_histogram_is_drawn_by_its_edges(tmp_path):
+  make_runs(tmp_path)
+  found = reports.write(tmp_path, "burda2016", burda2016, "table=1", "test")
+  folder = papers.folder(tmp_path, "burda2016", "table=1", "test")
+  picture = plots.new(1, 1)
+  plots.write(folder / "samples.png", picture)
+  bars = tables.series("units", [(0, 2), (1, 5), (2, 0)], style="bars")
+  found["figures"] = [tables.picture("Samples", "samples.png"), tables.figure("Histogram", "log A", "units", [bars])]
+  wd.write_json(folder / "report.json", found)
+  sources = [a["src"] for tag, a in Tags(page.write(tmp_path).read_text()).tags if tag == "img"]
+  assert [base64.b64decode(s.partition(",")[2]) for s in sources] == [(folder / "samples.png").read_bytes()]
+  chart = page.chart(found["figures"][1])
+  points = [tuple(map(float, p.split(","))) for p in chart["lines"][0]["path"].split()]
+  (x0, y2), (x1, y5), (x2, bottom) = [(p["x"], p["y"]) for p in chart["lines"][0]["points"]]
+  assert points == [(x0, bottom), (x0, y2), (x1, y2), (x1, y5), (x2, y5), (x2, bottom)]
+
+
+def test_an_axis_may_be_logarithmic_alone():
+  chart = page.chart(tables.figure("t", "x", "y", [tables.series("a", [(1, -1), (10, 0), (100, 1)])], log="x"))
+  (x0, y0), (x1, y1), (x2, y2) = [(p["x"], p["y"]) for p in chart["lines"][0]["points"]]
+  assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+  assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2)
 
 
 def test_every_number_of_the_page_links_to_its_runs(tmp_path):
