@@ -15,6 +15,7 @@ from flax.core import FrozenDict
 
 from dgm_jax.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
 from dgm_jax.precision import MLP, again
+from dgm_jax.set_encoder import SetEncoder
 
 ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
 
@@ -153,11 +154,20 @@ def _mlps(
   widths: Sequence[int],
   output_bias: Callable,
   compute: Mapping[str, Any],
+  decoder_hidden: Sequence[int] | None = None,
 ) -> Pair:
   """Multilayer perceptrons with tanh units."""
   del shape, depth
-  decoder = MLP((*hidden[::-1], widths[1]), output_bias=output_bias, **compute)
+  between = hidden[::-1] if decoder_hidden is None else decoder_hidden
+  decoder = MLP((*between, widths[1]), output_bias=output_bias, **compute)
   return MLP((*hidden, widths[0]), **compute), decoder
+
+
+def _sets(*common: Any, decoder_hidden: Sequence[int] | None = None, **args: Any) -> Pair:
+  """An encoder of the set of observed entries, and the decoder of _mlps."""
+  _, decoder = _mlps(*common, decoder_hidden=decoder_hidden)
+  _, _, hidden, widths, _, compute = common
+  return SetEncoder(hidden, widths[0], **args, **compute), decoder
 
 
 def _convs(
@@ -211,7 +221,7 @@ def _residual(*common: Any, blocks: int = 2, kernel_size: int = 3, **args: Any) 
   return _convs(*common, blocks=blocks, kernel_size=kernel_size, **args)
 
 
-NETS = {"mlp": _mlps, "conv": _conv, "residual": _residual}
+NETS = {"mlp": _mlps, "conv": _conv, "residual": _residual, "set": _sets}
 
 
 def make(
@@ -235,7 +245,9 @@ def make(
     output_bias: initialiser of the decoder's.
     compute: dtype and remat of both, see precision.Networks.
     **options: of "conv" and "residual": channels, kernel_size, stride, activation; padding of the one, blocks of the
-      other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.
+      other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.  Of "mlp" and "set":
+      decoder_hidden, the widths of the decoder where they are others, () for a linear one; of "set", whose encoder
+      takes (features, mask), embedding_dim and code_dim, see SetEncoder.
 
   Raises:
     ValueError: no such net, or a value that cannot be.

@@ -220,7 +220,7 @@ def test_mnist_net_of_seventeen_million_parameters():
 
 
 @pytest.mark.parametrize("net,options,sentence", [
-  ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual"),
+  ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual, set"),
   ("conv", {"shape": (84,)}, r"must be \[H, W, C\], and it is \[84\]"),
   ("conv", {"activation": "step"}, "activation = 'step'; it must be one of relu"),
   ("conv", {"channels": ()}, "channels must name one"),
