@@ -42,7 +42,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    prog="python -m dgm_jax.impute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    prog="python -m dgm_jax.impute",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
   )
   add = parser.add_argument
   add("data", type=pathlib.Path, help="the table whose holes are filled")
@@ -71,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     type=_names,
     default=("mean", "knn"),
     metavar="A,B",
-    help=f"of {', '.join(baselines.IMPUTERS)} (mean,knn; forest is slow), or none: nothing is hidden to measure errors by",
+    help=f"methods of {', '.join(baselines.IMPUTERS)} (mean,knn; forest is slow), or none: no cell is hidden for it",
   )
   add("--latents", type=int, default=10, help=f"dimensions of the latent variable (10), at most {_MOST_LATENTS}")
   add("--hidden", type=int, default=128, help="width of the networks' two layers (128)")
@@ -94,8 +97,8 @@ def _check(args: argparse.Namespace) -> None:
   need(args.multiple >= 0, f"--multiple={args.multiple}; it must be a number of imputations, or 0 for none.")
   need(
     args.proper == 0 or 2 <= args.proper <= args.multiple,
-    f"--proper={args.proper} models draw the imputations of --multiple={args.multiple}: there must be 2 or more, and at "
-    "most as many as imputations.",
+    f"--proper={args.proper} models draw the --multiple={args.multiple} imputations: there must be 2 models or more, "
+    "and as many imputations or more.",
   )
   need(
     not (args.fit and args.transductive), "--fit fits to another table, --transductive to this one; give one of them."

@@ -94,17 +94,17 @@ def _number(text: str) -> float | None:
     return None
 
 
-def _split(text: str, separator: str) -> list[list[str]]:
+def _split(text: str, separator: str, newline: str) -> list[list[str]]:
   """The raw cells of each line; a quoted one may hold separators and line ends."""
-  if '"' not in text:
-    return [line.split(separator) for line in text.split("\n")]
   s = re.escape(separator)
-  rows, row = [], []
-  for cell, end in re.findall(rf'([^\S\n{s}]*"(?:[^"]|"")*"[^{s}\n]*|[^{s}\n]*)({s}|\n|\Z)', text):
-    row.append(cell)
-    if end != separator:
-      rows.append(row)
-      row = []
+  cell = re.compile(rf'(?:^|{s})((?:"[^"]*"|[^{s}"])*)')
+  rows, begun = [], ""
+  for line in text.split(newline):
+    line = begun + line
+    begun = line + newline if line.count('"') % 2 else ""
+    if not begun:
+      rows.append(cell.findall(line) if '"' in line else line.split(separator))
+  errors.require(not begun, f"a quote is not closed: {begun[:40]!r}")
   return rows
 
 
@@ -117,12 +117,12 @@ def _plain(cell: str) -> str:
 def _read_text(path: pathlib.Path, markers: Sequence[str], separator: str, header: bool) -> Table:
   text = path.read_bytes().decode("utf-8")
   mark, newline = "\ufeff" if text.startswith("\ufeff") else "", "\r\n" if "\r\n" in text else "\n"
-  text = text.removeprefix(mark).replace("\r\n", "\n")
-  end = re.search(r"\n*\Z", text)[0]
+  text = text.removeprefix(mark)
+  end = re.search(rf"({newline})*\Z", text)[0]
   text = text.removesuffix(end)
-  first = text.partition("\n")[0]
+  first = text.partition(newline)[0]
   separator = separator or max(_SEPARATORS, key=first.count)
-  rows = _split(text, separator)
+  rows = _split(text, separator, newline)
   for i, row in enumerate(rows):
     errors.require(
       len(row) == len(rows[0]),
@@ -144,8 +144,7 @@ def _read_text(path: pathlib.Path, markers: Sequence[str], separator: str, heade
     parts = enumerate(zip(cells, missing, strict=True))
     filled = [_filled(column, gone, fills[j], separator) if j in fills else column for j, (column, gone) in parts]
     with whole(path) as beside, open(beside, "w", encoding="utf-8", newline="") as f:
-      f.write(mark + newline.join(separator.join(row) for row in (*top, *zip(*filled, strict=True))))
-      f.write(end.replace("\n", newline))
+      f.write(mark + newline.join(separator.join(row) for row in (*top, *zip(*filled, strict=True))) + end)
 
   return Table(names, values, missing, write)
 

@@ -98,7 +98,7 @@ def _check_finite(name: str, values: np.ndarray, missing: np.ndarray, numbers: n
   if np.isinf(numbers).any():
     row = np.nonzero(~missing)[0][np.isinf(numbers)][0]
     raise errors.UserError(
-      f"Column {name!r} is infinite in row {row + 1} ({values[row]}): where that means missing, say --missing={values[row]}."
+      f"Column {name!r} is infinite in row {row + 1}; --missing={values[row]} says that this means missing."
     )
 
 

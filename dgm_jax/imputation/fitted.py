@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax import errors, rng
@@ -14,7 +13,7 @@ from dgm_jax.imputation import importance, training
 
 _BLOCK = 128  # rows at once
 _CHUNK = 100  # importance samples at once
-_SCORED_ROWS = 1000  # at most so many have hidden entries
+_SCORED_ROWS = 2000  # at most so many have hidden entries
 _LEAST = 10  # observed entries of a column that entries are hidden of
 
 
@@ -45,7 +44,7 @@ def held_out_rate(x: np.ndarray) -> float:
 def hide(x: np.ndarray, rate: float, seed: int) -> np.ndarray:
   """bool [N, D]: observed entries of x, NaN elsewhere, that are to be hidden, each with probability `rate`.
 
-  They are of a thousand rows at most, and of columns with more than a few observed entries.
+  They are of so many rows at most that scoring them is quick, and of columns with more than a few observed entries.
   """
   generator = np.random.default_rng(seed)
   observed = ~np.isnan(x)
@@ -98,7 +97,7 @@ def fit(
 
 
 def blocks(x: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-  """(numbers of rows, (values, mask) [B, D]) of standardised x, NaN where missing: padded, so that few shapes compile."""
+  """(numbers of rows, (values, mask) [B, D]) of standardised x, NaN where missing; padded, for few shapes compile."""
   size = min(_BLOCK, training.padded(len(rows)))
   for start in range(0, len(rows), size):
     block = rows[start : start + size]

@@ -130,8 +130,8 @@ def text(about: dict[str, Any]) -> str:
   lines = [*_sentences(about), ""]
   if methods:
     lines += [
-      f"Root mean squared errors of numbers, shares of wrong classes, on {about['hidden']} observed cells that were hidden "
-      "from every method",
+      f"Root mean squared errors of numbers and shares of wrong classes, of {about['hidden']} observed cells that were "
+      "hidden from every method",
     ]
   lines += _aligned(rows)
   if about["coverage"] is not None:

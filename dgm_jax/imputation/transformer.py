@@ -149,7 +149,7 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     return X
 
   def score(self, X: Any, y: Any = None) -> float:
-    """log p(x_observed), nats, averaged over the rows of X: a stochastic lower bound; constant columns are not in it."""
+    """log p(x_observed), nats, averaged over the rows of X: a stochastic lower bound, of columns that vary."""
     del y
     check_is_fitted(self)
     X = self._validated(X, reset=False)
