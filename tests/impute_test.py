@@ -18,7 +18,7 @@ SMALL = ("--steps=200", "--latents=2", "--hidden=8", "--samples=50")
 
 
 def rows(n=60, seed=0, rate=0.25):
-  """Cells of (header, rows with holes, whole rows): a name, two numbers, a class and a constant, all of one variable."""
+  """(header, rows with holes, whole rows): a name, and two numbers, a class and a constant of one variable."""
   g = np.random.default_rng(seed)
   z = g.normal(size=n)
   whole = [

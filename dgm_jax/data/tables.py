@@ -35,7 +35,8 @@ class Table(NamedTuple):
   missing: list[np.ndarray]
   write: Callable[[pathlib.Path, dict[int, Sequence[Any]]], None]
 
-  def __len__(self) -> int:
+  @property
+  def num_rows(self) -> int:
     return len(self.values[0])
 
 
@@ -59,7 +60,7 @@ def read(path: pathlib.Path, markers: Sequence[str] = (), separator: str = "", h
       table = _read_npz(path, markers)
     else:
       table = _read_text(path, markers, separator or ("\t" if path.suffix == ".tsv" else ""), header)
-  errors.require(len(table.names) > 0 and len(table) > 0, f"{path} holds no row.")
+  errors.require(len(table.names) > 0 and table.num_rows > 0, f"{path} holds no row.")
   twice = sorted({name for name in table.names if table.names.count(name) > 1})
   errors.require(not twice, f"{path} has two columns of the name {twice[0]!r}." if twice else "")
   return table

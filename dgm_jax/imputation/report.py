@@ -59,7 +59,7 @@ def make(
   return {
     "table": {
       "file": str(args.data),
-      "rows": len(table),
+      "rows": table.num_rows,
       "missing": int(gone.sum()),
       "empty_rows": int(gone.all(1).sum()),
     },
