@@ -8,16 +8,15 @@ from typing import Any
 
 from dgm_jax import errors
 from dgm_jax import workdir as wd
-from dgm_jax.sweeps import axes, definition, states, tasks
-from experiments import measured, papers, tables
+from dgm_jax.sweeps import definition, states, tasks
+from experiments import measured, papers, stages, tables
 
 _FORMAT = 1
 
 
 def run_names(module: ModuleType, item: str, budget: str) -> list[str]:
   """The names of all runs of an item, folders in runs/."""
-  planned = module.RUNS[item][budget]
-  return [axes.run_name(o) for runs in planned.cells.values() for o in runs] or ["computed"]
+  return [n for names in stages.run_names(module.RUNS[item][budget]).values() for n in names] or ["computed"]
 
 
 def num_finished(folder: pathlib.Path, module: ModuleType, item: str, budget: str) -> int:
@@ -33,19 +32,18 @@ def add_session(folder: pathlib.Path, seconds: float) -> None:
   wd.write_json(folder / "sessions.json", [*sessions, {"ended": now, "seconds": round(seconds, 1)}])
 
 
-def _commands(folder: pathlib.Path) -> dict[str, str]:
+def _commands(folder: pathlib.Path, planned: papers.Budget) -> dict[str, str]:
   """{run: the command that does it alone} of a sweep."""
   found = tasks.read(folder)
   if found is None:
     return {}
   common = definition.typed_common(found.config, found.common)
-  runs = definition.make_runs(found.config, common, found.runs.values())
-  return {run.name: definition.shell_command(run, folder) for run in runs}
+  return {run.name: definition.shell_command(run, folder) for run in stages.make_runs(planned, common, folder)}
 
 
-def _runs(folder: pathlib.Path, names: list[str], item_command: str) -> dict[str, dict[str, Any]]:
+def _runs(folder: pathlib.Path, planned: papers.Budget, names: list[str], item_command: str) -> dict[str, dict]:
   """{run: state, command, seed, commit, hardware, wall time ...}."""
-  commands = _commands(folder)
+  commands = _commands(folder, planned)
   found = {}
   for name in names:
     path = states.folder(folder, name)
@@ -70,7 +68,7 @@ def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: s
   folder, planned, paper = papers.folder(root, name, item, budget), module.RUNS[item][budget], module.PAPER
   names = run_names(module, item, budget)
   command = f"python -m experiments.reproduce {name} --{item} --budget={budget} --root={root}"
-  runs = _runs(folder, names, command)
+  runs = _runs(folder, planned, names, command)
   sessions = wd.read_json(folder / "sessions.json") or []
   done = [r for r in runs.values() if r["state"] == "finished"]
   return {

@@ -159,8 +159,11 @@ def test_what_a_full_recipe_is_compared_with_is_said(monkeypatch):
   "arguments,sentence",
   [
     (["burda2015"], "Unknown paper 'burda2015'. Did you mean 'burda2016'?"),
-    (["burda2016", "--table=3"], "Unknown table of burda2016 'table=3'. Did you mean 'table=1'?"),
-    (["burda2016", "--figure=9"], "Unknown figure of burda2016 'figure=9'. There are none."),
+    (["burda2016", "--table=4"], "Unknown table of burda2016 'table=4'. Did you mean 'table="),
+    (
+      ["burda2016", "--figure=9"],
+      "Unknown figure of burda2016 'figure=9'. Did you mean 'figure=activity'?",
+    ),
     (["burda2016", "--table=1", "--budget=quik"], "Unknown budget of table=1 'quik'. Did you mean 'quick'?"),
     (["burda2016", "--budget=quik"], "Unknown budget 'quik'. Did you mean 'quick'?"),
     (["burda2016", "--table=1", "--budget=test", "--cells=vae-2"], "Unknown cell 'vae-2'. Did you mean 'vae-"),
@@ -173,6 +176,19 @@ def test_mistakes_get_a_sentence_and_write_nothing(tmp_path, arguments, sentence
     reproduce.main([*arguments, f"--root={tmp_path / 'root'}"])
   assert sentence in str(e.value)
   assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("paper", papers.names())
+def test_every_budget_is_of_runs_that_its_config_takes_and_its_report_finds(paper):
+  module = papers.load(paper)
+  for item, budgets in module.RUNS.items():
+    assert item in module.PAPER.items and module.PAPER.notes[item]
+    for name, budget in budgets.items():
+      names = reports.run_names(module, item, name)
+      if budget.cells:
+        runs, wanted = reproduce.plan(budget, {}, "")
+        assert [run.name for run in runs] == names
+        assert set(names) == wanted
 
 
 def test_the_list_names_papers_items_budgets_and_what_they_cost(capsys):
