@@ -29,11 +29,11 @@ _FEW = {"evaluate.likelihood.num_samples": 50}  # the likelihood is not what thi
 
 RUNS = {
   "quick": Budget(
-    "mnist5k (4,000 training, 500 test images), one layer of 50 units, three seeds, 30 epochs of batch 20",
-    minutes=6,
+    "mnist5k (4,000 training, 500 test images), one layer of 50 units, k = 1 and 5, three seeds, 30 epochs of batch 20",
+    minutes=3,
     config=f"{systems.IWAE}:quick",
     common={"batch_size": 20, "num_steps": 6000, "eval_every": 3000, "figures_every": 6000, **_FEW},
-    cells=systems.make_cells(3, _CELLS),
+    cells=systems.make_cells(3, _CELLS[:2]),
   ),
   "short": Budget(
     "MNIST (60,000, 10,000), one layer of 50 units, three seeds, 20 epochs of batch 100",
