@@ -4,12 +4,13 @@ import base64
 import html.parser
 import json
 
+import made_runs
 import numpy as np
 import pytest
 
 from dgm_jax import errors
 from dgm_jax import workdir as wd
-from dgm_jax.sweeps import drive, tasks
+from dgm_jax.sweeps import drive
 from experiments import burda2016, measured, page, papers, plots, reports, reproduce, tables
 
 # log p(x) of four images for seeds 0 and 1
@@ -24,30 +25,7 @@ _LOG_PX = {
 
 def make_runs(root, cells=tuple(_LOG_PX), digest="d"):
   """Finished runs of the budget for tests, as a sweep leaves them."""
-  folder = papers.folder(root, "burda2016", "table=1", "test")
-  budget = burda2016.RUNS["table=1"]["test"]
-  runs, _ = reproduce.plan(budget, {}, "")
-  tasks.write(folder, tasks.define(budget.config, {}, runs))
-  for run in runs:
-    k, bound, seed = (run.config["objective"]["num_samples"], run.config["objective"]["bound"], run.config["seed"])
-    cell = f"{'vae' if bound == 'elbo' else 'iwae'}-{k}"
-    if cell not in cells:
-      continue
-    path = folder / "runs" / run.name
-    path.mkdir(parents=True)
-    wd.write_json(path / "config.json", run.config)
-    log_px = np.array(_LOG_PX[cell][seed])
-    np.savez(path / "values.npz", **{"test/log_px": log_px, "test/elbo": log_px - 1})
-    results = {"test/nll": -log_px.mean(), "test/elbo": log_px.mean() - 1, "test/active_units_by_layer": "7"}
-    about = {"data": "mnist5k", "transforms": ["binarize:dynamic"], "split_sizes": {"train": 8, "test": 4}}
-    about |= {"data_digest": digest, "seed": seed, "step": 40, "test/likelihood_samples": 20}
-    wd.write_json(path / "results.json", results | about)
-    start = {"seed": seed, "git_commit": "abc", "git_dirty": False, "versions": {"jax": "0"}, "device_kind": "cpu"}
-    start |= {"cpus": 2, "lanes": 2, "started": "2026-01-01T00:00:00+00:00", "wall_s": {"total": 3.0, "train": 2.0}}
-    wd.write_json(path / "run.json", [start])
-    rows = [{"step": step, "valid/log_px": -10.0 + seed + step / 40} for step in (20, 40)]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [{"seed": seed}, *rows]))
-  return folder
+  return made_runs.make(root, "burda2016", "table=1", {cell: _LOG_PX[cell] for cell in cells}, digest)
 
 
 def reproduce_test_budget(root, *flags):
