@@ -1,8 +1,9 @@
 """Li & Turner, "Renyi Divergence Variational Inference" (NIPS 2016), https://arxiv.org/abs/1602.02311.
 
   python -m experiments.reproduce li2016 --table=1 --budget=quick
+  python -m experiments.reproduce li2016 --table=1-frey --budget=short --manual_dir=FOLDER
 
-The MNIST rows with one layer: test NLL of models that were trained by
+The MNIST and Frey rows with one layer: test NLL of models that were trained by
 
     L_alpha = 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha),   w_k = p(x, z_k) / q(z_k|x),
 
@@ -21,7 +22,10 @@ PAPER = Paper(
   title="Rényi Divergence Variational Inference",
   venue="NIPS 2016",
   url="https://arxiv.org/abs/1602.02311",
-  items={"table=1": "Test NLL on MNIST with one layer: VAE, IWAE, VR-max, α = 0.5"},
+  items={
+    "table=1": "Test NLL on MNIST with one layer: VAE, IWAE, VR-max, α = 0.5 (the MNIST rows of the table)",
+    "table=1-frey": "Test NLL on Frey faces with one layer, K = 5: VAE, IWAE, VR-max, α = 0.5 (its Frey row)",
+  },
   published={
     "table=1": {
       "vae-5": Value(86.47),
@@ -31,7 +35,13 @@ PAPER = Paper(
       "iwae-50": Value(84.80),
       "vr_max-5": Value(85.42),
       "vr_max-50": Value(84.81),
-    }
+    },
+    "table=1-frey": {
+      "vae-5": Value(-1322.96, "± 10.03"),
+      "renyi-5": Value(-1374.64, "± 5.62"),
+      "iwae-5": Value(-1380.30, "± 4.60"),
+      "vr_max-5": Value(-1377.40, "± 4.59"),
+    },
   },
   notes={
     "table=1": (
@@ -41,7 +51,14 @@ PAPER = Paper(
       "The paper prints rates of 0.0001 * 10^(-i/7), the schedule that it refers to has 0.001 * 10^(-i/7); ours has "
       "the latter.",
       "VR-max follows the path of the largest weight's sample alone; it is no bound.",
-    )
+    ),
+    "table=1-frey": (
+      "Published: ten-fold cross-validation, batches of 100, rate 5e-4; ± over folds. The network, the length of "
+      "training and the decoder's scale were not read in the source, so no budget is the paper's recipe.",
+      "Ours: ten random test sets of 196 faces, which may share some; 50 latent units, tanh layers of 200, a normal "
+      "decoder of grey levels in [0, 1] whose scale is at least 0.01. A fold is a seed.",
+      "Densities of grey levels without dequantisation are bounded by the floor of the scale alone.",
+    ),
   },
 )
 _SYSTEMS = {
@@ -61,19 +78,27 @@ def _make_cells(seeds: int) -> dict[str, list[axes.Overrides]]:
   }
 
 
+def _make_folds(count: int) -> dict[str, list[axes.Overrides]]:
+  """Each seed with a random split of its own."""
+  return {
+    cell: [{**run, "data.split_seed": run["seed"]} for run in _make_cells(count)[cell]]
+    for cell in PAPER.published["table=1-frey"]
+  }
+
+
 def _label(cell: str) -> str:
   """vr_max-50 -> VR-max k = 50."""
   name, _, k = cell.rpartition("-")
   return f"{_LABELS[name]} k = {k}"
 
 
-_CLAIMS = nll_tables.Claims(
-  PAPER.published["table=1"],
-  _label,
-  orders=[("iwae-5", "renyi-5", "vae-5"), ("iwae-50", "vae-50")],
-  pairs=[("iwae-5", "vae-5"), ("vr_max-5", "vae-5"), ("vr_max-50", "vae-50"), ("iwae-5", "vr_max-5")]
-  + [("iwae-50", "vr_max-50")],
-)
+_PAIRS = [("iwae-5", "vae-5"), ("vr_max-5", "vae-5"), ("vr_max-50", "vae-50"), ("iwae-5", "vr_max-5")]
+_PAIRS += [("iwae-50", "vr_max-50")]
+_ORDERS = [("iwae-5", "renyi-5", "vae-5"), ("iwae-50", "vae-50")]
+_CLAIMS = {
+  "table=1": nll_tables.Claims(PAPER.published["table=1"], _label, _ORDERS, _PAIRS),
+  "table=1-frey": nll_tables.Claims(PAPER.published["table=1-frey"], _label, _ORDERS, _PAIRS, more="over folds"),
+}
 
 _IWAE = "configs/iwae_mnist.py"
 RUNS = {
@@ -106,15 +131,26 @@ RUNS = {
       config=f"{_IWAE}:test",
       cells=_make_cells(2),
     ),
-  }
+  },
+  "table=1-frey": {
+    "short": Budget(
+      "Frey faces (1,769, 196), ten random splits, 1,000 epochs of batch 100 at rate 5e-4, NLL by 5000 samples",
+      minutes=100,
+      config=f"{_IWAE}:constant,data=frey_faces",
+      common={"batch_size": 100, "num_epochs": 1000, "optim.lr": 5e-4, "log_every": 100, "data.transforms": ("scale",)}
+      | {"data.valid_size": 0, "data.test_size": 196, "model.args.likelihood": "gaussian_bounded"},
+      cells=_make_folds(10),
+    ),
+  },
 }
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the runs in a folder say: numbers, tables, figures, sentences."""
-  return nll_tables.report(_CLAIMS, RUNS[item][name], folder)
+  found = nll_tables.report(_CLAIMS[item], RUNS[item][name], folder)
+  return found | {"numbers": {"item": item} | found["numbers"]}
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table: system, data, published, ours."""
-  return nll_tables.summary(_CLAIMS, numbers, "VAE, IWAE, VR-max, VR α = 0.5")
+  return nll_tables.summary(_CLAIMS[numbers["item"]], numbers, "VAE, IWAE, VR-max, VR α = 0.5")

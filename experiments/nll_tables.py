@@ -21,12 +21,14 @@ class Claims(NamedTuple):
     label: of a cell, as tables name it.
     orders: of cells whose NLL rises in the paper, ("iwae-50", "iwae-5", "vae-1").
     pairs: (first, second), more differences that the paper has below zero.
+    more: what the published numbers have beside them.
   """
 
   published: Mapping[str, papers.Value]
   label: Callable[[str], str]
   orders: Sequence[tuple[str, ...]]
   pairs: Sequence[tuple[str, str]] = ()
+  more: str = "active units"
 
 
 def _links(order: Sequence[str]) -> list[tuple[str, str]]:
@@ -46,7 +48,8 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
     return {}
   results = {seed: run.results for seed, run in sorted(runs.items())}
   nll = measured.mean([r["test/nll"] for r in results.values()])
-  images = np.mean([runs[seed].values["log_px"] for seed in results], 0)
+  values = np.stack([runs[seed].values["log_px"] for seed in results])
+  images = measured.by_image(values, measured.have_same_images(runs.values()))
   return {
     "nll": nll.mean,
     "stderr_seeds": nll.stderr,
@@ -69,7 +72,9 @@ def data_of(runs: dict[str, dict]) -> str:
 def _published(value: papers.Value | None) -> dict:
   if value is None:
     return tables.published("none")
-  return tables.published(f"{value.value:.2f}" + (f" ({value.more})" if value.more else ""), value.verified)
+  return tables.published(
+    tables.plus_minus(value.value, None) + (f" ({value.more})" if value.more else ""), value.verified
+  )
 
 
 def _row(claims: Claims, cell: str, found: dict[str, Any], full: bool) -> list[dict]:
@@ -160,7 +165,14 @@ def report(claims: Claims, budget: papers.Budget, folder: pathlib.Path) -> dict[
   for a, b in _pairs(claims, list(names)):
     if (found := measured.pair(runs[a], runs[b])) is not None:
       pairs[f"{claims.label(a)} − {claims.label(b)}"] = found._asdict() | {"by_seed": list(found.by_seed)}
-  columns = ["", "published NLL (active units)", "ours ± over seeds", "over images", "active units", "ours − published"]
+  columns = [
+    "",
+    f"published NLL ({claims.more})",
+    "ours ± over seeds",
+    "over images",
+    "active units",
+    "ours − published",
+  ]
   samples = {c["samples"] for c in cells.values() if c}
   note = f"Nats; NLL by {', '.join(map(str, sorted(samples)))} importance samples." if samples else "Nats."
   rows = [_row(claims, cell, found, budget.full) for cell, found in cells.items()]
@@ -181,6 +193,6 @@ def summary(claims: Claims, numbers: dict[str, Any], system: str) -> dict[str, s
   return {
     "system": system,
     "data": numbers["data"],
-    "published": ", ".join(f"{name(c)} {v.value:.2f}" for c, v in published.items()),
+    "published": ", ".join(f"{name(c)} {tables.plus_minus(v.value, None)}" for c, v in published.items()),
     "ours": "; ".join([", ".join(ours), *(f"{order}: {verdict}" for order, verdict in orders.items() if verdict)]),
   }

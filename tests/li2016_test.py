@@ -3,8 +3,10 @@
 import made_runs
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
-from experiments import li2016, reproduce
+from dgm_jax import build, compare, errors
+from experiments import li2016, measured, reproduce
 
 _NLL = {"vae-5": 7.0, "vae-50": 6.5, "renyi-5": 5.5, "iwae-5": 5.0, "iwae-50": 4.0, "vr_max-5": 5.0, "vr_max-50": 7.5}
 
@@ -51,3 +53,27 @@ def test_cells_are_trained_by_their_bounds():
     ("elbo", 5, 0.5), ("elbo", 50, 0.5), ("renyi", 5, 0.5), ("iwae", 5, 0.5), ("iwae", 50, 0.5), ("vr_max", 5, 0.5),
     ("vr_max", 50, 0.5),
   ]  # fmt: skip
+
+
+def test_folds_are_paired_each_on_its_own_images():
+  """Two folds of two images each: differences 1, 2 and 3, 6."""
+
+  def runs(values):
+    about = lambda fold: {"data": "frey_faces", "data_digest": f"d{fold}", "transforms": [], "split_sizes": {}}
+    return {f: compare.Run(f"run{f}", about(f), {"log_px": np.array(v)}) for f, v in enumerate(values)}
+
+  first, second = runs([[10.0, 20.0], [30.0, 40.0]]), runs([[11.0, 22.0], [33.0, 46.0]])
+  found = measured.pair(first, second)
+  assert found.difference == pytest.approx(3.0)
+  assert found.stderr_images == pytest.approx(np.sqrt((4 + 1 + 0 + 9) / 3 / 4))
+  assert found.by_seed == pytest.approx((1.5, 4.5))
+  assert found.stderr_seeds == pytest.approx(1.5)
+  with pytest.raises(errors.UserError, match="data_digest"):
+    measured.pair(first, {0: second[1]})
+
+
+def test_every_fold_has_a_test_set_of_its_own(raw_data):
+  runs, _ = reproduce.plan(li2016.RUNS["table=1-frey"]["short"], {"data.manual_dir": str(raw_data / "freyfaces")}, "")
+  test_sets = [build.load(ConfigDict(run.config))[0].test["x"] for run in runs[:3]]
+  assert [len(x) for x in test_sets] == [196] * 3
+  assert all(not np.array_equal(test_sets[0], x) for x in test_sets[1:])

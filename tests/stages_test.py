@@ -86,6 +86,7 @@ def test_nothing_of_the_second_stage_is_begun_by_a_command_that_is_stopped(tmp_p
   def run(folder, definition, runs, *options):
     tasks.write(folder, definition)
     asked.append(runs)
+    made_runs.finish(folder / "runs" / runs[0].name, runs[0].config, [-100.0, -101.0])
     return drive.STOPPED
 
   monkeypatch.setattr(drive, "run", run)
