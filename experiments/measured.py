@@ -30,7 +30,7 @@ class Mean(NamedTuple):
 
 
 class Paired(NamedTuple):
-  """NLL of the first minus NLL of the second, nats: below zero where the first is better.
+  """A value of the first minus that of the second; of NLL, nats, below zero where the first is better.
 
   Attributes:
     difference: the mean over images and seeds.
@@ -71,6 +71,14 @@ def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
   return {int(run.results["seed"]): run for run in runs}
 
 
+def difference(first: np.ndarray, second: np.ndarray) -> Paired:
+  """first - second, values [S, N] of the same S seeds and N images."""
+  mean_over_images, stderr = compare.paired(second.mean(0), first.mean(0))
+  by_seed = mean((first - second).mean(1))
+  found = verdict(mean_over_images, stderr, by_seed.stderr, len(first))
+  return Paired(mean_over_images, stderr, by_seed.values, by_seed.stderr, found)
+
+
 def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -> Paired | None:
   """The difference of NLL over the seeds that both have; None if there is none.
 
@@ -82,11 +90,7 @@ def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) ->
     return None
   compare.check([*first.values(), *second.values()])
   values = lambda runs: np.stack([runs[s].values["log_px"] for s in seeds]).astype(np.float64)  # [S, N]
-  a, b = values(first), values(second)
-  difference, stderr = compare.paired(a.mean(0), b.mean(0))  # of log p(x), second - first: of NLL, first - second
-  by_seed = mean((b - a).mean(1))
-  found = verdict(difference, stderr, by_seed.stderr, len(seeds))
-  return Paired(difference, stderr, by_seed.values, by_seed.stderr, found)
+  return difference(values(second), values(first))  # of log p(x), second - first: of NLL, first - second
 
 
 def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 60) -> list[tuple[float, float]]:
