@@ -215,13 +215,17 @@ def slope(counts: list[int], values: list[float]) -> float:
   return float(np.polyfit(np.log(counts), np.log(np.maximum(values, 1e-300)), 1)[0])
 
 
+def jackknife(of: Callable[[np.ndarray], float]) -> tuple[float, float]:
+  """(of all parts of the repeats, its jackknife standard error over them); of: which are kept [10] -> number."""
+  without = [of(np.arange(PARTS) != i) for i in range(PARTS)]
+  return of(WHOLE), float(np.std(without) * math.sqrt(PARTS - 1))
+
+
 def slope_and_error(
   parts: list[dict[str, np.ndarray]], counts: list[int], name: str, repeats: int, of: Callable = snr
 ) -> tuple[float, float]:
-  """(slope of snr, or of `variance`, its jackknife standard error over the parts of the repeats)."""
-  fit = lambda kept: slope(counts, [of(p, name, kept, repeats) for p in parts])
-  without = [fit(np.arange(PARTS) != i) for i in range(PARTS)]
-  return fit(WHOLE), float(np.std(without) * math.sqrt(PARTS - 1))
+  """(slope of snr, or of `variance`, its standard error)."""
+  return jackknife(lambda kept: slope(counts, [of(p, name, kept, repeats) for p in parts]))
 
 
 def read(setting: Setting, folder: pathlib.Path) -> dict[str, dict[int, dict]]:
