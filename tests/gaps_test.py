@@ -188,3 +188,8 @@ def test_the_own_family_loses_what_it_cannot_hold(posterior, options, kept):
 def test_options_that_cannot_be_are_refused(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     gaps.check(**options)
+
+
+def test_an_own_family_needs_a_model_that_tells_it():
+  with pytest.raises(errors.UserError, match="own_family needs a model with encoder_outputs and proposal"):
+    gaps.make_elbos(lg.experiment(lg.model(2)), own_family=True)
