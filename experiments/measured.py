@@ -31,7 +31,7 @@ class Mean(NamedTuple):
 
 
 class Paired(NamedTuple):
-  """A value of the first minus that of the second; of NLL below zero where the first is better.
+  """A value of the first minus that of the second; of NLL, nats, below zero where the first is better.
 
   Attributes:
     difference: the mean over images and seeds.

@@ -32,6 +32,7 @@ CONFIG_ARGUMENTS = {
   "vae_mnist": ["", "layers=2"],
   "iwae_mnist": ["", "layers=2,reading=code"],
   "conv_vae_mnist": ["", "net=residual,k=5"],
+  "flow_vae_mnist": ["q=diagonal", "q=iaf"],
   "course_mnist": [],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
