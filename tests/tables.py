@@ -31,6 +31,7 @@ CONFIG_ARGUMENTS = {
   "sbn_mnist": ["", "gradient=rws,k=5"],
   "vae_mnist": ["", "layers=2"],
   "iwae_mnist": ["", "layers=2,reading=code"],
+  "planar_vae_mnist": ["flow=2"],
   "conv_vae_mnist": ["", "net=residual,k=5"],
   "course_mnist": [],
   "vq_vae_mnist": [""],
