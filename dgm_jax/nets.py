@@ -247,8 +247,9 @@ def make(
     widths: outputs of the encoder and of the decoder.
     output_bias: initialiser of the decoder's.
     compute: dtype and remat of both, see precision.Networks.
-    **options: of "mlp": activation, a name of MLP_ACTIVATIONS; of "conv" and "residual": channels, kernel_size, stride, activation; padding of the one, blocks of the
-      other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.
+    **options: of "mlp": activation, a name of MLP_ACTIVATIONS; of "conv" and "residual": channels, kernel_size, stride,
+      activation; padding of the one, blocks of the other, see ConvEncoder; and `decoder`, a mapping of those that
+      differ in the decoder.
 
   Raises:
     ValueError: no such net, or a value that cannot be.
