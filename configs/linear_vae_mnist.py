@@ -45,7 +45,9 @@ def get_config(arg: str = "") -> ConfigDict:
       "posterior": "diagonal" if a.hidden else "diagonal_shared",
     }
     config.optim.lr, config.optim.eps, config.optim.schedule = 3e-3, 1e-8, "cosine"
-  if not a.test:
+  if a.test:
+    config.optim.lr = 3e-2
+  else:
     config.batch_size, config.evaluate.likelihood.num_samples = 100, 500
     config.num_steps = 4000 if a.quick else 50_000
   return config.lock()

@@ -32,6 +32,8 @@ CONFIG_ARGUMENTS = {
   "vae_mnist": ["", "layers=2"],
   "iwae_mnist": ["", "layers=2,reading=code"],
   "planar_vae_mnist": ["flow=2"],
+  "linear_vae_mnist": ["d=8"],
+  "gaussian_vae_frey": [""],
   "conv_vae_mnist": ["", "net=residual,k=5"],
   "course_mnist": [],
   "vq_vae_mnist": [""],
