@@ -128,10 +128,10 @@ def _said(cells: Mapping[str, dict[str, Any]]) -> list[str]:
     worst = max(fixed, key=lambda n: n["inactive"])
     gaps = measured.mean([a - b for a, b in zip(learned["by_seed"], worst["by_seed"], strict=False)])
     verdict = words[measured.verdict(gaps.mean, 0.0, gaps.stderr, len(gaps.values))]
+    ours, theirs = (f"{100 * n['inactive']:.0f} % of the units collapse" for n in (learned, worst))
     found.append(
-      f"{net.capitalize()}: {100 * learned['inactive']:.0f} % of the units collapse with a learned variance, which ends "
-      f"at {learned['variance']:.3g}, {100 * worst['inactive']:.0f} % with one fixed at {worst['variance']:.3g}; that a "
-      f"learned one collapses fewer: {verdict}."
+      f"{net.capitalize()}: {ours} with a learned variance (in the end {learned['variance']:.3g}), {theirs} with one "
+      f"fixed at {worst['variance']:.3g}; that a learned one collapses fewer: {verdict}."
     )
   return found
 
