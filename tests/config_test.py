@@ -42,6 +42,7 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "objective=simple,schedule=cosine",
   "layers=2,reading=code",
   "gradient=rws,k=5",
+  "q=iaf",
 }
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))

@@ -1,8 +1,8 @@
 """Linear VAEs and probabilistic PCA against scikit-learn, scipy and drawn bounds; reports by hand."""
 
+import finished_runs
 import jax
 import jax.numpy as jnp
-import made_runs
 import numpy as np
 import pytest
 import scipy.optimize
@@ -102,29 +102,26 @@ def test_units_by_eigenvalue_and_by_divergence():
 def test_bounds_by_hand(tmp_path):
   numbers = {"2": [(10.0, 8.0, 7.0), (10.0, 9.0, 8.0)], "5": [(30.0, 29.0, 28.5), (30.0, 29.5, 29.5)]}
 
-  def made(cell, seed):
-    return {"measured": dict(zip(("best", "log_px", "elbo"), numbers[cell][seed], strict=True))}
-
-  folder = made_runs.make(tmp_path, lucas2019, "figure=1", made)
-  found = lucas2019.report("figure=1", "test", folder)
+  for cell, seed, run in finished_runs.of(lucas2019, "figure=1"):
+    finished_runs.measure(tmp_path, run, **dict(zip(("best", "log_px", "elbo"), numbers[cell][seed], strict=True)))
+  found = lucas2019.report("figure=1", "test", tmp_path)
   two = found["numbers"]["bounds"]["2"]
   assert (two["elbo"], two["stderr"], two["gap"]) == pytest.approx((7.5, 0.5, 2.5))
   (sentence,) = found["sentences"]
   assert "1.00 to 2.50 nats below" in sentence
   assert "gains 20.0 nats from L = 2 to 5: at most 12.5 % of that is missing." in sentence
   assert lucas2019.summary(found["numbers"])["ours"].endswith("L = 2: 7.5 of 10.0, L = 5: 29.0 of 30.0")
-  assert (folder / "bounds.png").stat().st_size > 5000
+  assert (tmp_path / "bounds.png").stat().st_size > 5000
 
 
 def test_collapse_by_hand(tmp_path):
   shares = {"linear 1.0": 0.6, "linear learned": 0.0, "deep 1.0": 0.8, "deep learned": 0.2}
   spectrum = np.r_[np.full(20, 2.0), np.full(764, 0.1)]
 
-  def made(cell, seed):
-    inactive = np.full(len(lt.EPSILONS), shares[cell])
-    return {"measured": {"inactive": inactive, "spectrum": spectrum, "variance": 0.05 if "learned" in cell else 1.0}}
-
-  found = lucas2019.report("figure=2", "test", made_runs.make(tmp_path, lucas2019, "figure=2", made))
+  for cell, _, run in finished_runs.of(lucas2019, "figure=2"):
+    inactive, variance = np.full(len(lt.EPSILONS), shares[cell]), 0.05 if "learned" in cell else 1.0
+    finished_runs.measure(tmp_path, run, inactive=inactive, spectrum=spectrum, variance=variance)
+  found = lucas2019.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["collapse"]
   assert cells["linear 1.0"]["theory"] == pytest.approx(0.6)
   assert cells["linear learned"]["theory"] == 0.0

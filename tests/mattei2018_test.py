@@ -2,9 +2,9 @@
 
 import types
 
+import finished_runs
 import jax
 import jax.numpy as jnp
-import made_runs
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -85,17 +85,15 @@ def test_the_best_mixture_is_bounded_from_both_sides():
   assert found["above"] == pytest.approx(peak, abs=0.05)
 
 
-def make_likelihoods(root, late):
+def make_likelihoods(folder, late):
   """log p(x) 10 and 12 a seed under the floor, 30 without; ELBO one less; the best mixture 20.0 to 20.5."""
-
-  def made(cell, seed):
+  for cell, seed, run in finished_runs.of(mattei2018, "figure=1"):
     log_px = np.full(4, 10.0 + 2 * seed if cell == "floor" else 30.0)
     end = 9.0 + seed if cell == "floor" else late[seed]
     rows = [{"step": step, "train/elbo": end if step >= 30 else 0.0, "valid/log_px": 5.0} for step in (10, 20, 30, 40)]
-    return {"measured": {"log_px": log_px, "elbo": log_px - 1}, "rows": rows}
-
-  folder = made_runs.make(root, mattei2018, "figure=1", made)
-  np.savez(folder / "measured" / "mixture.npz", below=20.0, above=20.5, searched=20.25)
+    finished_runs.write(folder, run, seed, {}, curve=rows)
+    finished_runs.measure(folder, run, log_px=log_px, elbo=log_px - 1)
+  finished_runs.measure(folder, "mixture", below=20.0, above=20.5, searched=20.25)
   return folder
 
 
@@ -120,14 +118,13 @@ def test_a_blow_up_that_is_none_is_not_claimed(tmp_path, late, word):
 def test_scores_by_hand(tmp_path):
   pseudo, exact = np.array([6, 2, 2]), np.array([8, 1, 1])  # F1 0.75, 16/18
 
-  def made(cell, seed):
-    counts = np.broadcast_to(np.stack([pseudo, exact])[:, None], (7, 2, 40, 3)).copy()
-    counts[5:] = counts[5:, ::-1]  # for the halves the other way round
-    counts[0] = pseudo
-    return {"measured": {"counts": counts, "taken": np.full(7, 0.4), "shown": np.zeros((7, 8, 4, 28, 28, 1), "f")}}
-
-  folder = made_runs.make(tmp_path, mattei2018, "figure=2", made)
-  found = mattei2018.report("figure=2", "test", folder)
+  counts = np.broadcast_to(np.stack([pseudo, exact])[:, None], (7, 2, 40, 3)).copy()
+  counts[5:] = counts[5:, ::-1]  # for the halves the other way round
+  counts[0] = pseudo
+  for _, _, run in finished_runs.of(mattei2018, "figure=2"):
+    shown = np.zeros((7, 8, 4, 28, 28, 1), "f")
+    finished_runs.measure(tmp_path, run, counts=counts, taken=np.full(7, 0.4), shown=shown)
+  found = mattei2018.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["scores"]["mnist5k"]
   assert cells["50 %"]["pseudo"] == pytest.approx(0.75)
   assert cells["50 %"]["difference"] == pytest.approx(16 / 18 - 0.75)
@@ -135,7 +132,7 @@ def test_scores_by_hand(tmp_path):
   assert verdicts == ["undecided"] + ["higher"] * 4 + ["lower"] * 2
   assert found["sentences"] == ["mnist5k: that Metropolis-within-Gibbs has the higher F1 is shown in 4 of 7 settings."]
   assert "80 %: 0.750, 0.889 (higher); top half: 0.889, 0.750 (lower)" in mattei2018.summary(found["numbers"])["ours"]
-  assert {f["file"] for f in found["figures"]} == {p.name for p in folder.glob("*.png")}
+  assert {f["file"] for f in found["figures"]} == {p.name for p in tmp_path.glob("*.png")}
 
 
 @pytest.mark.slow  # some minutes

@@ -35,6 +35,7 @@ CONFIG_ARGUMENTS = {
   "linear_vae_mnist": ["d=8"],
   "gaussian_vae_frey": [""],
   "conv_vae_mnist": ["", "net=residual,k=5"],
+  "flow_vae_mnist": ["q=diagonal", "q=iaf"],
   "course_mnist": [],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],

@@ -81,7 +81,15 @@ class Model(Networks):
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
     """q(z|x), batch [B], event [L]."""
-    return self.qz_x(self.encoder(self.px_z.features(*self._flat(batch))))
+    return self.proposal(self.encoder_outputs(batch))
+
+  def encoder_outputs(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """What the encoder says of q(z|x), [B, O]."""
+    return self.encoder(self.px_z.features(*self._flat(batch)))
+
+  def proposal(self, h: jax.Array) -> distrax.Distribution:
+    """The member of q's family with the outputs h [B, O] and the parameters of `qz_x`, which only flows have."""
+    return self.qz_x(h)
 
   def decode(self, z: jax.Array) -> distrax.Distribution:
     """p(x|z), batch [B], event [D], flat: sums over one long axis are twice as fast as over an image's; z [B, L]."""

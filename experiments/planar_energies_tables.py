@@ -1,16 +1,13 @@
-"""Tables, figures and sentences about planar flows, of energies in the plane and as posteriors of VAEs."""
+"""Tables, figures and sentences about planar flows of energies in the plane."""
 
 import itertools
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dgm_jax import figures
-from dgm_jax.sweeps import axes
 from experiments import measured, planar_energies, plots, tables
-from experiments.papers import Budget, Paper, Value
 
 _WORDS = {"lower": "lower: shown", "higher": "higher: the opposite is shown", "undecided": "cannot be told"}
 
@@ -50,7 +47,7 @@ def _draw(found: dict[str, dict[int, dict]], path: pathlib.Path) -> None:
   plots.write(path, picture)
 
 
-def energies(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, Any]:
+def report(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, Any]:
   """Divergences by energy and length, whether they fall, pictures of densities."""
   found, rows, lines = _read(setting, folder), [], []
   divergences: dict[str, dict[str, Any]] = {}
@@ -100,7 +97,7 @@ def _said(falls: dict[str, dict[str, Any]]) -> list[str]:
   return [f"That longer flows are nearer is shown in {len(shown)} of {len(falls)} steps; not in {'; '.join(rest)}."]
 
 
-def summary_of_energies(numbers: dict[str, Any]) -> dict[str, str]:
+def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table."""
   by_energy = numbers["divergences"].items()
   show = lambda parts: ", ".join(f"{part['kl']:.3f} ± {part['stderr']:.3f}" for part in parts.values())
@@ -110,68 +107,4 @@ def summary_of_energies(numbers: dict[str, Any]) -> dict[str, str]:
     "data": "four energies in the plane",
     "published": "pictures: longer flows fit better",
     "ours": f"KL(q ‖ p) for K = {lengths}: " + "; ".join(f"{name} {show(parts)}" for name, parts in by_energy),
-  }
-
-
-def _label(cell: str) -> str:
-  name, _, k = cell.partition("-")
-  return f"{name}, K = {k}" if k else name
-
-
-def posteriors(budget: Budget, published: Mapping[str, Value], folder: pathlib.Path) -> dict[str, Any]:
-  """NLL and free energy of the runs of a sweep, differences from the next shorter flow paired by image."""
-  runs = {cell: measured.read(folder, [axes.run_name(o) for o in each]) for cell, each in budget.cells.items()}
-  names = {cell: [axes.run_name(o) for o in each] for cell, each in budget.cells.items()}
-  cells, rows, pairs = {}, [], {}
-  for cell, found in runs.items():
-    value = published.get(cell)
-    row = [
-      tables.cell(_label(cell)),
-      tables.published(f"{value.value:.1f}", value.verified) if value else tables.cell(""),
-    ]
-    if not found:
-      rows.append([*row, tables.cell("not finished"), *[tables.cell("")] * 2])
-      continue
-    results = [found[seed].results for seed in sorted(found)]
-    nll, energy = (measured.mean([s * r[f"test/{n}"] for r in results]) for n, s in (("nll", 1), ("elbo", -1)))
-    samples = results[0]["test/likelihood_samples"]
-    cells[cell] = {"nll": nll.mean, "stderr_seeds": nll.stderr, "free_energy": energy.mean, "samples": samples}
-    cells[cell] |= {"by_seed": list(nll.values), "data": results[0]["data"]}
-    gap = "" if value is None else tables.difference(nll.mean - value.value, nll.stderr, budget.full and value.verified)
-    texts = (tables.plus_minus(nll.mean, nll.stderr), tables.plus_minus(energy.mean, energy.stderr), gap)
-    rows.append(row + [tables.cell(text, names[cell]) for text in texts])
-  for a, b in itertools.pairwise(runs):
-    if (pair := measured.pair(runs[b], runs[a])) is not None:
-      pairs[f"{_label(b)} − {_label(a)}"] = pair._asdict() | {"by_seed": list(pair.by_seed)}
-  columns = ["posterior", "published −log p(x)", "ours ± over seeds", "free energy", "ours − published"]
-  note = f"Nats; by {', '.join(sorted({str(c['samples']) for c in cells.values()}))} samples." if cells else "Nats."
-  made = [tables.table("Test −log p(x)", columns, rows, note)]
-  made += [_paired(pairs)] if pairs else []
-  shown = [f"{name}: {_WORDS[p['verdict']]}" for name, p in pairs.items()]
-  said = [f"That longer flows have the lower −log p(x): {'; '.join(shown)}."] if shown else []
-  return {"numbers": {"cells": cells, "pairs": pairs}, "tables": made, "figures": [], "sentences": said}
-
-
-def _paired(pairs: dict[str, dict[str, Any]]) -> dict[str, Any]:
-  rows = []
-  for name, p in pairs.items():
-    difference = tables.plus_minus(p["difference"], p["stderr_images"], sign=True)
-    seeds = "" if p["stderr_seeds"] is None else f"± {p['stderr_seeds']:.2f}"
-    rows.append([tables.cell(text) for text in (name, difference, seeds, _WORDS[p["verdict"]])])
-  note = "Each image's log p(x) averaged over seeds first. Shown: by both errors at 95 %."
-  return tables.table("Paired differences", ["", "difference ± over images", "over seeds", "first is"], rows, note)
-
-
-def summary_of_posteriors(numbers: dict[str, Any], paper: Paper) -> dict[str, str]:
-  """A row of README's table."""
-  published = paper.published["table=2"]
-  show = lambda cell, n: f"{_label(cell)} {tables.plus_minus(n['nll'], n['stderr_seeds'])}"
-  told = lambda p: f"{tables.plus_minus(p['difference'], p['stderr_images'], True)} ({p['verdict']})"
-  return {
-    "system": "VAE with planar flows of K layers",
-    "data": next(iter(numbers["cells"].values()))["data"],
-    "published": ", ".join(f"{_label(cell)} {value.value:.1f}" for cell, value in published.items()),
-    "ours": ", ".join(show(cell, n) for cell, n in numbers["cells"].items())
-    + "; paired, "
-    + ", ".join(f"{name} {told(p)}" for name, p in numbers["pairs"].items()),
   }
