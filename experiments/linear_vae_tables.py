@@ -71,8 +71,8 @@ def collapse(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path)
       rows.append([tables.cell(cell), tables.cell("not finished"), *[tables.cell("")] * 2])
       continue
     share = measured.mean([float(run["inactive"][-1]) for run in runs])
-    variance, units = _mean(runs, "variance").mean, 50
-    cells[cell] = {"inactive": share.mean, "stderr": share.stderr, "variance": variance}
+    variance, units = _mean(runs, "variance").mean, int(runs[0]["units"])
+    cells[cell] = {"inactive": share.mean, "stderr": share.stderr, "variance": variance, "units": units}
     cells[cell]["by_seed"] = list(share.values)
     if cell.startswith("linear"):
       cells[cell]["theory"] = 1 - linear_vae.active(runs[0]["spectrum"], units, variance) / units
@@ -80,7 +80,7 @@ def collapse(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path)
     texts = (f"{variance:.3g}", tables.plus_minus(share.mean, share.stderr), theory)
     rows.append([tables.cell(cell)] + [tables.cell(text, names[cell]) for text in texts])
   columns = ["net, variance", "variance", "collapsed units", "by the eigenvalues"]
-  note = f"Shares of the 50 units with KL < {EPSILON} nats for 99 % of the images, ± standard error over seeds."
+  note = f"Shares of units with KL < {EPSILON} nats for 99 % of the images, ± standard error over seeds."
   made = [tables.table("Collapsed units", columns, rows, note)]
   return {
     "numbers": {"collapse": cells},
@@ -100,9 +100,10 @@ def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[s
     if (learned := cells.get(f"{net} learned")) is not None:
       point = [(learned["variance"], learned["inactive"])]
       lines.append(tables.series(f"{net}, learned", point, names[f"{net} learned"], style="published"))
-  spectrum = next(runs[0]["spectrum"] for cell, runs in found.items() if runs)
+  one = next(runs[0] for runs in found.values() if runs)
+  spectrum, units = one["spectrum"], int(one["units"])
   grid = np.geomspace(0.01, 30, 200)
-  theory = [(v, 1 - linear_vae.active(spectrum, 50, v) / 50) for v in grid]
+  theory = [(v, 1 - linear_vae.active(spectrum, units, v) / units) for v in grid]
   lines.append(tables.series("linear, by the eigenvalues", theory, style="theory"))
   first = tables.figure("Collapsed units by variance", "variance of p(x|z)", "share of units", lines, log="x")
   epsilons = []
@@ -117,9 +118,10 @@ def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[s
 
 def _said(cells: Mapping[str, dict[str, Any]]) -> list[str]:
   found, words = [], {"lower": "shown", "higher": "the opposite is shown", "undecided": "cannot be told"}
-  off = [50 * abs(n["inactive"] - n["theory"]) for n in cells.values() if "theory" in n]
+  off = [(n["units"] * abs(n["inactive"] - n["theory"]), n["units"]) for n in cells.values() if "theory" in n]
   if off:
-    found.append(f"The linear VAE's collapsed units are those of the eigenvalues to within {max(off):.1f} of 50.")
+    most, units = max(off)
+    found.append(f"The linear VAE's collapsed units are those of the eigenvalues to within {most:.1f} of {units}.")
   for net in ("linear", "deep"):
     learned = cells.get(f"{net} learned")
     fixed = [n for c, n in cells.items() if c.startswith(net) and not c.endswith("learned")]
@@ -153,5 +155,5 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
     "system": "collapsed units by the variance of p(x|z)",
     "data": "grey MNIST digits, training set",
     "published": "large fixed variances collapse units, a learned one does not",
-    "ours": f"share of 50 units; linear: {show('linear')}; deep: {show('deep')}",
+    "ours": f"share of units; linear: {show('linear')}; deep: {show('deep')}",
   }

@@ -80,7 +80,7 @@ def bounds(run: Any) -> dict[str, Any]:
 
 
 def collapse(run: Any) -> dict[str, Any]:
-  """{"inactive" [E], the share of collapsed units for each epsilon; "spectrum" [D], eigenvalues; "variance"}."""
+  """{"inactive" [E], shares of the "units" collapsed by epsilon; "spectrum" [D], eigenvalues; "variance"}."""
   model = run.experiment.model
   step = lambda state, key, batch: {"kl": model.bind({"params": state.params}).kl(batch)}
   evaluate = make_evaluate_examples(step, run.experiment.transforms.evaluate, 500)
@@ -88,7 +88,8 @@ def collapse(run: Any) -> dict[str, Any]:
   fixed = run.config.model.args.likelihood_args.get("scale", 0.0) ** 2
   variance = fixed or float(np.exp(2 * run.params["px_z"]["log_scale"]))
   shares = [linear_vae.inactive(kl, epsilon) for epsilon in linear_vae_tables.EPSILONS]
-  return {"inactive": shares, "spectrum": linear_vae.eigenvalues(_x(run)), "variance": variance}
+  spectrum = linear_vae.eigenvalues(_x(run))
+  return {"inactive": shares, "units": kl.shape[1], "spectrum": spectrum, "variance": variance}
 
 
 def _budget(what: str, minutes: float, config: str, cells: dict, measure: Any, **options: Any) -> Budget:

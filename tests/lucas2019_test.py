@@ -120,7 +120,7 @@ def test_collapse_by_hand(tmp_path):
 
   for cell, _, run in finished_runs.of(lucas2019, "figure=2"):
     inactive, variance = np.full(len(lt.EPSILONS), shares[cell]), 0.05 if "learned" in cell else 1.0
-    finished_runs.measure(tmp_path, run, inactive=inactive, spectrum=spectrum, variance=variance)
+    finished_runs.measure(tmp_path, run, units=50, inactive=inactive, spectrum=spectrum, variance=variance)
   found = lucas2019.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["collapse"]
   assert cells["linear 1.0"]["theory"] == pytest.approx(0.6)
