@@ -117,10 +117,10 @@ class Model(Networks):
 
   def kl(self, batch: dict[str, jax.Array]) -> jax.Array:
     """KL(q(z_l|x) || N(0, 1)), [B, L], of a diagonal q: (mean^2 + variance - 1 - log variance) / 2."""
-    if (self.posterior, self.prior) != ("diagonal", "standard_normal"):
+    if self.posterior not in ("diagonal", "diagonal_shared") or self.prior != "standard_normal":
       raise ValueError(
         f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
-        "objective.kl = 'analytic' needs 'diagonal' and 'standard_normal'"
+        "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'"
       )
     q = self.infer(batch)
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
