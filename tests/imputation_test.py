@@ -1,6 +1,7 @@
 """Imputation by importance: NumPy's conditional normals and integrals, and laws of what streams."""
 
 import functools
+import types
 
 import distrax
 import jax
@@ -10,9 +11,12 @@ import pytest
 import scipy.stats
 
 from dgm_jax import errors, rng
+from dgm_jax.data import splits, transforms
+from dgm_jax.evaluate import imputation as evaluation
 from dgm_jax.imputation import importance, intervals, streaming
 from dgm_jax.models import factor_analysis as fa
 from dgm_jax.models import vae
+from dgm_jax.system import TrainState
 
 KEY = jax.random.key(0)
 W = np.array([[1.0, 0.3], [0.8, -0.6], [-0.5, 0.9], [0.2, 0.7]], "f")
@@ -211,6 +215,26 @@ def test_what_is_drawn_for_a_row_depends_on_neither_its_place_nor_the_chunk():
   here, there = (single(batch, rng.row_keys(KEY, index), Wide, 40, chunk) for chunk in (7, 1000))
   np.testing.assert_allclose(here.log_px, whole.log_px, rtol=1e-5)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), here, there)
+
+
+def test_the_evaluation_has_the_error_of_what_was_hidden():
+  """With the exact proposal and many samples: that of the conditional means, of the split that is asked for."""
+  x = {name: draws(n, seed=n)[0] for name, n in (("train", 23), ("test", 9))}
+  numbered = {name: {"x": a, "index": np.arange(len(a), dtype="i") + 40} for name, a in x.items()}
+  pipeline = transforms.make(("mcar:rate=0.4",), numbered["train"])
+  parts = splits.Splits(numbered["train"], None, numbered["test"], {})
+  model = fa.Model((D,), latent_dim=2, isotropic=True)
+  experiment = types.SimpleNamespace(model=model, transforms=pipeline, splits=parts)
+  state = TrainState(jnp.zeros((), jnp.int32), PARAMS, (), {}, {})
+  for part in ("train", "test"):
+    found = evaluation.evaluate(experiment, state, KEY, numbered["test"], num_samples=2000, batch_size=10, part=part)
+    batch = pipeline.evaluate(KEY, jax.tree.map(jnp.asarray, numbered[part]))
+    hidden = np.asarray(batch["hidden"])
+    error = np.square(exact(batch)[0] - x[part]) * hidden
+    np.testing.assert_allclose(found["values"]["imputation_hidden"], hidden.sum(1))
+    np.testing.assert_allclose(found["imputation_rmse"], np.sqrt(error.sum() / hidden.sum()), rtol=0.01)
+    np.testing.assert_allclose(found["imputation_mse"], found["imputation_rmse"] ** 2, rtol=1e-6)
+    np.testing.assert_allclose(found["imputation_ess"], 2000, rtol=1e-3)
 
 
 def test_rows_are_told_by_what_is_observed_of_them():
