@@ -115,7 +115,7 @@ class Mixed(NamedTuple):
 
   def _each(self, f: Callable, a: jax.Array) -> jax.Array:
     """f of each family and its columns of a [..., D], behind each other."""
-    return jnp.concatenate([f(family, a[..., jnp.array(members)]) for family, members in self.groups], -1)
+    return jnp.concatenate([f(family, jnp.take(a, jnp.array(members), -1)) for family, members in self.groups], -1)
 
   def distribution(self, h: jax.Array) -> "Columns":
     """p(x|z) of outputs h [..., width]."""
@@ -133,12 +133,12 @@ class Columns:
 
   def log_prob(self, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """sum_d m_d log p_d(x_d), nats; see Factorised.log_prob."""
-    take = lambda a, members: None if a is None else a[..., jnp.array(members)]
+    take = lambda a, members: None if a is None else jnp.take(a, jnp.array(members), -1)
     pairs = zip(self._groups, self._members, strict=True)
     return sum(d.log_prob(take(value, members), take(mask, members)) for d, members in pairs)
 
   def _join(self, parts: Sequence[jax.Array]) -> jax.Array:
-    return jnp.concatenate(parts, -1)[..., jnp.array(self._order)]
+    return jnp.take(jnp.concatenate(parts, -1), jnp.array(self._order), -1)
 
   def mean(self) -> jax.Array:
     """E[x|z], [..., D]; that of a class is the mean of its number."""

@@ -109,12 +109,20 @@ class Model(Networks):
   def _prior(self) -> distrax.Distribution:
     return self.pz(lambda x: self.qz_x(self.encoder(x)))
 
-  def _posterior(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
+  def encoder_outputs(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """What the encoder says of q(z|x), [B, O]."""
     x, mask = self._flat(batch)
     seen = self.px_z.features(x, mask, self.fill if self.iota == "constant" else 0)
     if self.net == "set" and mask is not None:
-      return self.qz_x(self.encoder(seen, self.px_z.family.spread(mask)))
-    return self.qz_x(self.encoder(seen))
+      return self.encoder(seen, self.px_z.family.spread(mask))
+    return self.encoder(seen)
+
+  def proposal(self, h: jax.Array) -> distrax.Distribution:
+    """The member of q's family with the outputs h [B, O] and the parameters of `qz_x`, which only flows have."""
+    return self.qz_x(h)
+
+  def _posterior(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
+    return self.proposal(self.encoder_outputs(batch))
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution | WithNoise:
     """q(z|x), batch [B], event [L]; that of all latents."""
@@ -129,25 +137,31 @@ class Model(Networks):
     """p(x|z) as `decode` gives it; where the latents are (z, keys), the draw that they determine."""
     if not self._draws_missing:
       return self.decode(latents)
-    return Factorised(distrax.Deterministic(self.px_z.draw(self.decoder(latents[0]), latents[1])))
+    z, keys = self._split(latents)
+    return Factorised(distrax.Deterministic(self.px_z.draw(self.decoder(z), keys)))
+
+  def _split(self, latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array | None]:
+    """(z, keys), None where p(m|x) is not of x."""
+    if not self._draws_missing:
+      return latents, None
+    if not isinstance(latents, tuple):
+      raise ValueError(
+        f"with missing_process {self.missing_process!r} the latents are (z, keys), and these are z alone"
+      )
+    return latents
 
   def log_joint(self, batch: dict[str, jax.Array], latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array]:
     """(log p(x|z) [B] of the observed entries, and of m; log p(z) [B])."""
     x, mask = self._flat(batch)
-    z = latents[0] if self._draws_missing else latents
+    z, keys = self._split(latents)
     h = self.decoder(z)
     log_px_z = self.px_z(h).log_prob(x, mask)
     if self.missing_process != IGNORABLE:
-      log_px_z += self._log_pm(batch, x, mask, h, latents)
+      seen = jnp.ones_like(x) if mask is None else mask
+      m = batch["indicator"].reshape(x.shape) if "indicator" in batch else seen
+      told = z if keys is None else jnp.where(seen > 0, x, self.px_z.draw(h, keys))
+      log_px_z += bernoulli(self.pm_x(told)).log_prob(m)
     return log_px_z, self._prior().log_prob(z)
-
-  def _log_pm(self, batch: dict, x: jax.Array, mask: jax.Array | None, h: jax.Array, latents: Any) -> jax.Array:
-    """log p(m|x_observed, x_missing), or log p(m|z), [B]."""
-    seen = jnp.ones_like(x) if mask is None else mask
-    m = batch["indicator"].reshape(x.shape) if "indicator" in batch else seen
-    if self._draws_missing:
-      return bernoulli(self.pm_x(jnp.where(seen > 0, x, self.px_z.draw(h, latents[1])))).log_prob(m)
-    return bernoulli(self.pm_x(latents)).log_prob(m)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), which is what papers show."""
@@ -175,10 +189,10 @@ class Model(Networks):
 
   def kl(self, batch: dict[str, jax.Array]) -> jax.Array:
     """KL(q(z_l|x) || N(0, 1)), [B, L], of a diagonal q: (mean^2 + variance - 1 - log variance) / 2."""
-    if (self.posterior, self.prior) != ("diagonal", "standard_normal"):
+    if self.posterior not in ("diagonal", "diagonal_shared") or self.prior != "standard_normal":
       raise ValueError(
         f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
-        "objective.kl = 'analytic' needs 'diagonal' and 'standard_normal'"
+        "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'"
       )
     q = self._posterior(batch)
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))

@@ -47,6 +47,10 @@ class LogTerms(NamedTuple):
     """log p(x|z) + beta (log p(z) - log q(z|x)): log w for beta = 1."""
     return self.px_z + beta * (self.pz - self.qz_x)
 
+  def tempered(self, weight: float | jax.Array) -> jax.Array:
+    """weight (log p(x|z) + log p(z)) - log q(z|x): log w for weight = 1."""
+    return weight * (self.px_z + self.pz) - self.qz_x
+
 
 def log_terms(
   model: nn.Module,
@@ -226,6 +230,8 @@ def make(
       terms = log_terms(model, everything, key, batch, num_draws, o.chunk or None, temperature, remat=True)
       if o.kl == "analytic":
         objective = _analytic(model, everything, batch, terms, values)
+      elif o.temper_steps:
+        objective = jnp.mean(terms.tempered(jnp.minimum(1.0, 0.01 + hparams["step"] / o.temper_steps)))
       else:
         objective = jnp.mean(targets.theta(terms.weighed(values["beta"]), values))
     metrics = {
