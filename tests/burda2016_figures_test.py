@@ -109,11 +109,11 @@ def test_posteriors_are_measured_once_and_of_finished_runs_alone(tmp_path, monke
   folder = made_runs.make(tmp_path, "burda2016", "figure=posteriors", {"vae-1": [[-100.0]] * 2})
   asked = []
   monkeypatch.setattr(
-    burda2016_posteriors, "posteriors", lambda path, n: asked.append((path.name, n)) or {"kl": np.zeros(n)}
+    burda2016_posteriors, "posteriors", lambda path, n, grid: asked.append((path.name, n, grid)) or {"kl": np.zeros(n)}
   )
   budget.measure(folder)
   budget.measure(folder)
-  assert asked == [(name, 6) for name in stages.run_names(budget)["vae-1"]]
+  assert asked == [(name, 6, 100) for name in stages.run_names(budget)["vae-1"]]
 
 
 def measured_values(folder, cell, by_seed):
