@@ -3,13 +3,22 @@
   z ~ N(mu, I),   x | z ~ N(z, I),   q(z|x) = N(A x + b, 2/3 I)
 
 At the optimum A = I/2, b = mu/2, and mu is the mean of the data.  The generative network is mu, the inference network
-b; both are perturbed.
+b; both are perturbed.  The estimators, by name:
+
+  mu                of the generative network, from the bound by K samples
+  b, b_dreg, b_stl  of the inference network, reparameterised, doubly so (Tucker et al., 2019), without the score
+                    (sticking the landing)
+  b_rws, b_rws_dreg of the inference network, the wake phase of reweighted wake-sleep, by scores or by paths
+
+With b_stl = b_dreg + b_rws_dreg draw by draw, and b_dreg unbiased, the bias of b_stl is the mean of b_rws_dreg.
 """
 
+import functools
 import json
 import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +30,17 @@ from dgm_jax.latent_options import Options
 from dgm_jax.lock import locked
 
 PARTS = 10  # of the repeats, for standard errors
+WHOLE = np.ones(PARTS, bool)  # all of them
 _OPTIONS = Options()._asdict()
-_NAMES = ("mu", "b", "b_dreg")
+_SIGNALS = {"b": "b_dreg", "b_rws": "b_rws_dreg"}  # the same expectation with less noise
+_ESTIMATORS = {
+  "mu": ("iwae", "reparameterised"),
+  "b": ("iwae", "reparameterised"),
+  "b_dreg": ("iwae", "dreg"),
+  "b_stl": ("iwae", "stl"),
+  "b_rws": ("rws", "reparameterised"),
+  "b_rws_dreg": ("rws", "dreg"),
+}
 
 
 class Setting(NamedTuple):
@@ -35,6 +53,7 @@ class Setting(NamedTuple):
     dim, perturbation, seed: of the model.
     perturb_a: whether A is perturbed, too.  It takes q(z|x) further from the posterior the larger x is; for K near 10
       the O(1/K) bias of the bound then shows in the mean of mu's gradient, whose SNR rises less than sqrt(K) there.
+    estimators: names of those that are drawn; b needs b_dreg beside it, and b_rws b_rws_dreg.
   """
 
   points: int
@@ -45,6 +64,7 @@ class Setting(NamedTuple):
   perturbation: float = 0.01
   seed: int = 0
   perturb_a: bool = False
+  estimators: tuple[str, ...] = ("mu", "b", "b_dreg")
 
 
 class Model(NamedTuple):
@@ -73,26 +93,28 @@ def make_model(setting: Setting) -> Model:
   )
 
 
-def gradients(model: Model, key: jax.Array, num_repeats: int, k: int) -> dict[str, jax.Array]:
-  """Estimates of the gradient of the bound by K samples, [R, N, D] each.
-
-  Returns:
-    "mu", of the generative network; "b", of the inference network, reparameterised; "b_dreg", doubly so.
-  """
+def gradients(
+  model: Model, key: jax.Array, num_repeats: int, k: int, names: tuple[str, ...] = ("mu", "b", "b_dreg")
+) -> dict[str, jax.Array]:
+  """Estimates by K samples, {name: [R, N, D]}, all of the same draws; for the names see the module's docstring."""
   n, dim = model.x.shape
   noise = math.sqrt(2 / 3) * jax.random.normal(key, (k, num_repeats * n, dim))  # [K, B, D], B = R N
   x = jnp.tile(model.x, (num_repeats, 1))
   z = x @ model.a.T + model.b + noise
   log_w = jnp.sum(-0.5 * (z - model.mu) ** 2 - 0.5 * (x - z) ** 2 + 0.75 * noise**2, -1)  # but for a constant
-  path = -(z - model.mu) + (x - z) + 1.5 * noise  # d log w / dz, and dz/db = I
-  plain = objectives.coefficients("iwae", "reparameterised", log_w, _OPTIONS)
-  dreg = objectives.coefficients("iwae", "dreg", log_w, _OPTIONS)
-  total = lambda weights, terms: jnp.einsum("kb,kbd->bd", weights, terms).reshape(num_repeats, n, dim)
-  return {
-    "mu": total(plain.theta, z - model.mu),
-    "b": total(plain.path, path) + total(plain.score, 1.5 * noise),
-    "b_dreg": total(dreg.path, path),
+  terms = {
+    "theta": z - model.mu,
+    "path": -(z - model.mu) + (x - z) + 1.5 * noise,  # d log w / dz, and dz/db = I
+    "score": 1.5 * noise,
   }
+
+  def estimate(name):
+    found = objectives.coefficients(*_ESTIMATORS[name], log_w, _OPTIONS)._asdict()
+    parts = ("theta",) if name == "mu" else ("path", "score")
+    total = sum(jnp.einsum("kb,kbd->bd", found[p], terms[p]) for p in parts if found[p] is not None)
+    return total.reshape(num_repeats, n, dim)
+
+  return {name: estimate(name) for name in names}
 
 
 def moments(model: Model, key: jax.Array, setting: Setting, k: int, m: int) -> dict[str, np.ndarray]:
@@ -109,13 +131,13 @@ def moments(model: Model, key: jax.Array, setting: Setting, k: int, m: int) -> d
   @jax.jit
   def sums(keys):
     def block(key):
-      found = gradients(model, key, size * m, k)
+      found = gradients(model, key, size * m, k, setting.estimators)
       found = {name: g.reshape(size, m, n, dim).mean(1) for name, g in found.items()}
       return {name: (g.sum(0), jnp.square(g).sum(0)) for name, g in found.items()}  # [N, D]
 
     return jax.lax.map(block, keys)
 
-  found: dict[str, list] = {f"{name}_{what}": [] for name in _NAMES for what in ("mean", "variance")}
+  found: dict[str, list] = {f"{name}_{what}": [] for name in setting.estimators for what in ("mean", "variance")}
   for part in range(PARTS):
     blocks = sums(jax.random.split(jax.random.fold_in(key, part), per_part // size))
     for name, (first, second) in blocks.items():
@@ -131,38 +153,61 @@ def pieces(setting: Setting) -> list[tuple[str, int, int]]:
   return [(f"k{k:05d}", k, 1) for k in setting.ks] + [(f"m{m:05d}", 1, m) for m in setting.ms]
 
 
-def compute(folder: pathlib.Path, setting: Setting) -> None:
-  """Draws what is not there yet, a file for each K and M; results.json says that all are."""
-  config = {"model": "linear-Gaussian", **setting._asdict()}
+def draw(folder: pathlib.Path, config: dict[str, Any], seed: int, repeats: int, made: Mapping[str, Callable]) -> None:
+  """Writes what `made` {name: () -> arrays} gives, a file each, but what is there; results.json says that all are."""
   old = wd.read_json(folder / "config.json") if folder.is_dir() else None
   errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds draws of another setting: {old}.")
   if (folder / "results.json").exists():
     return
   wd.create(folder, config)
   with locked(folder):
-    record, model = wd.RunRecord(folder, setting.seed, 0), make_model(setting)
+    record = wd.RunRecord(folder, seed, 0)
     with record.timed("total"):
-      for name, k, m in pieces(setting):
+      for name, make in made.items():
         if not (folder / f"{name}.npz").exists():
           with record.timed(name):
-            key = jax.random.fold_in(jax.random.key(setting.seed + 1), 100_000 * m + k)
-            figures.save_arrays(folder / f"{name}.npz", **moments(model, key, setting, k, m))
-          print(f"  K = {k}, M = {m}", flush=True)
+            figures.save_arrays(folder / f"{name}.npz", **make())
+          print(f"  {name}", flush=True)
     record.finish()
-    wd.write_json(folder / "results.json", {"seed": setting.seed, "step": setting.repeats})
+    wd.write_json(folder / "results.json", {"seed": seed, "step": repeats})
 
 
-def snr(found: dict[str, np.ndarray], name: str, kept: np.ndarray, repeats: int) -> tuple[float, np.ndarray]:
-  """(over all dimensions, of each dimension [D]) from the parts that are `kept` [10].
+def compute(folder: pathlib.Path, setting: Setting) -> None:
+  """Draws the moments of every K and M that are not there yet."""
+  model = make_model(setting)
 
-  The square of the estimated mean is too large by the variance of the estimate, which is taken out.
+  def make(k, m):
+    return moments(model, jax.random.fold_in(jax.random.key(setting.seed + 1), 100_000 * m + k), setting, k, m)
+
+  made = {name: functools.partial(make, k, m) for name, k, m in pieces(setting)}
+  draw(folder, {"model": "linear-Gaussian", **setting._asdict()}, setting.seed, setting.repeats, made)
+
+
+def signal(found: dict[str, np.ndarray], name: str, kept: np.ndarray, repeats: int) -> float:
+  """|E[g]|^2 from the parts that are `kept` [10].
+
+  The square of the estimated mean is too large by the variance of the estimate, which is taken out; it may be negative.
   """
-  variance = found[f"{name}_variance"][kept].mean(0)
-  signal = "b_dreg" if name == "b" else name
-  mean = found[f"{signal}_mean"][kept].mean(0)
-  error = found[f"{signal}_variance"][kept].mean(0) * len(kept) / (repeats * kept.sum())
-  total = max(float((mean**2 - error).sum()), 0.0)
-  return math.sqrt(total / variance.sum()), np.abs(mean) / np.sqrt(variance)
+  mean = found[f"{name}_mean"][kept].mean(0)
+  error = found[f"{name}_variance"][kept].mean(0) * len(kept) / (repeats * kept.sum())
+  return float((mean**2 - error).sum())
+
+
+def variance(found: dict[str, np.ndarray], name: str, kept: np.ndarray, repeats: int) -> float:
+  """The sum of the variances of all dimensions."""
+  del repeats
+  return float(found[f"{name}_variance"][kept].mean(0).sum())
+
+
+def snr(found: dict[str, np.ndarray], name: str, kept: np.ndarray, repeats: int) -> float:
+  """|E[g]| / sqrt(sum of variances), over all dimensions."""
+  square = signal(found, _SIGNALS.get(name, name), kept, repeats)
+  return math.sqrt(max(square, 0.0) / variance(found, name, kept, repeats))
+
+
+def snr_by_dimension(found: dict[str, np.ndarray], name: str) -> np.ndarray:
+  """|E[g]| / sd(g), [D]."""
+  return np.abs(found[f"{_SIGNALS.get(name, name)}_mean"].mean(0)) / np.sqrt(found[f"{name}_variance"].mean(0))
 
 
 def slope(counts: list[int], values: list[float]) -> float:
@@ -170,9 +215,23 @@ def slope(counts: list[int], values: list[float]) -> float:
   return float(np.polyfit(np.log(counts), np.log(np.maximum(values, 1e-300)), 1)[0])
 
 
-def slope_and_error(parts: list[dict[str, np.ndarray]], counts: list[int], name: str, repeats: int) -> tuple:
-  """(slope, its jackknife standard error over the parts of the repeats)."""
-  whole = np.ones(PARTS, bool)
-  fit = lambda kept: slope(counts, [snr(p, name, kept, repeats)[0] for p in parts])
-  without = [fit(np.arange(PARTS) != i) for i in range(PARTS)]
-  return fit(whole), float(np.std(without) * math.sqrt(PARTS - 1))
+def jackknife(of: Callable[[np.ndarray], float]) -> tuple[float, float]:
+  """(of all parts of the repeats, its jackknife standard error over them); of: which are kept [10] -> number."""
+  without = [of(np.arange(PARTS) != i) for i in range(PARTS)]
+  return of(WHOLE), float(np.std(without) * math.sqrt(PARTS - 1))
+
+
+def slope_and_error(
+  parts: list[dict[str, np.ndarray]], counts: list[int], name: str, repeats: int, of: Callable = snr
+) -> tuple[float, float]:
+  """(slope of snr, or of `variance`, its standard error)."""
+  return jackknife(lambda kept: slope(counts, [of(p, name, kept, repeats) for p in parts]))
+
+
+def read(setting: Setting, folder: pathlib.Path) -> dict[str, dict[int, dict]]:
+  """{"k" or "m": {count: moments}} of what is drawn."""
+  found: dict[str, dict[int, dict]] = {"k": {}, "m": {}}
+  for name, k, m in pieces(setting):
+    if (folder / f"{name}.npz").exists():
+      found[name[0]][k * m] = figures.load_arrays(folder / f"{name}.npz")
+  return found

@@ -9,13 +9,14 @@ paired by seed              the difference of the means of two runs of the same 
 
 import math
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
 
-from dgm_jax import compare, metrics
+import dgm_jax
+from dgm_jax import compare, figures, metrics
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import states
 
@@ -31,7 +32,7 @@ class Mean(NamedTuple):
 
 
 class Paired(NamedTuple):
-  """A value of the first minus that of the second; of NLL below zero where the first is better.
+  """A value of the first minus that of the second; of NLL, nats, below zero where the first is better.
 
   Attributes:
     difference: the mean over images and seeds.
@@ -70,6 +71,22 @@ def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
   done = [states.folder(folder, n) for n in names if (states.folder(folder, n) / "results.json").exists()]
   runs = [compare.read(str(path)) for path in done]
   return {int(run.results["seed"]): run for run in runs}
+
+
+def of_runs(folder: pathlib.Path, names: Sequence[str], measure: Callable[[Any], dict[str, Any]]) -> None:
+  """Writes folder/measured/NAME.npz, {name: array} of each finished run as dgm_jax.load has it; none is done twice."""
+  for name in names:
+    path, run = folder / "measured" / f"{name}.npz", states.folder(folder, name)
+    if (run / "results.json").exists() and not path.exists():
+      print(f"  measuring {name}", flush=True)
+      path.parent.mkdir(exist_ok=True)
+      figures.save_arrays(path, **measure(dgm_jax.load(run)))
+
+
+def arrays(folder: pathlib.Path, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
+  """What of_runs wrote of those runs that are measured."""
+  paths = [folder / "measured" / f"{name}.npz" for name in names]
+  return [figures.load_arrays(path) for path in paths if path.exists()]
 
 
 def by_image(values: np.ndarray, same_images: bool = True) -> np.ndarray:

@@ -38,8 +38,10 @@ def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
   axis = picture.add_subplot(title=figure["title"], xlabel=figure["x"], ylabel=figure["y"])
   axis.set(**{f"{name}scale": "log" for name in figure["log"]})
   names = list(dict.fromkeys(s["name"] for s in figure["series"]))
+  unsaid = set(names)
   for line in figure["series"]:
-    label = line["name"] if line["style"] != "faint" else None
+    label = line["name"] if line["style"] != "faint" and line["name"] in unsaid else None
+    unsaid.discard(label)
     colour = _COLOURS[names.index(line["name"]) % len(_COLOURS)]
     x, y = zip(*line["points"], strict=True)
     axis.plot(x, y, color=colour, label=label, **_STYLES[line["style"]])

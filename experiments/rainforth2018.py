@@ -1,155 +1,37 @@
 """Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better" (ICML 2018), https://arxiv.org/abs/1802.04537.
 
+  python -m experiments.reproduce rainforth2018 --figure=1
   python -m experiments.reproduce rainforth2018 --figure=2
+  python -m experiments.reproduce rainforth2018 --table=1 --budget=quick
 
-Figure 2: the signal-to-noise ratio of gradient estimates, |E[g]| / sd(g) of each parameter, against the number of
-importance samples K (M = 1), and of averaged single samples M (K = 1).  The model is linear and Gaussian,
-
-    z ~ N(mu, I),   x | z ~ N(z, I),   q(z|x) = N(A x + b, 2/3 I),   D = 20,
-
-at its optimum A = I/2, b = mu/2, mu the data's mean; mu and b are perturbed by N(0, 0.01^2) in each dimension.  The
-generative network is mu, the inference network b.  Theory: SNR(mu) ~ sqrt(M K), SNR(b) ~ sqrt(M / K).
+Figures 1 and 2, of gradient estimates in a linear-Gaussian model, and table 1, on MNIST; each has a file of its own.
 """
 
-import math
 import pathlib
 from typing import Any
 
-import numpy as np
+from experiments import rainforth2018_figure1, rainforth2018_figure2, rainforth2018_table1
+from experiments.papers import Paper
 
-from dgm_jax import figures
-from experiments import linear_gaussian_snr as toy
-from experiments import plots, tables
-from experiments.papers import Budget, Paper
-
+_ITEMS = {"figure=1": rainforth2018_figure1, "figure=2": rainforth2018_figure2, "table=1": rainforth2018_table1}
 PAPER = Paper(
   authors="Rainforth, Kosiorek, Le, Maddison, Igl, Wood & Teh",
   title="Tighter Variational Bounds are Not Necessarily Better",
   venue="ICML 2018",
   url="https://arxiv.org/abs/1802.04537",
-  items={"figure=2": "Signal-to-noise ratio of gradient estimates against K and M, linear-Gaussian model"},
-  published={"figure=2": {}},
-  notes={
-    "figure=2": (
-      "The paper's figure gives no numbers but the rates of its theorem: slopes +1/2 for the generative network, and "
-      "for the inference network -1/2 in K, +1/2 in M. The details of its setting (1,024 data points, 10,000 "
-      "estimates, which parameters are perturbed) were not read in the source and are unverified.",
-      "A gradient estimate is of the mean over the data points. Their draws are independent, so its mean and variance "
-      "come from those of each point: the sum of the variances over N^2.",
-      "The noise is that of the reparameterised estimator. The mean is estimated with the doubly reparameterised one "
-      "for b (Tucker et al., 2019), which has the same expectation and less noise, and its own error is taken out of "
-      "its square.",
-      "A slope is fitted to the logarithms from 10 samples up, of the SNR over all dimensions, |E[g]| / sqrt(sum of "
-      "variances); its standard error is over ten independent parts of the repeats.",
-    )
-  },
+  items={item: module.TITLE for item, module in _ITEMS.items()},
+  published={"table=1": rainforth2018_table1.PUBLISHED},
+  notes={item: module.NOTES for item, module in _ITEMS.items()},
 )
-
-_COUNTS = (1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
-_SETTINGS = {
-  "quick": toy.Setting(4, 10_000, _COUNTS, _COUNTS[:8]),
-  "short": toy.Setting(64, 10_000, _COUNTS, _COUNTS),
-  "paper": toy.Setting(1024, 10_000, _COUNTS, _COUNTS),
-  "test": toy.Setting(4, 1000, (10, 40, 160), (10, 40), dim=5, perturbation=0.1),
-}
-_MINUTES = {"quick": 2.0, "short": 40.0, "paper": 600.0, "test": 0.1}
-RUNS = {
-  "figure=2": {
-    name: Budget(
-      f"{s.points:,} data points, {s.repeats:,} gradient estimates, K up to {s.ks[-1]}, M up to {s.ms[-1]}",
-      minutes=_MINUTES[name],
-      full=name == "paper",
-      caveat="In theory the slopes do not depend on it; the height of the lines does.",
-      compute=lambda folder, s=s: toy.compute(folder, s),
-    )
-    for name, s in _SETTINGS.items()
-  }
-}
-_NETWORKS = {"b": "inference network", "mu": "generative network"}
-_THEORY = {("b", "k"): -0.5, ("b", "m"): 0.5, ("mu", "k"): 0.5, ("mu", "m"): 0.5}
-
-
-def _lines(parts: list, counts: list[int], name: str, axis: str, repeats: int) -> list[dict]:
-  """Of one network and axis: each dimension faint, all together, and the slope of the theory through its last point."""
-  whole, title = np.ones(toy.PARTS, bool), {"k": "K (M = 1)", "m": "M (K = 1)"}[axis]
-  values = [toy.snr(p, name, whole, repeats) for p in parts]
-  drawn = [
-    tables.series(title, [(c, v[1][d]) for c, v in zip(counts, values, strict=True)], style="faint")
-    for d in range(len(values[0][1]))
-  ]
-  rate = _THEORY[name, axis]
-  theory = [(c, values[-1][0] * (c / counts[-1]) ** rate) for c in counts]
-  drawn.append(tables.series(title, [(c, v[0]) for c, v in zip(counts, values, strict=True)], ["computed"]))
-  return [*drawn, tables.series(f"slope {rate:+.1f}".replace("-", "−"), theory, style="theory")]
-
-
-def _read(setting: toy.Setting, place: pathlib.Path) -> dict[str, dict[int, dict]]:
-  """{"k" or "m": {count: moments}} of what is drawn."""
-  found: dict[str, dict[int, dict]] = {"k": {}, "m": {}}
-  for name, k, m in toy.pieces(setting):
-    if (place / f"{name}.npz").exists():
-      found[name[0]][k * m] = figures.load_arrays(place / f"{name}.npz")
-  return found
-
-
-def _slope(parts: dict[int, dict], network: str, axis: str, repeats: int) -> dict[str, Any]:
-  """The fitted slope of a line, {} if it has fewer than two points to fit."""
-  counts = [c for c in parts if c >= 10]
-  if len(counts) < 2:
-    return {}
-  value, error = toy.slope_and_error([parts[c] for c in counts], counts, network, repeats)
-  return {"slope": value, "stderr": error, "theory": _THEORY[network, axis], "counts": counts}
-
-
-def _row(label: str, n: dict[str, Any]) -> list[dict]:
-  signed = lambda value, error: tables.plus_minus(value, error, sign=True)
-  ours = (signed(n["slope"], n["stderr"]), signed(n["slope"] - n["theory"], n["stderr"]))
-  published = tables.published(signed(n["theory"], None))
-  return [tables.cell(label), published, *[tables.cell(text, ["computed"]) for text in ours]]
-
-
-def _figure(network: str, lines: list[dict], folder: pathlib.Path) -> dict[str, Any]:
-  note = "Thick: over all dimensions; faint: each dimension."
-  title = f"SNR of the {_NETWORKS[network]}"
-  drawn = tables.figure(title, "K or M", "signal-to-noise ratio", lines, log="xy", note=note)
-  drawn["file"] = f"snr_{network}.png"
-  plots.save(folder / drawn["file"], drawn)
-  return drawn
+RUNS = {item: module.BUDGETS for item, module in _ITEMS.items()}
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Slopes and figures of what is drawn so far."""
-  setting, numbers, drawn, sentences = _SETTINGS[name], {}, [], []
-  found = _read(setting, folder / "runs" / "computed")
-  for network in _NETWORKS:
-    lines = []
-    for axis, parts in found.items():
-      if parts:
-        lines += _lines(list(parts.values()), list(parts), network, axis, setting.repeats)
-      if fitted := _slope(parts, network, axis, setting.repeats):
-        numbers[f"{network}_{axis}"] = fitted
-    if lines:
-      drawn.append(_figure(network, lines, folder))
-  rows = [_row(_name(key), n) for key, n in numbers.items()]
-  if rows:
-    worst = max(abs(n["slope"] - n["theory"]) for n in numbers.values())
-    sentences.append(f"Every fitted slope is within {math.ceil(worst * 100) / 100:.2f} of the theorem's.")
-  columns = ["", "theory (published)", "ours ± over parts of the repeats", "ours − theory"]
-  slopes = [tables.table("Fitted slopes, K or M from 10 up", columns, rows)] if rows else []
-  return {"numbers": numbers, "tables": slopes, "figures": drawn, "sentences": sentences}
-
-
-def _name(key: str) -> str:
-  """b_k -> inference network, K."""
-  network, axis = key.split("_")
-  return f"{_NETWORKS[network]}, {axis.upper()}"
+  """What is drawn or trained so far."""
+  found = _ITEMS[item].report(name, folder)
+  return found | {"numbers": {"item": item, **found["numbers"]}}
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table: system, data, published, ours."""
-  return {
-    "system": "slopes of the gradient's SNR",
-    "data": "linear-Gaussian model, D = 20",
-    "published": ", ".join(f"{_name(k)} {tables.plus_minus(n['theory'], None, True)}" for k, n in numbers.items()),
-    "ours": ", ".join(f"{_name(k)} {tables.plus_minus(n['slope'], n['stderr'], True)}" for k, n in numbers.items()),
-  }
+  return _ITEMS[numbers["item"]].summary(numbers)

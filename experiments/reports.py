@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -127,22 +128,30 @@ def _without_places(value: Any, places: dict[str, str]) -> Any:
   return json.loads(text)
 
 
-def save(found: dict[str, Any]) -> pathlib.Path:
+def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) -> pathlib.Path:
   """Keeps the numbers of a finished budget in experiments/results/; curves stay with the runs.
 
+  Args:
+    found: the report.
+    cells: {cell: its runs} that are enough, if not all are needed.
+
   Raises:
-    UserError: it is not finished.
+    UserError: a run of them is not finished.
   """
+  needed = [*found["runs"]] if cells is None else [name for names in cells.values() for name in names]
+  done = [name for name in needed if found["runs"][name]["state"] == "finished"]
   item = f"{found['paper']} --{found['item']} --budget={found['budget']}"
   errors.require(
-    found["finished"] == found["of"],
-    f"--save keeps finished budgets: {item} has {found['finished']} of {found['of']} runs.",
+    len(done) == len(needed),
+    f"--save keeps what is finished: {item} has {len(done)} of {len(needed)} runs"
+    + (f" of {', '.join(cells)}." if cells else "; --cells names those to keep."),
   )
   path = papers.results_file(found["paper"], found["item"], found["budget"])
   kept = {k: v for k, v in found.items() if k not in ("figures", "tables")}
+  kept["runs"] = {name: run for name, run in found["runs"].items() if run["state"] == "finished"}
   folders = {
     word.partition("=")[2].strip("'"): "FOLDER"
-    for run in found["runs"].values()
+    for run in kept["runs"].values()
     for word in run["command"].split()
     if "data.manual_dir=" in word
   }

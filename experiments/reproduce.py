@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--cpus", type=int, default=1, help="cores of a process; 1 if not given")
   add("--gpus", type=int, help="GPUs of a process; 1 where there are some")
   add("--retry_failed", action="store_true", help="try runs again that ended with NaN or a mistake")
-  add("--save", action="store_true", help="keep the finished numbers in experiments/results/")
+  add("--save", action="store_true", help="keep the finished numbers, of --cells or of all, in experiments/results/")
   return parser
 
 
@@ -84,6 +84,17 @@ def chosen_items(module: ModuleType, table: str | None, figure: str | None, budg
   return named
 
 
+def chosen_cells(budget: papers.Budget, cells: str) -> dict[str, list[str]]:
+  """{cell: its runs} of the cells that a command names, by commas; of all if it names none.
+
+  Raises:
+    UserError: an unknown one.
+  """
+  every = stages.run_names(budget)
+  named = [errors.choose("cell", cell.strip(), every) for cell in filter(None, cells.split(","))]
+  return {cell: every[cell] for cell in named or every}
+
+
 def plan(
   budget: papers.Budget, common: dict[str, str], cells: str, folder: pathlib.Path = pathlib.Path()
 ) -> tuple[list[definition.Run], set[str]]:
@@ -92,9 +103,7 @@ def plan(
   Raises:
     UserError: an unknown cell, or a value that the config does not take.
   """
-  names = stages.run_names(budget)
-  wanted = [errors.choose("cell", c.strip(), names) for c in filter(None, cells.split(","))] or [*names]
-  chosen, from_run = {name for cell in wanted for name in names[cell]}, stages.starts(budget)
+  chosen, from_run = {name for names in chosen_cells(budget, cells).values() for name in names}, stages.starts(budget)
   chosen |= {from_run[name] for name in chosen if name in from_run}
   runs = stages.make_runs(budget, definition.typed_common(budget.config, {**budget.common, **common}), folder)
   return runs, chosen
@@ -171,7 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   statuses, found = zip(*(do(args.paper, module, item, args) for item in items), strict=True)
   print(f"Report: {page.write(args.root)}", flush=True)
   for report in filter(None, found if args.save else ()):
-    print(f"Kept in {reports.save(report)}", flush=True)
+    cells = chosen_cells(papers.budget(module, report["item"], args.budget), args.cells) if args.cells else None
+    print(f"Kept in {reports.save(report, cells)}", flush=True)
   return max(statuses)
 
 

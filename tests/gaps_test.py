@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import linear_gaussian as lg
 import numpy as np
 import pytest
+import scipy.stats
 
 from dgm_jax import distributions, errors
 from dgm_jax.evaluate import gaps
+from dgm_jax.models import vae
 from dgm_jax.principles import latent
 
 FIT = {"num_steps": 400, "num_samples": 8, "lr": 3e-2}
@@ -135,6 +137,45 @@ def test_a_hierarchy_gets_a_normal_for_every_layer():
     np.testing.assert_allclose(jnp.exp(b), p.stddev(), atol=1e-3)
 
 
+def linear_vae(posterior, **options):
+  """(model, state, W [L, D], b [D]): z ~ N(0, I), x | z ~ N(W'z + b, I / 4), an untrained linear encoder."""
+  net = {"latent_dim": 2, "hidden": (), "likelihood": "gaussian_fixed", "likelihood_args": {"scale": 0.5}}
+  model = vae.Model((3,), posterior=posterior, posterior_args=options, **net)
+  params = model.init(lg.KEY, {"x": jnp.zeros((2, 3))})["params"]
+  flat, tree = jax.tree.flatten(params["decoder"])
+  w = jnp.array([[1.0, 0.6, 0.2], [0.9, 0.8, -0.1]])
+  params = {**params, "decoder": jax.tree.unflatten(tree, [w if a.ndim == 2 else a for a in flat])}
+  if posterior == "iaf":  # as it stands a diagonal normal, whatever the encoder says
+    params["qz_x"] = {name: 0 * a if name.startswith("out_0") else a for name, a in params["qz_x"].items()}
+  return model, lg.state(params), np.asarray(w, np.float64), np.asarray(next(a for a in flat if a.ndim == 1))
+
+
+@pytest.mark.parametrize(
+  ("posterior", "options", "kept"),
+  [("diagonal", {}, 1.0), ("full", {}, 0.0), ("iaf", {"hidden": 16, "num_layers": 1}, 0.1)],
+)
+def test_the_own_family_loses_what_it_cannot_hold(posterior, options, kept):
+  """A correlated normal posterior: all of the diagonal's gap for itself, none for full normals, little for a flow."""
+  model, state, w, b = linear_vae(posterior, **options)
+  x = np.tile((np.random.default_rng(0).normal(size=(4, 2)) @ w + b).astype("f"), (2, 1))
+  precision = np.eye(2) + w @ w.T / 0.25
+  diagonal = 0.5 * (np.log(np.diag(precision)).sum() - np.linalg.slogdet(precision)[1])
+  fit = {"num_steps": 600, "num_samples": 16, "lr": 5e-2, "elbo_samples": 2000, "batch_size": 8, "own_family": True}
+  exact = {"log_px": "quadrature", "log_px_options": {"num_points": 80, "batch_size": 8}}
+  found = gaps.evaluate(lg.experiment(model), state, lg.KEY, {"x": x}, **exact, **fit)
+  values, error = found["values"], 5 * np.sqrt(2 * diagonal / fit["elbo_samples"])
+  log_px = scipy.stats.multivariate_normal(b, w.T @ w + 0.25 * np.eye(3)).logpdf(x)
+  np.testing.assert_allclose(values["gaps_log_px"], log_px, atol=1e-3)
+  assert diagonal > 0.3
+  assert np.all(values["gaps_inference"] > 0.5)  # where the fit starts
+  if kept in (0.0, 1.0):
+    np.testing.assert_allclose(values["gaps_approximation"], kept * diagonal, atol=error * kept + 0.05 * diagonal)
+  assert found["gaps_approximation"] < kept * diagonal + 0.02
+  assert found["gaps_approximation"] + found["gaps_amortisation"] == pytest.approx(found["gaps_inference"], abs=1e-4)
+  np.testing.assert_allclose(log_px - values["gaps_elbo_local"], diagonal, atol=error)
+  assert np.all(values["gaps_elbo_own"][:4] != values["gaps_elbo_own"][4:])  # the same x, other draws
+
+
 @pytest.mark.parametrize(
   ("options", "sentence"),
   [
@@ -147,3 +188,8 @@ def test_a_hierarchy_gets_a_normal_for_every_layer():
 def test_options_that_cannot_be_are_refused(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     gaps.check(**options)
+
+
+def test_an_own_family_needs_a_model_that_tells_it():
+  with pytest.raises(errors.UserError, match="own_family needs a model with encoder_outputs and proposal"):
+    gaps.make_elbos(lg.experiment(lg.model(2)), own_family=True)

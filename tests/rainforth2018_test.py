@@ -1,12 +1,25 @@
 """The signal-to-noise ratios of Rainforth et al. (2018): gradients by automatic differentiation, slopes by theory."""
 
+import itertools
+import shutil
+
+import finished_runs
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dgm_jax import figures
+from dgm_jax.sweeps import axes
 from experiments import linear_gaussian_snr as toy
-from experiments import rainforth2018, reproduce
+from experiments import (
+  papers,
+  rainforth2018,
+  rainforth2018_figure1,
+  rainforth2018_figure2,
+  rainforth2018_table1,
+  reproduce,
+)
 
 SETTING = toy.Setting(points=3, repeats=1000, ks=(10,), ms=(10,), dim=4)
 
@@ -24,6 +37,35 @@ def test_gradients_are_those_of_the_bound():
   by_mu, by_b = jax.jacobian(bound, (0, 1))(model.mu, model.b)
   np.testing.assert_allclose(found["mu"][0], by_mu, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(found["b"][0], by_b, rtol=1e-4, atol=1e-5)
+
+
+def test_what_other_estimators_of_b_share_in_expectation():
+  """DReG has the mean of the bound's gradient, RWS that of its paths; STL is both, draw by draw, and so biased."""
+  model = toy.make_model(SETTING._replace(perturbation=0.3))
+  names = ("b", "b_dreg", "b_stl", "b_rws", "b_rws_dreg")
+  found = jax.jit(lambda key: toy.gradients(model, key, 20_000, 6, names))(jax.random.key(2))
+  found = {name: np.asarray(g, np.float64).mean(1) for name, g in found.items()}  # [R, D]
+  np.testing.assert_allclose(found["b_stl"], found["b_dreg"] + found["b_rws_dreg"], atol=1e-5)
+  errors = lambda d: np.abs(d.mean(0)) / (d.std(0) / np.sqrt(len(d)))
+  assert errors(found["b"] - found["b_dreg"]).max() < 4.5
+  assert errors(found["b_rws"] - found["b_rws_dreg"]).max() < 4.5
+  assert errors(found["b_stl"] - found["b"]).max() > 10
+
+
+def test_histograms_are_of_the_parameters_furthest_from_their_optimum_with_known_means():
+  """K = 1: E = -2 (b - mu / 2) and mean(x) / 2 + b - mu; K large: 0 and (mean(x) - mu) / 2."""
+  model = toy.make_model(SETTING._replace(perturbation=0.3))
+  chosen, best = rainforth2018_figure1.furthest(model), np.asarray(model.x).mean(0)
+  mu, b = np.asarray(model.mu), np.asarray(model.b)
+  assert abs(mu - best).argmax() == chosen["mu"]
+  assert abs(b - mu / 2).argmax() == chosen["b"]
+  one = rainforth2018_figure1.estimates(model, jax.random.key(3), 4000, 1)
+  many = rainforth2018_figure1.estimates(model, jax.random.key(4), 400, 2000)
+  off = lambda g, expected: abs(g.mean() - expected) / (g.std() / np.sqrt(len(g)))
+  assert off(one["b"], -2 * (b - mu / 2)[chosen["b"]]) < 4
+  assert off(one["mu"], (best / 2 + b - mu)[chosen["mu"]]) < 4
+  assert off(many["mu"], (best - mu)[chosen["mu"]] / 2) < 4
+  assert abs(many["b"].mean()) < 0.02 * abs(one["b"].mean())
 
 
 def test_moments_of_averages_over_data_points_and_samples():
@@ -47,9 +89,9 @@ def test_the_error_of_the_mean_is_taken_out_of_the_signal():
   found = {"mu_mean": means, "mu_variance": np.ones((toy.PARTS, dim))}
   whole = np.ones(toy.PARTS, bool)
   assert np.sqrt((means.mean(0) ** 2).sum() / dim) > 0.03
-  assert toy.snr(found, "mu", whole, repeats)[0] == pytest.approx(0.01, abs=0.005)
+  assert toy.snr(found, "mu", whole, repeats) == pytest.approx(0.01, abs=0.005)
   half = np.arange(toy.PARTS) < 5
-  assert toy.snr(found, "mu", half, repeats)[0] < 0.02
+  assert toy.snr(found, "mu", half, repeats) < 0.02
 
 
 def test_a_slope_and_its_error():
@@ -74,11 +116,98 @@ def test_slopes_drawn_are_those_of_the_theorem_and_what_is_drawn_is_not_repeated
     reproduce.main(command)
   assert reproduce.main(command) == 0
   assert reproduce.main(command) == 0
-  assert len(set(calls)) == len(calls) - 1 == len(toy.pieces(rainforth2018._SETTINGS["test"]))
+  assert len(set(calls)) == len(calls) - 1 == len(toy.pieces(rainforth2018_figure2.SETTINGS["test"]))
   folder = tmp_path / "rainforth2018/figure2/test"
-  numbers = rainforth2018.report("figure=2", "test", folder)["numbers"]
+  numbers = rainforth2018.report("figure=2", "test", folder)["numbers"]["slopes"]
   for key, n in numbers.items():
     assert abs(n["slope"] - n["theory"]) < 0.15, (key, n)
     assert n["stderr"] < 0.1
   assert (folder / "snr_b.png").stat().st_size > 10_000
   assert "slope −0.5" in (tmp_path / "index.html").read_text()
+
+
+def test_histograms_and_what_is_said_of_them(tmp_path):
+  place = tmp_path / "runs" / "computed"
+  place.mkdir(parents=True)
+  wide, narrow = np.array([-3.0, 1.0, 5.0] * 100), np.array([0.9, 1.0, 1.1] * 100)
+  np.savez(place / "k00001.npz", b=wide, mu=wide)
+  np.savez(place / "k00010.npz", b=narrow, mu=narrow)
+  found = rainforth2018.report("figure=1", "test", tmp_path)
+  first = found["numbers"]["moments"]["b"]["1"]
+  assert first["mean"] == pytest.approx(1)
+  assert first["sd"] == pytest.approx(np.sqrt(32 / 3 * 300 / 299))
+  assert first["positive"] == pytest.approx(2 / 3)
+  assert first["ratio_stderr"] == pytest.approx(np.sqrt((1 + 1 / first["sd"] ** 2 / 2) / 300))
+  falls, rises = found["sentences"]
+  assert "inference network's estimates falls from K = 1 to 10: the opposite is shown" in falls
+  assert "generative network's estimates rises from K = 1 to 10: shown" in rises
+  bars = found["figures"][0]["series"][0]["points"]
+  area = sum(density * (right - left) for (left, density), (right, _) in itertools.pairwise(bars))
+  assert area == pytest.approx(1)
+  assert rainforth2018.summary(found["numbers"])["ours"].startswith("inference network 0.31, 12.2")
+
+
+# IWAE-4 and log p(x) of two images for seeds 0 and 1
+_TABLE = {
+  "iwae": (([-6.0, -8.0], [-5.0, -6.0]), ([-6.0, -8.0], [-5.0, -6.0])),
+  "piwae": (([-5.5, -7.4], [-5.0, -6.5]), ([-5.5, -7.6], [-5.0, -6.5])),
+  "miwae": (([-7.0, -9.0], [-5.0, -7.0]), ([-7.0, -9.0], [-5.0, -7.0])),
+  "ciwae": (([-6.0, -8.0], [-6.0, -8.0]), ([-6.0, -8.0], [-6.0, -8.0])),
+  "vae": (([-8.0, -9.0], [-7.0, -8.0]), ([-6.0, -8.0], [-5.0, -7.0])),
+}
+
+
+def test_the_table_by_hand(tmp_path):
+  for cell, runs in rainforth2018_table1.BUDGETS["test"].cells.items():
+    for seed, overrides in enumerate(runs):
+      bound, log_px = _TABLE[cell][seed]
+      name = axes.run_name(overrides)
+      finished_runs.write(tmp_path, name, seed, {"log_px": log_px})
+      figures.save_arrays(tmp_path / "measured" / f"{name}.npz", bound=np.array(bound))
+  numbers = rainforth2018.report("table=1", "test", tmp_path)["numbers"]
+  assert numbers["samples"] == 4
+  vae = numbers["cells"]["minus_kl/vae"]
+  assert vae["by_seed"] == {"0": -1.0, "1": -1.0}
+  assert numbers["cells"]["bound/vae"]["mean"] == pytest.approx(-7.75)
+  assert numbers["cells"]["bound/vae"]["sd"] == pytest.approx(np.sqrt(2) * 0.75)
+  assert numbers["cells"]["bound/vae"]["stderr_seeds"] == pytest.approx(0.75)
+  pair = numbers["pairs"]["bound/piwae/iwae"]  # by image .5 and .5 (the mean of .6 and .4)
+  assert (pair["difference"], pair["by_seed"]) == (pytest.approx(0.5), pytest.approx([0.55, 0.45]))
+  assert pair["verdict"] == "higher"
+  assert numbers["pairs"]["log_px/piwae/iwae"]["verdict"] == "undecided"  # 0, -0.5
+  assert numbers["pairs"]["minus_kl/miwae/piwae"]["verdict"] == "lower"
+  row = rainforth2018.summary(numbers)
+  assert "PIWAE −5.75 ± 0.00" in row["ours"]
+  assert "PIWAE −84.46" in row["published"]
+
+
+def test_orders_are_those_of_the_published_numbers():
+  for metric, orders in rainforth2018_table1._ORDERS.items():
+    for first, second in orders:
+      higher, lower = (rainforth2018_table1.PUBLISHED[f"{metric}/{cell}"] for cell in (first, second))
+      assert higher.value > lower.value
+  for cell in rainforth2018_table1._NAMES:
+    bound, log_px, kl = (rainforth2018_table1.PUBLISHED[f"{m}/{cell}"].value for m in ("bound", "log_px", "minus_kl"))
+    assert bound - log_px == pytest.approx(kl, abs=0.011)  # rounded
+
+
+@pytest.mark.slow
+def test_runs_are_measured_on_the_images_that_they_were_evaluated_on(tmp_path, capsys):
+  """The bound by as many samples as the evaluation took is the evaluation's log p(x)."""
+  command = ["rainforth2018", "--table=1", "--budget=test", f"--root={tmp_path}", "--cells=miwae", "--jobs=1"]
+  assert reproduce.main(command) == 0
+  folder = papers.folder(tmp_path, "rainforth2018", "table=1", "test")
+  names = [axes.run_name(o) for o in rainforth2018_table1.BUDGETS["test"].cells["miwae"]]
+  again = tmp_path / "again"
+  shutil.copytree(folder / "runs", again / "runs")
+  rainforth2018_table1._measure(names, 20, again)
+  for name in names:
+    bound = figures.load_arrays(again / "measured" / f"{name}.npz")["bound"]
+    four = figures.load_arrays(folder / "measured" / f"{name}.npz")["bound"]
+    log_px = np.load(folder / "runs" / name / "values.npz")["test/log_px"]
+    assert np.corrcoef(bound, log_px)[0, 1] > 0.999
+    assert abs((bound - log_px).mean()) < 0.1
+    assert four.mean() < bound.mean()
+  capsys.readouterr()
+  rainforth2018_table1._measure(names, 4, folder)
+  assert capsys.readouterr().out == ""  # nothing is repeated

@@ -183,8 +183,13 @@ def test_only_a_finished_budget_is_kept_and_without_folders_of_this_machine(tmp_
   (tmp_path / "results").mkdir()
   make_runs(tmp_path / "root", ("vae-1",))
   found = reports.make(tmp_path / "root", "burda2016", burda2016, "table=1", "test")
-  with pytest.raises(errors.UserError, match="has 2 of 10 runs"):
+  with pytest.raises(errors.UserError, match="has 2 of 10 runs; --cells names those to keep"):
     reports.save(found)
+  budget = burda2016.RUNS["table=1"]["test"]
+  with pytest.raises(errors.UserError, match="has 2 of 4 runs of vae-1, iwae-5"):
+    reports.save(found, reproduce.chosen_cells(budget, "vae-1,iwae-5"))
+  kept = wd.read_json(reports.save(found, reproduce.chosen_cells(budget, "vae-1")))
+  assert (kept["finished"], kept["of"], len(kept["runs"])) == (2, 10, 2)
   make_runs(tmp_path / "root", tuple(_LOG_PX)[1:])
   found = reports.make(tmp_path / "root", "burda2016", burda2016, "table=1", "test")
   for run in found["runs"].values():

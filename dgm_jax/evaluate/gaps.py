@@ -52,11 +52,18 @@ def fit_local(
   key_start, key_fit = jax.random.split(key)
   z = estimators.map_samples(lambda k: q.sample_and_log_prob(seed=k)[0], key_start, 64)
   local = jax.tree.map(lambda a: jnp.mean(a, 0), z), jax.tree.map(lambda a: jnp.log(jnp.std(a, 0) + 1e-4), z)
+  draw = lambda local, key: _sample_local(key, local, stop=True)
+  return _ascend(key_fit, local, draw, log_joint, num_steps, num_samples, lr)
+
+
+def _ascend(
+  key: jax.Array, local: Any, draw: Callable, log_joint: Callable, num_steps: int, num_samples: int, lr: float
+) -> Any:
+  """The parameters `local`, leaves [B, ...], that maximise the ELBO of draw: (local, key) -> (z, log q [B])."""
   tx = optax.adam(optax.cosine_decay_schedule(lr, num_steps))
 
   def negative_elbo(local, key):
-    draw = lambda key: _sample_local(key, local, stop=True)
-    log_w, _ = estimators.log_weights(key, draw, log_joint, num_samples)
+    log_w, _ = estimators.log_weights(key, lambda key: draw(local, key), log_joint, num_samples)
     return -jnp.sum(estimators.elbo(log_w))  # a sum: each example has parameters of its own
 
   def update(carry, key):
@@ -64,8 +71,51 @@ def fit_local(
     updates, opt_state = tx.update(jax.grad(negative_elbo)(local, key), opt_state)
     return (optax.apply_updates(local, updates), opt_state), None
 
-  (local, _), _ = jax.lax.scan(update, (local, tx.init(local)), jax.random.split(key_fit, num_steps))
-  return local
+  return jax.lax.scan(update, (local, tx.init(local)), jax.random.split(key, num_steps))[0][0]
+
+
+def _sample_own(model: Any, variables: dict, local: dict, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(z [B, L], log q(z) [B]) of the members `local` of the model's family."""
+
+  def one(local, key):
+    params = {**variables["params"], "qz_x": local["flow"]}
+    q = model.apply({**variables, "params": params}, local["outputs"][None], method="proposal")
+    z, log_q = q.sample_and_log_prob(seed=key)
+    return z[0], log_q[0]
+
+  return jax.vmap(one)(local, jax.random.split(key, local["outputs"].shape[0]))
+
+
+def fit_own(
+  key: jax.Array,
+  model: Any,
+  variables: dict,
+  batch: dict,
+  log_joint: Callable,
+  num_steps: int = 1000,
+  num_samples: int = 16,
+  lr: float = 2e-2,
+) -> dict[str, Any]:
+  """q* = argmax_q E_q[log p(x, z) - log q(z)] over the family of the model's q, one for each example.
+
+  Free are the encoder's outputs and, where q is a flow, the flow's own parameters; both start where training left them.
+  The gradient is reparameterised.
+
+  Args:
+    key: PRNG key.
+    model, variables: with encoder_outputs and proposal, see models.vae, and its parameters.
+    batch: B examples.
+    log_joint, num_steps, num_samples, lr: see fit_local.
+
+  Returns:
+    {"outputs": [B, O], "flow": a tree with leaves [B, ...]}.
+  """
+  outputs = model.apply(variables, batch, method="encoder_outputs")
+  flow = jax.tree.map(
+    lambda a: jnp.broadcast_to(a, (len(outputs), *a.shape)), dict(variables["params"].get("qz_x", {}))
+  )
+  draw = lambda local, key: _sample_own(model, variables, local, key)
+  return _ascend(key, {"outputs": outputs, "flow": flow}, draw, log_joint, num_steps, num_samples, lr)
 
 
 def make_elbos(
@@ -76,19 +126,32 @@ def make_elbos(
   elbo_samples: int = 1000,
   batch_size: int = 10,
   chunk: int = 100,
+  own_family: bool = False,
 ) -> Callable:
-  """(state, key, data, progress) -> {"elbo", "elbo_local"}, each [N]: of the encoder's q and of q*, by fresh draws."""
+  """(state, key, data, progress) -> {"elbo", "elbo_local"}, each [N]: of the encoder's q and of q*, by fresh draws.
+
+  With own_family "elbo_own", too, of the best member of the family of the model's q.
+  """
   errors.require(
     not getattr(experiment.model, "discrete", False),
     "evaluate.gaps fits normals to p(z|x), and this model's latent variables are discrete.",
   )
+  errors.require(
+    not own_family or hasattr(experiment.model, "proposal"),
+    "evaluate.gaps.own_family needs a model with encoder_outputs and proposal; this one has none, leave it at False.",
+  )
 
   def eval_step(state, key, batch):
-    bound_model = experiment.model.bind({"params": state.params, **state.variables})
+    variables = {"params": state.params, **state.variables}
+    bound_model = experiment.model.bind(variables)
     q = bound_model.infer(batch)
     log_joint = lambda z: sum(bound_model.log_joint(batch, z))
     local = fit_local(rng.stream(key, "fit"), q, log_joint, num_steps, num_samples, lr)
     draws = {"elbo": lambda k: q.sample_and_log_prob(seed=k), "elbo_local": lambda k: _sample_local(k, local)}
+    if own_family:
+      key_own = rng.stream(key, "fit_own")
+      own = fit_own(key_own, experiment.model, variables, batch, log_joint, num_steps, num_samples, lr)
+      draws["elbo_own"] = lambda k: _sample_own(experiment.model, variables, own, k)
     weigh = lambda name: estimators.map_samples(  # the z need not be kept
       lambda k: _log_w(draws[name], log_joint, k), rng.stream(key, name), elbo_samples, chunk
     )
@@ -114,12 +177,14 @@ def check(
   elbo_samples: int = 1,
   batch_size: int = 1,
   chunk: int = 1,
+  own_family: bool = False,
 ) -> None:
   """Refuses options that cannot be."""
   LOG_PX[errors.choose("value of evaluate.gaps.log_px", log_px, LOG_PX)].check(**(log_px_options or {}))
   numbers = {"num_examples": num_examples, "num_steps": num_steps, "num_samples": num_samples}
   for name, value in (numbers | {"elbo_samples": elbo_samples, "batch_size": batch_size, "chunk": chunk}).items():
     errors.require(value >= 1, f"evaluate.gaps.{name} = {value}; it must be 1 or more.")
+  errors.require(own_family in (True, False), f"evaluate.gaps.own_family = {own_family!r}; it must be True or False.")
   errors.require(lr > 0, f"evaluate.gaps.lr = {lr}; it must be positive.")
 
 
@@ -138,7 +203,8 @@ def evaluate(
 
     approximation gap = log p(x) - L[q*],    amortisation gap = L[q*] - L[q],
 
-  L[q] = E_q[log p(x, z) - log q(z)] with the encoder's q(z|x), q* the best diagonal normal of each example.  Unless
+  L[q] = E_q[log p(x, z) - log q(z)] with the encoder's q(z|x), q* the best diagonal normal of each example or, with
+  own_family, the best member of the family of the model's q.  Unless
   log p(x) is by quadrature it is a stochastic lower bound, and so is the approximation gap.  The amortisation gap may
   be negative where the encoder's q is of a richer family.
 
@@ -148,10 +214,11 @@ def evaluate(
     log_px_options: options of that evaluation's make_log_px, e.g. {"num_temperatures": 500}.
     num_examples: the first so many of them.
     **options: num_steps, num_samples, lr: see fit_local; elbo_samples for each ELBO; batch_size images and chunk
-      samples at once.
+      samples at once; own_family.
 
   Returns:
-    gaps_log_px, gaps_elbo_local (L[q*]), gaps_elbo (L[q]), gaps_approximation, gaps_amortisation, gaps_inference (their
+    gaps_log_px, gaps_elbo_local (L[q*] of diagonal normals), gaps_elbo_own (L[q*] of the model's family, if
+    own_family), gaps_elbo (L[q]), gaps_approximation, gaps_amortisation, gaps_inference (their
     sum), the standard errors of the gaps over the examples (gaps_approximation_stderr ...); nats.  In "values" all
     of them for each example.
   """
@@ -161,9 +228,10 @@ def evaluate(
     # one key: a transform that draws gives both the same x
     exact = run_log_px(state, key, arrays, bar.update)["log_px"]
     elbos = make_elbos(experiment, **options)(state, key, arrays, bar.update)
+  best = elbos.get("elbo_own", elbos["elbo_local"])
   values = {
-    "approximation": exact - elbos["elbo_local"],
-    "amortisation": elbos["elbo_local"] - elbos["elbo"],
+    "approximation": exact - best,
+    "amortisation": best - elbos["elbo"],
     "inference": exact - elbos["elbo"],
   }
   means = {"log_px": exact, **elbos, **values}

@@ -1,0 +1,68 @@
+"""Cremer et al. (2018): the gaps of made runs by hand, claims by errors."""
+
+import finished_runs
+import numpy as np
+import pytest
+
+from dgm_jax import workdir as wd
+from dgm_jax.sweeps import axes
+from experiments import cremer2018, papers, reproduce
+
+BUDGET = cremer2018.RUNS["table=1"]["test"]
+
+# of two images: log p(x) by IWAE (and of one more), by AIS, L[q*] of the family, of diagonal normals, L[q]
+_FFG = {"log_px": [-90, -92, -5], "ais": [-91, -92.5], "local": [-92, -94.5], "elbo": [-97, -99]}
+_FLOW = {"log_px": [-90, -92, -5], "ais": [-89, -91], "own": [-90, -92.2], "local": [-92, -94], "elbo": [-97, -99]}
+
+
+def write(folder, cell, terms, by_seed=(0.0, 0.0)):
+  for seed, overrides in enumerate(BUDGET.cells[cell]):
+    values = {"log_px": terms["log_px"], "gaps_log_px": terms["ais"], "gaps_elbo_local": terms["local"]}
+    values |= {"gaps_elbo": np.array(terms["elbo"]) + by_seed[seed]}
+    values |= {"gaps_elbo_own": terms["own"]} if "own" in terms else {}
+    finished_runs.write(folder, axes.run_name(overrides), seed, values)
+
+
+def test_the_gaps_by_hand(tmp_path):
+  write(tmp_path, "ffg-mnist5k", _FFG, (0.0, 0.5))
+  write(tmp_path, "flow-mnist5k", _FLOW)
+  found = cremer2018.report("table=1", "test", tmp_path)
+  cells = found["numbers"]["cells"]
+  mean = lambda cell, term: cells[cell][term]["mean"]
+  assert mean("ffg-mnist5k", "log_px") == mean("ffg-mnist5k", "iwae") == -91  # of the two images that have gaps
+  assert mean("flow-mnist5k", "log_px") == mean("flow-mnist5k", "ais") == -90
+  assert mean("ffg-mnist5k", "approximation") == pytest.approx(2.25)
+  assert mean("ffg-mnist5k", "amortisation") == pytest.approx(98 - 93.25 - 0.25)
+  assert cells["ffg-mnist5k"]["amortisation"]["stderr_seeds"] == pytest.approx(0.25)
+  assert mean("flow-mnist5k", "approximation") == pytest.approx(1.1)
+  assert mean("flow-mnist5k", "elbo_ffg") == -93
+  for cell in cells:
+    both = mean(cell, "approximation") + mean(cell, "amortisation")
+    assert mean(cell, "inference") == pytest.approx(both)
+  claims = found["numbers"]["claims"]
+  assert {name: p["verdict"] for name, p in claims.items()} == {
+    "FFG, mnist5k: amortisation − approximation gap": "higher",
+    "flow, mnist5k: amortisation − approximation gap": "higher",
+    "flow, mnist5k: L[q*] − L[q*] of FFG": "higher",
+    "mnist5k: approximation gap, FFG − flow": "higher",
+  }
+  assert claims["mnist5k: approximation gap, FFG − flow"]["difference"] == pytest.approx(1.15)
+  assert claims["flow, mnist5k: L[q*] − L[q*] of FFG"]["difference"] == pytest.approx(1.9)
+  row = cremer2018.summary(found["numbers"])
+  assert row["data"] == "mnist5k (2 test images)"
+  assert "flow, mnist5k 1.10 ± 0.00" in row["ours"]
+  assert "of 4 claims 4 shown, 0 opposite" in row["ours"]
+
+
+def test_what_is_the_other_way_round_is_said(tmp_path):
+  write(tmp_path, "ffg-mnist5k", _FFG | {"elbo": [-92.5, -95]})
+  found = cremer2018.report("table=1", "test", tmp_path)
+  assert found["sentences"] == ["FFG, mnist5k: amortisation − approximation gap: below zero: the opposite is shown."]
+
+
+@pytest.mark.slow
+def test_both_families_train_and_their_gaps_are_measured(tmp_path):
+  assert reproduce.main(["cremer2018", "--table=1", "--budget=test", f"--root={tmp_path}", "--jobs=1"]) == 0
+  found = wd.read_json(papers.folder(tmp_path, "cremer2018", "table=1", "test") / "report.json")
+  assert set(found["numbers"]["cells"]) == {"ffg-mnist5k", "flow-mnist5k"}
+  assert len(found["numbers"]["claims"]) == 4
