@@ -75,6 +75,10 @@ def test_a_threshold_in_the_middle_of_a_mode_is_critical():
   assert "VAE: it is critical here (30.33 ± 1.67 units" in verdict(32, 27, 32)
   assert "VAE: shown (0.00 ± 0.00 units" in verdict(0, 0, 0)
   assert "cannot be told" in verdict(0, 2, 0)
+  of = lambda active, near: {"active": dict(enumerate(active)), "near_threshold": dict(enumerate(near))}
+  cells = {"vae-1": of((20, 21, 20), (32, 27, 32)), "iwae-5": of((30, 31, 30), (0, 0, 0))}
+  (sentence,) = burda2016_activity._more_active(cells)
+  assert sentence.endswith("shown (+10.00 ± 0.00 over seeds); another threshold would count otherwise.")
 
 
 def grid(low, high, num=400):
