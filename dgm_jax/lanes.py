@@ -1,8 +1,8 @@
 """The state of a run on the devices, and the programs that work on it; or those of several runs at once, as lanes.
 
-Runs that differ only in seed and hparams (System, TrainState) are lanes of one compiled program: states and keys have
-the runs in front, [R, ...].  A lane is trained as the lone run is: its batches, noise and rate are its own.  Both
-classes have the same methods, and the loop does not know which it has.
+Runs that differ only in seed, hparams (System, TrainState) and what they start from are lanes of one compiled program:
+states and keys have the runs in front, [R, ...].  A lane is trained as the lone run is: its batches, noise and rate are
+its own.  Both classes have the same methods, and the loop does not know which it has.
 """
 
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ class Lone:
 
 
 class Lanes:
-  """Several runs, on one host, that differ in seed and hparams alone; as Lone.
+  """Several runs, on one host, that differ in seed, hparams and what they start from alone; as Lone.
 
   Their lanes, and not their batches, are split over the devices.
   """

@@ -17,6 +17,8 @@ class Options(NamedTuple):
     num_bounds: M, how many bounds of K samples MIWAE and PIWAE average.
     beta: the weight of log p(z) - log q(z|x) (Higgins et al., 2017).
     beta_steps: beta grows linearly from 0 over so many updates (Bowman et al., 2016); 0 for at once.
+    temper_steps: the weight of log p(x, z) against log q(z|x) is min(1, 0.01 + t / temper_steps) at update t (Rezende &
+      Mohamed, 2015): the posterior is wide first; 0 for 1 at once.
     kl: "sampled", or "analytic", which for bound = "elbo" takes KL(q || p) in closed form.
     free_bits: nats that every latent unit may use for nothing: max(free_bits, KL_l averaged over the batch) (Kingma
       et al., 2016); needs kl = "analytic".
@@ -35,6 +37,7 @@ class Options(NamedTuple):
   num_bounds: int = 1
   beta: float = 1.0
   beta_steps: int = 0
+  temper_steps: int = 0
   kl: str = "sampled"
   free_bits: float = 0.0
   alpha: float = 0.5
@@ -86,6 +89,12 @@ def check(o: Options, model: nn.Module) -> None:
   need(
     o.num_bins >= 1 and o.beta_steps >= 0 and o.temperature > 0 and o.beta >= 0 and o.free_bits >= 0,
     "num_bins must be 1 or more, temperature positive, beta_steps, beta and free_bits not negative.",
+  )
+  plain = (o.bound, o.gradient, o.kl, o.beta, o.beta_steps) == ("elbo", "reparameterised", "sampled", 1, 0)
+  need(
+    o.temper_steps == 0 or (o.temper_steps > 0 and plain),
+    f"temper_steps = {o.temper_steps}: it must not be negative, and is for bound = 'elbo' with gradient = "
+    "'reparameterised', kl = 'sampled' and beta = 1.",
   )
   need(0 <= o.ciwae_beta <= 1, f"ciwae_beta = {o.ciwae_beta} must be between 0 and 1.")
   need(not fixed or (o.beta == 1 and not o.beta_steps), f"beta is not defined for bound = {o.bound!r}: leave it at 1.")

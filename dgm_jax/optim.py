@@ -41,8 +41,18 @@ def scale_by_iwae_adam(b1: float, b2: float, eps: float) -> optax.GradientTransf
   return optax.GradientTransformation(init, update)
 
 
+def scale_by_rmsprop(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+  """RMSprop with momentum (Tieleman & Hinton, 2012), as optax.rmsprop has it for a constant rate.
+
+    v <- b2 v + (1 - b2) g^2;  m <- b1 m + g / sqrt(v + eps);  step = m
+
+  With momentum a step is up to 1 / (1 - b1) times as long as without.
+  """
+  return optax.chain(optax.scale_by_rms(b2, eps), optax.trace(b1))
+
+
 _LARGEST = 3e38  # of float32
-OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam}
+OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam, "rmsprop": scale_by_rmsprop}
 SCHEDULES = ("constant", "cosine", "plateau", "staged")
 _OFF_AT_0 = ("end_scale", "warmup", "clip_norm", "weight_decay", "ema_decay")
 
@@ -56,7 +66,7 @@ class Options(NamedTuple):
   Attributes:
     name: a name of OPTIMISERS.
     lr: learning rate.
-    b1, b2, eps: Adam's.
+    b1, b2, eps: Adam's; of rmsprop, the momentum, the decay of the squares, and what is added to them.
     schedule: what the learning rate is multiplied by: "constant" (1), "staged" (boundaries, scales), "cosine" (half a
       cosine from 1 to end_scale), or "plateau" (plateau_factor whenever the training loss stops falling).
     boundaries, scales: of "staged": scales[i] from the fraction boundaries[i] of the run on, 1 before.

@@ -32,6 +32,25 @@ class Diagonal(nn.Module):
     return diagonal_normal(h)
 
 
+class SharedDiagonal(nn.Module):
+  """N(loc, diag(scale)^2) with one learned scale for all x; outputs loc.
+
+  With a linear encoder and decoder it is the linear VAE, whose best bound is the log-likelihood of probabilistic PCA
+  (Lucas et al., 2019).
+  """
+
+  latent_dim: int
+
+  @property
+  def num_outputs(self):
+    return self.latent_dim
+
+  @nn.compact
+  def __call__(self, h):
+    log_scale = self.param("log_scale", nn.initializers.zeros, (self.latent_dim,))
+    return diagonal_normal(jnp.concatenate([h, jnp.broadcast_to(log_scale, h.shape)], -1))
+
+
 class LowRank(nn.Module):
   """N(loc, diag(scale)^2 + U U'), U [L, rank]; outputs loc, log scale and sqrt(rank) U.
 
@@ -222,6 +241,7 @@ def _move_with_jvp(primals, tangents):
 
 POSTERIORS = {
   "diagonal": Diagonal,
+  "diagonal_shared": SharedDiagonal,
   "low_rank": LowRank,
   "full": Full,
   "student_t": StudentTPosterior,

@@ -74,7 +74,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
 def train_runs(
   configs: Sequence[ConfigDict], workdirs: Sequence[str | pathlib.Path], profile: bool = False
 ) -> list[Outcome]:
-  """train_and_evaluate of several runs as lanes of one program: they differ in seed and hparams alone.
+  """train_and_evaluate of several runs as lanes of one program: they differ in seed, hparams and init_from alone.
 
   Each has its own folder, and can go on alone later.  One that meets NaN or Inf leaves the others undisturbed.  Runs
   whose data are streamed are trained one after another.

@@ -25,7 +25,10 @@ _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
 _SINCE |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
 _SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
-_SINCE_LATENT = {"chunk": 0}  # of config.objective, where that is of the principle latent and not left empty
+_SINCE_LATENT = {
+  "chunk": 0,
+  "temper_steps": 0,
+}  # of config.objective, where that is of the principle latent and not left empty
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 

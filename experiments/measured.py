@@ -2,19 +2,21 @@
 
 standard error over seeds   s / sqrt(S), s the standard deviation over the S seeds with S - 1 in its denominator
 paired by image             the mean over the N test images of the difference, each image's value averaged over the
-                            seeds first; its standard error is over images, for these trained models
+                            seeds first; its standard error is over images, for these trained models.  Where each seed
+                            has a test set of its own (folds), over the images of all of them
 paired by seed              the difference of the means of two runs of the same seed, and the standard error over seeds
 """
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
 
-from dgm_jax import compare, metrics
+import dgm_jax
+from dgm_jax import compare, figures, metrics
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import states
 
@@ -71,12 +73,39 @@ def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
   return {int(run.results["seed"]): run for run in runs}
 
 
-def difference(first: np.ndarray, second: np.ndarray) -> Paired:
-  """first - second, values [S, N] of the same S seeds and N images."""
-  mean_over_images, stderr = compare.paired(second.mean(0), first.mean(0))
+def of_runs(folder: pathlib.Path, names: Sequence[str], measure: Callable[[Any], dict[str, Any]]) -> None:
+  """Writes folder/measured/NAME.npz, {name: array} of each finished run as dgm_jax.load has it; none is done twice."""
+  for name in names:
+    path, run = folder / "measured" / f"{name}.npz", states.folder(folder, name)
+    if (run / "results.json").exists() and not path.exists():
+      print(f"  measuring {name}", flush=True)
+      path.parent.mkdir(exist_ok=True)
+      figures.save_arrays(path, **measure(dgm_jax.load(run)))
+
+
+def arrays(folder: pathlib.Path, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
+  """What of_runs wrote of those runs that are measured."""
+  paths = [folder / "measured" / f"{name}.npz" for name in names]
+  return [figures.load_arrays(path) for path in paths if path.exists()]
+
+
+def by_image(values: np.ndarray, same_images: bool = True) -> np.ndarray:
+  """Values [S, N] of S seeds: averaged over the seeds, [N], or, where each has images of its own, all, [S N]."""
+  return values.mean(0) if same_images else values.ravel()
+
+
+def have_same_images(runs: Iterable[compare.Run]) -> bool:
+  """Whether all were measured on one test set; else each seed has its own."""
+  return len({run.results["data_digest"] for run in runs}) == 1
+
+
+def difference(first: np.ndarray, second: np.ndarray, same_images: bool = True) -> Paired:
+  """First minus second of values [S, N] of the same S seeds, and for each seed the same N images."""
+  value, stderr = compare.paired(by_image(second, same_images), by_image(first, same_images))
   by_seed = mean((first - second).mean(1))
-  found = verdict(mean_over_images, stderr, by_seed.stderr, len(first))
-  return Paired(mean_over_images, stderr, by_seed.values, by_seed.stderr, found)
+  return Paired(
+    value, stderr, by_seed.values, by_seed.stderr, verdict(value, stderr, by_seed.stderr, len(by_seed.values))
+  )
 
 
 def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -> Paired | None:
@@ -88,9 +117,10 @@ def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) ->
   seeds = sorted(first.keys() & second.keys())
   if not seeds:
     return None
-  compare.check([*first.values(), *second.values()])
-  values = lambda runs: np.stack([runs[s].values["log_px"] for s in seeds]).astype(np.float64)  # [S, N]
-  return difference(values(second), values(first))  # of log p(x), second - first: of NLL, first - second
+  for seed in seeds:
+    compare.check([first[seed], second[seed]])
+  nll = lambda runs: -np.stack([runs[s].values["log_px"] for s in seeds]).astype(np.float64)  # [S, N]
+  return difference(nll(first), nll(second), have_same_images(first.values()))
 
 
 def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 60) -> list[tuple[float, float]]:

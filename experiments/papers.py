@@ -64,6 +64,8 @@ class Budget(NamedTuple):
     config: FILE[:ARGUMENT] of the sweep.
     common: {path: value} of all its runs.
     cells: {cell of the table: overrides of its runs, which differ in the seed alone}.
+    after: the like, of runs that start from the parameters of finished ones: their init_from names a cell, whose run of
+      the same seed it is.  They are planned once that run is finished.
     compute: (folder) -> None writes a run's folder without training; it goes on where it was interrupted.
     measure: (folder) -> None, for a sweep: computes from its finished runs what their evaluations do not have, into
       folder/measured; called after the runs, again and again; what is already there it does not repeat.
@@ -76,6 +78,7 @@ class Budget(NamedTuple):
   config: str = ""
   common: Mapping[str, Any] = {}
   cells: Mapping[str, list[Overrides]] = {}
+  after: Mapping[str, list[Overrides]] = {}
   compute: Callable[[pathlib.Path], None] | None = None
   measure: Callable[[pathlib.Path], None] | None = None
 

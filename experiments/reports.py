@@ -3,21 +3,21 @@
 import datetime
 import json
 import pathlib
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from dgm_jax import errors
 from dgm_jax import workdir as wd
-from dgm_jax.sweeps import axes, definition, states, tasks
-from experiments import measured, papers, tables
+from dgm_jax.sweeps import definition, states, tasks
+from experiments import measured, papers, stages, tables
 
 _FORMAT = 1
 
 
 def run_names(module: ModuleType, item: str, budget: str) -> list[str]:
   """The names of all runs of an item, folders in runs/."""
-  planned = module.RUNS[item][budget]
-  return [axes.run_name(o) for runs in planned.cells.values() for o in runs] or ["computed"]
+  return [n for names in stages.run_names(module.RUNS[item][budget]).values() for n in names] or ["computed"]
 
 
 def num_finished(folder: pathlib.Path, module: ModuleType, item: str, budget: str) -> int:
@@ -33,19 +33,18 @@ def add_session(folder: pathlib.Path, seconds: float) -> None:
   wd.write_json(folder / "sessions.json", [*sessions, {"ended": now, "seconds": round(seconds, 1)}])
 
 
-def _commands(folder: pathlib.Path) -> dict[str, str]:
+def _commands(folder: pathlib.Path, planned: papers.Budget) -> dict[str, str]:
   """{run: the command that does it alone} of a sweep."""
   found = tasks.read(folder)
   if found is None:
     return {}
   common = definition.typed_common(found.config, found.common)
-  runs = definition.make_runs(found.config, common, found.runs.values())
-  return {run.name: definition.shell_command(run, folder) for run in runs}
+  return {run.name: definition.shell_command(run, folder) for run in stages.make_runs(planned, common, folder)}
 
 
-def _runs(folder: pathlib.Path, names: list[str], item_command: str) -> dict[str, dict[str, Any]]:
+def _runs(folder: pathlib.Path, planned: papers.Budget, names: list[str], item_command: str) -> dict[str, dict]:
   """{run: state, command, seed, commit, hardware, wall time ...}."""
-  commands = _commands(folder)
+  commands = _commands(folder, planned)
   found = {}
   for name in names:
     path = states.folder(folder, name)
@@ -70,7 +69,7 @@ def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: s
   folder, planned, paper = papers.folder(root, name, item, budget), module.RUNS[item][budget], module.PAPER
   names = run_names(module, item, budget)
   command = f"python -m experiments.reproduce {name} --{item} --budget={budget} --root={root}"
-  runs = _runs(folder, names, command)
+  runs = _runs(folder, planned, names, command)
   sessions = wd.read_json(folder / "sessions.json") or []
   done = [r for r in runs.values() if r["state"] == "finished"]
   return {
@@ -129,22 +128,32 @@ def _without_places(value: Any, places: dict[str, str]) -> Any:
   return json.loads(text)
 
 
-def save(found: dict[str, Any]) -> pathlib.Path:
+def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) -> pathlib.Path:
   """Keeps the numbers of a finished budget in experiments/results/; curves stay with the runs.
 
+  Args:
+    found: the report.
+    cells: {cell: its runs} that are enough, if not all are needed.
+
   Raises:
-    UserError: it is not finished.
+    UserError: a run of them is not finished.
   """
+  needed = [*found["runs"]] if cells is None else [name for names in cells.values() for name in names]
+  done = [name for name in needed if found["runs"][name]["state"] == "finished"]
   item = f"{found['paper']} --{found['item']} --budget={found['budget']}"
   errors.require(
-    found["finished"] == found["of"],
-    f"--save keeps finished budgets: {item} has {found['finished']} of {found['of']} runs.",
+    len(done) == len(needed),
+    f"--save keeps what is finished: {item} has {len(done)} of {len(needed)} runs"
+    + (f" of {', '.join(cells)}." if cells else "; --cells names those to keep."),
   )
   path = papers.results_file(found["paper"], found["item"], found["budget"])
   kept = {k: v for k, v in found.items() if k not in ("figures", "tables")}
-  folders = {
+  kept["runs"] = {name: run for name, run in found["runs"].items() if run["state"] == "finished"}
+  root = next((w.partition("=")[2] for w in found["command"].split() if w.startswith("--root=")), "")
+  folders = {root: "runs/reproduce"} if root else {}
+  folders |= {
     word.partition("=")[2].strip("'"): "FOLDER"
-    for run in found["runs"].values()
+    for run in kept["runs"].values()
     for word in run["command"].split()
     if "data.manual_dir=" in word
   }

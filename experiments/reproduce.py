@@ -22,8 +22,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from dgm_jax import errors
-from dgm_jax.sweeps import definition, drive, tasks
-from experiments import page, papers, reports
+from dgm_jax.sweeps import definition, drive, states, tasks
+from experiments import page, papers, reports, stages
+
+_MISTAKE = 2  # exit status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--figure", help="of the paper: 2; without --table and --figure all that can be reproduced")
   add("--budget", default="quick", help="quick, short or paper; quick if not given")
   add("--root", type=pathlib.Path, default=pathlib.Path("runs/reproduce"), help="runs/reproduce if not given")
-  add("--cells", default="", metavar="NAMES", help="only these cells of the table now, by commas: vae-1,iwae-5")
+  add("--cells", default="", metavar="NAMES", help="only these cells now, and what they start from: vae-1,iwae-5")
   add("--manual_dir", default="", metavar="FOLDER", help="of the published raw files of a data set")
   add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run; local if not given")
   add("--jobs", type=int, help="processes at once")
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--cpus", type=int, default=1, help="cores of a process; 1 if not given")
   add("--gpus", type=int, help="GPUs of a process; 1 where there are some")
   add("--retry_failed", action="store_true", help="try runs again that ended with NaN or a mistake")
-  add("--save", action="store_true", help="keep the finished numbers in experiments/results/")
+  add("--save", action="store_true", help="keep the finished numbers, of --cells or of all, in experiments/results/")
   return parser
 
 
@@ -82,25 +84,36 @@ def chosen_items(module: ModuleType, table: str | None, figure: str | None, budg
   return named
 
 
-def plan(budget: papers.Budget, common: dict[str, str], cells: str) -> tuple[list[definition.Run], set[str]]:
-  """(all runs of a sweep, the names of those that are wanted now).
+def chosen_cells(budget: papers.Budget, cells: str) -> dict[str, list[str]]:
+  """{cell: its runs} of the cells that a command names, by commas; of all if it names none.
+
+  Raises:
+    UserError: an unknown one.
+  """
+  every = stages.run_names(budget)
+  named = [errors.choose("cell", cell.strip(), every) for cell in filter(None, cells.split(","))]
+  return {cell: every[cell] for cell in named or every}
+
+
+def plan(
+  budget: papers.Budget, common: dict[str, str], cells: str, folder: pathlib.Path = pathlib.Path()
+) -> tuple[list[definition.Run], set[str]]:
+  """(all runs of a sweep, the names of those that are wanted now, with what they start from).
 
   Raises:
     UserError: an unknown cell, or a value that the config does not take.
   """
-  wanted = [errors.choose("cell", c.strip(), budget.cells) for c in filter(None, cells.split(","))] or [*budget.cells]
-  sizes = {cell: len(runs) for cell, runs in budget.cells.items()}
-  every = [o for runs in budget.cells.values() for o in runs]
-  runs = definition.make_runs(budget.config, definition.typed_common(budget.config, {**budget.common, **common}), every)
-  owners = [cell for cell, size in sizes.items() for _ in range(size)]
-  return runs, {run.name for run, cell in zip(runs, owners, strict=True) if cell in wanted}
+  chosen, from_run = {name for names in chosen_cells(budget, cells).values() for name in names}, stages.starts(budget)
+  chosen |= {from_run[name] for name in chosen if name in from_run}
+  runs = stages.make_runs(budget, definition.typed_common(budget.config, {**budget.common, **common}), folder)
+  return runs, chosen
 
 
 def _sweep(folder: pathlib.Path, budget: papers.Budget, args: argparse.Namespace) -> int:
   old = tasks.read(folder)
   manual_dir = args.manual_dir or (old.common.get("data.manual_dir", "") if old else "")
   common = {"data.manual_dir": manual_dir} if manual_dir else {}
-  runs, wanted = plan(budget, common, args.cells)
+  runs, wanted = plan(budget, common, args.cells, folder)
   found = tasks.define(
     budget.config,
     definition.typed_common(budget.config, {**budget.common, **common}),
@@ -108,7 +121,25 @@ def _sweep(folder: pathlib.Path, budget: papers.Budget, args: argparse.Namespace
     shlex.join(sys.orig_argv),
   )
   options = drive.Options(args.launcher, args.jobs, args.max_lanes, cpus=args.cpus, gpus=args.gpus)
-  return drive.run(folder, found, [run for run in runs if run.name in wanted], options, args.retry_failed)
+  from_run, left, status = stages.starts(budget), [run for run in runs if run.name in wanted], drive.FINISHED
+  is_ready = lambda run: run.name not in from_run or _is_finished(folder, from_run[run.name])
+  while status != drive.STOPPED and (ready := [run for run in left if is_ready(run)]):
+    status = max(status, drive.run(folder, found, ready, options, args.retry_failed))
+    left = [run for run in left if run not in ready]
+  return status
+
+
+def _is_finished(folder: pathlib.Path, name: str) -> bool:
+  return (states.folder(folder, name) / "results.json").exists()
+
+
+def attempt(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict | None]:
+  """`run` of one item of several: a mistake in it, data that are not there, is told, and the others are done."""
+  try:
+    return run(name, module, item, args)
+  except errors.UserError as e:
+    print(f"error: {name} --{item}: {e}", file=sys.stderr, flush=True)
+    return _MISTAKE, None
 
 
 def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict]:
@@ -145,10 +176,12 @@ def main(argv: Sequence[str] | None = None) -> int:
   errors.require(bool(args.paper), f"Name a paper: {', '.join(papers.names())}; --list says what each has.")
   module = papers.load(args.paper)
   items = chosen_items(module, args.table, args.figure, args.budget)
-  statuses, found = zip(*(run(args.paper, module, item, args) for item in items), strict=True)
+  do = run if len(items) == 1 else attempt
+  statuses, found = zip(*(do(args.paper, module, item, args) for item in items), strict=True)
   print(f"Report: {page.write(args.root)}", flush=True)
-  for report in found if args.save else ():
-    print(f"Kept in {reports.save(report)}", flush=True)
+  for report in filter(None, found if args.save else ()):
+    cells = chosen_cells(papers.budget(module, report["item"], args.budget), args.cells) if args.cells else None
+    print(f"Kept in {reports.save(report, cells)}", flush=True)
   return max(statuses)
 
 

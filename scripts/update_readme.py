@@ -99,12 +99,13 @@ def reproduced(found: dict[str, Any]) -> dict[str, str]:
   what = found["what"] if found["full"] else f"{found['what']}: {found['warnings'][0].partition('. ')[2]}"
   command = " ".join(w for w in found["command"].split() if not w.startswith("--root="))
   item = found["item"].replace("=", " ")
+  part = "" if found["finished"] == found["of"] else f", {found['finished']} of its {found['of']} runs"
   return {
     "system": row["system"],
     "data": row["data"],
     "published": f"{row['published']} ([{found['paper']}]({found['url']}), {item})",
     "ours": row["ours"],
-    "protocol": f"budget {found['budget']}: {what}",
+    "protocol": f"budget {found['budget']}{part}: {what}",
     "command": f"`{command}`",
   }
 

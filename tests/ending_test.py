@@ -91,6 +91,19 @@ def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
   assert int(here.step) == 10
 
 
+def test_lanes_start_each_from_its_own_run(tmp_path):
+  sources = [small(vae_mnist, seed=seed, num_steps=10) for seed in (0, 1)]
+  train.train_runs(sources, [tmp_path / f"vae{i}" for i in (0, 1)])
+  configs = [small(vae_mnist, num_steps=10, seed=i, init_from=str(tmp_path / f"vae{i}")) for i in (0, 1)]
+  for config in configs:
+    config.optim.lr = 1e-12
+  train.train_runs(configs, [tmp_path / f"on{i}" for i in (0, 1)])
+  for i in (0, 1):
+    there = trained.restore(sources[i], tmp_path / f"vae{i}")[1]
+    here = trained.restore(configs[i], tmp_path / f"on{i}")[1]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
+
+
 def test_what_does_not_match_is_reported_and_left(tmp_path):
   train.train_and_evaluate(small(), tmp_path)
   config = small()

@@ -170,6 +170,16 @@ def pair(net, shape=(7, 6, 2), depth=1, widths=(5, 84), hidden=(), **options):
   return nets.make(net, shape, depth, hidden, widths, nn.initializers.zeros, **options)
 
 
+def test_maxout_is_the_greatest_of_four_linear_maps():
+  encoder, decoder = pair("mlp", hidden=(12,), activation="maxout")
+  for module, size in ((encoder, 84), (decoder, 3)):
+    (x,) = draw(9, (6, size))
+    y, variables = module.init_with_output(jax.random.key(0), x)
+    first, last = (variables["params"][f"Dense_{i}"] for i in range(2))
+    hidden = np.max([np.asarray(x @ first["kernel"])[:, i::4] for i in range(4)], 0)
+    np.testing.assert_allclose(y, hidden @ last["kernel"], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("net", ["conv", "residual"])
 def test_a_pixel_reaches_every_code_and_back(net):
   """No pixel is skipped by the strides and each is written: the Jacobians have no zero row or column."""
@@ -220,7 +230,9 @@ def test_mnist_net_of_seventeen_million_parameters():
 
 
 @pytest.mark.parametrize("net,options,sentence", [
-  ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual"),
+  ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual, set"),
+  ("mlp", {"activation": "step"}, "activation = 'step'; it must be one of relu"),
+  ("mlp", {"activation": "maxout", "hidden": (10,)}, r"hidden = \(10,\) of maxout units must be multiples of 4"),
   ("conv", {"shape": (84,)}, r"must be \[H, W, C\], and it is \[84\]"),
   ("conv", {"activation": "step"}, "activation = 'step'; it must be one of relu"),
   ("conv", {"channels": ()}, "channels must name one"),

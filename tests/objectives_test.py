@@ -344,10 +344,11 @@ def test_signal_to_noise_of_the_inference_gradient_drawn(gradient, slope):
 # Options
 
 
-def test_analytic_kl_drawn_is_the_mean_of_the_sampled():
-  model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed")
+@pytest.mark.parametrize("posterior", ["diagonal", "diagonal_shared"])
+def test_analytic_kl_drawn_is_the_mean_of_the_sampled(posterior):
+  model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed", posterior=posterior)
   batch = {"x": jax.random.normal(jax.random.key(0), (5, 4))}
-  variables = model.init(jax.random.key(1), batch)
+  variables = jax.tree.map(lambda a: a + 0.2, model.init(jax.random.key(1), batch))
   kl = model.bind(variables).kl(batch)
   assert kl.shape == (5, 3)
   terms = latent.log_terms(model, variables, jax.random.key(2), batch, 100_000)
@@ -382,6 +383,21 @@ def test_beta_drawn_grows_over_its_steps():
   np.testing.assert_allclose(np.diff(losses), kl * np.array([0.75] * 4 + [0.0] * 2), rtol=1e-3, atol=1e-3)
 
 
+def test_tempering_drawn_weighs_the_joint():
+  """The loss is -E[w (log p(x|z) + log p(z)) - log q] with w = 0.01 + t / n, at most 1, on the step's own draws."""
+  model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed")
+  batch = {"x": jax.random.normal(jax.random.key(0), (5, 4))}
+  system = latent.make(model, optax.sgd(0.0), temper_steps=4)
+  state, losses = system.init(jax.random.key(1), batch, {}), []
+  for _ in range(7):
+    state, metrics = system.train_step(state, jax.random.key(2), batch)
+    losses.append(float(metrics["loss"]))
+  terms = latent.log_terms(model, {"params": state.params}, jax.random.key(2), batch, 1)
+  joint, log_q = float((terms.px_z + terms.pz).mean()), float(terms.qz_x.mean())
+  weights = np.minimum(1, 0.01 + np.arange(7) / 4)
+  np.testing.assert_allclose(losses, log_q - weights * joint, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
   "options,sentence",
   [
@@ -393,6 +409,7 @@ def test_beta_drawn_grows_over_its_steps():
     ({"bound": "iwae", "num_bounds": 2}, "unless bound is miwae or piwae"),
     ({"bound": "iwae", "kl": "analytic"}, "is for bound = 'elbo'"),
     ({"free_bits": 1.0}, "needs kl = 'analytic'"),
+    ({"temper_steps": 10, "bound": "iwae"}, "temper_steps = 10: it must not be negative, and is for bound = 'elbo'"),
     ({"bound": "rws", "gradient": "stl"}, "log q's score is the signal"),
     ({"bound": "rws", "beta": 0.5}, "leave it at 1"),
     ({"bound": "jackknife"}, "between 0 and num_samples - 1"),

@@ -50,6 +50,11 @@ def test_adam_is_optax_adam():
   np.testing.assert_allclose(ours, _steps(optax.adam(3e-3, 0.8, 0.99, 1e-4), GRADS), rtol=1e-6)
 
 
+def test_rmsprop_is_that_of_optax_with_momentum():
+  ours = _steps(optim.make(num_steps=20, name="rmsprop", lr=3e-3, b1=0.8, b2=0.9, eps=1e-4), GRADS)
+  np.testing.assert_allclose(ours, _steps(optax.rmsprop(3e-3, 0.9, 1e-4, momentum=0.8), GRADS), rtol=1e-6)
+
+
 def test_defaults_add_nothing_to_adam():
   """The same operations as optax's chain, in the compiled program, too, and the state that older checkpoints have."""
   plain = optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(lambda count: -1e-3 * piecewise(count)))

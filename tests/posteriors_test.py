@@ -140,6 +140,15 @@ def test_planar_layer_is_invertible_whatever_its_parameters():
   assert jnp.isfinite(log_det).all()
 
 
+def test_a_shared_scale_is_the_same_for_every_x():
+  kind, variables, h = outputs("diagonal_shared")
+  scale = np.exp(np.asarray(variables["params"]["log_scale"]))
+  assert (abs(np.log(scale)) > 0.1).any()
+  z = np.random.default_rng(2).normal(size=(B, L))
+  expected = scipy.stats.norm(np.asarray(h), scale).logpdf(z).sum(-1)
+  np.testing.assert_allclose(kind.apply(variables, h).log_prob(jnp.asarray(z)), expected, rtol=1e-4)
+
+
 def test_planar_has_no_density_elsewhere():
   with pytest.raises(NotImplementedError, match="own draws only"):
     draws("planar")[0].log_prob(jnp.zeros((B, L)))

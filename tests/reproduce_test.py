@@ -4,12 +4,13 @@ import base64
 import html.parser
 import json
 
+import made_runs
 import numpy as np
 import pytest
 
 from dgm_jax import errors
 from dgm_jax import workdir as wd
-from dgm_jax.sweeps import drive, tasks
+from dgm_jax.sweeps import drive
 from experiments import burda2016, measured, page, papers, plots, reports, reproduce, tables
 
 # log p(x) of four images for seeds 0 and 1
@@ -24,30 +25,7 @@ _LOG_PX = {
 
 def make_runs(root, cells=tuple(_LOG_PX), digest="d"):
   """Finished runs of the budget for tests, as a sweep leaves them."""
-  folder = papers.folder(root, "burda2016", "table=1", "test")
-  budget = burda2016.RUNS["table=1"]["test"]
-  runs, _ = reproduce.plan(budget, {}, "")
-  tasks.write(folder, tasks.define(budget.config, {}, runs))
-  for run in runs:
-    k, bound, seed = (run.config["objective"]["num_samples"], run.config["objective"]["bound"], run.config["seed"])
-    cell = f"{'vae' if bound == 'elbo' else 'iwae'}-{k}"
-    if cell not in cells:
-      continue
-    path = folder / "runs" / run.name
-    path.mkdir(parents=True)
-    wd.write_json(path / "config.json", run.config)
-    log_px = np.array(_LOG_PX[cell][seed])
-    np.savez(path / "values.npz", **{"test/log_px": log_px, "test/elbo": log_px - 1})
-    results = {"test/nll": -log_px.mean(), "test/elbo": log_px.mean() - 1, "test/active_units_by_layer": "7"}
-    about = {"data": "mnist5k", "transforms": ["binarize:dynamic"], "split_sizes": {"train": 8, "test": 4}}
-    about |= {"data_digest": digest, "seed": seed, "step": 40, "test/likelihood_samples": 20}
-    wd.write_json(path / "results.json", results | about)
-    start = {"seed": seed, "git_commit": "abc", "git_dirty": False, "versions": {"jax": "0"}, "device_kind": "cpu"}
-    start |= {"cpus": 2, "lanes": 2, "started": "2026-01-01T00:00:00+00:00", "wall_s": {"total": 3.0, "train": 2.0}}
-    wd.write_json(path / "run.json", [start])
-    rows = [{"step": step, "valid/log_px": -10.0 + seed + step / 40} for step in (20, 40)]
-    (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [{"seed": seed}, *rows]))
-  return folder
+  return made_runs.make(root, "burda2016", "table=1", {cell: _LOG_PX[cell] for cell in cells}, digest)
 
 
 def reproduce_test_budget(root, *flags):
@@ -159,8 +137,11 @@ def test_what_a_full_recipe_is_compared_with_is_said(monkeypatch):
   "arguments,sentence",
   [
     (["burda2015"], "Unknown paper 'burda2015'. Did you mean 'burda2016'?"),
-    (["burda2016", "--table=3"], "Unknown table of burda2016 'table=3'. Did you mean 'table=1'?"),
-    (["burda2016", "--figure=9"], "Unknown figure of burda2016 'figure=9'. There are none."),
+    (["burda2016", "--table=4"], "Unknown table of burda2016 'table=4'. Did you mean 'table="),
+    (
+      ["burda2016", "--figure=9"],
+      "Unknown figure of burda2016 'figure=9'. Did you mean 'figure=activity'?",
+    ),
     (["burda2016", "--table=1", "--budget=quik"], "Unknown budget of table=1 'quik'. Did you mean 'quick'?"),
     (["burda2016", "--budget=quik"], "Unknown budget 'quik'. Did you mean 'quick'?"),
     (["burda2016", "--table=1", "--budget=test", "--cells=vae-2"], "Unknown cell 'vae-2'. Did you mean 'vae-"),
@@ -173,6 +154,19 @@ def test_mistakes_get_a_sentence_and_write_nothing(tmp_path, arguments, sentence
     reproduce.main([*arguments, f"--root={tmp_path / 'root'}"])
   assert sentence in str(e.value)
   assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("paper", papers.names())
+def test_every_budget_is_of_runs_that_its_config_takes_and_its_report_finds(paper):
+  module = papers.load(paper)
+  for item, budgets in module.RUNS.items():
+    assert item in module.PAPER.items and module.PAPER.notes[item]
+    for name, budget in budgets.items():
+      names = reports.run_names(module, item, name)
+      if budget.cells:
+        runs, wanted = reproduce.plan(budget, {}, "")
+        assert [run.name for run in runs] == names
+        assert set(names) == wanted
 
 
 def test_the_list_names_papers_items_budgets_and_what_they_cost(capsys):
@@ -189,14 +183,20 @@ def test_only_a_finished_budget_is_kept_and_without_folders_of_this_machine(tmp_
   (tmp_path / "results").mkdir()
   make_runs(tmp_path / "root", ("vae-1",))
   found = reports.make(tmp_path / "root", "burda2016", burda2016, "table=1", "test")
-  with pytest.raises(errors.UserError, match="has 2 of 10 runs"):
+  with pytest.raises(errors.UserError, match="has 2 of 10 runs; --cells names those to keep"):
     reports.save(found)
+  budget = burda2016.RUNS["table=1"]["test"]
+  with pytest.raises(errors.UserError, match="has 2 of 4 runs of vae-1, iwae-5"):
+    reports.save(found, reproduce.chosen_cells(budget, "vae-1,iwae-5"))
+  kept = wd.read_json(reports.save(found, reproduce.chosen_cells(budget, "vae-1")))
+  assert (kept["finished"], kept["of"], len(kept["runs"])) == (2, 10, 2)
   make_runs(tmp_path / "root", tuple(_LOG_PX)[1:])
   found = reports.make(tmp_path / "root", "burda2016", burda2016, "table=1", "test")
   for run in found["runs"].values():
     run["command"] = "python x --config.data.manual_dir=/home/me/raw --workdir=y"
   text = reports.save(found).read_text()
-  assert "/home/me" not in text
+  assert "/home/me" not in text and str(tmp_path) not in text
+  assert "--root=runs/reproduce" in text
   assert "--config.data.manual_dir=FOLDER" in text
   assert json.loads(text)["numbers"]["cells"]["vae-1"]["nll"] == 6.75
 

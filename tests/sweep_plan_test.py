@@ -49,6 +49,18 @@ def test_what_is_no_input_of_the_program_parts_groups(path, values, why):
   assert lanes.why(first, []) == ""
 
 
+def test_what_a_run_starts_from_is_no_part_of_the_program_and_must_be_there(tmp_path):
+  for name in "ab":
+    (tmp_path / name / "checkpoints").mkdir(parents=True)
+  starts = [{"init_from": str(tmp_path / name), "seed": seed} for seed, name in enumerate("ab")]
+  (group,) = lanes.group(definition.make_runs(TEST, {}, [{"seed": 5}, *starts]), BUILDER)
+  assert len(group.runs) == 3
+  with pytest.raises(
+    errors.UserError, match=r"Run init_from=nowhere,seed=1: init_from = 'nowhere' holds no checkpoint"
+  ):
+    lanes.group(definition.make_runs(TEST, {}, [starts[0], {"init_from": "nowhere", "seed": 1}]), BUILDER)
+
+
 def test_values_of_warmup_that_is_on_are_lanes():
   assert len(groups_of({"optim.warmup": [0.1, 0.2]})) == 1
 

@@ -31,6 +31,9 @@ CONFIG_ARGUMENTS = {
   "sbn_mnist": ["", "gradient=rws,k=5"],
   "vae_mnist": ["", "layers=2"],
   "iwae_mnist": ["", "layers=2,reading=code"],
+  "planar_vae_mnist": ["flow=2"],
+  "linear_vae_mnist": ["d=8"],
+  "gaussian_vae_frey": [""],
   "conv_vae_mnist": ["", "net=residual,k=5"],
   "flow_vae_mnist": ["q=diagonal", "q=iaf"],
   "course_mnist": [],
@@ -38,6 +41,8 @@ CONFIG_ARGUMENTS = {
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
   "cvae_mnist": ["", "prior=conditional,k=5"],
+  "miwae_uci": [""],
+  "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
 }
 
 SHAPE = (4, 6, 1)

@@ -15,6 +15,7 @@ and, where an option asks for it:
   prior_conditionals(z)         -> (p(z_1|z_2), ..., p(z_L)), diagonal normals, for gradient = "gdreg"
   simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
   reconstruct_batch(key, batch) -> as reconstruct, where more than z is needed, [B, ...]
+  given(z)                      -> p(x|z), where z is not what decode takes, or holds it first; for imputation
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
 """
 
@@ -45,6 +46,10 @@ class LogTerms(NamedTuple):
   def weighed(self, beta: float | jax.Array) -> jax.Array:
     """log p(x|z) + beta (log p(z) - log q(z|x)): log w for beta = 1."""
     return self.px_z + beta * (self.pz - self.qz_x)
+
+  def tempered(self, weight: float | jax.Array) -> jax.Array:
+    """weight (log p(x|z) + log p(z)) - log q(z|x): log w for weight = 1."""
+    return weight * (self.px_z + self.pz) - self.qz_x
 
 
 def log_terms(
@@ -161,7 +166,7 @@ def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, batch: di
   """log q(z|x), [n], of (x, z) that the model draws: what the sleep phase raises in phi."""
   dream, z = jax.lax.stop_gradient(model.bind(variables).simulate(key, n))
   seen = {name: batch[name] for name in ("mask",) if name in batch}  # q meets holes in its dreams as in the data
-  return model.bind(variables).infer(dream | seen).log_prob(z)
+  return model.bind(variables).infer(seen | dream).log_prob(z)
 
 
 def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
@@ -225,6 +230,8 @@ def make(
       terms = log_terms(model, everything, key, batch, num_draws, o.chunk or None, temperature, remat=True)
       if o.kl == "analytic":
         objective = _analytic(model, everything, batch, terms, values)
+      elif o.temper_steps:
+        objective = jnp.mean(terms.tempered(jnp.minimum(1.0, 0.01 + hparams["step"] / o.temper_steps)))
       else:
         objective = jnp.mean(targets.theta(terms.weighed(values["beta"]), values))
     metrics = {

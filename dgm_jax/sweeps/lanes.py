@@ -1,8 +1,9 @@
 """Which runs can be lanes of one compiled program.
 
 Two runs are equal but for lanes if
-  1. their configs are, in all but `seed` and the floats that are inputs of the program (build.hyper_parameters): the
-     loop reads nothing else, so it does the same for both at the same steps, on the same data;
+  1. their configs are, in all but `seed`, `init_from` (what the state holds at step 0) and the floats that are inputs
+     of the program (build.hyper_parameters): the loop reads nothing else, so it does the same for both at the same
+     steps, on the same data;
   2. the same floats are inputs of both;
   3. what the loop compiles for them traces to the same programs, with those inputs abstract.
 The third is found out by tracing, so that a float which something bakes into its program parts the runs.  Not every run
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dgm_jax import errors
+from dgm_jax import errors, warm_start
 from dgm_jax import workdir as wd
 from dgm_jax.build import Experiment, build, hyper_parameters, load
 from dgm_jax.sweeps.axes import show
@@ -27,6 +28,7 @@ from dgm_jax.sweeps.trace import Programs, trace
 from dgm_jax.train import check_options
 
 _TRACED = 12  # values of one key
+_OF_THE_STATE = ("seed", "init_from")
 
 
 class Group(NamedTuple):
@@ -127,6 +129,15 @@ def _split(
   return [Group(runs, first, experiment, programs, static, inputs)]
 
 
+def _check_start(run: Run) -> None:
+  """Refuses a run that starts from nothing; of a group only the first is built, which would find out."""
+  if place := run.config.get("init_from"):
+    try:
+      warm_start.check(place)
+    except errors.UserError as e:
+      raise errors.UserError(f"Run {run.name}: {e}") from e
+
+
 def group(runs: Sequence[Run], builder: Builder | None = None) -> list[Group]:
   """Groups of runs that are equal but for lanes, in the sweep's order.
 
@@ -135,8 +146,9 @@ def group(runs: Sequence[Run], builder: Builder | None = None) -> list[Group]:
   """
   buckets: dict[str, tuple[list[Run], dict, frozenset[str]]] = {}
   for run in runs:
+    _check_start(run)
     inputs = frozenset(hyper_parameters(ConfigDict(run.config)))
-    static = {k: v for k, v in wd.flatten(run.config).items() if k not in inputs and k != "seed"}
+    static = {k: v for k, v in wd.flatten(run.config).items() if k not in inputs and k not in _OF_THE_STATE}
     key = json.dumps([static, sorted(inputs)], sort_keys=True)
     buckets.setdefault(key, ([], static, inputs))[0].append(run)
   builder = builder or Builder()
