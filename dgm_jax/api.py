@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import build, errors, estimators, evaluate, likelihoods, rng, trained
+from dgm_jax import build, errors, evaluate, likelihoods, rng, trained
 from dgm_jax import workdir as wd
 from dgm_jax.distributions import standard_normal
 from dgm_jax.evaluate import likelihood as importance
 from dgm_jax.functions import FunctionModel, MLPs, mlp_from_npz
+from dgm_jax.imputation import importance as imputation
 from dgm_jax.programs import make_evaluate_examples
 from dgm_jax.system import TrainState
 
@@ -93,12 +94,14 @@ class LatentModel:
     """n draws x ~ p(x), [n, *data_shape]."""
     return jax.device_get(self._program("sample")(self.state, rng.stream(jax.random.key(seed), "sample"), n))
 
-  def impute(self, x: Any, mask: Any, k: int = 1000, *, seed: int = 0, batch_size: int = 10) -> Any:
+  def impute(self, x: Any, mask: Any, k: int = 1000, *, seed: int = 0, batch_size: int = 10, index: Any = None) -> Any:
     """x with E[x_missing | x_observed] where mask is 0, by self-normalised importance (Mattei & Frellsen, 2019).
 
       sum_k w_k E[x|z_k] / sum_k w_k,   w_k = p(x_observed|z_k) p(z_k) / q(z_k|x_observed)
 
-    Its bias is of order 1/k.  What x holds where it is missing, be it NaN, has no influence.
+    Its bias is of order 1/k; see imputation/importance.py.  What x holds where it is missing, be it NaN, has no
+    influence.  A row's noise is a function of its `index`, integers [N], or else of what is observed of it: not of the
+    rows beside it.
 
     Raises:
       UserError: the model does not take masks.
@@ -109,10 +112,10 @@ class LatentModel:
     errors.require(k >= 1, f"k = {k} importance samples; it must be 1 or more.")
     shape = (-1, *self.experiment.model.data_shape)
     x, mask = (jnp.asarray(a, jnp.float32).reshape(shape) for a in (x, mask))
-    expected = self._run(
-      "impute", {"x": jnp.where(mask > 0, x, 0.0), "mask": mask}, seed, False, k=k, batch_size=batch_size
-    )
-    return jax.device_get(jnp.where(mask > 0, x, expected))
+    arrays = {"x": jnp.where(mask > 0, x, 0.0), "mask": mask}
+    arrays["index"] = rng.content_index(*arrays.values()) if index is None else jnp.asarray(index)
+    filled = self._run("impute", arrays, seed, False, k=k, batch_size=batch_size)
+    return jax.device_get(jnp.where(mask > 0, x, filled))
 
   def evaluate(self, name: str, x: Any, *, seed: int = 0, transform: bool = False, **options: Any) -> dict[str, Any]:
     """The evaluation dgm_jax/evaluate/NAME.py of x with its options: {name: number}, "values": {name: [N]}."""
@@ -176,10 +179,13 @@ class LatentModel:
       return jax.jit(lambda state, z: bind(state).reconstruct(z))
     if name == "importance":
       return importance.make_log_px(seen, options.pop("k"), **options)
+    if name == "impute":
+      step = lambda held, _, batch: _impute(bind(held[0]), held[1], batch, options["k"])
+      run = make_evaluate_examples(step, seen.transforms.evaluate, options["batch_size"])
+      return lambda state, key, arrays: run((state, key), key, arrays)  # one key for all batches
     step = {
       "encode": lambda state, key, batch: _mean(bind(state).infer(batch)),
       "draw": lambda state, key, batch: bind(state).infer(batch).sample(seed=key),
-      "impute": lambda state, key, batch: _impute(bind(state), key, batch, options["k"]),
     }[name]
     return make_evaluate_examples(step, seen.transforms.evaluate, options["batch_size"])
 
@@ -193,10 +199,7 @@ def _mean(q: Any) -> jax.Array:
 
 def _impute(bound_model: Any, key: jax.Array, batch: dict, k: int) -> jax.Array:
   """E[x | x_observed], [B, ...]."""
-  q = bound_model.infer(batch)
-  draw = lambda key: q.sample_and_log_prob(seed=key)
-  log_w, z = estimators.log_weights(key, draw, lambda z: sum(bound_model.log_joint(batch, z)), k)
-  return estimators.snis(log_w, jax.lax.map(bound_model.reconstruct, z))
+  return imputation.single(bound_model, rng.row_keys(key, batch["index"]), batch, k).x
 
 
 def load(workdir: str | pathlib.Path) -> LatentModel:

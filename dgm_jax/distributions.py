@@ -93,6 +93,19 @@ class Factorised(distrax.Independent):
     value = jnp.where(observed, value, jnp.asarray(0.5, value.dtype))  # a half lies in every support, 0 does not
     return sum_last(jnp.where(observed, self.distribution.log_prob(value), 0))
 
+  def expected_features(self) -> jax.Array:
+    """E of x, [..., D]; of classes E of their one-hot vectors, [..., D C]: what can be averaged over z."""
+    if not isinstance(self.distribution, distrax.Categorical):
+      return self.distribution.mean()
+    return self.distribution.probs.reshape(*self.batch_shape, -1)
+
+  def most_likely(self, features: jax.Array) -> jax.Array:
+    """Averages of expected_features as x [..., D]: themselves, or the number of the most probable class."""
+    if not isinstance(self.distribution, distrax.Categorical):
+      return features
+    by_class = features.reshape(*features.shape[:-1], -1, self.distribution.num_categories)
+    return jnp.argmax(by_class, -1).astype(features.dtype)
+
 
 class StudentT(distrax.Distribution):
   """Student's t, p(x) = Gamma((v+1)/2) / (Gamma(v/2) sqrt(pi v) s) (1 + ((x-m)/s)^2 / v)^(-(v+1)/2).
@@ -124,6 +137,10 @@ class StudentT(distrax.Distribution):
 
   def mean(self) -> jax.Array:
     return self._loc
+
+  def variance(self) -> jax.Array:
+    """s^2 v / (v - 2), v > 2."""
+    return jnp.square(self._scale) * self._df / (self._df - 2)
 
 
 class ContinuousBernoulli(distrax.Distribution):
@@ -162,6 +179,11 @@ class ContinuousBernoulli(distrax.Distribution):
     small, s, h = self._half()
     langevin = jnp.where(small, s / 3 - s**3 / 45 + 2 * s**5 / 945, jnp.sign(self._logits) * (1 / jnp.tanh(h) - 1 / h))
     return 0.5 + 0.5 * langevin
+
+  def variance(self) -> jax.Array:
+    """A''(l) = (1 / h^2 - 1 / sinh(h)^2) / 4."""
+    small, s, h = self._half()
+    return jnp.where(small, 1 / 3 - s**2 / 15 + 2 * s**4 / 189, 1 / h**2 - 1 / jnp.sinh(h) ** 2) / 4
 
   def _sample_n(self, key, n):
     # The inverse of F(x) = (e^(lx) - 1) / (e^l - 1), for |l|; for l < 0 the draw is mirrored.
@@ -215,6 +237,16 @@ class DiscretisedLogisticMixture(distrax.Distribution):
     cdf = lambda k: jnp.sum(weights * jax.nn.sigmoid(self._standardise((k + 0.5) * step)), -2)
     zero = jnp.zeros(self.batch_shape, self._loc.dtype)
     return 1 - step * jax.lax.fori_loop(0, self._num_levels - 1, lambda k, total: total + cdf(k), zero)
+
+  def variance(self) -> jax.Array:
+    """E[(x - c)^2] - (E[x] - c)^2 by the same sum, c = 1/2."""
+    step = 1 / (self._num_levels - 1)
+    weights = jax.nn.softmax(self._logits, -2)
+    cdf = lambda k: jnp.sum(weights * jax.nn.sigmoid(self._standardise((k + 0.5) * step)), -2)
+    rise = lambda k: step * ((2 * k + 1) * step - 1)  # of (x - c)^2 from level k to the next
+    zero = jnp.zeros(self.batch_shape, self._loc.dtype)
+    square = 0.25 - jax.lax.fori_loop(0, self._num_levels - 1, lambda k, total: total + rise(k) * cdf(k), zero)
+    return square - jnp.square(self.mean() - 0.5)
 
   def _sample_n(self, key, n):
     key_m, key_x = jax.random.split(key)

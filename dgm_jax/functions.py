@@ -55,9 +55,9 @@ class FunctionModel:
     h = self._decode(z)
     if isinstance(h, distrax.Distribution):
       return h
-    h, width = h.reshape(z.shape[0], -1), self._family.num_outputs * math.prod(self.data_shape)
+    h, width = h.reshape(z.shape[0], -1), self._family.width(math.prod(self.data_shape))
     errors.require(h.shape[1] == width, f"decode gives {h.shape[1]} outputs; {width} are expected of this likelihood.")
-    return self._family.given(*jnp.split(h, self._family.num_outputs, -1))
+    return self._family.distribution(h)
 
   def log_joint(self, batch: dict, z: jax.Array) -> tuple[jax.Array, jax.Array]:
     p, mask = self.decode(z), batch.get("mask")

@@ -5,8 +5,9 @@ Likelihood is that of D entries.  Densities are in nats, x is flat, [B, D].
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import distrax
 import jax
@@ -14,30 +15,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dgm_jax.distributions import ContinuousBernoulli, DiscretisedLogisticMixture, Factorised, StudentT, bernoulli
+from dgm_jax.families import Family, Mixed
 from dgm_jax.nets import bias_at_logit
 
 _MIN_SCALE, _MIN_DF = 1e-3, 3.0  # of a Student-t: MIWAE's code
 _EDGE = 1e-6  # at 0 and 1 a beta density is 0 or infinite
-
-
-class Family(NamedTuple):
-  """The distribution of an entry of x given P outputs of the decoder.
-
-  Attributes:
-    given: (h_1, ..., h_P), each [..., D] -> the distribution of x, batch [...], event [D].
-    start: E[x] [D] -> (h_1, ..., h_P) of a decoder that knows no more; numbers or [D].
-    num_outputs: P.
-    support: the least and the greatest x.
-    num_classes: C where x is a class 0..C-1, which the encoder sees one-hot; else None.
-    shares_scale: whether `given` takes the log of one learned scale behind its outputs.
-  """
-
-  given: Callable
-  start: Callable
-  num_outputs: int = 1
-  support: tuple[float, float] = (-math.inf, math.inf)
-  num_classes: int | None = None
-  shares_scale: bool = False
 
 
 class Likelihood(nn.Module):
@@ -45,49 +27,51 @@ class Likelihood(nn.Module):
 
   Attributes:
     dim: D.
-    family: what the entries have in common.
+    family: what the entries have in common; or of which families the columns are, then the outputs are their blocks.
   """
 
   dim: int
-  family: Family
+  family: Family | Mixed
 
   def setup(self):
     self.scale = (self.param("log_scale", nn.initializers.zeros, ()),) if self.family.shares_scale else ()
 
   @property
   def num_outputs(self) -> int:
-    """P D, the width of the decoder's last layer."""
-    return self.family.num_outputs * self.dim
+    """The width of the decoder's last layer."""
+    return self.family.width(self.dim)
+
+  @property
+  def num_features(self) -> int:
+    """The width of what the encoder sees."""
+    return self.family.num_features(self.dim)
 
   def expected(self, mean: Sequence[float] | None) -> tuple[float, ...]:
     """The data's mean [D]; where it is not known the middle of the support, or 0."""
-    if mean is not None:
-      return tuple(mean)
-    low, high = self.family.support
-    return ((low + high) / 2 if math.isfinite(high - low) else 0.0,) * self.dim
+    return self.family.centre(self.dim) if mean is None else tuple(mean)
 
   def output_bias(self, mean: Sequence[float] | None) -> Callable:
-    """Initialiser of the decoder's output bias [P D]: before training E[x|z] is near `mean`, see `expected`."""
+    """Initialiser of the decoder's output bias: before training E[x|z] is near `mean`, see `expected`."""
 
     def init(key, shape, dtype=jnp.float32):
       del key
-      expected = jnp.asarray(self.expected(mean), dtype)
-      blocks = [jnp.broadcast_to(jnp.asarray(h, dtype), self.dim) for h in self.family.start(expected)]
-      return jnp.concatenate(blocks).reshape(shape)
+      return self.family.bias(jnp.asarray(self.expected(mean), dtype)).reshape(shape)
 
     return init
 
-  def features(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """What the encoder sees of x [B, D], with 0 where it is unobserved (Mattei & Frellsen, 2019)."""
-    if self.family.num_classes is not None:
-      x = jax.nn.one_hot(x.astype(jnp.int32), self.family.num_classes)
-      mask = None if mask is None else mask[..., None]
-    x = x if mask is None else jnp.where(mask > 0, x, 0)
-    return x.reshape(x.shape[0], -1)
+  def features(self, x: jax.Array, mask: jax.Array | None = None, fill: float | jax.Array = 0) -> jax.Array:
+    """What the encoder sees of x [B, D], [B, F], with `fill` where it is unobserved (Mattei & Frellsen, 2019)."""
+    seen = self.family.features(x)
+    return seen if mask is None else jnp.where(self.family.spread(mask) > 0, seen, fill)
+
+  def draw(self, h: jax.Array, keys: jax.Array) -> jax.Array:
+    """x ~ p(x|z), [B, D], each row by its own key; h [B, P D]."""
+    scale = self.scale
+    return jax.vmap(lambda h, key: self.family.distribution(h, *scale).sample(seed=key))(h, keys)
 
   def __call__(self, h: jax.Array) -> Factorised:
     """p(x|z), with log_prob(x, mask=None) [B], mean() = E[x|z] and sample(seed=) [B, D]; h [B, P D]."""
-    return self.family.given(*jnp.split(h, self.family.num_outputs, -1), *self.scale)
+    return self.family.distribution(h, *self.scale)
 
 
 def make_bernoulli() -> Family:
@@ -187,6 +171,10 @@ class _CategoricalNumber(distrax.Categorical):
   def mean(self):
     return self.probs @ jnp.arange(self.num_categories, dtype=self.probs.dtype)
 
+  def variance(self):
+    numbers = jnp.arange(self.num_categories, dtype=self.probs.dtype)
+    return jnp.sum(self.probs * jnp.square(numbers - self.mean()[..., None]), -1)
+
 
 def make_categorical(num_classes: int) -> Family:
   """P(x_d = c) = softmax(h_d)_c for c = 0..C-1; E[x|z] is that of the number c."""
@@ -226,14 +214,40 @@ FAMILIES = {
 }
 
 
-def make(name: str, **options: Any) -> Family:
-  """The family `name` with its options.
+def make_mixed(columns: Sequence[str]) -> Mixed:
+  """Each column with its own family, e.g. ("gaussian", "categorical(3)", "bernoulli"); numbers are its options.
+
+  A class is stored as its number, 0.0 .. C - 1.
+  """
+  _require(len(columns) > 0, "columns of likelihood 'mixed' must name a likelihood for each column of x")
+  members = {}
+  for d, text in enumerate(columns):
+    members.setdefault(text.replace(" ", ""), []).append(d)
+  return Mixed(tuple((_column(text), tuple(where)) for text, where in members.items()))
+
+
+def _column(text: str) -> Family:
+  """The family that "name" or "name(number, ...)" says."""
+  found = re.fullmatch(r"(\w+)(?:\(([-+.\de,]+)\))?", text)
+  _require(found, f"column {text!r} of likelihood 'mixed'; it must be a name, or a name and numbers: 'categorical(3)'")
+  name, numbers = found.groups()
+  _require(name in FAMILIES, f"column {text!r} of likelihood 'mixed'; it must be one of {', '.join(FAMILIES)}")
+  number = lambda word: float(word) if re.search(r"[.e]", word) else int(word)
+  family = FAMILIES[name](*map(number, numbers.split(",") if numbers else ()))
+  _require(not family.shares_scale, f"column {text!r} of likelihood 'mixed' cannot share a scale; choose 'gaussian'")
+  return family
+
+
+def make(name: str, **options: Any) -> Family | Mixed:
+  """The family `name` with its options; "mixed" for columns of several.
 
   Raises:
     ValueError: no such likelihood, or a value that cannot be.
     TypeError: no such option.
   """
-  _require(name in FAMILIES, f"likelihood = {name!r}; it must be one of {', '.join(FAMILIES)}")
+  if name == "mixed":
+    return make_mixed(**options)
+  _require(name in FAMILIES, f"likelihood = {name!r}; it must be one of {', '.join(FAMILIES)}, mixed")
   return FAMILIES[name](**options)
 
 

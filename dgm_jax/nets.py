@@ -15,6 +15,7 @@ from flax.core import FrozenDict
 
 from dgm_jax.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
 from dgm_jax.precision import MLP, again
+from dgm_jax.set_encoder import SetEncoder
 
 ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
 
@@ -162,15 +163,25 @@ def _mlps(
   output_bias: Callable,
   compute: Mapping[str, Any],
   activation: str = "tanh",
+  decoder_hidden: Sequence[int] | None = None,
 ) -> Pair:
   """Multilayer perceptrons; a hidden layer of maxout units is a fourth as wide as the linear map before it."""
   del shape, depth
   known = ", ".join(MLP_ACTIVATIONS)
   _require(activation in MLP_ACTIVATIONS, f"activation = {activation!r}; it must be one of {known}")
-  widest = [width for width in hidden if width % 4]
-  _require(activation != "maxout" or not widest, f"hidden = {hidden} of maxout units must be multiples of 4")
+  between = hidden[::-1] if decoder_hidden is None else decoder_hidden
+  odd = any(width % 4 for width in (*hidden, *between))
+  _require(activation != "maxout" or not odd, f"hidden = {hidden} of maxout units must be multiples of 4")
   common = {"activation": MLP_ACTIVATIONS[activation], **compute}
-  return MLP((*hidden, widths[0]), **common), MLP((*hidden[::-1], widths[1]), output_bias=output_bias, **common)
+  decoder = MLP((*between, widths[1]), output_bias=output_bias, **common)
+  return MLP((*hidden, widths[0]), **common), decoder
+
+
+def _sets(*common: Any, decoder_hidden: Sequence[int] | None = None, **args: Any) -> Pair:
+  """An encoder of the set of observed entries, and the decoder of _mlps."""
+  _, decoder = _mlps(*common, decoder_hidden=decoder_hidden)
+  _, _, hidden, widths, _, compute = common
+  return SetEncoder(hidden, widths[0], **args, **compute), decoder
 
 
 def _convs(
@@ -224,7 +235,7 @@ def _residual(*common: Any, blocks: int = 2, kernel_size: int = 3, **args: Any) 
   return _convs(*common, blocks=blocks, kernel_size=kernel_size, **args)
 
 
-NETS = {"mlp": _mlps, "conv": _conv, "residual": _residual}
+NETS = {"mlp": _mlps, "conv": _conv, "residual": _residual, "set": _sets}
 
 
 def make(
@@ -249,7 +260,8 @@ def make(
     compute: dtype and remat of both, see precision.Networks.
     **options: of "mlp": activation, a name of MLP_ACTIVATIONS; of "conv" and "residual": channels, kernel_size, stride,
       activation; padding of the one, blocks of the other, see ConvEncoder; and `decoder`, a mapping of those that
-      differ in the decoder.
+      differ in the decoder.  Of "mlp" and "set": decoder_hidden, the widths of the decoder where they are others, ()
+      for a linear one; of "set", whose encoder takes (features, mask), embedding_dim and code_dim, see SetEncoder.
 
   Raises:
     ValueError: no such net, or a value that cannot be.

@@ -6,6 +6,7 @@ import zlib
 import jax
 import jax.numpy as jnp
 
+_MISSING = 0x9E3779B9  # stands for an entry that is not observed
 _ROUNDS = 8  # of the Feistel network: four are enough for a pseudo-random permutation (Luby & Rackoff, 1988)
 
 
@@ -19,6 +20,22 @@ def _mix(x: jax.Array) -> jax.Array:
   x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
   x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
   return x ^ (x >> 16)
+
+
+def row_keys(key: jax.Array, index: jax.Array) -> jax.Array:
+  """A key for each row, [B], by (key, index of the row): what is drawn for it does not depend on where it lies."""
+  return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
+
+
+def content_index(x: jax.Array, mask: jax.Array) -> jax.Array:
+  """A number for each row, uint32 [B], by the observed entries of float32 x [B, ...] and where they are: for row_keys.
+
+  Rows that are equal in that have equal numbers; others differ, but for one pair in 2^32.
+  """
+  bits = jax.lax.bitcast_convert_type(x.reshape(x.shape[0], -1).astype(jnp.float32), jnp.uint32)
+  bits = jnp.where(mask.reshape(bits.shape) > 0, bits, jnp.uint32(_MISSING))
+  places = _mix(jnp.arange(1, bits.shape[1] + 1, dtype=jnp.uint32))
+  return _mix(jnp.sum(_mix(bits ^ places) * (2 * places + 1), 1, dtype=jnp.uint32))
 
 
 def shuffled(position: jax.Array, round_keys: jax.Array, n: int) -> jax.Array:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import figures, imputation, rng
+from dgm_jax import figures, rng
+from dgm_jax.imputation import chains
 from dgm_jax.programs import make_evaluate_examples
 from experiments import measured, plots, tables
 
@@ -33,12 +34,10 @@ def impute(model: Any, key: jax.Array, x: jax.Array, mask: jax.Array, num_steps:
   key_start, key_warm, key_a, key_b = jax.random.split(key, 4)
   x = jnp.where(mask > 0, x, jax.random.bernoulli(key_start, 0.5, x.shape))
   args = (mask, infer, model.decode)
-  x, _ = imputation.pseudo_gibbs(key_warm, x, *args, _WARM_UP, keep=lambda x, mean: None)
+  x, _ = chains.pseudo_gibbs(key_warm, x, *args, _WARM_UP, keep=lambda x, mean: None)
   mean = lambda x, mean: mean
-  _, pseudo = imputation.pseudo_gibbs(key_a, x, *args, num_steps, keep=mean)
-  _, exact, taken = imputation.metropolis_within_gibbs(
-    key_b, x, mask, infer, log_joint, model.decode, num_steps, keep=mean
-  )
+  _, pseudo = chains.pseudo_gibbs(key_a, x, *args, num_steps, keep=mean)
+  _, exact, taken = chains.metropolis_within_gibbs(key_b, x, mask, infer, log_joint, model.decode, num_steps, keep=mean)
   return jnp.stack([p[num_steps // 2 :].mean(0) for p in (pseudo, exact)]), taken.astype(jnp.float32)
 
 
@@ -57,7 +56,7 @@ def score(run: Any, num_images: int, num_steps: int) -> dict[str, Any]:
   x = images.reshape(len(images), -1)
 
   @jax.jit
-  def chains(state, key, x, mask):
+  def both(state, key, x, mask):
     model = run.experiment.model.bind({"params": state.params})
     pad = lambda a: a[jnp.arange(-(-len(x) // _BATCH) * _BATCH) % len(x)].reshape(-1, _BATCH, x.shape[1])
     keys = jax.random.split(key, len(pad(x)))
@@ -67,7 +66,7 @@ def score(run: Any, num_images: int, num_steps: int) -> dict[str, Any]:
   found: dict[str, list] = {"counts": [], "taken": [], "shown": []}
   for i, setting in enumerate(SETTINGS):
     mask = observed(setting, jax.random.fold_in(key, i), images.shape).reshape(x.shape)
-    means, taken = chains(run.state, jax.random.fold_in(key, 100 + i), x, mask)
+    means, taken = both(run.state, jax.random.fold_in(key, 100 + i), x, mask)
     missing, white, guess = mask == 0, x > 0, means > 0.5
     kinds = (guess & white & missing, guess & ~white & missing, ~guess & white & missing)
     found["counts"].append(np.asarray(jnp.stack([k.sum(-1) for k in kinds], -1)))

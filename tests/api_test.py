@@ -107,6 +107,11 @@ def test_imputation_is_the_conditional_mean():
   filled = model.impute(holes, mask, k=5000, batch_size=40)
   np.testing.assert_array_equal(filled[:, :2], X[:, :2])
   assert np.abs(filled[:, 2] - expected).mean() < 0.03
+  few = model.impute(holes, mask, k=5, batch_size=40)  # noise is of the row, wherever it lies and with whom
+  np.testing.assert_allclose(model.impute(holes[::-1], mask[::-1], k=5, batch_size=40)[::-1], few, rtol=1e-5)
+  index = np.arange(len(X))
+  alike = model.impute(np.repeat(holes[:1], 2, 0), mask[:2], k=5, index=index[:2])
+  assert alike[0, 2] != alike[1, 2]  # two rows of like content, told apart
   with pytest.raises(errors.UserError, match="takes no mask"):
     foreign(as_distributions=True).impute(holes, mask)
 

@@ -12,15 +12,18 @@ BRICKS = {
   "convolutions.py",
   "distributions.py",
   "estimators.py",
+  "families.py",
   "likelihoods.py",
+  "missing_process.py",
   "nets.py",
   "objectives.py",
   "posterior_flows.py",
   "posteriors.py",
   "precision.py",
   "priors.py",
+  "set_encoder.py",
 }
-BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "typing", "collections"}
+BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "re", "typing", "collections"}
 PAINTERS = ("figures.py", "latent_figures.py", "sweeps/plots.py")
 ASSEMBLERS = (
   "train.py",

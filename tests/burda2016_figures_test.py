@@ -44,11 +44,11 @@ def test_active_units_are_counted_and_two_modes_are_shown(activity):
   vae, iwae = (activity["numbers"]["cells"][c] for c in ("vae-1", "iwae-5"))
   assert (vae["active"], iwae["active"]) == (dict.fromkeys("012", 20), dict.fromkeys("012", 24))
   assert vae["near_threshold"] == {"0": 0, "1": 1, "2": 1}
-  assert activity["sentences"][:2] == [
-    "Two modes of log A_u, VAE k = 1: shown.",
-    "Two modes of log A_u, IWAE k = 5: shown.",
-  ]
-  assert activity["sentences"][2] == "IWAE k = 5 has more active units than VAE k = 1: shown (+4.00 ± 0.00 over seeds)."
+  told, tolerance = activity["sentences"], "The threshold is not critical (at most 1 unit is near it)"
+  assert told[0] == "Two modes of log A_u, VAE k = 1: shown."
+  assert told[1] == f"{tolerance}, VAE k = 1: cannot be told (0.67 ± 0.33 units lie within half a decade of it)."
+  assert told[2] == "Two modes of log A_u, IWAE k = 5: shown."
+  assert told[4] == "IWAE k = 5 has more active units than VAE k = 1: shown (+4.00 ± 0.00 over seeds)."
 
 
 def test_the_histogram_has_every_unit_once(activity):
@@ -64,10 +64,17 @@ def test_the_histogram_has_every_unit_once(activity):
 def test_modes_that_touch_are_not_claimed():
   found = {"d": dict.fromkeys("012", 1.9), "bic_gain": dict.fromkeys("012", 5.0)}
   assert burda2016_activity._two_modes(found) == "cannot be told"
-  assert burda2016_activity._two_modes(found | {"d": {"0": 2.1, "1": 4.0, "2": 9.0}}) == "cannot be told"
+  assert burda2016_activity._two_modes(found | {"d": {"0": 2.1, "1": 2.5, "2": 9.0}}) == "cannot be told"
   assert burda2016_activity._two_modes(found | {"d": {"0": 7.0, "1": 8.0, "2": 9.0}}) == "shown"
   one = {"d": dict.fromkeys("012", 9.0), "bic_gain": dict.fromkeys("012", -1.0)}
   assert burda2016_activity._two_modes(one) == "cannot be told"
+
+
+def test_a_threshold_in_the_middle_of_a_mode_is_critical():
+  verdict = lambda *near: burda2016_activity._threshold("VAE", {"near_threshold": dict(enumerate(near))})
+  assert "VAE: it is critical here (30.33 ± 1.67 units" in verdict(32, 27, 32)
+  assert "VAE: shown (0.00 ± 0.00 units" in verdict(0, 0, 0)
+  assert "cannot be told" in verdict(0, 2, 0)
 
 
 def grid(low, high, num=400):

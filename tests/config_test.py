@@ -43,6 +43,7 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "layers=2,reading=code",
   "gradient=rws,k=5",
   "q=iaf",
+  "process=linear,decoder=linear,iota=constant",
 }
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))

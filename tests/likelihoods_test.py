@@ -60,6 +60,8 @@ def test_integrates_to_one_with_its_mean(name):
     mass = np.exp(log_p) * weights[:, None, None]
     np.testing.assert_allclose(mass.sum(0), 1, rtol=1e-5)  # the cut of beta at 1e-6 and of Student-t's tails
     np.testing.assert_allclose((mass * x[:, None, None]).sum(0), d.mean(), rtol=1e-4, atol=1e-5)
+    square = np.square(x[:, None, None] - np.asarray(d.mean()))  # of Student-t's variance some lies beyond the grid
+    np.testing.assert_allclose((mass * square).sum(0), d.variance(), rtol=1e-3 if name == "student_t" else 1e-5)
     np.testing.assert_allclose(d.log_prob(jnp.full((B, D), x[1])), log_p[1].sum(-1), rtol=1e-9)
 
 

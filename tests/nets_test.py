@@ -230,7 +230,7 @@ def test_mnist_net_of_seventeen_million_parameters():
 
 
 @pytest.mark.parametrize("net,options,sentence", [
-  ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual"),
+  ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual, set"),
   ("mlp", {"activation": "step"}, "activation = 'step'; it must be one of relu"),
   ("mlp", {"activation": "maxout", "hidden": (10,)}, r"hidden = \(10,\) of maxout units must be multiples of 4"),
   ("conv", {"shape": (84,)}, r"must be \[H, W, C\], and it is \[84\]"),

@@ -41,6 +41,8 @@ CONFIG_ARGUMENTS = {
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
   "cvae_mnist": ["", "prior=conditional,k=5"],
+  "miwae_uci": [""],
+  "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
 }
 
 SHAPE = (4, 6, 1)

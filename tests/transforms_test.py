@@ -171,6 +171,16 @@ def test_mechanisms_depend_on_what_they_should():
   assert all(hides_small[z[:, d] < -1.5, d].mean() > 0.98 for d in range(4))
 
 
+def test_what_is_above_the_mean_is_hidden_in_a_share_of_the_features():
+  found = apply(("standardize", "above_mean:offset=0.5"), TABLE)
+  z = (TABLE - TABLE.mean(0)) / TABLE.std(0)
+  np.testing.assert_array_equal(np.asarray(found["hidden"])[:, :2], z[:, :2] > 0.5)
+  np.testing.assert_array_equal(np.asarray(found["mask"])[:, 2:], 1)
+  whole = apply(("above_mean:share=1.0",), GREY)
+  mean = GREY.mean(0, dtype=np.float64).astype("f")
+  np.testing.assert_array_equal(whole["mask"], mean >= GREY)
+
+
 def test_hidden_entries_leave_out_what_was_missing_before():
   mask = (RNG.random(TABLE.shape) < 0.7).astype(np.float32)
   found = apply(("standardize", "mcar:0.5"), TABLE * mask, mask=mask)

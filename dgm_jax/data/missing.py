@@ -81,3 +81,16 @@ def mnar(train: Statistics, rate: float, slope: float, seed: int) -> Callable:
     return jax.random.bernoulli(key, jax.nn.sigmoid(-logits)).astype(jnp.float32).reshape(x.shape)
 
   return draw
+
+
+def above_mean(train: Statistics, offset: float, share: float) -> Callable:
+  """Not at random: of the first `share` of the features, what is more than offset std above the mean is missing.
+
+  Ipsen, Mattei & Frellsen (2021): half of the features with offset 0; their appendix E has other offsets.
+  """
+  errors.require(0 < share <= 1, f"Transform 'above_mean': share = {share}; it must be more than 0, at most 1.")
+  count = int(share * math.prod(train.shape))
+  errors.require(count >= 1, f"Transform 'above_mean': share = {share} of {math.prod(train.shape)} features is none.")
+  limit = np.asarray(train.mean + offset * train.std, np.float32).ravel()
+  limit[count:] = np.inf
+  return lambda key, x: (x <= limit.reshape(x.shape)).astype(jnp.float32)

@@ -180,7 +180,7 @@ def _missing(name: str, mechanism: Callable) -> Callable:
       x = batch["x"].astype(jnp.float32)
       seen = batch.get("mask", jnp.ones_like(x))
       never = jnp.zeros_like(batch["index"])  # the mask is the same in every epoch
-      mask = seen * per_example(draw, name, options["seed"], never, batch["index"])(x)
+      mask = seen * per_example(draw, name, options.get("seed", 0), never, batch["index"])(x)
       return batch | {"x": x * mask, "mask": mask, "hidden": seen - mask, "complete": x}
 
     return Transform(apply, lambda x: x.astype(jnp.float32))
@@ -201,6 +201,7 @@ TRANSFORMS = {
   "mcar": (_missing("mcar", missing.mcar), {"rate": 0.5, "seed": 0}),
   "mar": (_missing("mar", missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
   "mnar": (_missing("mnar", missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
+  "above_mean": (_missing("above_mean", missing.above_mean), {"offset": 0.0, "share": 0.5}),
 }
 
 
@@ -261,7 +262,7 @@ def make(names: tuple[str, ...], arrays: dict, others: Sequence[dict] = ()) -> P
     errors.require(
       hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
     )
-    hides = text if name in ("mcar", "mar", "mnar") else hides
+    hides = text if name in ("mcar", "mar", "mnar", "above_mean") else hides
     transforms.append(TRANSFORMS[name][0](train, **options))
     train = train.after(transforms[-1].expect)
   evaluate = [t for t in transforms if not t.only_training]

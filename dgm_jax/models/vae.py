@@ -1,4 +1,4 @@
-"""Variational autoencoder with one stochastic layer (Kingma & Welling, 2014)."""
+"""Variational autoencoder with one stochastic layer (Kingma & Welling, 2014), of data with missing entries, too."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 import distrax
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods, nets, posteriors, priors
+from dgm_jax import likelihoods, missing_process, nets, posteriors, priors
+from dgm_jax.distributions import Factorised, bernoulli
+from dgm_jax.missing_process import IGNORABLE, WithNoise
 from dgm_jax.precision import Networks
 
 
@@ -20,8 +23,13 @@ class Model(Networks):
   network of Burda et al. (2016) with one stochastic layer: N(z; 0, I), Bernoulli(x_d; sigmoid(f_d(z))),
   N(z; mu(x), diag sigma(x)^2).
 
-  Where a batch has a `mask`, p(x|z) is that of the observed entries, and the encoder sees 0 for the others: log p is
-  the marginal of what was observed, the bounds are those of Mattei & Frellsen (2019).
+  Where a batch has a `mask`, p(x|z) is that of the observed entries, and the encoder sees iota for the others: log p is
+  the marginal of what was observed, and with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).
+
+  With a missing process p(m|x) the model is p(z) p(x|z) p(m|x), and log p that of (x_observed, m): not-MIWAE (Ipsen,
+  Mattei & Frellsen, 2021), log w = log p(x_observed|z) + log p(m|x_observed, x_missing) + log p(z) - log q(z|x) with
+  x_missing ~ p(x|z).  Latents are then (z [B, L], keys [B]), see missing_process.WithNoise.  m is the batch's `mask`,
+  or its `indicator`, where more is known of x than the process let through.
 
   Attributes:
     data_shape: the shape of one x.
@@ -33,6 +41,8 @@ class Model(Networks):
     posterior: q, a name of posteriors.POSTERIORS, and its options.
     prior: p(z), a name of priors.PRIORS, and its options.
     net: f and g, a name of nets.NETS, and its options; see nets.make.
+    iota: what the encoder sees where x is missing, "zero", or "constant": a learned one for each of its inputs.
+    missing_process: p(m|x), "ignorable" or a name of missing_process.PROCESSES, and its options.
   """
 
   takes_mask: ClassVar[bool] = True
@@ -49,6 +59,9 @@ class Model(Networks):
   prior_args: Mapping[str, Any] = FrozenDict()
   net: str = "mlp"
   net_args: Mapping[str, Any] = FrozenDict()
+  iota: str = "zero"
+  missing_process: str = IGNORABLE
+  missing_process_args: Mapping[str, Any] = FrozenDict()
 
   @property
   def support(self) -> tuple[float, float]:
@@ -65,11 +78,28 @@ class Model(Networks):
     self.pz = priors.make(self.prior, self.latent_dim, mean, family.support, **self.prior_args)
     if self.prior == "vamp" and self.posterior in posteriors.WITHOUT_LOG_PROB:
       raise ValueError(f"prior 'vamp' takes log q at any z, which posterior {self.posterior!r} has not")
-    if self.prior == "vamp" and family.num_classes is not None:
+    if self.prior == "vamp" and (self.likelihood == "mixed" or family.num_classes is not None):
       raise ValueError(f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes")
     widths, output_bias = (self.qz_x.num_outputs, self.px_z.num_outputs), self.px_z.output_bias(self.data_mean)
     common = (self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, self.compute)
     self.encoder, self.decoder = nets.make(self.net, *common, **self.net_args)
+    self._setup_missing()
+
+  def _setup_missing(self):
+    if self.iota not in ("zero", "constant"):
+      raise ValueError(f"iota = {self.iota!r}; it must be 'zero' or 'constant'")
+    if self.iota == "constant" and self.net == "set":
+      raise ValueError("iota = 'constant' has no part in net 'set', whose encoder leaves missing entries out")
+    if self.iota == "constant":
+      self.fill = self.param("iota", nn.initializers.zeros, (self.px_z.num_features,))
+    if self.missing_process != IGNORABLE:
+      options = self.missing_process_args
+      self.pm_x = missing_process.make(self.missing_process, self.px_z.dim, self.likelihood, **options)
+
+  @property
+  def _draws_missing(self) -> bool:
+    """Whether p(m|x) is of x, and the latents have what x_missing is drawn by."""
+    return self.missing_process != IGNORABLE and self.pm_x.sees == "x"
 
   def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
     """(x [B, D], mask [B, D] or None)."""
@@ -79,25 +109,53 @@ class Model(Networks):
   def _prior(self) -> distrax.Distribution:
     return self.pz(lambda x: self.qz_x(self.encoder(x)))
 
-  def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
-    """q(z|x), batch [B], event [L]."""
-    return self.proposal(self.encoder_outputs(batch))
-
   def encoder_outputs(self, batch: dict[str, jax.Array]) -> jax.Array:
     """What the encoder says of q(z|x), [B, O]."""
-    return self.encoder(self.px_z.features(*self._flat(batch)))
+    x, mask = self._flat(batch)
+    seen = self.px_z.features(x, mask, self.fill if self.iota == "constant" else 0)
+    if self.net == "set" and mask is not None:
+      return self.encoder(seen, self.px_z.family.spread(mask))
+    return self.encoder(seen)
 
   def proposal(self, h: jax.Array) -> distrax.Distribution:
     """The member of q's family with the outputs h [B, O] and the parameters of `qz_x`, which only flows have."""
     return self.qz_x(h)
 
+  def _posterior(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
+    return self.proposal(self.encoder_outputs(batch))
+
+  def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution | WithNoise:
+    """q(z|x), batch [B], event [L]; that of all latents."""
+    q = self._posterior(batch)
+    return WithNoise(q, batch["x"].shape[0]) if self._draws_missing else q
+
   def decode(self, z: jax.Array) -> distrax.Distribution:
     """p(x|z), batch [B], event [D], flat: sums over one long axis are twice as fast as over an image's; z [B, L]."""
     return self.px_z(self.decoder(z))
 
-  def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(log p(x|z) [B] of the observed entries, log p(z) [B]); z [B, L]."""
-    return self.decode(z).log_prob(*self._flat(batch)), self._prior().log_prob(z)
+  def given(self, latents: jax.Array | tuple) -> distrax.Distribution:
+    """p(x|z) as `decode` gives it; where the latents are (z, keys), the draw that they determine."""
+    if not self._draws_missing:
+      return self.decode(latents)
+    return Factorised(distrax.Deterministic(self.px_z.draw(self.decoder(latents[0]), latents[1])))
+
+  def log_joint(self, batch: dict[str, jax.Array], latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array]:
+    """(log p(x|z) [B] of the observed entries, and of m; log p(z) [B])."""
+    x, mask = self._flat(batch)
+    z = latents[0] if self._draws_missing else latents
+    h = self.decoder(z)
+    log_px_z = self.px_z(h).log_prob(x, mask)
+    if self.missing_process != IGNORABLE:
+      log_px_z += self._log_pm(batch, x, mask, h, latents)
+    return log_px_z, self._prior().log_prob(z)
+
+  def _log_pm(self, batch: dict, x: jax.Array, mask: jax.Array | None, h: jax.Array, latents: Any) -> jax.Array:
+    """log p(m|x_observed, x_missing), or log p(m|z), [B]."""
+    seen = jnp.ones_like(x) if mask is None else mask
+    m = batch["indicator"].reshape(x.shape) if "indicator" in batch else seen
+    if self._draws_missing:
+      return bernoulli(self.pm_x(jnp.where(seen > 0, x, self.px_z.draw(h, latents[1])))).log_prob(m)
+    return bernoulli(self.pm_x(latents)).log_prob(m)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), which is what papers show."""
@@ -105,15 +163,23 @@ class Model(Networks):
     p = self.decode(self._prior().sample(seed=key_z, sample_shape=(n,)))
     return (p.mean() if mean else p.sample(seed=key_x)).reshape(n, *self.data_shape)
 
-  def reconstruct(self, z: jax.Array) -> jax.Array:
+  def reconstruct(self, latents: jax.Array | tuple) -> jax.Array:
     """E[x|z], [B, *data_shape]."""
+    z = latents[0] if isinstance(latents, tuple) else latents
     return self.decode(z).mean().reshape(-1, *self.data_shape)
 
-  def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
-    """({"x": [n, *data_shape]}, z [n, L]), a draw from p(x, z)."""
+  def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array | tuple]:
+    """({"x": [n, *data_shape]} and, with a missing process, "mask"; the latents), a draw from p(x, z)."""
     key_z, key_x = jax.random.split(key)
     z = self._prior().sample(seed=key_z, sample_shape=(n,))
-    return {"x": self.decode(z).sample(seed=key_x).reshape(n, *self.data_shape)}, z
+    if self.missing_process == IGNORABLE:
+      return {"x": self.decode(z).sample(seed=key_x).reshape(n, *self.data_shape)}, z
+    key_x, key_m = jax.random.split(key_x)
+    keys = jax.random.split(key_x, n)
+    x = self.px_z.draw(self.decoder(z), keys)
+    mask = bernoulli(self.pm_x(x if self._draws_missing else z)).sample(seed=key_m)
+    batch = {"x": x.reshape(n, *self.data_shape), "mask": mask.reshape(n, *self.data_shape)}
+    return batch, (z, keys) if self._draws_missing else z
 
   def kl(self, batch: dict[str, jax.Array]) -> jax.Array:
     """KL(q(z_l|x) || N(0, 1)), [B, L], of a diagonal q: (mean^2 + variance - 1 - log variance) / 2."""
@@ -122,7 +188,7 @@ class Model(Networks):
         f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
         "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'"
       )
-    q = self.infer(batch)
+    q = self._posterior(batch)
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
 
   def __call__(self, batch: dict[str, jax.Array]):

@@ -15,6 +15,7 @@ and, where an option asks for it:
   prior_conditionals(z)         -> (p(z_1|z_2), ..., p(z_L)), diagonal normals, for gradient = "gdreg"
   simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
   reconstruct_batch(key, batch) -> as reconstruct, where more than z is needed, [B, ...]
+  given(z)                      -> p(x|z), where z is not what decode takes, or holds it first; for imputation
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
 """
 
@@ -165,7 +166,7 @@ def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, batch: di
   """log q(z|x), [n], of (x, z) that the model draws: what the sleep phase raises in phi."""
   dream, z = jax.lax.stop_gradient(model.bind(variables).simulate(key, n))
   seen = {name: batch[name] for name in ("mask",) if name in batch}  # q meets holes in its dreams as in the data
-  return model.bind(variables).infer(dream | seen).log_prob(z)
+  return model.bind(variables).infer(seen | dream).log_prob(z)
 
 
 def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:

@@ -1,0 +1,85 @@
+"""How well hidden entries are imputed: data whose transforms hid entries on purpose (data/missing.py)."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import errors, rng
+from dgm_jax.imputation import importance
+from dgm_jax.programs import make_evaluate_examples, mean_and_error
+from dgm_jax.progress import progress_bar
+
+NEEDS = ("infer", "log_joint", "decode")  # methods of the model
+
+
+def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1, part: str = "") -> None:
+  """Refuses options that cannot be."""
+  for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("chunk", chunk)):
+    errors.require(value >= 1, f"evaluate.imputation.{name} = {value}; it must be 1 or more.")
+  errors.choose("value of evaluate.imputation.part", part, ("", "train", "valid", "test"))
+
+
+def evaluate(
+  experiment: Any,
+  state: Any,
+  key: jax.Array,
+  arrays: dict,
+  *,
+  num_samples: int = 10_000,
+  batch_size: int = 10,
+  chunk: int = 500,
+  part: str = "",
+) -> dict[str, Any]:
+  """The error of E[x_hidden | x_observed] (and m, with a missing process) by importance sampling, see imputation.
+
+    rmse^2 = mse = sum over hidden entries (x - imputed)^2 / number of them,
+
+  in the units that the transforms leave: after "standardize" an error of 1 is that of the mean where entries are
+  missing at random.  A hidden class that is imputed wrongly counts by its number's distance.
+
+  Args:
+    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    num_samples: K.
+    batch_size, chunk: examples and samples at once.
+    part: the examples of this split instead: "train" for what training itself had not seen of them.
+
+  Returns:
+    imputation_rmse, imputation_mse, imputation_samples, imputation_ess (the mean effective number of samples); in
+    "values" each example's sum of squares and number of hidden entries.
+
+  Raises:
+    UserError: nothing was hidden.
+  """
+
+  def eval_step(held, _, batch):
+    errors.require(
+      "hidden" in batch, "evaluate.imputation needs hidden entries: put e.g. 'mcar:rate=0.5' into data.transforms."
+    )
+    state, key = held
+    model = experiment.model.bind({"params": state.params, **state.variables})
+    found = importance.single(model, rng.row_keys(key, batch["index"]), batch, num_samples, chunk)
+    square = jnp.where(batch["hidden"] > 0, jnp.square(found.x - batch["complete"]), 0)
+    axes = tuple(range(1, square.ndim))
+    return {
+      "imputation_square": jnp.sum(square, axes),
+      "imputation_hidden": jnp.sum(batch["hidden"], axes),
+      "imputation_ess": found.ess,
+    }
+
+  run = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
+  if part:
+    parts = experiment.splits.parts()
+    arrays = parts[errors.choose("value of evaluate.imputation.part", part, parts)]
+  with progress_bar(len(arrays["x"]), description=f"imputation, K = {num_samples}", unit="example") as bar:
+    values = run((state, key), key, arrays, bar.update)
+  square, hidden = (math.fsum(values[f"imputation_{name}"].tolist()) for name in ("square", "hidden"))
+  mse = square / hidden if hidden else math.nan
+  return {
+    "imputation_rmse": math.sqrt(mse),
+    "imputation_mse": mse,
+    "imputation_samples": num_samples,
+    "imputation_ess": mean_and_error(values["imputation_ess"])[0],
+    "values": values,
+  }

@@ -1,0 +1,167 @@
+"""What a likelihood p(x|z) = prod_d p_d(x_d | h_d) is made of: one family for all entries, or one for each column."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.distributions import Factorised
+
+
+class Family(NamedTuple):
+  """The distribution of an entry of x given P outputs of the decoder.
+
+  Attributes:
+    given: (h_1, ..., h_P), each [..., D] -> the distribution of x, batch [...], event [D].
+    start: E[x] [D] -> (h_1, ..., h_P) of a decoder that knows no more; numbers or [D].
+    num_outputs: P.
+    support: the least and the greatest x.
+    num_classes: C where x is a class 0..C-1, which the encoder sees one-hot; else None.
+    shares_scale: whether `given` takes the log of one learned scale behind its outputs.
+  """
+
+  given: Callable
+  start: Callable
+  num_outputs: int = 1
+  support: tuple[float, float] = (-math.inf, math.inf)
+  num_classes: int | None = None
+  shares_scale: bool = False
+
+  def width(self, dim: int) -> int:
+    """P D, the number of the decoder's outputs for D entries."""
+    return self.num_outputs * dim
+
+  def num_features(self, dim: int) -> int:
+    """The width of what the encoder sees of D entries."""
+    return dim * (self.num_classes or 1)
+
+  def centre(self, dim: int) -> tuple[float, ...]:
+    """The middle of the support, or 0, D times."""
+    low, high = self.support
+    return ((low + high) / 2 if math.isfinite(high - low) else 0.0,) * dim
+
+  def bias(self, mean: jax.Array) -> jax.Array:
+    """The outputs [P D] of a decoder that knows no more than E[x] [D]."""
+    blocks = [jnp.broadcast_to(jnp.asarray(h, mean.dtype), mean.shape) for h in self.start(mean)]
+    return jnp.concatenate(blocks)
+
+  def features(self, x: jax.Array) -> jax.Array:
+    """x [B, D] as the encoder sees it: itself, or one-hot vectors, [B, D C]."""
+    if self.num_classes is None:
+      return x
+    return jax.nn.one_hot(x.astype(jnp.int32), self.num_classes).reshape(x.shape[0], -1)
+
+  def spread(self, mask: jax.Array) -> jax.Array:
+    """The mask [B, D] of the entries as that of the features."""
+    return mask if self.num_classes is None else jnp.repeat(mask, self.num_classes, -1)
+
+  def distribution(self, h: jax.Array, *scale: jax.Array) -> Factorised:
+    """p(x|z) of outputs h [..., P D]."""
+    return self.given(*jnp.split(h, self.num_outputs, -1), *scale)
+
+
+class Mixed(NamedTuple):
+  """What a Family is, for columns of several families; the decoder's outputs are group by group.
+
+  Attributes:
+    groups: (a family, the columns that have it), ...; together they are all columns.
+  """
+
+  groups: tuple[tuple[Family, tuple[int, ...]], ...]
+
+  num_classes = None
+  shares_scale = False
+
+  @property
+  def support(self) -> tuple[float, float]:
+    """The least and the greatest x of any column."""
+    lows, highs = zip(*(family.support for family, _ in self.groups), strict=True)
+    return min(lows), max(highs)
+
+  @property
+  def _order(self) -> tuple[int, ...]:
+    """Where column d is in the concatenation of the groups."""
+    columns = [d for _, members in self.groups for d in members]
+    return tuple(columns.index(d) for d in range(len(columns)))
+
+  def width(self, dim: int) -> int:
+    """The number of the decoder's outputs."""
+    columns = len(self._order)
+    if columns != dim:
+      raise ValueError(f"columns of likelihood 'mixed' are {columns}; x has {dim}")
+    return sum(family.width(len(members)) for family, members in self.groups)
+
+  def num_features(self, dim: int) -> int:
+    """What the encoder sees: a number, or a one-hot vector, of each column."""
+    del dim
+    return sum(family.num_features(len(members)) for family, members in self.groups)
+
+  def centre(self, dim: int) -> tuple[float, ...]:
+    """The middles of the columns' supports, or 0."""
+    del dim
+    parts = [c for family, members in self.groups for c in family.centre(len(members))]
+    return tuple(parts[i] for i in self._order)
+
+  def bias(self, mean: jax.Array) -> jax.Array:
+    return self._each(lambda family, mean: family.bias(mean), mean)
+
+  def features(self, x: jax.Array) -> jax.Array:
+    return self._each(lambda family, x: family.features(x), x)
+
+  def spread(self, mask: jax.Array) -> jax.Array:
+    return self._each(lambda family, mask: family.spread(mask), mask)
+
+  def _each(self, f: Callable, a: jax.Array) -> jax.Array:
+    """f of each family and its columns of a [..., D], behind each other."""
+    return jnp.concatenate([f(family, jnp.take(a, jnp.array(members), -1)) for family, members in self.groups], -1)
+
+  def distribution(self, h: jax.Array) -> "Columns":
+    """p(x|z) of outputs h [..., width]."""
+    members = [columns for _, columns in self.groups]
+    parts = _split(h, [family.width(len(columns)) for family, columns in self.groups])
+    ds = [family.distribution(part) for (family, _), part in zip(self.groups, parts, strict=True)]
+    return Columns(ds, members, self._order)
+
+
+class Columns:
+  """prod_g d_g(x_g), x_g the columns of group g; what is asked of a Factorised can be asked of it, event [D]."""
+
+  def __init__(self, groups: Sequence[Factorised], members: Sequence[tuple[int, ...]], order: tuple[int, ...]):
+    self._groups, self._members, self._order = groups, members, order
+
+  def log_prob(self, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """sum_d m_d log p_d(x_d), nats; see Factorised.log_prob."""
+    take = lambda a, members: None if a is None else jnp.take(a, jnp.array(members), -1)
+    pairs = zip(self._groups, self._members, strict=True)
+    return sum(d.log_prob(take(value, members), take(mask, members)) for d, members in pairs)
+
+  def _join(self, parts: Sequence[jax.Array]) -> jax.Array:
+    return jnp.take(jnp.concatenate(parts, -1), jnp.array(self._order), -1)
+
+  def mean(self) -> jax.Array:
+    """E[x|z], [..., D]; that of a class is the mean of its number."""
+    return self._join([d.mean() for d in self._groups])
+
+  def variance(self) -> jax.Array:
+    return self._join([d.variance() for d in self._groups])
+
+  def sample(self, *, seed: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+    keys = jax.random.split(seed, len(self._groups))
+    draws = [d.sample(seed=key, sample_shape=sample_shape) for key, d in zip(keys, self._groups, strict=True)]
+    return self._join([x.astype(jnp.float32) for x in draws])
+
+  def expected_features(self) -> jax.Array:
+    """See Factorised.expected_features."""
+    return jnp.concatenate([d.expected_features() for d in self._groups], -1)
+
+  def most_likely(self, features: jax.Array) -> jax.Array:
+    """See Factorised.most_likely."""
+    parts = _split(features, [d.expected_features().shape[-1] for d in self._groups])
+    return self._join([d.most_likely(part) for d, part in zip(self._groups, parts, strict=True)])
+
+
+def _split(a: jax.Array, widths: Sequence[int]) -> list[jax.Array]:
+  ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+  return jnp.split(a, ends, -1)

@@ -1,0 +1,1 @@
+"""Imputation of missing entries: what p(x_missing | x_observed) of a model with latents says."""

@@ -1,0 +1,33 @@
+"""Intervals from multiple imputation, and how often they cover the truth."""
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import errors
+
+
+def interval(draws: jax.Array, level: float = 0.9) -> tuple[jax.Array, jax.Array]:
+  """(low, high), each [...], of draws [R, ...]: the order statistics a and R + 1 - a, a = (1 - level) (R + 1) / 2.
+
+  If the truth is one more draw of the same law, it lies between them with probability 1 - 2 a / (R + 1): `level` where
+  a is an integer, else a little more.
+
+  Raises:
+    UserError: R is too small for the level.
+  """
+  num_draws = draws.shape[0]
+  errors.require(0 < level < 1, f"level = {level} of an interval; it must be between 0 and 1.")
+  a = int((1 - level) * (num_draws + 1) / 2 + 1e-6)
+  errors.require(a >= 1, f"An interval of level {level} needs more than {num_draws} draws.")
+  ordered = jnp.sort(draws, 0)
+  return ordered[a - 1], ordered[num_draws - a]
+
+
+def coverage(draws: jax.Array, truth: jax.Array, where: jax.Array, level: float = 0.9) -> jax.Array:
+  """The share of entries with where = 1 whose truth lies in their interval, a scalar.
+
+  draws [R, ...], truth and where [...].
+  """
+  low, high = interval(draws, level)
+  inside = (low <= truth) & (truth <= high)
+  return jnp.sum(jnp.where(where > 0, inside, False)) / jnp.sum(where > 0)
