@@ -153,9 +153,14 @@ def _mlps(
   widths: Sequence[int],
   output_bias: Callable,
   compute: Mapping[str, Any],
+  init_scale: float | None = None,
 ) -> Pair:
   """Multilayer perceptrons with tanh units."""
   del shape, depth
+  if init_scale is not None:
+    _require(init_scale > 0, f"init_scale = {init_scale} must be positive")
+    output_bias = nn.initializers.normal(init_scale)
+    compute = {**compute, "kernel_init": output_bias, "bias_init": output_bias}
   decoder = MLP((*hidden[::-1], widths[1]), output_bias=output_bias, **compute)
   return MLP((*hidden, widths[0]), **compute), decoder
 
@@ -234,8 +239,9 @@ def make(
     widths: outputs of the encoder and of the decoder.
     output_bias: initialiser of the decoder's.
     compute: dtype and remat of both, see precision.Networks.
-    **options: of "conv" and "residual": channels, kernel_size, stride, activation; padding of the one, blocks of the
-      other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.
+    **options: of "mlp": init_scale, of N(0, init_scale^2) from which all weights and biases are drawn, the decoder's
+      last too, instead of Glorot's; of "conv" and "residual": channels, kernel_size, stride, activation; padding of
+      the one, blocks of the other, see ConvEncoder; and `decoder`, a mapping of those that differ in the decoder.
 
   Raises:
     ValueError: no such net, or a value that cannot be.
