@@ -42,6 +42,7 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "objective=simple,schedule=cosine",
   "layers=2,reading=code",
   "gradient=rws,k=5",
+  "method=wake_sleep,nz=2",
 }
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))
