@@ -71,8 +71,10 @@ def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
   return {int(run.results["seed"]): run for run in runs}
 
 
-def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -> Paired | None:
+def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run], value: str = "log_px") -> Paired | None:
   """The difference of NLL over the seeds that both have; None if there is none.
+
+  With another value, "elbo", of which more is better, the difference is of minus that.
 
   Raises:
     UserError: the runs were not measured on the same images.
@@ -81,7 +83,7 @@ def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) ->
   if not seeds:
     return None
   compare.check([*first.values(), *second.values()])
-  values = lambda runs: np.stack([runs[s].values["log_px"] for s in seeds]).astype(np.float64)  # [S, N]
+  values = lambda runs: np.stack([runs[s].values[value] for s in seeds]).astype(np.float64)  # [S, N]
   a, b = values(first), values(second)
   difference, stderr = compare.paired(a.mean(0), b.mean(0))  # of log p(x), second - first: of NLL, first - second
   by_seed = mean((b - a).mean(1))
