@@ -43,6 +43,7 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "layers=2,reading=code",
   "gradient=rws,k=5",
   "method=wake_sleep,nz=2",
+  "posterior=diagonal,nz=2",
 }
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))

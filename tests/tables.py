@@ -28,6 +28,7 @@ CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init
 # config file and its arguments beside `test`, for the laws that need a whole run
 CONFIG_ARGUMENTS = {
   "aevb_mnist": ["", "method=wake_sleep,nz=2"],
+  "dlgm_mnist": ["", "posterior=diagonal,nz=2"],
   "ladder_vae_mnist": [""],
   "sbn_mnist": ["", "gradient=rws,k=5"],
   "vae_mnist": ["", "layers=2"],
