@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from configs.aevb_mnist import warmup
 from dgm_jax import metrics
 from dgm_jax.sweeps import axes, states
 from experiments import measured, tables
@@ -28,12 +29,9 @@ def _cells(
   for data, nz in panels:
     for method in METHODS:
       own = {"arg.data": data, "arg.nz": nz, "arg.method": method}
-      cells[f"{method}-{data}-{nz}"] = [
-        {**own, "optim.lr": _RATE, "num_steps": num_steps, "seed": seed} for seed in range(seeds)
-      ]
-      cells[f"rates-{method}-{data}-{nz}"] = [
-        {**own, "optim.lr": rate, "num_steps": first_steps, "seed": 0} for rate in RATES
-      ]
+      whole, first = ({"num_steps": n, "optim.warmup": warmup(n)} for n in (num_steps, first_steps))
+      cells[f"{method}-{data}-{nz}"] = [{**own, **whole, "optim.lr": _RATE, "seed": s} for s in range(seeds)]
+      cells[f"rates-{method}-{data}-{nz}"] = [{**own, **first, "optim.lr": rate, "seed": 0} for rate in RATES]
   return cells
 
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from configs.aevb_mnist import warmup
 from dgm_jax import checkpoint, compare, figures, rng, trained
 from dgm_jax import workdir as wd
 from dgm_jax.evaluate import posterior_samples
@@ -50,6 +51,7 @@ def _common(size: Size) -> dict[str, Any]:
   every = size.num_steps // size.checkpoints
   return {
     "num_steps": size.num_steps,
+    "optim.warmup": warmup(size.num_steps),
     "optim.lr": 0.02,
     "log_every": min(every, 100),
     "eval_every": size.num_steps,
@@ -198,8 +200,8 @@ def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   note = (
     "log p(x), nats, ± over images. train and test: importance sampling from the normal fitted to draws of p(z|x), a "
     "lower bound in expectation whatever the chains did; appendix D: the paper's estimator by the same draws, an upper "
-    "bound in expectation, too high where the chains miss a part of p(z|x). Where they miss none, their difference bounds "
-    "the bias of both."
+    "bound in expectation, too high where the chains miss a part of p(z|x). Where they miss none, their difference "
+    "bounds the bias of both."
   )
   made = [tables.table("Marginal likelihood at the end", columns, rows, note)] if rows else []
   made += [kingma2014_bound.difference_table(differences, _label)] if differences else []

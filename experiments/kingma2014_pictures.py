@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from configs.aevb_mnist import warmup
 from dgm_jax.sweeps import axes, states
 from experiments import measured, tables
 from experiments.kingma2014_bound import CONFIG
@@ -17,20 +18,20 @@ def _budgets(panels: dict[str, Sequence[tuple[str, int]]]) -> dict[str, Budget]:
     for budget, found in panels.items()
   }
   cheap = {"evaluate.likelihood.num_samples": 100}
-  rate = {"optim.lr": 0.02}
+  length = lambda n: {"num_steps": n, "figures_every": n, "optim.warmup": warmup(n), "optim.lr": 0.02}
   return {
     "quick": Budget(
       "mnist5k (4,000 training, 500 test images), 2e5 training samples",
       minutes=3,
       config=f"{CONFIG}:quick",
-      common=cheap | rate | {"num_steps": 2000, "figures_every": 2000},
+      common=cheap | length(2000),
       cells=cells["quick"],
     ),
     "short": Budget(
       "MNIST (60,000, 10,000) and, in figure 4, Frey faces, 5e6 training samples",
       minutes=40,
       config=CONFIG,
-      common=cheap | rate | {"num_steps": 50_000, "figures_every": 50_000},
+      common=cheap | length(50_000),
       cells=cells["short"],
     ),
     "paper": Budget(
@@ -38,7 +39,7 @@ def _budgets(panels: dict[str, Sequence[tuple[str, int]]]) -> dict[str, Budget]:
       minutes=1440,
       full=True,
       config=CONFIG,
-      common=cheap | rate | {"num_steps": 1_000_000, "figures_every": 1_000_000},
+      common=cheap | length(1_000_000),
       cells=cells["short"],
     ),
     "test": Budget(
