@@ -8,9 +8,9 @@ is between -150 and -100 nats on MNIST for 3 to 200 latent variables, the NLL of
   python -m dgm_jax.main --config=configs/aevb_mnist.py:nz=3,hidden=100,method=mcem,train=1000 --workdir=runs/mcem
 
 One hidden layer of tanh units in encoder and decoder, all parameters from N(0, 0.01), Adagrad, a prior N(0, I) on the
-parameters, batches of 100, one sample; the KL in closed form for AEVB.  Of what the paper leaves open: 0.01 is taken for
-the standard deviation (as the variance it helps AEVB, and keeps wake-sleep hundreds of nats behind); each image is made
-binary anew at every use, so that wake-sleep dreams of images of the same kind.  A warm-up of 100 updates is ours:
+parameters, batches of 100, one sample; the KL in closed form for AEVB.  Of what the paper leaves open: 0.01 is taken
+for the standard deviation (as the variance it helps AEVB, and keeps wake-sleep hundreds of nats behind); each image is
+made binary anew at every use, so that wake-sleep dreams of images of the same kind.  A warm-up of 100 updates is ours:
 Adagrad's first steps are of the size of the rate whatever the gradient, and 500 hidden units moved so together throw
 log-variances out of range.  The step sizes of the paper are 0.01, 0.02 and 0.1, chosen in the first iterations;
 sweep_rates() has them.
@@ -85,7 +85,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.num_steps, config.log_every, config.eval_every, config.checkpoint_every = 5000, 50, 100, 1000
   if a.test:
     config.batch_size, config.num_steps, config.log_every = 50, 40, 10
-    config.checkpoint_every, config.eval_every = 20, 20
+    config.checkpoint_every, config.eval_every, config.optim.lr = 20, 20, 0.1
     for options in config.evaluate.values():
       options.update({k: v for k, v in {"num_samples": 20, "num_examples": 50}.items() if k in options})
   config.optim.warmup = warmup(config.num_steps)
