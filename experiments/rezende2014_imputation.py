@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgm_jax
-from dgm_jax import compare, figures, imputation, rng
+from dgm_jax import compare, figures, rng
+from dgm_jax.imputation import chains
 from dgm_jax.sweeps import axes, states
 from experiments import measured, tables
 from experiments.papers import Budget

@@ -27,8 +27,8 @@ def run(start, num_steps, model=MODEL, **options):
   x = jnp.asarray(np.concatenate([np.full((N, 1), X[0]), start], 1), jnp.float32)
   mask = jnp.broadcast_to(MASK, x.shape)
   infer = lambda x: model.infer({"x": x})
-  chains = lambda key: chains.pseudo_gibbs(key, x, mask, infer, model.decode, num_steps, **options)
-  return jax.jit(chains)(lg.KEY)
+  draw = lambda key: chains.pseudo_gibbs(key, x, mask, infer, model.decode, num_steps, **options)
+  return jax.jit(draw)(lg.KEY)
 
 
 def assert_conditional(x):
