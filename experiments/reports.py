@@ -149,7 +149,9 @@ def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) ->
   path = papers.results_file(found["paper"], found["item"], found["budget"])
   kept = {k: v for k, v in found.items() if k not in ("figures", "tables")}
   kept["runs"] = {name: run for name, run in found["runs"].items() if run["state"] == "finished"}
-  folders = {
+  root = next((w.partition("=")[2] for w in found["command"].split() if w.startswith("--root=")), "")
+  folders = {root: "runs/reproduce"} if root else {}
+  folders |= {
     word.partition("=")[2].strip("'"): "FOLDER"
     for run in kept["runs"].values()
     for word in run["command"].split()

@@ -195,7 +195,8 @@ def test_only_a_finished_budget_is_kept_and_without_folders_of_this_machine(tmp_
   for run in found["runs"].values():
     run["command"] = "python x --config.data.manual_dir=/home/me/raw --workdir=y"
   text = reports.save(found).read_text()
-  assert "/home/me" not in text
+  assert "/home/me" not in text and str(tmp_path) not in text
+  assert "--root=runs/reproduce" in text
   assert "--config.data.manual_dir=FOLDER" in text
   assert json.loads(text)["numbers"]["cells"]["vae-1"]["nll"] == 6.75
 
