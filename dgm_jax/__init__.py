@@ -19,3 +19,12 @@ def load(workdir: str | os.PathLike) -> Any:
   from dgm_jax import api  # only now: JAX's flags may be set after `import dgm_jax`
 
   return api.load(workdir)
+
+
+def __getattr__(name: str) -> Any:
+  """MIWAEImputer, the scikit-learn transformer of imputation/transformer.py, imported when it is asked for."""
+  if name == "MIWAEImputer":
+    from dgm_jax.imputation.transformer import MIWAEImputer
+
+    return MIWAEImputer
+  raise AttributeError(f"module 'dgm_jax' has no attribute {name!r}")

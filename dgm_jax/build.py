@@ -1,6 +1,7 @@
 """From a config to what the loop runs.  Every name and number is checked here, before anything compiles."""
 
 import importlib
+import inspect
 import pkgutil
 import typing
 from collections.abc import Callable
@@ -185,6 +186,11 @@ def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
     )
 
 
+def _of_data(make: Callable, n: int) -> dict[str, int]:
+  """What a principle asks of the data: the number of training examples, for one that keeps something of each."""
+  return {"num_examples": n} if "num_examples" in inspect.signature(make).parameters else {}
+
+
 def load(config: ConfigDict) -> tuple[splits.Splits, transforms.Pipeline]:
   """The data of config.data, numbered, and its transforms: runs that have that section in common can share them."""
   options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
@@ -221,7 +227,7 @@ def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] 
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)
     _check_support(model, pipeline.statistics, config)
-    system = principle.make(model, tx, **config.objective)
+    system = principle.make(model, tx, **_of_data(principle.make, n), **config.objective)
     if training.ema_decay:
       system = averaging(system, training.ema_decay, training.accumulate)
     experiment = Experiment(model, system, parts, pipeline, num_steps, n // config.batch_size, hyper_parameters(config))

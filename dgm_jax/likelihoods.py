@@ -130,6 +130,15 @@ def make_gaussian() -> Family:
   return Family(_normal, _from_mean, 2)
 
 
+def make_gaussian_sigmoid() -> Family:
+  """N(x; sigmoid(h_1), exp(h_2)), the mean of grey levels in [0, 1] and a log-variance (Kingma & Welling, 2014).
+
+  A density on the whole line, and unbounded, as 'gaussian', where a variance can go to 0.
+  """
+  start = lambda mean: (bias_at_logit(mean)(None, mean.shape, mean.dtype), 0.0)
+  return Family(lambda h, log_variance: _normal(jax.nn.sigmoid(h), log_variance / 2), start, 2)
+
+
 def make_gaussian_shared() -> Family:
   """N(x; h, s^2) with one learned scale s for all entries and all z."""
   return Family(_normal, lambda mean: (mean,), shares_scale=True)
@@ -205,6 +214,7 @@ FAMILIES = {
   "continuous_bernoulli": make_continuous_bernoulli,
   "beta": make_beta,
   "gaussian": make_gaussian,
+  "gaussian_sigmoid": make_gaussian_sigmoid,
   "gaussian_shared": make_gaussian_shared,
   "gaussian_fixed": make_gaussian_fixed,
   "gaussian_bounded": make_gaussian_bounded,

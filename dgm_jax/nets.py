@@ -164,6 +164,7 @@ def _mlps(
   compute: Mapping[str, Any],
   activation: str = "tanh",
   decoder_hidden: Sequence[int] | None = None,
+  init_scale: float | None = None,
 ) -> Pair:
   """Multilayer perceptrons; a hidden layer of maxout units is a fourth as wide as the linear map before it."""
   del shape, depth
@@ -172,6 +173,10 @@ def _mlps(
   between = hidden[::-1] if decoder_hidden is None else decoder_hidden
   odd = any(width % 4 for width in (*hidden, *between))
   _require(activation != "maxout" or not odd, f"hidden = {hidden} of maxout units must be multiples of 4")
+  if init_scale is not None:
+    _require(init_scale > 0, f"init_scale = {init_scale} must be positive")
+    output_bias = nn.initializers.normal(init_scale)
+    compute = {**compute, "kernel_init": output_bias, "bias_init": output_bias}
   common = {"activation": MLP_ACTIVATIONS[activation], **compute}
   decoder = MLP((*between, widths[1]), output_bias=output_bias, **common)
   return MLP((*hidden, widths[0]), **common), decoder
@@ -258,10 +263,12 @@ def make(
     widths: outputs of the encoder and of the decoder.
     output_bias: initialiser of the decoder's.
     compute: dtype and remat of both, see precision.Networks.
-    **options: of "mlp": activation, a name of MLP_ACTIVATIONS; of "conv" and "residual": channels, kernel_size, stride,
-      activation; padding of the one, blocks of the other, see ConvEncoder; and `decoder`, a mapping of those that
-      differ in the decoder.  Of "mlp" and "set": decoder_hidden, the widths of the decoder where they are others, ()
-      for a linear one; of "set", whose encoder takes (features, mask), embedding_dim and code_dim, see SetEncoder.
+    **options: of "mlp": activation, a name of MLP_ACTIVATIONS, and init_scale, of N(0, init_scale^2) from which all
+      weights and biases are drawn, the decoder's last too, instead of Glorot's; of "conv" and "residual": channels,
+      kernel_size, stride, activation; padding of the one, blocks of the other, see ConvEncoder; and `decoder`, a
+      mapping of those that differ in the decoder.  Of "mlp" and "set": decoder_hidden, the widths of the decoder where
+      they are others, () for a linear one; of "set", whose encoder takes (features, mask), embedding_dim and code_dim,
+      see SetEncoder.
 
   Raises:
     ValueError: no such net, or a value that cannot be.

@@ -110,31 +110,38 @@ def fit(x: jax.Array, floor: float, max_steps: int = 200, tolerance: float = 1e-
   return Fit(mixture, jnp.mean(log_px), steps)
 
 
+def slope(reach: jax.Array, floor: float) -> jax.Array:
+  """The greatest c with max_{s >= floor} s^(-1/2) exp(-u / 8s) <= floor^(-1/2) exp(-c u) for all u in [0, reach].
+
+  The maximum is at s = max(floor, u / 4): its logarithm falls by g(u) = u / (8 floor) up to u = 4 floor, and by
+  1/2 + 1/2 log(u / (4 floor)) beyond.  g is concave and 0 at 0, so that it lies above its chord, c = g(reach) / reach.
+  """
+  fall = jnp.where(reach > 4 * floor, 0.5 + 0.5 * jnp.log(reach / (4 * floor)), reach / (8 * floor))
+  return fall / reach
+
+
 def certificate(x: jax.Array, log_px: jax.Array, floor: float, chunk: int = 500) -> jax.Array:
   """An upper bound of 1/n (log-likelihood of the best G* - that of G), nats; log_px [N] is that of G.
 
   Of any (m, s) let x_i be the point nearest to m in units of sqrt(s).  By the triangle inequality every x_j is at least
-  half as far from m as from x_i, and so
+  half as far from m as from x_i, and so, with t = x_j - x_i and c the `slope` over the range of t_d^2,
 
-    N(x_j; m, diag s) <= prod_d max_{s >= floor} (2 pi s)^(-1/2) exp(-t_d^2 / 8s)
-                       = (2 pi floor)^(-D/2) exp(-sum_d g(t_d^2)),   t = x_j - x_i,
+    N(x_j; m, diag s) <= prod_d max_{s >= floor} (2 pi s)^(-1/2) exp(-t_d^2 / 8s) <= (2 pi floor)^(-D/2) exp(-c |t|^2).
 
-  g(u) = u / (8 floor) up to u = 4 floor, and 1/2 + 1/2 log(u / (4 floor)) beyond.  g is concave and 0 at 0: over the
-  range 0..U of t_d^2 it lies above its chord, g(u) >= c u with c = g(U) / U.  The gradient is at most
+  The gradient is at most
 
     max_i sum_j a_j (2 pi floor)^(-D/2) exp(-c |x_j - x_i|^2).
 
   It is tight where the points are far apart beside sqrt(floor), and no density is above (2 pi floor)^(-D/2) anyway.
   """
   peak = -0.5 * x.shape[1] * math.log(2 * math.pi * floor)
-  reach = jnp.max(jnp.square(jnp.max(x, 0) - jnp.min(x, 0)))
-  slope = jnp.where(reach > 4 * floor, 0.5 + 0.5 * jnp.log(reach / (4 * floor)), reach / (8 * floor)) / reach
+  c = slope(jnp.max(jnp.square(jnp.max(x, 0) - jnp.min(x, 0))), floor)
   log_a = peak - log_px - math.log(len(x))
   norms = jnp.sum(x**2, 1)
 
   def one(part):
     squares = jnp.maximum(jnp.sum(part**2, 1)[:, None] - 2 * part @ x.T + norms, 0)
-    return jax.nn.logsumexp(log_a - slope * squares, 1)
+    return jax.nn.logsumexp(log_a - c * squares, 1)
 
   return jnp.minimum(jnp.max(_over(one, x, chunk)), peak - jnp.mean(log_px))
 

@@ -51,22 +51,30 @@ def scale_by_rmsprop(b1: float, b2: float, eps: float) -> optax.GradientTransfor
   return optax.chain(optax.scale_by_rms(b2, eps), optax.trace(b1))
 
 
+def scale_by_adagrad(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+  """Adagrad (Duchi, Hazan & Singer, 2011): s <- s + g^2, s_0 = 0;  step = g / sqrt(s + eps)."""
+  del b1, b2
+  return optax.scale_by_rss(0.0, eps)
+
+
 _LARGEST = 3e38  # of float32
-OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam, "rmsprop": scale_by_rmsprop}
+OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam}
+OPTIMISERS |= {"rmsprop": scale_by_rmsprop, "adagrad": scale_by_adagrad}
 SCHEDULES = ("constant", "cosine", "plateau", "staged")
-_OFF_AT_0 = ("end_scale", "warmup", "clip_norm", "weight_decay", "ema_decay")
+_OFF_AT_0 = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")
 
 
 class Options(NamedTuple):
   """What config.optim may say: each config says what differs from the defaults.
 
   Floats may differ between lanes, but for plateau_factor.  What is off in the config is not in the program: no lane can
-  switch on clipping, decay, averages or warm-up that are 0.0 there; a lane's 0.0 switches them off.
+  switch on clipping, decay, l2, averages or warm-up that are 0.0 there; a lane's 0.0 switches them off.
 
   Attributes:
     name: a name of OPTIMISERS.
     lr: learning rate.
-    b1, b2, eps: Adam's; of rmsprop, the momentum, the decay of the squares, and what is added to them.
+    b1, b2, eps: Adam's; of rmsprop, the momentum, the decay of the squares, and what is added to them; Adagrad has eps
+      alone, under the root.
     schedule: what the learning rate is multiplied by: "constant" (1), "staged" (boundaries, scales), "cosine" (half a
       cosine from 1 to end_scale), or "plateau" (plateau_factor whenever the training loss stops falling).
     boundaries, scales: of "staged": scales[i] from the fraction boundaries[i] of the run on, 1 before.
@@ -79,6 +87,8 @@ class Options(NamedTuple):
       many steps count the steps, not the updates.  What is left over at the end of a run makes no update.
     weight_decay: decoupled (Loshchilov & Hutter, 2019): an update subtracts rate * weight_decay * params, too.
     decay_biases: whether parameters with fewer than two dimensions decay, too.
+    l2: an update's gradient is that of loss + l2 / 2 |params|^2, biases included.  Of a loss that is a mean over the
+      data l2 = 1 / N makes it that of the posterior under a prior N(0, I) on the parameters.
     ema_decay: of the moving average of the parameters that is evaluated in their place, see system.averaging; 0.0 for
       none.
   """
@@ -100,6 +110,7 @@ class Options(NamedTuple):
   accumulate: int = 1
   weight_decay: float = 0.0
   decay_biases: bool = False
+  l2: float = 0.0
   ema_decay: float = 0.0
 
 
@@ -126,7 +137,7 @@ def _check(o: Options) -> None:
   need(("end_scale",), lambda v: 0 <= v <= 1, "in [0, 1]")
   need(("plateau_factor",), lambda v: 0 < v < 1, "in (0, 1)")
   need(("accumulate", "plateau_every", "plateau_patience"), lambda v: v >= 1, "1 or more")
-  need(("weight_decay",), lambda v: 0 <= v < _LARGEST, "0 or positive, and finite")
+  need(("weight_decay", "l2"), lambda v: 0 <= v < _LARGEST, "0 or positive, and finite")
   need(("clip_norm",), lambda v: v is None or 0 <= v < _LARGEST, "positive and finite, or 0 for no clipping")
   numbers = all(isinstance(v, int | float) for v in (*o.boundaries, *o.scales))
   errors.require(
@@ -170,6 +181,8 @@ def _of_two_dimensions(params: Any) -> Any:
 def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientTransformationExtraArgs:
   """The chain; `o` has the structure, `h` the numbers."""
   parts = [OPTIMISERS[o.name](b1=h.b1, b2=h.b2, eps=h.eps)]
+  if o.l2:
+    parts.insert(0, optax.add_decayed_weights(h.l2))
   if o.clip_norm:
     parts.insert(0, optax.clip_by_global_norm(jnp.where(h.clip_norm > 0, h.clip_norm, jnp.inf)))
   if o.weight_decay:

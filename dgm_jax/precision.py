@@ -72,19 +72,22 @@ class Dense(nn.Module):
 
 
 class MLP(nn.Module):
-  """Dense layers with an activation between them; the last is linear.  Glorot initialisation.
+  """Dense layers with an activation between them; the last is linear.
 
   Attributes:
     features: widths of the hidden layers and of the output.
     activation: what follows every hidden layer.
-    output_bias: initialiser of the last layer's bias.
+    output_bias: initialiser of the last layer's bias; None for bias_init.
+    kernel_init, bias_init: initialisers.
     dtype: of products and activations, while parameters and output are float32; None: of the input and parameters.
     remat: whether activations are computed again in the backward pass, see `again`.
   """
 
   features: Sequence[int]
   activation: Callable = nn.tanh
-  output_bias: Callable = nn.initializers.zeros
+  output_bias: Callable | None = None
+  kernel_init: Callable = nn.initializers.glorot_uniform()
+  bias_init: Callable = nn.initializers.zeros
   dtype: Any = None
   remat: bool = False
 
@@ -93,8 +96,8 @@ class MLP(nn.Module):
     last = len(self.features) - 1
 
     def dense(i):
-      biases = self.output_bias if i == last else nn.initializers.zeros
-      inits = {"kernel_init": nn.initializers.glorot_uniform(), "bias_init": biases}
+      bias_init = (self.output_bias if i == last else None) or self.bias_init
+      inits = {"kernel_init": self.kernel_init, "bias_init": bias_init}
       if self.dtype is None:
         return nn.Dense(self.features[i], **inits)
       return Dense(self.features[i], self.dtype, jnp.float32 if i == last else self.dtype, **inits)

@@ -99,13 +99,14 @@ def _two_modes(found: Mapping[str, Any]) -> str:
   return "shown" if apart and _is_above([*found["bic_gain"].values()], 0.0) else "cannot be told"
 
 
+def _is_critical(found: Mapping[str, Any]) -> bool:
+  return _is_above([*found["near_threshold"].values()], _TOLERATED)
+
+
 def _threshold(label: str, found: Mapping[str, Any]) -> str:
   """Whether the count of active units depends on where the threshold is."""
-  near = np.array([*found["near_threshold"].values()], float)
-  verdict = "cannot be told"
-  if _is_above(near, _TOLERATED):
-    verdict = "it is critical here"
-  elif _is_above(-near, -_TOLERATED):
+  verdict = "it is critical here" if _is_critical(found) else "cannot be told"
+  if _is_above([-n for n in found["near_threshold"].values()], -_TOLERATED):
     verdict = "shown"
   changes = f"{_mean(found['near_threshold'])} units lie within half a decade of it"
   return f"The threshold is not critical (at most {_TOLERATED:.0f} unit is near it), {label}: {verdict} ({changes})."
@@ -127,7 +128,9 @@ def _more_active(cells: Mapping[str, Any]) -> list[str]:
       verdict = "the opposite is shown"
     difference = tables.plus_minus(found.mean, found.stderr, True)
     label = f"{systems.label(name)} has more active units than {systems.label('vae-1')}"
-    sentences.append(f"{label}: {verdict} ({difference} over seeds).")
+    critical = _is_critical(cells[name]) or _is_critical(cells["vae-1"])
+    but = "; another threshold would count otherwise" if critical else ""
+    sentences.append(f"{label}: {verdict} ({difference} over seeds){but}.")
   return sentences
 
 

@@ -29,7 +29,7 @@ from experiments.papers import Budget
 
 _CELLS = ("vae-1", "iwae-5", "iwae-50")
 _DRAWN = 6  # posteriors in a picture
-_GRID = 600  # points on each axis of the quadrature: 0.02 apart
+_POINTS = 80  # on each side of the square that holds a posterior
 _VALUES = {"kl": "KL(q || p)", "negentropy": "negentropy of p(z|x)"}
 
 
@@ -46,8 +46,8 @@ def negentropy(z1: jax.Array, z2: jax.Array, p: jax.Array, covariance: jax.Array
   return math.log(2 * math.pi * math.e) + 0.5 * jnp.linalg.slogdet(covariance)[1] - entropy
 
 
-def posteriors(path: pathlib.Path, num_examples: int, grid: int = _GRID) -> dict[str, Any]:
-  """Of the first test images under the run in a folder.
+def posteriors(path: pathlib.Path, num_examples: int, grid: int) -> dict[str, Any]:
+  """Of the first test images under the run in a folder, by quadrature with `grid` points on each axis.
 
   Returns:
     kl, negentropy, log_px and the grid's error, [N] each; and of the first _DRAWN images x, and z1, z2, p, q as in
@@ -58,12 +58,12 @@ def posteriors(path: pathlib.Path, num_examples: int, grid: int = _GRID) -> dict
   def eval_step(state, key, batch):
     model = run.experiment.model.bind({"params": state.params, **state.variables})
     exact = quadrature.posterior(model, batch, grid)
-    shown = latent_space.posterior_densities(model, key, batch, grid_points=grid)._asdict()
+    shown = latent_space.densities(model, key, batch, exact, _POINTS)._asdict()
     j = negentropy(shown["z1"], shown["z2"], shown["p"], exact.covariance)
-    return shown | {"x": batch["x"], "kl": exact.kl, "negentropy": j, "log_px": exact.log_px, "error": exact.error}
+    return shown | {"x": batch["x"], "kl": exact.kl, "negentropy": j, "log_px": exact.log_px}
 
   arrays = {name: a[:num_examples] for name, a in run.experiment.splits.test.items()}
-  program = make_evaluate_examples(eval_step, run.experiment.transforms.evaluate, 20)
+  program = make_evaluate_examples(eval_step, run.experiment.transforms.evaluate, min(20, num_examples))
   found = program(run.state, rng.stream(jax.random.key(0), "eval"), arrays)  # all runs see the same binarised images
   return {name: a[:_DRAWN] if a.ndim > 1 else a for name, a in found.items()}
 
@@ -72,27 +72,28 @@ def _file(folder: pathlib.Path, name: str) -> pathlib.Path:
   return folder / "measured" / f"{name}.npz"
 
 
-def measure(folder: pathlib.Path, names: Sequence[str], num_examples: int) -> None:
+def measure(folder: pathlib.Path, names: Sequence[str], num_examples: int, grid: int) -> None:
   """Computes `posteriors` of the finished runs into folder/measured; what is there it leaves."""
   for name in names:
     place = states.folder(folder, name)
     if (place / "results.json").exists() and not _file(folder, name).exists():
       print(f"Posteriors of {name}", flush=True)
       _file(folder, name).parent.mkdir(exist_ok=True)
-      figures.save_arrays(_file(folder, name), **posteriors(place, num_examples))
+      figures.save_arrays(_file(folder, name), **posteriors(place, num_examples, grid))
 
 
-def _budget(what: str, num_examples: int, **options: Any) -> Budget:
+def _budget(what: str, num_examples: int, grid: int, **options: Any) -> Budget:
   options["common"] = {"model.args.latent_dim": 2, "evaluate.likelihood.num_samples": 100, **options.get("common", {})}
   names = [n for runs in stages.run_names(Budget("", 0, cells=options["cells"])).values() for n in runs]
-  call = functools.partial(measure, names=names, num_examples=num_examples)
+  call = functools.partial(measure, names=names, num_examples=num_examples, grid=grid)
   return Budget(f"{what}, quadrature for {num_examples} test images", measure=call, **options)
 
 
 RUNS = {
   "quick": _budget(
     "mnist5k (4,000 training, 500 test images), two latent units, three seeds, 15 epochs of batch 20",
-    100,
+    40,
+    400,
     minutes=5,
     config=f"{systems.IWAE}:quick",
     common={"batch_size": 20, "num_steps": 3000, "eval_every": 1500, "figures_every": 3000},
@@ -100,8 +101,9 @@ RUNS = {
   ),
   "short": _budget(
     "MNIST (60,000, 10,000), two latent units, three seeds, 20 epochs of batch 100",
-    500,
-    minutes=70,
+    200,
+    600,
+    minutes=90,
     config=f"{systems.IWAE}:quick,data=mnist",
     common={"num_steps": 12_000},
     cells=systems.make_cells(3, _CELLS),
@@ -109,6 +111,7 @@ RUNS = {
   "paper": _budget(
     "MNIST (60,000, 10,000), two latent units, three seeds, 3,280 epochs of batch 20",
     1000,
+    600,
     minutes=15 * 1440,
     full=True,
     config=systems.IWAE,
@@ -117,6 +120,7 @@ RUNS = {
   "test": _budget(
     "mnist5k, 40 steps of a small network with two latent units, two seeds: for tests",
     6,
+    100,
     minutes=1,
     config=f"{systems.IWAE}:test",
     cells=systems.make_cells(2, ("vae-1", "iwae-5")),

@@ -108,8 +108,10 @@ def difference(first: np.ndarray, second: np.ndarray, same_images: bool = True) 
   )
 
 
-def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -> Paired | None:
+def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run], value: str = "log_px") -> Paired | None:
   """The difference of NLL over the seeds that both have; None if there is none.
+
+  With another value, "elbo", of which more is better, the difference is of minus that.
 
   Raises:
     UserError: the runs were not measured on the same images.
@@ -119,7 +121,7 @@ def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) ->
     return None
   for seed in seeds:
     compare.check([first[seed], second[seed]])
-  nll = lambda runs: -np.stack([runs[s].values["log_px"] for s in seeds]).astype(np.float64)  # [S, N]
+  nll = lambda runs: -np.stack([runs[s].values[value] for s in seeds]).astype(np.float64)  # [S, N]
   return difference(nll(first), nll(second), have_same_images(first.values()))
 
 

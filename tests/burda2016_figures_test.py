@@ -75,6 +75,10 @@ def test_a_threshold_in_the_middle_of_a_mode_is_critical():
   assert "VAE: it is critical here (30.33 ± 1.67 units" in verdict(32, 27, 32)
   assert "VAE: shown (0.00 ± 0.00 units" in verdict(0, 0, 0)
   assert "cannot be told" in verdict(0, 2, 0)
+  of = lambda active, near: {"active": dict(enumerate(active)), "near_threshold": dict(enumerate(near))}
+  cells = {"vae-1": of((20, 21, 20), (32, 27, 32)), "iwae-5": of((30, 31, 30), (0, 0, 0))}
+  (sentence,) = burda2016_activity._more_active(cells)
+  assert sentence.endswith("shown (+10.00 ± 0.00 over seeds); another threshold would count otherwise.")
 
 
 def grid(low, high, num=400):
@@ -109,11 +113,11 @@ def test_posteriors_are_measured_once_and_of_finished_runs_alone(tmp_path, monke
   folder = made_runs.make(tmp_path, "burda2016", "figure=posteriors", {"vae-1": [[-100.0]] * 2})
   asked = []
   monkeypatch.setattr(
-    burda2016_posteriors, "posteriors", lambda path, n: asked.append((path.name, n)) or {"kl": np.zeros(n)}
+    burda2016_posteriors, "posteriors", lambda path, n, grid: asked.append((path.name, n, grid)) or {"kl": np.zeros(n)}
   )
   budget.measure(folder)
   budget.measure(folder)
-  assert asked == [(name, 6) for name in stages.run_names(budget)["vae-1"]]
+  assert asked == [(name, 6, 100) for name in stages.run_names(budget)["vae-1"]]
 
 
 def measured_values(folder, cell, by_seed):

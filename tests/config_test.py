@@ -44,6 +44,8 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "gradient=rws,k=5",
   "q=iaf",
   "process=linear,decoder=linear,iota=constant",
+  "method=wake_sleep,nz=2",
+  "posterior=diagonal,nz=2",
 }
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))

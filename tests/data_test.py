@@ -20,6 +20,16 @@ from dgm_jax.data.dataset import prepared
 from dgm_jax.data.sets import mnist5k
 
 
+def test_a_training_set_may_be_its_first_examples():
+  whole, part = data.load("mnist5k"), data.load("mnist5k", train_size=1000)
+  np.testing.assert_array_equal(part.train["x"], whole.train["x"][:1000])
+  assert np.bincount(part.train["y"]).tolist() == [100] * 10
+  np.testing.assert_array_equal(part.test["x"], whole.test["x"])
+  for size in (0, 4001):
+    with pytest.raises(errors.UserError, match=f"train_size = {size}; it must be 1 to 4000"):
+      data.load("mnist5k", train_size=size)
+
+
 def test_mnist5k_is_fixed_stratified_and_disjoint():
   loaded = data.load("mnist5k")
   for arrays, count in zip(loaded.parts().values(), (400, 50, 50), strict=True):

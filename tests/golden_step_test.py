@@ -15,6 +15,7 @@ GOLDEN = {
   "vae_analytic": {"distortion": 17.25065, "elbo": -20.79088, "loss": 17.65065, "rate": 3.540226},
   "dlgm": {"distortion": 16.82996, "elbo": -23.78771, "ess": 1.648768, "loss": 19.25073, "rate": 6.957745},
   "ladder_vae": {"distortion": 17.26387, "elbo": -18.90574, "ess": 2.222814, "loss": 17.59859, "rate": 1.64187},
+  "mcem": {"acceptance": 0.9982524, "loss": 22.20607, "step_size": 0.1159895},
   "sigmoid_belief_net": {"distortion": 17.296, "elbo": -18.34327, "ess": 2.366559, "loss": 17.37207, "rate": 1.047273},
   "sigmoid_belief_net_relaxed": {
     "distortion": 17.08209,

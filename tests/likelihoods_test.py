@@ -140,6 +140,7 @@ def test_agrees_with_scipy():
   with jax.enable_x64(True):
     for name, expected in {
       "gaussian": lambda x, a, b: scipy.stats.norm.logpdf(x, a, np.exp(b)),
+      "gaussian_sigmoid": lambda x, a, b: scipy.stats.norm.logpdf(x, scipy.special.expit(a), np.exp(b / 2)),
       "gaussian_shared": lambda x, a: scipy.stats.norm.logpdf(x, a, np.exp(-0.3)),
       "gaussian_fixed": lambda x, a: scipy.stats.norm.logpdf(x, a, 0.7),
       "gaussian_bounded": lambda x, a, b: scipy.stats.norm.logpdf(x, a, 0.1 * 30 ** scipy.special.expit(b)),

@@ -311,3 +311,5 @@ def test_a_joint_draw_of_the_model_has_its_mask():
   np.testing.assert_array_less(abs(np.mean(batch["mask"] - p, 0)), 5 * error)
   x = model.bind({"params": params}).given((z, keys)).mean()
   np.testing.assert_allclose(x, batch["x"], rtol=1e-5, atol=1e-6)  # the latents determine the draw
+  with pytest.raises(ValueError, match="these are z alone"):
+    model.apply({"params": params}, batch, z, method="log_joint")

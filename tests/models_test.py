@@ -183,6 +183,17 @@ def test_mlp_is_glorot_with_linear_output():
   assert abs(y).max() > 1.5  # tanh would have bounded it by 1
 
 
+def test_all_parameters_start_from_one_normal_where_that_is_asked_for():
+  """Biases and the decoder's last ones, too, though the data's mean is known."""
+  model = vae.Model((300,), data_mean=(0.9,) * 300, latent_dim=200, hidden=(400,), net_args={"init_scale": 0.1})
+  params = jax.jit(model.init)(jax.random.key(0), {"x": jnp.zeros((2, 300))})["params"]
+  leaves = jax.tree.leaves(params)
+  assert len(leaves) == 8
+  for leaf in leaves:
+    assert leaf.std() == pytest.approx(0.1, rel=5 / np.sqrt(2 * leaf.size))
+    assert abs(leaf.mean()) < 0.5 / np.sqrt(leaf.size)
+
+
 @pytest.mark.parametrize("net", ["conv", "residual"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
 def test_convolutional_vae_reads_and_writes_pixels_in_place(net, likelihood):

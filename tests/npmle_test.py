@@ -98,6 +98,16 @@ def test_points_far_apart_get_a_component_each_and_a_certificate_that_is_tight()
   assert float(npmle.certificate(x, npmle.log_prob(x, found.mixture), FLOOR)) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("reach", [0.5 * FLOOR, 4 * FLOOR, 30 * FLOOR])
+def test_the_slope_is_the_greatest_that_bounds_a_pair(reach):
+  u = np.linspace(0, reach, 101)[1:]
+  s = FLOOR * np.geomspace(1, 100, 20_001)[:, None]
+  fall = -(-0.5 * np.log(s / FLOOR) - u / (8 * s)).max(0)  # of the maximum over s, by brute force
+  c = float(npmle.slope(reach, FLOOR))
+  assert (c * u <= fall + 1e-9).all()
+  assert c * reach == pytest.approx(fall[-1], abs=1e-6)
+
+
 def test_the_pair_bound_holds_for_any_normal():
   """max_i sum_j a_j exp(-c |x_j - x_i|^2) against sum_j a_j N(x_j; m, s) at many random (m, s), unequal a_j."""
   rng = np.random.default_rng(4)
@@ -110,3 +120,13 @@ def test_the_pair_bound_holds_for_any_normal():
   values = np.log(np.exp(log_n - log_px[:, None]).mean(0))
   assert values.max() <= bound + 1e-9
   assert values.max() > bound - 2.0
+
+
+def test_a_normal_between_two_clusters_is_within_the_bound():
+  """It is half as far from both as they are from each other: without the half the bound would be too small."""
+  x = jnp.asarray(np.repeat([-0.35, 0.35], 5)[:, None])
+  log_px = jnp.full(10, -1.0)
+  middle = npmle.log_normal(x, jnp.zeros((1, 1)), jnp.full((1, 1), FLOOR))[:, 0]
+  value = float(jnp.log(jnp.mean(jnp.exp(middle - log_px))))
+  bound = float(npmle.certificate(x, log_px, FLOOR))
+  assert value <= bound <= value + 0.2

@@ -65,6 +65,18 @@ def test_defaults_add_nothing_to_adam():
   assert str(programs[0]) == str(programs[1])
 
 
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_adagrad_is_the_published_update_and_l2_is_a_gradient(l2):
+  s, x, expected = np.zeros(2), np.array([1.0, -2.0]), []
+  for g in GRADS.astype(np.float64):
+    g = g + l2 * x
+    s = s + g**2
+    x = x - 0.1 * g / np.sqrt(s + 1e-8)
+    expected.append(x)
+  ours = _steps(optim.make(num_steps=20, name="adagrad", lr=0.1, eps=1e-8, l2=l2), GRADS)
+  np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
 def test_iwae_adam_is_the_released_update():
   b1, b2, eps, lr = 0.99, 0.999, 1e-4, 1e-3
   m, v, x, expected = np.zeros(2), np.ones(2), np.array([1.0, -2.0]), []

@@ -186,3 +186,12 @@ def test_a_shared_load_gives_the_same_experiment():
   config = ConfigDict(definition.make_run(TEST, {}, {}).config)
   alone, shared = build(config), lanes.Builder()(config)[0]
   assert trace.trace(config, alone).texts == trace.trace(config, shared).texts
+
+
+def test_inputs_that_others_do_not_have_at_all_are_absent_there():
+  programs = trace.Programs({}, {"a": "1"}, {}, {"a": "1"}, ())
+  here = lanes.Group([], None, None, programs, {"principle": "mcem"}, frozenset({"objective.target_acceptance"}))
+  there = here._replace(static={"principle": "latent"}, inputs=frozenset({"objective.beta"}))
+  sentence = lanes.why(here, [there])
+  assert "objective.target_acceptance is absent in others: not in their program" in sentence
+  assert "objective.beta is absent here: not in the program" in sentence

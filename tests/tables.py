@@ -20,13 +20,15 @@ from dgm_jax.models import (
   vae,
   vq_vae,
 )
-from dgm_jax.principles import latent, own_bound
+from dgm_jax.principles import latent, mcem, own_bound
 from dgm_jax.system import System
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
 # config file and its arguments beside `test`, for the laws that need a whole run
 CONFIG_ARGUMENTS = {
+  "aevb_mnist": ["", "method=wake_sleep,nz=2"],
+  "dlgm_mnist": ["", "posterior=diagonal,nz=2"],
   "ladder_vae_mnist": [""],
   "sbn_mnist": ["", "gradient=rws,k=5"],
   "vae_mnist": ["", "layers=2"],
@@ -55,7 +57,8 @@ def toy(n: int, seed: int = 0) -> dict[str, np.ndarray]:
   y = rng.integers(0, 5, n)
   x = patterns[y] ^ (rng.random((n, *SHAPE)) < 0.05)
   labels = np.where(np.arange(n) % 4, -1, y)  # three of four are unlabelled
-  return {"x": x.astype(np.float32), "y": labels.astype(np.int32), "context": np.eye(5, dtype=np.float32)[y]}
+  found = {"x": x.astype(np.float32), "y": labels.astype(np.int32), "context": np.eye(5, dtype=np.float32)[y]}
+  return found | {"index": np.arange(n, dtype=np.int32)}
 
 
 TRAIN, TEST = toy(512), toy(101, seed=1)  # 101: the last batch is ragged
@@ -85,6 +88,11 @@ def _ladder(**options: Any) -> System:
   return latent.make(model, optax.adam(3e-3), eval_samples=8, **options)
 
 
+def _mcem() -> System:
+  model = vae.Model(SHAPE, latent_dim=4, hidden=(32,))
+  return mcem.make(model, optax.adam(3e-3), num_examples=512, num_leapfrog=4, eval_samples=8)
+
+
 def _belief_net(**options: Any) -> System:
   model = sigmoid_belief_net.Model(SHAPE, latent_dims=(12, 6))
   return latent.make(model, optax.adam(1e-2), eval_samples=8, bound="iwae", num_samples=5, **options)
@@ -101,6 +109,7 @@ SYSTEMS = {
   "vae_analytic": lambda: _vae(kl="analytic", free_bits=0.1, beta_steps=20),
   "dlgm": lambda: _dlgm(bound="iwae", num_samples=5),
   "ladder_vae": lambda: _ladder(bound="iwae", num_samples=5),
+  "mcem": lambda: _mcem(),
   "sigmoid_belief_net": lambda: _belief_net(gradient="vimco"),
   "sigmoid_belief_net_relaxed": lambda: _belief_net(gradient="gumbel_softmax"),
   "vae_planar_mixture": lambda: _vae_of(

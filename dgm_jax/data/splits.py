@@ -38,6 +38,15 @@ def take(arrays: Arrays, indices: np.ndarray | slice) -> Arrays:
   return {k: v[indices] for k, v in arrays.items()}
 
 
+def first(arrays: Arrays, count: int | None) -> Arrays:
+  """The first `count` examples; all for None."""
+  n = size(arrays)
+  if count is None:
+    return arrays
+  errors.require(1 <= count <= n, f"data.train_size = {count}; it must be 1 to {n}, the training examples there are.")
+  return take(arrays, slice(count))
+
+
 def hold_out_last(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | None]:
   """(all but the last `valid_size` examples, these), in the published order; (arrays, None) for 0."""
   n = size(arrays)

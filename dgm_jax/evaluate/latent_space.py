@@ -79,7 +79,11 @@ def posterior_densities(
   Raises:
     UserError: see quadrature.posterior.
   """
-  exact = quadrature.posterior(bound_model, batch, grid_points, radius)
+  return densities(bound_model, key, batch, quadrature.posterior(bound_model, batch, grid_points, radius), num_points)
+
+
+def densities(bound_model: Any, key: jax.Array, batch: dict, exact: quadrature.Posterior, num_points: int) -> Densities:
+  """`posterior_densities` where the quadrature is done."""
   q = bound_model.infer(batch)
   z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(jax.random.split(key, _DRAWS))
   variance = jnp.diagonal(exact.covariance, axis1=1, axis2=2)  # [B, 2]; a rounding below 0 where the grid is coarse

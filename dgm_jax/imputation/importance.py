@@ -29,12 +29,15 @@ class Single(NamedTuple):
     variance: Var[x | x_observed] = E[Var[x|z]] + Var[E[x|z]] of missing entries, 0 of observed ones, [B, ...].
     log_px: log 1/K sum_k w_k, [B], nats: of x_observed, and of m where the model has a missing process.
     ess: the effective number of the K samples, [B].
+    features: E of all entries, observed ones too, as families' expected_features has them, [B, F]: of classes their
+      probabilities.
   """
 
   x: jax.Array
   variance: jax.Array
   log_px: jax.Array
   ess: jax.Array
+  features: jax.Array
 
 
 class Multiple(NamedTuple):
@@ -119,11 +122,12 @@ def single(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, ch
     sums, (moments, averages) = _fold(model, key, row, num_samples, chunk, start, add)
     kind = _given(model, model.infer(row).sample_and_log_prob(seed=key)[0])  # numbers or classes
     x, variance = kind.most_likely(averages["features"]), averages["variance"] + moments.variance
-    return x, variance, sums.log_sum - jnp.log(num_samples), sums.effective
+    return x, variance, sums.log_sum - jnp.log(num_samples), sums.effective, averages["features"]
 
-  x, variance, log_px, ess = _by_row(one, keys, batch)
+  x, variance, *rest = _by_row(one, keys, batch)
   shape, seen = batch["x"].shape, batch["mask"] > 0
-  return Single(jnp.where(seen, batch["x"], x.reshape(shape)), jnp.where(seen, 0, variance.reshape(shape)), log_px, ess)
+  x, variance = jnp.where(seen, batch["x"], x.reshape(shape)), jnp.where(seen, 0, variance.reshape(shape))
+  return Single(x, variance, *rest)
 
 
 def multiple(

@@ -137,25 +137,31 @@ class Model(Networks):
     """p(x|z) as `decode` gives it; where the latents are (z, keys), the draw that they determine."""
     if not self._draws_missing:
       return self.decode(latents)
-    return Factorised(distrax.Deterministic(self.px_z.draw(self.decoder(latents[0]), latents[1])))
+    z, keys = self._split(latents)
+    return Factorised(distrax.Deterministic(self.px_z.draw(self.decoder(z), keys)))
+
+  def _split(self, latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array | None]:
+    """(z, keys), None where p(m|x) is not of x."""
+    if not self._draws_missing:
+      return latents, None
+    if not isinstance(latents, tuple):
+      raise ValueError(
+        f"with missing_process {self.missing_process!r} the latents are (z, keys), and these are z alone"
+      )
+    return latents
 
   def log_joint(self, batch: dict[str, jax.Array], latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array]:
     """(log p(x|z) [B] of the observed entries, and of m; log p(z) [B])."""
     x, mask = self._flat(batch)
-    z = latents[0] if self._draws_missing else latents
+    z, keys = self._split(latents)
     h = self.decoder(z)
     log_px_z = self.px_z(h).log_prob(x, mask)
     if self.missing_process != IGNORABLE:
-      log_px_z += self._log_pm(batch, x, mask, h, latents)
+      seen = jnp.ones_like(x) if mask is None else mask
+      m = batch["indicator"].reshape(x.shape) if "indicator" in batch else seen
+      told = z if keys is None else jnp.where(seen > 0, x, self.px_z.draw(h, keys))
+      log_px_z += bernoulli(self.pm_x(told)).log_prob(m)
     return log_px_z, self._prior().log_prob(z)
-
-  def _log_pm(self, batch: dict, x: jax.Array, mask: jax.Array | None, h: jax.Array, latents: Any) -> jax.Array:
-    """log p(m|x_observed, x_missing), or log p(m|z), [B]."""
-    seen = jnp.ones_like(x) if mask is None else mask
-    m = batch["indicator"].reshape(x.shape) if "indicator" in batch else seen
-    if self._draws_missing:
-      return bernoulli(self.pm_x(jnp.where(seen > 0, x, self.px_z.draw(h, latents[1])))).log_prob(m)
-    return bernoulli(self.pm_x(latents)).log_prob(m)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), which is what papers show."""

@@ -179,11 +179,11 @@ def why(group: Group, others: Sequence[Group]) -> str:
     return ""
   nearest = min(others, key=lambda other: len(_differing(group, other)))
   only_here, only_there = group.inputs - nearest.inputs, nearest.inputs - group.inputs
-  clauses = [f"{k} is {_shown(nearest.static[k])} in others: not in their program" for k in sorted(only_here)]
-  clauses += [f"{k} is {_shown(group.static[k])} here: not in the program" for k in sorted(only_there)]
+  value = lambda group, k: _shown(group.static.get(k, "absent"))
+  clauses = [f"{k} is {value(nearest, k)} in others: not in their program" for k in sorted(only_here)]
+  clauses += [f"{k} is {value(group, k)} here: not in the program" for k in sorted(only_there)]
   kind = _kind_of_difference(group.programs, nearest.programs)
   for k in _differing(group, nearest):
     if k not in only_here | only_there:
-      values = f"{_shown(group.static.get(k, 'absent'))} here, {_shown(nearest.static.get(k, 'absent'))} in others"
-      clauses.append(f"{k} is {values}: {kind}")
+      clauses.append(f"{k} is {value(group, k)} here, {value(nearest, k)} in others: {kind}")
   return "; ".join(clauses)

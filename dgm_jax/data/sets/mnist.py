@@ -2,7 +2,7 @@
 
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Splits, hold_out_last
+from dgm_jax.data.splits import Splits, first, hold_out_last
 
 
 def _read(files: dict) -> dict:
@@ -38,13 +38,16 @@ DATA_SETS = (
 )
 
 
-def load(data_dir: str | None = None, manual_dir: str | None = None, valid_size: int = 0) -> Splits:
+def load(
+  data_dir: str | None = None, manual_dir: str | None = None, valid_size: int = 0, train_size: int | None = None
+) -> Splits:
   """x uint8 [N, 28, 28, 1], y int32 [N].
 
   Args:
     data_dir, manual_dir: see dataset.prepared.
     valid_size: so many of the last training examples are held out (0: none).
+    train_size: only so many of the first training examples that are left.
   """
   parts = prepared(DATA_SETS[0], data_dir, manual_dir)
   train, valid = hold_out_last(parts["train"], valid_size)
-  return Splits(train, valid, parts["test"])
+  return Splits(first(train, train_size), valid, parts["test"])

@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 
 from dgm_jax.data import cache
-from dgm_jax.data.splits import Splits, take
+from dgm_jax.data.splits import Splits, first, take
 
 _COUNTS = {"train": 400, "valid": 50, "test": 50}  # of each class
 
@@ -33,7 +33,13 @@ def _write(folder: pathlib.Path) -> None:
   cache.save(folder, {part: take(arrays, i) for part, i in split_indices(arrays["y"]).items()})
 
 
-def load(data_dir: str | None = None) -> Splits:
-  """x uint8 [N, 28, 28, 1], y int32 [N]; 4,000 train, 500 valid, 500 test."""
+def load(data_dir: str | None = None, train_size: int | None = None) -> Splits:
+  """x uint8 [N, 28, 28, 1], y int32 [N]; 4,000 train, 500 valid, 500 test.
+
+  Args:
+    data_dir: see dataset.prepared.
+    train_size: only so many of the first training examples, each class as often as the others.
+  """
   folder = cache.data_dir(data_dir) / "dgm_arrays" / "mnist5k-1.0.0"
-  return Splits(**cache.cached(folder, tuple(_COUNTS), _write, what="mnist5k"))
+  parts = cache.cached(folder, tuple(_COUNTS), _write, what="mnist5k")
+  return Splits(**parts | {"train": first(parts["train"], train_size)})

@@ -1,0 +1,185 @@
+"""The columns of a table, and their entries as the numbers that a model is of."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dgm_jax import errors
+
+_MAX_CLASSES = 100
+_INTEGER = re.compile(r"[+-]?\d+")
+_LIKELIHOODS = {"real": "student_t", "integer": "student_t", "binary": "bernoulli", "categorical": "categorical({})"}
+
+
+class Column(NamedTuple):
+  """What is known of a column from its observed entries.
+
+  Attributes:
+    name: of the column.
+    kind: real, integer, binary (two values), categorical; or constant, empty, ignored, which no model is of.
+    classes: of binary and categorical, and the value of constant: the values as the table has them.
+    loc, scale: mean and standard deviation of real and integer: the model is of (x - loc) / scale.
+    low, high: the least and the greatest of them: imputed values stay between.
+  """
+
+  name: str
+  kind: str
+  classes: tuple[Any, ...] = ()
+  loc: float = 0.0
+  scale: float = 1.0
+  low: float = -np.inf
+  high: float = np.inf
+
+  @property
+  def modelled(self) -> bool:
+    return self.kind in _LIKELIHOODS
+
+  @property
+  def numeric(self) -> bool:
+    return self.kind in ("real", "integer")
+
+  @property
+  def likelihood(self) -> str:
+    """As likelihoods.make_mixed has it."""
+    return _LIKELIHOODS[self.kind].format(len(self.classes))
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+  """float64, NaN where a value is no number."""
+  if values.dtype.kind in "fiub":
+    return values.astype(np.float64)
+  return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(np.float64)
+
+
+def _integers(values: np.ndarray, numbers: np.ndarray) -> bool:
+  if values.dtype == object:  # 7.0 is written as a real number
+    return all(map(_INTEGER.fullmatch, values))
+  return bool((numbers == np.round(numbers)).all())
+
+
+def infer(name: str, values: np.ndarray, missing: np.ndarray, kind: str | None = None) -> Column:
+  """The column that its observed entries make.
+
+  Texts are classes, and so are any two values, be they numbers; other numbers are integer or real.
+
+  Args:
+    name: of the column.
+    values: [N], texts or numbers.
+    missing: bool [N].
+    kind: "numeric" or "categorical", where it is not to be inferred; or "ignored".
+
+  Raises:
+    UserError: infinite numbers, numbers beside texts, or too many classes.
+  """
+  if kind == "ignored":
+    return Column(name, "ignored")
+  seen = values[~missing]
+  if not len(seen):
+    return Column(name, "empty")
+  numbers = _numbers(seen)
+  _check_finite(name, values, missing, numbers)
+  texts = pd.unique(seen[np.isnan(numbers)])
+  if kind == "numeric":
+    errors.require(not len(texts), f"Column {name!r} is said to be numeric, and holds {_some(texts)}.")
+  distinct = pd.unique(seen if len(texts) or kind == "categorical" else numbers)
+  if len(distinct) == 1:
+    return Column(name, "constant", tuple(seen[:1]))
+  if kind == "categorical" or (kind is None and (len(texts) or len(distinct) == 2)):
+    _check_classes(name, seen, numbers, texts, kind)
+    return _classes(name, seen)
+  integers = _integers(seen, numbers)
+  return Column(name, "integer" if integers else "real")
+
+
+def _check_finite(name: str, values: np.ndarray, missing: np.ndarray, numbers: np.ndarray) -> None:
+  if np.isinf(numbers).any():
+    row = np.nonzero(~missing)[0][np.isinf(numbers)][0]
+    raise errors.UserError(
+      f"Column {name!r} is infinite in row {row + 1}; --missing={values[row]} says that this means missing."
+    )
+
+
+def _check_classes(name: str, seen: np.ndarray, numbers: np.ndarray, texts: np.ndarray, kind: str | None) -> None:
+  distinct = len(pd.unique(seen))
+  if kind is None and len(texts):
+    errors.require(
+      2 * np.isfinite(numbers).sum() < len(seen),
+      f"Column {name!r} holds numbers, and {_some(texts)}: --missing={texts[0]} says that this means missing, "
+      f"--categorical={name} that all are classes.",
+    )
+    errors.require(
+      2 * distinct <= len(seen) or len(seen) < 10,
+      f"Column {name!r} has {distinct} different texts in {len(seen)} entries: --ignore={name} leaves it as it is, "
+      f"--categorical={name} says that they are classes.",
+    )
+  errors.require(
+    distinct <= _MAX_CLASSES,
+    f"Column {name!r} has {distinct} classes; {_MAX_CLASSES} are the most that are modelled: --ignore={name} leaves it "
+    "as it is.",
+  )
+
+
+def _some(texts: np.ndarray) -> str:
+  shown = ", ".join(map(repr, map(str, texts[:3])))
+  return shown if len(texts) <= 3 else f"{shown} and {len(texts) - 3} other texts"
+
+
+def _classes(name: str, seen: np.ndarray) -> Column:
+  """Sorted, as numbers where all are."""
+  distinct = pd.unique(seen)
+  numbers = _numbers(distinct)
+  order = np.argsort(distinct.astype(str)) if np.isnan(numbers).any() else np.argsort(numbers, kind="stable")
+  classes = tuple(distinct[order])
+  return Column(name, "binary" if len(classes) == 2 else "categorical", classes, low=0, high=len(classes) - 1)
+
+
+def encode(columns: Sequence[Column], values: Sequence[np.ndarray], missing: Sequence[np.ndarray]) -> np.ndarray:
+  """[N, D] float64 of the modelled columns, classes as their numbers; NaN where missing, or of a class unknown."""
+  return np.stack([_encode(*column) for column in zip(columns, values, missing, strict=True) if column[0].modelled], 1)
+
+
+def _encode(column: Column, values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+  x = np.full(len(values), np.nan)
+  seen = values[~missing]
+  if column.numeric:
+    x[~missing] = _numbers(seen)
+    _check_finite(column.name, values, missing, x[~missing])
+    errors.require(
+      not np.isnan(x[~missing]).any(),
+      f"Column {column.name!r} is of numbers, and holds {_some(pd.unique(seen[np.isnan(x[~missing])]))}.",
+    )
+  else:
+    codes = pd.Index(column.classes).get_indexer(pd.Index(seen))
+    x[~missing] = np.where(codes >= 0, codes, np.nan)
+  return x
+
+
+def scaled(columns: Sequence[Column], x: np.ndarray) -> tuple[Column, ...]:
+  """The columns with mean, standard deviation and range of what is observed in x [N, D], NaN elsewhere."""
+  measured = []
+  for column, values in zip(columns, x.T, strict=True):
+    seen = values[~np.isnan(values)]
+    if column.numeric and len(seen):
+      spread = seen.std() or 1.0
+      column = column._replace(loc=seen.mean(), scale=spread, low=seen.min(), high=seen.max())
+    measured.append(column)
+  return tuple(measured)
+
+
+def standardise(columns: Sequence[Column], x: np.ndarray) -> np.ndarray:
+  """(x - loc) / scale, [..., D] float32."""
+  loc, scale = (np.array([getattr(c, name) for c in columns]) for name in ("loc", "scale"))
+  return ((x - loc) / scale).astype(np.float32)
+
+
+def restore(columns: Sequence[Column], cells: np.ndarray, column: np.ndarray) -> np.ndarray:
+  """Standardised values [..., C] of cells in `column` [C] as those of the table, float64: within the range, rounded."""
+  loc, scale, low, high = (
+    np.array([getattr(c, name) for c in columns])[column] for name in ("loc", "scale", "low", "high")
+  )
+  whole = np.array([c.kind != "real" for c in columns])[column]
+  x = cells * scale + loc
+  return np.clip(np.where(whole, np.round(x), x), low, high)

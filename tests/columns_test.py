@@ -1,0 +1,91 @@
+"""What columns hold, and their entries as numbers."""
+
+import numpy as np
+import pytest
+
+from dgm_jax import errors
+from dgm_jax.imputation import columns
+
+
+def infer(cells, kind=None):
+  values = np.array(cells, dtype=object if isinstance(cells[0], str) else None)
+  missing = np.array([c in ("", "gone") or c != c for c in cells])
+  return columns.infer("c", values, missing, kind), values, missing
+
+
+@pytest.mark.parametrize(
+  ("cells", "kind", "expected", "classes"),
+  [
+    (["1.5", "", "2", "3"], None, "real", ()),
+    (["1", "", "-2", "+3"], None, "integer", ()),
+    ([1.0, 2.0, 3.0, np.nan], None, "integer", ()),
+    ([1.5, 2.0, 3.0], None, "real", ()),
+    (["1", "", "0", "1"], None, "binary", ("0", "1")),
+    (["10", "9", "10"], None, "binary", ("9", "10")),
+    (["b", "a", "", "b"], None, "binary", ("a", "b")),
+    (["c", "a", "b", "c", "a", "b", "", "a", "b", "c", "c"], None, "categorical", ("a", "b", "c")),
+    (["10", "9", "8"], "categorical", "categorical", ("8", "9", "10")),
+    (["0", "1", "1"], "numeric", "integer", ()),
+    (["x", "", "x"], None, "constant", ("x",)),
+    (["2", "2.0"], None, "constant", ("2",)),
+    (["", "gone"], None, "empty", ()),
+    (["p", "q", "r"], "ignored", "ignored", ()),
+  ],
+)
+def test_kinds(cells, kind, expected, classes):
+  column, *_ = infer(cells, kind)
+  assert (column.kind, column.classes) == (expected, classes)
+
+
+@pytest.mark.parametrize(
+  ("cells", "kind", "sentence"),
+  [
+    (["1", "2.5", "?", "3"], None, "holds numbers, and '[?]': --missing=[?] says .* --categorical=c that all"),
+    ([str(i) + "x" for i in range(30)], None, "30 different texts in 30 entries: --ignore=c"),
+    ([str(i) for i in range(101)], "categorical", "101 classes; 100 are the most"),
+    (["1", "two", "3"], "numeric", "said to be numeric, and holds 'two'"),
+    (["1", "", "-inf"], None, "infinite in row 3; --missing=-inf"),
+    ([1.0, np.inf], None, "infinite in row 2"),
+  ],
+)
+def test_what_cannot_be_is_told_with_the_way_out(cells, kind, sentence):
+  with pytest.raises(errors.UserError, match=sentence):
+    infer(cells, kind)
+
+
+def test_entries_go_to_numbers_and_back():
+  rng = np.random.default_rng(0)
+  cells = [np.round(1e6 + 100 * rng.normal(size=50), 3), rng.poisson(5, 50).astype(float), rng.integers(0, 4, 50) * 2.0]
+  gone = [rng.random(50) < 0.3 for _ in cells]
+  found = [
+    columns.infer("abc"[j], c, m, [None, None, "categorical"][j])
+    for j, (c, m) in enumerate(zip(cells, gone, strict=True))
+  ]
+  assert [c.kind for c in found] == ["real", "integer", "categorical"]
+  x = columns.encode(found, cells, gone)
+  np.testing.assert_array_equal(np.isnan(x), np.stack(gone, 1))
+  scaled = columns.scaled(found, x)
+  z = columns.standardise(scaled, x)
+  np.testing.assert_allclose(np.nanmean(z[:, :2], 0), 0, atol=1e-5)
+  np.testing.assert_allclose(np.nanstd(z[:, :2], 0), 1, rtol=1e-5)
+  row, column = np.nonzero(~np.isnan(x))
+  back = columns.restore(scaled, z[row, column], column)
+  np.testing.assert_allclose(back, x[row, column], atol=2e-4)
+  np.testing.assert_array_equal(back[column > 0], x[row, column][column > 0])
+  codes = x[~gone[2], 2].astype(int)
+  np.testing.assert_array_equal(np.array(found[2].classes)[codes], cells[2][~gone[2]])
+
+
+def test_restored_values_stay_in_the_observed_range_and_integers_are_whole():
+  x = np.array([[0.5, 0.0], [2.5, 10.0], [np.nan, np.nan]])
+  scaled = columns.scaled([columns.Column("r", "real"), columns.Column("i", "integer")], x)
+  got = columns.restore(scaled, np.array([-50.0, 0.1, -50.0, 0.11]), np.array([0, 0, 1, 1]))
+  np.testing.assert_allclose(got, [0.5, 1.6, 0.0, 6.0])
+
+
+def test_an_unknown_class_is_as_if_it_were_missing_and_a_text_among_numbers_is_refused():
+  known, *_ = infer(["a", "b", "c", "a", "b", "c"])
+  x = columns.encode([known], [np.array(["c", "new", ""], dtype=object)], [np.array([False, False, True])])
+  np.testing.assert_array_equal(x, [[2], [np.nan], [np.nan]])
+  with pytest.raises(errors.UserError, match="'n' is of numbers, and holds 'low'"):
+    columns.encode([columns.Column("n", "real")], [np.array(["1", "low"], dtype=object)], [np.zeros(2, bool)])

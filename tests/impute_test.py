@@ -1,0 +1,204 @@
+"""The command that fills tables: what it writes, and how it tells mistakes."""
+
+import csv
+import json
+import os
+import pathlib
+import re
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from dgm_jax import errors, impute
+from dgm_jax.imputation import cells, comparison
+
+SMALL = ("--steps=200", "--latents=2", "--hidden=8", "--samples=50")
+
+
+def rows(n=60, seed=0, rate=0.25):
+  """(header, rows with holes, whole rows): a name, and two numbers, a class and a constant of one variable."""
+  g = np.random.default_rng(seed)
+  z = g.normal(size=n)
+  whole = [
+    [f"row {i}", f"{v + 0.1 * e:.3f}", str(round(10 + 4 * v)), "low" if v < 0 else '"high, up"', "7"]
+    for i, (v, e) in enumerate(zip(z, g.normal(size=n), strict=True))
+  ]
+  holes = [[c if j == 0 or g.random() > rate else "" for j, c in enumerate(row)] for row in whole]
+  return ["key", "real", "whole", "class", "one"], holes, whole
+
+
+def write(path, header, body):
+  path.write_text("\n".join(",".join(row) for row in (header, *body)) + "\n")
+  return path
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("filled")
+  header, holes, _ = rows()
+  holes[3][1:] = [""] * 4  # nothing is known of it
+  data, out = write(folder / "data.csv", header, holes), folder / "out.csv"
+  assert impute.main([str(data), f"--out={out}", "--ignore=key", "--multiple=2", *SMALL]) == 0
+  return folder, holes
+
+
+def test_observed_cells_are_letter_for_letter_and_no_hole_is_left(filled):
+  folder, holes = filled
+  for name in ("out.csv", "out.1.csv", "out.2.csv"):
+    lines = [next(csv.reader([line])) for line in (folder / name).read_text().splitlines()[1:]]
+    raw = (folder / name).read_text().splitlines()[1:]
+    for before, after, line in zip(holes, lines, raw, strict=True):
+      assert all(b == "" or b.strip('"') == a for b, a in zip(before, after, strict=True))
+      assert ('"high, up"' in line) == (after[3] == "high, up")
+      assert -4 < float(after[1]) < 4
+      assert float(after[2]) == int(after[2])
+      assert after[3] in ("low", "high, up")
+      assert after[4] == "7"
+
+
+def test_every_modelled_cell_has_its_value_and_uncertainty(filled):
+  folder, holes = filled
+  found = list(csv.DictReader((folder / "out.cells.csv").open()))
+  out = list(csv.DictReader((folder / "out.csv").open()))
+  expected = [
+    (i + 1, name)
+    for i, row in enumerate(holes)
+    for j, name in ((1, "real"), (2, "whole"), (3, "class"))
+    if row[j] == ""
+  ]
+  assert [(int(c["row"]), c["column"]) for c in found] == expected
+  for cell in found:
+    assert cell["value"] == out[int(cell["row"]) - 1][cell["column"]]
+    if cell["column"] == "class":
+      assert 0.5 <= float(cell["probability"]) <= 1
+      assert cell["deviation"] == cell["low"] == ""
+    else:
+      assert float(cell["deviation"]) > 0
+      assert float(cell["low"]) < float(cell["high"])
+
+
+def test_the_report_says_how_and_with_what_errors(filled):
+  folder, holes = filled
+  about = json.loads((folder / "out.report.json").read_text())
+  assert about["table"]["rows"] == 60
+  assert about["table"]["missing"] == sum(c == "" for row in holes for c in row)
+  kinds = {c["name"]: c["kind"] for c in about["columns"]}
+  assert kinds == {"key": "ignored", "real": "real", "whole": "integer", "class": "binary", "one": "constant"}
+  assert set(about["errors"]) == {"miwae", "mean", "knn"}
+  text = (folder / "out.report.txt").read_text()
+  assert "transductive" in text and "not proper" in text and "200 steps" in text
+  for name in ("real", "whole", "class"):
+    assert all(f"{e:.4g}" in text for c in about["columns"] if c["name"] == name for e in c["errors"].values())
+  assert sorted(p.name for p in folder.iterdir()) == sorted(
+    ["data.csv", "out.csv", "out.1.csv", "out.2.csv", "out.cells.csv", "out.report.txt", "out.report.json"]
+  )
+
+
+def test_another_table_is_filled_by_a_fit_to_the_first_and_unknown_classes_stay(tmp_path, capsys):
+  header, holes, _ = rows()
+  train = write(tmp_path / "train.csv", header[1:], [row[1:] for row in holes])
+  new = write(tmp_path / "new.csv", [header[3], *header[1:3], "one"], [["odd", "", "12", "7"], ["low", "", "", ""]])
+  command = [str(new), f"--fit={train}", f"--out={tmp_path / 'o.csv'}", "--compare=none", *SMALL]
+  assert impute.main([*command, "--multiple=3", "--proper=2"]) == 0
+  told = capsys.readouterr().out
+  assert "(inductive)" in told and "proper" in told and "not proper" not in told
+  assert "'class' has classes that were not fitted to, taken as unknown: odd" in told
+  odd, low = csv.DictReader((tmp_path / "o.csv").open())
+  assert odd["class"] == "odd" and odd["whole"] == "12" and low["one"] == "7"
+  assert all(row[name] for row in (odd, low) for name in row)
+  assert json.loads((tmp_path / "o.report.json").read_text())["errors"] == {}
+
+
+def test_training_ends_and_values_come_from_observed_cells_alone(tmp_path, monkeypatch):
+  """What is hidden to compare methods may be anything: the fit and all imputed cells are the same, bit for bit."""
+  header, holes, _ = rows()
+  data, seen = write(tmp_path / "data.csv", header, holes), []
+  real = comparison.compare
+
+  def compare(model, x, hidden, names, **options):
+    seen.append((x, hidden))
+    return real(model, np.where(hidden, x + 1, x), hidden, names, **options)
+
+  fits = []
+  fit = impute.fitted.fit
+  monkeypatch.setattr(impute.comparison, "compare", compare)
+  monkeypatch.setattr(impute.fitted, "fit", lambda x, *a, **k: fits.append(x) or fit(x, *a, **k))
+  assert impute.main([str(data), f"--out={tmp_path / 'o.csv'}", "--ignore=key", *SMALL]) == 0
+  [(x, hidden)] = seen
+  assert hidden.sum() > 5
+  np.testing.assert_array_equal(np.isnan(fits[0]), np.isnan(x) | hidden)
+
+
+def fails(args, status=2):
+  return errors.told(lambda: impute.main(list(map(str, args)))) == status
+
+
+@pytest.mark.parametrize(
+  ("body", "flags", "sentence"),
+  [
+    ("a,b\n1,2\n3,\n", ("--categorical=c",), "Unknown column of --categorical 'c'"),
+    ("a,b\n1,2\n3,\n", ("--numeric=a", "--ignore=a"), "'a' is named twice"),
+    ("a,b\n1,2\n3,\n", ("--latents=257",), "--latents=257; it must be between 1 and 256"),
+    ("a,b\n1,2\n3,\n", ("--multiple=3", "--proper=4"), "--proper=4 models"),
+    ("a,b\n1,2\n3,\n", ("--compare=knm",), "Unknown name of --compare 'knm'"),
+    ("a,b\n1,2\n3,4\n", (), "has no missing cell"),
+    ("a,b\n1,2\n1,\n", (), "No column of .* has two different observed values"),
+    ("a,b\n1,\n", (), "No column of .* has two different observed values"),
+    ("a,b\n1,inf\n3,\n", (), "'b' is infinite in row 1"),
+    ("a,b\n1,2\n3;4\n", (), "line 3 has 1 cells"),
+    ("a,a\n1,2\n3,\n", (), "two columns of the name 'a'"),
+    ("a,b\n1,2\n3,\n", ("--fit=none.csv",), "none.csv cannot be read"),
+    ("a,b\n1,2\n3,\n", ("--fit=other.csv",), "other.csv has no column 'b'"),
+    ("a,b\n1,2\n3,\n", ("--fit=data.csv", "--transductive"), "give one of them"),
+    ("a,b\n1,2\n3,\n", ("--minutes=0",), "--minutes=0"),
+  ],
+)
+def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch, capsys, body, flags, sentence):
+  monkeypatch.chdir(tmp_path)
+  pathlib.Path("data.csv").write_text(body)
+  pathlib.Path("other.csv").write_text("a\n1\n")
+  assert fails(["data.csv", "--out=o.csv", *flags])
+  told = capsys.readouterr().err
+  assert told.count("\n") == 1
+  assert re.search(sentence, told), told
+  assert sorted(os.listdir()) == ["data.csv", "other.csv"]
+
+
+def test_files_that_exist_stay_unless_told_otherwise(tmp_path, capsys):
+  header, holes, _ = rows()
+  data = write(tmp_path / "data.csv", header, holes)
+  (tmp_path / "o.report.txt").write_text("mine")
+  assert fails([data, f"--out={tmp_path / 'o.csv'}"])
+  assert "o.report.txt exists; --overwrite replaces it" in capsys.readouterr().err
+  assert fails([data, f"--out={tmp_path / 'o.tsv'}"])
+  assert "must end in .csv" in capsys.readouterr().err
+  assert fails([data, f"--out={tmp_path / 'no' / 'o.csv'}"])
+  assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("moment", ["compare", "impute"])
+def test_a_signal_ends_it_with_no_file_half_written(tmp_path, monkeypatch, moment):
+  header, holes, _ = rows()
+  data = write(tmp_path / "data.csv", header, holes)
+
+  def stop(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(1)
+
+  monkeypatch.setattr({"compare": comparison, "impute": cells}[moment], moment, stop)
+  if moment == "impute":
+    monkeypatch.setattr(comparison, "compare", lambda *args, **kwargs: ({}, None))
+  assert impute.main([str(data), f"--out={tmp_path / 'o.csv'}", "--ignore=key", *SMALL]) == 4
+  assert os.listdir(tmp_path) == ["data.csv"]
+
+
+def test_an_empty_column_is_left_empty_and_said(tmp_path, capsys):
+  header, holes, _ = rows()
+  for row in holes:
+    row[4] = ""
+  data = write(tmp_path / "data.csv", header, holes)
+  assert impute.main([str(data), f"--out={tmp_path / 'o.csv'}", "--ignore=key", "--compare=none", *SMALL]) == 0
+  assert "'one' has no observed cell, and is left empty" in capsys.readouterr().out
+  assert all(row["one"] == "" and row["real"] for row in csv.DictReader((tmp_path / "o.csv").open()))

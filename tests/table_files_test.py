@@ -1,0 +1,127 @@
+"""Tables in files: what is not filled stays as it was, letter for letter."""
+
+import numpy as np
+import pytest
+
+from dgm_jax import errors
+from dgm_jax.data import tables
+
+
+def text_table(folder, text, name="t.csv", **options):
+  path = folder / name
+  path.write_bytes(text.encode())
+  return tables.read(path, **options)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_text_file_that_is_not_filled_is_written_byte_for_byte(tmp_path, newline, end, mark):
+  lines = ['a;"b ""c""";d', '1.50; "x;y" ;', ';NA;"two\nlines"', "+7;'q';0x"]
+  text = mark + "\n".join(lines).replace("\n", newline) + end.replace("\n", newline)
+  table = text_table(tmp_path, text)
+  assert table.names == ("a", 'b "c"', "d")
+  assert [list(c) for c in table.values] == [["1.50", "", "+7"], ["x;y", "NA", "'q'"], ["", f"two{newline}lines", "0x"]]
+  assert [list(m) for m in table.missing] == [[False, True, False], [False, True, False], [True, False, False]]
+  table.write(tmp_path / "o.csv", {})
+  assert (tmp_path / "o.csv").read_bytes() == text.encode()
+
+
+def test_only_missing_cells_are_filled_and_classes_are_written_as_elsewhere(tmp_path):
+  table = text_table(tmp_path, 'n,k,c\n1.250,7,"a, b"\n,,\n -3 ,8,plain\n?,-999.0,?\n', markers=("?", "-999"))
+  table.write(tmp_path / "o.csv", {0: [0.123456789, 1e6], 1: [5, 12345678], 2: ["a, b", "new, one"]})
+  expected = 'n,k,c\n1.250,7,"a, b"\n0.123457,5,"a, b"\n -3 ,8,plain\n1e+06,12345678,"new, one"\n'
+  assert (tmp_path / "o.csv").read_text() == expected
+  assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("separator", "name"), [(",", "t.csv"), (";", "t.csv"), ("|", "t.csv"), ("\t", "t.tsv")])
+def test_the_separator_is_found(tmp_path, separator, name):
+  table = text_table(tmp_path, f"a{separator}b\n1{separator}\n", name)
+  assert table.names == ("a", "b")
+
+
+def test_a_file_of_one_column_has_empty_lines_for_holes(tmp_path):
+  table = text_table(tmp_path, "a\n1\n\n3\n")
+  assert list(table.missing[0]) == [False, True, False]
+
+
+def test_without_a_header_columns_are_numbered_and_none_is_written(tmp_path):
+  table = text_table(tmp_path, "1,2\n,4\n", header=False)
+  assert table.names == ("column_1", "column_2")
+  table.write(tmp_path / "o.csv", {0: [9]})
+  assert (tmp_path / "o.csv").read_text() == "1,2\n9,4\n"
+
+
+@pytest.mark.parametrize(
+  ("text", "sentence"),
+  [
+    ("a,b\n1,2\n1;2\n", "line 3 has 1 cells, the first one 2, with the separator ','"),
+    ("a,b\n1,2,3\n", "line 2 has 3 cells"),
+    ("a,b\n", "holds no row"),
+    ("", "holds no row"),
+    ("a,a\n1,2\n", "two columns of the name 'a'"),
+    ("1,2\n3,\n", "the first line holds numbers"),
+    ('a,b\n"1,2\n3,4\n', "a quote is not closed"),
+  ],
+)
+def test_what_is_no_table_is_told_in_a_sentence(tmp_path, text, sentence):
+  with pytest.raises(errors.UserError, match=sentence):
+    text_table(tmp_path, text)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+  with pytest.raises(errors.UserError, match=r"none.csv cannot be read: No such file"):
+    tables.read(tmp_path / "none.csv")
+  with pytest.raises(errors.UserError, match=r"must end in one of .csv, .npz, .parquet, .tsv"):
+    tables.read(tmp_path / "t.xlsx")
+  for name in ("t.npz", "t.parquet", "t.csv"):
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00nothing")
+    with pytest.raises(errors.UserError, match=name):
+      tables.read(tmp_path / name)
+
+
+def test_parquet_keeps_its_types(tmp_path):
+  pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+  held = pa.table(
+    {
+      "real": pa.array([1.5, None, float("nan")], pa.float32()),
+      "whole": pa.array([1, None, -999], pa.int16()),
+      "flag": pa.array([True, None, False]),
+      "text": pa.array(["a", None, "b"]).dictionary_encode(),
+    }
+  )
+  parquet.write_table(held, tmp_path / "t.parquet")
+  table = tables.read(tmp_path / "t.parquet", markers=("-999",))
+  assert [list(m) for m in table.missing] == [[0, 1, 1], [0, 1, 1], [0, 1, 0], [0, 1, 0]]
+  table.write(tmp_path / "o.parquet", {0: [2.5, 3.5], 1: [4, 5], 2: ["True"], 3: ["b"]})
+  found = parquet.read_table(tmp_path / "o.parquet")
+  assert found.schema == held.schema
+  assert found.to_pylist() == [
+    {"real": 1.5, "whole": 1, "flag": True, "text": "a"},
+    {"real": 2.5, "whole": 4, "flag": True, "text": "b"},
+    {"real": 3.5, "whole": 5, "flag": False, "text": "b"},
+  ]
+
+
+def test_npz_keeps_its_other_arrays_and_may_have_a_mask(tmp_path):
+  x = np.array([[1, 2], [3, 4]], np.int32)
+  np.savez(tmp_path / "t.npz", x=x, mask=np.array([[1, 0], [1, 1]]), y=np.arange(2))
+  table = tables.read(tmp_path / "t.npz")
+  assert table.names == ("x0", "x1")
+  table.write(tmp_path / "o.npz", {1: [9]})
+  with np.load(tmp_path / "o.npz") as found:
+    np.testing.assert_array_equal(found["x"], [[1, 9], [3, 4]])
+    assert found["x"].dtype == np.int32
+    np.testing.assert_array_equal(found["y"], [0, 1])
+  np.savez(tmp_path / "bad.npz", z=x)
+  with pytest.raises(errors.UserError, match="holds z; the table is expected as 'x'"):
+    tables.read(tmp_path / "bad.npz")
+
+
+def test_nothing_is_left_of_a_file_that_could_not_be_finished(tmp_path):
+  (tmp_path / "o.csv").write_text("before")
+  with pytest.raises(RuntimeError), tables.whole(tmp_path / "o.csv") as beside:
+    beside.write_text("half")
+    raise RuntimeError
+  assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("o.csv", "before")]
