@@ -14,7 +14,7 @@ from dgm_jax.imputation import importance, intervals, training
 from dgm_jax.imputation.fitted import Fitted, blocks
 
 _CHUNK = 100  # importance samples at once
-_LEVEL, _DRAWS = 0.9, 99  # of intervals, and the draws that they are order statistics of
+_LEVEL, _DRAWS = 0.9, 39  # of intervals, and the draws that they are order statistics of
 
 
 class Imputed(NamedTuple):

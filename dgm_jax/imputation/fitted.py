@@ -33,7 +33,7 @@ class Fitted(NamedTuple):
 
 def steps_for(n: int) -> int:
   """How long n rows are trained on at most: ten thousand steps, or so many epochs."""
-  return min(10_000, max(600, 1000 * n // 128))
+  return min(10_000, max(2000, 1000 * n // 128))
 
 
 def held_out_rate(x: np.ndarray) -> float:
