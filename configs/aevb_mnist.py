@@ -9,7 +9,7 @@ is between -150 and -100 nats on MNIST for 3 to 200 latent variables, the NLL of
 
 One hidden layer of tanh units in encoder and decoder, all parameters from N(0, 0.01), Adagrad, a prior N(0, I) on the
 parameters, batches of 100, one sample; the KL in closed form for AEVB.  Of what the paper leaves open: 0.01 is taken
-for the standard deviation (as the variance it helps AEVB, and keeps wake-sleep hundreds of nats behind); each image is
+for the standard deviation (as the variance, in a pilot of 400 steps, it helped AEVB and hurt wake-sleep); each image is
 made binary anew at every use, so that wake-sleep dreams of images of the same kind.  A warm-up of 100 updates is ours:
 Adagrad's first steps are of the size of the rate whatever the gradient, and 500 hidden units moved so together throw
 log-variances out of range.  The step sizes of the paper are 0.01, 0.02 and 0.1, chosen in the first iterations;

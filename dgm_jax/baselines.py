@@ -1,4 +1,8 @@
-"""What a new imputation is to be compared with: scikit-learn's, of tables with numbers and classes."""
+"""What a new imputation is to be compared with: scikit-learn's, of tables with numbers and classes.
+
+Classes are indicators to all of them.  The chained ones, mice and forest, tend to the most frequent class, since an
+indicator is one minus the others of its column: errors on columns of classes are no measure of what they can do.
+"""
 
 import warnings
 from collections.abc import Callable, Sequence

@@ -19,7 +19,7 @@ import numpy as np
 
 from dgm_jax import compare
 from dgm_jax.sweeps import axes
-from experiments import measured, tables
+from experiments import measured, stages, tables
 from experiments.papers import Budget, Paper
 
 PAPER = Paper(
@@ -160,7 +160,7 @@ def _claim_row(name: str, p: dict[str, Any]) -> list[dict]:
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the finished runs in a folder say: numbers, tables, sentences."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in RUNS[item][name].cells.items()}
+  names = stages.run_names(RUNS[item][name])
   runs = {cell: measured.read(folder, n) for cell, n in names.items()}
   cells = {cell: {seed: gaps(run) for seed, run in found.items()} for cell, found in runs.items() if found}
   numbers, rows = {}, []

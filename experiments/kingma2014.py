@@ -15,7 +15,8 @@ from experiments.papers import Paper
 _COMMON = (
   "One hidden layer of tanh units, all parameters from N(0, 0.01), 0.01 read as the standard deviation, Adagrad, a "
   "prior N(0, I) on the parameters, batches of 100 with one sample each, as in the paper; a warm-up of 100 updates is "
-  "ours, without which wake-sleep's log-variances leave the range of numbers.",
+  "ours, without which wake-sleep's log-variances left the range of numbers. Both were chosen by the bounds of short "
+  "pilot runs.",
   "The paper does not say how MNIST was made binary. Ours is drawn anew at every use; grey levels fed straight in "
   "would give another bound, and wake-sleep would dream of images of another kind than it is shown.",
 )

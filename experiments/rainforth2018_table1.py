@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
-import dgm_jax
-from dgm_jax import figures
-from dgm_jax.sweeps import axes, states
-from experiments import measured, tables
+from dgm_jax.sweeps import axes
+from experiments import measured, stages, tables
 from experiments.papers import Budget, Value
 
 TITLE = "IWAE-64, log p(x) and -KL of VAE, IWAE, PIWAE, MIWAE, CIWAE on MNIST"
@@ -55,26 +53,16 @@ def _cells(side: int, seeds: int) -> dict[str, list[axes.Overrides]]:
   return {name: [overrides | {"seed": seed} for seed in range(seeds)] for name, overrides in cells.items()}
 
 
-def _measure(names: list[str], samples: int, folder: pathlib.Path) -> None:
-  """The bound by `samples` samples of every test image, of the finished runs."""
-  for name in names:
-    path, run = _measured(folder, name), states.folder(folder, name)
-    if path.exists() or not (run / "results.json").exists():
-      continue
-    model = dgm_jax.load(run)
-    bound = model.log_px(model.experiment.splits.test, k=samples, transform=True, batch_size=100)
-    figures.save_arrays(path, bound=bound)
-    print(f"  IWAE-{samples} of {name}: {bound.mean():.2f}", flush=True)
-
-
-def _measured(folder: pathlib.Path, name: str) -> pathlib.Path:
-  return folder / "measured" / f"{name}.npz"
-
-
 def _budget(what: str, side: int, seeds: int, **options: Any) -> Budget:
-  cells = _cells(side, seeds)
-  names = [axes.run_name(overrides) for runs in cells.values() for overrides in runs]
-  return Budget(what, cells=cells, measure=functools.partial(_measure, names, side**2), **options)
+  """A budget whose runs are measured by the bound of as many samples as they are trained with."""
+
+  def measure(model: Any) -> dict[str, np.ndarray]:
+    test = model.experiment.splits.test
+    return {"bound": model.log_px(test, k=side**2, transform=True, batch_size=100)}
+
+  planned = Budget(what, cells=_cells(side, seeds), **options)
+  names = [name for runs in stages.run_names(planned).values() for name in runs]
+  return planned._replace(measure=functools.partial(measured.of_runs, names=names, measure=measure))
 
 
 _IWAE = "configs/iwae_mnist.py"
@@ -119,9 +107,9 @@ BUDGETS = {
 def _values(folder: pathlib.Path, names: list[str]) -> dict[int, dict[str, np.ndarray]]:
   """{seed: {metric: [N]}} of the runs that are finished and measured."""
   found = {}
-  for name in (n for n in names if _measured(folder, n).exists()):
-    for seed, run in measured.read(folder, [name]).items():
-      bound = figures.load_arrays(_measured(folder, name))["bound"].astype(np.float64)
+  for name in names:
+    for (seed, run), more in zip(measured.read(folder, [name]).items(), measured.arrays(folder, [name]), strict=False):
+      bound = more["bound"].astype(np.float64)
       log_px = run.values["log_px"].astype(np.float64)
       found[seed] = {"bound": bound, "log_px": log_px, "minus_kl": bound - log_px}
   return found
@@ -186,7 +174,7 @@ def _sentence(pairs: dict[str, dict[str, Any]], samples: int) -> str:
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the finished runs say."""
   planned, samples = BUDGETS[budget], _SIDES[budget] ** 2
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in planned.cells.items()}
+  names = stages.run_names(planned)
   values = {cell: _values(folder, runs) for cell, runs in names.items()}
   numbers, rows = {}, []
   for metric, label in _METRICS.items():

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from dgm_jax.sweeps import axes, states
-from experiments import measured, tables
+from experiments import measured, stages, tables
 from experiments.papers import Budget
 
 TITLE = "Training curves of IWAE, IWAE-DReG, IWAE-STL, RWS and RWS-DReG on MNIST"
@@ -73,7 +73,7 @@ def _number(folder: pathlib.Path, names: list[str]) -> dict[str, Any] | None:
   runs = measured.read(folder, names)
   if not runs:
     return None
-  by_seed = {str(seed): run.results["test/log_px"] for seed, run in sorted(runs.items())}
+  by_seed = {str(seed): -run.results["test/nll"] for seed, run in sorted(runs.items())}
   found = measured.mean(list(by_seed.values()))
   return {"log_px": found.mean, "stderr_seeds": found.stderr, "by_seed": by_seed, "runs": names}
 
@@ -99,7 +99,7 @@ _WORDS = {"higher": "higher: shown", "lower": "lower: the opposite is shown", "u
 
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the finished runs say."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in BUDGETS[budget].cells.items()}
+  names = stages.run_names(BUDGETS[budget])
   runs = {cell: measured.read(folder, n) for cell, n in names.items()}
   cells = {cell: found for cell, n in names.items() if (found := _number(folder, n))}
   signed = functools.partial(tables.plus_minus, sign=True)

@@ -162,6 +162,7 @@ def test_simulated_pairs_are_of_the_joint_distribution():
   ).all()
 
 
+@pytest.mark.slow
 def test_evaluate_reports_the_bound_its_calibration_and_what_they_are_not():
   x = lg.draws(MODEL, 30).astype("f")
   options = settings(16) | {"num_chains": 20, "chunk": 10}

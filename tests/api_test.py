@@ -55,6 +55,7 @@ def test_functions_of_a_linear_gaussian_model_give_its_log_px_within_the_error(a
   np.testing.assert_allclose(model.decode(np.eye(2, dtype="f")), np.float32(MODEL.w).T + MODEL.b, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_functions_go_through_every_evaluation():
   model, exact = foreign(), MODEL.exact(X)
   assert model.evaluate("quadrature", X, num_points=100)["exact_log_px"] == pytest.approx(exact.log_px.mean(), abs=1e-3)

@@ -43,12 +43,14 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "layers=2,reading=code",
   "gradient=rws,k=5",
   "q=iaf",
+  "iota=constant",  # Student-t's draws compile slowly
   "process=linear,decoder=linear,iota=constant",
   "method=wake_sleep,nz=2",
   "posterior=diagonal,nz=2",
 }
+_LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
 RUNS = [
-  pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW))
+  pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW or p.stem in _LONG))
   for p in tables.CONFIGS
   for a in tables.CONFIG_ARGUMENTS[p.stem]
 ]

@@ -1,32 +1,33 @@
 """Cremer et al. (2018): the gaps of made runs by hand, claims by errors."""
 
-import finished_runs
+import made_runs
 import numpy as np
 import pytest
 
 from dgm_jax import workdir as wd
-from dgm_jax.sweeps import axes
 from experiments import cremer2018, papers, reproduce
-
-BUDGET = cremer2018.RUNS["table=1"]["test"]
 
 # of two images: log p(x) by IWAE (and of one more), by AIS, L[q*] of the family, of diagonal normals, L[q]
 _FFG = {"log_px": [-90, -92, -5], "ais": [-91, -92.5], "local": [-92, -94.5], "elbo": [-97, -99]}
 _FLOW = {"log_px": [-90, -92, -5], "ais": [-89, -91], "own": [-90, -92.2], "local": [-92, -94], "elbo": [-97, -99]}
 
 
-def write(folder, cell, terms, by_seed=(0.0, 0.0)):
-  for seed, overrides in enumerate(BUDGET.cells[cell]):
-    values = {"log_px": terms["log_px"], "gaps_log_px": terms["ais"], "gaps_elbo_local": terms["local"]}
-    values |= {"gaps_elbo": np.array(terms["elbo"]) + by_seed[seed]}
-    values |= {"gaps_elbo_own": terms["own"]} if "own" in terms else {}
-    finished_runs.write(folder, axes.run_name(overrides), seed, values)
+def make(root, terms, by_seed=(0.0, 0.0)):
+  """The folder of finished runs of some cells, {cell: terms}; L[q] of the diagonal normal differs by seed."""
+
+  def more(cell, seed):
+    of, shift = terms[cell], by_seed[seed] if cell.startswith("ffg") else 0.0
+    values = {"log_px": of["ais"], "elbo_local": of["local"], "elbo": np.array(of["elbo"]) + shift}
+    values |= {"elbo_own": of["own"]} if "own" in of else {}
+    return {f"test/gaps_{name}": np.array(v) for name, v in values.items()}
+
+  log_px = {cell: [of["log_px"]] * 2 for cell, of in terms.items()}
+  return made_runs.make(root, "cremer2018", "table=1", log_px, more=more)
 
 
 def test_the_gaps_by_hand(tmp_path):
-  write(tmp_path, "ffg-mnist5k", _FFG, (0.0, 0.5))
-  write(tmp_path, "flow-mnist5k", _FLOW)
-  found = cremer2018.report("table=1", "test", tmp_path)
+  folder = make(tmp_path, {"ffg-mnist5k": _FFG, "flow-mnist5k": _FLOW}, (0.0, 0.5))
+  found = cremer2018.report("table=1", "test", folder)
   cells = found["numbers"]["cells"]
   mean = lambda cell, term: cells[cell][term]["mean"]
   assert mean("ffg-mnist5k", "log_px") == mean("ffg-mnist5k", "iwae") == -91  # of the two images that have gaps
@@ -55,8 +56,8 @@ def test_the_gaps_by_hand(tmp_path):
 
 
 def test_what_is_the_other_way_round_is_said(tmp_path):
-  write(tmp_path, "ffg-mnist5k", _FFG | {"elbo": [-92.5, -95]})
-  found = cremer2018.report("table=1", "test", tmp_path)
+  folder = make(tmp_path, {"ffg-mnist5k": _FFG | {"elbo": [-92.5, -95]}})
+  found = cremer2018.report("table=1", "test", folder)
   assert found["sentences"] == ["FFG, mnist5k: amortisation − approximation gap: below zero: the opposite is shown."]
 
 

@@ -91,6 +91,7 @@ def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
   assert int(here.step) == 10
 
 
+@pytest.mark.slow
 def test_lanes_start_each_from_its_own_run(tmp_path):
   sources = [small(vae_mnist, seed=seed, num_steps=10) for seed in (0, 1)]
   train.train_runs(sources, [tmp_path / f"vae{i}" for i in (0, 1)])

@@ -148,6 +148,7 @@ def test_with_another_proposal_the_bias_shrinks_like_one_over_k():
   assert abs(b16 - 4 * b64) < 5 * np.hypot(e16, 4 * e64) + 0.3 * abs(b16)  # 1/k up to the next order
 
 
+@pytest.mark.slow
 def test_many_draws_of_another_proposal_are_of_the_conditional_normal():
   """SIR with K = 10,000: the draws' distribution function is the conditional's."""
   batch = jax.tree.map(lambda a: a[3:4], batch_of(10)[0])
@@ -210,11 +211,10 @@ def test_what_is_drawn_for_a_row_depends_on_neither_its_place_nor_the_chunk():
   moved = ask(jax.tree.map(lambda a: a[order], batch), index[order], 10)
   np.testing.assert_allclose(moved.x, whole.x[:, order], rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(moved.log_px, whole.log_px[order], rtol=1e-5)
-  alone = ask(jax.tree.map(lambda a: a[2:3], batch), index[2:3], 10)
-  np.testing.assert_allclose(alone.x[:, 0], whole.x[:, 2], rtol=1e-5, atol=1e-6)
-  here, there = (single(batch, rng.row_keys(KEY, index), Wide, 40, chunk) for chunk in (7, 1000))
-  np.testing.assert_allclose(here.log_px, whole.log_px, rtol=1e-5)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), here, there)
+  at_once = single(batch, rng.row_keys(KEY, index), Wide, 40, 1000)
+  np.testing.assert_allclose(at_once.log_px, whole.log_px, rtol=1e-5)
+  alone = single(jax.tree.map(lambda a: a[2:3], batch), rng.row_keys(KEY, index[2:3]), Wide, 40, 7)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[2], rtol=1e-4, atol=1e-5), alone, at_once)
 
 
 def test_the_evaluation_has_the_error_of_what_was_hidden():
@@ -226,11 +226,11 @@ def test_the_evaluation_has_the_error_of_what_was_hidden():
   model = fa.Model((D,), latent_dim=2, isotropic=True)
   experiment = types.SimpleNamespace(model=model, transforms=pipeline, splits=parts)
   state = TrainState(jnp.zeros((), jnp.int32), PARAMS, (), {}, {})
-  for part in ("train", "test"):
-    found = evaluation.evaluate(experiment, state, KEY, numbered["test"], num_samples=2000, batch_size=10, part=part)
-    batch = pipeline.evaluate(KEY, jax.tree.map(jnp.asarray, numbered[part]))
+  for part, given in (("train", "test"), ("", "train")):
+    found = evaluation.evaluate(experiment, state, KEY, numbered[given], num_samples=2000, batch_size=23, part=part)
+    batch = pipeline.evaluate(KEY, jax.tree.map(jnp.asarray, numbered["train"]))
     hidden = np.asarray(batch["hidden"])
-    error = np.square(exact(batch)[0] - x[part]) * hidden
+    error = np.square(exact(batch)[0] - x["train"]) * hidden
     np.testing.assert_allclose(found["values"]["imputation_hidden"], hidden.sum(1))
     np.testing.assert_allclose(found["imputation_rmse"], np.sqrt(error.sum() / hidden.sum()), rtol=0.01)
     np.testing.assert_allclose(found["imputation_mse"], found["imputation_rmse"] ** 2, rtol=1e-6)
@@ -251,6 +251,7 @@ def test_rows_are_told_by_what_is_observed_of_them():
   assert len(set(np.asarray(rng.content_index(same, seen)).tolist())) == 5
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_samples():
   batch, _ = batch_of(4)
 

@@ -160,6 +160,7 @@ def test_a_lane_goes_on_alone_and_finished_ones_are_not_repeated(runs, tmp_path)
   assert again[1]["test/nll"] == pytest.approx(outcomes[2]["test/nll"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_of_streamed_data_are_trained_one_after_another(runs, tmp_path):
   _, _, outcomes = runs
   cs = configs([(0, 1e-3), (2, 1e-3)], checkpoint_every=20)
@@ -185,6 +186,7 @@ def test_lanes_of_different_steps_meet_at_the_newest_that_all_have(tmp_path):
   assert train._cohorts([]) == []
 
 
+@pytest.mark.slow
 def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
   """One lane lost its newest checkpoint, the other's is damaged: both end as if nothing had been."""
   cs = configs([(0, 1e-3), (1, 1e-3)], checkpoint_every=10, log_every=10, num_steps=60, keep_checkpoints=6)
@@ -206,6 +208,7 @@ def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
     assert trained.restore(c, f, "40")[1].step == 40
 
 
+@pytest.mark.slow
 def test_lanes_are_split_over_devices():
   """Four lanes on four forced devices equal those of one."""
   code = """

@@ -1,8 +1,8 @@
 """Linear VAEs and probabilistic PCA against scikit-learn, scipy and drawn bounds; reports by hand."""
 
-import finished_runs
 import jax
 import jax.numpy as jnp
+import measured_runs
 import numpy as np
 import pytest
 import scipy.optimize
@@ -102,8 +102,8 @@ def test_units_by_eigenvalue_and_by_divergence():
 def test_bounds_by_hand(tmp_path):
   numbers = {"2": [(10.0, 8.0, 7.0), (10.0, 9.0, 8.0)], "5": [(30.0, 29.0, 28.5), (30.0, 29.5, 29.5)]}
 
-  for cell, seed, run in finished_runs.of(lucas2019, "figure=1"):
-    finished_runs.measure(tmp_path, run, **dict(zip(("best", "log_px", "elbo"), numbers[cell][seed], strict=True)))
+  for cell, seed, run in measured_runs.of(lucas2019, "figure=1"):
+    measured_runs.measure(tmp_path, run, **dict(zip(("best", "log_px", "elbo"), numbers[cell][seed], strict=True)))
   found = lucas2019.report("figure=1", "test", tmp_path)
   two = found["numbers"]["bounds"]["2"]
   assert (two["elbo"], two["stderr"], two["gap"]) == pytest.approx((7.5, 0.5, 2.5))
@@ -118,9 +118,9 @@ def test_collapse_by_hand(tmp_path):
   shares = {"linear 1.0": 0.6, "linear learned": 0.0, "deep 1.0": 0.8, "deep learned": 0.2}
   spectrum = np.r_[np.full(20, 2.0), np.full(764, 0.1)]
 
-  for cell, _, run in finished_runs.of(lucas2019, "figure=2"):
+  for cell, _, run in measured_runs.of(lucas2019, "figure=2"):
     inactive, variance = np.full(len(lt.EPSILONS), shares[cell]), 0.05 if "learned" in cell else 1.0
-    finished_runs.measure(tmp_path, run, units=50, inactive=inactive, spectrum=spectrum, variance=variance)
+    measured_runs.measure(tmp_path, run, units=50, inactive=inactive, spectrum=spectrum, variance=variance)
   found = lucas2019.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["collapse"]
   assert cells["linear 1.0"]["theory"] == pytest.approx(0.6)

@@ -280,6 +280,7 @@ def test_a_newcomer_trains_on_their_own_data(tmp_path):
   assert 12 * 0.55 < results["test/nll"] < 12 * 0.75  # the entropy of a coin with p = 0.3 is 0.61
 
 
+@pytest.mark.slow
 def test_a_table_with_holes_trains_as_the_data_page_says(tmp_path):
   rng = np.random.default_rng(0)
   x = rng.standard_normal((500, 2)) @ rng.standard_normal((2, 6)) * 100 + 7

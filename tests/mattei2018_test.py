@@ -2,9 +2,9 @@
 
 import types
 
-import finished_runs
 import jax
 import jax.numpy as jnp
+import measured_runs
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -87,13 +87,13 @@ def test_the_best_mixture_is_bounded_from_both_sides():
 
 def make_likelihoods(folder, late):
   """log p(x) 10 and 12 a seed under the floor, 30 without; ELBO one less; the best mixture 20.0 to 20.5."""
-  for cell, seed, run in finished_runs.of(mattei2018, "figure=1"):
+  for cell, seed, run in measured_runs.of(mattei2018, "figure=1"):
     log_px = np.full(4, 10.0 + 2 * seed if cell == "floor" else 30.0)
     end = 9.0 + seed if cell == "floor" else late[seed]
     rows = [{"step": step, "train/elbo": end if step >= 30 else 0.0, "valid/log_px": 5.0} for step in (10, 20, 30, 40)]
-    finished_runs.write(folder, run, seed, {}, curve=rows)
-    finished_runs.measure(folder, run, log_px=log_px, elbo=log_px - 1)
-  finished_runs.measure(folder, "mixture", below=20.0, above=20.5, searched=20.25)
+    measured_runs.train(folder, run, rows)
+    measured_runs.measure(folder, run, log_px=log_px, elbo=log_px - 1)
+  measured_runs.measure(folder, "mixture", below=20.0, above=20.5, searched=20.25)
   return folder
 
 
@@ -121,9 +121,9 @@ def test_scores_by_hand(tmp_path):
   counts = np.broadcast_to(np.stack([pseudo, exact])[:, None], (7, 2, 40, 3)).copy()
   counts[5:] = counts[5:, ::-1]  # for the halves the other way round
   counts[0] = pseudo
-  for _, _, run in finished_runs.of(mattei2018, "figure=2"):
+  for _, _, run in measured_runs.of(mattei2018, "figure=2"):
     shown = np.zeros((7, 8, 4, 28, 28, 1), "f")
-    finished_runs.measure(tmp_path, run, counts=counts, taken=np.full(7, 0.4), shown=shown)
+    measured_runs.measure(tmp_path, run, counts=counts, taken=np.full(7, 0.4), shown=shown)
   found = mattei2018.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["scores"]["mnist5k"]
   assert cells["50 %"]["pseudo"] == pytest.approx(0.75)

@@ -67,6 +67,7 @@ def test_what_is_under_the_mask_never_matters(name):
   assert (np.asarray(moved) != np.asarray(first[0][1])).all()
 
 
+@pytest.mark.slow
 def test_imputation_does_not_look_under_the_mask():
   model, params, x = build("self_masking")
   keys = rng.row_keys(KEY, jnp.arange(B))
@@ -222,8 +223,8 @@ NODES, WEIGHTS = (jnp.asarray(a) for a in hermegauss(60))
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
 
-def integral(model, params, f=lambda x: 1.0):
-  """E over z ~ p(z), x_2 ~ p(x_2|z) of p(x_1|z) p(m|x) f(x_2), by Gauss-Hermite quadrature."""
+def integral(model, params, f=jnp.ones_like, of_m=True):
+  """E over z ~ p(z), x_2 ~ p(x_2|z) of p(x_1|z) p(m|x) f(x_2), or without p(m|x), by Gauss-Hermite quadrature."""
   bound = model.bind({"params": params})
   mean, scale = bound.decode(NODES[:, None].astype(jnp.float32)).mean(), jnp.exp(params["px_z"]["log_scale"])
   x_1 = 0.4
@@ -234,7 +235,7 @@ def integral(model, params, f=lambda x: 1.0):
   else:
     logits = bound.pm_x(jnp.stack([jnp.full_like(x_2, x_1), x_2], -1))
   pm = jax.nn.sigmoid(logits[..., 0]) * jax.nn.sigmoid(-logits[..., 1])
-  return jnp.einsum("i,j,i,ij,ij->", WEIGHTS, WEIGHTS, px_1, pm, f(x_2) * jnp.ones_like(x_2))
+  return jnp.einsum("i,j,i,ij,ij->", WEIGHTS, WEIGHTS, px_1, pm if of_m else jnp.ones_like(pm), f(x_2))
 
 
 @pytest.mark.parametrize(
@@ -259,28 +260,42 @@ def test_weights_have_the_mean_of_the_joint_likelihood_of_x_and_m(name):
   assert max(abs(leaf).max() for leaf in jax.tree.leaves(slopes["pm_x"])) > 1e-3
 
 
-@pytest.mark.parametrize("name", [slow(n, ("self_masking_known",)) for n in ("self_masking_known", "nonlinear")])
-def test_imputation_weighs_by_the_missing_process(name):
-  """E and Var of x_2 given x_1 and m, and draws of it, by quadrature; without p(m|x) they would be elsewhere."""
+def observed_and_moments(name):
+  """(model, parameters, 150 rows alike, their keys, E and Var of x_2 given x_1 and m, E given x_1 alone)."""
   model, params, batch = mnar(name)
   params["pm_x"] = jax.tree.map(lambda a: 2.0 * a, params["pm_x"])
   powers = (jnp.ones_like, lambda x: x, jnp.square)
-  total, first, second = np.asarray(jax.jit(lambda p: jnp.stack([integral(model, p, f) for f in powers]))(params))
-  mean, variance = first / total, second / total - (first / total) ** 2
-  n = 150
-  batch = jax.tree.map(lambda a: jnp.broadcast_to(a, (n, 2)), batch)
-  keys = rng.row_keys(KEY, jnp.arange(n))
-  bound = lambda: model.bind({"params": params})
-  found = jax.jit(lambda: importance.single(bound(), keys, batch, 2000))()
+  moments = lambda p, of_m: jnp.stack([integral(model, p, f, of_m) for f in powers])
+  given, blind = np.asarray(jax.jit(lambda p: jnp.stack([moments(p, True), moments(p, False)]))(params))
+  mean = given[1] / given[0]
+  rows = jax.tree.map(lambda a: jnp.broadcast_to(a, (150, 2)), batch)
+  return (
+    model,
+    params,
+    rows,
+    rng.row_keys(KEY, jnp.arange(150)),
+    (mean, given[2] / given[0] - mean**2),
+    blind[1] / blind[0],
+  )
+
+
+@pytest.mark.parametrize("name", [slow(n, ("self_masking_known",)) for n in ("self_masking_known", "nonlinear")])
+def test_imputation_weighs_by_the_missing_process(name):
+  """E and Var of x_2 given x_1 and m by quadrature, which are not those given x_1 alone."""
+  model, params, rows, keys, (mean, variance), blind = observed_and_moments(name)
+  found = jax.jit(lambda: importance.single(model.bind({"params": params}), keys, rows, 2000))()
   x = np.asarray(found.x[:, 1], np.float64)
-  assert abs(x.mean() - mean) < 5 * x.std() / np.sqrt(n) + 1e-3 * abs(mean)
+  error = x.std() / np.sqrt(len(x))
+  assert abs(x.mean() - mean) < 5 * error + 1e-3 * abs(mean)
+  assert abs(blind - mean) > 20 * error
   np.testing.assert_allclose(np.mean(found.variance[:, 1]), variance, rtol=0.03)
-  plain = vae.Model((2,), latent_dim=1, hidden=(4,), likelihood="gaussian_shared")
-  rest = {name: value for name, value in params.items() if name != "pm_x"}
-  other = jax.jit(lambda: importance.single(plain.bind({"params": rest}), keys, batch, 2000))()
-  assert abs(np.mean(other.x[:, 1]) - mean) > 20 * x.std() / np.sqrt(n)
-  draws = jax.jit(lambda: importance.multiple(bound(), keys, batch, 20, 500))().x[..., 1]
-  assert abs(np.mean(draws) - mean) < 5 * np.std(np.mean(draws, 0)) / np.sqrt(n) + 0.01
+
+
+@pytest.mark.slow
+def test_draws_of_what_is_missing_weigh_by_the_missing_process():
+  model, params, rows, keys, (mean, variance), _ = observed_and_moments("nonlinear")
+  draws = jax.jit(lambda: importance.multiple(model.bind({"params": params}), keys, rows, 20, 500))().x[..., 1]
+  assert abs(np.mean(draws) - mean) < 5 * np.std(np.mean(draws, 0)) / np.sqrt(150) + 0.01
   np.testing.assert_allclose(np.var(draws), variance, rtol=0.15)
 
 

@@ -256,6 +256,7 @@ EVERYTHING = {
   "end_scale": 0.1,
   "clip_norm": 0.5,
   "weight_decay": 0.1,
+  "l2": 0.1,
   "decay_biases": True,
 }
 
@@ -283,6 +284,7 @@ LANES = {
   "b2": (0.9, 0.99),
   "eps": (1e-3, 1e-1),
   "weight_decay": (0.0, 0.2),
+  "l2": (0.0, 0.2),
   "clip_norm": (0.0, 0.3),
   "warmup": (0.0, 0.6),
   "end_scale": (0.0, 1.0),
@@ -290,7 +292,7 @@ LANES = {
 }
 
 
-OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "ema_decay")  # at their defaults
+OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")  # at their defaults
 
 
 def test_every_float_has_lanes():

@@ -15,6 +15,7 @@ def event(name, start, duration, track, **args):
   return {"ph": "X", "name": name, "ts": start, "dur": duration, **track, "args": args}
 
 
+@pytest.mark.slow
 def test_a_chunk_is_recorded_and_the_run_stays_the_same(tmp_path):
   flags = [f"--config={main_test.CONFIG}", "--config.num_steps=40"]
   plain, profiled = tmp_path / "plain", tmp_path / "profiled"

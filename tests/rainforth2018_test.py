@@ -1,16 +1,15 @@
 """The signal-to-noise ratios of Rainforth et al. (2018): gradients by automatic differentiation, slopes by theory."""
 
 import itertools
-import shutil
 
-import finished_runs
 import jax
 import jax.numpy as jnp
+import made_runs
 import numpy as np
 import pytest
 
+import dgm_jax
 from dgm_jax import figures
-from dgm_jax.sweeps import axes
 from experiments import linear_gaussian_snr as toy
 from experiments import (
   papers,
@@ -19,6 +18,7 @@ from experiments import (
   rainforth2018_figure2,
   rainforth2018_table1,
   reproduce,
+  stages,
 )
 
 SETTING = toy.Setting(points=3, repeats=1000, ks=(10,), ms=(10,), dim=4)
@@ -158,13 +158,12 @@ _TABLE = {
 
 
 def test_the_table_by_hand(tmp_path):
-  for cell, runs in rainforth2018_table1.BUDGETS["test"].cells.items():
-    for seed, overrides in enumerate(runs):
-      bound, log_px = _TABLE[cell][seed]
-      name = axes.run_name(overrides)
-      finished_runs.write(tmp_path, name, seed, {"log_px": log_px})
-      figures.save_arrays(tmp_path / "measured" / f"{name}.npz", bound=np.array(bound))
-  numbers = rainforth2018.report("table=1", "test", tmp_path)["numbers"]
+  log_px = {cell: [values for _, values in by_seed] for cell, by_seed in _TABLE.items()}
+  folder = made_runs.make(tmp_path, "rainforth2018", "table=1", log_px)
+  for cell, names in stages.run_names(rainforth2018_table1.BUDGETS["test"]).items():
+    for name, (bound, _) in zip(names, _TABLE[cell], strict=True):
+      figures.save_arrays(folder / "measured" / f"{name}.npz", bound=np.array(bound))
+  numbers = rainforth2018.report("table=1", "test", folder)["numbers"]
   assert numbers["samples"] == 4
   vae = numbers["cells"]["minus_kl/vae"]
   assert vae["by_seed"] == {"0": -1.0, "1": -1.0}
@@ -193,21 +192,15 @@ def test_orders_are_those_of_the_published_numbers():
 
 @pytest.mark.slow
 def test_runs_are_measured_on_the_images_that_they_were_evaluated_on(tmp_path, capsys):
-  """The bound by as many samples as the evaluation took is the evaluation's log p(x)."""
+  """By about as many samples as the evaluation took the bound is about the evaluation's log p(x), image by image."""
   command = ["rainforth2018", "--table=1", "--budget=test", f"--root={tmp_path}", "--cells=miwae", "--jobs=1"]
   assert reproduce.main(command) == 0
   folder = papers.folder(tmp_path, "rainforth2018", "table=1", "test")
-  names = [axes.run_name(o) for o in rainforth2018_table1.BUDGETS["test"].cells["miwae"]]
-  again = tmp_path / "again"
-  shutil.copytree(folder / "runs", again / "runs")
-  rainforth2018_table1._measure(names, 20, again)
-  for name in names:
-    bound = figures.load_arrays(again / "measured" / f"{name}.npz")["bound"]
+  many = rainforth2018_table1._budget("25 samples", 5, 2).measure.keywords["measure"]
+  for name in stages.run_names(rainforth2018_table1.BUDGETS["test"])["miwae"]:
+    bound = many(dgm_jax.load(folder / "runs" / name))["bound"]
     four = figures.load_arrays(folder / "measured" / f"{name}.npz")["bound"]
-    log_px = np.load(folder / "runs" / name / "values.npz")["test/log_px"]
+    log_px = np.load(folder / "runs" / name / "values.npz")["test/log_px"]  # by 20 samples
     assert np.corrcoef(bound, log_px)[0, 1] > 0.999
-    assert abs((bound - log_px).mean()) < 0.1
-    assert four.mean() < bound.mean()
-  capsys.readouterr()
-  rainforth2018_table1._measure(names, 4, folder)
-  assert capsys.readouterr().out == ""  # nothing is repeated
+    assert abs((bound - log_px).mean()) < 0.15
+    assert four.mean() < log_px.mean() - 0.1

@@ -287,6 +287,7 @@ def test_axes_have_round_numbers_inside_their_range():
   assert [page.number(v) for v in (-98.0, 1000.0, 0.25, 1e-5)] == ["−98", "1,000", "0.25", "1e−5"]
 
 
+@pytest.mark.slow
 def test_two_seeds_train_evaluate_and_are_not_repeated(tmp_path, capfd):
   """The real thing, of the smallest cell."""
   assert reproduce_test_budget(tmp_path, "--cells=vae-1", "--jobs=1") == 0

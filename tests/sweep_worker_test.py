@@ -54,6 +54,7 @@ def wait_for_step(process, path, step, seconds=120):
 POINTS = [(0, 1e-3), (1, 1e-3), (0, 3e-3)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_and_stopped_ends_as_if_it_had_not_been(tmp_path):
   whole = write_task(tmp_path / "whole", POINTS)
   process = start(whole)
@@ -91,6 +92,7 @@ def test_finished_and_failed_runs_are_passed_over_and_a_diverged_one_is_told(tmp
   assert before == [(p, p.stat().st_mtime_ns) for p in sorted(good.rglob("*")) + sorted(bad.rglob("*"))]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_leaves_the_others(tmp_path):
   path = write_task(tmp_path, [(0, 1e-3), (1, 1e-3)], checkpoint_every=400)
   process = start(path)
