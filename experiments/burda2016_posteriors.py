@@ -18,11 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import dgm_jax
 from dgm_jax import figures, latent_figures, rng
 from dgm_jax.evaluate import latent_space, quadrature
 from dgm_jax.programs import make_evaluate_examples
-from dgm_jax.sweeps import states
 from experiments import burda2016_tables as systems
 from experiments import measured, nll_tables, stages, tables
 from experiments.papers import Budget
@@ -46,14 +44,13 @@ def negentropy(z1: jax.Array, z2: jax.Array, p: jax.Array, covariance: jax.Array
   return math.log(2 * math.pi * math.e) + 0.5 * jnp.linalg.slogdet(covariance)[1] - entropy
 
 
-def posteriors(path: pathlib.Path, num_examples: int, grid: int) -> dict[str, Any]:
-  """Of the first test images under the run in a folder, by quadrature with `grid` points on each axis.
+def posteriors(run: Any, num_examples: int, grid: int) -> dict[str, Any]:
+  """Of the first test images under a run, by quadrature with `grid` points on each axis.
 
   Returns:
     kl, negentropy, log_px and the grid's error, [N] each; and of the first _DRAWN images x, and z1, z2, p, q as in
     latent_space.Densities.
   """
-  run = dgm_jax.load(path)
 
   def eval_step(state, key, batch):
     model = run.experiment.model.bind({"params": state.params, **state.variables})
@@ -68,25 +65,10 @@ def posteriors(path: pathlib.Path, num_examples: int, grid: int) -> dict[str, An
   return {name: a[:_DRAWN] if a.ndim > 1 else a for name, a in found.items()}
 
 
-def _file(folder: pathlib.Path, name: str) -> pathlib.Path:
-  return folder / "measured" / f"{name}.npz"
-
-
-def measure(folder: pathlib.Path, names: Sequence[str], num_examples: int, grid: int) -> None:
-  """Computes `posteriors` of the finished runs into folder/measured; what is there it leaves."""
-  for name in names:
-    place = states.folder(folder, name)
-    if (place / "results.json").exists() and not _file(folder, name).exists():
-      print(f"Posteriors of {name}", flush=True)
-      _file(folder, name).parent.mkdir(exist_ok=True)
-      figures.save_arrays(_file(folder, name), **posteriors(place, num_examples, grid))
-
-
 def _budget(what: str, num_examples: int, grid: int, **options: Any) -> Budget:
   options["common"] = {"model.args.latent_dim": 2, "evaluate.likelihood.num_samples": 100, **options.get("common", {})}
-  names = [n for runs in stages.run_names(Budget("", 0, cells=options["cells"])).values() for n in runs]
-  call = functools.partial(measure, names=names, num_examples=num_examples, grid=grid)
-  return Budget(f"{what}, quadrature for {num_examples} test images", measure=call, **options)
+  measure = functools.partial(measured.of_runs, measure=lambda run: posteriors(run, num_examples, grid))
+  return Budget(f"{what}, quadrature for {num_examples} test images", measure=measure, **options)
 
 
 RUNS = {
@@ -132,7 +114,7 @@ def _read(folder: pathlib.Path, cells: Mapping[str, Sequence[dict]], names: Mapp
   """{cell: {seed: what is measured}} of what is there."""
   found = {}
   for cell, runs in cells.items():
-    paths = {o["seed"]: _file(folder, name) for o, name in zip(runs, names[cell], strict=True)}
+    paths = {o["seed"]: measured.file(folder, name) for o, name in zip(runs, names[cell], strict=True)}
     if there := {seed: figures.load_arrays(path) for seed, path in paths.items() if path.exists()}:
       found[cell] = there
   return found

@@ -8,7 +8,7 @@ from typing import Any
 from configs.aevb_mnist import warmup
 from dgm_jax import metrics
 from dgm_jax.sweeps import axes, states
-from experiments import measured, tables
+from experiments import measured, stages, tables
 from experiments.papers import Budget
 
 CONFIG = "configs/aevb_mnist.py"
@@ -167,7 +167,7 @@ def _rate_table(rates: dict[str, dict[str, float]]) -> dict:
 
 def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   """What the runs in a folder say: numbers, tables, figures, sentences."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in budget.cells.items()}
+  names = stages.run_names(budget)
   lines = {cell: found for cell, found in names.items() if not cell.startswith("rates-")}
   cells = {cell: found for cell in lines if (found := _cell(folder, lines[cell]))}
   rates = {cell: found for cell in lines if (found := _rates(folder, names[f"rates-{cell}"]))}

@@ -1,7 +1,8 @@
 """Figure 3 of Kingma & Welling (2014): marginal likelihood against training samples, AEVB, wake-sleep and MCEM."""
 
+import functools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from dgm_jax import checkpoint, compare, figures, rng, trained
 from dgm_jax import workdir as wd
 from dgm_jax.evaluate import posterior_samples
 from dgm_jax.sweeps import axes, states
-from experiments import kingma2014_bound, measured, tables
+from experiments import kingma2014_bound, measured, stages, tables
 from experiments.papers import Budget
 
 METHODS = kingma2014_bound.METHODS | {"mcem": "MCEM"}
@@ -61,10 +62,10 @@ def _common(size: Size) -> dict[str, Any]:
   }
 
 
-def measure(folder: pathlib.Path, budget: Budget, size: Size) -> None:
+def measure(folder: pathlib.Path, names: Mapping[str, list[str]], size: Size) -> None:
   """log p(x) of training and test examples at every checkpoint of the finished runs, a file for each."""
   run_log_px = None
-  for name in [axes.run_name(o) for runs in budget.cells.values() for o in runs]:
+  for name in [name for runs in names.values() for name in runs]:
     path = states.folder(folder, name)
     if not (path / "results.json").exists() or len(list(_files(folder, name))) == size.checkpoints:
       continue
@@ -97,8 +98,8 @@ def _log_px(run_log_px: Any, state: Any, splits: Any, count: int) -> dict[str, n
 
 def _budget(name: str, what: str, minutes: float, config: str, full: bool = False) -> Budget:
   size = _SIZES[name]
-  budget = Budget(what, minutes, full, config=config, common=_common(size), cells=_cells(size))
-  return budget._replace(measure=lambda folder: measure(folder, budget, size))
+  measure_all = functools.partial(measure, size=size)
+  return Budget(what, minutes, full, config=config, common=_common(size), cells=_cells(size), measure=measure_all)
 
 
 RUNS = {
@@ -188,7 +189,7 @@ def _lines(found: dict[str, dict[int, dict[str, np.ndarray]]], names: dict[str, 
 
 def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   """What the measured checkpoints say."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in budget.cells.items()}
+  names = stages.run_names(budget)
   found = {cell: _read(folder, runs) for cell, runs in names.items()}
   cells = {cell: _numbers(values, names[cell]) for cell, values in found.items() if values}
   differences, rows = _differences(found), []

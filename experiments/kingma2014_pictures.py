@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from configs.aevb_mnist import warmup
-from dgm_jax.sweeps import axes, states
-from experiments import measured, tables
+from dgm_jax.sweeps import states
+from experiments import measured, stages, tables
 from experiments.kingma2014_bound import CONFIG
 from experiments.papers import Budget
 
@@ -66,8 +66,7 @@ def report(budget: Budget, folder: pathlib.Path, figure: int) -> dict[str, Any]:
   """The pictures of the runs in a folder, and their test bounds."""
   cells, pictures, rows = {}, [], []
   pattern, note = _SHOWN[figure]
-  for cell, (overrides,) in budget.cells.items():
-    name = axes.run_name(overrides)
+  for cell, (name,) in stages.run_names(budget).items():
     runs = measured.read(folder, [name])
     data, _, nz = cell.partition("-")
     label = f"{data}, N_z = {nz}"

@@ -17,7 +17,7 @@ import numpy as np
 
 from dgm_jax.programs import make_evaluate_examples
 from dgm_jax.sweeps import axes
-from experiments import linear_vae, linear_vae_tables, measured
+from experiments import linear_vae, linear_vae_tables, measured, stages
 from experiments.papers import Budget, Paper
 
 PAPER = Paper(
@@ -92,15 +92,8 @@ def collapse(run: Any) -> dict[str, Any]:
 
 
 def _budget(what: str, minutes: float, config: str, cells: dict, measure: Any, **options: Any) -> Budget:
-  names = [axes.run_name(o) for runs in cells.values() for o in runs]
-  return Budget(
-    what,
-    minutes,
-    config=config,
-    cells=cells,
-    measure=functools.partial(measured.of_runs, names=names, measure=measure),
-    **options,
-  )
+  measure_all = functools.partial(measured.of_runs, measure=measure)
+  return Budget(what, minutes, config=config, cells=cells, measure=measure_all, **options)
 
 
 _FEW = {"evaluate.likelihood.num_samples": 50}
@@ -183,7 +176,7 @@ RUNS = {
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the measured runs in a folder say."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in RUNS[item][name].cells.items()}
+  names = stages.run_names(RUNS[item][name])
   found = {cell: measured.arrays(folder, runs) for cell, runs in names.items()}
   return (linear_vae_tables.bounds if item == "figure=1" else linear_vae_tables.collapse)(found, names, folder)
 

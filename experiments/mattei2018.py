@@ -13,7 +13,7 @@ import pathlib
 from typing import Any
 
 from dgm_jax.sweeps import axes
-from experiments import imputation_scores, measured, parsimony
+from experiments import imputation_scores, measured, parsimony, stages
 from experiments.papers import Budget, Paper
 
 PAPER = Paper(
@@ -66,8 +66,7 @@ def _floors(seeds: int) -> dict[str, list[axes.Overrides]]:
 
 def _blow_up(name: str, what: str, minutes: float, config: str, samples: int, **options: Any) -> Budget:
   cells = _floors(_SEEDS[name])
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in cells.items()}
-  measure = functools.partial(parsimony.measure, names=names, samples=samples)
+  measure = functools.partial(parsimony.measure, samples=samples)
   caveat = "There are no published numbers to be held against."
   return Budget(what, minutes, caveat=caveat, config=config, cells=cells, measure=measure, **options)
 
@@ -78,9 +77,8 @@ def _scores(
   """A cell for each data set."""
   runs = lambda d: [({"arg.data": d} if len(data) > 1 else {}) | {"seed": seed} for seed in range(_SEEDS[name])]
   cells = {d: runs(d) for d in data}
-  every = [axes.run_name(o) for each in cells.values() for o in each]
   impute = functools.partial(imputation_scores.score, num_images=images, num_steps=steps)
-  measure = functools.partial(measured.of_runs, names=every, measure=impute)
+  measure = functools.partial(measured.of_runs, measure=impute)
   caveat = "There are no published numbers to be held against."
   return Budget(what, minutes, caveat=caveat, config=config, cells=cells, measure=measure, **options)
 
@@ -161,7 +159,7 @@ RUNS = {
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the runs in a folder say."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in RUNS[item][name].cells.items()}
+  names = stages.run_names(RUNS[item][name])
   return (parsimony if item == "figure=1" else imputation_scores).report(names, folder)
 
 

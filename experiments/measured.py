@@ -73,10 +73,21 @@ def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
   return {int(run.results["seed"]): run for run in runs}
 
 
-def of_runs(folder: pathlib.Path, names: Sequence[str], measure: Callable[[Any], dict[str, Any]]) -> None:
-  """Writes folder/measured/NAME.npz, {name: array} of each finished run as dgm_jax.load has it; none is done twice."""
-  for name in names:
-    path, run = folder / "measured" / f"{name}.npz", states.folder(folder, name)
+def file(folder: pathlib.Path, name: str) -> pathlib.Path:
+  """Where of_runs writes what it measured of a run."""
+  return folder / "measured" / f"{name}.npz"
+
+
+def of_runs(folder: pathlib.Path, names: Mapping[str, Sequence[str]], measure: Callable[[Any], dict[str, Any]]) -> None:
+  """Writes `file`, {name: array} of each finished run as dgm_jax.load has it; none is done twice.
+
+  Args:
+    folder: of the budget.
+    names: {cell: its runs}.
+    measure: of a loaded run.
+  """
+  for name in [name for runs in names.values() for name in runs]:
+    path, run = file(folder, name), states.folder(folder, name)
     if (run / "results.json").exists() and not path.exists():
       print(f"  measuring {name}", flush=True)
       path.parent.mkdir(exist_ok=True)
@@ -85,7 +96,7 @@ def of_runs(folder: pathlib.Path, names: Sequence[str], measure: Callable[[Any],
 
 def arrays(folder: pathlib.Path, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
   """What of_runs wrote of those runs that are measured."""
-  paths = [folder / "measured" / f"{name}.npz" for name in names]
+  paths = [file(folder, name) for name in names]
   return [figures.load_arrays(path) for path in paths if path.exists()]
 
 

@@ -67,8 +67,9 @@ class Budget(NamedTuple):
     after: the like, of runs that start from the parameters of finished ones: their init_from names a cell, whose run of
       the same seed it is.  They are planned once that run is finished.
     compute: (folder) -> None writes a run's folder without training; it goes on where it was interrupted.
-    measure: (folder) -> None, for a sweep: computes from its finished runs what their evaluations do not have, into
-      folder/measured; called after the runs, again and again; what is already there it does not repeat.
+    measure: (folder, {cell: names of its runs}) -> None, for a sweep: computes from its finished runs what their
+      evaluations do not have, into folder/measured; called after the runs, again and again; what is already there it
+      does not repeat.
   """
 
   what: str
@@ -80,7 +81,7 @@ class Budget(NamedTuple):
   cells: Mapping[str, list[Overrides]] = {}
   after: Mapping[str, list[Overrides]] = {}
   compute: Callable[[pathlib.Path], None] | None = None
-  measure: Callable[[pathlib.Path], None] | None = None
+  measure: Callable[[pathlib.Path, Mapping[str, list[str]]], None] | None = None
 
 
 def names() -> list[str]:

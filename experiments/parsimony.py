@@ -39,9 +39,9 @@ def mixture(x: jax.Array, floor: float, climbs: int = 5) -> dict[str, np.ndarray
 
 def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]], samples: int) -> None:
   """Likelihoods of the training images under the finished runs, and the best mixture, into folder/measured."""
-  every = [name for runs in names.values() for name in runs]
-  measured.of_runs(folder, every, lambda run: _likelihood(run, samples))
-  path, done = folder / "measured" / "mixture.npz", [n for n in every if (folder / "measured" / f"{n}.npz").exists()]
+  measured.of_runs(folder, names, lambda run: _likelihood(run, samples))
+  path = measured.file(folder, "mixture")
+  done = [n for runs in names.values() for n in runs if measured.file(folder, n).exists()]
   if done and not path.exists():
     print("  fitting the best mixture", flush=True)
     experiment = dgm_jax.load(states.folder(folder, done[0])).experiment
@@ -76,7 +76,7 @@ def _cell(folder: pathlib.Path, names: Sequence[str], best: Mapping[str, float])
 
 def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
   """Likelihoods of both decoders, the best mixture, and whether the sandwich holds."""
-  path = folder / "measured" / "mixture.npz"
+  path = measured.file(folder, "mixture")
   best = {k: float(v) for k, v in figures.load_arrays(path).items()} if path.exists() else {}
   cells = {cell: _cell(folder, runs, best) for cell, runs in names.items()}
   rows = []

@@ -60,9 +60,8 @@ def _budget(what: str, side: int, seeds: int, **options: Any) -> Budget:
     test = model.experiment.splits.test
     return {"bound": model.log_px(test, k=side**2, transform=True, batch_size=100)}
 
-  planned = Budget(what, cells=_cells(side, seeds), **options)
-  names = [name for runs in stages.run_names(planned).values() for name in runs]
-  return planned._replace(measure=functools.partial(measured.of_runs, names=names, measure=measure))
+  measure_all = functools.partial(measured.of_runs, measure=measure)
+  return Budget(what, cells=_cells(side, seeds), measure=measure_all, **options)
 
 
 _IWAE = "configs/iwae_mnist.py"

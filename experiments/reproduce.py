@@ -157,7 +157,7 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
     else:
       status = _sweep(folder, budget, args)
       if budget.measure is not None:
-        budget.measure(folder)
+        budget.measure(folder, stages.run_names(budget))
   finally:
     after, every = progress(), len(reports.run_names(module, item, args.budget))
     if (folder / "runs").is_dir() and not (before == after and after[0] == every):

@@ -7,7 +7,9 @@ https://arxiv.org/abs/1401.4082.  Table 1, its rows of the deep latent Gaussian 
 two-dimensional embedding of digits.
 """
 
+import functools
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 import dgm_jax
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import axes, states
-from experiments import measured, rezende2014_imputation, tables
+from experiments import measured, rezende2014_imputation, stages, tables
 from experiments.papers import Budget, Paper, Value
 
 _NETWORK = (
@@ -74,20 +76,20 @@ def _table(what: str, minutes: float, config: str, seeds: int, common: dict[str,
 def _imputation(table: Budget, what: str, setting: rezende2014_imputation.Setting) -> Budget:
   """The rank-1 model of a budget of the table, one seed, and its chain."""
   budget = table._replace(what=what, minutes=table.minutes / 3, cells={"low_rank": [_cells(1)["low_rank"][0]]})
-  return budget._replace(measure=lambda folder: rezende2014_imputation.measure(folder, budget, setting))
+  return budget._replace(measure=functools.partial(rezende2014_imputation.measure, setting=setting))
 
 
 def _embedding(table: Budget, what: str, data: str) -> Budget:
   """Two latent variables, one seed; binarized_mnist has no classes."""
   run = {"arg.data": data, "arg.nz": 2, "arg.posterior": "diagonal", "seed": 0}
   budget = table._replace(what=what, minutes=table.minutes / 3, cells={"2-D": [run]})
-  return budget._replace(measure=lambda folder: _measure_codes(folder, budget))
+  return budget._replace(measure=_measure_codes)
 
 
-def _measure_codes(folder: pathlib.Path, budget: Budget) -> None:
+def _measure_codes(folder: pathlib.Path, names: Mapping[str, list[str]]) -> None:
   """Codes of the test images, and how many have the class of their ten nearest neighbours among the others."""
-  [[overrides]] = budget.cells.values()
-  path, file = states.folder(folder, axes.run_name(overrides)), folder / "measured" / "neighbours.json"
+  [[name]] = names.values()
+  path, file = states.folder(folder, name), folder / "measured" / "neighbours.json"
   if file.exists() or not (path / "results.json").exists():
     return
   run = dgm_jax.load(path)
@@ -170,7 +172,7 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
 
 def _report_table(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   """NLL of both posteriors, and their difference, paired by image."""
-  names = {cell: [axes.run_name(o) for o in runs] for cell, runs in budget.cells.items()}
+  names = stages.run_names(budget)
   cells = {cell: found for cell, runs in names.items() if (found := _cell(folder, runs))}
   rows = []
   for cell, n in cells.items():
@@ -194,8 +196,8 @@ def _report_table(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
 
 def _report_embedding(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   """The picture of the codes, and how well the classes are apart."""
-  [[overrides]] = budget.cells.values()
-  name, numbers, rows, pictures = axes.run_name(overrides), {"item": "embedding", "cells": {}}, [], []
+  [[name]] = stages.run_names(budget).values()
+  numbers, rows, pictures = {"item": "embedding", "cells": {}}, [], []
   cell, near = _cell(folder, [name]), wd.read_json(folder / "measured" / "neighbours.json")
   if cell and near:
     numbers["cells"] = {"2-D": cell | near}

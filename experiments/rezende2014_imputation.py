@@ -1,6 +1,7 @@
 """Imputation of missing pixels by the Markov chain of Rezende et al. (2014), appendix F, with a trained model."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +11,8 @@ import numpy as np
 import dgm_jax
 from dgm_jax import compare, figures, rng
 from dgm_jax.imputation import chains
-from dgm_jax.sweeps import axes, states
-from experiments import measured, tables
+from dgm_jax.sweeps import states
+from experiments import measured, stages, tables
 from experiments.papers import Budget
 
 _SHOWN = 8  # images of the picture
@@ -68,14 +69,10 @@ def impute(run: Any, x: jax.Array, share: float, setting: Setting) -> dict[str, 
   return jax.device_get(found)
 
 
-def _name(budget: Budget) -> str:
-  [[overrides]] = budget.cells.values()
-  return axes.run_name(overrides)
-
-
-def measure(folder: pathlib.Path, budget: Budget, setting: Setting) -> None:
+def measure(folder: pathlib.Path, names: Mapping[str, list[str]], setting: Setting) -> None:
   """A file for each share of missing pixels, and its picture, once the model is trained."""
-  path = states.folder(folder, _name(budget))
+  [[name]] = names.values()
+  path = states.folder(folder, name)
   todo = [s for s in setting.missing if not (folder / "measured" / f"missing_{s}.npz").exists()]
   if not todo or not (path / "results.json").exists():
     return
@@ -125,7 +122,8 @@ def _line(found: dict[str, np.ndarray], share: str, runs: list[str]) -> list[dic
 
 def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   """Errors against the chain's steps, pictures, and whether the error falls."""
-  name, cells, lines, pictures = _name(budget), {}, [], []
+  [[name]] = stages.run_names(budget).values()
+  cells, lines, pictures = {}, [], []
   for file in sorted(folder.glob("measured/missing_*.npz")):
     share, found = f"{float(file.stem.partition('_')[2]):.0%}", figures.load_arrays(file)
     cells[share] = _numbers(found)

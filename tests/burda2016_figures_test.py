@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import dgm_jax
 from dgm_jax import figures
 from experiments import burda2016, burda2016_activity, burda2016_posteriors, papers, reproduce, stages
 
@@ -112,11 +113,12 @@ def test_posteriors_are_measured_once_and_of_finished_runs_alone(tmp_path, monke
   budget = burda2016.RUNS["figure=posteriors"]["test"]
   folder = made_runs.make(tmp_path, "burda2016", "figure=posteriors", {"vae-1": [[-100.0]] * 2})
   asked = []
+  monkeypatch.setattr(dgm_jax, "load", lambda path: path)
   monkeypatch.setattr(
     burda2016_posteriors, "posteriors", lambda path, n, grid: asked.append((path.name, n, grid)) or {"kl": np.zeros(n)}
   )
-  budget.measure(folder)
-  budget.measure(folder)
+  budget.measure(folder, stages.run_names(budget))
+  budget.measure(folder, stages.run_names(budget))
   assert asked == [(name, 6, 100) for name in stages.run_names(budget)["vae-1"]]
 
 

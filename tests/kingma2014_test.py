@@ -68,6 +68,14 @@ def test_bounds_and_their_differences_by_hand(tmp_path):
   assert "AEVB −101.75" in kingma2014.summary(numbers)["ours"]
 
 
+def test_a_run_is_found_by_the_name_that_its_sweep_gives_it(tmp_path):
+  """Long names end with a hash, in which config arguments are text."""
+  folder, budget = papers.folder(tmp_path, "kingma2014", "figure=2", "quick"), kingma2014.RUNS["figure=2"]["quick"]
+  run = reproduce.plan(budget, {}, "", folder)[0][0]
+  make_run(folder, run.name, ELBO["aevb"][0], 40, rows(-100))
+  assert kingma2014.report("figure=2", "quick", folder)["numbers"]["cells"].keys() == {"aevb-mnist5k-3"}
+
+
 def test_another_best_step_size_is_said(tmp_path, monkeypatch):
   monkeypatch.setattr(kingma2014_bound, "_RATE", 0.1)
   sentences = kingma2014.report("figure=2", "test", make_bounds(tmp_path))["sentences"]

@@ -4,13 +4,15 @@ import json
 
 import numpy as np
 
-from dgm_jax.sweeps import axes, states
+from dgm_jax.sweeps import states
+from experiments import stages
 
 
 def of(module, item, budget="test"):
   """[(cell, seed, run)] of a budget."""
-  cells = module.RUNS[item][budget].cells.items()
-  return [(cell, o["seed"], axes.run_name(o)) for cell, runs in cells for o in runs]
+  planned = module.RUNS[item][budget]
+  names = stages.run_names(planned).items()
+  return [(cell, o["seed"], n) for cell, runs in names for o, n in zip(planned.cells[cell], runs, strict=True)]
 
 
 def measure(folder, name, **arrays):
