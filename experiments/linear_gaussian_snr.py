@@ -14,20 +14,18 @@ With b_stl = b_dreg + b_rws_dreg draw by draw, and b_dreg unbiased, the bias of 
 """
 
 import functools
-import json
 import math
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import errors, figures, objectives
-from dgm_jax import workdir as wd
+from dgm_jax import figures, objectives
 from dgm_jax.latent_options import Options
-from dgm_jax.lock import locked
+from experiments import computed
 
 PARTS = 10  # of the repeats, for standard errors
 WHOLE = np.ones(PARTS, bool)  # all of them
@@ -153,25 +151,6 @@ def pieces(setting: Setting) -> list[tuple[str, int, int]]:
   return [(f"k{k:05d}", k, 1) for k in setting.ks] + [(f"m{m:05d}", 1, m) for m in setting.ms]
 
 
-def draw(folder: pathlib.Path, config: dict[str, Any], seed: int, repeats: int, made: Mapping[str, Callable]) -> None:
-  """Writes what `made` {name: () -> arrays} gives, a file each, but what is there; results.json says that all are."""
-  old = wd.read_json(folder / "config.json") if folder.is_dir() else None
-  errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds draws of another setting: {old}.")
-  if (folder / "results.json").exists():
-    return
-  wd.create(folder, config)
-  with locked(folder):
-    record = wd.RunRecord(folder, seed, 0)
-    with record.timed("total"):
-      for name, make in made.items():
-        if not (folder / f"{name}.npz").exists():
-          with record.timed(name):
-            figures.save_arrays(folder / f"{name}.npz", **make())
-          print(f"  {name}", flush=True)
-    record.finish()
-    wd.write_json(folder / "results.json", {"seed": seed, "step": repeats})
-
-
 def compute(folder: pathlib.Path, setting: Setting) -> None:
   """Draws the moments of every K and M that are not there yet."""
   model = make_model(setting)
@@ -180,7 +159,7 @@ def compute(folder: pathlib.Path, setting: Setting) -> None:
     return moments(model, jax.random.fold_in(jax.random.key(setting.seed + 1), 100_000 * m + k), setting, k, m)
 
   made = {name: functools.partial(make, k, m) for name, k, m in pieces(setting)}
-  draw(folder, {"model": "linear-Gaussian", **setting._asdict()}, setting.seed, setting.repeats, made)
+  computed.write(folder, {"model": "linear-Gaussian", **setting._asdict()}, setting.seed, setting.repeats, made)
 
 
 def signal(found: dict[str, np.ndarray], name: str, kept: np.ndarray, repeats: int) -> float:

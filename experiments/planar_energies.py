@@ -10,20 +10,18 @@ U2, U3 and U4 do not fall off along z_1: as they stand, no density has them.  Th
 here a wall 1/2 ((|z_d| - 4)_+ / 0.4)^2 stands around it in each direction.
 """
 
-import json
+import functools
 import math
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax import errors, figures
-from dgm_jax import workdir as wd
-from dgm_jax.lock import locked
 from dgm_jax.posterior_flows import PlanarFlow
+from experiments import computed
 
 WINDOW, BINS = 4.0, 100  # of the pictures
 _WALL = 0.4
@@ -165,20 +163,7 @@ def pieces(setting: Setting) -> list[tuple[str, str, int]]:
 
 
 def compute(folder: pathlib.Path, setting: Setting) -> None:
-  """Fits what is not there yet, a file for each energy and length; results.json says that all are."""
-  config: dict[str, Any] = {"model": "planar flows of energies", **setting._asdict()}
-  old = wd.read_json(folder / "config.json") if folder.is_dir() else None
-  errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds fits of another setting: {old}.")
-  if (folder / "results.json").exists():
-    return
-  wd.create(folder, config)
-  with locked(folder):
-    record = wd.RunRecord(folder, 0, 0)
-    with record.timed("total"):
-      for file, name, length in pieces(setting):
-        if not (folder / f"{file}.npz").exists():
-          with record.timed(file):
-            figures.save_arrays(folder / f"{file}.npz", **fitted(name, length, setting))
-          print(f"  {name}, K = {length}", flush=True)
-    record.finish()
-    wd.write_json(folder / "results.json", {"seed": 0, "step": setting.steps})
+  """Fits what is not there yet, a file for each energy and length."""
+  made = {file: functools.partial(fitted, name, length, setting) for file, name, length in pieces(setting)}
+  config = {"model": "planar flows of energies", **setting._asdict()}
+  computed.write(folder, config, 0, setting.steps, made, what="fits")

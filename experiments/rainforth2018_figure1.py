@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
 from dgm_jax import figures
+from experiments import computed, measured, plots, tables
 from experiments import linear_gaussian_snr as toy
-from experiments import plots, tables
 from experiments.papers import Budget
 
 TITLE = "Histograms of gradient estimates for K = 1, 10, 100, 1000, linear-Gaussian model"
@@ -89,7 +88,7 @@ def compute(folder: pathlib.Path, setting: Setting) -> None:
   model = toy.make_model(base)
   key = lambda k: jax.random.fold_in(jax.random.key(base.seed + 1), k)
   made = {_file(k): functools.partial(estimates, model, key(k), setting.repeats, k) for k in setting.ks}
-  toy.draw(folder, {"model": "linear-Gaussian", **setting._asdict()}, base.seed, setting.repeats, made)
+  computed.write(folder, {"model": "linear-Gaussian", **setting._asdict()}, base.seed, setting.repeats, made)
 
 
 def _file(k: int) -> str:
@@ -124,10 +123,10 @@ def _figure(network: str, drawn: dict[int, np.ndarray], folder: pathlib.Path) ->
 def _sentence(network: str, found: dict[int, dict[str, float]]) -> str:
   """Whether the ratio goes the way of the claim from the first K to the last."""
   (k0, first), *_, (k1, last) = found.items()
-  sign = {"b": -1, "mu": 1}[network]
   change = last["ratio"] - first["ratio"]
-  bound = float(scipy.stats.norm.ppf(0.95)) * math.hypot(first["ratio_stderr"], last["ratio_stderr"])
-  verdict = "cannot be told" if abs(change) <= bound else "shown" if change * sign > 0 else "the opposite is shown"
+  error = math.hypot(first["ratio_stderr"], last["ratio_stderr"])
+  claimed = {"b": "lower", "mu": "higher"}[network]
+  verdict = measured.words(measured.verdict(change, error, None, 1), claimed)
   way = {"b": "falls", "mu": "rises"}[network]
   ratio = lambda n: f"{n['ratio']:.3f} ± {n['ratio_stderr']:.3f}"
   return (

@@ -1,0 +1,40 @@
+"""Budgets that train nothing through the loop: arrays that are computed piece by piece, and gone on with."""
+
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dgm_jax import errors, figures
+from dgm_jax import workdir as wd
+from dgm_jax.lock import locked
+
+
+def write(
+  folder: pathlib.Path,
+  config: Mapping[str, Any],
+  seed: int,
+  step: int,
+  made: Mapping[str, Callable[[], dict[str, Any]]],
+  what: str = "draws",
+) -> None:
+  """Writes what `made` {name: () -> arrays} gives, a file each, but what is there; results.json says that all are.
+
+  Raises:
+    UserError: the folder holds `what` of another config.
+  """
+  old = wd.read_json(folder / "config.json") if folder.is_dir() else None
+  errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} of another setting: {old}.")
+  if (folder / "results.json").exists():
+    return
+  wd.create(folder, config)
+  with locked(folder):
+    record = wd.RunRecord(folder, seed, 0)
+    with record.timed("total"):
+      for name, make in made.items():
+        if not (folder / f"{name}.npz").exists():
+          with record.timed(name):
+            figures.save_arrays(folder / f"{name}.npz", **make())
+          print(f"  {name}", flush=True)
+    record.finish()
+    wd.write_json(folder / "results.json", {"seed": seed, "step": step})
