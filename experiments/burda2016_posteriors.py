@@ -140,7 +140,7 @@ def _pairs(found: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]) -> dict[
 
 
 def _sentence(name: str, p: Mapping[str, Any]) -> str:
-  verdict = {"higher": "shown", "undecided": "cannot be told", "lower": "the opposite is shown"}[p["verdict"]]
+  verdict = measured.words(p["verdict"], "higher")
   return f"{name} > 0: {verdict} ({tables.plus_minus(p['difference'], p['stderr_images'], True)} over images)."
 
 

@@ -10,7 +10,6 @@ q* the best member of the family of q for each image, log p(x) the greater of IW
 importance sampling.
 """
 
-import functools
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -150,14 +149,6 @@ def _claims(cells: Mapping[str, dict[int, dict[str, np.ndarray]]]) -> dict[str, 
 _WORDS = {"higher": "above zero: shown", "lower": "below zero: the opposite is shown", "undecided": "cannot be told"}
 
 
-def _claim_row(name: str, p: dict[str, Any]) -> list[dict]:
-  signed = functools.partial(tables.plus_minus, sign=True)
-  seeds = "" if p["stderr_seeds"] is None else f"± {p['stderr_seeds']:.2f}"
-  by_seed = ", ".join(signed(d, None) for d in p["by_seed"])
-  texts = (name, signed(p["difference"], p["stderr_images"]), by_seed, seeds, _WORDS[p["verdict"]])
-  return [tables.cell(text) for text in texts]
-
-
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the finished runs in a folder say: numbers, tables, sentences."""
   names = stages.run_names(RUNS[item][name])
@@ -174,7 +165,8 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   made = [tables.table("Gaps of inference, nats", ["q, data", *_TERMS.values()], rows)] if rows else []
   if claims:
     columns = ["claim: above zero", "difference ± over images", "by seed", "over seeds", "it is"]
-    made.append(tables.table("Paired differences", columns, [_claim_row(n, p) for n, p in claims.items()]))
+    lines = [tables.paired_row(n, p, _WORDS[p["verdict"]]) for n, p in claims.items()]
+    made.append(tables.table("Paired differences", columns, lines))
   return {
     "numbers": {"cells": numbers, "claims": claims},
     "tables": made,

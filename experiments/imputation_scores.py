@@ -107,7 +107,6 @@ def _setting(counts: Sequence[np.ndarray]) -> dict[str, Any]:
 
 def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
   """Scores by data set and setting, whether the second sampler has the higher, pictures."""
-  words = {"higher": "higher: shown", "lower": "lower: the opposite is shown", "undecided": "cannot be told"}
   numbers, made, drawn, said = {}, [], [], []
   for data, runs in names.items():
     found = measured.arrays(folder, runs)
@@ -119,7 +118,13 @@ def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, An
     rows = []
     for s, n in numbers[data].items():
       gap = f"{n['difference']:+.4f} ± {n['stderr_images']:.4f}".replace("-", "−")
-      texts = (f"{n['pseudo']:.4f}", f"{n['metropolis']:.4f}", gap, words[n["verdict"]], f"{n['taken']:.2f}")
+      texts = (
+        f"{n['pseudo']:.4f}",
+        f"{n['metropolis']:.4f}",
+        gap,
+        measured.named_words(n["verdict"], "higher"),
+        f"{n['taken']:.2f}",
+      )
       rows.append([tables.cell(s), *[tables.cell(text, runs) for text in texts]])
     columns = ["missing", *SAMPLERS, "difference ± over images", "the second is", "steps taken"]
     made.append(tables.table(f"F1 score of missing pixels, {data}", columns, rows))

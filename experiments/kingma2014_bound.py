@@ -98,7 +98,7 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
     return {}
   test = measured.mean([run.results["test/elbo"] for _, run in sorted(runs.items())])
   images = sum(run.values["elbo"] for run in runs.values()) / len(runs)
-  last = [measured.curve(folder, [name], "train/elbo")[-1][1] for name in names if _is_done(folder, name)]
+  last = [measured.curve(folder, [name], "train/elbo")[-1][1] for name in names if states.is_finished(folder, name)]
   about = next(iter(runs.values())).results
   return {
     "test": test.mean,
@@ -111,20 +111,20 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
   }
 
 
-def _is_done(folder: pathlib.Path, name: str) -> bool:
-  return (states.folder(folder, name) / "results.json").exists()
-
-
 def _rates(folder: pathlib.Path, names: Sequence[str]) -> dict[str, float]:
   """{step size: training bound of the last of its first iterations} of the runs that are finished."""
-  done = [(rate, name) for rate, name in zip(RATES, names, strict=True) if _is_done(folder, name)]
+  done = [(rate, name) for rate, name in zip(RATES, names, strict=True) if states.is_finished(folder, name)]
   return {str(rate): measured.curve(folder, [name], "train/elbo")[-1][1] for rate, name in done}
 
 
 def _ahead(found: measured.Paired, cells: tuple[str, str]) -> dict[str, Any]:
   """The bound of the first less that of the second; nats."""
-  words = {"lower": "shown", "higher": "the opposite is shown", "undecided": "cannot be told"}
-  ahead = {"first": cells[0], "second": cells[1], "difference": -found.difference, "verdict": words[found.verdict]}
+  ahead = {
+    "first": cells[0],
+    "second": cells[1],
+    "difference": -found.difference,
+    "verdict": measured.words(found.verdict, "lower"),
+  }
   return ahead | {"stderr_images": found.stderr_images, "stderr_seeds": found.stderr_seeds}
 
 
@@ -144,7 +144,7 @@ def _lines(folder: pathlib.Path, names: dict[str, list[str]]) -> list[dict]:
   panels: dict[str, list[dict]] = {}
   for cell, runs in names.items():
     method, data, nz = cell.split("-")
-    done = [name for name in runs if _is_done(folder, name)]
+    done = [name for name in runs if states.is_finished(folder, name)]
     for part in ("train", "held-out") if done else ():
       points = _curve(folder, done, part, _FLOOR.get(data, -300.0))
       if points:

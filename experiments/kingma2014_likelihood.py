@@ -66,9 +66,9 @@ def measure(folder: pathlib.Path, names: Mapping[str, list[str]], size: Size) ->
   """log p(x) of training and test examples at every checkpoint of the finished runs, a file for each."""
   run_log_px = None
   for name in [name for runs in names.values() for name in runs]:
-    path = states.folder(folder, name)
-    if not (path / "results.json").exists() or len(list(_files(folder, name))) == size.checkpoints:
+    if not states.is_finished(folder, name) or len(list(_files(folder, name))) == size.checkpoints:
       continue
+    path = states.folder(folder, name)
     experiment, state = trained.restore(ConfigDict(wd.read_config(path)), path)
     if run_log_px is None:  # all runs have the same networks: one program
       settings = {"num_samples": 50, "num_warmup": 100, "num_leapfrog": 4, "num_importance": 500}
@@ -160,7 +160,6 @@ def _numbers(found: dict[int, dict[str, np.ndarray]], names: list[str]) -> dict[
 
 def _differences(found: dict[str, dict[int, dict[str, np.ndarray]]]) -> list[dict[str, Any]]:
   """AEVB less each of the others, of the lower estimates of the test images, paired."""
-  words = {"lower": "the opposite is shown", "higher": "shown", "undecided": "cannot be told"}
   made = []
   for cell in found:
     method, _, n = cell.partition("-")
@@ -169,7 +168,7 @@ def _differences(found: dict[str, dict[int, dict[str, np.ndarray]]]) -> list[dic
       continue
     a, b = (values[max(values)]["test/lower"] for values in (first, found[cell]))
     difference, stderr = compare.paired(b, a)
-    verdict = words[measured.verdict(difference, stderr, None, 1)]
+    verdict = measured.words(measured.verdict(difference, stderr, None, 1), "higher")
     made.append({"first": f"aevb-{n}", "second": cell, "difference": difference, "stderr_images": stderr})
     made[-1] |= {"stderr_seeds": None, "verdict": verdict}
   return made

@@ -117,7 +117,7 @@ def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[s
 
 
 def _said(cells: Mapping[str, dict[str, Any]]) -> list[str]:
-  found, words = [], {"lower": "shown", "higher": "the opposite is shown", "undecided": "cannot be told"}
+  found = []
   off = [(n["units"] * abs(n["inactive"] - n["theory"]), n["units"]) for n in cells.values() if "theory" in n]
   if off:
     most, units = max(off)
@@ -129,7 +129,7 @@ def _said(cells: Mapping[str, dict[str, Any]]) -> list[str]:
       continue
     worst = max(fixed, key=lambda n: n["inactive"])
     gaps = measured.mean([a - b for a, b in zip(learned["by_seed"], worst["by_seed"], strict=False)])
-    verdict = words[measured.verdict(gaps.mean, 0.0, gaps.stderr, len(gaps.values))]
+    verdict = measured.words(measured.verdict(gaps.mean, 0.0, gaps.stderr, len(gaps.values)), "lower")
     ours, theirs = (f"{100 * n['inactive']:.0f} % of the units collapse" for n in (learned, worst))
     found.append(
       f"{net.capitalize()}: {ours} with a learned variance (in the end {learned['variance']:.3g}), {theirs} with one "

@@ -66,9 +66,21 @@ def verdict(difference: float, stderr_images: float, stderr_seeds: float | None,
   return "lower" if difference < 0 else "higher"
 
 
+def words(found: str, claimed: str) -> str:
+  """What a verdict says of the claim that a difference is "lower", or "higher"."""
+  if found == "undecided":
+    return "cannot be told"
+  return "shown" if found == claimed else "the opposite is shown"
+
+
+def named_words(found: str, claimed: str) -> str:
+  """`words` with the verdict before them: "lower: shown"."""
+  return words(found, claimed) if found == "undecided" else f"{found}: {words(found, claimed)}"
+
+
 def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
   """{seed: run} of those runs of a sweep that are finished."""
-  done = [states.folder(folder, n) for n in names if (states.folder(folder, n) / "results.json").exists()]
+  done = [states.folder(folder, n) for n in names if states.is_finished(folder, n)]
   runs = [compare.read(str(path)) for path in done]
   return {int(run.results["seed"]): run for run in runs}
 
@@ -87,11 +99,11 @@ def of_runs(folder: pathlib.Path, names: Mapping[str, Sequence[str]], measure: C
     measure: of a loaded run.
   """
   for name in [name for runs in names.values() for name in runs]:
-    path, run = file(folder, name), states.folder(folder, name)
-    if (run / "results.json").exists() and not path.exists():
+    path = file(folder, name)
+    if states.is_finished(folder, name) and not path.exists():
       print(f"  measuring {name}", flush=True)
       path.parent.mkdir(exist_ok=True)
-      figures.save_arrays(path, **measure(dgm_jax.load(run)))
+      figures.save_arrays(path, **measure(dgm_jax.load(states.folder(folder, name))))
 
 
 def arrays(folder: pathlib.Path, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
@@ -144,6 +156,12 @@ def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 6
   stride = max(1, math.ceil(len(steps) / most))
   kept = sorted({*steps[::stride], *steps[-1:]})
   return [(step, float(np.mean([r[step] for r in rows]))) for step in kept]
+
+
+def late_curve(folder: pathlib.Path, names: Sequence[str], metric: str) -> list[tuple[float, float]]:
+  """`curve` without the first twentieth of its steps, which would set the scale of a picture."""
+  points = curve(folder, names, metric)
+  return [p for p in points if p[0] >= points[-1][0] / 20]
 
 
 def _hardware(start: Mapping[str, Any]) -> str:

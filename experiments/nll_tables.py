@@ -10,8 +10,6 @@ import numpy as np
 from dgm_jax.sweeps import states
 from experiments import measured, papers, stages, tables
 
-_VERDICTS = {"lower": "lower: shown", "higher": "higher: the opposite is shown", "undecided": "cannot be told"}
-
 
 class Claims(NamedTuple):
   """What a paper's table says.
@@ -93,12 +91,7 @@ def _row(claims: Claims, cell: str, found: dict[str, Any], full: bool) -> list[d
 
 
 def _paired_table(pairs: dict[str, dict[str, Any]]) -> dict:
-  rows = []
-  for name, p in pairs.items():
-    by_seed = ", ".join(tables.plus_minus(d, None, sign=True) for d in p["by_seed"])
-    difference = tables.plus_minus(p["difference"], p["stderr_images"], sign=True)
-    seeds = "" if p["stderr_seeds"] is None else f"± {p['stderr_seeds']:.2f}"
-    rows.append([tables.cell(text) for text in (name, difference, by_seed, seeds, _VERDICTS[p["verdict"]])])
+  rows = [tables.paired_row(name, p, measured.named_words(p["verdict"], "lower")) for name, p in pairs.items()]
   columns = ["first − second", "NLL difference ± over images", "by seed", "over seeds", "first is"]
   note = (
     "Each image's log p(x), averaged over seeds, before the difference is taken; all runs are evaluated with the same "
@@ -146,10 +139,8 @@ def curves(folder: pathlib.Path, names: dict[str, list[str]], label: Callable[[s
   for metric, what in (("valid/log_px", "validation log p(x), nats"), ("train/elbo", "training ELBO, nats")):
     series = []
     for cell, runs in names.items():
-      done = [n for n in runs if (states.folder(folder, n) / "results.json").exists()]
-      points = measured.curve(folder, done, metric)
-      points = [p for p in points if p[0] >= points[-1][0] / 20]  # the first steps would set the scale
-      if points:
+      done = [n for n in runs if states.is_finished(folder, n)]
+      if points := measured.late_curve(folder, done, metric):
         series.append(tables.series(label(cell), points, done))
     if series:
       found.append(tables.figure(f"Learning curves: {what}", "step", what, series))

@@ -110,9 +110,7 @@ def _figures(folder: pathlib.Path, names: Mapping[str, list[str]], best: Mapping
     lines = []
     for cell, runs in names.items():
       begun = [name for name in runs if metrics.read(states.folder(folder, name))]
-      points = measured.curve(folder, begun, metric)
-      points = [p for p in points if p[0] >= points[-1][0] / 20]  # the first steps would set the scale
-      if points:
+      if points := measured.late_curve(folder, begun, metric):
         lines.append(tables.series(cell, points, begun))
     if best and lines:
       ends = [p[0] for line in lines for p in line["points"]]
@@ -131,7 +129,7 @@ def _said(cells: Mapping[str, dict[str, Any]], best: Mapping[str, float]) -> lis
     return []
   found = []
   if (free := cells.get("no floor")) is not None:
-    words = {"higher": "shown", "lower": "the opposite is shown", "undecided": "cannot be told"}[free["beyond"]]
+    words = measured.words(free["beyond"], "higher")
     found.append(
       "That the decoder without a floor trains beyond what any with one can reach (Student's t over seeds, 95 %): "
       f"{words}; {free['late']:.1f} nats against {best['above']:.1f}."

@@ -9,8 +9,6 @@ import numpy as np
 from dgm_jax import figures
 from experiments import measured, planar_energies, plots, tables
 
-_WORDS = {"lower": "lower: shown", "higher": "higher: the opposite is shown", "undecided": "cannot be told"}
-
 
 def _read(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, dict[int, dict[str, np.ndarray]]]:
   """{energy: {length: what was fitted}} of what is there."""
@@ -62,7 +60,7 @@ def report(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, 
     for a, b in itertools.pairwise(setting.lengths):
       if a in parts and b in parts:
         falls[f"{name}, K = {b} − K = {a}"] = _fall(parts[a], parts[b])
-        row.append(tables.cell(_WORDS[falls[f"{name}, K = {b} − K = {a}"]["verdict"]]))
+        row.append(tables.cell(measured.named_words(falls[f"{name}, K = {b} − K = {a}"]["verdict"], "lower")))
       else:
         row.append(tables.cell(""))
     rows.append(row)

@@ -146,25 +146,16 @@ def _pairs(values: dict[str, dict[int, dict[str, np.ndarray]]]) -> dict[str, dic
   return found
 
 
-_WORDS = {"higher": "higher: shown", "lower": "lower: the opposite is shown", "undecided": "cannot be told"}
-
-
 def _pair_name(key: str, samples: int) -> str:
   metric, first, second = key.split("/")
   return f"{_METRICS[metric].format(t=samples)}: {_NAMES[first]} − {_NAMES[second]}"
 
 
-def _pair_row(name: str, p: dict[str, Any]) -> list[dict]:
-  signed = functools.partial(tables.plus_minus, sign=True)
-  seeds = "" if p["stderr_seeds"] is None else f"± {p['stderr_seeds']:.2f}"
-  by_seed = ", ".join(signed(d, None) for d in p["by_seed"])
-  texts = (name, signed(p["difference"], p["stderr_images"]), by_seed, seeds, _WORDS[p["verdict"]])
-  return [tables.cell(text) for text in texts]
-
-
 def _sentence(pairs: dict[str, dict[str, Any]], samples: int) -> str:
   """How many of the published orders are shown, and which are not."""
-  named = {v: [_pair_name(k, samples) for k, p in pairs.items() if p["verdict"] == v] for v in _WORDS}
+  named = {
+    v: [_pair_name(k, samples) for k, p in pairs.items() if p["verdict"] == v] for v in ("higher", "lower", "undecided")
+  }
   text = f"Of {len(pairs)} published orders {len(named['higher'])} are shown"
   text += f"; the opposite is shown of {', '.join(named['lower'])}" if named["lower"] else ""
   return text + (f"; it cannot be told of {', '.join(named['undecided'])}." if named["undecided"] else ".")
@@ -186,7 +177,8 @@ def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   found = [tables.table("Test set, nats", columns, rows)]
   if pairs:
     columns = ["first − second", "difference ± over images", "by seed", "over seeds", "first is"]
-    lines = [_pair_row(_pair_name(key, samples), p) for key, p in pairs.items()]
+    says = lambda p: measured.named_words(p["verdict"], "higher")
+    lines = [tables.paired_row(_pair_name(key, samples), p, says(p)) for key, p in pairs.items()]
     found.append(tables.table("Paired differences, published order: above zero", columns, lines))
   return {
     "numbers": {"samples": samples, "cells": numbers, "pairs": pairs},

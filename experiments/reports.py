@@ -23,7 +23,7 @@ def run_names(module: ModuleType, item: str, budget: str) -> list[str]:
 def num_finished(folder: pathlib.Path, module: ModuleType, item: str, budget: str) -> int:
   """How many runs are finished."""
   names = run_names(module, item, budget)
-  return sum((states.folder(folder, name) / "results.json").exists() for name in names)
+  return sum(states.is_finished(folder, name) for name in names)
 
 
 def add_session(folder: pathlib.Path, seconds: float) -> None:

@@ -122,15 +122,11 @@ def _sweep(folder: pathlib.Path, budget: papers.Budget, args: argparse.Namespace
   )
   options = drive.Options(args.launcher, args.jobs, args.max_lanes, cpus=args.cpus, gpus=args.gpus)
   from_run, left, status = stages.starts(budget), [run for run in runs if run.name in wanted], drive.FINISHED
-  is_ready = lambda run: run.name not in from_run or _is_finished(folder, from_run[run.name])
+  is_ready = lambda run: run.name not in from_run or states.is_finished(folder, from_run[run.name])
   while status != drive.STOPPED and (ready := [run for run in left if is_ready(run)]):
     status = max(status, drive.run(folder, found, ready, options, args.retry_failed))
     left = [run for run in left if run not in ready]
   return status
-
-
-def _is_finished(folder: pathlib.Path, name: str) -> bool:
-  return (states.folder(folder, name) / "results.json").exists()
 
 
 def attempt(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict | None]:

@@ -89,10 +89,10 @@ def _embedding(table: Budget, what: str, data: str) -> Budget:
 def _measure_codes(folder: pathlib.Path, names: Mapping[str, list[str]]) -> None:
   """Codes of the test images, and how many have the class of their ten nearest neighbours among the others."""
   [[name]] = names.values()
-  path, file = states.folder(folder, name), folder / "measured" / "neighbours.json"
-  if file.exists() or not (path / "results.json").exists():
+  file = folder / "measured" / "neighbours.json"
+  if file.exists() or not states.is_finished(folder, name):
     return
-  run = dgm_jax.load(path)
+  run = dgm_jax.load(states.folder(folder, name))
   test = run.experiment.splits.test
   correct = leave_one_out(run.encode(test, transform=True), np.asarray(test["y"]))
   file.parent.mkdir(exist_ok=True)
@@ -185,10 +185,11 @@ def _report_table(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   pair = measured.pair(*(measured.read(folder, names[cell]) for cell in ("low_rank", "diagonal")))
   numbers, sentences = {"item": "table", "cells": cells}, []
   if pair is not None:
-    words = {"lower": "shown", "higher": "the opposite is shown", "undecided": "cannot be told"}
     numbers["pair"] = pair._asdict() | {"by_seed": list(pair.by_seed)}
     difference = tables.plus_minus(pair.difference, pair.stderr_images, sign=True)
-    sentences.append(f"Rank 1 has the lower NLL: {words[pair.verdict]} (paired by image {difference}).")
+    sentences.append(
+      f"Rank 1 has the lower NLL: {measured.words(pair.verdict, 'lower')} (paired by image {difference})."
+    )
   columns = ["", "published NLL", "ours ± over seeds", "over images", "ELBO", "active units", "ours − published"]
   made = [tables.table("Test NLL, nats", columns, rows)] if rows else []
   return {"numbers": numbers, "tables": made, "figures": [], "sentences": sentences}

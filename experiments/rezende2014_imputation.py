@@ -72,11 +72,10 @@ def impute(run: Any, x: jax.Array, share: float, setting: Setting) -> dict[str, 
 def measure(folder: pathlib.Path, names: Mapping[str, list[str]], setting: Setting) -> None:
   """A file for each share of missing pixels, and its picture, once the model is trained."""
   [[name]] = names.values()
-  path = states.folder(folder, name)
   todo = [s for s in setting.missing if not (folder / "measured" / f"missing_{s}.npz").exists()]
-  if not todo or not (path / "results.json").exists():
+  if not todo or not states.is_finished(folder, name):
     return
-  run = dgm_jax.load(path)
+  run = dgm_jax.load(states.folder(folder, name))
   test = {name: jnp.asarray(a[: setting.images]) for name, a in run.experiment.splits.test.items()}
   x = run.experiment.transforms.evaluate(jax.random.key(0), test)["x"].astype(jnp.float32)
   shape = run.experiment.model.data_shape
@@ -140,10 +139,9 @@ def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   ]
   columns_ = ["missing", "published", "training mean", "chain, 1 step", "chain, last step", "importance sampling"]
   note = "Mean squared error of the missing pixels, ± over images."
-  words = {"lower": "shown", "higher": "the opposite is shown", "undecided": "cannot be told"}
   sentences = [
-    f"The chain's error falls from the first to step {n['steps']}, {share} missing: {words[n['verdict']]} "
-    f"({n['fall']:+.4f} ± {n['fall_stderr']:.4f}).".replace("-", "−")
+    f"The chain's error falls from the first to step {n['steps']}, {share} missing: "
+    f"{measured.words(n['verdict'], 'lower')} ({n['fall']:+.4f} ± {n['fall_stderr']:.4f}).".replace("-", "−")
     for share, n in cells.items()
   ]
   axes_ = ("step of the chain", "mean squared error of missing pixels")

@@ -1,6 +1,6 @@
 """Tables and figures of a report, as JSON, and as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOT_COMPARABLE = "not comparable"
@@ -25,6 +25,14 @@ def plus_minus(value: float, stderr: float | None, sign: bool = False) -> str:
 def difference(value: float, stderr: float | None, comparable: bool) -> str:
   """Ours minus published, with our standard error; what another recipe trained says so."""
   return plus_minus(value, stderr, sign=True) + ("" if comparable else f" ({NOT_COMPARABLE})")
+
+
+def paired_row(name: str, found: Mapping[str, Any], words: str) -> list[dict]:
+  """A row of a measured.Paired: its name, difference ± over images, by seed, error over seeds, what it says."""
+  by_seed = ", ".join(plus_minus(d, None, sign=True) for d in found["by_seed"])
+  seeds = "" if found["stderr_seeds"] is None else f"± {found['stderr_seeds']:.2f}"
+  difference = plus_minus(found["difference"], found["stderr_images"], sign=True)
+  return [cell(text) for text in (name, difference, by_seed, seeds, words)]
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[dict]], note: str = "") -> dict[str, Any]:

@@ -13,10 +13,8 @@ import math
 import pathlib
 from typing import Any
 
-import scipy.stats
-
 from experiments import linear_gaussian_snr as toy
-from experiments import plots, tables
+from experiments import measured, plots, tables
 from experiments.papers import Budget
 
 TITLE = "SNR, variance and bias of inference-network gradients against K, Gaussian toy"
@@ -107,9 +105,7 @@ def _figures(parts: dict[int, dict], bias: dict[int, tuple], repeats: int, folde
 
 def _verdict(value: float, error: float, sign: int) -> str:
   """Whether a slope has a sign, at 95 %."""
-  if abs(value) <= float(scipy.stats.norm.ppf(0.95)) * error:
-    return "cannot be told"
-  return "shown" if value * sign > 0 else "the opposite is shown"
+  return measured.words(measured.verdict(value, error, None, 1), "higher" if sign > 0 else "lower")
 
 
 def _sentences(slopes: dict[str, dict[str, Any]], bias: dict[int, tuple[float, float]]) -> list[str]:

@@ -79,9 +79,8 @@ def _number(folder: pathlib.Path, names: list[str]) -> dict[str, Any] | None:
 
 
 def _curve(folder: pathlib.Path, cell: str, names: list[str], metric: str) -> dict | None:
-  done = [n for n in names if (states.folder(folder, n) / "results.json").exists()]
-  points = measured.curve(folder, done, metric)
-  points = [p for p in points if p[0] >= points[-1][0] / 20]  # the first steps would set the scale
+  done = [n for n in names if states.is_finished(folder, n)]
+  points = measured.late_curve(folder, done, metric)
   return tables.series(_NAMES[cell], points, done) if points else None
 
 
@@ -94,15 +93,11 @@ def _figures(folder: pathlib.Path, names: dict[str, list[str]]) -> list[dict]:
   return found
 
 
-_WORDS = {"higher": "higher: shown", "lower": "lower: the opposite is shown", "undecided": "cannot be told"}
-
-
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   """What the finished runs say."""
   names = stages.run_names(BUDGETS[budget])
   runs = {cell: measured.read(folder, n) for cell, n in names.items()}
   cells = {cell: found for cell, n in names.items() if (found := _number(folder, n))}
-  signed = functools.partial(tables.plus_minus, sign=True)
   rows = [
     [tables.cell(_NAMES[c]), tables.cell(tables.plus_minus(n["log_px"], n["stderr_seeds"]), n["runs"])]
     for c, n in cells.items()
@@ -113,16 +108,17 @@ def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
       continue
     label = f"{_NAMES[first]} − {_NAMES[second]}"
     pairs[label] = found._asdict() | {"by_seed": list(found.by_seed)}
-    seeds = "" if found.stderr_seeds is None else f"± {found.stderr_seeds:.2f}"
-    texts = (label, signed(found.difference, found.stderr_images), ", ".join(signed(d, None) for d in found.by_seed))
-    lines.append([tables.cell(text) for text in (*texts, seeds, _WORDS[found.verdict])])
+    lines.append(tables.paired_row(label, pairs[label], measured.named_words(found.verdict, "higher")))
   columns = ["first − second", "log p(x) difference ± over images", "by seed", "over seeds", "first is"]
   return {
     "numbers": {"cells": cells, "pairs": pairs, "config": BUDGETS[budget].config},
     "tables": [tables.table("Test log p(x), nats", ["", "ours ± over seeds"], rows)] * bool(rows)
     + [tables.table("Paired differences", columns, lines)] * bool(lines),
     "figures": _figures(folder, names),
-    "sentences": [f"That {n.replace(' − ', ' ends above ')}: {_WORDS[p['verdict']]}." for n, p in pairs.items()],
+    "sentences": [
+      f"That {n.replace(' − ', ' ends above ')}: {measured.named_words(p['verdict'], 'higher')}."
+      for n, p in pairs.items()
+    ],
   }
 
 

@@ -23,6 +23,11 @@ def folder(root: pathlib.Path, name: str) -> pathlib.Path:
   return root / "runs" / name
 
 
+def is_finished(root: pathlib.Path, name: str) -> bool:
+  """Whether a run has its final numbers."""
+  return (folder(root, name) / "results.json").exists()
+
+
 class State(NamedTuple):
   """Of one run.
 
