@@ -1,18 +1,34 @@
 """Pictures of a run.  matplotlib is imported when the first is drawn."""
 
-import os
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from dgm_jax import files
 
 
 def _save(path: pathlib.Path, write) -> None:
   """Writes beside, then renames."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-  write(beside)
-  os.replace(beside, path)
+  with files.whole(path) as beside:
+    write(beside)
+
+
+def new(width: float, height: float) -> Any:
+  """An empty figure of so many inches; none of pyplot's state, so that any thread may draw."""
+  from matplotlib.backends.backend_agg import FigureCanvasAgg
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(width, height), layout="constrained")
+  FigureCanvasAgg(figure)
+  return figure
+
+
+def save(path: pathlib.Path, figure: Any) -> None:
+  """Writes a figure."""
+  _save(pathlib.Path(path), lambda p: figure.savefig(p, dpi=120))
 
 
 def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array:

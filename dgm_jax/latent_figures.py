@@ -1,6 +1,5 @@
 """Pictures of a latent space.  matplotlib is imported when the first is drawn."""
 
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -8,26 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgm_jax import figures
+
 _MASSES = (0.5, 0.9, 0.99)  # of a posterior, within its lines
-
-
-def _figure(width: float, height: float) -> Any:
-  """A figure of so many inches; none of pyplot's state, so that any thread may draw."""
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(width, height), layout="constrained")
-  FigureCanvasAgg(figure)
-  return figure
-
-
-def _save(path: pathlib.Path, figure: Any) -> None:
-  """Writes beside, then renames."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-  figure.savefig(beside, dpi=120)
-  os.replace(beside, path)
 
 
 def _show(axis: Any, image: Any, **options: Any) -> None:
@@ -54,7 +36,7 @@ def save_scatter(
     labels: of the two axes.
   """
   points = jax.device_get(points)
-  figure = _figure(6.6, 5.6)
+  figure = figures.new(6.6, 5.6)
   axis = figure.add_subplot(xlabel=labels[0], ylabel=labels[1], title=f"Codes of {len(points):,} examples")
   size = min(30.0, max(4.0, 12000 / len(points)))
   if classes is None:
@@ -72,7 +54,7 @@ def save_scatter(
         handle.set_sizes([40])
   axis.set_aspect("equal", adjustable="datalim")  # distances in the plane are distances in z
   axis.grid(alpha=0.3)
-  _save(path, figure)
+  figures.save(path, figure)
 
 
 def _colours(count: int) -> Any:
@@ -96,13 +78,13 @@ def save_manifold(path: pathlib.Path, images: jax.Array, z1: jax.Array, z2: jax.
   images, z1, z2 = jax.device_get((images, z1, z2))
   rows = images.swapaxes(0, 1)[::-1]
   height, width = rows.shape[2:4]
-  figure = _figure(7.4, 7.4)
+  figure = figures.new(7.4, 7.4)
   axis = figure.add_subplot(xlabel="z1", ylabel="z2", title=f"Decoded means E[x|z] at equal quantiles of {what}")
   _show(axis, _mosaic(rows), interpolation="none")
   across, up = (sorted({round(k * (len(z) - 1) / 6) for k in range(7)}) for z in (z1, z2))
   axis.set_xticks([(i + 0.5) * width - 0.5 for i in across], [f"{z1[i]:.2f}" for i in across])
   axis.set_yticks([(len(z2) - i - 0.5) * height - 0.5 for i in up], [f"{z2[i]:.2f}" for i in up])
-  _save(path, figure)
+  figures.save(path, figure)
 
 
 def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) -> None:
@@ -115,7 +97,7 @@ def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) 
   """
   images, ends = jax.device_get((images, ends))
   count, steps, height, width, _ = images.shape
-  figure = _figure(0.65 * (steps + 2) + 0.6, 0.65 * count * height / width + 0.9)
+  figure = figures.new(0.65 * (steps + 2) + 0.6, 0.65 * count * height / width + 0.9)
   ratios = [1, steps, 1]
   panels = figure.subplots(1, 3, width_ratios=ratios, gridspec_kw={"wspace": 0.02})
   for panel, row in zip(panels, (ends[:, :1], images, ends[:, 1:]), strict=True):
@@ -127,7 +109,7 @@ def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) 
   panels[1].set_xticks([(i + 0.5) * width - 0.5 for i in shown], [f"{i / (steps - 1):.2g}" for i in shown])
   panels[1].set_xlabel("t")
   figure.suptitle("Decoded means at (1 - t) z(x) + t z(x'), between the examples x and x'")
-  _save(path, figure)
+  figures.save(path, figure)
 
 
 def density_levels(density: jax.Array, cell: float, masses: Sequence[float] = _MASSES) -> list[float]:
@@ -156,7 +138,7 @@ def save_posteriors(
   """
   z1, z2, p, q, images = jax.device_get((z1, z2, p, q, images))
   count = len(z1)
-  figure = _figure(2.5 * count + 0.3, 2.6 if images is None else 3.9)
+  figure = figures.new(2.5 * count + 0.3, 2.6 if images is None else 3.9)
   heights = [2.2] if images is None else [1, 2.2]
   panels = figure.subplots(len(heights), count, squeeze=False, height_ratios=heights)
   for b in range(count):
@@ -168,7 +150,7 @@ def save_posteriors(
   panels[-1, 0].set_ylabel("z2")
   percents = ", ".join(f"{mass:.0%}" for mass in _MASSES)
   figure.suptitle(f"p(z|x), filled, and q(z|x), lines: regions of highest density with {percents} of the mass")
-  _save(path, figure)
+  figures.save(path, figure)
 
 
 def _contours(axis: Any, z1: Any, z2: Any, p: Any, q: Any) -> None:

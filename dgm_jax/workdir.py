@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from dgm_jax import errors, optim
+from dgm_jax import errors, files, optim
 
 # Where things lie: a run may continue under another value of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
@@ -25,18 +25,14 @@ _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
 _SINCE |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
 _SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
-_SINCE_LATENT = {
-  "chunk": 0,
-  "temper_steps": 0,
-}  # of config.objective, where that is of the principle latent and not left empty
+_SINCE_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective of the principle latent, if it is not empty
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes beside, then renames: the file is never half there."""
-  beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-  beside.write_text(text)
-  os.replace(beside, path)
+  with files.whole(path) as beside:
+    beside.write_text(text)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

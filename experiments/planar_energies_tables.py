@@ -30,7 +30,7 @@ def _fall(short: dict[str, np.ndarray], long: dict[str, np.ndarray]) -> dict[str
 def _draw(found: dict[str, dict[int, dict]], path: pathlib.Path) -> None:
   """The density of each energy, and of its flows beside it."""
   lengths = sorted({length for parts in found.values() for length in parts})
-  picture = plots.new(2.2 * (1 + len(lengths)), 2.3 * len(found))
+  picture = figures.new(2.2 * (1 + len(lengths)), 2.3 * len(found))
   side = np.linspace(-planar_energies.WINDOW, planar_energies.WINDOW, planar_energies.BINS)
   z = np.stack(np.meshgrid(side, side, indexing="ij"), -1)
   for row, (name, parts) in enumerate(found.items()):
@@ -42,7 +42,7 @@ def _draw(found: dict[str, dict[int, dict]], path: pathlib.Path) -> None:
         density.T, origin="lower", cmap="viridis", extent=[-planar_energies.WINDOW, planar_energies.WINDOW] * 2
       )
       axis.set(xticks=[], yticks=[])
-  plots.write(path, picture)
+  figures.save(path, picture)
 
 
 def report(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Figures of a report as PNG.  matplotlib is imported when the first is drawn."""
 
-import os
 import pathlib
 from typing import Any
+
+from dgm_jax import figures
 
 _COLOURS = ("#0f6fb4", "#d1610a", "#1f8a5b", "#b5338a", "#8a6d00", "#c1272d", "#4b57c9", "#4d4d4d")
 _STYLES = {
@@ -14,27 +15,9 @@ _STYLES = {
 }
 
 
-def new(width: float, height: float) -> Any:
-  """An empty matplotlib figure of so many inches; none of pyplot's state, so that any thread may draw."""
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-
-  picture = Figure(figsize=(width, height), layout="constrained")
-  FigureCanvasAgg(picture)
-  return picture
-
-
-def write(path: pathlib.Path, picture: Any) -> None:
-  """Writes a matplotlib figure as PNG, beside first, then renamed."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-  picture.savefig(beside, dpi=120)
-  os.replace(beside, path)
-
-
 def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
   """Writes a figure of lines; lines of one name share a colour, and their name is said once."""
-  picture = new(6.0, 4.2)
+  picture = figures.new(6.0, 4.2)
   axis = picture.add_subplot(title=figure["title"], xlabel=figure["x"], ylabel=figure["y"])
   axis.set(**{f"{name}scale": "log" for name in figure["log"]})
   names = list(dict.fromkeys(s["name"] for s in figure["series"]))
@@ -49,4 +32,4 @@ def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
       axis.fill_between(x, y, step="post", color=colour, alpha=0.25)
   axis.grid(alpha=0.25)
   axis.legend(frameon=False)
-  write(path, picture)
+  figures.save(path, picture)

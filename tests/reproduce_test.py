@@ -8,10 +8,10 @@ import made_runs
 import numpy as np
 import pytest
 
-from dgm_jax import errors
+from dgm_jax import errors, figures
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import drive
-from experiments import burda2016, measured, page, papers, plots, reports, reproduce, tables
+from experiments import burda2016, measured, page, papers, reports, reproduce, tables
 
 # log p(x) of four images for seeds 0 and 1
 _LOG_PX = {
@@ -245,8 +245,8 @@ def test_a_picture_is_in_the_page_and_a_histogram_is_drawn_by_its_edges(tmp_path
   make_runs(tmp_path)
   found = reports.write(tmp_path, "burda2016", burda2016, "table=1", "test")
   folder = papers.folder(tmp_path, "burda2016", "table=1", "test")
-  picture = plots.new(1, 1)
-  plots.write(folder / "samples.png", picture)
+  picture = figures.new(1, 1)
+  figures.save(folder / "samples.png", picture)
   bars = tables.series("units", [(0, 2), (1, 5), (2, 0)], style="bars")
   found["figures"] = [tables.picture("Samples", "samples.png"), tables.figure("Histogram", "log A", "units", [bars])]
   wd.write_json(folder / "report.json", found)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dgm_jax import errors
+from dgm_jax import errors, files
 from dgm_jax.data import tables
 
 
@@ -121,7 +121,7 @@ def test_npz_keeps_its_other_arrays_and_may_have_a_mask(tmp_path):
 
 def test_nothing_is_left_of_a_file_that_could_not_be_finished(tmp_path):
   (tmp_path / "o.csv").write_text("before")
-  with pytest.raises(RuntimeError), tables.whole(tmp_path / "o.csv") as beside:
+  with pytest.raises(RuntimeError), files.whole(tmp_path / "o.csv") as beside:
     beside.write_text("half")
     raise RuntimeError
   assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("o.csv", "before")]

@@ -3,16 +3,14 @@
 What is not filled is written as it was: the cells of a text file letter for letter, the types of the others.
 """
 
-import contextlib
-import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax import errors, files
 from dgm_jax.data import readers
 
 SUFFIXES = (".csv", ".npz", ".parquet", ".tsv")
@@ -64,17 +62,6 @@ def read(path: pathlib.Path, markers: Sequence[str] = (), separator: str = "", h
   twice = sorted({name for name in table.names if table.names.count(name) > 1})
   errors.require(not twice, f"{path} has two columns of the name {twice[0]!r}." if twice else "")
   return table
-
-
-@contextlib.contextmanager
-def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A path to write to beside `path`, which it becomes at the end; nothing is left of what was not finished."""
-  beside = path.with_name(f".{os.getpid()}.{path.name}")
-  try:
-    yield beside
-    os.replace(beside, path)
-  finally:
-    beside.unlink(missing_ok=True)
 
 
 def _marked(values: np.ndarray, markers: Sequence[str]) -> np.ndarray:
@@ -144,7 +131,7 @@ def _read_text(path: pathlib.Path, markers: Sequence[str], separator: str, heade
   def write(path, fills):
     parts = enumerate(zip(cells, missing, strict=True))
     filled = [_filled(column, gone, fills[j], separator) if j in fills else column for j, (column, gone) in parts]
-    with whole(path) as beside, open(beside, "w", encoding="utf-8", newline="") as f:
+    with files.whole(path) as beside, open(beside, "w", encoding="utf-8", newline="") as f:
       f.write(mark + newline.join(separator.join(row) for row in (*top, *zip(*filled, strict=True))) + end)
 
   return Table(names, values, missing, write)
@@ -196,7 +183,7 @@ def _read_parquet(path: pathlib.Path, markers: Sequence[str]) -> Table:
         objects[missing[j]] = [known[j].get(v, v) for v in fills[j]]
         column = pa.array(objects.tolist(), type=column.type)
       columns.append(column)
-    with whole(path) as beside:
+    with files.whole(path) as beside:
       parquet.write_table(pa.table(columns, schema=table.schema), beside)
 
   return Table(tuple(table.column_names), values, missing, write)
@@ -219,7 +206,7 @@ def _read_npz(path: pathlib.Path, markers: Sequence[str]) -> Table:
     filled = x.copy()
     for j, values in fills.items():
       filled[missing[j], j] = values
-    with whole(path) as beside, open(beside, "wb") as f:
+    with files.whole(path) as beside, open(beside, "wb") as f:
       np.savez(f, **(arrays | {"x": filled}))
 
   return Table(tuple(f"x{j}" for j in range(x.shape[1])), list(x.T), missing, write)

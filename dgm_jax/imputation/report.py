@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dgm_jax import files
 from dgm_jax.data import tables
 from dgm_jax.imputation import cells, comparison
 from dgm_jax.imputation.columns import Column
@@ -18,7 +19,7 @@ _IMPROPER = "parameters fixed: not proper multiple imputation, the spread lacks 
 
 def write_cells(path: pathlib.Path, columns: Sequence[Column], found: cells.Imputed) -> None:
   """A .csv with a line for each imputed cell: row (from 1), column, value, deviation, low, high, probability."""
-  with tables.whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as f:
+  with files.whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as f:
     writer = csv.writer(f)
     writer.writerow(("row", "column", "value", "deviation", "low", "high", "probability"))
     values = zip(

@@ -1,29 +1,13 @@
 """Pictures of sweeps.  matplotlib is imported when the first is drawn."""
 
 import math
-import os
 import pathlib
 from typing import Any
 
-from dgm_jax import ending
+from dgm_jax import ending, figures
 from dgm_jax.sweeps import axes
 
 _WIDE = 20.0  # positive numbers with a larger ratio of the extremes have a logarithmic axis
-
-
-def _figure(size: tuple[float, float]) -> Any:
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=size, layout="constrained")
-  FigureCanvasAgg(figure)
-  return figure
-
-
-def _save(path: pathlib.Path, figure: Any) -> None:
-  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-  figure.savefig(beside, dpi=120)
-  os.replace(beside, path)
 
 
 def _range(values: list[float], metric: str) -> tuple[float, float]:
@@ -59,7 +43,7 @@ def save_curves(
     metric: its name.
     curves: metrics of the rows.
   """
-  figure = _figure((5.5 * len(curves) + 0.8, 4.2))
+  figure = figures.new(5.5 * len(curves) + 0.8, 4.2)
   known = {name: v for name, v in values.items() if not math.isnan(v)}
   colours = _colours(list(known.values()), metric)
   order = sorted(rows, key=lambda n: ending.score(metric, {metric: known[n]}) if n in known else -math.inf)
@@ -82,7 +66,7 @@ def save_curves(
       axis.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     axis.grid(alpha=0.3)
   figure.colorbar(colours, ax=panels, label=metric)
-  _save(path, figure)
+  figures.save(path, figure)
 
 
 def _scale(values: list) -> tuple[list[float], list[tuple[float, str]], str]:
@@ -117,7 +101,7 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
     metric: its name.
   """
   names = [*columns, metric]
-  figure = _figure((2.0 + 1.9 * len(names), 4.6))
+  figure = figures.new(2.0 + 1.9 * len(names), 4.6)
   axis = figure.add_subplot()
   colours = _colours(values, metric)
   low, high = colours.get_clim()
@@ -140,4 +124,4 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   axis.set_ylim(-0.05, 1.15)
   axis.axis("off")
   figure.colorbar(colours, ax=axis, label=metric)
-  _save(path, figure)
+  figures.save(path, figure)

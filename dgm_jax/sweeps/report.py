@@ -4,14 +4,13 @@ setting: the overrides of a run but `seed`; runs that differ in the seed alone a
 mean and standard error s / sqrt(n), s the standard deviation over the n seeds with n - 1 in its denominator.
 """
 
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from dgm_jax import ending, errors, metrics
+from dgm_jax import ending, errors, files, metrics
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import axes, plots, states, tasks
 
@@ -113,9 +112,8 @@ def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
 
 
 def _beside(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-  beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-  write(beside)
-  os.replace(beside, path)
+  with files.whole(path) as beside:
+    write(beside)
 
 
 def _curve_metrics(runs: pd.DataFrame, metric: str) -> list[str]:
