@@ -59,19 +59,18 @@ def _imputer(spec: training.Spec, num_samples: int, num_draws: int) -> Callable:
   model, groups = training.model(spec), likelihoods.make("mixed", columns=spec.columns).groups
   chunk = min(_CHUNK, num_samples)
 
-  def of_lane(lane):
-    (variables, key), x, mask = lane
-    bound, batch = model.bind(variables), {"x": x, "mask": mask}
-    keys = rng.row_keys(key, rng.content_index(x, mask))
-    single = importance.single(bound, keys, batch, num_samples, chunk)
-    apart = jax.vmap(lambda key: rng.stream(key, "multiple"))(keys)
-    return single, importance.multiple(bound, apart, batch, num_draws, num_samples, chunk).x
-
   @jax.jit
   def impute(variables, key, x, mask):
+    index = rng.content_index(x, mask)
+
+    def by_model(args):
+      variables, key = args
+      batch, keys = {"x": x, "mask": mask}, rng.row_keys(key, index)
+      return importance.both(model.bind(variables), keys, batch, num_draws, num_samples, chunk)
+
     keys = jax.random.split(key, len(jax.tree.leaves(variables)[0]))
-    single, draws = jax.lax.map(lambda lane: of_lane((lane, x, mask)), (variables, keys))
-    draws = jnp.swapaxes(draws, 0, 1).reshape(-1, *x.shape)
+    single, multiple = jax.lax.map(by_model, (variables, keys))
+    draws = jnp.swapaxes(multiple.x, 0, 1).reshape(-1, *x.shape)
     features = jnp.mean(single.features, 0)
     mean, probability = _by_column(groups, features, x.shape[1])
     low, high = intervals.interval(draws, _LEVEL)

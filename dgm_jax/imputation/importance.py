@@ -92,13 +92,16 @@ def _flat(f: Callable, z: Any) -> Any:
   return f(jax.tree.map(lambda a: a[:, 0], z))
 
 
-def single(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, chunk: int = 500) -> Single:
-  """Self-normalised importance sampling; bias of order 1/K.
+def both(
+  model: Any, keys: jax.Array, batch: dict, num_draws: int, num_samples: int = 1000, chunk: int = 500
+) -> tuple[Single, Multiple]:
+  """`single` and `multiple` of the same K samples.
 
   Args:
     model: see the module's docstring.
     keys: [B], of the rows.
     batch: x [B, ...], mask [B, ...] and what else the model takes.
+    num_draws: R.
     num_samples: K.
     chunk: at most so many at once.
   """
@@ -110,24 +113,32 @@ def single(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, ch
   def start(z):
     shapes = jax.eval_shape(lambda: _flat(values, z))
     mean, averages = jax.tree.map(lambda a: jnp.zeros(a.shape[1:]), shapes)
-    return streaming.Moments(mean, mean), averages
+    kept = jax.tree.map(lambda a: jnp.broadcast_to(a, (num_draws, *a.shape[1:])), z)
+    return streaming.Moments(mean, mean), averages, kept
 
   def add(state, p, share, z, key):
-    del key
-    (moments, averages), (mean, here) = state, _flat(values, z)
+    (moments, averages, kept), (mean, here) = state, _flat(values, z)
     averages = jax.tree.map(lambda a, f: a + share * (jnp.tensordot(p, f, 1) - a), averages, here)
-    return streaming.add_moments(moments, p, share, mean), averages
+    return streaming.add_moments(moments, p, share, mean), averages, streaming.resample(key, kept, p, share, z)
 
   def one(key, row):
-    sums, (moments, averages) = _fold(model, key, row, num_samples, chunk, start, add)
+    sums, (moments, averages, kept) = _fold(model, key, row, num_samples, chunk, start, add)
     kind = _given(model, model.infer(row).sample_and_log_prob(seed=key)[0])  # numbers or classes
     x, variance = kind.most_likely(averages["features"]), averages["variance"] + moments.variance
-    return x, variance, sums.log_sum - jnp.log(num_samples), sums.effective, averages["features"]
+    draws = _flat(partial(_given, model), kept).sample(seed=rng.stream(key, "entries"))
+    log_px = sums.log_sum - jnp.log(num_samples)
+    return Single(x, variance, log_px, sums.effective, averages["features"]), draws
 
-  x, variance, *rest = _by_row(one, keys, batch)
+  found, draws = _by_row(one, keys, batch)
   shape, seen = batch["x"].shape, batch["mask"] > 0
-  x, variance = jnp.where(seen, batch["x"], x.reshape(shape)), jnp.where(seen, 0, variance.reshape(shape))
-  return Single(x, variance, *rest)
+  x, variance = jnp.where(seen, batch["x"], found.x.reshape(shape)), jnp.where(seen, 0, found.variance.reshape(shape))
+  draws = jnp.where(seen, batch["x"], jnp.swapaxes(draws, 0, 1).reshape(num_draws, *shape))
+  return found._replace(x=x, variance=variance), Multiple(draws, found.log_px, found.ess)
+
+
+def single(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, chunk: int = 500) -> Single:
+  """Self-normalised importance sampling; bias of order 1/K.  Arguments as of `both`."""
+  return both(model, keys, batch, 0, num_samples, chunk)[0]
 
 
 def multiple(
@@ -135,31 +146,14 @@ def multiple(
 ) -> Multiple:
   """Sampling importance resampling: z of K with probabilities w_k / sum w, x_missing ~ p(x|z), R times for itself.
 
-  As K grows the draws become independent ones of p(x_missing | x_observed); z is drawn with replacement.
-
-  Args:
-    model, keys, batch, num_samples, chunk: as of `single`.
-    num_draws: R.
+  As K grows the draws become independent ones of p(x_missing | x_observed); z is drawn with replacement.  Arguments as
+  of `both`.
   """
-
-  def start(z):
-    return jax.tree.map(lambda a: jnp.broadcast_to(a, (num_draws, *a.shape[1:])), z)
-
-  def add(kept, p, share, z, key):
-    return streaming.resample(key, kept, p, share, z)
-
-  def one(key, row):
-    sums, kept = _fold(model, key, row, num_samples, chunk, start, add)
-    x = _flat(partial(_given, model), kept).sample(seed=rng.stream(key, "entries"))
-    return x, sums.log_sum - jnp.log(num_samples), sums.effective
-
-  x, log_px, ess = _by_row(one, keys, batch)
-  x = jnp.swapaxes(x, 0, 1).reshape(num_draws, *batch["x"].shape)
-  return Multiple(jnp.where(batch["mask"] > 0, batch["x"], x), log_px, ess)
+  return both(model, keys, batch, num_draws, num_samples, chunk)[1]
 
 
 def log_prob(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, chunk: int = 500) -> jax.Array:
-  """log 1/K sum_k w_k of the observed entries, [B], nats: a stochastic lower bound; arguments as of `single`."""
+  """log 1/K sum_k w_k of the observed entries, [B], nats: a stochastic lower bound; arguments as of `both`."""
 
   def one(key, row):
     sums, _ = _fold(model, key, row, num_samples, chunk, lambda z: (), lambda *state: ())
@@ -177,7 +171,7 @@ def conditional_log_prob(
   missing process is of the same m in both.
 
   Args:
-    model, keys, batch, num_samples, chunk: as of `single`; x holds the values that were held out.
+    model, keys, batch, num_samples, chunk: as of `both`; x holds the values that were held out.
     held_out: [B, ...], 1 where an entry is asked for, which mask has not.
   """
   known = jnp.maximum(batch["mask"], held_out)
