@@ -125,7 +125,7 @@ RUNS = {
   "table=1": {
     "quick": _budget(
       "white wine (4,898 rows), five seeds, 10,000 updates of batch 16, 1,000 samples impute",
-      15,
+      20,
       f"{_CONFIG}:quick",
       _cells(("white",), 5),
       5,
@@ -133,7 +133,7 @@ RUNS = {
     ),
     "short": _budget(
       "white wine (4,898 rows) alone, five seeds, 100,000 updates of batch 16, 10,000 samples impute",
-      120,
+      110,
       _CONFIG,
       _cells(("white",), 5),
       5,
@@ -142,7 +142,7 @@ RUNS = {
     ),
     "paper": _budget(
       "six UCI tables, five seeds, 100,000 updates of batch 16, 10,000 samples impute",
-      12 * 60,
+      8 * 60,
       _CONFIG,
       _cells(_DATA, 5),
       5,
