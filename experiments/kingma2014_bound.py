@@ -157,11 +157,15 @@ def _lines(folder: pathlib.Path, names: dict[str, list[str]]) -> list[dict]:
 
 def _rate_table(rates: dict[str, dict[str, float]]) -> dict:
   best = {cell: max(found, key=found.get) for cell, found in rates.items()}
+  show = lambda found, rate: f"{found[str(rate)]:.4g}" if str(rate) in found else "none"
   rows = [
-    [tables.cell(text) for text in (_label(cell), *(f"{found.get(str(r), math.nan):.1f}" for r in RATES), best[cell])]
+    [tables.cell(text) for text in (_label(cell), *(show(found, r) for r in RATES), best[cell])]
     for cell, found in rates.items()
   ]
-  note = f"Training bound at the end of the first iterations, nats; the lines above have {_RATE}."
+  note = (
+    f"Training bound at the end of the first iterations, nats, none where a run is not finished or left the range of "
+    f"numbers; the lines above have {_RATE}."
+  )
   return tables.table("Step sizes", ["", *map(str, RATES), "best"], rows, note)
 
 
