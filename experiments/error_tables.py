@@ -19,6 +19,7 @@ class Claims(NamedTuple):
     published: {"white-miwae": error}.
     labels: of the rows, in their order.
     pairs: (first, second) rows, of which the first has the lower error.
+    digits: after the point.
     within: how near ours should be to the published, 0 for no such column.
   """
 
@@ -27,7 +28,12 @@ class Claims(NamedTuple):
   published: Mapping[str, papers.Value]
   labels: Mapping[str, str]
   pairs: Sequence[tuple[str, str]]
+  digits: int = 2
   within: float = 0.0
+
+  def show(self, value: float, stderr: float | None = None, sign: bool = False) -> str:
+    """tables.plus_minus with these digits."""
+    return tables.plus_minus(value, stderr, sign, self.digits)
 
 
 def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, Any] | None:
@@ -41,21 +47,23 @@ def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> dict
   return {"difference": found.mean, "stderr": found.stderr, "by_seed": list(found.values), "verdict": verdict}
 
 
-def _published(value: papers.Value | None) -> dict:
+def _published(claims: Claims, value: papers.Value | None) -> dict:
   if value is None:
     return tables.published("none")
-  text = tables.plus_minus(value.value, None) + (f" {value.more}" if value.more else "")
+  text = claims.show(value.value) + (f" {value.more}" if value.more else "")
   return tables.published(text, value.verified)
 
 
 def _row(claims: Claims, cell: str, found: Mapping[str, Any], comparable: Container[str]) -> list[dict]:
   row = cell.partition("-")[2]
   published = claims.published.get(cell)
-  line = [tables.cell(claims.labels[row]), _published(published)]
-  line.append(tables.cell(tables.plus_minus(found["mean"], found["stderr"]), found["runs"]))
+  line = [tables.cell(claims.labels[row]), _published(claims, published)]
+  line.append(tables.cell(claims.show(found["mean"], found["stderr"]), found["runs"]))
   holds = published is not None and published.verified and row in comparable
   gap = None if published is None else found["mean"] - published.value
-  line.append(tables.cell("" if gap is None else tables.difference(gap, found["stderr"], holds), found["runs"]))
+  line.append(
+    tables.cell("" if gap is None else tables.difference(gap, found["stderr"], holds, claims.digits), found["runs"])
+  )
   if claims.within:
     near = "" if gap is None or not holds else "yes" if abs(gap) <= claims.within else "no"
     line.append(tables.cell(near))
@@ -70,8 +78,8 @@ def _table(claims: Claims, data: str, cells: Mapping[str, Mapping[str, Any]], co
 
 
 def _pair_table(claims: Claims, pairs: Mapping[str, Mapping[str, Any]]) -> dict:
-  show = lambda p: tables.plus_minus(p["difference"], p["stderr"], sign=True)
-  each = lambda p: ", ".join(tables.plus_minus(d, None, sign=True) for d in p["by_seed"])
+  show = lambda p: claims.show(p["difference"], p["stderr"], sign=True)
+  each = lambda p: ", ".join(claims.show(d, sign=True) for d in p["by_seed"])
   rows = [
     [tables.cell(t) for t in (name, show(p), each(p), measured.named_words(p["verdict"], "lower"))]
     for name, p in pairs.items()
@@ -89,7 +97,7 @@ def _sentence(claims: Claims, first: str, second: str, pairs: Mapping[str, Mappi
   lower = sum(p["difference"] < 0 for p in found.values())
   shown = sum(p["verdict"] == "lower" for p in found.values())
   opposite = [d for d, p in found.items() if p["verdict"] == "higher"]
-  numbers = "; ".join(f"{d} {tables.plus_minus(p['difference'], p['stderr'], sign=True)}" for d, p in found.items())
+  numbers = "; ".join(f"{d} {claims.show(p['difference'], p['stderr'], sign=True)}" for d, p in found.items())
   a, b = claims.labels[first], claims.labels[second]
   text = f"The error of {a} is lower than that of {b} in {lower} of {len(found)}, shown in {shown}"
   text += f", the opposite is shown in {', '.join(opposite)}" if opposite else ""
@@ -158,14 +166,12 @@ def summary(claims: Claims, numbers: Mapping[str, Any], system: str, rows: Seque
   def published(c):
     value = claims.published.get(c)
     return (
-      ""
-      if value is None
-      else f"{label(c)} {tables.plus_minus(value.value, None)}" + ("" if value.verified else " (unverified)")
+      "" if value is None else f"{label(c)} {claims.show(value.value)}" + ("" if value.verified else " (unverified)")
     )
 
   return {
     "system": system,
     "data": f"UCI {', '.join(data)}",
     "published": line(published),
-    "ours": line(lambda c: f"{label(c)} {tables.plus_minus(kept[c]['mean'], kept[c]['stderr'])}"),
+    "ours": line(lambda c: f"{label(c)} {claims.show(kept[c]['mean'], kept[c]['stderr'])}"),
   }

@@ -25,8 +25,8 @@ LABELS = {
 NOTE = (
   "The other methods fill the same hidden entries of the same rows, to which they are fitted. PPCA is probabilistic "
   "PCA by EM on the observed entries to 1e-9 nats a row, with as many latent dimensions as the models; forest is "
-  "scikit-learn's IterativeImputer with 50 extremely randomised trees, not missForest; MICE-like is it with Bayesian "
-  "ridge regression, means in place of draws."
+  "scikit-learn's IterativeImputer with extremely randomised trees, not missForest; MICE-like is the same with "
+  "Bayesian ridge regression, means in place of draws."
 )
 _RANDOM = ("ppca", "forest")  # depend on a seed
 _TOLERANCE, _MAX_STEPS = 1e-9, 5000

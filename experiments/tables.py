@@ -16,15 +16,15 @@ def published(text: str, verified: bool = True) -> dict[str, Any]:
   return cell(text if verified else f"{text} (unverified)") | {"published": True}
 
 
-def plus_minus(value: float, stderr: float | None, sign: bool = False) -> str:
+def plus_minus(value: float, stderr: float | None, sign: bool = False, digits: int = 2) -> str:
   """86.76 ± 0.03; the value alone where there is no error."""
-  text = f"{value:+.2f}" if sign else f"{value:.2f}"
-  return text.replace("-", "−") + ("" if stderr is None else f" ± {stderr:.2f}")
+  text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+  return text.replace("-", "−") + ("" if stderr is None else f" ± {stderr:.{digits}f}")
 
 
-def difference(value: float, stderr: float | None, comparable: bool) -> str:
+def difference(value: float, stderr: float | None, comparable: bool, digits: int = 2) -> str:
   """Ours minus published, with our standard error; what another recipe trained says so."""
-  return plus_minus(value, stderr, sign=True) + ("" if comparable else f" ({NOT_COMPARABLE})")
+  return plus_minus(value, stderr, sign=True, digits=digits) + ("" if comparable else f" ({NOT_COMPARABLE})")
 
 
 def paired_row(name: str, found: Mapping[str, Any], words: str) -> list[dict]:

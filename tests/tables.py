@@ -43,6 +43,7 @@ CONFIG_ARGUMENTS = {
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
   "cvae_mnist": ["", "prior=conditional,k=5"],
+  "miwae_mnist": ["hide=mar_top"],
   "miwae_uci": ["iota=constant"],
   "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
 }

@@ -181,6 +181,32 @@ def test_what_is_above_the_mean_is_hidden_in_a_share_of_the_features():
   np.testing.assert_array_equal(whole["mask"], mean >= GREY)
 
 
+def test_the_top_half_goes_missing_by_the_bottom_half():
+  """Frequencies of the three patterns are the binomial's; what is bright is always missing a top quarter."""
+  x = np.zeros((9000, 8, 3, 1), np.float32)
+  x[:3000, 4:, 1] = 1  # the bottom half has a mean of 1/3
+  x[3000:6000, 4:] = 1
+  x[6000:, :4] = 1  # the top half has no say
+  pipeline = transforms.make(("mar_top",), {"x": x})
+  rows = np.asarray(pipeline.evaluate(jax.random.key(0), batch(x))["mask"])
+  assert (rows == rows[:, :, :1]).all()
+  rows = rows[..., 0, 0]
+  patterns = np.array([[1, 1, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1]])
+  found = (rows[:, None] == patterns).all(-1)
+  np.testing.assert_array_equal(found.sum(1), 1)
+  for part, h in zip(np.split(found, 3), (1 / 3 + 0.3, 1.0, 0.3), strict=True):
+    p = np.array([(1 - h) ** 2, 2 * h * (1 - h), h**2])
+    assert (abs(part.mean(0) - p) <= 5 * np.sqrt(p * (1 - p) / 3000)).all()
+
+
+def test_what_is_hidden_in_training_alone_is_seen_in_evaluation():
+  hides = ("mcar:rate=0.5,training",)
+  np.testing.assert_array_equal(apply(hides, TABLE)["mask"], apply(("mcar:rate=0.5",), TABLE)["mask"])
+  seen = apply(hides, TABLE, part="evaluate")
+  assert "mask" not in seen
+  np.testing.assert_array_equal(seen["x"], TABLE)
+
+
 def test_hidden_entries_leave_out_what_was_missing_before():
   mask = (RNG.random(TABLE.shape) < 0.7).astype(np.float32)
   found = apply(("standardize", "mcar:0.5"), TABLE * mask, mask=mask)
@@ -230,6 +256,7 @@ def test_condition_gives_one_hot_labels():
   (("flip",), TABLE, r"takes images \[H, W, C\]; x has shape \[4\]"),
   (("condition",), GREY, "takes class labels; this data set has none"),
   (("mcar:rate=1.5",), TABLE, "rate = 1.5; it must be"),
+  (("mar_top",), GREY, "'mar_top' is for images"),
   (("mar:observed=0.0",), TABLE, "observed = 0.0; it must be"),
   (("mcar", "standardize"), TABLE, "'standardize' must come before 'mcar'"),
 ])  # fmt: skip

@@ -94,3 +94,29 @@ def above_mean(train: Statistics, offset: float, share: float) -> Callable:
   limit = np.asarray(train.mean + offset * train.std, np.float32).ravel()
   limit[count:] = np.inf
   return lambda key, x: (x <= limit.reshape(x.shape)).astype(jnp.float32)
+
+
+def mar_top(train: Statistics, seed: int) -> Callable:
+  """At random, of images: parts of the top half are missing by what the bottom half says, which is always observed.
+
+  h = mean of the bottom half + 0.3, at most 1;   pi ~ Binomial(2, h): 0 hides the second quarter of the rows, 1 the
+  first two, 2 the first (as github.com/federicobergamin/MIWAE-PyTorch has it, for binary digits).
+  """
+  del seed
+  low, high = train.range
+  errors.require(
+    len(train.shape) == 3 and train.shape[0] % 4 == 0 and low >= 0 and high <= 1,
+    f"Transform 'mar_top' is for images [H, W, C] in [0, 1] with H a multiple of 4; x has shape {list(train.shape)} in "
+    f"[{low:.4g}, {high:.4g}].",
+  )
+  height = train.shape[0]
+  quarter = np.arange(height) * 4 // height  # of each row
+  hides = np.stack([quarter == 1, quarter < 2, quarter == 0])
+
+  def draw(key, x):
+    h = jnp.minimum(jnp.mean(x[height // 2 :]) + 0.3, 1.0)
+    pi = jnp.sum(jax.random.bernoulli(key, h, (2,)))
+    rows = 1.0 - jnp.asarray(hides, jnp.float32)[pi]
+    return jnp.broadcast_to(rows[:, None, None], x.shape)
+
+  return draw

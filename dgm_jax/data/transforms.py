@@ -171,9 +171,12 @@ def _labelled(train: Statistics, per_class: int) -> Transform:
 
 
 def _missing(name: str, mechanism: Callable) -> Callable:
-  """A transform that hides entries: x is 0 where mask is 0; `complete` keeps x, `hidden` is 1 where it was hidden."""
+  """A transform that hides entries: x is 0 where mask is 0; `complete` keeps x, `hidden` is 1 where it was hidden.
 
-  def make(train: Statistics, **options) -> Transform:
+  With `training` it leaves evaluation alone.
+  """
+
+  def make(train: Statistics, training: bool = False, **options) -> Transform:
     draw = mechanism(train, **options)
 
     def apply(key, batch):
@@ -183,7 +186,7 @@ def _missing(name: str, mechanism: Callable) -> Callable:
       mask = seen * per_example(draw, name, options.get("seed", 0), never, batch["index"])(x)
       return batch | {"x": x * mask, "mask": mask, "hidden": seen - mask, "complete": x}
 
-    return Transform(apply, lambda x: x.astype(jnp.float32))
+    return Transform(apply, lambda x: x.astype(jnp.float32), training)
 
   return make
 
@@ -198,8 +201,9 @@ TRANSFORMS = {
   "flip": (_flip, {}),
   "condition": (_condition, {}),
   "labelled": (_labelled, {"per_class": 10}),
-  "mcar": (_missing("mcar", missing.mcar), {"rate": 0.5, "seed": 0}),
+  "mcar": (_missing("mcar", missing.mcar), {"rate": 0.5, "seed": 0, "training": False}),
   "mar": (_missing("mar", missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
+  "mar_top": (_missing("mar_top", missing.mar_top), {"seed": 0, "training": False}),
   "mnar": (_missing("mnar", missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
   "above_mean": (_missing("above_mean", missing.above_mean), {"offset": 0.0, "share": 0.5}),
 }
@@ -262,7 +266,7 @@ def make(names: tuple[str, ...], arrays: dict, others: Sequence[dict] = ()) -> P
     errors.require(
       hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
     )
-    hides = text if name in ("mcar", "mar", "mnar", "above_mean") else hides
+    hides = text if name in ("mcar", "mar", "mar_top", "mnar", "above_mean") else hides
     transforms.append(TRANSFORMS[name][0](train, **options))
     train = train.after(transforms[-1].expect)
   evaluate = [t for t in transforms if not t.only_training]

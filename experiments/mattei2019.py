@@ -1,0 +1,35 @@
+"""Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets" (ICML 2019).
+
+  python -m experiments.reproduce mattei2019 --table=2 --budget=quick --manual_dir=FOLDER
+
+Paper: https://arxiv.org/abs/1812.02633.  Table 2, imputation of UCI tables, has a file of its own.
+"""
+
+import pathlib
+from typing import Any
+
+from experiments import mattei2019_table2
+from experiments.papers import Paper
+
+_ITEMS = {"table=2": mattei2019_table2}
+PAPER = Paper(
+  authors="Mattei & Frellsen",
+  title="MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets",
+  venue="ICML 2019",
+  url="https://arxiv.org/abs/1812.02633",
+  items={item: module.TITLE for item, module in _ITEMS.items()},
+  published={item: module.PUBLISHED for item, module in _ITEMS.items()},
+  notes={item: module.NOTES for item, module in _ITEMS.items()},
+)
+RUNS = {item: module.BUDGETS for item, module in _ITEMS.items()}
+
+
+def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
+  """What is trained and measured so far."""
+  found = _ITEMS[item].report(name, folder)
+  return found | {"numbers": {"item": item, **found["numbers"]}}
+
+
+def summary(numbers: dict[str, Any]) -> dict[str, str]:
+  """A row of README's table: system, data, published, ours."""
+  return _ITEMS[numbers["item"]].summary(numbers)
