@@ -1,6 +1,7 @@
 """A MIWAE of a table: densities, draws and errors, by law."""
 
 import jax
+import jax.numpy as jnp
 import mixed_table as mt
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import scipy.special
 import scipy.stats
 
 from dgm_jax.imputation import cells, columns, comparison, fitted, training
+from dgm_jax.system import TrainState
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,21 @@ def test_log_prob_is_that_of_the_model_in_the_tables_units():
   log_p += where[:, 1] * scipy.stats.bernoulli.logpmf(x[:, 1], np.asarray(binary.mean()))
   log_p += where[:, 3] * np.log(np.asarray(classes.distribution.probs)[:, 0])[:, x[:, 3].astype(int)]
   np.testing.assert_allclose(got, scipy.special.logsumexp(log_p, 0) - np.log(20_000), atol=0.1)
+
+
+def test_the_score_is_the_log_density_of_a_hidden_entry_given_what_is_seen():
+  """By joint densities with and without the hidden entries, of standardised numbers; 50 samples a row are biased."""
+  model, hidden = mt.untrained(), fitted.hide(mt.HOLES, 0.1, 0)
+  x, hidden = mt.HOLES[hidden.any(1)], hidden[hidden.any(1)]
+  seen = np.where(hidden, np.nan, x)
+  density = fitted.log_prob(model, x, 20_000) - fitted.log_prob(model, seen, 20_000)
+  expected = (density.sum() + hidden.sum(0) @ np.log([c.scale for c in mt.COLUMNS])) / hidden.sum()
+  assert expected < -1
+  rows = training.Rows(columns.standardise(mt.COLUMNS, np.nan_to_num(x)), (~np.isnan(seen)).astype("f"))
+  states = TrainState(jnp.zeros(1), model.fit.variables["params"], (), {}, {})
+  arrays = training.Rows(*map(training.pad, rows)), training.pad(hidden.astype("f"))
+  score = training._programs(mt.SPEC).score(states, jax.random.key(0), *arrays)
+  assert score[0] == pytest.approx(expected, abs=0.5)
 
 
 def test_draws_of_the_model_are_of_the_tables_values():
@@ -80,6 +97,19 @@ def test_hidden_entries_are_observed_ones_of_few_rows_and_of_no_column_with_few(
   count = (~np.isnan(x[:, :3])).mean() * 2000 * 3
   assert abs(hidden.sum() - 0.1 * count) < 5 * np.sqrt(0.09 * count)
   assert not hidden[:, 3].any()
+
+
+def test_several_models_are_of_bootstrap_samples_of_the_rows(monkeypatch):
+  """Each drawn with replacement: of n rows 1 - (1 - 1/n)^n are among them."""
+  chosen = []
+  monkeypatch.setattr(training, "fit", lambda spec, rows, hidden, rows_of, *rest: chosen.append(rows_of))
+  for num_models in (1, 50):
+    fitted.fit(mt.HOLES, mt.COLUMNS, limits=training.Limits(1), num_models=num_models)
+  one, many = chosen
+  np.testing.assert_array_equal(one, [np.arange(100)])
+  distinct = [len(set(rows.tolist())) for rows in many]
+  assert abs(np.mean(distinct) - 100 * (1 - 0.99**100)) < 5 * np.std(distinct) / 50**0.5
+  assert len(set(map(tuple, many.tolist()))) == 50
 
 
 @pytest.mark.slow

@@ -37,6 +37,34 @@ def test_a_bootstrap_lane_is_the_lone_run_of_its_rows():
   poisoned = training.Rows(np.where(np.isin(np.arange(128), chosen[1, :100])[:, None], rows.x, np.nan), rows.mask)
   again = programs.train(programs.start(keys[1:]), keys[1:], poisoned, chosen[1:], jnp.int32(100))
   jax.tree.map(np.testing.assert_array_equal, again.params, lone.params)  # it never sees rows that were not drawn
+  for row in np.flatnonzero(np.bincount(chosen[1, :100]) == 1)[:4]:  # and all that were, be it once
+    poisoned = training.Rows(rows.x.at[row].set(jnp.nan), rows.mask.at[row].set(1))
+    again = programs.train(programs.start(keys[1:]), keys[1:], poisoned, chosen[1:], jnp.int32(100))
+    assert np.isnan(jax.tree.leaves(again.params)[0]).all()
+
+
+def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
+  """Of lanes that walk by their rates past where they score best: at 0.3 and 0.1 of the rate they come nearer."""
+  best, rate = jnp.array([2.25, 4.42]), jnp.ones(2)
+  train = lambda states, *_: states.replace(params=states.params + states.hparams["optim.lr"])
+  programs = training._programs(training.Spec(("gaussian",), 1, (2,)))._replace(
+    start=lambda keys: TrainState(jnp.zeros(2), jnp.zeros(2), (), {}, {"optim.lr": rate}),
+    train=train,
+    score=lambda states, *_: -jnp.abs(states.params - best),
+  )
+  monkeypatch.setattr(training, "_programs", lambda spec: programs)
+  rows, told = training.Rows(np.zeros((20, 1), "f"), np.ones((20, 1), "f")), []
+  spec, limits = training.Spec(("gaussian",), lr=1.0), training.Limits(100_000)
+  fit = lambda hidden: training.fit(
+    spec, rows, hidden, np.tile(np.arange(20), (2, 1)), 0, limits, lambda *state: told.append(state)
+  )
+  found = fit(np.ones((20, 1), "f"))
+  np.testing.assert_allclose(found.variables["params"], [2 + 0.3, 4 + 0.3 + 0.1], rtol=1e-6)
+  assert found.score == told[-1][1] == pytest.approx(-(0.05 + 0.02) / 2, abs=1e-6)
+  assert (found.reason, found.steps) == ("its score stopped rising", 200 * len(told))
+  blind = fit(np.zeros((20, 1), "f"))
+  np.testing.assert_array_equal(blind.variables["params"], [3, 3])
+  assert (blind.score, blind.steps) == (None, 600)
 
 
 def test_a_lane_goes_back_to_its_best_at_lower_rates_and_then_the_fit_ends():
