@@ -95,11 +95,11 @@ def _mice(seed: int, num_classes: Sequence[int]) -> Any:
 
 
 def _forest(seed: int, num_classes: Sequence[int]) -> Any:
-  """As many columns are tried at a split as in missForest, whose rounds end by the fifth, mostly."""
+  """As many columns are tried at a split as by missForest; more rounds did not lower errors on white wine."""
   from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
   options = {"n_estimators": _TREES, "max_features": "sqrt", "n_jobs": -1, "random_state": seed}
-  return _chained(ExtraTreesRegressor(**options), ExtraTreesClassifier(**options), 5, seed, num_classes)
+  return _chained(ExtraTreesRegressor(**options), ExtraTreesClassifier(**options), 3, seed, num_classes)
 
 
 IMPUTERS: dict[str, Callable[[int, Sequence[int]], Any]] = {

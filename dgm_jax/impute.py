@@ -72,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
   add(
     "--compare",
     type=_names,
-    default=("mean", "knn"),
     metavar="A,B",
-    help=f"methods of {', '.join(baselines.IMPUTERS)} (mean,knn; forest is slow), or none: no cell is hidden for it",
+    help=f"methods of {', '.join(baselines.IMPUTERS)} (mean,knn, and forest of tables that are not large), or none: no "
+    "cell is hidden for it",
   )
   add("--latents", type=int, default=10, help=f"dimensions of the latent variable (10), at most {_MOST_LATENTS}")
   add("--hidden", type=int, default=128, help="width of the networks' two layers (128)")
@@ -104,7 +104,7 @@ def _check(args: argparse.Namespace) -> None:
     not (args.fit and args.transductive), "--fit fits to another table, --transductive to this one; give one of them."
   )
   args.compare = () if args.compare == ("none",) else args.compare
-  for name in args.compare:
+  for name in args.compare or ():
     errors.choose("name of --compare", name, baselines.IMPUTERS)
   need(args.out.suffix == args.data.suffix, f"--out={args.out} must end in {args.data.suffix}, as the table does.")
   need(args.out.parent.is_dir(), f"--out={args.out}: there is no folder {args.out.parent}.")
@@ -198,10 +198,11 @@ def _impute(args: argparse.Namespace) -> None:
   )
   x = columns.encode(known, fit_table.values, fit_table.missing)
   target = x if args.fit is None else columns.encode(known, table.values, table.missing)
-  hidden = fitted.hide(x, fitted.held_out_rate(x) if args.compare else 0.0, args.seed + 1)
+  methods = comparison.methods(x) if args.compare is None else args.compare
+  hidden = fitted.hide(x, fitted.held_out_rate(x) if methods else 0.0, args.seed + 1)
   options = {"num_samples": args.samples, "seed": args.seed}
   model = _fit(args, np.where(hidden, np.nan, x), modelled)
-  compared, coverage = comparison.compare(model, x, hidden, args.compare, **options) if hidden.any() else ({}, None)
+  compared, coverage = comparison.compare(model, x, hidden, methods, **options) if hidden.any() else ({}, None)
   missing = np.stack([gone for gone, c in zip(table.missing, known, strict=True) if c.modelled], 1)
   with progress_bar(int(missing.any(1).sum()), description="impute", unit="row") as bar:
     found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=bar.update, **options)

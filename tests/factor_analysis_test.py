@@ -74,6 +74,40 @@ def test_a_step_never_lowers_the_likelihood(isotropic, mask):
   assert log_px[-1] > log_px[0] + 50
 
 
+@pytest.mark.parametrize("isotropic", [False, True])
+def test_a_step_is_where_the_expected_log_likelihood_has_no_slope(isotropic):
+  """Of sum_observed E[log N(x; w z + b, psi)], z under the posterior at the old parameters."""
+  old = params(isotropic)
+  q = posterior(old, X, MASK)
+  second = q.covariance + q.mean[:, :, None] * q.mean[:, None, :]
+
+  def expected(p):
+    residual, w = X - p["loc"], p["loadings"]
+    square = residual**2 - 2 * residual * (q.mean @ w.T) + jnp.einsum("dl,blk,dk->bd", w, second, w)
+    return -0.5 * jnp.sum(MASK * (p["log_variance"] + square * jnp.exp(-p["log_variance"])))
+
+  slope = jax.jit(jax.grad(expected))
+  assert min(abs(s).max() for s in jax.tree.leaves(slope(old))) > 0.1
+  assert max(abs(s).max() for s in jax.tree.leaves(slope(m_step(old, e_step(old, X, MASK))))) < 1e-9
+
+
+def test_em_starts_from_what_is_observed():
+  holes = np.where(MASK > 0, X, np.nan)
+  ours, pooled = (fa.start(jax.random.key(0), jnp.asarray(holes), MASK, L, isotropic) for isotropic in (False, True))
+  np.testing.assert_allclose(ours["loc"], np.nanmean(holes, 0), rtol=1e-12)
+  np.testing.assert_allclose(np.exp(ours["log_variance"]), np.nanvar(holes, 0), rtol=1e-12)
+  np.testing.assert_allclose(np.exp(pooled["log_variance"]), np.nanvar(holes, 0).mean(), rtol=1e-12)
+
+
+def test_a_variance_that_goes_to_zero_has_a_floor():
+  """Heywood's case: a factor that is one of the entries."""
+  x = jnp.asarray(X).at[:, 1].set(X[:, 0])
+  start = fa.start(jax.random.key(4), x, MASK, L)
+  found, log_px, _ = fit(start, x, MASK, tolerance=1e-6, max_steps=3000, block=64)
+  assert np.isfinite(log_px)
+  assert np.exp(found["log_variance"]).min() == pytest.approx(1e-6)
+
+
 def test_statistics_of_parts_add_up():
   whole = e_step(params(), X, MASK)
   parts = jax.tree.map(jnp.add, e_step(params(), X[:150], MASK[:150]), e_step(params(), X[150:], MASK[150:]))

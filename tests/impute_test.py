@@ -86,7 +86,7 @@ def test_the_report_says_how_and_with_what_errors(filled):
   assert about["table"]["missing"] == sum(c == "" for row in holes for c in row)
   kinds = {c["name"]: c["kind"] for c in about["columns"]}
   assert kinds == {"key": "ignored", "real": "real", "whole": "integer", "class": "binary", "one": "constant"}
-  assert set(about["errors"]) == {"miwae", "mean", "knn"}
+  assert set(about["errors"]) == {"miwae", "mean", "knn", "forest"}
   text = (folder / "out.report.txt").read_text()
   assert "transductive" in text and "not proper" in text and "200 steps" in text
   for name in ("real", "whole", "class"):
