@@ -46,6 +46,9 @@ CONFIG_ARGUMENTS = {
   "cvae_mnist": ["", "prior=conditional,k=5"],
   "miwae_mnist": ["hide=mar_top"],
   "miwae_uci": ["iota=constant"],
+  "uci_regression": ["", "method=bayes"],
+  "cubic_toy": ["method=mse", "method=dropout"],
+  "classifier_mnist": ["", "net=conv,method=dropout", "method=bayes"],
   "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
 }
 
