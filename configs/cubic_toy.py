@@ -1,8 +1,8 @@
 """The toy y = x^3 + noise of Hernandez-Lobato & Adams, "Probabilistic Backpropagation" (ICML 2015), section 5.3.
 
 Paper: https://arxiv.org/abs/1502.05336, and https://arxiv.org/abs/1612.01474 (Lakshminarayanan et al., 2017), figure 1:
-20 x ~ U[-4, 4), noise N(0, 9), one hidden layer of 100 units; how wide are the bands where there are no data?  No numbers
-are published; the noise alone has NLL log(3 sqrt(2 pi e)) = 2.52.
+20 x ~ U[-4, 4), noise N(0, 9), one hidden layer of 100 units; how wide are the bands where there are no data?  No
+numbers are published; the noise alone has NLL log(3 sqrt(2 pi e)) = 2.52.
 
   python -m dgm_jax.main --config=configs/cubic_toy.py:method=net --workdir=runs/cubic
   python -m experiments.reproduce lakshminarayanan2017 --figure=1
