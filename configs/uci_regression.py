@@ -90,7 +90,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.weight_decay = 1e-3
   if not a.test:
     config.batch_size, config.num_epochs = 32, 40 if a.method == "net" else 400
-    config.log_every = 100
+    config.log_every = 100 if a.method == "net" else 1000
   return config.lock()
 
 

@@ -44,7 +44,7 @@ PAPER = Paper(
       "in its own units, ± the standard error over splits. Rates and batches of 32 were chosen on validation splits of "
       "concrete and red wine. One net: the mean over the five members. The ensemble's density is the mixture of its "
       "members'; 'as a normal' has the mixture's mean and variance, as the paper has it. No adversarial training.",
-      "MC dropout, 1000 draws: rate 0.05, 400 epochs (ten times the protocol's, as published), the scale of the noise "
+      "MC dropout, 1000 draws: rate 0.05 (concrete: 0.005), 400 epochs (ten times the protocol's, as published), the scale of the noise "
       "by maximum likelihood, where the published one was searched for. Bayes by backprop, 1000 draws: prior N(0, 1), "
       "400 epochs, the same noise; it is not Graves' VI.",
     ),
@@ -52,6 +52,7 @@ PAPER = Paper(
 )
 
 _MEMBERS = 5
+_RATES = {"concrete": 0.005}  # of dropped units, on a validation split; 0.05 elsewhere
 
 
 def _cells(data: tuple[str, ...], splits: int, members: int = _MEMBERS) -> dict[str, list[axes.Overrides]]:
@@ -59,8 +60,9 @@ def _cells(data: tuple[str, ...], splits: int, members: int = _MEMBERS) -> dict[
 
   def runs(name: str, method: str, count: int) -> list[axes.Overrides]:
     number = 5 if name == "protein" else splits
+    rate = {"model.args.dropout": _RATES[name]} if method == "dropout" and name in _RATES else {}
     return [
-      {"arg.data": name, "arg.method": method, "arg.split": s, "seed": count * s + m}
+      {"arg.data": name, "arg.method": method, "arg.split": s, **rate, "seed": count * s + m}
       for s in range(number)
       for m in range(count)
     ]
