@@ -1,15 +1,17 @@
 """Tables of RMSE and NLL of regression over random splits: published rows beside ours, differences paired by split."""
 
+import functools
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dgm_jax import ensemble
-from dgm_jax.sweeps import states
-from experiments import measured, papers, tables
+from dgm_jax import figures, scores
+from experiments import computed, measured, papers, tables, uci_lanes
+
+Pieces = Mapping[str, Callable[[], tuple[list, list[list[int]]]]]  # {"net-concrete": () -> (configs, seeds)}
 
 _COLUMNS = ("VI", "BP", "PBP", "MC dropout", "ensemble")
 _ERRORS = {"VI": "s.e.", "BP": "s.e.", "PBP": "s.e.", "MC dropout": "s.d.", "ensemble": ""}
@@ -78,31 +80,47 @@ _BESIDE = {"ensemble": "ensemble", "normal": "ensemble", "dropout": "MC dropout"
 _PAIRS = [("ensemble", "net"), ("ensemble", "normal"), ("ensemble", "dropout"), ("ensemble", "bayes")]
 
 
-def _of_split(paths: Sequence[pathlib.Path]) -> dict[str, dict[str, np.ndarray]]:
-  """{method: {"nll" [N], "square" [N]}} of the runs of a split, which are members; of one run only its own."""
-  members = ensemble.members(paths)
-  mixed, y = ensemble.mixed(members)
+def compute(pieces: Pieces, folder: pathlib.Path) -> None:
+  """Trains what is not there and writes its predictions, a file for each method and table."""
+  made = {cell: functools.partial(_predictions, piece) for cell, piece in pieces.items()}
+  computed.write(folder, _said(pieces), 0, 0, made, "predictions")
+
+
+def _predictions(piece: Callable) -> dict[str, np.ndarray]:
+  return uci_lanes.predictions(*piece())
+
+
+def _said(pieces: Pieces) -> dict[str, Any]:
+  """The config and the seeds of each piece, of its first split."""
+  found = {cell: piece() for cell, piece in pieces.items()}
+  return {cell: {"config": configs[0].to_dict(), "seeds": seeds} for cell, (configs, seeds) in found.items()}
+
+
+def of_split(parts: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+  """{method: {"nll" [N], "square" [N]}} of the predictions [M, N, ...] of a split; of one member only its own."""
+  y = parts["y"]
   square = lambda mean: np.square(np.asarray(mean, np.float64) - y).sum(-1)
-  own = {
-    "nll": np.mean([-m["log_py"] for m in members], 0, np.float64),
-    "square": np.mean([square(m["mean"]) for m in members], 0),
-  }
-  if len(members) == 1:
+  own = {"nll": -parts["log_py"].mean(0, np.float64), "square": square(parts["mean"]).mean(0)}
+  if len(parts["log_py"]) == 1:
     return {"": own}
-  variance = np.asarray(mixed["variance"], np.float64)
+  mixed = scores.mixture({name: a for name, a in parts.items() if name != "y"})
+  variance, error = np.asarray(mixed["variance"], np.float64), square(mixed["mean"])
   normal = 0.5 * (np.square(y - mixed["mean"]) / variance + np.log(2 * math.pi * variance)).sum(-1)
-  error = square(mixed["mean"])
   nll = -np.asarray(mixed["log_py"], np.float64)
   return {"net": own, "ensemble": {"nll": nll, "square": error}, "normal": {"nll": normal, "square": error}}
 
 
-def _by_split(names: list[str], splits: list[int], folder: pathlib.Path) -> dict[int, dict[str, dict]]:
-  """{split: what _of_split says} of those splits all of whose runs are finished."""
-  grouped: dict[int, list[str]] = {}
-  for name, split in zip(names, splits, strict=True):
-    grouped.setdefault(split, []).append(name)
-  done = {s: runs for s, runs in grouped.items() if all(states.is_finished(folder, n) for n in runs)}
-  return {s: _of_split([states.folder(folder, n) for n in runs]) for s, runs in done.items()}
+def _read(data: Sequence[str], folder: pathlib.Path) -> dict[str, dict[str, dict[int, dict]]]:
+  """{table: {method: {split: {"nll", "square"}}}} of what is there."""
+  found: dict[str, dict[str, dict[int, dict]]] = {}
+  for name in data:
+    for method in ("net", "dropout", "bayes"):
+      path = folder / "runs" / "computed" / f"{method}-{name}.npz"
+      arrays = figures.load_arrays(path) if path.exists() else {"y": ()}
+      for s in range(len(arrays["y"])):
+        for label, values_of in of_split({k: a[s] for k, a in arrays.items()}).items():
+          found.setdefault(name, {}).setdefault(label or method, {})[s] = values_of
+  return found
 
 
 def _numbers(by_split: Mapping[int, dict[str, np.ndarray]]) -> dict[str, Any]:
@@ -135,7 +153,7 @@ def _difference(first: Mapping[int, dict], second: Mapping[int, dict]) -> dict[s
   }
 
 
-def _rows(data: str, found: Mapping[str, Any], names: Mapping[str, list[str]]) -> list[list[dict]]:
+def _rows(data: str, found: Mapping[str, Any]) -> list[list[dict]]:
   """Published rows, then ours, each beside its own."""
   published, rows = values(), []
 
@@ -151,26 +169,15 @@ def _rows(data: str, found: Mapping[str, Any], names: Mapping[str, list[str]]) -
     n, column = found.get(method), _BESIDE.get(method, "")
     ours = [tables.cell("not finished")] * 2
     if n:
-      runs = names[f"{method if method in ('dropout', 'bayes') else 'net'}-{data}"]
       show = lambda key, n=n: f"{n[key]:.3f}" + (f" ± {n[f'{key}_stderr']:.3f}" if n["splits"] > 1 else "")
-      ours = [tables.cell(show(key), runs) for key in ("rmse", "nll")]
+      ours = [tables.cell(show(key), ["computed"]) for key in ("rmse", "nll")]
     rows.append([tables.cell(label), beside("RMSE", column), ours[0], beside("NLL", column), ours[1]])
   return rows
 
 
-def report(names: Mapping[str, list[str]], splits: Mapping[str, list[int]], folder: pathlib.Path) -> dict[str, Any]:
-  """Numbers, a table of each data set, and which differences of NLL are shown.
-
-  Args:
-    names, splits: {cell: its runs, and the split of each}.
-    folder: of the budget.
-  """
-  by_data: dict[str, dict[str, dict[int, dict]]] = {}
-  for cell, runs in names.items():
-    method, _, data = cell.partition("-")
-    for split, values_of in _by_split(runs, splits[cell], folder).items():
-      for name, v in values_of.items():
-        by_data.setdefault(data, {}).setdefault(name or method, {})[split] = v
+def report(data: Sequence[str], folder: pathlib.Path) -> dict[str, Any]:
+  """Numbers, a table of each data set, and which differences of NLL are shown; what is in the folder of a budget."""
+  by_data = _read(data, folder)
   numbers = {data: {m: _numbers(v) for m, v in methods.items()} for data, methods in by_data.items()}
   pairs = {
     f"{data}: {_LABELS[a]} − {_LABELS[b]}": _difference(methods[a], methods[b])
@@ -180,7 +187,7 @@ def report(names: Mapping[str, list[str]], splits: Mapping[str, list[int]], fold
   }
   columns = ["", "published RMSE", "ours ± s.e.", "published NLL", "ours ± s.e."]
   note = "Nats and units of y; ± over splits."
-  made = [tables.table(data, columns, _rows(data, numbers[data], names), note) for data in numbers]
+  made = [tables.table(data, columns, _rows(data, numbers[data]), note) for data in numbers]
   if pairs:
     lines = [tables.paired_row(n, p, measured.named_words(p["verdict"], "lower")) for n, p in pairs.items()]
     heads = ["first − second", "NLL difference ± over test rows", "by split", "over splits", "first is"]

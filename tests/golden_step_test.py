@@ -40,7 +40,7 @@ GOLDEN = {
   "bernoulli_product": {"log_px": -16.56331, "loss": 16.56331},
   "autoencoder": {"distortion": 16.36808, "loss": 16.36808},
   "classifier_dropout": {"log_py": -1.881021, "loss": 1.881021},
-  "classifier_bayesian": {"elbo": -5.646328, "kl": 1908.155, "log_py": -1.919463, "loss": 5.646328},
+  "classifier_bayesian": {"elbo": -5.465156, "kl": 1822.699, "log_py": -1.905197, "loss": 5.465156},
 }
 WHEN_TO_UPDATE = (
   "The numbers of a fixed run moved.  If you meant to change what is computed (initialisation, order of random draws, "

@@ -75,9 +75,9 @@ def test_a_linear_classifier_finds_the_optimum_of_scikit_learn(name, classes):
   data, c = DATA | {"y": y}, 2.0
   args = {"num_classes": 3} if name == "categorical" else {}
   kernels = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
-  tx = optax.chain(optax.add_decayed_weights(1 / (c * N), kernels), optax.adam(optax.cosine_decay_schedule(0.1, 3000)))
+  tx = optax.chain(optax.add_decayed_weights(1 / (c * N), kernels), optax.adam(optax.cosine_decay_schedule(0.1, 2000)))
   system = likelihood.make(linear(likelihood=name, likelihood_args=args), tx, N)
-  state, _ = train(system, data, 3000)
+  state, _ = train(system, data, 2000)
   theirs = LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(X, y)
   ours = likelihood.predictive(linear(likelihood=name, likelihood_args=args), {"params": state.params}, KEY, data, 1)
   np.testing.assert_allclose(ours["probs"], theirs.predict_proba(X), atol=2e-4)
@@ -93,8 +93,8 @@ def test_bayes_by_backprop_finds_the_factorised_optimum_and_bounds_the_evidence(
   """Of a normal posterior N(m, P^-1) the nearest factorised normal has mean m and variances 1 / P_ii."""
   prior = 1.5
   model = linear(weights="normal", prior_scales=(prior,), initial_scale=0.1)
-  system = likelihood.make(model, adam(0.05, 3000), N, num_samples=32)
-  state, _ = train(system, DATA, 3000)
+  system = likelihood.make(model, adam(0.05, 1500), N, num_samples=32)
+  state, _ = train(system, DATA, 1500)
   precision = A.T @ A / SCALE**2 + np.eye(D + 1) / prior**2
   mean = np.linalg.solve(precision, A.T @ Y / SCALE**2)
   scale = np.logaddexp(0, coefficients(state.params["rho"])[:, 0])
