@@ -5,42 +5,25 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import figures
+from dgm_jax import figures, train
 from dgm_jax import workdir as wd
-from dgm_jax.sweeps import states
-from experiments import lakshminarayanan2017, papers, reproduce, stages, uci_tables
+from experiments import lakshminarayanan2017, papers, reproduce, uci_lanes, uci_tables
 from experiments import lakshminarayanan2017_figure1 as figure1
 
-RUNS = lakshminarayanan2017.RUNS
 Y = np.array([[1.0], [-2.0], [0.5]])
 # of each method the means and the variance of its nets, one net a row; test rows are of y above
 NETS = {"net": (np.array([[1.2, -1.0, 0.0], [0.6, -2.2, 1.4]]), 0.25), "dropout": (np.array([[1.1, -1.5, 0.2]]), 1.0)}
+SHIFTS = (0.0, 0.3)  # of the means of each split
 
 
-def finish(folder, name, mean, variance, split):
-  """A finished run with a prediction N(mean, variance)."""
-  path = states.folder(folder, name)
-  path.mkdir(parents=True)
-  about = {"data": "toy", "data_digest": f"d{split}", "transforms": [], "split_sizes": {"test": 3}, "seed": 0}
-  wd.write_json(path / "results.json", about)
-  mean = mean[:, None]
-  log_py = scipy.stats.norm.logpdf(Y, mean, np.sqrt(variance))[:, 0]
-  kept = {"y": Y, "mean": mean, "variance": np.full_like(mean, variance)}
-  figures.save_arrays(
-    path / "values.npz", **{f"test/predictive/{k}": v for k, v in kept.items()}, **{"test/log_py": log_py}
-  )
-
-
-def make(folder, methods=("net", "dropout"), shift=(0.0, 0.3)):
-  """The runs of some methods; the means of split 1 are shifted."""
-  budget = RUNS["table=1"]["test"]
-  for cell, names in stages.run_names(budget).items():
-    method = cell.partition("-")[0]
-    for name, run in zip(names, budget.cells[cell], strict=True):
-      if method in methods:
-        means, variance = NETS[method]
-        split, member = run["arg.split"], run["seed"] % len(means)
-        finish(folder, name, means[member] + shift[split], variance, split)
+def make(folder, methods=("net", "dropout")):
+  """The predictions of some methods of two splits."""
+  for method in methods:
+    means, variance = NETS[method]
+    mean = np.stack([means + shift for shift in SHIFTS])[..., None]  # [S, M, N, 1]
+    log_py = scipy.stats.norm.logpdf(Y, mean, np.sqrt(variance))[..., 0]
+    arrays = {"mean": mean, "variance": np.full_like(mean, variance), "log_py": log_py, "y": np.stack([Y, Y])}
+    figures.save_arrays(folder / "runs" / "computed" / f"{method}-concrete.npz", **arrays)
 
 
 def test_rmse_and_nll_by_hand(tmp_path):
@@ -50,7 +33,7 @@ def test_rmse_and_nll_by_hand(tmp_path):
   assert set(n) == {"net", "ensemble", "normal", "dropout"}
   means, variance = NETS["net"]
   rmse, nll, mixed, normal = [], [], [], []
-  for shift in (0.0, 0.3):
+  for shift in SHIFTS:
     m = (means + shift)[..., None]  # [M, N, 1]
     density = scipy.stats.norm.pdf(Y, m, variance**0.5)
     nll.append(-np.log(density).mean())
@@ -75,21 +58,37 @@ def test_rmse_and_nll_by_hand(tmp_path):
   assert "concrete: PBP 5.667/3.161, MC dropout 5.23/3.04, ensemble 6.03/3.06" in row["published"]
 
 
-def test_a_split_counts_when_all_its_members_are_there(tmp_path):
-  make(tmp_path, methods=("net",))
-  names = stages.run_names(RUNS["table=1"]["test"])["net-concrete"]
-  (states.folder(tmp_path, names[-1]) / "results.json").unlink()
-  found = lakshminarayanan2017.report("table=1", "test", tmp_path)["numbers"]["tables"]["concrete"]
-  assert found["ensemble"]["splits"] == 1
+@pytest.mark.slow
+def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
+  """The second member of the second split, trained through the loop; its own 30 points and epochs that drop some."""
+  pieces = lakshminarayanan2017._pieces(("concrete",), 2, 2, True)
+  configs, _ = pieces["dropout-concrete"]()
+  for config in configs:
+    config.data.train_size, config.data.test_size, config.num_steps = 30, 25, 12
+  found = uci_lanes.predictions(configs, [[0, 1], [2, 3]])
+  assert found["log_py"].shape == (2, 2, 25)
+  for name in ("log_every", "eval_every", "checkpoint_every", "figures_every"):
+    configs[1][name] = 12
+  configs[1].seed = 3
+  results = train.train_and_evaluate(configs[1], tmp_path / "run")
+  alone = {
+    k.removeprefix("test/predictive/"): a for k, a in figures.load_arrays(tmp_path / "run" / "values.npz").items()
+  }
+  np.testing.assert_allclose(found["mean"][1, 1], alone["mean"], rtol=1e-3, atol=1e-3)
+  np.testing.assert_allclose(found["log_py"][1, 1], alone["test/log_py"], rtol=1e-3, atol=1e-4)
+  np.testing.assert_allclose(found["y"][1], alone["y"], rtol=1e-5, atol=1e-4)
+  assert results["test/nll"] == pytest.approx(-found["log_py"][1, 1].mean(), rel=1e-4)
+  assert abs(found["mean"][1, 1] - found["mean"][1, 0]).max() > 0.1
 
 
-def test_every_run_has_its_split_and_seed_and_the_members_of_a_split_are_lanes():
-  runs, _ = reproduce.plan(RUNS["table=1"]["quick"], {}, "net-wine")
-  own = [r for r in runs if r.config["data"]["name"] == "uci/wine" and r.config["model"]["args"]["dropout"] == 0][:100]
-  assert [r.config["data"]["split_seed"] for r in own] == [i // 5 for i in range(100)]
-  assert [r.config["seed"] for r in own] == list(range(100))
-  different = {k for k in own[0].config if own[0].config[k] != own[4].config[k]}
-  assert different == {"seed"}
+def test_every_split_and_member_has_a_seed_of_its_own():
+  pieces = lakshminarayanan2017._pieces(("wine", "protein"), 20, 5, False)
+  configs, seeds = pieces["net-wine"]()
+  assert [c.data.split_seed for c in configs] == list(range(20))
+  assert np.ravel(seeds).tolist() == list(range(100))
+  assert (configs[0].data.name, configs[0].num_epochs, configs[0].batch_size) == ("uci/wine", 40, 32)
+  dropped, [first, *_] = pieces["dropout-protein"]()
+  assert (len(dropped), first, dropped[0].model.args.dropout, dropped[0].model.args.hidden) == (5, [0], 0.05, (100,))
 
 
 def test_published_values_are_those_of_the_table():
