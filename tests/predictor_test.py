@@ -11,7 +11,7 @@ import tables
 from flax import linen as nn
 from sklearn.linear_model import LogisticRegression
 
-from dgm_jax import errors, programs, scores, weight_posteriors
+from dgm_jax import build, config_args, errors, programs, scores, weight_posteriors
 from dgm_jax.models import bernoulli_product, predictor
 from dgm_jax.precision import MLP
 from dgm_jax.principles import likelihood
@@ -234,3 +234,23 @@ def test_options_that_cannot_be_are_named(options, sentence):
     likelihood.make(linear(), optax.adam(1e-3), N, **options)
   with pytest.raises(errors.UserError, match="bernoulli_product is none"):
     likelihood.make(bernoulli_product.Model((D,)), optax.adam(1e-3), N)
+
+
+def classifier(**changes):
+  """The config of a small classifier of digits, changed."""
+  config = config_args.load(str(tables.ROOT / "configs" / "classifier_mnist.py") + ":test").unlock()
+  config.update_from_flattened_dict(changes)
+  return config
+
+
+@pytest.mark.parametrize("changes,sentence", [
+  ({"model.args.likelihood_args.num_classes": 7},
+   r"'categorical' of classes in \[0, 6\]; y of train of 'mnist5k' is int32 in \[0, 9\]"),
+  ({"model.args.likelihood": "bernoulli", "model.args.likelihood_args": {}}, r"'bernoulli' of classes in \[0, 1\]"),
+  ({"data": build.data_section("noise")}, "'noise' has no y"),
+  ({"data": build.data_section("cubic", ("standardize_targets",))}, "transform 'standardize_targets' is another"),
+  ({"evaluate.likelihood": {"num_samples": 1}}, "evaluate.likelihood needs a model with infer"),
+])  # fmt: skip
+def test_targets_that_a_likelihood_is_not_of_are_refused(changes, sentence):
+  with pytest.raises(errors.UserError, match=sentence):
+    build.build(classifier(**changes))
