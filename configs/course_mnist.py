@@ -2,7 +2,8 @@
 
 Paper: https://arxiv.org/abs/1312.6114 (Kingma & Welling, 2014) and https://arxiv.org/abs/1509.00519 (Burda et al.,
 2016).  The labs are those of P.-A. Mattei's M.Sc. course (github.com/pamattei/MSc-DS): x is a pixel above 1/2.  Their
-product of Bernoullis has NLL 206.04 nats on the 60,000 training images of MNIST, 205.85 in another notebook.
+product of Bernoullis has NLL 206.04 nats on the 60,000 training images of MNIST, 205.85 in another notebook; their
+classifier of these binary digits has an accuracy of 0.9552 and an NLL of 0.157 nats on the test set.
 
   python -m dgm_jax.main --config=configs/course_mnist.py:lab=bernoulli --workdir=runs/bernoulli
   python -m dgm_jax.main --config=configs/course_mnist.py:lab=autoencoder --workdir=runs/autoencoder
@@ -11,6 +12,7 @@ product of Bernoullis has NLL 206.04 nats on the 60,000 training images of MNIST
 
 Arguments (after a colon, by commas):
   lab=NAME        bernoulli    a product of Bernoullis, the baseline; 5 epochs
+                  classifier   p(y|x), y the digit, by a net of 200 ReLU units; 5 epochs
                   autoencoder  200 ReLU units, 2-dimensional codes; 15 epochs
                   vae          200 tanh units, 50 latent variables; 20 epochs, then log p(x) with 5000 samples
                   iwae         the same with the importance-weighted bound
@@ -30,15 +32,17 @@ from dgm_jax import errors, optim
 from dgm_jax.build import data_section
 from dgm_jax.config_args import parse
 from dgm_jax.latent_options import Options
+from dgm_jax.principles import likelihood
 
-_EPOCHS = {"bernoulli": 5, "autoencoder": 15, "vae": 20, "iwae": 20}
+_EPOCHS = {"bernoulli": 5, "classifier": 5, "autoencoder": 15, "vae": 20, "iwae": 20}
 
 
 def get_config(arg: str = "") -> ConfigDict:
   """The config; `arg` as above."""
   a = parse(arg, lab=tuple(_EPOCHS), k=5, d=0, data="mnist5k", test=False)
   errors.require("k" not in a.given or a.lab == "iwae", f"Config argument 'k' is of lab=iwae, not of lab={a.lab}.")
-  errors.require("d" not in a.given or a.lab != "bernoulli", "Config argument 'd' is not of lab=bernoulli.")
+  without = a.lab in ("bernoulli", "classifier")
+  errors.require("d" not in a.given or not without, f"Config argument 'd' is not of lab={a.lab}.")
   config = ConfigDict()
   config.seed = 0
   config.data = data_section(a.data, transforms=("binarize:threshold",))
@@ -46,11 +50,14 @@ def get_config(arg: str = "") -> ConfigDict:
   latent = a.lab in ("vae", "iwae")
   if a.lab == "bernoulli":
     config.model = ConfigDict({"name": "bernoulli_product", "args": {"start": "mean"}})
+  elif a.lab == "classifier":
+    args = {"hidden": (200,), "likelihood": "categorical", "likelihood_args": {"num_classes": 10}}
+    config.model = ConfigDict({"name": "predictor", "args": args})
   else:
     args = {"latent_dim": a.d or (50 if latent else 2), "hidden": (200,), "likelihood": "bernoulli"}
     config.model = ConfigDict({"name": "vae" if latent else a.lab, "args": args})
-  config.principle = "latent" if latent else "own_bound"
-  config.objective = ConfigDict()
+  config.principle = "latent" if latent else "likelihood" if a.lab == "classifier" else "own_bound"
+  config.objective = ConfigDict(likelihood.Options()._asdict() if a.lab == "classifier" else {})
   if latent:
     bound = {"bound": "iwae", "num_samples": a.k} if a.lab == "iwae" else {}
     config.objective = ConfigDict(Options(**bound)._asdict() | {"eval_samples": 50, "eval_chunk": 10})
@@ -74,14 +81,16 @@ def get_config(arg: str = "") -> ConfigDict:
   config.eval_batch_size = 500
   config.sample_devices, config.shard_params = 0, False
   config.evaluate = ConfigDict()
-  if not latent:
+  if a.lab == "classifier":
+    config.evaluate.predictive = {"num_samples": 1, "batch_size": 100, "num_bins": 15}
+  elif not latent:
     config.evaluate.means = {"batch_size": 100}
   else:
     config.evaluate.likelihood = {"num_samples": 5000, "batch_size": 10, "chunk": 500}
     config.evaluate.active_units = {"threshold": 0.01, "num_samples": 64}
     if config.model.args.latent_dim <= 2:  # exact, where 5000 draws of a q that misses the posterior are not
       config.evaluate.quadrature = {"num_examples": 500, "num_points": 400}
-  if a.lab != "bernoulli":
+  if not without:
     config.evaluate.latent_space = {"num_examples": 5000, "grid": 20, "num_pairs": 8, "num_posteriors": 6}
 
   if a.test:
@@ -93,6 +102,6 @@ def get_config(arg: str = "") -> ConfigDict:
       config.evaluate.active_units.num_samples = 8
       if "quadrature" in config.evaluate:
         config.evaluate.quadrature.update(num_examples=20, num_points=100)
-    if a.lab != "bernoulli":
+    if not without:
       config.evaluate.latent_space.update(grid=4, num_pairs=2, num_posteriors=2)
   return config.lock()

@@ -174,6 +174,7 @@ class LatentModel:
     missing = [m for m in ("infer", "log_joint") if not hasattr(seen.model, m)]
     errors.require(name == "sample" or not missing, "This model has no q(z|x) and p(x, z) to weigh samples by.")
     if name == "sample":
+      errors.require(self.experiment.system.sample is not None, "This model is of y given x: it generates no x.")
       return jax.jit(self.experiment.system.sample, static_argnums=2)
     if name == "decode":
       return jax.jit(lambda state, z: bind(state).reconstruct(z))

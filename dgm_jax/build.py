@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import pkgutil
 import typing
 from collections.abc import Callable
@@ -131,6 +132,27 @@ def _check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
   )
 
 
+def _check_targets(model: Any, parts: splits.Splits, config: ConfigDict) -> None:
+  """Refuses data without the targets y that the model is of."""
+  if not hasattr(model, "target_support"):
+    return
+  (low, high), about = model.target_support, f"Model {config.model.name!r} is of y given x"
+  errors.require(
+    "standardize_targets" not in config.data.transforms or low == -high == -math.inf,
+    f"{about}, and of y in [{low:g}, {high:g}] with likelihood {model.likelihood!r}: that of transform "
+    "'standardize_targets' is another.",
+  )
+  for part, arrays in parts.parts().items():
+    errors.require("y" in arrays, f"{about}; {config.data.name!r} has no y.")
+    y = arrays["y"]
+    least, greatest, is_integer = float(y.min()), float(y.max()), jnp.issubdtype(y.dtype, jnp.integer)
+    errors.require(
+      low <= least and greatest <= high and (model.num_classes is None or is_integer),
+      f"{about}, and likelihood {model.likelihood!r} of {'classes' if model.num_classes else 'y'} in [{low:g}, "
+      f"{high:g}]; y of {part} of {config.data.name!r} is {y.dtype} in [{least:.4g}, {greatest:.4g}].",
+    )
+
+
 def _check_mask(experiment: Experiment, config: ConfigDict) -> None:
   """Refuses data with missing entries for a model that would take them for zeros."""
   batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), _two_examples(experiment))
@@ -227,6 +249,7 @@ def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] 
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)
     _check_support(model, pipeline.statistics, config)
+    _check_targets(model, parts, config)
     system = principle.make(model, tx, **_of_data(principle.make, n), **config.objective)
     if training.ema_decay:
       system = averaging(system, training.ema_decay, training.accumulate)

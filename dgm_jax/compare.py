@@ -71,7 +71,7 @@ def read(path: str) -> Run:
   file = folder / "values.npz"
   errors.require(file.exists(), f"{path} holds no values of single examples (values.npz); `{evaluate}` makes them.")
   arrays = {name.removeprefix("test/"): a for name, a in figures.load_arrays(file).items()}
-  return Run(path, results, {name: a for name, a in arrays.items() if not name.startswith("units/")})
+  return Run(path, results, {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))})
 
 
 def check(runs: Sequence[Run]) -> None:

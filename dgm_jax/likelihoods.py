@@ -17,6 +17,7 @@ from flax import linen as nn
 from dgm_jax.distributions import ContinuousBernoulli, DiscretisedLogisticMixture, Factorised, StudentT, bernoulli
 from dgm_jax.families import Family, Mixed
 from dgm_jax.nets import bias_at_logit
+from dgm_jax.target_families import make_gaussian_mixture, make_gaussian_softplus, make_poisson
 
 _MIN_SCALE, _MIN_DF = 1e-3, 3.0  # of a Student-t: MIWAE's code
 _EDGE = 1e-6  # at 0 and 1 a beta density is 0 or infinite
@@ -218,7 +219,10 @@ FAMILIES = {
   "gaussian_shared": make_gaussian_shared,
   "gaussian_fixed": make_gaussian_fixed,
   "gaussian_bounded": make_gaussian_bounded,
+  "gaussian_mixture": make_gaussian_mixture,
+  "gaussian_softplus": make_gaussian_softplus,
   "student_t": make_student_t,
+  "poisson": make_poisson,
   "categorical": make_categorical,
   "discretised_logistic": make_discretised_logistic,
 }

@@ -127,6 +127,9 @@ def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
+  errors.require(
+    experiment.system.sample is not None, f"Model {config.model.name!r} is of y given x: it generates no x."
+  )
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))

@@ -58,6 +58,7 @@ class ConvEncoder(nn.Module):
     activation: a name of ACTIVATIONS, after every layer but the last.
     blocks: None; else at each size so many residual blocks, the first of which has the stride.
     dtype, remat: as of MLP.
+    dropout: of what enters the dense layers, as of MLP.
   """
 
   image_shape: Sequence[int]
@@ -71,6 +72,7 @@ class ConvEncoder(nn.Module):
   blocks: int | None = None
   dtype: Any = None
   remat: bool = False
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -88,8 +90,8 @@ class ConvEncoder(nn.Module):
       for i in range(self.blocks):
         block = ResidualBlock(width, self.kernel_size, self.stride if i == 0 else 1, act, dtype=self.dtype)
         h = keep(_plain, [block], h)
-    mlp = MLP((*self.hidden, self.num_outputs), act, dtype=self.dtype, remat=self.remat)
-    return mlp(act(h).reshape(h.shape[0], -1))
+    compute = {"dtype": self.dtype, "remat": self.remat, "dropout": self.dropout}
+    return MLP((*self.hidden, self.num_outputs), act, **compute)(act(h).reshape(h.shape[0], -1))
 
 
 class ConvDecoder(nn.Module):

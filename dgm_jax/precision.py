@@ -81,6 +81,8 @@ class MLP(nn.Module):
     kernel_init, bias_init: initialisers.
     dtype: of products and activations, while parameters and output are float32; None: of the input and parameters.
     remat: whether activations are computed again in the backward pass, see `again`.
+    dropout: probability that a unit which enters a layer, of the input, too, is dropped for an example, where there is
+      a stream "dropout"; the others are divided by 1 - dropout (Srivastava et al., 2014).
   """
 
   features: Sequence[int]
@@ -90,6 +92,7 @@ class MLP(nn.Module):
   bias_init: Callable = nn.initializers.zeros
   dtype: Any = None
   remat: bool = False
+  dropout: float = 0.0
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -102,14 +105,17 @@ class MLP(nn.Module):
         return nn.Dense(self.features[i], **inits)
       return Dense(self.features[i], self.dtype, jnp.float32 if i == last else self.dtype, **inits)
 
+    def drop(x):
+      return nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x) if self.dropout else x
+
     def some(layers, x):
       for layer in layers:
-        x = self.activation(layer(x))
+        x = self.activation(layer(drop(x)))
       return x
 
     for group in segments(last) if self.remat else [range(last)]:
       x = again(self.remat, some, [dense(i) for i in group], x)
-    return dense(last)(x)
+    return dense(last)(drop(x))
 
 
 class Networks(nn.Module, kw_only=True):

@@ -16,14 +16,14 @@ class System(NamedTuple):
     init: (key, batch, hparams) -> state, a pytree with a `.step` and, see TrainState, `.averaged()`.
     train_step: (state, key, batch) -> (state, {name: scalar}).
     eval_step: (state, key, batch) -> {name: [B]}; per example, so that averages over a set are exact.
-    sample: (state, key, n) -> [n, ...], what the model generates.
+    sample: (state, key, n) -> [n, ...], what the model generates; None where it is of y given x.
     pictures: (state, key, batch) -> {name: [n, ...]}, what is worth seeing during training; None for nothing.
   """
 
   init: Callable
   train_step: Callable
   eval_step: Callable
-  sample: Callable
+  sample: Callable | None
   pictures: Callable | None = None
 
 
@@ -55,7 +55,7 @@ def gradient_system(
   init_params: Callable,
   loss_fn: Callable,
   eval_step: Callable,
-  sample: Callable,
+  sample: Callable | None,
   tx: optax.GradientTransformation,
   pictures: Callable | None = None,
 ) -> System:

@@ -58,7 +58,7 @@ def read_config(workdir: pathlib.Path) -> dict | None:
       for section in sections:
         node = node.setdefault(section, {})
       node.setdefault(name, list(value) if isinstance(value, tuple) else value)  # as JSON has it
-    if "num_samples" in config.get("objective", {}):
+    if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
       config["objective"] = _SINCE_LATENT | config["objective"]
   return config
 

@@ -21,7 +21,10 @@ BRICKS = {
   "posteriors.py",
   "precision.py",
   "priors.py",
+  "scores.py",
   "set_encoder.py",
+  "target_families.py",
+  "weight_posteriors.py",
 }
 BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "re", "typing", "collections"}
 PAINTERS = ("figures.py", "latent_figures.py", "sweeps/plots.py")

@@ -166,7 +166,7 @@ def test_arguments_choose_the_lab():
     get("lab=autoencode")
 
 
-@pytest.mark.parametrize("lab", ["bernoulli", "autoencoder", "vae,d=2", "iwae,k=3"])
+@pytest.mark.parametrize("lab", ["bernoulli", "classifier", "autoencoder", "vae,d=2", "iwae,k=3"])
 def test_every_lab_runs(lab, tmp_path):
   results = train.train_and_evaluate(course().get_config(f"test,lab={lab}"), tmp_path)
   assert results["transforms"] == ["binarize:threshold"]
@@ -174,6 +174,9 @@ def test_every_lab_runs(lab, tmp_path):
   figures = {p.stem for p in (tmp_path / "figures").glob("latent_*.png")}
   if lab == "bernoulli":
     assert rows[-1]["valid/log_px"] == pytest.approx(-208, abs=5)
+  elif lab == "classifier":
+    assert results["test/accuracy"] > 0.5
+    assert results["test/nll"] < rows[0]["valid/entropy"] < np.log(10) + 0.01
   else:
     assert rows[-1]["valid/distortion"] < rows[0]["valid/distortion"] - 10
     assert {"latent_codes", "latent_interpolations"} <= figures

@@ -16,10 +16,12 @@ from dgm_jax.models import vae
 OPTIONS = {
   "gaussian_fixed": {"scale": 0.7},
   "gaussian_bounded": {"min_scale": 0.1, "max_scale": 3.0},
+  "gaussian_mixture": {"num_components": 3},
   "categorical": {"num_classes": 4},
   "discretised_logistic": {"num_components": 3, "num_levels": 8},
 }
 LEVELS = {"bernoulli": np.arange(2.0), "categorical": np.arange(4.0), "discretised_logistic": np.arange(8) / 7}
+LEVELS["poisson"] = np.arange(300.0)
 B, D = 5, 3
 every_likelihood = pytest.mark.parametrize("name", likelihoods.FAMILIES)
 
@@ -146,11 +148,24 @@ def test_agrees_with_scipy():
       "gaussian_bounded": lambda x, a, b: scipy.stats.norm.logpdf(x, a, 0.1 * 30 ** scipy.special.expit(b)),
       "student_t": lambda x, a, b, c: scipy.stats.t.logpdf(x, 3 + softplus(c), a, softplus(b) + 1e-3),
       "beta": lambda x, a, b: scipy.stats.beta.logpdf(x, softplus(a) + 1e-3, softplus(b) + 1e-3),
+      "gaussian_softplus": lambda x, a, b: scipy.stats.norm.logpdf(x, a, np.sqrt(softplus(b) + 1e-6)),
+      "gaussian_mixture": lambda x, *h: scipy.special.logsumexp(
+        scipy.special.log_softmax(h[:3], 0) + scipy.stats.norm.logpdf(x, h[3:6], np.exp(h[6:])), 0
+      ),
     }.items():
       p, variables, h = outputs(name)
       x = rng.random((B, D))
       found = p.apply(variables, h).log_prob(x)
       np.testing.assert_allclose(found, expected(x, *np.split(h, h.shape[1] // D, -1)).sum(-1), rtol=1e-6, err_msg=name)
+
+
+def test_poisson_and_its_gradient_agree_with_scipy():
+  with jax.enable_x64(True):
+    p, variables, h = outputs("poisson")
+    x = np.random.default_rng(0).integers(0, 9, (B, D)).astype(float)
+    log_p = lambda h: p.apply(variables, h).log_prob(x)
+    np.testing.assert_allclose(log_p(h), scipy.stats.poisson.logpmf(x, np.exp(h)).sum(-1), rtol=1e-9)
+    np.testing.assert_allclose(jax.grad(lambda h: log_p(h).sum())(h), x - np.exp(h), rtol=1e-9)
 
 
 def test_categorical_is_the_softmax():
@@ -231,6 +246,7 @@ def test_support_is_that_of_the_likelihood():
     ("gaussian_fixed", {"scale": 0.0}, "scale = 0.0"),
     ("gaussian_bounded", {"min_scale": 2.0, "max_scale": 1.0}, "min_scale = 2.0"),
     ("categorical", {"num_classes": 1}, "num_classes = 1"),
+    ("gaussian_mixture", {"num_components": 0}, "num_components = 0"),
     ("discretised_logistic", {"num_levels": 1}, "num_levels = 1"),
   ],
 )

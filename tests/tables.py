@@ -15,12 +15,13 @@ from dgm_jax.models import (
   diffusion,
   dlgm,
   ladder_vae,
+  predictor,
   semi_supervised_vae,
   sigmoid_belief_net,
   vae,
   vq_vae,
 )
-from dgm_jax.principles import latent, mcem, own_bound
+from dgm_jax.principles import latent, likelihood, mcem, own_bound
 from dgm_jax.system import System
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -45,6 +46,9 @@ CONFIG_ARGUMENTS = {
   "cvae_mnist": ["", "prior=conditional,k=5"],
   "miwae_mnist": ["hide=mar_top"],
   "miwae_uci": ["iota=constant"],
+  "uci_regression": ["", "method=bayes"],
+  "cubic_toy": ["method=mse", "method=dropout"],
+  "classifier_mnist": ["", "net=conv,method=dropout", "method=bayes"],
   "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
 }
 
@@ -103,6 +107,18 @@ def _own_bound(model: nn.Module) -> System:
   return own_bound.make(model, optax.adam(3e-3))
 
 
+def _predictor(**options: Any) -> System:
+  """A classifier of the toy's patterns, all of which have their labels here."""
+  model = predictor.Model(SHAPE, likelihood="categorical", likelihood_args={"num_classes": 5}, hidden=(32,), **options)
+  system = likelihood.make(model, optax.adam(2e-3), num_examples=512)
+  of_all = lambda batch: batch | {"y": batch["context"].argmax(-1)}
+  return system._replace(
+    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
+    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
+    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
+  )
+
+
 SYSTEMS = {
   "vae": lambda: _vae(),
   "iwae": lambda: _vae(bound="iwae", num_samples=5),
@@ -126,6 +142,8 @@ SYSTEMS = {
   ),
   "bernoulli_product": lambda: own_bound.make(bernoulli_product.Model(SHAPE), optax.adam(1e-2)),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
+  "classifier_dropout": lambda: _predictor(dropout=0.1),
+  "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),
 }
 
 

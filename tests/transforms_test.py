@@ -59,6 +59,18 @@ def test_what_is_drawn_for_an_example_does_not_depend_on_its_batch(names):
     np.testing.assert_array_equal(singly[name], whole[name][rows])
 
 
+def test_targets_are_standardized_by_the_training_split_and_lead_back():
+  y = (30 + 7 * RNG.standard_normal((300, 2)) * [1, 0]).astype(np.float32)  # the second is constant
+  found = apply(("standardize_targets",), GREY, y=y)
+  np.testing.assert_allclose(found["y"][:, 0], StandardScaler().fit_transform(y)[:, 0], atol=1e-4)
+  np.testing.assert_allclose(found["y_loc"] + found["y_scale"] * found["y"], y, rtol=1e-6)
+  assert (found["y_scale"][:, 1] == 1).all()
+  np.testing.assert_array_equal(found["x"], GREY)
+  for bad in ({}, {"y": np.zeros(300, np.int32)}):
+    with pytest.raises(errors.UserError, match="'standardize_targets' takes numbers y"):
+      apply(("standardize_targets",), GREY, **bad)
+
+
 @pytest.mark.parametrize("names", [
   ("binarize:dynamic",), ("binarize:threshold",), ("scale",), ("dequantize",), ("dequantize", "standardize"),
 ])  # fmt: skip

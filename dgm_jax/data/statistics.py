@@ -98,6 +98,21 @@ class Statistics:
     return np.where(std > 1e-7 * abs(self.mean), std, 1.0)
 
   @property
+  def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the training set's y, by entry; that of a constant entry counts as 1: float64.
+
+    Raises:
+      UserError: there is no y, or it is no number.
+    """
+    y = self._arrays.get("y")
+    errors.require(
+      y is not None and np.issubdtype(y.dtype, np.floating),
+      "Transform 'standardize_targets' takes numbers y; this data set has none (y is missing, or of classes).",
+    )
+    mean, std = y.mean(0, dtype=np.float64), y.std(0, dtype=np.float64)
+    return mean, np.where(std > 1e-7 * abs(mean), std, 1.0)
+
+  @property
   def num_classes(self) -> int:
     """1 + the greatest label y of all splits.
 

@@ -136,6 +136,18 @@ def _standardize(train: Statistics) -> Transform:
   return Transform(apply, standardize)
 
 
+def _standardize_targets(train: Statistics) -> Transform:
+  """y' = (y - mean) / std by entry, statistics of the training split alone; batch["y_loc"], ["y_scale"] lead back."""
+  loc, scale = train.target_moments
+  loc, scale = jnp.asarray(loc, jnp.float32), jnp.asarray(scale, jnp.float32)
+
+  def apply(key, batch):
+    y = batch["y"].astype(jnp.float32)
+    return batch | {"y": (y - loc) / scale, "y_loc": jnp.full_like(y, loc), "y_scale": jnp.full_like(y, scale)}
+
+  return Transform(apply)
+
+
 def _flip(train: Statistics) -> Transform:
   """Mirrors each image left to right with probability 1/2, in training only."""
   errors.require(len(train.shape) == 3, f"Transform 'flip' takes images [H, W, C]; x has shape {list(train.shape)}.")
@@ -198,6 +210,7 @@ TRANSFORMS = {
   "dequantize": (_dequantize, {"levels": 256}),
   "logit": (_logit, {"alpha": 1e-6}),
   "standardize": (_standardize, {}),
+  "standardize_targets": (_standardize_targets, {}),
   "flip": (_flip, {}),
   "condition": (_condition, {}),
   "labelled": (_labelled, {"per_class": 10}),

@@ -85,7 +85,7 @@ def cost(group: lanes.Group) -> tuple[int, int]:
   """(bytes of each lane, bytes once) of a group's task."""
   config, experiment, jaxprs = group.config, group.experiment, group.programs.jaxprs
   chunk = jaxprs["train_chunk"]
-  state = sum(memory.num_bytes(v.aval) for v in chunk.jaxpr.invars) - memory.num_bytes(jaxprs["sample"].in_avals[-1])
+  state = sum(memory.num_bytes(v.aval) for v in chunk.jaxpr.invars) - memory.num_bytes(jaxprs["init"].in_avals[0])
   train = experiment.splits.train
   state -= sum(a.nbytes for a in train.values())
   training = memory.peak(chunk) - state  # the new state takes the place of the old one

@@ -21,7 +21,7 @@ class Programs(NamedTuple):
   """What the loop compiles for a run, traced.
 
   Attributes:
-    jaxprs: {name: closed jaxpr} of init, train_chunk, eval_step, sample, pictures.
+    jaxprs: {name: closed jaxpr} of init, train_chunk, eval_step and, if there are any, sample and pictures.
     texts: {name: hash of the whole text, with shapes and constants}.
     shapes: {name: hash of the shapes alone}.
     operations: {name: hash of the operations alone}.
@@ -146,8 +146,9 @@ def functions(config: ConfigDict, experiment: Experiment) -> dict[str, tuple[Cal
       make_evaluate_step(system.eval_step, transforms.evaluate),
       (state, key, rows(held_out, size), jax.ShapeDtypeStruct((), jnp.int32)),
     ),
-    "sample": (lambda state, key: system.sample(state, key, 4), (state, key)),
   }
+  if system.sample:
+    found["sample"] = (lambda state, key: system.sample(state, key, 4), (state, key))
   if system.pictures:
     pictures = make_pictures(system, transforms.evaluate)
     found["pictures"] = (pictures, (state, key, rows(held_out, min(40, len(held_out["x"])))))

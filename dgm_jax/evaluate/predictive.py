@@ -1,0 +1,113 @@
+"""How good predictions of y are: of held-out x, and of x from elsewhere, of which the model should be less sure."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import data, errors, scores
+from dgm_jax.principles import likelihood
+from dgm_jax.programs import make_evaluate_examples, mean_and_error
+from dgm_jax.progress import progress_bar
+
+NEEDS = ("summary",)  # methods of the model
+
+
+def check(
+  *, num_samples: int = 1, batch_size: int = 1, num_bins: int = 1, rotation: float = 0.0, shifted: str = ""
+) -> None:
+  """Refuses options that cannot be."""
+  for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("num_bins", num_bins)):
+    errors.require(value >= 1, f"evaluate.predictive.{name} = {value}; it must be 1 or more.")
+  errors.choose("data set evaluate.predictive.shifted", shifted, ["", *data.names()])
+
+
+def rotated(x: jax.Array, degrees: float) -> jax.Array:
+  """Images [N, H, W, C] turned counterclockwise about their middles, linearly interpolated, 0 outside; x's dtype."""
+  (h, w), angle = x.shape[1:3], jnp.deg2rad(degrees)
+  rows, columns = jnp.meshgrid(jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij")
+  at = jnp.stack(
+    [jnp.cos(angle) * rows + jnp.sin(angle) * columns, jnp.cos(angle) * columns - jnp.sin(angle) * rows]
+  ) + jnp.array([(h - 1) / 2, (w - 1) / 2]).reshape(2, 1, 1)
+  turn = lambda image: jax.scipy.ndimage.map_coordinates(image, list(at), order=1)
+  turned = jax.vmap(jax.vmap(turn, -1, -1))(x.astype(jnp.float32))
+  return jnp.round(turned).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.integer) else turned.astype(x.dtype)
+
+
+def evaluate(
+  experiment: Any,
+  state: Any,
+  key: jax.Array,
+  arrays: dict,
+  *,
+  num_samples: int = 1,
+  batch_size: int = 100,
+  num_bins: int = 15,
+  rotation: float = 0.0,
+  shifted: str = "",
+) -> dict[str, Any]:
+  """Scores of 1/S sum_s p(y | x, w_s), S = num_samples, over a set; y in the units of before the transforms.
+
+  Args:
+    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    num_samples: S; more than 1 is of use where weights are random or units are dropped.
+    batch_size: examples at once.
+    num_bins: of the calibration error.
+    rotation: degrees; if not 0 the same images, turned, are what is shifted.
+    shifted: or a data set, whose test set is; it has the shape of x.
+
+  Returns:
+    nll, log_py and its standard error over examples, in nats; of numbers rmse; of classes accuracy, brier, ece,
+    entropy, and auroc_rotated, auroc_shifted: the chance that a shifted example has the greater predictive entropy.
+    In "values" the scores of each example, and under predictive/ what the mixture of several runs is made of.
+
+  Raises:
+    UserError: shifted data for numbers y, or of another shape.
+  """
+  errors.require(
+    experiment.model.num_classes is not None or not (rotation or shifted),
+    "evaluate.predictive tells shifted x by the entropy of classes; rotation and shifted are not of numbers y.",
+  )
+
+  def eval_step(state, key, batch):
+    variables, model = {"params": state.params, **state.variables}, experiment.model
+    found, y = likelihood.predictive(model, variables, key, batch, num_samples), likelihood.targets(model, batch)
+    kept = {f"predictive/{name}": a for name, a in (found | {"y": y}).items() if name != "log_py"}
+    return scores.of_examples(found, y) | kept
+
+  run = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
+  with progress_bar(len(arrays["x"]), description=f"predictions, S = {num_samples}", unit="example") as bar:
+    values = run(state, key, arrays, bar.update)
+  results = of_values(values, num_bins) | {"predictive_samples": num_samples, "values": values}
+  entropy_of = lambda arrays: run(state, key, arrays)["entropy"]
+  for name, other in _shifted(arrays, rotation, shifted).items():
+    results[f"auroc_{name}"] = float(scores.auroc(values["entropy"], entropy_of(other)))
+  return results
+
+
+def of_values(values: dict[str, jax.Array], num_bins: int = 15) -> dict[str, float]:
+  """The scores of a set from those of its examples, {name: [N]}."""
+  (log_py, error), mean = mean_and_error(values["log_py"]), lambda name: mean_and_error(values[name])[0]
+  found = {"nll": -log_py, "log_py": log_py, "log_py_stderr": error}
+  if "square_error" in values:
+    return found | {"rmse": mean("square_error") ** 0.5}
+  ece = scores.calibration_error(jnp.asarray(values["confidence"]), jnp.asarray(values["accuracy"]), num_bins)
+  return found | {name: mean(name) for name in ("accuracy", "brier", "entropy")} | {"ece": float(ece)}
+
+
+def _shifted(arrays: dict, rotation: float, shifted: str) -> dict[str, dict]:
+  """{name: arrays} of what comes from elsewhere, with y's that stand for nothing."""
+  found = {}
+  if rotation:
+    errors.require(arrays["x"].ndim == 4, "evaluate.predictive.rotation is of images [H, W, C].")
+    found["rotated"] = arrays | {"x": jax.device_get(rotated(jnp.asarray(arrays["x"]), rotation))}
+  if shifted:
+    x = data.load(shifted).test["x"]
+    errors.require(
+      x.shape[1:] == arrays["x"].shape[1:],
+      f"evaluate.predictive.shifted: x of {shifted!r} has shape {list(x.shape[1:])}, not that of the data, "
+      f"{list(arrays['x'].shape[1:])}.",
+    )
+    n = min(len(x), len(arrays["x"]))
+    found["shifted"] = {name: a[:n] for name, a in arrays.items()} | {"x": x[:n]}
+  return found

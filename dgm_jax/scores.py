@@ -1,0 +1,58 @@
+"""Scores of predictive distributions p(y|x), each example's, or a set's.
+
+A prediction is a dict: of classes {"log_py" [B], "probs" [B, C]}, of numbers {"log_py" [B], "mean" [B, T], "variance"
+[B, T]}; log_py is log p(y|x) of the y that there was, nats.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+Prediction = dict[str, jax.Array]
+
+
+def mixture(parts: Prediction) -> Prediction:
+  """The prediction 1/S sum_s p_s(y|x) of parts with S in front: draws of the weights, or members of an ensemble."""
+  found = {"log_py": jax.nn.logsumexp(parts["log_py"], 0) - math.log(len(parts["log_py"]))}
+  if "probs" in parts:
+    return found | {"probs": jnp.mean(parts["probs"], 0)}
+  mean = jnp.mean(parts["mean"], 0)
+  return found | {"mean": mean, "variance": jnp.mean(parts["variance"] + jnp.square(parts["mean"] - mean), 0)}
+
+
+def entropy(probs: jax.Array) -> jax.Array:
+  """- sum_c p_c log p_c, nats, [B]; probs [B, C]."""
+  return -jnp.sum(jax.scipy.special.xlogy(probs, probs), -1)
+
+
+def of_examples(prediction: Prediction, y: jax.Array) -> dict[str, jax.Array]:
+  """{name: [B]}: log_py, nats; and of classes accuracy, confidence, brier, entropy; of numbers square_error.
+
+  brier = sum_c (p_c - [y = c])^2, in [0, 2]: for two classes twice what it is of the probability of one of them.
+
+  Args:
+    prediction: see the module.
+    y: classes [B], or numbers [B, T].
+  """
+  scores = {"log_py": prediction["log_py"]}
+  if "mean" in prediction:
+    return scores | {"square_error": jnp.sum(jnp.square(prediction["mean"] - y), -1)}
+  probs = prediction["probs"]
+  right = (jnp.argmax(probs, -1) == y).astype(probs.dtype)
+  brier = jnp.sum(jnp.square(probs - jax.nn.one_hot(y, probs.shape[-1])), -1)
+  return scores | {"accuracy": right, "confidence": jnp.max(probs, -1), "brier": brier, "entropy": entropy(probs)}
+
+
+def calibration_error(confidence: jax.Array, right: jax.Array, num_bins: int = 15) -> jax.Array:
+  """ECE = sum_m |B_m| / N |mean of right - mean of confidence in B_m|, bins (m/M, (m+1)/M] (Guo et al., 2017)."""
+  bins = jnp.clip(jnp.ceil(confidence * num_bins).astype(jnp.int32) - 1, 0, num_bins - 1)
+  gap = jnp.zeros(num_bins).at[bins].add(right - confidence)
+  return jnp.sum(jnp.abs(gap)) / len(confidence)
+
+
+def auroc(inside: jax.Array, outside: jax.Array) -> jax.Array:
+  """P(a < b) + P(a = b) / 2 of a drawn from `inside` [N] and b from `outside` [M]: the area under the ROC curve."""
+  ordered = jnp.sort(inside)
+  below = jnp.searchsorted(ordered, outside, side="left") + jnp.searchsorted(ordered, outside, side="right")
+  return jnp.mean(below / 2) / len(inside)
