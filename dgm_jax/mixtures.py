@@ -33,17 +33,35 @@ def distances(x: jax.Array, means: jax.Array) -> jax.Array:
   return jnp.maximum(square, 0)
 
 
+def scale_about(x: jax.Array, means: jax.Array, floor: float) -> jax.Array:
+  """The root of each entry's variance about the nearest of the means, plus the floor, [D]."""
+  nearest = jnp.argmin(distances(x, means), 1)
+  scale = jnp.sqrt(jnp.mean(jnp.square(x - means[nearest]), 0) + floor)
+  largest = jnp.max(scale)  # an entry that seldom varies may not vary about the seeds at all
+  return jnp.maximum(scale, jnp.where(largest > 0, 1e-3 * largest, 1.0))
+
+
+def sources(count: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(which components are empty [C], the component that each is a copy of from now on [C], itself if it is not empty).
+
+  A component is empty that has less than a millionth of `count`, [C].
+  """
+  empty = count < _EMPTY * jnp.sum(count)
+  source = jnp.where(empty, jnp.argsort(-count)[jnp.cumsum(empty) - 1], jnp.arange(count.shape[0]))
+  return empty, jnp.where(empty & empty[source], jnp.argmax(count), source)  # where most are empty
+
+
 def log_shares(count: jax.Array) -> jax.Array:
   """log pi of the sums of responsibilities, [C]."""
   return jnp.log(count / jnp.sum(count))
 
 
-class Mixture(nn.Module):
-  """A mixture as a model of the principle `em`, and of `own_bound`, by gradient.
+class Clusters(nn.Module):
+  """What a model of the principle `em` is that explains x by one of C components.
 
-  A model adds
+  It adds
 
-    log_components(params, x [B, D]) -> log p(x|c), [B, C]
+    responsibilities(batch)          -> p(c|x), [B, C]
     component_means(params)          -> E[x|c], [C, D]
     draw(key, params, c [n])         -> x ~ p(x|c), [n, D]
     moved(params, x [C, D])          -> params whose components' locations are x
@@ -95,6 +113,51 @@ class Mixture(nn.Module):
       return spread_out(key, x, self.num_components)
     return x[jax.random.choice(key, x.shape[0], (self.num_components,), replace=x.shape[0] < self.num_components)]
 
+  def near(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
+    """Where a copy of a component may begin, [n, D]: at a draw from it."""
+    return self.draw(key, params, component)
+
+  def revived(self, key: jax.Array, params: Params, count: jax.Array) -> Params:
+    """`params`, the i-th empty component become a copy of the i-th heaviest, with another location.
+
+    This may lower the likelihood, and it is all that does.  count: the sums of responsibilities, [C].
+    """
+    empty, source = sources(count)
+    copies = jnp.sum(source[:, None] == jnp.arange(self.num_components), 0)
+    copied = {name: a[source] if name in self.per_component else a for name, a in params.items()}
+    copied["log_weights"] = log_shares(count[source] / copies[source])
+    new = self.moved(copied, self.near(key, copied, jnp.arange(self.num_components)))
+    chosen = lambda a, b: jnp.where(empty.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+    return copied | {name: chosen(new[name], copied[name]) for name in self.per_component}
+
+  def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """x, [B, D]."""
+    return batch["x"].reshape(batch["x"].shape[0], -1)
+
+  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
+    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|c] at c ~ pi."""
+    key_c, key_x = jax.random.split(key)
+    component = jax.random.categorical(key_c, self.log_weights, shape=(n,))
+    x = self.component_means(self._params)[component] if mean else self.draw(key_x, self._params, component)
+    return x.reshape(n, *self.data_shape)
+
+  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """sum_c p(c|x) E[x|c], [B, *data_shape]."""
+    del key
+    return (self.responsibilities(batch) @ self.component_means(self._params)).reshape(-1, *self.data_shape)
+
+  def clusters(self) -> jax.Array:
+    """E[x|c] by falling weight, [C, *data_shape]."""
+    means = self.component_means(self._params)[jnp.argsort(-self.log_weights)]
+    return means.reshape(-1, *self.data_shape)
+
+
+class Mixture(Clusters):
+  """p(x) = sum_c pi_c p(x|c) as a model of the principle `em`, and of `own_bound`, by gradient.
+
+  Beside what Clusters ask for a model adds log_components(params, x [B, D]) -> log p(x|c), [B, C].
+  """
+
   def log_joint(self, params: Params, x: jax.Array) -> jax.Array:
     """log p(x, c), [B, C]; x [B, D]."""
     return jax.nn.log_softmax(params["log_weights"]) + self.log_components(params, x)
@@ -120,27 +183,6 @@ class Mixture(nn.Module):
     del params, num_examples
     return means["penalty"] - means["log_px"]
 
-  def revived(self, key: jax.Array, params: Params, count: jax.Array) -> Params:
-    """`params`, the i-th empty component become a copy of the i-th heaviest, located at a draw from that.
-
-    A component is empty that has less than a millionth of `count`, the sums of responsibilities [C].  This may lower
-    the likelihood, and it is all that does.
-    """
-    component = jnp.arange(self.num_components)
-    empty = count < _EMPTY * jnp.sum(count)
-    source = jnp.where(empty, jnp.argsort(-count)[jnp.cumsum(empty) - 1], component)
-    source = jnp.where(empty & empty[source], jnp.argmax(count), source)
-    copied = {name: a[source] if name in self.per_component else a for name, a in params.items()}
-    copies = jnp.sum(source[:, None] == component, 0)
-    copied["log_weights"] = log_shares(count[source] / copies[source])
-    new = self.moved(copied, self.draw(key, copied, component))
-    chosen = lambda name, a: jnp.where(empty.reshape(-1, *[1] * (a.ndim - 1)), a, copied[name])
-    return copied | {name: chosen(name, new[name]) for name in self.per_component}
-
-  def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """x, [B, D]."""
-    return batch["x"].reshape(batch["x"].shape[0], -1)
-
   def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
     """log p(x), nats, [B]."""
     return jax.scipy.special.logsumexp(self.log_joint(self._params, self.flat(batch)), 1)
@@ -158,23 +200,6 @@ class Mixture(nn.Module):
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """`log_px`, exact, nats, [B]."""
     return self.bound(key, batch)[1]
-
-  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|c] at c ~ pi."""
-    key_c, key_x = jax.random.split(key)
-    component = jax.random.categorical(key_c, self.log_weights, shape=(n,))
-    x = self.component_means(self._params)[component] if mean else self.draw(key_x, self._params, component)
-    return x.reshape(n, *self.data_shape)
-
-  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """sum_c p(c|x) E[x|c], [B, *data_shape]."""
-    del key
-    return (self.responsibilities(batch) @ self.component_means(self._params)).reshape(-1, *self.data_shape)
-
-  def clusters(self) -> jax.Array:
-    """E[x|c] by falling weight, [C, *data_shape]."""
-    means = self.component_means(self._params)[jnp.argsort(-self.log_weights)]
-    return means.reshape(-1, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
     """Touches every parameter, for `init`."""
