@@ -131,8 +131,9 @@ class Clusters(nn.Module):
     return copied | {name: chosen(new[name], copied[name]) for name in self.per_component}
 
   def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """x, [B, D]."""
-    return batch["x"].reshape(batch["x"].shape[0], -1)
+    """x, [B, D], as numbers."""
+    x = batch["x"]
+    return x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x|c] at c ~ pi."""

@@ -40,6 +40,11 @@ from dgm_jax.system import System, TrainState
 UPDATES = ("batch", "online")
 
 
+def _ones(batch: dict[str, jax.Array]) -> jax.Array:
+  """What the examples count, [B]; x may be of bits or bytes."""
+  return jnp.ones(batch["x"].shape[0], jnp.promote_types(batch["x"].dtype, jnp.float32))
+
+
 def sums(e_step: Callable, batch: dict[str, jax.Array], block: int) -> Any:
   """e_step(part, weight) added up over parts of at most `block` examples, which bounds its memory."""
   n = batch["x"].shape[0]
@@ -47,7 +52,7 @@ def sums(e_step: Callable, batch: dict[str, jax.Array], block: int) -> Any:
   rows = -(-n // count)
   # parts are interleaved, so that each device that has a range of the batch has some of every part
   split = lambda a: jnp.pad(a, ((0, rows * count - n), *[(0, 0)] * (a.ndim - 1))).reshape(rows, count, *a.shape[1:])
-  parts = jax.tree.map(split, batch), split(jnp.ones(n, batch["x"].dtype))
+  parts = jax.tree.map(split, batch), split(_ones(batch))
   part = lambda i: jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False), parts)
   if count == 1:
     return e_step(*part(0))
@@ -110,8 +115,7 @@ def make(
 
   def init(key, batch, hparams):
     params = model.init(key, batch)["params"]
-    weight = jnp.ones(batch["x"].shape[0], batch["x"].dtype)
-    statistics, _ = jax.eval_shape(model.e_step, params, batch, weight)
+    statistics, _ = jax.eval_shape(model.e_step, params, batch, _ones(batch))
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), statistics)
     variables = {"em": {"statistics": zeros, "started": jnp.zeros((), bool)}}
     return TrainState(jnp.zeros((), jnp.int32), params, (), variables, hparams)
