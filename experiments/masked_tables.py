@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import baselines, build, figures
+from dgm_jax import baselines, build, factor_analysers, figures
 from dgm_jax import workdir as wd
-from dgm_jax.models import factor_analysis
 from dgm_jax.sweeps import states
 from experiments import measured
 
@@ -59,9 +58,9 @@ def read(workdir: pathlib.Path) -> Table:
 def _ppca(table: Table, seed: int) -> np.ndarray:
   with jax.enable_x64(True):
     x, mask = jnp.asarray(table.x * table.mask), jnp.asarray(table.mask)
-    start = factor_analysis.start(jax.random.key(seed), x, mask, table.latent_dim, isotropic=True)
-    params, *_ = factor_analysis.fit(start, x, mask, _TOLERANCE, _MAX_STEPS)
-    return np.asarray(factor_analysis.conditional(params, x, mask)[0])
+    start = factor_analysers.start(jax.random.key(seed), x, mask, table.latent_dim, isotropic=True)
+    params, *_ = factor_analysers.fit(start, x, mask, _TOLERANCE, _MAX_STEPS)
+    return np.asarray(factor_analysers.conditional(params, x, mask)[0])
 
 
 def fill(table: Table, method: str, seed: int = 0) -> np.ndarray:

@@ -10,11 +10,15 @@ PACKAGE = tables.ROOT / "dgm_jax"
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))}
 BRICKS = {
   "convolutions.py",
+  "covariances.py",
   "distributions.py",
   "estimators.py",
+  "factor_analysers.py",
   "families.py",
   "likelihoods.py",
+  "located_mixtures.py",
   "missing_process.py",
+  "mixtures.py",
   "nets.py",
   "objectives.py",
   "posterior_flows.py",

@@ -11,11 +11,11 @@ import pytest
 import scipy.stats
 
 from dgm_jax import errors, rng
+from dgm_jax import factor_analysers as fa
 from dgm_jax.data import splits, transforms
 from dgm_jax.evaluate import imputation as evaluation
 from dgm_jax.imputation import importance, intervals, streaming
-from dgm_jax.models import factor_analysis as fa
-from dgm_jax.models import vae
+from dgm_jax.models import factor_analysis, vae
 from dgm_jax.system import TrainState
 
 KEY = jax.random.key(0)
@@ -24,7 +24,7 @@ PARAMS = {"loadings": W, "loc": np.array([0.3, -0.2, 0.1, 5.0], "f"), "log_varia
 D = len(W)
 
 
-class Wide(fa.Model):
+class Wide(factor_analysis.Model):
   """The proposal is not the posterior, but N(0.3, 1.2^2) whatever x."""
 
   def infer(self, batch):
@@ -32,7 +32,7 @@ class Wide(fa.Model):
     return distrax.Independent(distrax.Normal(loc, 1.2 * jnp.ones_like(loc)), 1)
 
 
-def bound(cls=fa.Model):
+def bound(cls=factor_analysis.Model):
   return cls((D,), latent_dim=2, isotropic=True).bind({"params": PARAMS})
 
 
@@ -118,7 +118,7 @@ def test_with_the_posterior_as_proposal_imputation_is_the_conditional_normal():
   """Equal weights: log p and ess are exact, and the mean and variance of K draws within errors."""
   n, k = 400, 50
   batch = repeated(3, n)
-  found = single(batch, keys(n), fa.Model, k, 20)
+  found = single(batch, keys(n), factor_analysis.Model, k, 20)
   mean, variance = (a[0] for a in exact(batch))
   log_px = fa.posterior(PARAMS, batch["x"], batch["mask"]).log_px
   np.testing.assert_allclose(found.log_px, log_px, atol=1e-4)
@@ -196,7 +196,7 @@ def test_held_out_entries_have_their_conditional_density():
   ask = jax.jit(
     lambda keys, cls, k: importance.conditional_log_prob(bound(cls), keys, batch, held, k, 500), static_argnums=(1, 2)
   )
-  np.testing.assert_allclose(ask(keys(180), fa.Model, 2), expected, atol=2e-4)
+  np.testing.assert_allclose(ask(keys(180), factor_analysis.Model, 2), expected, atol=2e-4)
   found = np.reshape(ask(keys(180), Wide, 2000), (3, 60)).T
   assert abs(in_errors(found, expected[::60])).max() < 5
   assert found.std(0).min() > 1e-3  # the two terms have draws of their own
@@ -223,7 +223,7 @@ def test_the_evaluation_has_the_error_of_what_was_hidden():
   numbered = {name: {"x": a, "index": np.arange(len(a), dtype="i") + 40} for name, a in x.items()}
   pipeline = transforms.make(("mcar:rate=0.4",), numbered["train"])
   parts = splits.Splits(numbered["train"], None, numbered["test"], {})
-  model = fa.Model((D,), latent_dim=2, isotropic=True)
+  model = factor_analysis.Model((D,), latent_dim=2, isotropic=True)
   experiment = types.SimpleNamespace(model=model, transforms=pipeline, splits=parts)
   state = TrainState(jnp.zeros((), jnp.int32), PARAMS, (), {}, {})
   for part, given in (("train", "test"), ("", "train")):

@@ -14,7 +14,9 @@ import tables
 
 from dgm_jax import checkpoint, programs, rng
 
-every_system = pytest.mark.parametrize("name", tables.SYSTEMS)
+every_system = pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in tables.SLOW)) for name in tables.SYSTEMS]
+)
 # One of each kind for the laws that compile most; the rest of them with --all.
 CORE = {"vae", "iwae_dreg", "dlgm", "sigmoid_belief_net", "semi_supervised_vae"}
 core_systems = pytest.mark.parametrize(
@@ -42,7 +44,8 @@ def assert_close_by_leaf(a, b, tolerance):
 @every_system
 def test_loss_falls(name):
   _, losses = train(tables.SYSTEMS[name](), 0, 150, 50)
-  assert losses[-30:].mean() < losses[:30].mean() - 1.0  # nats
+  least = {"kmeans": 0.2, "bernoulli_mixture_online": 0.5}.get(name, 1.0)  # of a distance; nats
+  assert losses[-30:].mean() < losses[:30].mean() - least
 
 
 @core_systems
@@ -150,7 +153,7 @@ def test_samples_have_the_shape_of_the_data(name):
   state = tables.init(system)
   x = jax.jit(system.sample, static_argnums=2)(state, jax.random.key(0), 3)
   assert x.shape == (3, *tables.SHAPE)
-  assert set(np.unique(x)) <= {0.0, 1.0}
+  assert name in tables.REAL or set(np.unique(x)) <= {0.0, 1.0}
   pictures = jax.jit(system.pictures)(state, jax.random.key(0), jax.tree.map(lambda a: a[:5], tables.TEST))
   assert pictures["samples"].shape == (5, *tables.SHAPE)
   if "reconstructions" in pictures:  # what has no encoder has none

@@ -10,18 +10,24 @@ from flax import linen as nn
 
 from dgm_jax.models import (
   autoencoder,
+  bernoulli_mixture,
   bernoulli_product,
   conditional_vae,
   diffusion,
   dlgm,
+  factor_analyser_mixture,
+  factor_analysis,
+  gaussian_mixture,
+  kmeans,
   ladder_vae,
   predictor,
   semi_supervised_vae,
   sigmoid_belief_net,
+  student_t_mixture,
   vae,
   vq_vae,
 )
-from dgm_jax.principles import latent, likelihood, mcem, own_bound
+from dgm_jax.principles import em, latent, likelihood, mcem, own_bound
 from dgm_jax.system import System
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -40,6 +46,10 @@ CONFIG_ARGUMENTS = {
   "conv_vae_mnist": ["", "net=residual,k=5"],
   "flow_vae_mnist": ["q=diagonal", "q=iaf"],
   "course_mnist": [],
+  "bernoulli_mixture_mnist": ["", "online,c=5"],
+  "kmeans_mnist": [""],
+  "ppca_mnist": ["d=5", "d=5,by=gradient"],
+  "mixture_uci": ["", "family=factor_analysers,c=3"],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
@@ -103,6 +113,12 @@ def _belief_net(**options: Any) -> System:
   return latent.make(model, optax.adam(1e-2), eval_samples=8, bound="iwae", num_samples=5, **options)
 
 
+def _em(module: Any, **options: Any) -> System:
+  args = {} if module is factor_analysis else {"num_components": 5}
+  model = module.Model(SHAPE, data_mean=tuple(TRAIN["x"].mean(0).ravel().tolist()), **args)
+  return em.make(model, None, num_examples=512, block=40, **options)
+
+
 def _own_bound(model: nn.Module) -> System:
   return own_bound.make(model, optax.adam(3e-3))
 
@@ -144,7 +160,18 @@ SYSTEMS = {
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),
+  "bernoulli_mixture": lambda: _em(bernoulli_mixture),
+  "bernoulli_mixture_online": lambda: _em(bernoulli_mixture, update="online", delay=5.0),
+  "gaussian_mixture": lambda: _em(gaussian_mixture),
+  "student_t_mixture": lambda: _em(student_t_mixture),
+  "factor_analyser_mixture": lambda: _em(factor_analyser_mixture),
+  "factor_analysis": lambda: _em(factor_analysis),
+  "kmeans": lambda: _em(kmeans),
 }
+REAL = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "kmeans")  # draws
+EM = ("bernoulli_mixture", "bernoulli_mixture_online", *REAL)
+# what has proofs enough of its own that the laws over it are for --all
+SLOW = {"bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis"}
 
 
 def identity(key: jax.Array, batch: dict) -> dict:

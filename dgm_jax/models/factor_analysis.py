@@ -1,172 +1,36 @@
-"""Factor analysis and probabilistic PCA (Tipping & Bishop, 1999) of data with missing entries, exact, and by EM.
-
-  z ~ N(0, I),   x | z ~ N(W z + b, diag(psi)),   psi = s^2 for all entries in probabilistic PCA.
-
-Parameters are {"loadings": W [D, L], "loc": b [D], "log_variance": log psi, [D] or []}.  Functions take x [B, D] and
-mask [B, D], 1 where x is observed; what x is elsewhere, be it NaN, has no influence.  e_step and m_step are those of
-the observed entries' likelihood: only z is latent.
-"""
+"""Factor analysis, probabilistic PCA and Bayesian PCA as a model: by EM, in closed form, or by gradient."""
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import distrax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax import factor_analysers as fa
 from dgm_jax.distributions import Factorised, standard_normal
+from dgm_jax.factor_analysers import Params
 
-_MIN_VARIANCE = 1e-6  # where a factor explains an entry fully the likelihood has no maximum (Heywood's case)
-
-Params = dict[str, jax.Array]
-
-
-class Posterior(NamedTuple):
-  """What the observed entries say.
-
-  Attributes:
-    mean: E[z | x_observed], [B, L].
-    covariance: [B, L, L].
-    log_px: log p(x_observed), [B], nats.
-  """
-
-  mean: jax.Array
-  covariance: jax.Array
-  log_px: jax.Array
-
-
-def posterior(params: Params, x: jax.Array, mask: jax.Array) -> Posterior:
-  """N(z; M^-1 W' Psi^-1 (x - b), M^-1), M = I + W' Psi^-1 W, and log p(x), all of the observed entries alone."""
-  w, dim = params["loadings"], params["loadings"].shape[1]
-  log_variance = jnp.broadcast_to(params["log_variance"], w.shape[:1])
-  seen = (mask > 0).astype(w.dtype)
-  residual = jnp.where(mask > 0, x - params["loc"], 0)
-  precision = seen * jnp.exp(-log_variance)
-  root = jnp.linalg.cholesky(jnp.eye(dim, dtype=w.dtype) + jnp.einsum("bd,dl,dk->blk", precision, w, w))
-  covariance = jax.vmap(lambda r: jax.scipy.linalg.cho_solve((r, True), jnp.eye(dim, dtype=w.dtype)))(root)
-  projected = (precision * residual) @ w
-  mean = jnp.einsum("blk,bk->bl", covariance, projected)
-  log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), 1) + seen @ log_variance
-  square = jnp.sum(precision * jnp.square(residual), 1) - jnp.sum(projected * mean, 1)
-  return Posterior(mean, covariance, -0.5 * (jnp.sum(seen, 1) * math.log(2 * math.pi) + log_det + square))
-
-
-def conditional(params: Params, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(x with E[x | x_observed] where it is missing [B, D], Cov[x | x_observed] [B, D, D], 0 in observed entries)."""
-  w, q = params["loadings"], posterior(params, x, mask)
-  mean = q.mean @ w.T + params["loc"]
-  hidden = (mask <= 0).astype(w.dtype)
-  noise = jnp.diag(jnp.exp(jnp.broadcast_to(params["log_variance"], w.shape[:1])))
-  covariance = jnp.einsum("dl,blk,ek->bde", w, q.covariance, w) + noise
-  return jnp.where(mask > 0, x, mean), hidden[:, :, None] * hidden[:, None, :] * covariance
-
-
-class Statistics(NamedTuple):
-  """Sums over examples, so that those of parts of the data add up; v = (z, 1), r = x - b, m the mask.
-
-  Attributes:
-    count: sum m, [D].
-    vv: sum m E[v v'], [D, L + 1, L + 1].
-    rv: sum m r E[v], [D, L + 1].
-    rr: sum m r^2, [D].
-    log_px: sum log p(x_observed), scalar.
-  """
-
-  count: jax.Array
-  vv: jax.Array
-  rv: jax.Array
-  rr: jax.Array
-  log_px: jax.Array
-
-
-def e_step(params: Params, x: jax.Array, mask: jax.Array) -> Statistics:
-  """The expected sufficient statistics under p(z | x_observed), and the log-likelihood at these parameters."""
-  q = posterior(params, x, mask)
-  seen = (mask > 0).astype(q.mean.dtype)
-  residual = jnp.where(mask > 0, x - params["loc"], 0)
-  v = jnp.concatenate([q.mean, jnp.ones_like(q.mean[:, :1])], 1)
-  second = v[:, :, None] * v[:, None, :] + jnp.pad(q.covariance, ((0, 0), (0, 1), (0, 1)))
-  return Statistics(
-    jnp.sum(seen, 0),
-    jnp.einsum("bd,bij->dij", seen, second),
-    residual.T @ v,
-    jnp.sum(jnp.square(residual), 0),
-    jnp.sum(q.log_px),
-  )
-
-
-def m_step(params: Params, s: Statistics) -> Params:
-  """The parameters that maximise the expected log-likelihood of (x_observed, z): a regression of each entry on z.
-
-  An entry that is nowhere observed keeps its own.
-  """
-  seen = s.count > 0
-  vv = jnp.where(seen[:, None, None], s.vv, jnp.eye(s.vv.shape[1], dtype=s.vv.dtype))
-  slopes = jnp.linalg.solve(vv, s.rv[..., None])[..., 0]  # (W_d, what b_d moves by)
-  left = s.rr - jnp.sum(slopes * s.rv, 1)
-  if params["log_variance"].ndim == 0:
-    variance = jnp.sum(left) / jnp.sum(s.count)
-  else:
-    variance = jnp.where(seen, left / jnp.maximum(s.count, 1), jnp.exp(params["log_variance"]))
-  return {
-    "loadings": jnp.where(seen[:, None], slopes[:, :-1], params["loadings"]),
-    "loc": params["loc"] + jnp.where(seen, slopes[:, -1], 0),
-    "log_variance": jnp.log(jnp.maximum(variance, _MIN_VARIANCE)),
-  }
-
-
-def start(key: jax.Array, x: jax.Array, mask: jax.Array, latent_dim: int, isotropic: bool = False) -> Params:
-  """Parameters to start EM from: the observed entries' means and variances, random loadings of their size."""
-  count = jnp.maximum(jnp.sum(mask > 0, 0), 1)
-  loc = jnp.sum(jnp.where(mask > 0, x, 0), 0) / count
-  variance = jnp.maximum(jnp.sum(jnp.where(mask > 0, jnp.square(x - loc), 0), 0) / count, _MIN_VARIANCE)
-  loadings = jnp.sqrt(variance / latent_dim)[:, None] * jax.random.normal(key, (x.shape[1], latent_dim), x.dtype)
-  return {"loadings": loadings, "loc": loc, "log_variance": jnp.log(jnp.mean(variance) if isotropic else variance)}
-
-
-def fit(
-  params: Params, x: jax.Array, mask: jax.Array, tolerance: float = 1e-6, max_steps: int = 1000, block: int = 1024
-) -> tuple[Params, jax.Array, jax.Array]:
-  """EM until a step raises the log-likelihood by less than `tolerance` nats an example, or for max_steps.
-
-  Args:
-    params: where it starts; a scalar log_variance makes it probabilistic PCA.
-    x, mask: [N, D].
-    tolerance, max_steps: when it ends.
-    block: examples at once in the E-step.
-
-  Returns:
-    (params, the mean of log p(x_observed) before the last step, the number of steps).
-  """
-  n, num_blocks = x.shape[0], -(-x.shape[0] // block)
-  blocks = lambda a: jnp.pad(a, ((0, num_blocks * block - n), (0, 0))).reshape(num_blocks, block, -1)
-  parts = blocks(x), blocks((mask > 0).astype(x.dtype))  # rows of nothing observed add nothing to the sums
-
-  def step(state):
-    params, log_px, _, i = state
-    sums = jax.lax.map(lambda part: e_step(params, *part), parts)
-    total = jax.tree.map(lambda a: jnp.sum(a, 0), sums)
-    return m_step(params, total), total.log_px / n, log_px, i + 1
-
-  def goes_on(state):
-    _, log_px, before, i = state
-    return (i < max_steps) & ((i < 2) | (log_px - before >= tolerance))
-
-  low = jnp.asarray(-jnp.inf, x.dtype)
-  params, log_px, _, steps = jax.lax.while_loop(goes_on, step, (params, low, low, jnp.int32(0)))
-  return params, log_px, steps
+_PRIOR_RATE = 1e-6  # of the gamma prior on a column's precision, in units of x^2: keeps that of an unused one finite
 
 
 class Model(nn.Module):
-  """The model as one of the principle `latent`, with q(z|x) = p(z | x_observed): every bound is log p(x_observed).
+  """x | z ~ N(W z + b, diag(psi)); see factor_analysers.
+
+  Of the principle `em`; of `latent`, with q(z|x) = p(z | x_observed), so that every bound is log p(x_observed); and of
+  `own_bound`, which takes the gradient of that.
 
   Attributes:
     data_shape: the shape of one x.
     data_mean: the mean of the training set, flat, where b starts; None: 0.
     latent_dim: L.
     isotropic: whether all entries have one variance: probabilistic PCA.
+    closed_form: whether an M-step of `em` is the maximum of the likelihood, by the eigenvectors of the covariance of
+      the data: one pass.  Of probabilistic PCA and complete data.
+    relevance: whether column l of W has a prior N(0, I / a_l), a_l = D / |w_l|^2 by its own maximum: of L columns those
+      that the data do not ask for vanish, Bayesian PCA (Bishop, 1999).  `em` then raises the joint density.
   """
 
   takes_mask: ClassVar[bool] = True
@@ -176,8 +40,12 @@ class Model(nn.Module):
   data_mean: Sequence[float] | None = None
   latent_dim: int = 2
   isotropic: bool = False
+  closed_form: bool = False
+  relevance: bool = False
 
   def setup(self):
+    if (self.closed_form or self.relevance) and (not self.isotropic or self.closed_form == self.relevance):
+      raise ValueError("closed_form and relevance are of isotropic = True, and exclude each other")
     dim = math.prod(self.data_shape)
     loc = lambda key, shape: jnp.zeros(shape) if self.data_mean is None else jnp.asarray(self.data_mean)
     self.loadings = self.param("loadings", nn.initializers.normal(0.1), (dim, self.latent_dim))
@@ -188,18 +56,75 @@ class Model(nn.Module):
   def _params(self) -> Params:
     return {"loadings": self.loadings, "loc": self.loc, "log_variance": self.log_variance}
 
-  def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+  def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
     x = batch["x"].reshape(batch["x"].shape[0], -1)
-    return x, batch["mask"].reshape(x.shape) if "mask" in batch else jnp.ones_like(x)
+    return x, batch["mask"].reshape(x.shape) if "mask" in batch else None
+
+  def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
+    """See factor_analysers.start."""
+    del params
+    return fa.start(key, *self._flat(batch), self.latent_dim, self.isotropic)
+
+  def e_step(self, params: Params, batch: dict[str, jax.Array], weight: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+    """(statistics, {"log_px"}), sums over examples that count `weight` [B] each."""
+    x, mask = self._flat(batch)
+    if self.closed_form:
+      if mask is not None:
+        raise ValueError("closed_form = True; it is of complete data")
+      return fa.moments(params, x, weight), {"log_px": weight @ fa.posterior(params, x).log_px}
+    statistics, log_px = fa.e_step(params, x, mask, weight)
+    return statistics, {"log_px": log_px}
+
+  def _precision(self, params: Params) -> jax.Array:
+    """a_l = D / (|w_l|^2 + 2 rate), [L]: the most likely under a_l ~ Gamma(1, rate)."""
+    return params["loadings"].shape[0] / (jnp.sum(jnp.square(params["loadings"]), 0) + 2 * _PRIOR_RATE)
+
+  def m_step(self, key: jax.Array, params: Params, s: Any) -> Params:
+    """The parameters that maximise the expected log p(x, z), or log p(x, z, W); of closed_form, log p(x)."""
+    del key
+    if self.closed_form:
+      return fa.closed_form(params, s)
+    # W | psi, a, then psi | W: each raises the joint density
+    ridge = self._precision(params) * jnp.exp(params["log_variance"]) if self.relevance else 0.0
+    return fa.m_step(params, s, ridge)
+
+  def move(self, params: Params, s: Any, new: Params) -> Any:
+    """The statistics about the location of `new`."""
+    return (fa.move_moments if self.closed_form else fa.move)(params, s, new)
+
+  def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
+    """-log p(x), nats an example; with relevance -1/N log p(x, W, a)."""
+    if not self.relevance:
+      return -means["log_px"]
+    a, w = self._precision(params), params["loadings"]
+    log_prior = 0.5 * w.shape[0] * jnp.log(a) - 0.5 * a * (jnp.sum(jnp.square(w), 0) + 2 * _PRIOR_RATE)
+    return -means["log_px"] - jnp.sum(log_prior) / num_examples
+
+  @property
+  def num_free_parameters(self) -> int:
+    """Of W up to a rotation, b and psi, for AIC and BIC."""
+    dim, l = math.prod(self.data_shape), self.latent_dim
+    return dim * l - l * (l - 1) // 2 + dim + (1 if self.isotropic else dim)
 
   def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
     """log p(x_observed), [B], nats."""
-    return posterior(self._params, *self._flat(batch)).log_px
+    return fa.posterior(self._params, *self._flat(batch)).log_px
+
+  def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """(log p(x_observed) [B], {"log_px": the same}); nothing is drawn."""
+    del key
+    log_px = self.log_prob(batch)
+    return log_px, {"log_px": log_px}
+
+  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """`log_px`, exact, nats, [B]."""
+    return self.bound(key, batch)[1]
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
     """p(z | x_observed), batch [B], event [L]."""
-    q = posterior(self._params, *self._flat(batch))
-    return distrax.MultivariateNormalTri(q.mean, jnp.linalg.cholesky(q.covariance))
+    q = fa.posterior(self._params, *self._flat(batch))
+    root = jnp.linalg.cholesky(q.covariance)
+    return distrax.MultivariateNormalTri(q.mean, jnp.broadcast_to(root, (q.mean.shape[0], *root.shape[1:])))
 
   def decode(self, z: jax.Array) -> Factorised:
     """p(x|z), batch [B], event [D]; z [B, L]."""
@@ -208,7 +133,8 @@ class Model(nn.Module):
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log p(x|z) [B] of the observed entries, log p(z) [B]); z [B, L]."""
-    return self.decode(z).log_prob(*self._flat(batch)), standard_normal(self.latent_dim).log_prob(z)
+    x, mask = self._flat(batch)
+    return self.decode(z).log_prob(x, mask), standard_normal(self.latent_dim).log_prob(z)
 
   def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
     """({"x": [n, *data_shape]}, z [n, L]), a draw from p(x, z)."""
@@ -225,6 +151,11 @@ class Model(nn.Module):
     """E[x|z], [B, *data_shape]."""
     return self.decode(z).mean().reshape(-1, *self.data_shape)
 
+  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """E[x | E[z|x]], [B, *data_shape]."""
+    del key
+    return self.reconstruct(fa.posterior(self._params, *self._flat(batch)).mean)
+
   def __call__(self, batch: dict[str, jax.Array]):
     """Touches every parameter, for `init`."""
-    return self.log_joint(batch, self.infer(batch).mean())
+    return self.log_prob(batch)

@@ -1,0 +1,73 @@
+"""Mixtures whose components have a mean and a covariance, or a matrix like it."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.covariances import KINDS, Kind
+from dgm_jax.mixtures import Mixture, Params, scale_about
+
+
+class Located(Mixture):
+  """A mixture whose components have a mean and a covariance, or a matrix like it; see covariances.py.
+
+  With a floor e > 0 EM raises the mean of log sum_c pi_c p(x|c) exp(-e/2 tr(covariance_c^-1)), below log p(x): the
+  M-step gives covariance_c = S_c + e I, no component shrinks to a point, and there is a maximum.
+
+  Attributes:
+    covariance: "full", "tied" (one for all), "diagonal" or "spherical".
+    floor: e, in units of x^2; 0 for the likelihood itself.
+  """
+
+  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # of x
+  names: ClassVar[Sequence[str]] = ("means", "roots")
+
+  covariance: str = "full"
+  floor: float = 1e-6
+
+  def setup(self):
+    self._check()
+    if self.covariance not in KINDS:
+      raise ValueError(f"covariance = {self.covariance!r}; it must be one of {', '.join(KINDS)}")
+    if self.floor < 0:
+      raise ValueError(f"floor = {self.floor}; it must be 0 or positive")
+    c, scale = self.num_components, jnp.ones(self._dim)
+    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
+    self.means = self.param("means", self._some_means(0.1), (c, self._dim))
+    self.roots = self.param("roots", lambda key: jnp.asarray(self._kind.start(scale, c)))
+
+  @property
+  def per_component(self) -> Sequence[str]:
+    """All but the root that there is one of."""
+    return [name for name in self.names if name != "roots" or self.covariance != "tied"]
+
+  @property
+  def _kind(self) -> Kind:
+    return KINDS[self.covariance]
+
+  def _penalty(self, params: Params) -> jax.Array:
+    return 0.5 * self.floor * self._kind.trace_inverse(params["roots"], self._dim)
+
+  def component_means(self, params: Params) -> jax.Array:
+    """[C, D]."""
+    return params["means"]
+
+  def near(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
+    """x ~ N(mean_c, covariance_c), [n, D]."""
+    noise = jax.random.normal(key, (component.shape[0], self._dim), params["means"].dtype)
+    return params["means"][component] + self._kind.spread(noise, params["roots"], component)
+
+  def moved(self, params: Params, x: jax.Array) -> Params:
+    """The means become x."""
+    return params | {"means": x}
+
+  def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
+    """Equal weights, means at seeds, and the variances about the nearest seed for all components."""
+    x = self.flat(batch)
+    means = self.seeds(key, x)
+    scale = scale_about(x, means, self.floor)
+    weights = jnp.full_like(params["log_weights"], -math.log(self.num_components))
+    return params | {"log_weights": weights, "means": means, "roots": self._kind.start(scale, self.num_components)}

@@ -1,0 +1,207 @@
+"""What mixtures have in common: p(x) = sum_c pi_c p(x|c), a start, responsibilities, and components that fell empty."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Params = dict[str, jax.Array]
+_EMPTY = 1e-6  # of all examples: what a sum in float32 cannot tell from nothing
+
+
+def spread_out(key: jax.Array, x: jax.Array, num: int) -> jax.Array:
+  """Rows of x [N, D], each drawn by its squared distance to those before: k-means++ (Arthur & Vassilvitskii, 2007).
+
+  Where all rows are taken, rows are drawn twice.
+  """
+
+  def next_row(distance, key):
+    row = x[jax.random.categorical(key, jnp.log(distance + jnp.finfo(x.dtype).tiny))]
+    return jnp.minimum(distance, jnp.sum(jnp.square(x - row), 1)), row
+
+  alike = jnp.full(x.shape[0], jnp.finfo(x.dtype).max, x.dtype)  # the first is any
+  return jax.lax.scan(next_row, alike, jax.random.split(key, num))[1]
+
+
+def distances(x: jax.Array, means: jax.Array) -> jax.Array:
+  """|x - mean_c|^2, [B, C]."""
+  x, means = x - jnp.mean(means, 0), means - jnp.mean(means, 0)
+  square = jnp.sum(jnp.square(x), 1, keepdims=True) - 2 * x @ means.T + jnp.sum(jnp.square(means), 1)
+  return jnp.maximum(square, 0)
+
+
+def scale_about(x: jax.Array, means: jax.Array, floor: float) -> jax.Array:
+  """The root of each entry's variance about the nearest of the means, plus the floor, [D]."""
+  nearest = jnp.argmin(distances(x, means), 1)
+  scale = jnp.sqrt(jnp.mean(jnp.square(x - means[nearest]), 0) + floor)
+  largest = jnp.max(scale)  # an entry that seldom varies may not vary about the seeds at all
+  return jnp.maximum(scale, jnp.where(largest > 0, 1e-3 * largest, 1.0))
+
+
+def sources(count: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(which components are empty [C], the component that each is a copy of from now on [C], itself if it is not empty).
+
+  A component is empty that has less than a millionth of `count`, [C].
+  """
+  empty = count < _EMPTY * jnp.sum(count)
+  source = jnp.where(empty, jnp.argsort(-count)[jnp.cumsum(empty) - 1], jnp.arange(count.shape[0]))
+  return empty, jnp.where(empty & empty[source], jnp.argmax(count), source)  # where most are empty
+
+
+def log_shares(count: jax.Array) -> jax.Array:
+  """log pi of the sums of responsibilities, [C]."""
+  return jnp.log(count / jnp.sum(count))
+
+
+class Clusters(nn.Module):
+  """What a model of the principle `em` is that explains x by one of C components.
+
+  It adds
+
+    responsibilities(batch)          -> p(c|x), [B, C]
+    component_means(params)          -> E[x|c], [C, D]
+    draw(key, params, c [n])         -> x ~ p(x|c), [n, D]
+    moved(params, x [C, D])          -> params whose components' locations are x
+
+  its parameters in setup, "log_weights" log pi [C] (up to a constant) among them, and start, e_step and m_step of the
+  principle.
+
+  Attributes:
+    data_shape: the shape of one x.
+    data_mean: the mean of the training set, flat; None: 0.
+    num_components: C.
+    seeding: of the start: "spread", see spread_out, or "random", any examples.
+  """
+
+  names: ClassVar[Sequence[str]] = ()  # of the parameters beside log_weights
+
+  data_shape: Sequence[int]
+  data_mean: Sequence[float] | None = None
+  num_components: int = 10
+  seeding: str = "spread"
+
+  def _check(self) -> None:
+    if self.num_components < 1:
+      raise ValueError(f"num_components = {self.num_components}; it must be 1 or more")
+    if self.seeding not in ("spread", "random"):
+      raise ValueError(f"seeding = {self.seeding!r}; it must be 'spread' or 'random'")
+
+  @property
+  def _dim(self) -> int:
+    return math.prod(self.data_shape)
+
+  @property
+  def _params(self) -> Params:
+    return {name: getattr(self, name) for name in ("log_weights", *self.names)}
+
+  @property
+  def per_component(self) -> Sequence[str]:
+    """Names of parameters [C, ...] of the components."""
+    return self.names
+
+  def _some_means(self, scale: float) -> Any:
+    """An initialiser: the mean of the data, moved at random by `scale`."""
+    mean = 0.0 if self.data_mean is None else jnp.asarray(self.data_mean)
+    return lambda key, shape: mean + scale * jax.random.normal(key, shape)
+
+  def seeds(self, key: jax.Array, x: jax.Array) -> jax.Array:
+    """Examples to start the components from, [C, D]."""
+    if self.seeding == "spread":
+      return spread_out(key, x, self.num_components)
+    return x[jax.random.choice(key, x.shape[0], (self.num_components,), replace=x.shape[0] < self.num_components)]
+
+  def near(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
+    """Where a copy of a component may begin, [n, D]: at a draw from it."""
+    return self.draw(key, params, component)
+
+  def revived(self, key: jax.Array, params: Params, count: jax.Array) -> Params:
+    """`params`, the i-th empty component become a copy of the i-th heaviest, with another location.
+
+    This may lower the likelihood, and it is all that does.  count: the sums of responsibilities, [C].
+    """
+    empty, source = sources(count)
+    copies = jnp.sum(source[:, None] == jnp.arange(self.num_components), 0)
+    copied = {name: a[source] if name in self.per_component else a for name, a in params.items()}
+    copied["log_weights"] = log_shares(count[source] / copies[source])
+    new = self.moved(copied, self.near(key, copied, jnp.arange(self.num_components)))
+    chosen = lambda a, b: jnp.where(empty.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+    return copied | {name: chosen(new[name], copied[name]) for name in self.per_component}
+
+  def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """x, [B, D], as numbers."""
+    x = batch["x"]
+    return x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
+
+  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
+    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|c] at c ~ pi."""
+    key_c, key_x = jax.random.split(key)
+    component = jax.random.categorical(key_c, self.log_weights, shape=(n,))
+    x = self.component_means(self._params)[component] if mean else self.draw(key_x, self._params, component)
+    return x.reshape(n, *self.data_shape)
+
+  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """sum_c p(c|x) E[x|c], [B, *data_shape]."""
+    del key
+    return (self.responsibilities(batch) @ self.component_means(self._params)).reshape(-1, *self.data_shape)
+
+  def clusters(self) -> jax.Array:
+    """E[x|c] by falling weight, [C, *data_shape]."""
+    means = self.component_means(self._params)[jnp.argsort(-self.log_weights)]
+    return means.reshape(-1, *self.data_shape)
+
+
+class Mixture(Clusters):
+  """p(x) = sum_c pi_c p(x|c) as a model of the principle `em`, and of `own_bound`, by gradient.
+
+  Beside what Clusters ask for a model adds log_components(params, x [B, D]) -> log p(x|c), [B, C].
+  """
+
+  def log_joint(self, params: Params, x: jax.Array) -> jax.Array:
+    """log p(x, c), [B, C]; x [B, D]."""
+    return jax.nn.log_softmax(params["log_weights"]) + self.log_components(params, x)
+
+  def e_step_with(
+    self, params: Params, x: jax.Array, weight: jax.Array, penalty: jax.Array | float = 0.0
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """What the E-steps of mixtures share: (responsibilities times weight [C, B], sums of {"log_px", "penalty"}).
+
+    Args:
+      params: see log_joint.
+      x: [B, D].
+      weight: what an example counts, [B].
+      penalty: r [C], for EM of log sum_c p(x, c) exp(-r_c), which is by `penalty` less than log p(x).
+    """
+    log_joint = self.log_joint(params, x)
+    log_px, penalised = (jax.scipy.special.logsumexp(a, 1) for a in (log_joint, log_joint - penalty))
+    responsibility = jnp.exp(log_joint - penalty - penalised[:, None])
+    return (responsibility * weight[:, None]).T, {"log_px": weight @ log_px, "penalty": weight @ (log_px - penalised)}
+
+  def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
+    """What EM lowers, from the means of what the E-step reports."""
+    del params, num_examples
+    return means["penalty"] - means["log_px"]
+
+  def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """log p(x), nats, [B]."""
+    return jax.scipy.special.logsumexp(self.log_joint(self._params, self.flat(batch)), 1)
+
+  def responsibilities(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """p(c|x), [B, C]."""
+    return jax.nn.softmax(self.log_joint(self._params, self.flat(batch)), 1)
+
+  def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """(log p(x) [B], {"log_px": the same}); nothing is drawn."""
+    del key
+    log_px = self.log_prob(batch)
+    return log_px, {"log_px": log_px}
+
+  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """`log_px`, exact, nats, [B]."""
+    return self.bound(key, batch)[1]
+
+  def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """Touches every parameter, for `init`."""
+    return self.log_prob(batch)

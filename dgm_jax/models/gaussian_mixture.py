@@ -1,0 +1,46 @@
+"""Mixture of Gaussians, with covariances of four kinds (Dempster, Laird & Rubin, 1977)."""
+
+import math
+
+import jax
+
+from dgm_jax.covariances import Moments
+from dgm_jax.located_mixtures import Located
+from dgm_jax.mixtures import Params
+
+
+class Model(Located):
+  """p(x) = sum_c pi_c N(x; mean_c, covariance_c), covariance_c = root_c root_c'; attributes are Located's."""
+
+  def log_components(self, params: Params, x: jax.Array) -> jax.Array:
+    """log N(x; mean_c, covariance_c), [B, C]."""
+    square = self._kind.squares(x, params["means"], params["roots"])
+    constant = 0.5 * self._dim * math.log(2 * math.pi) + self._kind.log_det(params["roots"], self._dim)
+    return -0.5 * square.T - constant
+
+  def draw(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
+    """x ~ N(mean_c, covariance_c), [n, D]."""
+    return self.near(key, params, component)
+
+  def e_step(
+    self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
+  ) -> tuple[Moments, dict[str, jax.Array]]:
+    """(the responsibilities' moments, {"log_px", "penalty"}), sums over examples that count `weight` [B] each."""
+    x = self.flat(batch)
+    w, reported = self.e_step_with(params, x, weight, self._penalty(params))
+    return self._kind.moments(x, params["means"], params["roots"], w), reported
+
+  def m_step(self, key: jax.Array, params: Params, s: Moments) -> Params:
+    """The parameters that maximise the expected log p(x, c), less the penalty."""
+    means, roots = self._kind.update(params["means"], params["roots"], s, s.weight, self.floor)
+    return self.revived(key, params | {"means": means, "roots": roots}, s.weight)
+
+  def move(self, params: Params, s: Moments, new: Params) -> Moments:
+    """The moments of `params`' coordinates in those of `new`."""
+    return self._kind.move(s, params["means"], params["roots"], new["means"], new["roots"])
+
+  @property
+  def num_free_parameters(self) -> int:
+    """Of weights, means and covariances, for AIC and BIC."""
+    c, dim = self.num_components, self._dim
+    return c - 1 + c * dim + self._kind.size(c, dim)

@@ -1,0 +1,97 @@
+"""k-means: Lloyd's algorithm, EM whose responsibilities are 0 and 1."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import mixtures
+from dgm_jax.mixtures import Params
+
+
+class Statistics(NamedTuple):
+  """Sums over the examples of a cluster: how many [C], of x - centre [C, D], of |x - centre|^2 [C]."""
+
+  count: jax.Array
+  first: jax.Array
+  square: jax.Array
+
+
+class Model(mixtures.Clusters):
+  """Each x belongs to the nearest of C centres, each centre is the mean of what belongs to it (Lloyd, 1982).
+
+  The loss is the distortion, the mean of |x - nearest centre|^2: scikit-learn's inertia over N.  There is no p(x); a
+  draw is a centre, by the share of the data that it has, with normal noise of its cluster's own size.
+  """
+
+  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # of x
+  names: ClassVar[Sequence[str]] = ("means", "scales")
+
+  def setup(self):
+    self._check()
+    c = self.num_components
+    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
+    self.means = self.param("means", self._some_means(0.1), (c, self._dim))
+    self.scales = self.param("scales", lambda key: jnp.ones(c))
+
+  def responsibilities(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """1 for the nearest centre and 0 for the others, [B, C]."""
+    square = mixtures.distances(self.flat(batch), self.means)
+    return jax.nn.one_hot(jnp.argmin(square, 1), self.num_components, dtype=square.dtype)
+
+  def component_means(self, params: Params) -> jax.Array:
+    """[C, D]."""
+    return params["means"]
+
+  def draw(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
+    """x ~ N(centre_c, scale_c^2 I), [n, D]."""
+    noise = jax.random.normal(key, (component.shape[0], self._dim), params["means"].dtype)
+    return params["means"][component] + params["scales"][component][:, None] * noise
+
+  def moved(self, params: Params, x: jax.Array) -> Params:
+    """The centres become x."""
+    return params | {"means": x}
+
+  def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
+    """Centres at seeds."""
+    return params | {"means": self.seeds(key, self.flat(batch))}
+
+  def e_step(
+    self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
+  ) -> tuple[Statistics, dict[str, jax.Array]]:
+    """(statistics, {"distortion"}), sums over examples that count `weight` [B] each."""
+    x = self.flat(batch)
+    square = mixtures.distances(x, params["means"])
+    own = jax.nn.one_hot(jnp.argmin(square, 1), self.num_components, dtype=x.dtype, axis=0) * weight
+    count, squares = jnp.sum(own, 1), jnp.sum(own * square.T, 1)
+    first = own @ x - count[:, None] * params["means"]
+    return Statistics(count, first, squares), {"distortion": jnp.sum(squares)}
+
+  def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
+    """The mean of each cluster."""
+    by = s.first / jnp.maximum(s.count, 1e-12 * jnp.sum(s.count))[:, None]
+    left = s.square / jnp.maximum(s.count, 1e-12 * jnp.sum(s.count)) - jnp.sum(jnp.square(by), 1)
+    scales = jnp.sqrt(jnp.maximum(left, 0) / self._dim)
+    return self.revived(key, params | {"means": params["means"] + by, "scales": scales}, s.count)
+
+  def move(self, params: Params, s: Statistics, new: Params) -> Statistics:
+    """The sums about the centres of `new`."""
+    by, count = new["means"] - params["means"], s.count[:, None]
+    square = s.square - 2 * jnp.sum(by * s.first, 1) + s.count * jnp.sum(jnp.square(by), 1)
+    return Statistics(s.count, s.first - count * by, square)
+
+  def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
+    """The distortion."""
+    del params, num_examples
+    return means["distortion"]
+
+  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """`distortion`, |x - nearest centre|^2, [B]."""
+    del key
+    return {"distortion": jnp.min(mixtures.distances(self.flat(batch), self.means), 1)}
+
+  def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """Touches every parameter, for `init`."""
+    return self.responsibilities(batch)

@@ -1,0 +1,143 @@
+"""Measures a pass of EM beside scikit-learn's, in one run.
+
+  python scripts/bench_em.py                      full covariances, 100,000 examples, 32 dimensions, 20 components
+  python scripts/bench_em.py --covariance=diagonal --rounds=5
+  python scripts/bench_em.py --rows=10000 --quick
+  python scripts/bench_em.py --stream=1000000     and passes over so many examples that stay on the host
+
+Ours is the training step of a run (single precision: a shuffled batch of all examples, E-step, M-step), in chunks of
+three; scikit-learn's, of the same start, is what one more iteration of `fit` costs, in double and in single precision.
+A ratio above 1 says that ours is the faster.  Rounds are interleaved; medians and all ratios are printed.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import statistics
+import sys
+import time
+import warnings
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+import jax
+import numpy as np
+from sklearn import mixture
+
+import dgm_jax  # noqa: F401, sets what jaxlib needs before JAX is first used
+from dgm_jax import devices, feed, programs
+from dgm_jax.models import gaussian_mixture
+from dgm_jax.principles import em
+
+_KINDS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
+_PASSES = 3
+
+
+def data(rows: int, dim: int, components: int) -> np.ndarray:
+  """Clusters whose covariances differ, [N, D]."""
+  rng = np.random.default_rng(0)
+  turn = rng.normal(size=(components, dim, dim)) / np.sqrt(dim)
+  x = np.empty((rows, dim), np.float32)
+  for i in range(components):
+    n = len(x[i::components])
+    x[i::components] = rng.normal(size=(n, dim)) @ turn[i] + 2 * rng.normal(size=dim)
+  return x
+
+
+class Ours:
+  """Passes of the principle `em`."""
+
+  def __init__(self, x: np.ndarray, components: int, covariance: str, block: int):
+    model = gaussian_mixture.Model(x.shape[1:], num_components=components, covariance=covariance)
+    self.system = em.make(model, None, num_examples=len(x), block=block)
+    self._key, self._x = jax.random.key(0), jax.device_put({"x": x})
+    chunk = programs.make_train_chunk(self.system, lambda key, batch: batch, len(x), _PASSES)
+    self._chunk = jax.jit(chunk)
+    self.state = jax.jit(lambda: self.system.init(self._key, {"x": x[:2]}, {}))()
+    self.state, _ = jax.block_until_ready(self._chunk(self.state, self._key, self._x))  # the start, and compilation
+
+  def seconds(self) -> float:
+    """Of a pass."""
+    start = time.perf_counter()
+    self.state, metrics = jax.block_until_ready(self._chunk(self.state, self._key, self._x))
+    self.log_px = float(metrics["log_px"][-1])
+    return (time.perf_counter() - start) / _PASSES
+
+
+def theirs(x: np.ndarray, components: int, covariance: str) -> float:
+  """Seconds of a pass of scikit-learn: what _PASSES more iterations cost."""
+
+  def fit(iterations):
+    start = time.perf_counter()
+    made = mixture.GaussianMixture(
+      components, covariance_type=_KINDS[covariance], max_iter=iterations, tol=0, means_init=x[:components],
+      weights_init=np.full(components, 1 / components), init_params="random_from_data", random_state=0,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+      warnings.simplefilter("ignore")
+      made.fit(x)
+    return time.perf_counter() - start
+
+  return (fit(1 + _PASSES) - fit(1)) / _PASSES
+
+
+def streamed(rows: int, dim: int, components: int, covariance: str, block: int) -> dict[str, float]:
+  """Two passes over examples on the host, in batches of 10,000: seconds of the second, and the process's memory."""
+  x, batch_size = data(rows, dim, components), 10_000
+  model = gaussian_mixture.Model((dim,), num_components=components, covariance=covariance)
+  system, key, steps = em.make(model, None, num_examples=rows, block=block), jax.random.key(0), rows // batch_size
+  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  replicated, batch = devices.shardings(batch_size)
+  state = jax.jit(lambda: system.init(key, {"x": x[:2]}, {}), out_shardings=replicated)()
+  layout = feed.Layout(replicated, batch, replicated, replicated)
+  identity = lambda key, batch: batch
+  source = feed.make_feed(system, identity, {"x": x}, "streaming", key, (batch_size, steps, 2 * steps), layout)
+  source.start(state, 0)
+  for _ in range(2):
+    start = time.perf_counter()
+    state, metrics = jax.block_until_ready(source.train(state, steps))
+  seconds = time.perf_counter() - start
+  added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+  return {"seconds": seconds, "added_megabytes": added, "log_px": float(np.mean(metrics["log_px"]))}
+
+
+def main() -> None:
+  """Runs the rounds and prints the medians."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--covariance", default="full", choices=_KINDS)
+  parser.add_argument("--rows", type=int, default=100_000)
+  parser.add_argument("--dim", type=int, default=32)
+  parser.add_argument("--components", type=int, default=20)
+  parser.add_argument("--block", type=int, default=1000, help="examples at once in our E-step")
+  parser.add_argument("--rounds", type=int, default=3)
+  parser.add_argument("--quick", action="store_true", help="one round")
+  parser.add_argument("--stream", type=int, default=0, help="also two passes over so many examples")
+  parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
+  args = parser.parse_args()
+  x, rounds = data(args.rows, args.dim, args.components), []
+  ours = Ours(x, args.components, args.covariance, args.block)
+  for _ in range(1 if args.quick else args.rounds):
+    rounds.append(
+      {
+        "ours": ours.seconds(),
+        "double": theirs(x.astype(np.float64), args.components, args.covariance),
+        "single": theirs(x, args.components, args.covariance),
+      }
+    )
+  print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; {args.covariance}, {x.shape}, {args.components}")
+  for name in ("ours", "double", "single"):
+    ratios = [r[name] / r["ours"] for r in rounds]
+    shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    median = statistics.median(r[name] for r in rounds)
+    print(f"{name:8}{median:8.3f} s a pass, {statistics.median(ratios):6.2f} x ours ({shown})")
+  found = {"rounds": rounds, "arguments": {k: str(v) for k, v in vars(args).items()}, "jax": jax.__version__}
+  if args.stream:
+    found["stream"] = streamed(args.stream, args.dim, args.components, args.covariance, args.block)
+    print("streamed: {seconds:.1f} s a pass, {added_megabytes:.0f} MB more than the data".format(**found["stream"]))
+  if args.json:
+    args.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+  main()
