@@ -125,7 +125,9 @@ def both(
     sums, (moments, averages, kept) = _fold(model, key, row, num_samples, chunk, start, add)
     kind = _given(model, model.infer(row).sample_and_log_prob(seed=key)[0])  # numbers or classes
     x, variance = kind.most_likely(averages["features"]), averages["variance"] + moments.variance
-    draws = _flat(partial(_given, model), kept).sample(seed=rng.stream(key, "entries"))
+    draws = jnp.zeros((0, x.size))  # no net has to do with no rows
+    if num_draws:
+      draws = _flat(partial(_given, model), kept).sample(seed=rng.stream(key, "entries"))
     log_px = sums.log_sum - jnp.log(num_samples)
     return Single(x, variance, log_px, sums.effective, averages["features"]), draws
 
