@@ -24,7 +24,7 @@ _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices
 # Options that configs of earlier versions lack, and what was done then.
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
 _SINCE |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
-_SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}
+_SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}  # if there is an optimiser
 _SINCE_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective of the principle latent, if it is not empty
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
@@ -52,8 +52,11 @@ def read_config(workdir: pathlib.Path) -> dict | None:
   """config.json, or None if there is none; what a run of an earlier version did not know has the value it had then."""
   config = read_json(workdir / "config.json") if workdir.is_dir() else None
   if isinstance(config, dict):
+    unoptimised = config.get("optim") == {}
     for path, value in _SINCE.items():
       *sections, name = path.split(".")
+      if unoptimised and sections == ["optim"]:
+        continue
       node = config
       for section in sections:
         node = node.setdefault(section, {})
