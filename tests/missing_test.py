@@ -1,5 +1,6 @@
 """Models of data with missing entries: what is under the mask has no influence; p(m|x) by integration."""
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -207,6 +208,16 @@ def test_processes_are_their_formulas():
   np.testing.assert_allclose(
     found, h @ p["mlp"]["Dense_1"]["kernel"] + p["mlp"]["Dense_1"]["bias"], rtol=1e-4, atol=1e-5
   )
+
+
+def test_noise_that_comes_with_latents_is_each_rows_own_and_has_no_density():
+  loc = RNG.normal(size=(B, 2)).astype("f")
+  q = missing_process.WithNoise(distrax.Independent(distrax.Normal(loc, 0.5), 1), B)
+  (z, keys), log_q = q.sample_and_log_prob(seed=KEY)
+  np.testing.assert_allclose(log_q, scipy.stats.norm(loc, 0.5).logpdf(z).sum(1), rtol=1e-5)
+  np.testing.assert_allclose(q.log_prob((z, keys)), log_q, rtol=1e-6)
+  np.testing.assert_array_equal(q.mean(), loc)
+  assert len(set(map(tuple, jax.random.key_data(keys).tolist()))) == B
 
 
 def mnar(name="self_masking_known", **options):
