@@ -14,6 +14,8 @@ from dgm_jax import mixtures
 from dgm_jax.models import bernoulli_mixture, factor_analyser_mixture, kmeans, student_t_mixture
 from dgm_jax.principles import em
 
+pytestmark = pytest.mark.slow  # together they compile for minutes
+
 N, D, C = 300, 4, 3
 RNG = np.random.default_rng(0)
 CENTRES = 3 * RNG.normal(size=(C, D))

@@ -13,6 +13,8 @@ from dgm_jax import factor_analysers as fa
 from dgm_jax.models import factor_analysis
 from dgm_jax.principles import em, own_bound
 
+pytestmark = pytest.mark.slow  # together they compile for minutes
+
 N, D, L = 400, 6, 2
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(N, L)) @ RNG.normal(size=(L, D)) * 2 + 0.5 * RNG.normal(size=(N, D)) + 5

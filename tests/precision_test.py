@@ -21,7 +21,7 @@ KEY = jax.random.key(1)
 NETWORKS = [
   name for name in tables.SYSTEMS if name not in ("bernoulli_product", "mcem", "classifier_dropout", *tables.EM)
 ]
-ALWAYS = {"iwae", "vae_conv", "semi_supervised_vae"}  # the others are traced, and compiled by --all
+ALWAYS = {"iwae", "semi_supervised_vae"}  # the others are traced, and compiled by --all
 compiled = pytest.mark.parametrize(
   "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ALWAYS)) for n in NETWORKS]
 )
