@@ -8,7 +8,7 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics
 
-from dgm_jax import ensemble, errors, figures, scores
+from dgm_jax import compare, ensemble, errors, figures, scores
 from dgm_jax import workdir as wd
 from dgm_jax.evaluate import predictive
 
@@ -116,6 +116,7 @@ def test_an_ensemble_is_read_from_its_runs(tmp_path, capsys):
   assert found["accuracy"] == pytest.approx((probs.argmax(-1) == y).mean(), rel=1e-6)
   assert ensemble.main([str(tmp_path / "0"), str(tmp_path / "1")]) == 0
   assert "brier" in capsys.readouterr().out
+  assert set(compare.read(str(tmp_path / "0")).values) == {"log_py"}  # of predictions there is no difference
   _member(tmp_path / "other", {name: a[0] for name, a in prediction.items()}, y, digest="e")
   with pytest.raises(errors.UserError, match="cannot be compared: data_digest"):
     ensemble.members([tmp_path / "0", tmp_path / "other"])

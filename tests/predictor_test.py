@@ -148,6 +148,10 @@ def test_a_mixture_priors_kl_is_estimated_without_bias_at_the_weights_that_predi
   w = coefficients(model.apply(variables, jax.random.split(KEY)[0], method="draw_weights"))
   mean = np.asarray(model.apply(variables, KEY, DATA, method="predict").mean())
   np.testing.assert_allclose(mean, A @ w, atol=1e-5)
+  loc, rho = variables["params"]["net"], variables["params"]["rho"]
+  tree = {"Dense_0": {"kernel": w[:-1], "bias": w[-1]}}
+  at_w = weight_posteriors.log_q(tree, loc, rho) - weight_posteriors.log_prior(tree, (1.0, 0.1), 0.5)
+  assert float(model.apply(variables, KEY, method="kl")) == pytest.approx(float(at_w), rel=1e-5)
 
 
 def test_dropout_keeps_the_mean_and_drops_at_its_rate_before_every_layer():
