@@ -45,9 +45,8 @@ class Table(NamedTuple):
   latent_dim: int
 
 
-def read(workdir: pathlib.Path) -> Table:
-  """The rows whose hidden entries a run imputes."""
-  config = ConfigDict(wd.read_config(workdir))
+def read(config: ConfigDict) -> Table:
+  """The rows whose hidden entries a run of this config imputes."""
   splits, transforms = build.load(config)
   arrays = splits.parts()[config.evaluate.imputation.part]
   batch = transforms.evaluate(jax.random.key(0), {name: jnp.asarray(a) for name, a in arrays.items()})
@@ -96,7 +95,7 @@ def measure(
     left = {m: path for m in methods if not (path := measured.file(folder, _name(label, m))).exists()}
     if not done or not left:
       continue
-    table = read(done[0])
+    table = read(ConfigDict(wd.read_config(done[0])))
     for method, path in left.items():
       print(f"  measuring {method} of {label}", flush=True)
       path.parent.mkdir(exist_ok=True)

@@ -1,17 +1,21 @@
 """Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets" (ICML 2019).
 
-  python -m experiments.reproduce mattei2019 --table=2 --budget=quick --manual_dir=FOLDER
+  python scripts/prepare_data.py uci/white --manual_dir=FOLDER   # and the five others; or by download
+  python -m experiments.reproduce mattei2019 --table=2 --budget=quick
+  python -m experiments.reproduce mattei2019 --figure=1 --budget=quick
+  python -m experiments.reproduce mattei2019 --table=1 --budget=quick
 
-Paper: https://arxiv.org/abs/1812.02633.  Table 2, imputation of UCI tables, has a file of its own.
+Paper: https://arxiv.org/abs/1812.02633.  Figure 1, likelihoods of digits, table 1, classifiers of imputed digits, and
+table 2, imputation of UCI tables; each has a file of its own.
 """
 
 import pathlib
 from typing import Any
 
-from experiments import mattei2019_table2
+from experiments import mattei2019_figure1, mattei2019_table1, mattei2019_table2
 from experiments.papers import Paper
 
-_ITEMS = {"table=2": mattei2019_table2}
+_ITEMS = {"figure=1": mattei2019_figure1, "table=1": mattei2019_table1, "table=2": mattei2019_table2}
 PAPER = Paper(
   authors="Mattei & Frellsen",
   title="MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets",

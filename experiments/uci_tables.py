@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dgm_jax import figures, scores
-from experiments import computed, measured, papers, tables, uci_lanes
+from experiments import computed, data_lanes, measured, papers, tables
 
 Pieces = Mapping[str, Callable[[], tuple[list, list[list[int]]]]]  # {"net-concrete": () -> (configs, seeds)}
 
@@ -87,7 +87,7 @@ def compute(pieces: Pieces, folder: pathlib.Path) -> None:
 
 
 def _predictions(piece: Callable) -> dict[str, np.ndarray]:
-  return uci_lanes.predictions(*piece())
+  return data_lanes.predictions(*piece())
 
 
 def _said(pieces: Pieces) -> dict[str, Any]:

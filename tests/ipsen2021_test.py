@@ -4,6 +4,7 @@ import made_runs
 import measured_runs
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from dgm_jax import workdir as wd
 from experiments import ipsen2021, masked_tables, papers, reproduce
@@ -48,10 +49,11 @@ def test_methods_with_randomness_have_seeds_and_nothing_is_measured_twice(tmp_pa
     asked.append((method, seed))
     return np.where(table.mask > 0, table.x, table.x + 1 + seed)
 
-  monkeypatch.setattr(masked_tables, "read", lambda workdir: asked.append(workdir.name) or table)
+  monkeypatch.setattr(masked_tables, "read", lambda config: asked.append(config.name) or table)
   monkeypatch.setattr(masked_tables, "fill", fill)
   (tmp_path / "runs" / "b").mkdir(parents=True)
   wd.write_json(tmp_path / "runs" / "b" / "results.json", {})
+  wd.write_json(tmp_path / "runs" / "b" / "config.json", {"name": "b"})
   tables = {"white": ["a", "b"], "red": ["c"]}
   masked_tables.measure(tmp_path, tables, ("forest", "mean"), range(2))
   assert asked == ["b", ("forest", 0), ("forest", 1), ("mean", 0)]
@@ -62,12 +64,11 @@ def test_methods_with_randomness_have_seeds_and_nothing_is_measured_twice(tmp_pa
   assert not masked_tables.errors(tmp_path, "red", ("forest", "mean"))
 
 
-def test_what_is_hidden_of_wine_is_what_the_paper_hides(raw_data, tmp_path):
+def test_what_is_hidden_of_wine_is_what_the_paper_hides(raw_data):
   """Above the mean in the first five of eleven columns; the mean's error and chained regressions' are the paper's."""
   budget = ipsen2021.RUNS["table=1"]["short"]
   runs, _ = reproduce.plan(budget, {"data.manual_dir": str(raw_data / "uci")}, "white-miwae")
-  wd.write_json(tmp_path / "config.json", runs[0].config)
-  table = masked_tables.read(tmp_path)
+  table = masked_tables.read(ConfigDict(runs[0].config))
   assert (table.x.shape, table.latent_dim) == ((4898, 11), 10)
   np.testing.assert_allclose(table.x.mean(0), 0, atol=1e-5)
   np.testing.assert_array_equal(table.mask == 0, (table.x > 0) & (np.arange(11) < 5))

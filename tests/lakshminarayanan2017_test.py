@@ -7,7 +7,7 @@ import scipy.stats
 
 from dgm_jax import figures, train
 from dgm_jax import workdir as wd
-from experiments import lakshminarayanan2017, papers, reproduce, uci_lanes, uci_tables
+from experiments import data_lanes, lakshminarayanan2017, papers, reproduce, uci_tables
 from experiments import lakshminarayanan2017_figure1 as figure1
 
 Y = np.array([[1.0], [-2.0], [0.5]])
@@ -65,7 +65,7 @@ def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
   configs, _ = pieces["dropout-concrete"]()
   for config in configs:
     config.data.train_size, config.data.test_size, config.num_steps = 30, 25, 12
-  found = uci_lanes.predictions(configs, [[0, 1], [2, 3]])
+  found = data_lanes.predictions(configs, [[0, 1], [2, 3]])
   assert found["log_py"].shape == (2, 2, 25)
   for name in ("log_every", "eval_every", "checkpoint_every", "figures_every"):
     configs[1][name] = 12

@@ -1,10 +1,12 @@
 """How well hidden entries are imputed: data whose transforms hid entries on purpose (data/missing.py)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from dgm_jax import errors, rng
 from dgm_jax.imputation import importance
@@ -19,6 +21,33 @@ def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1, part: st
   for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("chunk", chunk)):
     errors.require(value >= 1, f"evaluate.imputation.{name} = {value}; it must be 1 or more.")
   errors.choose("value of evaluate.imputation.part", part, ("", "train", "valid", "test"))
+
+
+def make(model: nn.Module, transform: Callable, num_samples: int, batch_size: int, chunk: int) -> Callable:
+  """((state, key), key, arrays, progress) -> {name: [N]}: each example's sum of squares, hidden entries and ess."""
+
+  def eval_step(held, _, batch):
+    errors.require(
+      "hidden" in batch, "evaluate.imputation needs hidden entries: put e.g. 'mcar:rate=0.5' into data.transforms."
+    )
+    state, key = held
+    bound = model.bind({"params": state.params, **state.variables})
+    found = importance.single(bound, rng.row_keys(key, batch["index"]), batch, num_samples, chunk)
+    square = jnp.where(batch["hidden"] > 0, jnp.square(found.x - batch["complete"]), 0)
+    axes = tuple(range(1, square.ndim))
+    return {
+      "imputation_square": jnp.sum(square, axes),
+      "imputation_hidden": jnp.sum(batch["hidden"], axes),
+      "imputation_ess": found.ess,
+    }
+
+  return make_evaluate_examples(eval_step, transform, batch_size)
+
+
+def mean_squared_error(values: dict[str, Any]) -> float:
+  """Of hidden entries, from what `make`'s function gives; NaN if there are none."""
+  square, hidden = (math.fsum(values[f"imputation_{name}"].tolist()) for name in ("square", "hidden"))
+  return square / hidden if hidden else math.nan
 
 
 def evaluate(
@@ -53,29 +82,13 @@ def evaluate(
     UserError: nothing was hidden.
   """
 
-  def eval_step(held, _, batch):
-    errors.require(
-      "hidden" in batch, "evaluate.imputation needs hidden entries: put e.g. 'mcar:rate=0.5' into data.transforms."
-    )
-    state, key = held
-    model = experiment.model.bind({"params": state.params, **state.variables})
-    found = importance.single(model, rng.row_keys(key, batch["index"]), batch, num_samples, chunk)
-    square = jnp.where(batch["hidden"] > 0, jnp.square(found.x - batch["complete"]), 0)
-    axes = tuple(range(1, square.ndim))
-    return {
-      "imputation_square": jnp.sum(square, axes),
-      "imputation_hidden": jnp.sum(batch["hidden"], axes),
-      "imputation_ess": found.ess,
-    }
-
-  run = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
+  run = make(experiment.model, experiment.transforms.evaluate, num_samples, batch_size, chunk)
   if part:
     parts = experiment.splits.parts()
     arrays = parts[errors.choose("value of evaluate.imputation.part", part, parts)]
   with progress_bar(len(arrays["x"]), description=f"imputation, K = {num_samples}", unit="example") as bar:
     values = run((state, key), key, arrays, bar.update)
-  square, hidden = (math.fsum(values[f"imputation_{name}"].tolist()) for name in ("square", "hidden"))
-  mse = square / hidden if hidden else math.nan
+  mse = mean_squared_error(values)
   return {
     "imputation_rmse": math.sqrt(mse),
     "imputation_mse": mse,

@@ -1,0 +1,112 @@
+"""Trains one config on many data sets of one shape at once: a lane for each data set and seed, in one compiled program.
+
+The runs of a sweep are lanes where they share their data; here each has its own, random splits or masks of one table,
+transformed beforehand.  A lane's seed, batches, noise and numbers are those of the lone run of its config.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dgm_jax import build, programs, rng
+from dgm_jax.evaluate import imputation
+from dgm_jax.principles import likelihood
+
+
+class Trained(NamedTuple):
+  """Lanes at the end of training.
+
+  Attributes:
+    experiment: of the first config.
+    parts: {part: arrays} of each of the S data sets, after its own transforms, on the host.
+    states: leaves [S, M, ...].
+  """
+
+  experiment: build.Experiment
+  parts: list[dict[str, dict[str, np.ndarray]]]
+  states: Any
+
+  def state(self, s: int, m: int) -> Any:
+    """Of seed m on data set s."""
+    return jax.tree.map(lambda a: a[s, m], self.states)
+
+
+def _identity(key: jax.Array, batch: dict) -> dict:
+  del key
+  return batch
+
+
+def _transformed(loaded: tuple[Any, Any]) -> dict[str, dict[str, np.ndarray]]:
+  splits, pipeline = loaded
+  return {
+    part: jax.device_get(pipeline.evaluate(jax.random.key(0), {k: jnp.asarray(a) for k, a in arrays.items()}))
+    for part, arrays in splits.parts().items()
+  }
+
+
+def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trained:
+  """Trains M seeds on each data set.
+
+  Args:
+    configs: of each data set; they differ in what data.transforms or data.split_seed say alone, and their transforms
+      do the same to an example in training, at every use, as in evaluation.
+    seeds: [S][M].
+  """
+  loaded = [build.load(config) for config in configs]
+  parts = [_transformed(each) for each in loaded]
+  data = {k: jnp.stack([part["train"][k] for part in parts]) for k in parts[0]["train"]}
+  experiment = build.build(configs[0], loaded[0])
+  keys = jnp.stack([jnp.stack([jax.random.key(seed) for seed in row]) for row in seeds])
+  hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
+  init = lambda key: build.make_init_of(experiment)(key, hparams)
+  states = jax.jit(jax.vmap(jax.vmap(init)))(keys)
+  chunk = programs.make_train_chunk(experiment.system, _identity, configs[0].batch_size, experiment.num_steps)
+  over_members = jax.vmap(lambda state, key, data: chunk(state, key, data)[0], (0, 0, None))
+  return Trained(experiment, parts, jax.jit(jax.vmap(over_members), donate_argnums=0)(states, keys, data))
+
+
+def _evaluation_key() -> jax.Array:
+  """That of every run's final evaluation."""
+  return rng.stream(jax.random.key(0), "eval")
+
+
+def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+  """What each trained lane predicts of its split's test set.
+
+  Args:
+    configs, seeds: as of `train`, for S splits.
+
+  Returns:
+    log_py [S, M, N], mean and variance [S, M, N, T], y [S, N, T]; nats, and units of y before the transforms.
+  """
+  trained = train(configs, seeds)
+  options, model = configs[0].evaluate.predictive, trained.experiment.model
+
+  def step(state, key, batch):
+    variables = {"params": state.params, **state.variables}
+    found = likelihood.predictive(model, variables, key, batch, options.num_samples)
+    return found | {"y": likelihood.targets(model, batch)}
+
+  run, key = programs.make_evaluate_examples(step, _identity, options.batch_size), _evaluation_key()
+  lane = lambda s, m: run(trained.state(s, m), key, trained.parts[s]["test"])
+  found = [[lane(s, m) for m in range(len(row))] for s, row in enumerate(seeds)]
+  stacked = jax.tree.map(lambda *a: np.stack(a), *[jax.tree.map(lambda *a: np.stack(a), *row) for row in found])
+  return stacked | {"y": stacked["y"][:, 0]}
+
+
+def imputation_errors(configs: Sequence[ConfigDict], seeds: Sequence[int]) -> dict[str, np.ndarray]:
+  """Mean squared errors "mse" [S] of hidden entries, imputed by the lane of each mask, whose seed is given.
+
+  Args:
+    configs: as of `train`, for S masks; evaluate.imputation says how, see evaluate/imputation.py.
+    seeds: [S].
+  """
+  trained = train(configs, [[seed] for seed in seeds])
+  options, key = configs[0].evaluate.imputation, _evaluation_key()
+  run = imputation.make(trained.experiment.model, _identity, options.num_samples, options.batch_size, options.chunk)
+  found = [run((trained.state(s, 0), key), key, trained.parts[s][options.part]) for s in range(len(seeds))]
+  return {"mse": np.stack([imputation.mean_squared_error(values) for values in found])}

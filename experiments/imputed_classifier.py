@@ -1,0 +1,129 @@
+"""A convolutional classifier of images some of whose pixels were imputed, and what it makes of complete ones.
+
+Single imputation gives it one image each, multiple imputation M draws, of which each image has one at random in every
+epoch.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from dgm_jax import rng
+from dgm_jax.convolutions import Conv
+from dgm_jax.imputation import importance
+from dgm_jax.programs import make_evaluate_examples
+
+_RATE, _BATCH = 1e-3, 100
+
+
+class ConvNet(nn.Module):
+  """Logits [B, C] of images [B, H, W, 1]: convolutions of 5 x 5 with stride 2, a dense layer, ReLU.
+
+  Attributes:
+    num_classes: C.
+    channels: of the convolutions.
+    hidden: width of the dense layer.
+  """
+
+  num_classes: int = 10
+  channels: tuple[int, ...] = (32, 64)
+  hidden: int = 128
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    h = x.astype(jnp.float32)
+    for width in self.channels:
+      h = nn.relu(Conv(width, 5, 2)(h))
+    h = nn.relu(nn.Dense(self.hidden)(h.reshape(h.shape[0], -1)))
+    return nn.Dense(self.num_classes)(h)
+
+
+def fit(net: nn.Module, key: jax.Array, images: jax.Array, y: jax.Array, epochs: int, batch_size: int = _BATCH) -> Any:
+  """Parameters after so many epochs of Adam on the cross-entropy.
+
+  Args:
+    net: to logits.
+    key: of initialisation, order and which imputation is taken.
+    images: [M, N, H, W, C], M imputations of each image.
+    y: [N], classes.
+    epochs: passes over the N images.
+    batch_size: images a step; what does not fill one at an epoch's end is left out.
+  """
+  m, n = images.shape[:2]
+  length = n // batch_size
+  tx = optax.adam(_RATE)
+
+  def loss(params, x, y):
+    return optax.softmax_cross_entropy_with_integer_labels(net.apply({"params": params}, x), y).mean()
+
+  def step(state, at):
+    params, opt_state = state
+    rows, draw = at
+    updates, opt_state = tx.update(jax.grad(loss)(params, images[draw, rows], y[rows]), opt_state)
+    return (optax.apply_updates(params, updates), opt_state), None
+
+  def epoch(state, key):
+    key_order, key_draw = jax.random.split(key)
+    rows = jax.random.permutation(key_order, n)[: length * batch_size]
+    draw = jax.random.randint(key_draw, rows.shape, 0, m)
+    shape = (length, batch_size)
+    return jax.lax.scan(step, state, (rows.reshape(shape), draw.reshape(shape)))
+
+  key_init, key_epochs = jax.random.split(key)
+  params = net.init(key_init, images[0, :1])["params"]
+  keys = jax.random.split(key_epochs, epochs)
+  return jax.lax.scan(epoch, (params, tx.init(params)), keys)[0][0]
+
+
+def scores(net: nn.Module, params: Any, images: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(whether the class is right [N], cross-entropy [N] in nats)."""
+  logits = net.apply({"params": params}, images)
+  return logits.argmax(-1) == y, optax.softmax_cross_entropy_with_integer_labels(logits, y)
+
+
+def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndarray]:
+  """{"zero", "single", "multiple", "complete"}: [M, N, H, W, 1] of the training images of a run, M = 1 but of multiple.
+
+  Args:
+    run: as dgm_jax.load has it, of binary images.
+    num_draws: M.
+    num_samples: importance samples, see imputation.importance.
+  """
+
+  def step(held, _, batch):
+    state, key = held
+    model = run.experiment.model.bind({"params": state.params, **state.variables})
+    keys = rng.row_keys(key, batch["index"])
+    single, multiple = importance.both(model, keys, batch, num_draws, num_samples, chunk=100)
+    draws = jnp.moveaxis(multiple.x, 0, 1) > 0.5  # booleans: M times the set
+    return {"zero": batch["x"], "single": single.x, "multiple": draws, "complete": batch["complete"]}
+
+  evaluate = make_evaluate_examples(step, run.experiment.transforms.train, batch_size=20)
+  key = rng.stream(jax.random.key(0), "impute")
+  found = evaluate((run.state, key), key, run.experiment.splits.train)
+  return {name: np.moveaxis(a, 1, 0) if name == "multiple" else a[None] for name, a in found.items()}
+
+
+def measure(run: Any, num_draws: int, num_samples: int, epochs: int) -> dict[str, Any]:
+  """{"zero_right" [N], "zero_cross_entropy" [N], ...} of the test images, of a classifier for each imputation.
+
+  All four start from the same parameters and see the images in the same order; the key is of the run's seed.
+  """
+  splits, net = run.experiment.splits, ConvNet()
+  key = rng.stream(jax.random.key(run.config.seed), "classifier")
+  test = {name: jnp.asarray(a) for name, a in splits.test.items()}
+  x = run.experiment.transforms.evaluate(key, test)["x"]
+
+  @jax.jit
+  def train_and_score(key, images, y, x, y_test):
+    return scores(net, fit(net, key, images, y, epochs), x, y_test)
+
+  found = {}
+  for name, images in imputations(run, num_draws, num_samples).items():
+    right, cross_entropy = train_and_score(key, images, jnp.asarray(splits.train["y"]), x, test["y"])
+    found |= {f"{name}_right": np.asarray(right), f"{name}_cross_entropy": np.asarray(cross_entropy)}
+  return found
