@@ -166,7 +166,15 @@ def test_arguments_choose_the_lab():
     get("lab=autoencode")
 
 
-@pytest.mark.parametrize("lab", ["bernoulli", "classifier", "autoencoder", "vae,d=2", "iwae,k=3"])
+@pytest.mark.parametrize(
+  "lab",
+  [
+    "bernoulli",
+    "classifier",
+    "vae,d=2",
+    *(pytest.param(lab, marks=pytest.mark.slow) for lab in ("autoencoder", "iwae,k=3")),
+  ],
+)
 def test_every_lab_runs(lab, tmp_path):
   results = train.train_and_evaluate(course().get_config(f"test,lab={lab}"), tmp_path)
   assert results["transforms"] == ["binarize:threshold"]

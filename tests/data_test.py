@@ -253,6 +253,7 @@ def test_without_a_network_the_three_ways_out_are_named(tmp_path, monkeypatch):
     data.load("mnist", data_dir=str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fashion_mnist", "binarized_mnist"])
 def test_arrays_equal_the_raw_files(name, raw_data, tmp_path):
   loaded = data.load(name, data_dir=str(tmp_path), manual_dir=str(raw_data / name))

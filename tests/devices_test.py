@@ -36,7 +36,7 @@ def first_losses(batch_size, sample_devices=0, shard_params=False, steps=10):
 def on_four():
   """first_losses of each mesh, on four forced devices."""
   code = "import conftest, json, devices_test as t; print(json.dumps([t.first_losses(*m) for m in t.MESHES]))"
-  env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+  env = os.environ | {"XLA_FLAGS": tables.xla_flags(4)}
   env["PYTHONPATH"] = os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])
   done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-3000:]
@@ -79,7 +79,7 @@ with devices.within(sharded.mesh):
   text = jax.jit(move).lower(x, jnp.ones((6, 8, 16))).compile().as_text()
 assert "f32[12,32]" in text and "f32[24,32]" not in text and "f32[48,32]" not in text, text
 """
-  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+  env = {**os.environ, "XLA_FLAGS": tables.xla_flags(4)}
   done = subprocess.run([sys.executable, "-c", code], cwd=tables.ROOT, capture_output=True, text=True, env=env)
   assert done.returncode == 0, done.stderr[-2000:]
 

@@ -168,7 +168,7 @@ def test_mistakes_get_one_sentence(values, sentence, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_starts_from_one_that_was_trained_on_other_devices(tmp_path):
-  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+  env = {**os.environ, "XLA_FLAGS": tables.xla_flags(2)}
   command = [sys.executable, "-m", "dgm_jax.main", "--config=configs/vae_mnist.py:test", f"--workdir={tmp_path}"]
   done = subprocess.run(command, cwd=tables.ROOT, capture_output=True, text=True, env=env)
   assert done.returncode == 0, done.stderr

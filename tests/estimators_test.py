@@ -129,6 +129,6 @@ move = lambda x, z: run(x, jax.lax.with_sharding_constraint(z, jax.NamedSharding
 text = jax.jit(move).lower(x, z).compile().as_text()
 assert "f32[10,32]" in text and "f32[40,32]" not in text and "all-gather" not in text, text
 """
-  env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+  env = {**os.environ, "XLA_FLAGS": tables.xla_flags(4)}
   done = subprocess.run([sys.executable, "-c", code], cwd=tables.ROOT, capture_output=True, text=True, env=env)
   assert done.returncode == 0, done.stderr[-2000:]

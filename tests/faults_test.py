@@ -138,6 +138,7 @@ def kill_at_random(flags, workdir, kills, seed, **env):
   assert len(starts(workdir)) == kills + 1
 
 
+@pytest.mark.slow
 def test_a_random_kill_changes_nothing(whole, tmp_path):
   kill_at_random((*LONG, "--config.checkpoint_every=40"), tmp_path / "run", kills=1, seed=0)
   assert_same_run(tmp_path / "run", whole)
@@ -147,7 +148,7 @@ def test_a_random_kill_changes_nothing(whole, tmp_path):
 @pytest.mark.parametrize("devices", [1, 2])
 def test_thirty_random_kills_change_nothing(devices, tmp_path):
   flags = (CONFIG, "--config.num_steps=6000", "--config.eval_every=500", "--config.checkpoint_every=10")
-  env = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+  env = {"XLA_FLAGS": tables.xla_flags(devices)}
   done = main(*flags, f"--workdir={tmp_path / 'whole'}", **env)
   assert done.returncode == 0, done.stderr
   kill_at_random(flags, tmp_path / "killed", kills=30, seed=devices, **env)

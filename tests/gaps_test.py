@@ -152,7 +152,11 @@ def linear_vae(posterior, **options):
 
 @pytest.mark.parametrize(
   ("posterior", "options", "kept"),
-  [("diagonal", {}, 1.0), ("full", {}, 0.0), ("iaf", {"hidden": 16, "num_layers": 1}, 0.1)],
+  [
+    ("diagonal", {}, 1.0),
+    pytest.param("full", {}, 0.0, marks=pytest.mark.slow),
+    pytest.param("iaf", {"hidden": 16, "num_layers": 1}, 0.1, marks=pytest.mark.slow),
+  ],
 )
 def test_the_own_family_loses_what_it_cannot_hold(posterior, options, kept):
   """A correlated normal posterior: all of the diagonal's gap for itself, none for full normals, little for a flow."""

@@ -95,6 +95,7 @@ def assert_equal(workdir, alone):
   assert a["test/nll"] == pytest.approx(b["test/nll"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_lose_one_stop_together_and_end_as_one_that_equals_one(alone, tmp_path):
   """One is killed, and the other says so within a minute; two resume and are stopped by a signal to one of them; one
   process alone finishes the run, and it equals the run of one process."""

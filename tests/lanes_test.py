@@ -221,7 +221,7 @@ print(json.dumps([v["loss"].tolist() for v in values]))
 """
   found = []
   for count in (1, 4):
-    env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    env = os.environ | {"XLA_FLAGS": tables.xla_flags(count)}
     env["PYTHONPATH"] = os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

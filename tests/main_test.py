@@ -98,7 +98,7 @@ def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
 def test_one_device_equals_four(finished, tmp_path):
   flags = [f"--config={CONFIG}", "--config.batch_size=48", "--config.eval_batch_size=32"]
   one = main(*flags, f"--workdir={tmp_path / 'one'}")
-  four = main(*flags, f"--workdir={tmp_path / 'four'}", XLA_FLAGS="--xla_force_host_platform_device_count=4")
+  four = main(*flags, f"--workdir={tmp_path / 'four'}", XLA_FLAGS=tables.xla_flags(4))
   assert one.returncode == four.returncode == 0, four.stderr
   assert len(json.loads((tmp_path / "four" / "run.json").read_text())[0]["devices"]) == 4
   for a, b in zip(metrics.read(tmp_path / "one"), metrics.read(tmp_path / "four"), strict=True):
@@ -269,6 +269,7 @@ def test_report_of_git_is_true():
   assert wd._git("rev-parse", "HEAD") == head.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_newcomer_trains_on_their_own_data(tmp_path):
   """The command of the data page, with another data set's options behind a config that does not name it."""
   np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).random((500, 12)) < 0.3)

@@ -180,7 +180,7 @@ def test_maxout_is_the_greatest_of_four_linear_maps():
     np.testing.assert_allclose(y, hidden @ last["kernel"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("net", ["conv", "residual"])
+@pytest.mark.parametrize("net", ["conv", pytest.param("residual", marks=pytest.mark.slow)])
 def test_a_pixel_reaches_every_code_and_back(net):
   """No pixel is skipped by the strides and each is written: the Jacobians have no zero row or column."""
   encoder, decoder = pair(net, channels=(8, 8), kernel_size=3, activation="tanh")

@@ -309,7 +309,9 @@ def test_stl_drawn_at_the_exact_posterior_has_no_variance():
   assert draws["reparameterised"].std(0).min() > 0.01
 
 
-@pytest.mark.parametrize("gradient,slope", [("reparameterised", -0.5), ("dreg", 0.5)])
+@pytest.mark.parametrize(
+  "gradient,slope", [pytest.param("reparameterised", -0.5, marks=pytest.mark.slow), ("dreg", 0.5)]
+)
 def test_signal_to_noise_of_the_inference_gradient_drawn(gradient, slope):
   """Rainforth et al. (2018): z ~ N(mu, I), x | z ~ N(z, I), q = N(x/2 + b, 2/3 I), D = 20, b off its optimum by 0.01.
 

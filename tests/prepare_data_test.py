@@ -87,6 +87,7 @@ def test_fingerprints_are_of_the_values():
   assert fingerprints.fingerprint(array.astype(">f4")).sha256 == found.sha256
 
 
+@pytest.mark.slow
 def test_two_processes_leave_one_good_set(raw_data, tmp_path):
   """And the third way in: a folder with a folder of the set's name."""
   command = [*COMMAND, "mnist", "--verify", f"--manual_dir={raw_data}", f"--data_dir={tmp_path}"]

@@ -47,7 +47,9 @@ def run(kind, start, num_steps, chunk, system, monkeypatch=None):
   return np.array([i for i, _ in seen]), np.array([e[0] for _, e in seen]), state, np.concatenate(losses)
 
 
-@pytest.mark.parametrize("piece_bytes", [1, 10**4, 10**9])
+@pytest.mark.parametrize(
+  "piece_bytes", [pytest.param(1, marks=pytest.mark.slow), 10**4, pytest.param(10**9, marks=pytest.mark.slow)]
+)
 def test_both_sources_give_the_same_batches_and_the_same_run(piece_bytes, monkeypatch):
   monkeypatch.setattr(sources, "_PIECE_BYTES", piece_bytes)
   system = tables.SYSTEMS["vae"]()

@@ -100,7 +100,7 @@ for name, make in tables.SYSTEMS.items():
 """
   found = {}
   for count in (1, 4):
-    env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    env = os.environ | {"XLA_FLAGS": tables.xla_flags(count)}
     env["PYTHONPATH"] = os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])
     command = [sys.executable, "-c", code.replace("DEVICES", str(count))]
     done = subprocess.run(command, env=env, capture_output=True, text=True)

@@ -1,5 +1,6 @@
 """The tables that the laws run over: a new system or config is one row."""
 
+import os
 import pathlib
 from typing import Any
 
@@ -63,6 +64,11 @@ CONFIG_ARGUMENTS = {
 }
 
 SHAPE = (4, 6, 1)
+
+
+def xla_flags(devices: int) -> str:
+  """XLA_FLAGS of a process with so many CPU devices that compiles as this one does."""
+  return f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
 
 
 def toy(n: int, seed: int = 0) -> dict[str, np.ndarray]:
