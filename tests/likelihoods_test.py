@@ -89,12 +89,30 @@ def test_own_samplers_have_the_distribution_function():
   x = np.asarray(t.sample(seed=jax.random.key(0), sample_shape=(20_000,)))
   assert scipy.stats.kstest(x[:, 0], scipy.stats.t(3, 0.3, 0.5).cdf).pvalue > 1e-3
   assert scipy.stats.kstest(x[:, 1], scipy.stats.t(9, -1, 2).cdf).pvalue > 1e-3
+  assert np.isfinite(x).all()
   p, variables, h = outputs("discretised_logistic")
   d = p.apply(variables, h)
   x = np.asarray(d.sample(seed=jax.random.key(0), sample_shape=(20_000,)))
   expected = np.exp([d.distribution.log_prob(jnp.full((B, D), level, "f")) for level in LEVELS["discretised_logistic"]])
   found = np.stack([np.isclose(x, level).mean(0) for level in LEVELS["discretised_logistic"]])
   np.testing.assert_array_less(abs(found - expected), 5 * np.sqrt(expected * (1 - expected) / len(x)) + 1e-4)
+
+
+def test_draws_of_students_t_have_the_gradients_of_its_moments():
+  """E|x - m| = 2 s sqrt(v) / ((v - 1) B(v/2, 1/2)), whose derivatives in s and v are those of the mean of draws."""
+  v, m, s = 4.0, 0.3, 0.5
+  each = lambda key, v, m, s: jnp.abs(StudentT(v, m, s).sample(seed=key) - m)
+  scalar = lambda *args: jax.vmap(jax.grad(each, (1, 2, 3)), (0, None, None, None))(*args)
+  by_v, by_m, by_s = map(
+    np.asarray, jax.jit(scalar)(jax.random.split(jax.random.key(0), 100_000), *map(jnp.float32, (v, m, s)))
+  )
+  mean = lambda v: 2 * s * np.sqrt(v) / ((v - 1) * scipy.special.beta(v / 2, 0.5))
+  for found, expected in (
+    (by_v, (mean(v + 1e-4) - mean(v - 1e-4)) / 2e-4),
+    (by_s, mean(v) / s),
+  ):
+    assert abs(found.mean() - expected) < 5 * found.std() / np.sqrt(len(found))
+  np.testing.assert_allclose(by_m, 0, atol=1e-6)  # |x - m| does not move with m
 
 
 @every_likelihood
