@@ -107,6 +107,16 @@ class Factorised(distrax.Independent):
     return jnp.argmax(by_class, -1).astype(features.dtype)
 
 
+def _log_gamma_half(x: jax.Array) -> jax.Array:
+  """log Gamma(x + 1/2) - log Gamma(x), x > 0, to 1e-7: no difference of large numbers, and no slow gradients.
+
+  Three steps of Gamma(x + 1) = x Gamma(x), then 1/2 log x - 1/(8 x) + 1/(192 x^3) - 1/(640 x^5) + 17/(14336 x^7) - ...
+  """
+  y = x + 3
+  series = (-1 / 8 + (1 / 192 + (-1 / 640 + 17 / 14336 / y**2) / y**2) / y**2) / y
+  return jnp.log(x / (x + 0.5) * ((x + 1) / (x + 1.5)) * ((x + 2) / (x + 2.5))) + 0.5 * jnp.log(y) + series
+
+
 class StudentT(distrax.Distribution):
   """Student's t, p(x) = Gamma((v+1)/2) / (Gamma(v/2) sqrt(pi v) s) (1 + ((x-m)/s)^2 / v)^(-(v+1)/2).
 
@@ -139,9 +149,9 @@ class StudentT(distrax.Distribution):
     return self._loc + self._scale * radius * jnp.cos(2 * math.pi * b)
 
   def log_prob(self, value: jax.Array) -> jax.Array:
-    v, lgamma = self._df, jax.lax.lgamma
+    v = self._df
     square = jnp.square((value - self._loc) / self._scale)
-    constant = lgamma((v + 1) / 2) - lgamma(v / 2) - 0.5 * jnp.log(math.pi * v) - jnp.log(self._scale)
+    constant = _log_gamma_half(v / 2) - 0.5 * jnp.log(math.pi * v) - jnp.log(self._scale)
     return constant - (v + 1) / 2 * jnp.log1p(square / v)
 
   def mean(self) -> jax.Array:

@@ -130,17 +130,21 @@ def impute(
   z, parts = tables.standardise(fitted.columns, x), []
   for rows, block in blocks(z, np.unique(row)):
     found = jax.device_get(program(fitted.fit.variables, key, *block))
-    at = where[rows]
-    *cells, draws = [a[..., : len(rows), :][..., at] for a in found[:-1]]
-    parts.append((*cells, draws[:num_draws], found.ess[: len(rows)]))
+    found = found._replace(draws=found.draws[:num_draws])  # the others were for the intervals, and would be kept
+    parts.append((*(a[..., : len(rows), :][..., where[rows]] for a in found[:-1]), found.ess[: len(rows)]))
     progress(len(rows))
   empty = (*(np.zeros(0, np.float32),) * 5, np.zeros((num_draws, 0), np.float32), np.zeros(0, np.float32))
-  cells = [np.concatenate(a, -1) for a in zip(*(parts or [empty]), strict=True)]
-  return _restored(fitted.columns, row, column, *cells)
+  *cells, draws, ess = zip(*(parts or [empty]), strict=True)
+  parts.clear()
+  return _restored(fitted.columns, row, column, *map(np.concatenate, cells), draws, np.concatenate(ess))
 
 
 def _restored(columns, row, column, x, deviation, probability, low, high, draws, ess) -> Imputed:
+  """In the table's units; draws in parts [M, some of C], of which a large table has room for one copy alone."""
   numeric, scale = np.array([c.numeric for c in columns])[column], np.array([c.scale for c in columns])[column]
-  x, low, high, draws = (tables.restore(columns, a, column) for a in (x, low, high, draws))
+  x, low, high = (tables.restore(columns, a, column) for a in (x, low, high))
+  restored = np.empty((len(draws[0]), len(column)))
+  for m in range(len(restored)):
+    restored[m] = tables.restore(columns, np.concatenate([part[m] for part in draws]), column)
   only = lambda a: np.where(numeric, a, np.nan)
-  return Imputed(row, column, x, only(deviation * scale), probability, only(low), only(high), draws, ess)
+  return Imputed(row, column, x, only(deviation * scale), probability, only(low), only(high), restored, ess)
