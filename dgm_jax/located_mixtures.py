@@ -11,6 +11,12 @@ from dgm_jax.covariances import KINDS, Kind
 from dgm_jax.mixtures import Mixture, Params, scale_about
 
 
+def log_normal(kind: Kind, x: jax.Array, means: jax.Array, roots: jax.Array) -> jax.Array:
+  """log N(x; mean_c, covariance_c), [B, C]; x [B, D]."""
+  constant = 0.5 * means.shape[1] * math.log(2 * math.pi) + kind.log_det(roots, means.shape[1])
+  return -0.5 * kind.squares(x, means, roots).T - constant
+
+
 class Located(Mixture):
   """A mixture whose components have a mean and a covariance, or a matrix like it; see covariances.py.
 

@@ -98,8 +98,10 @@ def streamed(rows: int, dim: int, components: int, covariance: str, block: int) 
     start = time.perf_counter()
     state, metrics = jax.block_until_ready(source.train(state, steps))
   seconds = time.perf_counter() - start
-  added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-  return {"seconds": seconds, "added_megabytes": added, "log_px": float(np.mean(metrics["log_px"]))}
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  added = (peak - before) / 1024  # nothing else has run yet whose peak could hide it
+  found = {"seconds": seconds, "added_megabytes": added, "peak_megabytes": peak / 1024}
+  return found | {"data_megabytes": x.nbytes / 2**20, "log_px": float(np.mean(metrics["log_px"]))}
 
 
 def main() -> None:
@@ -115,6 +117,13 @@ def main() -> None:
   parser.add_argument("--stream", type=int, default=0, help="also two passes over so many examples")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   args = parser.parse_args()
+  found = {"arguments": {k: str(v) for k, v in vars(args).items()}, "jax": jax.__version__}
+  if args.stream:
+    found["stream"] = streamed(args.stream, args.dim, args.components, args.covariance, args.block)
+    print(
+      "streamed: {seconds:.1f} s a pass over {data_megabytes:.0f} MB, {added_megabytes:.0f} MB more than them; the "
+      "process's peak is {peak_megabytes:.0f} MB".format(**found["stream"])
+    )
   x, rounds = data(args.rows, args.dim, args.components), []
   ours = Ours(x, args.components, args.covariance, args.block)
   for _ in range(1 if args.quick else args.rounds):
@@ -129,10 +138,7 @@ def main() -> None:
     shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     median = statistics.median(r[name] for r in rounds)
     print(f"{name:8}{median:8.3f} s a pass, {statistics.median(ratios):6.2f} x ours ({shown})")
-  found = {"rounds": rounds, "arguments": {k: str(v) for k, v in vars(args).items()}, "jax": jax.__version__}
-  if args.stream:
-    found["stream"] = streamed(args.stream, args.dim, args.components, args.covariance, args.block)
-    print("streamed: {seconds:.1f} s a pass, {added_megabytes:.0f} MB more than the data".format(**found["stream"]))
+  found["rounds"] = rounds
   if args.json:
     args.json.write_text(json.dumps(found, indent=2) + "\n")
 

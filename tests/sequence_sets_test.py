@@ -22,6 +22,14 @@ def _splits(train, test, **more):
   return Splits(part(train), None, part(test), {"kept": 1})
 
 
+def test_letters_are_what_is_left_of_a_text_without_case_and_signs():
+  assert tokens.letters("  It's -- 2nd: Über, OK?\n") == "it s nd ber ok"
+  encoded = tokens.encode(_splits(["A b!", "b-B"], ["?"]), "letter")
+  assert encoded.about["vocabulary"][3:] == ("b", " ", "a")  # 3, 2, 1 times
+  assert tokens.decode(encoded.train["x"], encoded.about) == ["a b", "b b"]
+  np.testing.assert_array_equal(encoded.test["length"], [1])  # nothing but its end
+
+
 def test_ids_are_ranked_by_frequency_in_the_training_split():
   encoded = tokens.encode(_splits(["to be or not to be", "be not"], ["or to  die", "die"], y=1), "word", max_length=5)
   assert encoded.about == {

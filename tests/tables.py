@@ -19,6 +19,7 @@ from dgm_jax.models import (
   factor_analyser_mixture,
   factor_analysis,
   gaussian_mixture,
+  hidden_markov_model,
   kmeans,
   ladder_vae,
   predictor,
@@ -48,6 +49,7 @@ CONFIG_ARGUMENTS = {
   "flow_vae_mnist": ["q=diagonal", "q=iaf"],
   "course_mnist": [],
   "bernoulli_mixture_mnist": ["", "online,c=5"],
+  "hmm_text": [""],
   "kmeans_mnist": [""],
   "ppca_mnist": ["d=5", "d=5,by=gradient"],
   "mixture_uci": ["", "family=factor_analysers,c=3"],
@@ -120,7 +122,7 @@ def _belief_net(**options: Any) -> System:
 
 
 def _em(module: Any, **options: Any) -> System:
-  args = {} if module is factor_analysis else {"num_components": 5}
+  args = {factor_analysis: {}, hidden_markov_model: {"num_states": 5}}.get(module, {"num_components": 5})
   model = module.Model(SHAPE, data_mean=tuple(TRAIN["x"].mean(0).ravel().tolist()), **args)
   return em.make(model, None, num_examples=512, block=40, **options)
 
@@ -172,12 +174,15 @@ SYSTEMS = {
   "student_t_mixture": lambda: _em(student_t_mixture),
   "factor_analyser_mixture": lambda: _em(factor_analyser_mixture),
   "factor_analysis": lambda: _em(factor_analysis),
+  "hidden_markov_model": lambda: _em(hidden_markov_model),  # the rows of an image are its steps
   "kmeans": lambda: _em(kmeans),
 }
-REAL = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "kmeans")  # draws
+LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
+REAL = (*LOCATED, "factor_analysis", "kmeans")  # draws
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *REAL)
 # what has proofs enough of its own that the laws over it are for --all
 SLOW = {"bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis"}
+SLOW |= {"hidden_markov_model"}
 
 
 def identity(key: jax.Array, batch: dict) -> dict:

@@ -16,11 +16,16 @@ from dgm_jax.data.splits import Splits, take
 
 SPECIAL = ("<pad>", "<unk>", "<end>")
 PAD, UNK, END = range(3)
-KINDS = ("character", "word", "atom")
+KINDS = ("character", "letter", "word", "atom")
 
 _ATOM = re.compile(r"\[[^\]\n]*\]|Br|Cl|@@|%\d\d")  # tokens of SMILES with more than one character
 _PRIVATE = 0xF0000  # code points that no text has: one stands for each such token
 _MOST_BYTES = 2**33
+
+
+def letters(text: str) -> str:
+  """The text in the 27 symbols of Shannon (1951): a to z, and one space for whatever else stands between them."""
+  return re.sub("[^a-z]+", " ", text.lower()).strip()
 
 
 def _strings(text: np.ndarray) -> list[str]:
@@ -43,6 +48,8 @@ def _codes(lines: list[str], kind: str, seen: dict[str, int]) -> tuple[np.ndarra
   if kind == "atom":
     stand_in = lambda match: chr(_PRIVATE + seen.setdefault(match[0], len(seen)))
     lines = _ATOM.sub(stand_in, "\n".join(lines)).split("\n")
+  if kind == "letter":
+    lines = list(map(letters, lines))
   text = "".join(lines)
   codes = np.frombuffer(*((text.encode(), np.uint8) if text.isascii() else (text.encode("utf-32-le"), "<u4")))
   return codes, np.fromiter(map(len, lines), np.int64, len(lines))
@@ -76,8 +83,8 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
 
   Args:
     splits: each part has the feature `text`, [N] strings; bytes in UTF-8 or objects.
-    kind: "character"; "word", what stands between white space; "atom", which takes the bracket atoms, Cl, Br and ring
-      numbers %NN of SMILES as one token and every other character as another.
+    kind: "character"; "letter", see letters; "word", what stands between white space; "atom", which takes the bracket
+      atoms, Cl, Br and ring numbers %NN of SMILES as one token and every other character as another.
     vocabulary_size: so many of the most frequent tokens, beside the three special ones (0: all).
     max_length: T; lines whose length is greater are dropped (0: the longest of all splits, so that none is).
 

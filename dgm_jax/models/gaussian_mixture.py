@@ -1,11 +1,9 @@
 """Mixture of Gaussians, with covariances of four kinds (Dempster, Laird & Rubin, 1977)."""
 
-import math
-
 import jax
 
 from dgm_jax.covariances import Moments
-from dgm_jax.located_mixtures import Located
+from dgm_jax.located_mixtures import Located, log_normal
 from dgm_jax.mixtures import Params
 
 
@@ -14,9 +12,7 @@ class Model(Located):
 
   def log_components(self, params: Params, x: jax.Array) -> jax.Array:
     """log N(x; mean_c, covariance_c), [B, C]."""
-    square = self._kind.squares(x, params["means"], params["roots"])
-    constant = 0.5 * self._dim * math.log(2 * math.pi) + self._kind.log_det(params["roots"], self._dim)
-    return -0.5 * square.T - constant
+    return log_normal(self._kind, x, params["means"], params["roots"])
 
   def draw(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
     """x ~ N(mean_c, covariance_c), [n, D]."""

@@ -27,7 +27,7 @@ def load(
 
   Args:
     path: a text file; empty lines count for nothing, nor does white space at the ends of a line.
-    tokens: "word", "character", or "atom" for SMILES.
+    tokens: "word", "character", "letter" for a to z and spaces, or "atom" for SMILES.
     vocabulary_size, max_length: see tokens.encode.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """

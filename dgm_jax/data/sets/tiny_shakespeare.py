@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dgm_jax import errors
-from dgm_jax.data import readers
+from dgm_jax.data import readers, tokens
 from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
 from dgm_jax.data.splits import Arrays, Splits
 
@@ -60,7 +60,13 @@ def _windows(characters: np.ndarray, ids: np.ndarray, seq_len: int, part: str) -
   return {"x": ids[characters[: n * seq_len]].reshape(n, seq_len)}
 
 
-def load(data_dir: str | None = None, manual_dir: str | None = None, seq_len: int = 128) -> Splits:
+def _characters(text: bytes, letters: bool) -> np.ndarray:
+  return np.frombuffer(tokens.letters(text.decode()).encode() if letters else text, np.uint8)
+
+
+def load(
+  data_dir: str | None = None, manual_dir: str | None = None, seq_len: int = 128, letters: bool = False
+) -> Splits:
   """x int32 [N, seq_len], ids of characters in the order of about["vocabulary"], which is the alphabet's (ASCII).
 
   The windows do not overlap; what is left at the end of a split is dropped.
@@ -68,10 +74,11 @@ def load(data_dir: str | None = None, manual_dir: str | None = None, seq_len: in
   Args:
     data_dir, manual_dir: see dataset.prepared.
     seq_len: characters of a window.
+    letters: of 27 characters, the space and a to z; see tokens.letters.
   """
   errors.require(seq_len >= 1, f"data.seq_len = {seq_len}; it must be 1 or more.")
   parts = {
-    part: np.frombuffer(b"".join(arrays["text"].tolist()), np.uint8)
+    part: _characters(b"".join(arrays["text"].tolist()), letters)
     for part, arrays in prepared(DATA_SETS[0], data_dir, manual_dir).items()
   }
   alphabet = np.unique(parts["train"])  # has all that the others have
