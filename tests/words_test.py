@@ -87,7 +87,7 @@ def test_bars_are_the_planted_rows_and_columns():
   loaded = data.load("bars", train_size=4_000, side=3, length=50)
   x = loaded.train["x"].reshape(-1, 9).astype(float)
   np.testing.assert_array_equal(x.sum(1), 50)
-  # theta ~ Dirichlet(1), K = 6: E[x x'] = n diag p + n (n - 1) beta' E[theta theta'] beta, E[theta theta'] = (1 + I) / 42
+  # E[x x'] = n diag p + n (n - 1) beta' E[theta theta'] beta, and E[theta theta'] = (1 + I) / 42 for K = 6
   second = np.diag(np.full(9, 50 / 9)) + 50 * 49 * beta.T @ ((1 + np.eye(6)) / 42) @ beta
   products = x[:, :, None] * x[:, None]
   error = products.std(0) / np.sqrt(len(x))
