@@ -4,10 +4,13 @@
   python scripts/bench_em.py --covariance=diagonal --rounds=5
   python scripts/bench_em.py --rows=10000 --quick
   python scripts/bench_em.py --stream=1000000     and passes over so many examples that stay on the host
+  python scripts/bench_em.py --lda --manual_dir=FOLDER   LDA of 20,000 verses of the Bible (kjv.txt), 20 topics
 
 Ours is the training step of a run (single precision: a shuffled batch of all examples, E-step, M-step), in chunks of
 three; scikit-learn's, of the same start, is what one more iteration of `fit` costs, in double and in single precision.
-A ratio above 1 says that ours is the faster.  Rounds are interleaved; medians and all ratios are printed.
+LDA has the same priors, tolerance (1e-3) and most iterations (100) of a document in both; scikit-learn's takes sparse
+rows, and in its last column as many processes as --jobs.  A ratio above 1 says that ours is the faster.  Rounds are
+interleaved; medians and all ratios are printed.
 """
 
 import argparse
@@ -18,16 +21,21 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import jax
 import numpy as np
-from sklearn import mixture
+import scipy.sparse
+from flax import linen as nn
+from sklearn import decomposition, mixture
 
 import dgm_jax  # noqa: F401, sets what jaxlib needs before JAX is first used
+from dgm_jax import data as data_sets
 from dgm_jax import devices, feed, programs
-from dgm_jax.models import gaussian_mixture
+from dgm_jax.models import gaussian_mixture, latent_dirichlet_allocation
 from dgm_jax.principles import em
 
 _KINDS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
@@ -48,8 +56,7 @@ def data(rows: int, dim: int, components: int) -> np.ndarray:
 class Ours:
   """Passes of the principle `em`."""
 
-  def __init__(self, x: np.ndarray, components: int, covariance: str, block: int):
-    model = gaussian_mixture.Model(x.shape[1:], num_components=components, covariance=covariance)
+  def __init__(self, x: np.ndarray, model: nn.Module, block: int):
     self.system = em.make(model, None, num_examples=len(x), block=block)
     self._key, self._x = jax.random.key(0), jax.device_put({"x": x})
     chunk = programs.make_train_chunk(self.system, lambda key, batch: batch, len(x), _PASSES)
@@ -61,25 +68,72 @@ class Ours:
     """Of a pass."""
     start = time.perf_counter()
     self.state, metrics = jax.block_until_ready(self._chunk(self.state, self._key, self._x))
-    self.log_px = float(metrics["log_px"][-1])
+    self.loss = float(metrics["loss"][-1])
     return (time.perf_counter() - start) / _PASSES
 
 
-def theirs(x: np.ndarray, components: int, covariance: str) -> float:
-  """Seconds of a pass of scikit-learn: what _PASSES more iterations cost."""
+def theirs(x: Any, make: Callable[[int], Any]) -> float:
+  """Seconds of a pass of scikit-learn, make(iterations): what _PASSES more iterations cost."""
 
   def fit(iterations):
     start = time.perf_counter()
-    made = mixture.GaussianMixture(
-      components, covariance_type=_KINDS[covariance], max_iter=iterations, tol=0, means_init=x[:components],
-      weights_init=np.full(components, 1 / components), init_params="random_from_data", random_state=0,
-    )  # fmt: skip
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")
-      made.fit(x)
+      make(iterations).fit(x)
     return time.perf_counter() - start
 
   return (fit(1 + _PASSES) - fit(1)) / _PASSES
+
+
+def their_mixture(x: np.ndarray, components: int, covariance: str) -> Callable[[int], Any]:
+  """A Gaussian mixture that starts at the first examples."""
+  return lambda iterations: mixture.GaussianMixture(
+    components, covariance_type=_KINDS[covariance], max_iter=iterations, tol=0, means_init=x[:components],
+    weights_init=np.full(components, 1 / components), init_params="random_from_data", random_state=0,
+  )  # fmt: skip
+
+
+def lda_rounds(args: argparse.Namespace) -> tuple[list[dict[str, float]], str]:
+  """(seconds of each round, what they are of) of LDA on verses."""
+  options = {"documents": "verse", "max_share": 1.0, "valid_fraction": 0.0}
+  x = data_sets.load("kjv", manual_dir=args.manual_dir, **options).train["x"][:20_000]
+  most = int((x > 0).sum(1).max())
+  model = latent_dirichlet_allocation.Model(x.shape[1:], num_topics=args.components, max_words=most)
+  ours, rows = Ours(x, model, args.block), scipy.sparse.csr_matrix(x)
+  make = lambda jobs: (
+    lambda iterations: decomposition.LatentDirichletAllocation(
+      args.components, max_iter=iterations, mean_change_tol=1e-3, max_doc_update_iter=100, random_state=0, n_jobs=jobs
+    )
+  )
+  rounds = []
+  for _ in range(1 if args.quick else args.rounds):
+    measured = {"ours": ours.seconds()}
+    for name, dtype in (("double", np.float64), ("single", np.float32)):
+      measured[name] = theirs(rows.astype(dtype), make(None))
+    measured["jobs"] = theirs(rows.astype(np.float32), make(args.jobs))
+    rounds.append(measured)
+    tell(measured)
+  return rounds, f"LDA, {x.shape}, at most {most} words, {args.components} topics, {args.jobs} jobs"
+
+
+def mixture_rounds(args: argparse.Namespace) -> tuple[list[dict[str, float]], str]:
+  """(seconds of each round, what they are of) of Gaussian mixtures."""
+  x, rounds = data(args.rows, args.dim, args.components), []
+  model = gaussian_mixture.Model(x.shape[1:], num_components=args.components, covariance=args.covariance)
+  ours = Ours(x, model, args.block)
+  for _ in range(1 if args.quick else args.rounds):
+    measured = {"ours": ours.seconds()}
+    for name, dtype in (("double", np.float64), ("single", np.float32)):
+      rows = x.astype(dtype)
+      measured[name] = theirs(rows, their_mixture(rows, args.components, args.covariance))
+    rounds.append(measured)
+    tell(measured)
+  return rounds, f"{args.covariance}, {x.shape}, {args.components}"
+
+
+def tell(measured: dict[str, float]) -> None:
+  """Says what a round measured."""
+  print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in measured.items()), file=sys.stderr, flush=True)
 
 
 def streamed(rows: int, dim: int, components: int, covariance: str, block: int) -> dict[str, float]:
@@ -111,12 +165,16 @@ def main() -> None:
   parser.add_argument("--rows", type=int, default=100_000)
   parser.add_argument("--dim", type=int, default=32)
   parser.add_argument("--components", type=int, default=20)
-  parser.add_argument("--block", type=int, default=1000, help="examples at once in our E-step")
+  parser.add_argument("--block", type=int, default=0, help="examples at once in our E-step; 0: 1000, of LDA 64")
+  parser.add_argument("--lda", action="store_true", help="LDA of verses, not Gaussian mixtures")
+  parser.add_argument("--manual_dir", default="", help="of kjv.txt")
+  parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn's LDA in the last of its columns")
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--quick", action="store_true", help="one round")
   parser.add_argument("--stream", type=int, default=0, help="also two passes over so many examples")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   args = parser.parse_args()
+  args.block = args.block or (64 if args.lda else 1000)
   found = {"arguments": {k: str(v) for k, v in vars(args).items()}, "jax": jax.__version__}
   if args.stream:
     found["stream"] = streamed(args.stream, args.dim, args.components, args.covariance, args.block)
@@ -124,16 +182,9 @@ def main() -> None:
       "streamed: {seconds:.1f} s a pass over {data_megabytes:.0f} MB, {added_megabytes:.0f} MB more than them; the "
       "process's peak is {peak_megabytes:.0f} MB".format(**found["stream"])
     )
-  x, rounds = data(args.rows, args.dim, args.components), []
-  ours = Ours(x, args.components, args.covariance, args.block)
-  for _ in range(1 if args.quick else args.rounds):
-    measured = {"ours": ours.seconds()}
-    for name, dtype in (("double", np.float64), ("single", np.float32)):
-      measured[name] = theirs(x.astype(dtype), args.components, args.covariance)
-    rounds.append(measured)
-    print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in measured.items()), file=sys.stderr, flush=True)
-  print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; {args.covariance}, {x.shape}, {args.components}")
-  for name in ("ours", "double", "single"):
+  rounds, what = (lda_rounds if args.lda else mixture_rounds)(args)
+  print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; {what}")
+  for name in rounds[0]:
     ratios = [r[name] / r["ours"] for r in rounds]
     shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     median = statistics.median(r[name] for r in rounds)

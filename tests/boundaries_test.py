@@ -30,6 +30,7 @@ BRICKS = {
   "scores.py",
   "set_encoder.py",
   "target_families.py",
+  "topic_models.py",
   "weight_posteriors.py",
 }
 BRICK_IMPORTS = {"jax", "flax", "distrax", "functools", "itertools", "math", "re", "typing", "collections"}

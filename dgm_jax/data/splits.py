@@ -14,8 +14,8 @@ class Splits(NamedTuple):
   """Dicts of arrays with the examples in front; `valid` is None where nothing is held out of the training set.
 
   x is what is modelled: uint8 for grey levels and colours 0..255, bool for what is binary, float32 for numbers, int32
-  for counts and for tokens.  y is a label (int32) or a response (float32); `mask` is 1 where x was observed.  `about`
-  holds what is no array: names of columns, classes and genes, the vocabulary.
+  (or uint16) for counts, int32 for tokens.  y is a label (int32) or a response (float32); `mask` is 1 where x was
+  observed.  `about` holds what is no array: names of columns, classes and genes, the vocabulary.
   """
 
   train: Arrays

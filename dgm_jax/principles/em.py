@@ -7,9 +7,10 @@ batch: s is that of a whole epoch, the M-step is made at its end.  With batch_si
 less, data may be larger than the memory.  online (Cappe & Moulines, 2009, https://arxiv.org/abs/0712.4273): an M-step
 for each batch of B, from
 
-  s <- (1 - g_t) s + g_t N / B s_batch(theta),  g_t = ((t + 1 + delay) / (1 + delay))^-decay,  t = 0, 1, ...
+  s <- (1 - g_t) s + g_t N / B s_batch(theta),  g_t = scale ((t + 1 + delay) / (1 + delay))^-decay,  g_0 = 1
 
-The first step begins with what `start` makes of its batch.  A model is a Flax module with these methods, pure functions
+The first step begins with what `start` makes of its batch.  scale = (1 + delay)^-decay gives (t + 1 + delay)^-decay
+(Hoffman, Blei & Bach, 2010).  A model is a Flax module with these methods, pure functions
 of `params` for what EM does; theta is its parameters, and a batch that counts `weight` [B] is a part of the data:
 
   start(key, params, batch)          -> params to begin with
@@ -79,6 +80,7 @@ def _check(model: nn.Module, update: str, numbers: dict[str, float]) -> None:
   errors.choose("value of objective.update", update, UPDATES)
   errors.require(0 <= numbers["decay"] <= 1, f"objective.decay = {numbers['decay']}; it must be in [0, 1].")
   errors.require(numbers["delay"] >= 0, f"objective.delay = {numbers['delay']}; it must be 0 or more.")
+  errors.require(0 < numbers["scale"] <= 1, f"objective.scale = {numbers['scale']}; it must be in (0, 1].")
   errors.require(numbers["block"] >= 1, f"objective.block = {numbers['block']}; it must be 1 or more.")
 
 
@@ -90,6 +92,7 @@ def make(
   update: str = "batch",
   decay: float = 0.6,
   delay: float = 0.0,
+  scale: float = 1.0,
   block: int = 1024,
 ) -> System:
   """A system of EM.
@@ -100,8 +103,8 @@ def make(
     num_examples: N, the size of the training set.
     update: "batch" or "online".  A batch size that does not divide N leaves N mod B examples, others each time, out of
       an epoch, and of the statistics of a batch update.
-    decay, delay: of online's step size.  In theory decay is in (1/2, 1]; 0.6 and an average of parameters are Cappe &
-      Moulines' advice, and 0 forgets all batches but the newest.
+    decay, delay, scale: of online's step size.  In theory decay is in (1/2, 1]; 0.6 and an average of parameters are
+      Cappe & Moulines' advice, and 0 forgets all batches but the newest.
     block: examples at once in an E-step.
 
   Training reports `loss` and what the model's e_step does, of the parameters before the step.
@@ -110,7 +113,7 @@ def make(
     UserError: a name or number that cannot be, or a model without e_step and m_step.
   """
   del tx
-  _check(model, update, {"decay": decay, "delay": delay, "block": block})
+  _check(model, update, {"decay": decay, "delay": delay, "scale": scale, "block": block})
   bind = lambda state: model.bind({"params": state.params})
 
   def init(key, batch, hparams):
@@ -132,8 +135,9 @@ def make(
     return m_step(key, params, statistics, num_examples / (n * steps), position == steps - 1), statistics
 
   def after_online(state, key, params, found, n):
-    power, late = (state.hparams.get(f"objective.{k}", v) for k, v in (("decay", decay), ("delay", delay)))
-    rate = ((state.step + 1 + late) / (1 + late)) ** -power
+    given = {"decay": decay, "delay": delay, "scale": scale}
+    power, late, size = (state.hparams.get(f"objective.{k}", v) for k, v in given.items())
+    rate = jnp.where(state.step > 0, size, 1) * ((state.step + 1 + late) / (1 + late)) ** -power
     before = state.variables["em"]["statistics"]
     mix = lambda s, new: ((1 - rate) * s + rate * new * (num_examples / n)).astype(s.dtype)
     statistics = jax.tree.map(mix, before, found)

@@ -1,0 +1,53 @@
+"""bag_of_words: the user's own text, counts of words in each line or group of lines of a file in UTF-8 (.txt, .txt.gz).
+
+The splits are drawn at random by document.  Perplexities compare where documents, splits and vocabulary are the same.
+"""
+
+import itertools
+import pathlib
+import re
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data import readers, words
+from dgm_jax.data.splits import Splits, at_random
+
+
+def _documents(lines: list[str], pattern: str) -> list[str]:
+  try:
+    starts = re.compile(pattern)
+  except re.error as e:
+    raise errors.UserError(f"data.documents = {pattern!r} is not a regular expression: {e}.") from e
+  if not pattern:
+    return lines
+  begins = [match[0] if (match := starts.match(line)) else "" for line in lines]
+  groups = itertools.groupby(zip(begins, lines, strict=True), lambda pair: pair[0])
+  return ["\n".join(line[len(begin) :] for begin, line in group) for _, group in groups]
+
+
+def load(
+  path: str,
+  documents: str = "",
+  vocabulary_size: int = 2_000,
+  min_documents: int = 5,
+  max_share: float = 0.5,
+  stop_words: str = "",
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.1,
+  split_seed: int = 0,
+) -> Splits:
+  """x uint16 [N, V], counts of words; see words.bags.
+
+  Args:
+    path: a text file; empty lines count for nothing.
+    documents: "": each line is one; else a regular expression: lines that begin with the same match, one after another,
+      are one, and the match is no part of its text.  With "[^:]*:" 'Ge1:1 In the beginning' is of a document 'Ge1'.
+    vocabulary_size, min_documents, max_share, stop_words: see words.bags.
+    valid_fraction, test_fraction, split_seed: see splits.at_random.
+  """
+  lines = readers.lines(pathlib.Path(path).expanduser())
+  errors.require(bool(lines), f"{path} is empty: it has no lines of text.")
+  arrays = {"text": np.array(_documents(lines, documents), object)}
+  splits = at_random(arrays, valid_fraction, test_fraction, split_seed)
+  return words.bags(splits, vocabulary_size, min_documents, max_share, stop_words)

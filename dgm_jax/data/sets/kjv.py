@@ -1,0 +1,80 @@
+"""kjv: the King James Bible as word counts, 1,189 chapters or 31,102 verses, as Debian's bible-kjv prints it.
+
+Left out are scikit-learn's English stop words and those of the translation's own English, "thou", "hath", "unto".  No
+split is published: it is at random, by document.
+"""
+
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data import readers, words
+from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.splits import Splits, at_random
+
+DOCUMENTS = ("chapter", "verse")
+STOP_WORDS = (
+  "art away behold came come cometh didst doth dost did done doest doeth forth gave go goeth hadst hast hath let lo "
+  "made make neither nor saith said saying say shall shalt spake speak thee thereof therein therefore thine thing "
+  "things thou thus thy thyself till took unto upon went wherefore whither wilt yea ye"
+)
+_VERSE = re.compile(r"([^\s:]+:)(\d+) (.+)")
+
+
+def _chapters(path: pathlib.Path) -> Iterator[dict]:
+  """Chapters, a verse in each line."""
+  with readers.reading(path, "lines 'Ge1:1 In the beginning ...'"):
+    found = [_VERSE.fullmatch(line) for line in readers.lines(path)]
+    if None in found:
+      raise ValueError(f"line {1 + found.index(None)} is none")
+    for _, verses in itertools.groupby(found, lambda match: match[1]):
+      yield {"text": "\n".join(match[3] for match in verses)}
+
+
+DATA_SETS = (
+  DataSet(
+    name="kjv",
+    description="The King James Bible, whose chapters are the records, with a verse in each line.",
+    homepage="https://packages.debian.org/stable/bible-kjv",
+    license="public domain",
+    citation="The Holy Bible, Authorized King James Version, 1611 (1769).",
+    files={
+      "text": File(
+        "", "kjv.txt", made_by='Debian\'s packages bible-kjv and bible-kjv-text, bible -f "Genesis1:1-Revelation22:21"'
+      )
+    },
+    features={"text": ((), TEXT)},
+    sizes={"train": 1_189},
+    read=lambda files: {"train": _chapters(files["text"])},
+  ),
+)
+
+
+def load(
+  data_dir: str | None = None,
+  manual_dir: str | None = None,
+  documents: str = "chapter",
+  vocabulary_size: int = 2_000,
+  min_documents: int = 5,
+  max_share: float = 0.5,
+  valid_fraction: float = 0.1,
+  test_fraction: float = 0.1,
+  split_seed: int = 0,
+) -> Splits:
+  """x uint16 [N, V], counts of words; see words.bags.
+
+  Args:
+    data_dir, manual_dir: see dataset.prepared.
+    documents: "chapter" or "verse".
+    vocabulary_size, min_documents, max_share: see words.bags.
+    valid_fraction, test_fraction, split_seed: see splits.at_random.
+  """
+  errors.choose("value of data.documents", documents, DOCUMENTS)
+  chapters = [text.decode() for text in prepared(DATA_SETS[0], data_dir, manual_dir)["train"]["text"].tolist()]
+  texts = chapters if documents == "chapter" else [verse for text in chapters for verse in text.split("\n")]
+  splits = at_random({"text": np.array(texts, object)}, valid_fraction, test_fraction, split_seed)
+  return words.bags(splits, vocabulary_size, min_documents, max_share, STOP_WORDS)

@@ -1,0 +1,58 @@
+"""Documents to counts of their words, in any order: bags of words."""
+
+import re
+
+import numpy as np
+
+from dgm_jax import errors
+from dgm_jax.data.splits import Splits, take
+
+_TOKEN = r"(?u)\b[^\W\d_]{2,}\b"  # two letters or more
+_MOST = 2**16 - 1
+
+
+def bags(
+  splits: Splits, vocabulary_size: int, min_documents: int = 1, max_share: float = 1.0, stop_words: str = ""
+) -> Splits:
+  """The splits with x uint16 [N, V], how often each word is in a document, instead of `text`.
+
+  Words are runs of two letters or more in lower case; those of the training split alone count.  about["vocabulary"] are
+  the words that are kept, the most frequent first; documents without any of them are dropped, about["dropped"] has
+  their number in each split.
+
+  Args:
+    splits: each part has the feature `text`, [N] strings.
+    vocabulary_size: V, at most.
+    min_documents: words in fewer documents are left out.
+    max_share: words in a greater share of the documents are left out.
+    stop_words: words that are left out beside scikit-learn's English list of 318, with spaces between.
+
+  Raises:
+    UserError: a value that cannot be, no word that is left, a split whose documents have none.
+  """
+  from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
+
+  errors.require(vocabulary_size >= 1, f"data.vocabulary_size = {vocabulary_size}; it must be 1 or more.")
+  errors.require(min_documents >= 1, f"data.min_documents = {min_documents}; it must be 1 or more.")
+  errors.require(0 < max_share <= 1, f"data.max_share = {max_share}; it must be more than 0, at most 1.")
+  stop = sorted(ENGLISH_STOP_WORDS | set(stop_words.lower().split()))
+  stop = [word for word in stop if re.fullmatch(_TOKEN, word)]  # scikit-learn warns of others
+  counter = CountVectorizer(
+    token_pattern=_TOKEN, stop_words=stop, min_df=min_documents, max_df=float(max_share), max_features=vocabulary_size
+  )
+  try:
+    counter.fit(splits.train["text"])
+  except ValueError as e:  # no word is left
+    raise errors.UserError(f"data.min_documents = {min_documents}, data.max_share = {max_share}: {e}") from e
+  counted = {part: counter.transform(arrays["text"]) for part, arrays in splits.parts().items()}
+  order = np.argsort(-np.asarray(counted["train"].sum(0)).ravel(), kind="stable")
+  found, dropped = {}, {}
+  for part, arrays in splits.parts().items():
+    x = np.minimum(counted[part][:, order].toarray(), _MOST).astype(np.uint16)
+    keep = x.any(1)
+    errors.require(bool(keep.any()), f"No document of the {part} split has one of the {len(order)} words.")
+    found[part] = take({"x": x} | {k: a for k, a in arrays.items() if k != "text"}, keep)
+    dropped[part] = int((~keep).sum())
+  words = counter.get_feature_names_out()[order].tolist()
+  about = {"vocabulary": tuple(words), "dropped": dropped}
+  return splits._replace(**found, about=dict(splits.about) | about)

@@ -1,0 +1,143 @@
+"""Latent Dirichlet allocation by variational Bayes (Blei, Ng & Jordan, 2003; Hoffman, Blei & Bach, 2010)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax import topic_models
+from dgm_jax.topic_models import Params
+
+
+class Statistics(NamedTuple):
+  """Sums over documents: x_v times the share of topic k in word v, [K, V]."""
+
+  words: jax.Array
+
+
+class Model(topic_models.TopicModel):
+  """beta_k ~ Dirichlet(eta),  theta ~ Dirichlet(alpha),  z_i ~ theta,  w_i ~ beta_{z_i}; x counts the words w.
+
+  q(beta_k) = Dirichlet(lambda_k), q(theta) = Dirichlet(gamma), q(z_i = k) = phi_{w_i k}, of each document by coordinate
+  ascent from the same start, gamma = 1:
+
+    phi_vk ~ exp(E[log theta_k] + E[log beta_kv]);  gamma = alpha + sum_v x_v phi_v;  lambda = eta + sum x_v phi_v
+
+  The probabilities are those of the sequence of words, without the multinomial coefficient.  `elbo` of a document is
+  E_q[log p(w, z, theta | beta) - log q(z, theta)]; the loss has KL(q(beta) || p(beta)) / N beside it.  An update never
+  raises it where the ascent has converged (tolerance), to the same optimum as before.
+
+  With topics fixed at E[beta], theta = softmax(z) and z_k = log g_k, g_k ~ Gamma(alpha, 1), it is a model that
+  evaluate/ais.py and likelihood.py know: they estimate log p(w | E[beta]), where infer's q is half Dirichlet(gamma) and
+  half the prior, so that weights are bounded (those of Dirichlet(gamma) alone have no variance if gamma > 2 alpha).
+
+  Attributes, beside topic_models.TopicModel's:
+    alpha, eta: of the priors; 0: 1 / K.
+    tolerance, max_iterations, max_words: of the coordinate ascent, see topic_models.Search.
+  """
+
+  alpha: float = 0.0
+  eta: float = 0.0
+  tolerance: float = 1e-3
+  max_iterations: int = 100
+  max_words: int = 0
+
+  def setup(self):
+    self._check()
+    if min(self.alpha, self.eta) < 0:
+      raise ValueError(f"alpha = {self.alpha}, eta = {self.eta}; they must be positive, or 0 for 1 / num_topics")
+    start = lambda key: jax.random.gamma(key, 100.0, (self.num_topics, self.num_words)) / 100
+    self.topic_words = self.param("topic_words", start)  # lambda
+
+  @property
+  def _alpha(self) -> float:
+    return self.alpha or 1 / self.num_topics
+
+  @property
+  def _eta(self) -> float:
+    return self.eta or 1 / self.num_topics
+
+  def posterior(self, params: Params, x: jax.Array) -> jax.Array:
+    """gamma, [B, K]; x [B, V]."""
+    return self._posterior(x, topic_models.normalised(topic_models.expected_log(params["topic_words"]))[0])
+
+  def _posterior(self, x: jax.Array, beta: jax.Array) -> jax.Array:
+    search = topic_models.Search(self.tolerance, self.max_iterations, self.max_words)
+    start = jnp.ones((x.shape[0], self.num_topics), x.dtype)
+    return search(x, self._weigh, beta, self._alpha, start)
+
+  @staticmethod
+  def _weigh(gamma: jax.Array) -> jax.Array:
+    """exp E[log theta], over its greatest, [B, K]."""
+    log_weights = topic_models.digamma(gamma)
+    return jnp.exp(log_weights - jnp.max(log_weights, 1, keepdims=True))
+
+  def _documents(self, params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(elbo [B], exp E[log theta] [B, K], exp E[log beta] [K, V]), of each word and document up to a factor."""
+    beta, greatest = topic_models.normalised(topic_models.expected_log(params["topic_words"]))
+    gamma = self._posterior(x, beta)
+    log_theta = topic_models.expected_log(gamma)
+    most = jnp.max(log_theta, 1, keepdims=True)
+    weights = jnp.exp(log_theta - most)
+    of_words = jnp.sum(x * (jnp.log(topic_models.mix(weights, beta)) + greatest + most), 1)
+    return of_words + topic_models.expected_log_ratio(gamma, self._alpha), weights, beta
+
+  def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
+    """lambda ~ Gamma(100, 1 / 100), as published code has it."""
+    del batch
+    lam = params["topic_words"]
+    return {"topic_words": jax.random.gamma(key, 100.0, lam.shape, lam.dtype) / 100}
+
+  def e_step(
+    self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
+  ) -> tuple[Statistics, dict[str, jax.Array]]:
+    """(statistics, {"elbo"}), sums over documents that count `weight` [B] each."""
+    x = self.flat(batch)
+    elbo, weights, beta = self._documents(params, x)
+    words = beta * ((weights * weight[:, None]).T @ (x / topic_models.mix(weights, beta)))
+    return Statistics(words), {"elbo": weight @ elbo}
+
+  def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
+    """lambda."""
+    del key, params
+    return {"topic_words": self._eta + s.words}
+
+  def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
+    """Minus the bound on log p(all documents), nats a document."""
+    return -means["elbo"] - jnp.sum(topic_models.expected_log_ratio(params["topic_words"], self._eta)) / num_examples
+
+  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """`elbo`, nats, [B]."""
+    del key
+    return {"elbo": self._documents({"topic_words": self.topic_words}, self.flat(batch))[0]}
+
+  def topics(self) -> jax.Array:
+    """E[beta], [K, V]."""
+    return self.topic_words / jnp.sum(self.topic_words, 1, keepdims=True)
+
+  def proportions(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """E[theta | document], [B, K]."""
+    gamma = self.posterior({"topic_words": self.topic_words}, self.flat(batch))
+    return gamma / jnp.sum(gamma, 1, keepdims=True)
+
+  def word_distribution(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """sum_k E[theta_k | document] E[beta_kv], [B, V]."""
+    return self.proportions(batch) @ self.topics()
+
+  def infer(self, batch: dict[str, jax.Array]) -> topic_models.EvenMixture:
+    """A proposal for z, softmax(z) ~ Dirichlet(gamma) or Dirichlet(alpha)."""
+    gamma = self.posterior({"topic_words": self.topic_words}, self.flat(batch))
+    return topic_models.EvenMixture(*map(topic_models.LogGammas, (gamma, jnp.full_like(gamma, self._alpha))))
+
+  def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(log p(w | theta), log p(z)), both [B], theta = softmax(z), z [B, K], topics E[beta]."""
+    log_pw = jnp.log(topic_models.mix(jax.nn.softmax(z), self.topics()))
+    return jnp.sum(self.flat(batch) * log_pw, 1), topic_models.LogGammas(jnp.full_like(z, self._alpha)).log_prob(z)
+
+  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
+    """x ~ p(x | E[beta]) of `length` words, [n, *data_shape]; with `mean`, E[x | theta]."""
+    key_theta, key_words = jax.random.split(key)
+    theta = jax.random.dirichlet(key_theta, jnp.full(self.num_topics, self._alpha), (n,))
+    p = theta @ self.topics()
+    x = self.length * p if mean else topic_models.draw_words(key_words, p, self.length)
+    return x.reshape(n, *self.data_shape)

@@ -1,0 +1,216 @@
+"""What models of word counts have in common: documents x [B, V] as mixtures of K topics, distributions over V words."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Params = dict[str, jax.Array]
+_TINY = 1e-30
+
+
+def digamma(x: jax.Array) -> jax.Array:
+  """digamma(x), x > 0, by its recurrence and the asymptotic series: to 2e-9, at a fraction of jax's cost."""
+  y = 1 / (x + 5)
+  square = y * y
+  series = 0.5 * y + square * (1 / 12 - square * (1 / 120 - square / 252))
+  return jnp.log(x + 5) - sum(1 / (x + i) for i in range(5)) - series
+
+
+def expected_log(concentration: jax.Array) -> jax.Array:
+  """E[log theta], theta ~ Dirichlet(a), a [..., K]."""
+  return jax.scipy.special.digamma(concentration) - jax.scipy.special.digamma(jnp.sum(concentration, -1, keepdims=True))
+
+
+def expected_log_ratio(a: jax.Array, prior: jax.Array | float) -> jax.Array:
+  """E[log Dirichlet(theta; prior 1) - log Dirichlet(theta; a)], theta ~ Dirichlet(a): minus their KL; a [..., K]."""
+  gammaln, k = jax.scipy.special.gammaln, a.shape[-1]
+  of_a = jnp.sum(gammaln(a), -1) - gammaln(jnp.sum(a, -1))
+  return of_a - k * gammaln(prior) + gammaln(k * prior) + jnp.sum((prior - a) * expected_log(a), -1)
+
+
+def normalised(log_topics: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(exp of log beta_kv less the greatest of each word, [K, V]; that, [V]): a word that is rare in all is 0 in none."""
+  greatest = jnp.max(log_topics, 0)
+  return jnp.exp(log_topics - greatest), greatest
+
+
+def mix(weights: jax.Array, topics: jax.Array) -> jax.Array:
+  """sum_k w_k beta_kv, [B, V], never 0; weights [B, K], topics [K, V]."""
+  return jnp.maximum(weights @ topics, _TINY)
+
+
+class Search:
+  """h <- prior + w(h) sum_v x_v beta_kv / sum_j w_j(h) beta_jv until no document's mean step is above `tolerance`.
+
+  Attributes:
+    tolerance: of the mean over k of |change of h_k|.
+    max_iterations: there are no more than so many steps.
+    max_words: documents are lists of at most so many of their words, which makes them faster by V over that; where one
+      of a batch has more distinct words, all of it is taken as a matrix [B, V].  0: always.
+  """
+
+  def __init__(self, tolerance: float, max_iterations: int, max_words: int):
+    if tolerance < 0 or max_iterations < 1 or max_words < 0:
+      given = f"tolerance = {tolerance}, max_iterations = {max_iterations}, max_words = {max_words}"
+      raise ValueError(f"{given}; they must be at least 0, 1 and 0")
+    self.tolerance, self.max_iterations, self.max_words = tolerance, max_iterations, max_words
+
+  def _iterate(self, step: Callable, start: jax.Array) -> jax.Array:
+    def body(carry):
+      h, _, i = carry
+      new = step(h)
+      return new, jnp.max(jnp.mean(jnp.abs(new - h), 1)), i + 1
+
+    going = lambda carry: (carry[1] > self.tolerance) & (carry[2] < self.max_iterations)
+    return jax.lax.while_loop(going, body, (start, jnp.asarray(jnp.inf, start.dtype), 0))[0]
+
+  def __call__(
+    self, x: jax.Array, weigh: Callable, topics: jax.Array, prior: jax.Array | float, start: jax.Array
+  ) -> jax.Array:
+    """h [B, K].
+
+    Args:
+      x: counts, [B, V].
+      weigh: h -> w [B, K].
+      topics: beta, [K, V], of each word up to a factor.
+      prior: [] or [K].
+      start: h to begin with, [B, K].
+    """
+
+    def of_matrix():
+      def step(h):
+        w = weigh(h)
+        return prior + w * ((x / mix(w, topics)) @ topics.T)
+
+      return self._iterate(step, start)
+
+    def of_lists():
+      counts, words = jax.lax.top_k(x, self.max_words)
+      beta = topics.T[words]  # [B, M, K]
+
+      def step(h):
+        w = weigh(h)
+        ratio = counts / jnp.maximum(jnp.sum(w[:, None] * beta, 2), _TINY)
+        return prior + w * jnp.sum(ratio[:, :, None] * beta, 1)
+
+      return self._iterate(step, start)
+
+    if self.max_words in (0, *range(x.shape[1], self.max_words + 1)):
+      return of_matrix()
+    return jax.lax.cond(jnp.any(jnp.sum(x > 0, 1) > self.max_words), of_matrix, of_lists)
+
+
+class LogGammas(distrax.Distribution):
+  """z_k = log g_k, g_k ~ Gamma(a_k, 1): softmax(z) ~ Dirichlet(a), with a density on R^K; a [..., K], event [K]."""
+
+  def __init__(self, concentration: jax.Array):
+    super().__init__()
+    self._a = concentration
+
+  @property
+  def event_shape(self) -> tuple:
+    return self._a.shape[-1:]
+
+  @property
+  def batch_shape(self) -> tuple:
+    return self._a.shape[:-1]
+
+  def _sample_n(self, key, n):
+    return jax.random.loggamma(key, self._a, (n, *self._a.shape), self._a.dtype)
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    return jnp.sum(self._a * value - jnp.exp(value) - jax.scipy.special.gammaln(self._a), -1)
+
+  def mean(self) -> jax.Array:
+    return jax.scipy.special.digamma(self._a)
+
+
+class EvenMixture(distrax.Distribution):
+  """One of two distributions of the same shapes, by a fair coin."""
+
+  def __init__(self, first: distrax.Distribution, second: distrax.Distribution):
+    super().__init__()
+    self._first, self._second = first, second
+
+  @property
+  def event_shape(self) -> tuple:
+    return self._first.event_shape
+
+  @property
+  def batch_shape(self) -> tuple:
+    return self._first.batch_shape
+
+  def _sample_n(self, key, n):
+    key_coin, *keys = jax.random.split(key, 3)
+    a, b = (p.sample(seed=k, sample_shape=(n,)) for p, k in zip((self._first, self._second), keys, strict=True))
+    return jnp.where(jax.random.bernoulli(key_coin, 0.5, (*a.shape[:-1], 1)), a, b)
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    return jnp.logaddexp(self._first.log_prob(value), self._second.log_prob(value)) - math.log(2)
+
+  def mean(self) -> jax.Array:
+    return (self._first.mean() + self._second.mean()) / 2
+
+
+def draw_words(key: jax.Array, p: jax.Array, length: int) -> jax.Array:
+  """Counts of `length` words of each document, [n, V]; p [n, V]."""
+  words = jax.random.categorical(key, jnp.log(p), shape=(length, p.shape[0]))  # [length, n]
+  return jnp.zeros_like(p).at[jnp.arange(p.shape[0]), words].add(1.0)
+
+
+class TopicModel(nn.Module):
+  """What a model of counts of words is; it adds
+
+    topics()                         -> beta [K, V], rows sum to 1
+    word_distribution(batch)         -> p(next word | the document so far), [B, V]
+
+  Attributes:
+    data_shape: the shape of one x, counts of V words.
+    data_mean: the mean of the training set, flat, which says how long documents are; None: a word for each of V.
+    num_topics: K.
+  """
+
+  support: ClassVar[tuple[float, float]] = (0.0, math.inf)  # of x
+
+  data_shape: Sequence[int]
+  data_mean: Sequence[float] | None = None
+  num_topics: int = 10
+
+  def _check(self) -> None:
+    if self.num_topics < 1:
+      raise ValueError(f"num_topics = {self.num_topics}; it must be 1 or more")
+
+  @property
+  def num_words(self) -> int:
+    """V."""
+    return math.prod(self.data_shape)
+
+  @property
+  def length(self) -> int:
+    """Words of a document that is drawn: the mean of the training set's, rounded."""
+    return max(1, round(sum(self.data_mean))) if self.data_mean is not None else self.num_words
+
+  def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """x, [B, V], as numbers."""
+    x = batch["x"]
+    return x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
+
+  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """The words' number times their distribution given the document, [B, *data_shape]."""
+    del key
+    x = self.flat(batch)
+    return (jnp.sum(x, 1, keepdims=True) * self.word_distribution(batch)).reshape(-1, *self.data_shape)
+
+  def clusters(self) -> jax.Array:
+    """Topics, each over its greatest probability, [K, *data_shape]."""
+    beta = self.topics()
+    return (beta / jnp.max(beta, 1, keepdims=True)).reshape(-1, *self.data_shape)
+
+  def __call__(self, batch: dict[str, jax.Array]) -> Any:
+    """Touches every parameter, for `init`."""
+    return self.word_distribution(batch)
