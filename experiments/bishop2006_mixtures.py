@@ -17,7 +17,7 @@ from experiments import computed, plots, tables
 
 STEPS = 20
 _DRAWN = (0, 1, 2, 5, 20)
-_STARTS = [[-1.5, 1.5], [1.5, -1.5]]  # of standardised data
+_STARTS = [[-1.5, 1.0], [1.5, -1.0]]  # of standardised data
 _RED, _BLUE = np.array([0.80, 0.12, 0.15]), np.array([0.10, 0.25, 0.75])
 
 
