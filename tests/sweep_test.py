@@ -42,6 +42,7 @@ def rows(root):
   return sum(len(metrics.read(folder)) for folder in folders(root))
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_goes_on_with_more_runs_and_repeats_none(tmp_path):
   root = tmp_path / "sweep"
   two, three = (("--sweep.seed=0", f"--sweep.optim.lr={rates}") for rates in ("1e-3,3e-3", "1e-4,1e-3,3e-3"))

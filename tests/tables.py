@@ -205,7 +205,7 @@ REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not of zeros and
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # what has proofs enough of its own that the laws over it are for --all
 SLOW = {"bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis"}
-SLOW |= {"hidden_markov_model", "lda", "lda_online", "nmf", "nvlda"}
+SLOW |= {"vae_residual", "hidden_markov_model", "lda", "lda_online", "nmf", "nvlda"}
 
 
 def identity(key: jax.Array, batch: dict) -> dict:
