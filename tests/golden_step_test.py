@@ -47,7 +47,11 @@ GOLDEN = {
   "student_t_mixture": {"log_px": -1.177808, "loss": 1.178075, "penalty": 0.0002668914},
   "factor_analyser_mixture": {"log_px": -20.63451, "loss": 20.63451, "penalty": 0},
   "factor_analysis": {"log_px": -16.18347, "loss": 16.18347},
+  "hidden_markov_model": {"log_px": -11.38619, "loss": 11.38639, "penalty": 0.0002051368},
   "kmeans": {"distortion": 2.21875, "loss": 2.21875},
+  "lda": {"elbo": -49.95529, "loss": 50.08716},
+  "lda_online": {"elbo": -39.79063, "loss": 40.27027},
+  "nmf": {"distortion": 7.782698, "loss": 7.782698},
 }
 WHEN_TO_UPDATE = (
   "The numbers of a fixed run moved.  If you meant to change what is computed (initialisation, order of random draws, "
