@@ -52,6 +52,7 @@ def test_many_chains_are_distributed_as_all_assignments_are():
   assert (state.of_documents.sum((1, 2)) == 6).all() and (state.of_words.sum(2) == X.sum(0)).all()
 
 
+@pytest.mark.slow
 def test_planted_bars_are_found():
   """By the best of four chains: one may stay in another mode."""
   x = data.load("bars", train_size=200).train["x"].reshape(-1, 25)

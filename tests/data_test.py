@@ -211,6 +211,7 @@ def test_idx_files_are_read(tmp_path):
   np.testing.assert_array_equal(readers.idx(tmp_path / "x.gz"), array)
 
 
+@pytest.mark.slow
 def test_mnist_from_a_folder_is_the_published_one(raw_data, tmp_path):
   loaded = data.load("mnist", data_dir=str(tmp_path), manual_dir=str(raw_data / "mnist"), valid_size=400)
   assert [splits.size(s) for s in loaded.parts().values()] == [59_600, 400, 10_000]
@@ -273,6 +274,7 @@ def test_arrays_equal_the_raw_files(name, raw_data, tmp_path):
     assert [round(float(a["x"].mean()), 5) for a in loaded.parts().values()] == [0.13056, 0.13113, 0.13251]
 
 
+@pytest.mark.slow
 def test_a_prepared_set_is_mapped_and_takes_no_memory(raw_data, tmp_path):
   data.load("mnist", data_dir=str(tmp_path), manual_dir=str(raw_data / "mnist"))
   code = f"""

@@ -104,6 +104,7 @@ def test_a_signal_saves_and_the_printed_command_resumes(whole, number, tmp_path)
   assert_same_run(workdir, whole)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_and_a_dead_ones_lock_is_free(whole, tmp_path):
   workdir = tmp_path / "run"
   first = start(*LONG, f"--workdir={workdir}")

@@ -298,6 +298,7 @@ def test_a_table_with_holes_trains_as_the_data_page_says(tmp_path):
   assert independent - 5 < results["test/nll"] < independent + 15
 
 
+@pytest.mark.slow
 def test_a_run_on_other_data_is_neither_resumed_nor_evaluated(tmp_path):
   np.save(tmp_path / "x.npy", np.random.default_rng(0).random((500, 12)) < 0.3)
   data = [

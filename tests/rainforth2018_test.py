@@ -101,6 +101,7 @@ def test_a_slope_and_its_error():
   assert (value, error) == (pytest.approx(0.5, abs=1e-6), pytest.approx(0, abs=1e-6))
 
 
+@pytest.mark.slow
 def test_slopes_drawn_are_those_of_the_theorem_and_what_is_drawn_is_not_repeated(tmp_path, capsys, monkeypatch):
   command = ["rainforth2018", "--figure=2", "--budget=test", f"--root={tmp_path}"]
   moments, calls = toy.moments, []

@@ -44,6 +44,7 @@ def test_the_wall_stands_around_the_window():
   assert pe.energy("U2", beyond) - pe.ENERGIES["U2"](beyond) == pytest.approx(0.5 * (2**2 + 1**2), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_divergence_of_the_identity_is_that_of_the_normal():
   """A flow that begins at the identity: KL(N(0, I) || p) by quadrature."""
   params = pe.start(jax.random.key(0), 3)

@@ -94,6 +94,7 @@ def test_the_source_is_chosen_by_size(monkeypatch):
     sources.choose("streamin", ARRAYS)
 
 
+@pytest.mark.slow
 def test_a_streaming_run_is_the_resident_run_bit_for_bit(tmp_path):
   """The whole loop; and a run goes on with the other source."""
   rows = {}

@@ -93,6 +93,7 @@ def test_a_float_that_is_baked_in_is_found_and_parts_the_runs(monkeypatch, of_be
   assert "objective.beta is 0.25 here, 0.5 in others: another constant" in lanes.why(found[0], found[1:])
 
 
+@pytest.mark.slow
 def test_of_many_values_a_few_are_traced_and_those_that_are_special(monkeypatch):
   monkeypatch.setattr(lanes, "_TRACED", 3)
   before = BUILDER.count
