@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import distrax
 import jax
@@ -11,6 +11,12 @@ from flax import linen as nn
 
 Params = dict[str, jax.Array]
 _TINY = 1e-30
+
+
+class Statistics(NamedTuple):
+  """Sums over documents: x_v times the share of topic k in word v, [K, V]."""
+
+  words: jax.Array
 
 
 def digamma(x: jax.Array) -> jax.Array:

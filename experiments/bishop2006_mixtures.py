@@ -112,11 +112,6 @@ def matched(given: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, str]]:
   return float(counts[rows, columns].sum() / len(y)), pairs
 
 
-def _read(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
-  path = folder / "runs" / "computed" / f"{name}.npz"
-  return figures.load_arrays(path) if path.exists() else None
-
-
 def _draw_steps(found: dict[str, np.ndarray], path: pathlib.Path) -> None:
   """A panel for each of some steps: rows by responsibility, and the ellipse of one standard deviation."""
   picture, turn = figures.new(3 * len(_DRAWN), 3.2), np.linspace(0, 2 * np.pi, 100)
@@ -134,7 +129,7 @@ def _draw_steps(found: dict[str, np.ndarray], path: pathlib.Path) -> None:
 
 def steps_report(folder: pathlib.Path) -> dict[str, Any]:
   """log p(x) after each step, where the components end, and the picture."""
-  found = _read(folder, "old_faithful")
+  found = computed.read(folder, "old_faithful")
   if found is None:
     return {"numbers": {"steps": {}}, "tables": [], "figures": [], "sentences": []}
   log_px, weights = found["log_px"].astype(float), np.exp(found["log_weights"][-1].astype(float))
@@ -165,7 +160,7 @@ def steps_report(folder: pathlib.Path) -> dict[str, Any]:
 
 def digits_report(folder: pathlib.Path) -> dict[str, Any]:
   """How far components are digits, mixture against one product of Bernoullis, and the picture."""
-  found = _read(folder, "digits")
+  found = computed.read(folder, "digits")
   if found is None:
     return {"numbers": {"digits": {}}, "tables": [], "figures": [], "sentences": []}
   share, names = matched(found["responsibilities"], found["y"])

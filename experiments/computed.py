@@ -5,9 +5,17 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from dgm_jax import errors, figures
 from dgm_jax import workdir as wd
 from dgm_jax.lock import locked
+
+
+def read(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
+  """What `write` wrote of a name, in the folder of a budget; None if it is not there yet."""
+  path = folder / "runs" / "computed" / f"{name}.npz"
+  return figures.load_arrays(path) if path.exists() else None
 
 
 def write(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import config_args, figures
+from dgm_jax import config_args
 from experiments import computed, data_lanes, error_tables, masked_tables
 from experiments.papers import Budget, Value
 
@@ -125,9 +125,8 @@ def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
   values: dict[str, dict] = {data: {} for data in setting.data}
   for data in setting.data:
     for row in (*_SAMPLES, *setting.methods):
-      path = folder / "runs" / "computed" / f"{data}-{row}.npz"
-      if path.exists():
-        values[data][row] = error_tables.by_seed(figures.load_arrays(path)["mse"])
+      if (found := computed.read(folder, f"{data}-{row}")) is not None:
+        values[data][row] = error_tables.by_seed(found["mse"])
   names = {f"{data}-{row}": ["computed"] for data in setting.data for row in values[data]}
   return error_tables.report(_CLAIMS, values, names, ())  # nothing published is verified
 

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from dgm_jax import figures
-from experiments import measured, planar_energies, plots, tables
+from experiments import computed, measured, planar_energies, plots, tables
 
 
 def _read(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, dict[int, dict[str, np.ndarray]]]:
   """{energy: {length: what was fitted}} of what is there."""
   found: dict[str, dict[int, dict]] = {name: {} for name in planar_energies.ENERGIES}
   for file, name, length in planar_energies.pieces(setting):
-    if (path := folder / "runs" / "computed" / f"{file}.npz").exists():
-      found[name][length] = figures.load_arrays(path)
+    if (arrays := computed.read(folder, file)) is not None:
+      found[name][length] = arrays
   return {name: parts for name, parts in found.items() if parts}
 
 

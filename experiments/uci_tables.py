@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import figures, scores
+from dgm_jax import scores
 from experiments import computed, data_lanes, measured, papers, tables
 
 Pieces = Mapping[str, Callable[[], tuple[list, list[list[int]]]]]  # {"net-concrete": () -> (configs, seeds)}
@@ -115,8 +115,7 @@ def _read(data: Sequence[str], folder: pathlib.Path) -> dict[str, dict[str, dict
   found: dict[str, dict[str, dict[int, dict]]] = {}
   for name in data:
     for method in ("net", "dropout", "bayes"):
-      path = folder / "runs" / "computed" / f"{method}-{name}.npz"
-      arrays = figures.load_arrays(path) if path.exists() else {"y": ()}
+      arrays = computed.read(folder, f"{method}-{name}") or {"y": ()}
       for s in range(len(arrays["y"])):
         for label, values_of in of_split({k: a[s] for k, a in arrays.items()}).items():
           found.setdefault(name, {}).setdefault(label or method, {})[s] = values_of

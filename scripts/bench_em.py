@@ -93,47 +93,38 @@ def their_mixture(x: np.ndarray, components: int, covariance: str) -> Callable[[
   )  # fmt: skip
 
 
-def lda_rounds(args: argparse.Namespace) -> tuple[list[dict[str, float]], str]:
-  """(seconds of each round, what they are of) of LDA on verses."""
+def lda(args: argparse.Namespace) -> tuple[Ours, dict[str, Callable[[], float]], str]:
+  """(our passes, seconds of one of scikit-learn's by name, what they are of): LDA on verses."""
   options = {"documents": "verse", "max_share": 1.0, "valid_fraction": 0.0}
   x = data_sets.load("kjv", manual_dir=args.manual_dir, **options).train["x"][:20_000]
   most = int((x > 0).sum(1).max())
   model = latent_dirichlet_allocation.Model(x.shape[1:], num_topics=args.components, max_words=most)
-  ours, rows = Ours(x, model, args.block), scipy.sparse.csr_matrix(x)
+  rows = scipy.sparse.csr_matrix(x)
   make = lambda jobs: (
     lambda iterations: decomposition.LatentDirichletAllocation(
       args.components, max_iter=iterations, mean_change_tol=1e-3, max_doc_update_iter=100, random_state=0, n_jobs=jobs
     )
   )
-  rounds = []
-  for _ in range(1 if args.quick else args.rounds):
-    measured = {"ours": ours.seconds()}
-    for name, dtype in (("double", np.float64), ("single", np.float32)):
-      measured[name] = theirs(rows.astype(dtype), make(None))
-    measured["jobs"] = theirs(rows.astype(np.float32), make(args.jobs))
-    rounds.append(measured)
-    tell(measured)
-  return rounds, f"LDA, {x.shape}, at most {most} words, {args.components} topics, {args.jobs} jobs"
+  others = {
+    "double": lambda: theirs(rows.astype(np.float64), make(None)),
+    "single": lambda: theirs(rows.astype(np.float32), make(None)),
+    "jobs": lambda: theirs(rows.astype(np.float32), make(args.jobs)),
+  }
+  what = f"LDA, {x.shape}, at most {most} words, {args.components} topics, {args.jobs} jobs"
+  return Ours(x, model, args.block), others, what
 
 
-def mixture_rounds(args: argparse.Namespace) -> tuple[list[dict[str, float]], str]:
-  """(seconds of each round, what they are of) of Gaussian mixtures."""
-  x, rounds = data(args.rows, args.dim, args.components), []
+def mixtures(args: argparse.Namespace) -> tuple[Ours, dict[str, Callable[[], float]], str]:
+  """The like of Gaussian mixtures."""
+  x = data(args.rows, args.dim, args.components)
   model = gaussian_mixture.Model(x.shape[1:], num_components=args.components, covariance=args.covariance)
-  ours = Ours(x, model, args.block)
-  for _ in range(1 if args.quick else args.rounds):
-    measured = {"ours": ours.seconds()}
-    for name, dtype in (("double", np.float64), ("single", np.float32)):
-      rows = x.astype(dtype)
-      measured[name] = theirs(rows, their_mixture(rows, args.components, args.covariance))
-    rounds.append(measured)
-    tell(measured)
-  return rounds, f"{args.covariance}, {x.shape}, {args.components}"
 
+  def other(dtype):
+    rows = x.astype(dtype)
+    return theirs(rows, their_mixture(rows, args.components, args.covariance))
 
-def tell(measured: dict[str, float]) -> None:
-  """Says what a round measured."""
-  print(", ".join(f"{name} {seconds:.3f} s" for name, seconds in measured.items()), file=sys.stderr, flush=True)
+  others = {"double": lambda: other(np.float64), "single": lambda: other(np.float32)}
+  return Ours(x, model, args.block), others, f"{args.covariance}, {x.shape}, {args.components}"
 
 
 def streamed(rows: int, dim: int, components: int, covariance: str, block: int) -> dict[str, float]:
@@ -182,7 +173,11 @@ def main() -> None:
       "streamed: {seconds:.1f} s a pass over {data_megabytes:.0f} MB, {added_megabytes:.0f} MB more than them; the "
       "process's peak is {peak_megabytes:.0f} MB".format(**found["stream"])
     )
-  rounds, what = (lda_rounds if args.lda else mixture_rounds)(args)
+  ours, others, what = (lda if args.lda else mixtures)(args)
+  rounds = []
+  for _ in range(1 if args.quick else args.rounds):
+    rounds.append({"ours": ours.seconds()} | {name: seconds() for name, seconds in others.items()})
+    print(", ".join(f"{n} {seconds:.3f} s" for n, seconds in rounds[-1].items()), file=sys.stderr, flush=True)
   print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; {what}")
   for name in rounds[0]:
     ratios = [r[name] / r["ours"] for r in rounds]

@@ -43,7 +43,7 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "layers=2,reading=code",
   "gradient=rws,k=5",
   "q=iaf",
-  "iota=constant",  # Student-t's draws compile slowly
+  "iota=constant",
   "process=linear,decoder=linear,iota=constant",
   "method=wake_sleep,nz=2",
   "posterior=diagonal,nz=2",

@@ -1,18 +1,10 @@
 """Latent Dirichlet allocation by variational Bayes (Blei, Ng & Jordan, 2003; Hoffman, Blei & Bach, 2010)."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from dgm_jax import topic_models
-from dgm_jax.topic_models import Params
-
-
-class Statistics(NamedTuple):
-  """Sums over documents: x_v times the share of topic k in word v, [K, V]."""
-
-  words: jax.Array
+from dgm_jax.topic_models import Params, Statistics
 
 
 class Model(topic_models.TopicModel):

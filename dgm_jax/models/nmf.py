@@ -1,18 +1,10 @@
 """Non-negative matrix factorisation of counts by Kullback-Leibler divergence (Lee & Seung, 2001)."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from dgm_jax import topic_models
-from dgm_jax.topic_models import Params
-
-
-class Statistics(NamedTuple):
-  """Sums over documents: x_v times the share of topic k in word v, [K, V]."""
-
-  words: jax.Array
+from dgm_jax.topic_models import Params, Statistics
 
 
 class Model(topic_models.TopicModel):
