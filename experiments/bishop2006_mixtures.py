@@ -117,9 +117,9 @@ def _draw_steps(found: dict[str, np.ndarray], path: pathlib.Path) -> None:
   picture, turn = figures.new(3 * len(_DRAWN), 3.2), np.linspace(0, 2 * np.pi, 100)
   circle = np.stack([np.cos(turn), np.sin(turn)])
   for i, step in enumerate(_DRAWN):
-    axis = picture.add_subplot(1, len(_DRAWN), i + 1, title=f"{step} steps" if step else "start", aspect="equal")
+    axis = picture.add_subplot(1, len(_DRAWN), i + 1, title=f"step {step}" if step else "start", aspect="equal")
     first = found["responsibilities"][step][:, :1]
-    axis.scatter(*found["x"].T, c=first * _BLUE + (1 - first) * _RED, s=9)
+    axis.scatter(*found["x"].T, c=first * _BLUE + (1 - first) * _RED, s=9, alpha=0.4)
     for mean, root, colour in zip(found["means"][step], found["roots"][step], (_BLUE, _RED), strict=True):
       axis.plot(*(mean[:, None] + root @ circle), color=colour, linewidth=2)
       axis.plot(*mean, "x", color=colour)
