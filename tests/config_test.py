@@ -54,7 +54,7 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "method=nmf",
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
-_LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist"}
+_LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text"}
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW or p.stem in _LONG))
   for p in tables.CONFIGS

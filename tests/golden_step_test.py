@@ -52,6 +52,8 @@ GOLDEN = {
   "lda": {"elbo": -49.95529, "loss": 50.08716},
   "lda_online": {"elbo": -39.79063, "loss": 40.27027},
   "nmf": {"distortion": 7.782698, "loss": 7.782698},
+  "prodlda": {"distortion": 44.2753, "elbo": -48.76705, "loss": 49.16489, "rate": 4.491735},
+  "nvlda": {"distortion": 39.78659, "elbo": -44.27633, "loss": 44.6176, "rate": 4.489732},
 }
 WHEN_TO_UPDATE = (
   "The numbers of a fixed run moved.  If you meant to change what is computed (initialisation, order of random draws, "

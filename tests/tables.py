@@ -23,6 +23,7 @@ from dgm_jax.models import (
   kmeans,
   ladder_vae,
   latent_dirichlet_allocation,
+  neural_topics,
   nmf,
   predictor,
   semi_supervised_vae,
@@ -55,6 +56,7 @@ CONFIG_ARGUMENTS = {
   "kmeans_mnist": [""],
   "ppca_mnist": ["d=5", "d=5,by=gradient"],
   "lda_text": ["", "method=nmf"],
+  "prodlda_text": ["", "method=nvlda"],
   "mixture_uci": ["", "family=factor_analysers,c=3"],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
@@ -136,6 +138,11 @@ def _topics(module: Any, **options: Any) -> System:
   return em.make(model, None, num_examples=512, block=40, **options)
 
 
+def _neural_topics(decoder: str) -> System:
+  model = neural_topics.Model(SHAPE, num_topics=5, decoder=decoder, hidden=(16, 16), dropout=0.1)
+  return latent.make(model, optax.adam(1e-2), eval_samples=8, kl="analytic")
+
+
 def _own_bound(model: nn.Module) -> System:
   return own_bound.make(model, optax.adam(3e-3))
 
@@ -188,16 +195,18 @@ SYSTEMS = {
   "lda": lambda: _topics(latent_dirichlet_allocation),
   "lda_online": lambda: _topics(latent_dirichlet_allocation, update="online", decay=0.7, delay=4.0, scale=0.3),
   "nmf": lambda: _topics(nmf),
+  "prodlda": lambda: _neural_topics("product"),
+  "nvlda": lambda: _neural_topics("mixture"),
 }
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
 _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")
-REAL = (*_REAL, *_COUNTS)  # draws that are not of zeros and ones
+REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not of zeros and ones
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # what has proofs enough of its own that the laws over it are for --all
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
-  "lda", "lda_online", "nmf", "vae_residual",
+  "lda", "lda_online", "nmf", "nvlda", "vae_residual",
 }  # fmt: skip
 
 

@@ -17,6 +17,8 @@ and, where an option asks for it:
   reconstruct_batch(key, batch) -> as reconstruct, where more than z is needed, [B, ...]
   given(z)                      -> p(x|z), where z is not what decode takes, or holds it first; for imputation
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
+  update(variables, key, batch) -> variables after a training step (averages of moments); batches of training then have
+                                   `key` [B], an example's own, for what is drawn beside z (dropout)
 """
 
 from typing import Any, NamedTuple
@@ -223,6 +225,8 @@ def make(
     if o.beta_steps:
       values["beta"] *= jnp.minimum(1.0, hparams["step"] / o.beta_steps)
     everything = {"params": params, **variables}
+    if hasattr(model, "update"):
+      batch = batch | {"key": jax.random.split(rng.stream(key, "noise"), batch["x"].shape[0])}
     if paired:
       objective, terms = _paired(model, everything, key, batch, o, values)
     else:
@@ -241,6 +245,9 @@ def make(
     }
     if num_draws > 1:
       metrics["ess"] = jnp.mean(estimators.effective_sample_size(terms.w))
+    if hasattr(model, "update"):
+      updated = dict(jax.lax.stop_gradient(model.update(everything, rng.stream(key, "update"), batch)))
+      variables = {name: updated[name] for name in variables}
     return -objective, (metrics, variables)
 
   def eval_step(state, key, batch):
