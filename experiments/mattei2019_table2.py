@@ -133,5 +133,5 @@ def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table."""
-  rows = ("miwae", "mvae", "forest", "ppca", "mean")
+  rows = ("miwae", "forest")
   return error_tables.summary(_CLAIMS, numbers, "MIWAE, MSE of entries missing completely at random", rows)
