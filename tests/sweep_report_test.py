@@ -69,6 +69,50 @@ def test_every_run_is_in_it_and_those_without_results_are_named(root):
     assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def drawn(root, monkeypatch):
+  """({panel: [(label, x, y)]}, text) of the comparison that a report draws."""
+  found = {}
+
+  def keep(path, figure):
+    if path.name == "comparison.png":
+      for axis in figure.axes:
+        found[axis.get_title()] = [(line.get_label(), *map(list, line.get_data())) for line in axis.lines]
+
+  monkeypatch.setattr(report.plots.figures, "save", keep)
+  return found, report.write(root)
+
+
+def test_criteria_are_compared_by_their_best_runs(root, monkeypatch):
+  for (lr, seed), nll in NLL.items():
+    folder = states.folder(root, axes.run_name({"optim.lr": lr, "seed": seed}))
+    criteria = {"test/aic": 2 * nll, "test/bic": 1000 * lr + 2 * nll}
+    wd.write_json(folder / "results.json", {"test/nll": nll, "step": 20, "data": "d"} | criteria)
+  found, text = drawn(root, monkeypatch)
+  assert "comparison.png" in text
+  rates = [1e-4, 1e-3, 1e-2]
+  aic, star, bic, other_star = found["the best run of each"]
+  assert aic == ("AIC", rates, [202.0, 196.0, 240.0])
+  assert bic == ("BIC", rates, [202.1, 197.0, 250.0])
+  assert (star[1:], other_star[1:]) == (([1e-3], [196.0]), ([1e-3], [197.0]))
+  means = [y for _, x, y in found["test/nll"] if x == rates]  # and the ends of their errors
+  assert pytest.approx([102.0, 296.5 / 3, 120.0]) in means
+
+
+def test_only_a_single_number_is_compared(root, tmp_path, monkeypatch):
+  found, _ = drawn(root, monkeypatch)
+  assert list(found) == ["test/nll"]  # no criteria, no second panel
+  runs = [run_of({"model.name": name, "seed": seed}) for name in ("a", "b") for seed in (0, 1)]
+  tasks.write(tmp_path / "names", tasks.define("configs/x.py", {}, runs))
+  for i, run in enumerate(runs):
+    folder = states.folder(tmp_path / "names", run.name)
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "train/loss": 1.0}) + "\n")
+    wd.write_json(folder / "results.json", {"test/nll": 100.0 + i, "step": 20, "data": "d"})
+  found, text = drawn(tmp_path / "names", monkeypatch)
+  assert not found
+  assert "comparison.png" not in text
+
+
 def test_a_report_goes_where_it_is_asked_to_and_wants_a_metric_that_there_is(root, tmp_path):
   report.write(root, "valid/log_px", tmp_path / "there")
   assert pd.read_csv(tmp_path / "there" / "settings.csv")["mean"].is_monotonic_decreasing

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import statistics
 from typing import Any
 
 from dgm_jax import ending, figures
@@ -124,4 +125,45 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   axis.set_ylim(-0.05, 1.15)
   axis.axis("off")
   figure.colorbar(colours, ax=axis, label=metric)
+  figures.save(path, figure)
+
+
+def save_comparison(
+  path: pathlib.Path, axis_name: str, x: list[float], metric: list[float], name: str, criteria: dict[str, list[float]]
+) -> None:
+  """What a number does to the metric and to criteria of selection, a dot for each run.
+
+  The line of the metric is the mean over runs of a value, with its standard error; those of criteria are of the best
+  run of each value, as a criterion is of the greatest likelihood, and a star is where each is least.
+
+  Args:
+    path: of the PNG.
+    axis_name: of the number.
+    x: its value in each run.
+    metric: of each run.
+    name: the metric's.
+    criteria: {name: of each run}; NaN for none.
+  """
+  figure = figures.new(5.0 * (1 + bool(criteria)), 3.8)
+  distinct = sorted(set(x))
+  of = lambda values, v: [b for a, b in zip(x, values, strict=True) if a == v and not math.isnan(b)]
+  panel = figure.add_subplot(1, 1 + bool(criteria), 1, title=name, xlabel=axis_name)
+  panel.plot(x, metric, ".", color="0.6")
+  runs = {v: found for v in distinct if (found := of(metric, v))}
+  errors = [statistics.stdev(r) / math.sqrt(len(r)) if len(r) > 1 else 0.0 for r in runs.values()]
+  panel.errorbar(list(runs), [statistics.fmean(r) for r in runs.values()], errors, capsize=3)
+  panels = [panel]
+  if criteria:
+    panels.append(figure.add_subplot(1, 2, 2, title="the best run of each", xlabel=axis_name))
+  for label, values in criteria.items():
+    best = {v: min(found) for v in distinct if (found := of(values, v))}
+    (line,) = panels[1].plot(list(best), list(best.values()), marker=".", label=label)
+    least = min(best, key=best.__getitem__)
+    panels[1].plot(least, best[least], marker="*", markersize=12, color=line.get_color())
+  for axis in panels:
+    if distinct[0] > 0 and distinct[-1] / distinct[0] >= _WIDE:
+      axis.set_xscale("log")
+    axis.grid(alpha=0.3)
+  if criteria:
+    panels[1].legend()
   figures.save(path, figure)

@@ -14,6 +14,7 @@ from dgm_jax import ending, errors, files, metrics
 from dgm_jax import workdir as wd
 from dgm_jax.sweeps import axes, plots, states, tasks
 
+_CRITERIA = ("aic", "bic", "icl")
 _PREFERRED = ("test/nll", "test/log_px", "valid/log_px", "valid/elbo", "train/loss")
 
 
@@ -126,8 +127,17 @@ def _curve_metrics(runs: pd.DataFrame, metric: str) -> list[str]:
   return [c for c in ("train/loss", *chosen[:1]) if c in runs.columns]
 
 
+def _is_of_a_number(runs: pd.DataFrame, varied: list[str]) -> bool:
+  """Whether what is varied is one number, the seed not counted, of which some values have a run."""
+  if len(varied) != 1 or varied[0] == "seed" or runs[varied[0]].nunique() < 2:
+    return False
+  return all(isinstance(v, int | float) and not isinstance(v, bool) for v in runs[varied[0]].tolist())
+
+
 def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None) -> str:
   """Writes report.txt, settings.csv, runs.csv, runs.parquet, curves.png, parallel.png; returns text and paths.
+
+  Where one number is varied, there is comparison.png, with AIC, BIC and ICL if the runs have them.
 
   Args:
     root: of the sweep.
@@ -163,4 +173,10 @@ def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None)
       columns = {path: whole[path].tolist() for path in varied}
       plots.save_parallel(out / "parallel.png", columns, whole[metric].tolist(), metric)
       files.append("parallel.png")
+    if _is_of_a_number(whole, varied):
+      measured = {c.upper(): f"test/{c}" for c in _CRITERIA}
+      criteria = {label: whole[c].tolist() for label, c in measured.items() if c in whole and whole[c].notna().any()}
+      x, y = whole[varied[0]].tolist(), whole[metric].tolist()
+      plots.save_comparison(out / "comparison.png", varied[0], x, y, metric, criteria)
+      files.append("comparison.png")
   return f"{text}\n\nFiles\n" + "\n".join(f"  {out / file}" for file in files)
