@@ -19,7 +19,8 @@ Arguments (after a colon, by commas):
   quick           as without: it takes seconds
   test            seconds: a few steps on mnist5k's grey levels
 
-Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, components for BIC to choose from.
+Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, components for BIC to choose from, which
+the report's comparison.png shows.
 """
 
 from ml_collections import ConfigDict, config_dict
