@@ -98,6 +98,20 @@ def test_criteria_are_compared_by_their_best_runs(root, monkeypatch):
   assert pytest.approx([102.0, 296.5 / 3, 120.0]) in means
 
 
+def test_words_of_a_configs_argument_are_numbers_where_all_are(tmp_path, monkeypatch):
+  for values, expected in ((("1", "12", "2"), [1, 2, 12]), (("1", "zero", "2"), None)):
+    root = tmp_path / values[1]
+    runs = [run_of({"arg.c": c}) for c in values]
+    tasks.write(root, tasks.define("configs/x.py", {}, runs))
+    for run in runs:
+      folder = states.folder(root, run.name)
+      folder.mkdir(parents=True)
+      (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "train/loss": 1.0}) + "\n")
+      wd.write_json(folder / "results.json", {"test/nll": len(run.name) + 0.5, "step": 20, "data": "d"})
+    found, _ = drawn(root, monkeypatch)
+    assert sorted({v for _, x, _ in found.get("test/nll", []) for v in x}) == (expected or [])
+
+
 def test_only_a_single_number_is_compared(root, tmp_path, monkeypatch):
   found, _ = drawn(root, monkeypatch)
   assert list(found) == ["test/nll"]  # no criteria, no second panel

@@ -163,6 +163,9 @@ def save_comparison(
   for axis in panels:
     if distinct[0] > 0 and distinct[-1] / distinct[0] >= _WIDE:
       axis.set_xscale("log")
+    if len(distinct) <= 8:
+      axis.set_xticks(distinct, [f"{v:g}" for v in distinct])
+      axis.minorticks_off()
     axis.grid(alpha=0.3)
   if criteria:
     panels[1].legend()

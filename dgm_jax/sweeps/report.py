@@ -40,7 +40,12 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
     measured = {k: v for k, v in states.last_values(folder).items() if "/" in k and isinstance(v, int | float)}
     row = {"name": name, "state": state.state, "step": state.step, "minutes": seconds / 60, "note": state.note}
     rows.append(row | values | measured)
-  return pd.DataFrame(rows, columns=None if rows else ["name", "state", "step", "minutes", "note"]), paths
+  runs = pd.DataFrame(rows, columns=None if rows else ["name", "state", "step", "minutes", "note"])
+  for path in (p for p in paths if p.startswith("arg.")):  # words of an argument: 12 after 2, if all are numbers
+    numbers = pd.to_numeric(runs[path], errors="coerce")
+    if numbers.notna().all():
+      runs[path] = numbers
+  return runs, paths
 
 
 def _plain(value: Any) -> Any:
