@@ -54,7 +54,8 @@ SLOW = {  # compiles for a minute; the others' parts have laws of their own
   "method=nmf",
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
-_LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text"}
+_LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text", "lda_text", "hmm_text", "not_miwae_uci"}
+_LONG |= {"sbn_mnist", "planar_vae_mnist", "m2_mnist"}
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW or p.stem in _LONG))
   for p in tables.CONFIGS

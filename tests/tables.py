@@ -206,7 +206,8 @@ EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # what has proofs enough of its own that the laws over it are for --all
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
-  "lda", "lda_online", "nmf", "nvlda", "vae_residual",
+  "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "sigmoid_belief_net_relaxed", "vae_planar_mixture",
+  "vae_residual",
 }  # fmt: skip
 
 

@@ -127,24 +127,24 @@ def impute(
   num_models = len(jax.tree.leaves(fitted.fit.variables)[0])
   program = _imputer(fitted.spec, num_samples, -(-max(num_draws, _DRAWS) // num_models))
   key = rng.stream(jax.random.key(seed), "impute")
-  z, parts = tables.standardise(fitted.columns, x), []
+  z, parts, ess, done = tables.standardise(fitted.columns, x), [], [], 0
+  draws = np.empty((num_draws, len(row)))  # of which a large table has room for one copy alone
   for rows, block in blocks(z, np.unique(row)):
     found = jax.device_get(program(fitted.fit.variables, key, *block))
-    found = found._replace(draws=found.draws[:num_draws])  # the others were for the intervals, and would be kept
-    parts.append((*(a[..., : len(rows), :][..., where[rows]] for a in found[:-1]), found.ess[: len(rows)]))
+    some = draws[:, done : (done := done + np.count_nonzero(where[rows]))]
+    some[:] = found.draws[:num_draws, : len(rows)][:, where[rows]]  # the others were for the intervals
+    parts.append(tuple(a[: len(rows)][where[rows]] for a in found[:5]))
+    ess.append(found.ess[: len(rows)])
     progress(len(rows))
-  empty = (*(np.zeros(0, np.float32),) * 5, np.zeros((num_draws, 0), np.float32), np.zeros(0, np.float32))
-  *cells, draws, ess = zip(*(parts or [empty]), strict=True)
-  parts.clear()
-  return _restored(fitted.columns, row, column, *map(np.concatenate, cells), draws, np.concatenate(ess))
+  cells = map(np.concatenate, zip(*(parts or [(np.zeros(0, np.float32),) * 5]), strict=True))
+  return _restored(fitted.columns, row, column, *cells, draws, np.concatenate([np.zeros(0, np.float32), *ess]))
 
 
 def _restored(columns, row, column, x, deviation, probability, low, high, draws, ess) -> Imputed:
-  """In the table's units; draws in parts [M, some of C], of which a large table has room for one copy alone."""
+  """In the table's units; draws [M, C] are written over."""
   numeric, scale = np.array([c.numeric for c in columns])[column], np.array([c.scale for c in columns])[column]
   x, low, high = (tables.restore(columns, a, column) for a in (x, low, high))
-  restored = np.empty((len(draws[0]), len(column)))
-  for m in range(len(restored)):
-    restored[m] = tables.restore(columns, np.concatenate([part[m] for part in draws]), column)
+  for drawn in draws:
+    drawn[:] = tables.restore(columns, drawn, column)
   only = lambda a: np.where(numeric, a, np.nan)
-  return Imputed(row, column, x, only(deviation * scale), probability, only(low), only(high), restored, ess)
+  return Imputed(row, column, x, only(deviation * scale), probability, only(low), only(high), draws, ess)
