@@ -76,8 +76,12 @@ def test_every_row_has_its_own_number_of_samples():
 
 @pytest.mark.slow
 def test_every_lane_is_the_lone_run_of_its_mask(tmp_path):
-  """The second mask, trained through the loop."""
+  """The second mask, trained through the loop; after ten steps, as rounding grows to 1e-3 in forty."""
   configs = mattei2019_table2.configs(MADE, "white", "miwae")
+  for config in configs:
+    with config.unlocked():
+      for name in ("num_steps", "log_every", "eval_every", "checkpoint_every", "figures_every"):
+        config[name] = min(config[name], 10)
   found = data_lanes.imputation_errors(configs, [0, 5])
   with configs[1].unlocked():
     configs[1].seed = 5
