@@ -36,17 +36,6 @@ class Claims(NamedTuple):
     return tables.plus_minus(value, stderr, sign, self.digits)
 
 
-def _difference(first: Mapping[int, float], second: Mapping[int, float]) -> dict[str, Any] | None:
-  """First minus second over the seeds that both have, with Student's t; None if there are none."""
-  seeds = sorted(first.keys() & second.keys())
-  if not seeds:
-    return None
-  found = measured.mean([first[s] - second[s] for s in seeds])
-  told = found.stderr is not None
-  verdict = measured.verdict(found.mean, 0.0, found.stderr, len(seeds)) if told else "undecided"
-  return {"difference": found.mean, "stderr": found.stderr, "by_seed": list(found.values), "verdict": verdict}
-
-
 def _published(claims: Claims, value: papers.Value | None) -> dict:
   if value is None:
     return tables.published("none")
@@ -137,7 +126,7 @@ def report(
     cells |= here
     made += [_table(claims, data, here, comparable)] if here else []
     for first, second in claims.pairs:
-      if (found := _difference(rows.get(first, {}), rows.get(second, {}))) is not None:
+      if (found := measured.seed_difference(rows.get(first, {}), rows.get(second, {}))) is not None:
         pairs[_pair_name(claims, data, first, second)] = found
   sentences = [_sentence(claims, *pair, pairs, list(values)) for pair in claims.pairs]
   return {

@@ -131,6 +131,17 @@ def difference(first: np.ndarray, second: np.ndarray, same_images: bool = True) 
   )
 
 
+def seed_difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, Any] | None:
+  """First minus second, {seed: value}, over the seeds that both have, with Student's t; None if there are none."""
+  seeds = sorted(first.keys() & second.keys())
+  if not seeds:
+    return None
+  found = mean([first[s] - second[s] for s in seeds])
+  told = found.stderr is not None
+  shown = verdict(found.mean, 0.0, found.stderr, len(seeds)) if told else "undecided"
+  return {"difference": found.mean, "stderr": found.stderr, "by_seed": list(found.values), "verdict": shown}
+
+
 def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run], value: str = "log_px") -> Paired | None:
   """The difference of NLL over the seeds that both have; None if there is none.
 

@@ -99,17 +99,6 @@ def _cell(runs: Mapping[int, compare.Run]) -> dict[str, Any]:
   return found | {"topics": runs[min(runs)].results["test/topics"], "seed_of_topics": min(runs)}
 
 
-def _npmi_pair(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
-  """First minus second, paired by seed."""
-  a, b = first["npmi"]["by_seed"], second["npmi"]["by_seed"]
-  seeds = sorted(a.keys() & b.keys())
-  if not seeds:
-    return None
-  found = measured.mean([a[s] - b[s] for s in seeds])
-  verdict = measured.verdict(found.mean, 0.0, found.stderr, len(seeds)) if found.stderr is not None else "undecided"
-  return {"difference": found.mean, "stderr": found.stderr, "by_seed": list(found.values), "verdict": verdict}
-
-
 def _beside(name: str, published: Any) -> list[Any]:
   """What is published beside a number of ours: nothing beside the perplexity of held-out words."""
   return [] if name == "completion_perplexity" else [published]
@@ -137,7 +126,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   for first, second in _PAIRS:
     if first not in cells or second not in cells:
       continue
-    by_seed = _npmi_pair(cells[first], cells[second])
+    by_seed = measured.seed_difference(*(cells[cell]["npmi"]["by_seed"] for cell in (first, second)))
     words = measured.pair(runs[first], runs[second], "completion_log_pw")
     a, b = LABELS[first], LABELS[second]
     if by_seed is not None:

@@ -69,6 +69,16 @@ def test_every_run_is_in_it_and_those_without_results_are_named(root):
     assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def finished(root, runs):
+  """A sweep all of whose runs are finished, each with another NLL."""
+  tasks.write(root, tasks.define("configs/x.py", {}, runs))
+  for i, run in enumerate(runs):
+    folder = states.folder(root, run.name)
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "train/loss": 1.0}) + "\n")
+    wd.write_json(folder / "results.json", {"test/nll": 100.0 + i, "step": 20, "data": "d"})
+
+
 def drawn(root, monkeypatch):
   """({panel: [(label, x, y)]}, text) of the comparison that a report draws."""
   found = {}
@@ -101,13 +111,7 @@ def test_criteria_are_compared_by_their_best_runs(root, monkeypatch):
 def test_words_of_a_configs_argument_are_numbers_where_all_are(tmp_path, monkeypatch):
   for values, expected in ((("1", "12", "2"), [1, 2, 12]), (("1", "zero", "2"), None)):
     root = tmp_path / values[1]
-    runs = [run_of({"arg.c": c}) for c in values]
-    tasks.write(root, tasks.define("configs/x.py", {}, runs))
-    for run in runs:
-      folder = states.folder(root, run.name)
-      folder.mkdir(parents=True)
-      (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "train/loss": 1.0}) + "\n")
-      wd.write_json(folder / "results.json", {"test/nll": len(run.name) + 0.5, "step": 20, "data": "d"})
+    finished(root, [run_of({"arg.c": c}) for c in values])
     found, _ = drawn(root, monkeypatch)
     assert sorted({v for _, x, _ in found.get("test/nll", []) for v in x}) == (expected or [])
 
@@ -115,13 +119,7 @@ def test_words_of_a_configs_argument_are_numbers_where_all_are(tmp_path, monkeyp
 def test_only_a_single_number_is_compared(root, tmp_path, monkeypatch):
   found, _ = drawn(root, monkeypatch)
   assert list(found) == ["test/nll"]  # no criteria, no second panel
-  runs = [run_of({"model.name": name, "seed": seed}) for name in ("a", "b") for seed in (0, 1)]
-  tasks.write(tmp_path / "names", tasks.define("configs/x.py", {}, runs))
-  for i, run in enumerate(runs):
-    folder = states.folder(tmp_path / "names", run.name)
-    folder.mkdir(parents=True)
-    (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "train/loss": 1.0}) + "\n")
-    wd.write_json(folder / "results.json", {"test/nll": 100.0 + i, "step": 20, "data": "d"})
+  finished(tmp_path / "names", [run_of({"model.name": name, "seed": seed}) for name in ("a", "b") for seed in (0, 1)])
   found, text = drawn(tmp_path / "names", monkeypatch)
   assert not found
   assert "comparison.png" not in text
