@@ -37,7 +37,7 @@ _CONFIG, _CAVEAT = "configs/miwae_mnist.py", "There are no published numbers to 
 BUDGETS = {
   "quick": Budget(
     "mnist5k (4,000 training images), K = 20, two seeds, 8 epochs of batch 32, NLL by 1000 samples",
-    minutes=30,
+    minutes=70,
     caveat=_CAVEAT,
     config=f"{_CONFIG}:quick",
     cells=_cells(2, 20),
