@@ -23,7 +23,7 @@ from ml_collections import ConfigDict, config_dict
 
 from configs import iwae_mnist
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 _SIZES = {"binarized_mnist": 50_000, "mnist": 60_000, "mnist5k": 4_000}  # training examples

@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from configs.uci_regression import supervised
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 _PRIOR = {"prior_scales": (1.0, 0.0025), "prior_share": 0.5, "initial_scale": 0.02}

@@ -28,9 +28,10 @@ the latent space are drawn at the end of a run: figures/latent_*.png.
 
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import errors, optim
+from dgm_jax import optim
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core import errors
+from dgm_jax.core.config_args import parse
 from dgm_jax.latent_options import Options
 from dgm_jax.principles import likelihood
 

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 
 from configs.uci_regression import regression_args, supervised
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 

@@ -17,7 +17,7 @@ Arguments (after a colon, by commas):
 from ml_collections import ConfigDict
 
 from configs.vq_vae_mnist import own_bound
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 
 
 def get_config(arg: str = "") -> ConfigDict:

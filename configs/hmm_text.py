@@ -35,7 +35,7 @@ from ml_collections import ConfigDict, config_dict
 
 from configs.bernoulli_mixture_mnist import by_em
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 _LICENCE = pathlib.Path(__file__).parents[1] / "LICENSE"

@@ -19,7 +19,7 @@ Sweeps (scripts/sweep.py): ten starts, lanes of one program.
 from ml_collections import ConfigDict
 
 from configs.bernoulli_mixture_mnist import by_em
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 

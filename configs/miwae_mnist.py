@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from configs import conv_vae_mnist
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 
 HIDDEN = {"mcar": ("mcar:rate=0.5,training",), "mar_top": ("mar_top:training=true",), "nothing": ()}
 

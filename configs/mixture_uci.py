@@ -26,9 +26,9 @@ the report's comparison.png shows.
 from ml_collections import ConfigDict, config_dict
 
 from configs.bernoulli_mixture_mnist import by_em
-from dgm_jax import errors
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core import errors
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 _ROWS = {"white": 4898, "red": 1599, "banknote": 1372, "breast": 569, "concrete": 1030, "yeast": 1484}

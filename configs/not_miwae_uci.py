@@ -41,7 +41,7 @@ Sweeps (scripts/sweep.py): five seeds of each process; --name=offset, the offset
 from ml_collections import ConfigDict
 
 from configs import miwae_uci
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 PROCESSES = ("self_masking_known", "self_masking", "linear", "nonlinear", "low_rank_joint", "ignorable")

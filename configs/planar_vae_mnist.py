@@ -25,9 +25,9 @@ Sweeps (scripts/sweep.py): three seeds of the five flows.
 from ml_collections import ConfigDict
 
 from configs import iwae_mnist
-from dgm_jax import errors
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core import errors
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 

@@ -23,8 +23,9 @@ Sweeps (scripts/sweep.py): M = 1, 10, 50 and 250 dimensions, whose reconstructio
 from ml_collections import ConfigDict
 
 from configs.bernoulli_mixture_mnist import by_em
-from dgm_jax import errors, optim
-from dgm_jax.config_args import parse
+from dgm_jax import optim
+from dgm_jax.core import errors
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 

@@ -32,7 +32,7 @@ from ml_collections import ConfigDict
 from configs import iwae_mnist
 from dgm_jax import optim
 from dgm_jax.build import data_section
-from dgm_jax.config_args import parse
+from dgm_jax.core.config_args import parse
 from dgm_jax.principles.likelihood import Options
 from dgm_jax.sweeps.axes import product
 

@@ -18,14 +18,16 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import build, errors, evaluate, likelihoods, rng, trained
+from dgm_jax import build, evaluate, trained
 from dgm_jax import workdir as wd
-from dgm_jax.distributions import standard_normal
+from dgm_jax.core import errors, registry, rng
+from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.core.system import TrainState
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import likelihood as importance
 from dgm_jax.functions import FunctionModel, MLPs, mlp_from_npz
 from dgm_jax.imputation import importance as imputation
-from dgm_jax.programs import make_evaluate_examples
-from dgm_jax.system import TrainState
 
 __all__ = ["LatentModel", "MLPs", "from_functions", "load", "mlp_from_npz"]
 
@@ -119,7 +121,7 @@ class LatentModel:
 
   def evaluate(self, name: str, x: Any, *, seed: int = 0, transform: bool = False, **options: Any) -> dict[str, Any]:
     """The evaluation dgm_jax/evaluate/NAME.py of x with its options: {name: number}, "values": {name: [N]}."""
-    evaluation = build.module(evaluate, "evaluation", name)
+    evaluation = registry.module(evaluate, "evaluation", name)
     evaluation.check(**options)
     build.check_evaluation(name, evaluation, self.experiment.model)
     errors.require(
@@ -241,7 +243,7 @@ def from_functions(
     UserError: a name or shape that cannot be.
   """
   try:
-    family = likelihoods.make(likelihood, **(likelihood_args or {}))
+    family = families.make(likelihood, **(likelihood_args or {}))
   except (TypeError, ValueError) as e:
     raise errors.UserError(str(e)) from e
   errors.require(not family.shares_scale, "likelihood = 'gaussian_shared' learns its scale; choose 'gaussian_fixed'.")

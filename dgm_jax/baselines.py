@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 _MEMORY = 64  # MB of distances at once
 _TREES = 50

@@ -1,9 +1,7 @@
 """From a config to what the loop runs.  Every name and number is checked here, before anything compiles."""
 
-import importlib
 import inspect
 import math
-import pkgutil
 import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,10 +12,14 @@ from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import data, ending, errors, evaluate, models, optim, precision, principles, rng
-from dgm_jax.data import sources, splits, transforms
+from dgm_jax import data, ending, evaluate, models, optim, principles
+from dgm_jax.core import batches, errors, rng
+from dgm_jax.core.registry import module
+from dgm_jax.core.system import System, averaging
+from dgm_jax.data import sources, transforms
+from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
-from dgm_jax.system import System, averaging
+from dgm_jax.networks import mlp
 
 
 def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
@@ -51,17 +53,11 @@ class Experiment(NamedTuple):
 
   model: nn.Module
   system: System
-  splits: splits.Splits
+  splits: Splits
   transforms: transforms.Pipeline
   num_steps: int
   steps_per_epoch: int
   hparams: dict[str, float]
-
-
-def module(package: Any, what: str, name: str) -> Any:
-  """The module `name` of a package whose modules are the choices: the file name is the registry."""
-  names = [m.name for m in pkgutil.iter_modules(package.__path__)]
-  return importlib.import_module(f"{package.__name__}.{errors.choose(what, name, names)}")
 
 
 def _two_examples(experiment: Experiment) -> dict[str, jax.Array]:
@@ -132,7 +128,7 @@ def _check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
   )
 
 
-def _check_targets(model: Any, parts: splits.Splits, config: ConfigDict) -> None:
+def _check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
   """Refuses data without the targets y that the model is of."""
   if not hasattr(model, "target_support"):
     return
@@ -174,11 +170,11 @@ def _trace_a_step(experiment: Experiment, seed: int) -> None:
   jax.eval_shape(step)
 
 
-def _number(loaded: splits.Splits) -> splits.Splits:
+def _number(loaded: Splits) -> Splits:
   """Adds `index` to every part: the number of each example within the data set, for what is drawn once for each."""
   numbered, start = {}, 0
   for part, arrays in loaded.parts().items():
-    n = splits.size(arrays)
+    n = batches.size(arrays)
     numbered[part] = arrays | {"index": jax.device_get(start + jnp.arange(n, dtype=jnp.int32))}
     start += n
   return loaded._replace(**numbered)
@@ -186,9 +182,9 @@ def _number(loaded: splits.Splits) -> splits.Splits:
 
 def _compute(config: ConfigDict, model_class: type) -> dict[str, Any]:
   """dtype and remat of the model's networks, what of them is not the default; refuses a model without networks."""
-  errors.choose("value of dtype", config.dtype, precision.DTYPES)
+  errors.choose("value of dtype", config.dtype, mlp.DTYPES)
   errors.require(config.remat in (True, False), f"remat = {config.remat!r}; it must be True or False.")
-  defaults = {name: getattr(precision.Networks, name) for name in ("dtype", "remat")}
+  defaults = {name: getattr(mlp.Networks, name) for name in ("dtype", "remat")}
   asked = {name: config[name] for name, default in defaults.items() if config[name] != default}
   for name, value in asked.items():
     errors.require(
@@ -213,7 +209,7 @@ def _of_data(make: Callable, n: int) -> dict[str, int]:
   return {"num_examples": n} if "num_examples" in inspect.signature(make).parameters else {}
 
 
-def load(config: ConfigDict) -> tuple[splits.Splits, transforms.Pipeline]:
+def load(config: ConfigDict) -> tuple[Splits, transforms.Pipeline]:
   """The data of config.data, numbered, and its transforms: runs that have that section in common can share them."""
   options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
   loaded = _number(data.load(config.data.name, **options))
@@ -221,7 +217,7 @@ def load(config: ConfigDict) -> tuple[splits.Splits, transforms.Pipeline]:
   return loaded, transforms.make(config.data.transforms, loaded.train, others)
 
 
-def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] | None = None) -> Experiment:
+def build(config: ConfigDict, loaded: tuple[Splits, transforms.Pipeline] | None = None) -> Experiment:
   """Loads the data and assembles model, optimiser and system.
 
   Args:
@@ -240,7 +236,7 @@ def build(config: ConfigDict, loaded: tuple[splits.Splits, transforms.Pipeline] 
     evaluation.check(**options)
     check_evaluation(name, evaluation, model_class)
   parts, pipeline = loaded or load(config)
-  n = splits.size(parts.train)
+  n = batches.size(parts.train)
   _check_numbers(config, n)
   num_steps = _num_steps(config, n)
   mean = pipeline.statistics.mean

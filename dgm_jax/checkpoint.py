@@ -10,7 +10,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint import checkpoint_managers
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 _FORMAT = 1  # of what is saved; to be raised when older programs cannot read it
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 
 class Words(NamedTuple):

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax import errors, figures
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 
 _SAME = ("data", "data_digest", "transforms", "split_sizes")
 
@@ -65,12 +64,12 @@ def read(path: str) -> Run:
   """
   folder = pathlib.Path(path)
   errors.require(folder.is_dir(), f"{path} is no folder of a run.")
-  results = wd.read_json(folder / "results.json") or wd.read_json(folder / "evaluation.json")
+  results = files.read_json(folder / "results.json") or files.read_json(folder / "evaluation.json")
   evaluate = f"python -m dgm_jax.main --mode=evaluate --workdir={path}"
   errors.require(results is not None, f"{path} holds no results; `{evaluate}` makes them.")
   file = folder / "values.npz"
   errors.require(file.exists(), f"{path} holds no values of single examples (values.npz); `{evaluate}` makes them.")
-  arrays = {name.removeprefix("test/"): a for name, a in figures.load_arrays(file).items()}
+  arrays = {name.removeprefix("test/"): a for name, a in files.load_arrays(file).items()}
   return Run(path, results, {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))})
 
 

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, rng, trained, warm_start
-from dgm_jax.data.splits import size
+from dgm_jax import checkpoint, trained, warm_start
+from dgm_jax.core import rng
+from dgm_jax.core.batches import size
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.programs import make_train_step
-from dgm_jax.progress import progress_bar
 
 _PACKAGE = pathlib.Path(__file__).parent
 

@@ -13,7 +13,7 @@ import jax
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 _SMALLEST = 4096  # entries of an array that is worth splitting
 

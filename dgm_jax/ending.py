@@ -1,6 +1,6 @@
 """Which checkpoint is the best, and when a run ends before its last step."""
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 # of these less is better, of all other metrics more
 _COSTS = ("loss", "nll", "distortion", "rate", "error")

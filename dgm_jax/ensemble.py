@@ -14,9 +14,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dgm_jax import compare, errors, figures, scores
+from dgm_jax import compare, scores
+from dgm_jax.core import errors, files
+from dgm_jax.core.text_tables import results_table
 from dgm_jax.evaluate import predictive
-from dgm_jax.metrics import results_table
 
 _KEPT = "test/predictive/"
 
@@ -30,7 +31,7 @@ def members(runs: Sequence[str | pathlib.Path]) -> list[Mapping[str, Any]]:
   compare.check([compare.read(str(path)) for path in runs])
   found = []
   for path in runs:
-    arrays = figures.load_arrays(pathlib.Path(path) / "values.npz")
+    arrays = files.load_arrays(pathlib.Path(path) / "values.npz")
     errors.require(
       f"{_KEPT}y" in arrays, f"{path} holds no predictions: config.evaluate has no predictive, or it is no such model."
     )

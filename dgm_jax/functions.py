@@ -10,8 +10,8 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors, figures
-from dgm_jax.distributions import diagonal_normal
+from dgm_jax.core import errors, files
+from dgm_jax.distributions.normals import diagonal_normal
 
 
 class FunctionModel:
@@ -139,7 +139,7 @@ def mlp_from_npz(
     UserError: no such file, layer or activation.
   """
   errors.require(pathlib.Path(path).exists(), f"{path} does not exist.")
-  act, arrays = ACTIVATIONS[errors.choose("activation", activation, ACTIVATIONS)], figures.load_arrays(path)
+  act, arrays = ACTIVATIONS[errors.choose("activation", activation, ACTIVATIONS)], files.load_arrays(path)
   body, generator = _layers(arrays, path, encoder), _layers(arrays, path, decoder)
   ends = [_layers(arrays, path, head) for head in heads or ()]
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import multihost_utils
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 _HEARTBEAT_S = 30  # a process that is silent for so long is taken for dead
 _PATIENCE_S = 20  # how long one that ends waits for the others to end

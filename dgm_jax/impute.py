@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import baselines, compilation_cache, errors, stopping
-from dgm_jax import workdir as wd
+from dgm_jax import baselines, stopping, workdir
+from dgm_jax.core import compilation_cache, errors, files
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.data import tables
 from dgm_jax.imputation import cells, columns, comparison, fitted, report, training
-from dgm_jax.progress import progress_bar
 
 _MOST_LATENTS = 256
 
@@ -207,14 +207,14 @@ def _impute(args: argparse.Namespace) -> None:
   with progress_bar(int(missing.any(1).sum()), description="impute", unit="row") as bar:
     found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=bar.update, **options)
   out, *draws, by_cell, text, as_json = _paths(args)
-  with wd.disk_errors(args.out.parent):
+  with workdir.disk_errors(args.out.parent):
     for path, drawn in zip((out, *draws), (found.x, *found.draws), strict=True):
       table.write(path, _filling(known, found, drawn, table))
     report.write_cells(by_cell, modelled, found)
     about = report.make(args, known, table, len(x), model, found, compared, coverage, int(hidden.sum()))
-    about |= {"command": shlex.join(sys.orig_argv), "versions": wd.versions(), "seconds": time.monotonic() - start}
-    wd.write_json(as_json, about)
-    wd.write_text(text, report.text(about))
+    about |= {"command": shlex.join(sys.orig_argv), "versions": workdir.versions(), "seconds": time.monotonic() - start}
+    files.write_json(as_json, about)
+    files.write_text(text, report.text(about))
   print(report.text(about), end="")
   print("\n".join(["", "Files", *(f"  {p}" for p in _paths(args))]))
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import figures
+from dgm_jax.core import figures
 
 _MASSES = (0.5, 0.9, 0.99)  # of a posterior, within its lines
 

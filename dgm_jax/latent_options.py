@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from dgm_jax import errors, objectives
+from dgm_jax import objectives
+from dgm_jax.core import errors
 
 
 class Options(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 
 @contextlib.contextmanager

@@ -31,20 +31,9 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import (
-  compilation_cache,
-  config_args,
-  debug,
-  errors,
-  figures,
-  hosts,
-  metrics,
-  rng,
-  supervise,
-  train,
-  trained,
-)
-from dgm_jax import workdir as wd
+from dgm_jax import debug, hosts, supervise, train, trained
+from dgm_jax.core import compilation_cache, config_args, errors, figures, files, rng, text_tables
+from dgm_jax.workdir import check, disk_errors, read_config
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
 
@@ -90,7 +79,7 @@ def _read_config() -> ConfigDict:
   errors.require(
     _MODE.value != "train", "--config is missing, e.g. --config=configs/iwae_mnist.py:quick --workdir=runs/first."
   )
-  config = wd.read_config(pathlib.Path(_WORKDIR.value))
+  config = read_config(pathlib.Path(_WORKDIR.value))
   errors.require(config is not None, f"--workdir {_WORKDIR.value} holds no run (it has no config.json).")
   return ConfigDict(config)
 
@@ -99,12 +88,12 @@ def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...])
   paths = [workdir / name for name in names]
   newest = {p.stem.rstrip("0123456789"): p for p in sorted((workdir / "figures").glob("*.png"))}
   paths += newest.values()
-  print(f"\n{metrics.results_table(results)}\n\nFiles")
+  print(f"\n{text_tables.results_table(results)}\n\nFiles")
   print("\n".join(f"  {p}" for p in paths if p.exists()), flush=True)
 
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
-  if (workdir / "results.json").exists() and wd.check(workdir, config.to_dict()):
+  if (workdir / "results.json").exists() and check(workdir, config.to_dict()):
     nothing = "nothing is left to train" + (" or to profile" if _PROFILE.value else "")
     print(f"{workdir} holds a finished run of this config; {nothing}.")
   results = train.train_and_evaluate(config, workdir, profile=_PROFILE.value)
@@ -115,13 +104,13 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
-  finished = wd.read_json(workdir / "results.json")  # its presence marks a finished run
+  finished = files.read_json(workdir / "results.json")  # its presence marks a finished run
   if finished is not None and finished["step"] != int(state.step):  # those stay the results of the whole run
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:
     names = "evaluation.json" if finished is None else "results.json", "values.npz"
   results = trained.evaluate_finally(config, experiment, state, workdir, finished is not None, names[1])
-  wd.write_json(workdir / names[0], (finished or {}) | results)
+  files.write_json(workdir / names[0], (finished or {}) | results)
   _print_results(workdir, results, names)
 
 
@@ -133,7 +122,7 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
-  figures.save_arrays(workdir / "samples.npz", x=x)
+  files.save_arrays(workdir / "samples.npz", x=x)
   if x.ndim == 4 and x.shape[-1] in (1, 3):
     figures.save_image(workdir / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
   print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
@@ -161,7 +150,7 @@ def main(argv: list[str]) -> None:
       sys.exit(supervise.run_as_child(shlex.join(sys.orig_argv)))
     supervise.end_with_parent()
     hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-  with wd.disk_errors(workdir):
+  with disk_errors(workdir):
     run(_read_config(), workdir)
   hosts.depart(0)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 
 class _ScaleByIwaeAdamState(NamedTuple):

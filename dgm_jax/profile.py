@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import jax
 
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 
 _ROWS = 25
 _NAME_WIDTH = 60
@@ -115,5 +115,5 @@ def recorded(folder: pathlib.Path, wanted: bool = True) -> Iterator[None]:
   newest = max(folder.rglob("*.trace.json.gz"), key=lambda p: p.stat().st_mtime)
   with gzip.open(newest) as file:
     text = table(costs(json.load(file)["traceEvents"]), seconds)
-  wd.write_text(folder / "operations.txt", text + "\n")
+  files.write_text(folder / "operations.txt", text + "\n")
   print(f"\n{text}\nTrace: {newest}", flush=True)

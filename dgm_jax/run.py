@@ -10,10 +10,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, errors, figures, hosts, metrics, warm_start
-from dgm_jax import workdir as wd
+from dgm_jax import checkpoint, hosts, metrics, warm_start
+from dgm_jax.core import errors, figures, files
 from dgm_jax.ending import Ending, score
 from dgm_jax.lock import locked
+from dgm_jax.workdir import RunRecord, versions
 
 
 class Run:
@@ -69,7 +70,7 @@ class Run:
     if hosts.is_first():
       (self.workdir / "failure.json").unlink(missing_ok=True)
     self._writer = None
-    self.record = wd.RunRecord(self.workdir, self.config.seed, step, hosts.is_first(), lanes)
+    self.record = RunRecord(self.workdir, self.config.seed, step, hosts.is_first(), lanes)
     self._stack.callback(self.record.write)
     self._rows = [row for row in metrics.read(self.workdir) if row["step"] <= step and step > 0]
     if hosts.is_first():
@@ -141,7 +142,7 @@ class Run:
   def is_asked_to_end(self) -> bool:
     """Whether there is a stop.json now: then the run ends with the row that is logged next."""
     if jax.process_count() == 1:  # several hosts would not see the file at the same step
-      asked = wd.read_json(self.workdir / "stop.json")
+      asked = files.read_json(self.workdir / "stop.json")
       self._asked = None if asked is None else asked["reason"]
     return self._asked is not None
 
@@ -166,7 +167,7 @@ class Run:
   def save(self, state: Any) -> None:
     """Begins to write a checkpoint, of which the wall times so far are a part."""
     best = score(self.config.keep_best, self._rows[-1]) if self.is_scored() else None
-    about = {"config": self.config.to_dict(), "versions": wd.versions()}
+    about = {"config": self.config.to_dict(), "versions": versions()}
     with self.record.timed("checkpoints"):
       checkpoint.save(self._checkpoints, self.step, state, best, about)
     self.record.write()
@@ -186,7 +187,7 @@ class Run:
     except errors.DivergenceError as e:
       self.error, self.ended, self.state = e, "it diverged", None
       if hosts.is_first():
-        wd.write_json(self.workdir / "failure.json", {"error": str(e), "step": e.step})
+        files.write_json(self.workdir / "failure.json", {"error": str(e), "step": e.step})
 
   def _check_finite(self, values: dict[str, jax.Array]) -> None:
     for name, value in values.items():

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Any, Self
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a scheduler's, and Ctrl-C's
 # Seconds in which a second signal is the first one again: SLURM signals all processes of a job, and then those that

@@ -13,15 +13,16 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, devices, errors, hosts, metrics, trained, warm_start
-from dgm_jax import workdir as wd
+from dgm_jax import checkpoint, devices, hosts, trained, warm_start
 from dgm_jax.build import Experiment, build, make_init
+from dgm_jax.core import errors, files, text_tables
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.data import sources
 from dgm_jax.lanes import Lanes, Lone
 from dgm_jax.profile import recorded
-from dgm_jax.progress import progress_bar
 from dgm_jax.run import Run
 from dgm_jax.stopping import StopRequest
+from dgm_jax.workdir import check, check_data, create, disk_errors
 
 Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
 
@@ -91,12 +92,12 @@ def train_runs(
     UserError, StoppedError: see train_and_evaluate; of any of the runs.
   """
   given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
-  hosts.first_does(lambda: [wd.check(workdir, config.to_dict()) for config, workdir in given])
+  hosts.first_does(lambda: [check(workdir, config.to_dict()) for config, workdir in given])
   outcomes: dict[pathlib.Path, Outcome] = {}
   with StopRequest() as stop:
     for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
       outcomes |= _train(*zip(*cohort, strict=True), profile, stop)
-  return [outcomes[w] if w in outcomes else wd.read_json(w / "results.json") for _, w in given]
+  return [outcomes[w] if w in outcomes else files.read_json(w / "results.json") for _, w in given]
 
 
 def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[ConfigDict, pathlib.Path]]]:
@@ -142,8 +143,8 @@ def _train(
 
   def make_folders():
     for run in runs:
-      wd.create(run.workdir, run.config.to_dict())
-      wd.check_data(run.workdir, about)
+      create(run.workdir, run.config.to_dict())
+      check_data(run.workdir, about)
 
   hosts.first_does(make_folders)
   programs = (Lone if len(runs) == 1 else Lanes)(experiment, configs, split)
@@ -161,18 +162,18 @@ def _train(
     return step % (every or math.ceil(seldom) * config.log_every) == 0
 
   with contextlib.ExitStack() as stack:
-    stack.enter_context(wd.disk_errors(workdirs[0]))
+    stack.enter_context(disk_errors(workdirs[0]))
     stack.enter_context(devices.within(programs.mesh))
     for run in runs:
       run.open(stack)
-    hosts.first_does(lambda: [wd.check(run.workdir, run.config.to_dict()) for run in runs])
+    hosts.first_does(lambda: [check(run.workdir, run.config.to_dict()) for run in runs])
     if any((w / "results.json").exists() for w in workdirs):  # by another process, meanwhile
       stack.close()
       return dict(zip(workdirs, train_runs(configs, workdirs), strict=True))
     states = _restored(runs, programs.fresh())
     step = int(states[0].step)
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
-    runs[0].tell(metrics.parameter_table(states[0].params))
+    runs[0].tell(text_tables.parameter_table(states[0].params))
     for run in runs:
       run.begin(step, num_steps, painter, len(runs))
     state = programs.join(states)
@@ -276,7 +277,7 @@ def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -
     return {}
   with devices.within(mesh), run.record.timed("final_evaluation"):
     results = trained.evaluate_finally(run.config, experiment, state, run.workdir)
-  wd.write_json(run.workdir / "results.json", results)
+  files.write_json(run.workdir / "results.json", results)
   run.record.add_time("total", time.monotonic() - clock)
   run.record.finish()
   return results

@@ -7,11 +7,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, errors, evaluate, figures, metrics, rng
+from dgm_jax import checkpoint, evaluate, metrics
 from dgm_jax import workdir as wd
-from dgm_jax.build import Experiment, build, make_init, module
+from dgm_jax.build import Experiment, build, make_init
+from dgm_jax.core import errors, files, rng
+from dgm_jax.core.batches import size
+from dgm_jax.core.registry import module
 from dgm_jax.data import fingerprints
-from dgm_jax.data.splits import size
 from dgm_jax.devices import of_state, shardings
 from dgm_jax.ending import best_step
 
@@ -48,7 +50,7 @@ def evaluate_finally(
     raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {step}.", step)
   path = workdir / values_file
   if values:
-    figures.save_arrays(path, **((figures.load_arrays(path) if merge and path.exists() else {}) | values))
+    files.save_arrays(path, **((files.load_arrays(path) if merge and path.exists() else {}) | values))
   return results | {"step": int(state.step)} | about(config, experiment)
 
 

@@ -17,35 +17,28 @@ from typing import Any
 
 import jax
 
-from dgm_jax import errors, files, optim
+from dgm_jax import optim
+from dgm_jax.core import errors
+from dgm_jax.core.files import flatten, read_json, write_json
 
 # Where things lie: a run may continue under another value of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
+
+
 # Options that configs of earlier versions lack, and what was done then.
 _SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
+
+
 _SINCE |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
+
+
 _SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}  # if there is an optimiser
+
+
 _SINCE_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective of the principle latent, if it is not empty
+
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes beside, then renames: the file is never half there."""
-  with files.whole(path) as beside:
-    beside.write_text(text)
-
-
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """write_text of indented JSON."""
-  write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: pathlib.Path) -> Any:
-  """The file's value, or None if there is no such file."""
-  try:
-    return json.loads(path.read_text()) if path.exists() else None
-  except json.JSONDecodeError as e:
-    raise errors.UserError(f"{path} is damaged: {e}.") from e
 
 
 def read_config(workdir: pathlib.Path) -> dict | None:
@@ -64,17 +57,6 @@ def read_config(workdir: pathlib.Path) -> dict | None:
     if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
       config["objective"] = _SINCE_LATENT | config["objective"]
   return config
-
-
-def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-  """{"optim": {"lr": 1}} -> {"optim.lr": 1}; tuples become lists, as in JSON."""
-  flat = {}
-  for k, v in tree.items():
-    if isinstance(v, dict):
-      flat |= flatten(v, f"{prefix}{k}.")
-    else:
-      flat[f"{prefix}{k}"] = v
-  return flat
 
 
 def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:

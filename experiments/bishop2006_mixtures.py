@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from dgm_jax import data, figures
+from dgm_jax import data
+from dgm_jax.core import figures
 from dgm_jax.models import bernoulli_mixture, gaussian_mixture
 from dgm_jax.principles import em
 from experiments import computed, plots, tables

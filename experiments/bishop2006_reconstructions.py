@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgm_jax import compare, figures
+from dgm_jax import compare
+from dgm_jax.core import figures
 from experiments import linear_vae, measured, plots, tables
 
 _SHOWN = 8  # test images of the picture

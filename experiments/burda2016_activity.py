@@ -16,7 +16,8 @@ import numpy as np
 import scipy.stats
 from sklearn.mixture import GaussianMixture
 
-from dgm_jax import compare, figures
+from dgm_jax import compare
+from dgm_jax.core import files
 from experiments import burda2016_tables as systems
 from experiments import measured, nll_tables, stages, tables
 from experiments.papers import Budget
@@ -80,7 +81,7 @@ def _cell(runs: Mapping[int, compare.Run], names: list[str]) -> dict[str, Any]:
     return {}
   least = 1e-12  # float32 has no variance below it
   logs = {
-    str(seed): np.log10(np.maximum(figures.load_arrays(pathlib.Path(run.path, "values.npz"))[_ACTIVITY], least))
+    str(seed): np.log10(np.maximum(files.load_arrays(pathlib.Path(run.path, "values.npz"))[_ACTIVITY], least))
     for seed, run in sorted(runs.items())
   }
   found = {seed: separation(a) for seed, a in logs.items()}

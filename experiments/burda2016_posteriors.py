@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import figures, latent_figures, rng
+from dgm_jax import latent_figures
+from dgm_jax.core import files, rng
+from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import latent_space, quadrature
-from dgm_jax.programs import make_evaluate_examples
 from experiments import burda2016_tables as systems
 from experiments import measured, nll_tables, stages, tables
 from experiments.papers import Budget
@@ -115,7 +116,7 @@ def _read(folder: pathlib.Path, cells: Mapping[str, Sequence[dict]], names: Mapp
   found = {}
   for cell, runs in cells.items():
     paths = {o["seed"]: measured.file(folder, name) for o, name in zip(runs, names[cell], strict=True)}
-    if there := {seed: figures.load_arrays(path) for seed, path in paths.items() if path.exists()}:
+    if there := {seed: files.load_arrays(path) for seed, path in paths.items() if path.exists()}:
       found[cell] = there
   return found
 

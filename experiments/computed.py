@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import errors, figures
-from dgm_jax import workdir as wd
+from dgm_jax import workdir
+from dgm_jax.core import errors, files
 from dgm_jax.lock import locked
 
 
 def read(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
   """What `write` wrote of a name, in the folder of a budget; None if it is not there yet."""
   path = folder / "runs" / "computed" / f"{name}.npz"
-  return figures.load_arrays(path) if path.exists() else None
+  return files.load_arrays(path) if path.exists() else None
 
 
 def write(
@@ -31,18 +31,18 @@ def write(
   Raises:
     UserError: the folder holds `what` of another config.
   """
-  old = wd.read_json(folder / "config.json") if folder.is_dir() else None
+  old = files.read_json(folder / "config.json") if folder.is_dir() else None
   errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} of another setting: {old}.")
   if (folder / "results.json").exists():
     return
-  wd.create(folder, config)
+  workdir.create(folder, config)
   with locked(folder):
-    record = wd.RunRecord(folder, seed, 0)
+    record = workdir.RunRecord(folder, seed, 0)
     with record.timed("total"):
       for name, make in made.items():
         if not (folder / f"{name}.npz").exists():
           with record.timed(name):
-            figures.save_arrays(folder / f"{name}.npz", **make())
+            files.save_arrays(folder / f"{name}.npz", **make())
           print(f"  {name}", flush=True)
     record.finish()
-    wd.write_json(folder / "results.json", {"seed": seed, "step": step})
+    files.write_json(folder / "results.json", {"seed": seed, "step": step})

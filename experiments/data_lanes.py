@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import build, programs, rng
+from dgm_jax import build, programs
+from dgm_jax.core import evaluation, rng
 from dgm_jax.evaluate import imputation
 from dgm_jax.principles import likelihood
 
@@ -91,7 +92,7 @@ def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -
     found = likelihood.predictive(model, variables, key, batch, options.num_samples)
     return found | {"y": likelihood.targets(model, batch)}
 
-  run, key = programs.make_evaluate_examples(step, _identity, options.batch_size), _evaluation_key()
+  run, key = evaluation.make_evaluate_examples(step, _identity, options.batch_size), _evaluation_key()
   lane = lambda s, m: run(trained.state(s, m), key, trained.parts[s]["test"])
   found = [[lane(s, m) for m in range(len(row))] for s, row in enumerate(seeds)]
   stacked = jax.tree.map(lambda *a: np.stack(a), *[jax.tree.map(lambda *a: np.stack(a), *row) for row in found])

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import figures, rng
+from dgm_jax.core import figures, rng
+from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.imputation import chains
-from dgm_jax.programs import make_evaluate_examples
 from experiments import measured, plots, tables
 
 SETTINGS = ("40 %", "50 %", "60 %", "70 %", "80 %", "top half", "bottom half")

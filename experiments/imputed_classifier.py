@@ -12,10 +12,10 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from dgm_jax import rng
-from dgm_jax.convolutions import Conv
+from dgm_jax.core import rng
+from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.imputation import importance
-from dgm_jax.programs import make_evaluate_examples
+from dgm_jax.networks.convolutions import Conv
 
 _RATE, _BATCH = 1e-3, 100
 

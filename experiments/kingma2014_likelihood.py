@@ -10,8 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs.aevb_mnist import warmup
-from dgm_jax import checkpoint, compare, figures, rng, trained
+from dgm_jax import checkpoint, compare, trained
 from dgm_jax import workdir as wd
+from dgm_jax.core import files, rng
 from dgm_jax.evaluate import posterior_samples
 from dgm_jax.sweeps import axes, states
 from experiments import kingma2014_bound, measured, stages, tables
@@ -78,7 +79,7 @@ def measure(folder: pathlib.Path, names: Mapping[str, list[str]], size: Size) ->
         file = folder / "measured" / f"{name},step={step}.npz"
         if not file.exists():
           saved = checkpoint.restore_latest(checkpoints, state, step=step)
-          figures.save_arrays(file, **_log_px(run_log_px, saved, experiment.splits, size.examples))
+          files.save_arrays(file, **_log_px(run_log_px, saved, experiment.splits, size.examples))
           print(f"  log p(x) of {name}, step {step}", flush=True)
 
 
@@ -142,7 +143,7 @@ def _read(folder: pathlib.Path, names: list[str]) -> dict[int, dict[str, np.ndar
   found: dict[int, list[dict]] = {}
   for name in names:
     for file in _files(folder, name):
-      found.setdefault(int(file.stem.rpartition("=")[2]), []).append(figures.load_arrays(file))
+      found.setdefault(int(file.stem.rpartition("=")[2]), []).append(files.load_arrays(file))
   return {
     step: {key: np.mean([a[key] for a in arrays], 0, dtype=np.float64) for key in arrays[0]}
     for step, arrays in sorted(found.items())

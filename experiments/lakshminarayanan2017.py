@@ -13,7 +13,7 @@ import functools
 import pathlib
 from typing import Any
 
-from dgm_jax import config_args
+from dgm_jax.core import config_args
 from dgm_jax.sweeps import axes
 from experiments import lakshminarayanan2017_figure1 as figure1
 from experiments import measured, stages, uci_tables

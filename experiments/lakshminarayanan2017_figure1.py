@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import figures, scores
+from dgm_jax import scores
+from dgm_jax.core import figures
+from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.principles import likelihood
-from dgm_jax.programs import make_evaluate_examples
 from experiments import measured, tables
 
 GRID = np.linspace(-6, 6, 241)

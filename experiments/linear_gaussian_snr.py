@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import figures, objectives
+from dgm_jax import objectives
+from dgm_jax.core import files
 from dgm_jax.latent_options import Options
 from experiments import computed
 
@@ -212,5 +213,5 @@ def read(setting: Setting, folder: pathlib.Path) -> dict[str, dict[int, dict]]:
   found: dict[str, dict[int, dict]] = {"k": {}, "m": {}}
   for name, k, m in pieces(setting):
     if (folder / f"{name}.npz").exists():
-      found[name[0]][k * m] = figures.load_arrays(folder / f"{name}.npz")
+      found[name[0]][k * m] = files.load_arrays(folder / f"{name}.npz")
   return found

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgm_jax.programs import make_evaluate_examples
+from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.sweeps import axes
 from experiments import linear_vae, linear_vae_tables, measured, stages
 from experiments.papers import Budget, Paper

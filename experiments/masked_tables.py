@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import baselines, build, factor_analysers, figures
+from dgm_jax import baselines, build, factor_analysers
 from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from dgm_jax.sweeps import states
 from experiments import measured
 
@@ -100,7 +101,7 @@ def measure(
       print(f"  measuring {method} of {label}", flush=True)
       path.parent.mkdir(exist_ok=True)
       errors = [squared_error(table, fill(table, method, seed)) for seed in (seeds if method in _RANDOM else seeds[:1])]
-      figures.save_arrays(path, mse=np.broadcast_to(errors, len(seeds)))
+      files.save_arrays(path, mse=np.broadcast_to(errors, len(seeds)))
 
 
 def errors(folder: pathlib.Path, label: str, methods: Sequence[str]) -> dict[str, np.ndarray]:

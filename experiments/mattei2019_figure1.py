@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import compare
-from dgm_jax import workdir as wd
+from dgm_jax import compare, workdir
+from dgm_jax.core import files
 from dgm_jax.sweeps import axes, states
 from experiments import measured, plots, stages, tables
 from experiments.papers import Budget
@@ -96,7 +96,7 @@ def _line(folder: pathlib.Path, cell: str, runs: Sequence[str]) -> dict | None:
   if not points:
     return None
   path = states.folder(folder, done[0])
-  epoch = wd.read_json(path / "results.json")["split_sizes"]["train"] // wd.read_config(path)["batch_size"]
+  epoch = files.read_json(path / "results.json")["split_sizes"]["train"] // workdir.read_config(path)["batch_size"]
   return tables.series(_LABELS[cell], [(step / epoch, value) for step, value in points], done)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import config_args
+from dgm_jax.core import config_args
 from experiments import computed, data_lanes, error_tables, masked_tables
 from experiments.papers import Budget, Value
 

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.stats
 
 import dgm_jax
-from dgm_jax import compare, figures, metrics
-from dgm_jax import workdir as wd
+from dgm_jax import compare, metrics
+from dgm_jax.core import files
 from dgm_jax.sweeps import states
 
 _LEVEL = 0.95  # of the one-sided tests that an order is said to be shown by
@@ -103,13 +103,13 @@ def of_runs(folder: pathlib.Path, names: Mapping[str, Sequence[str]], measure: C
     if states.is_finished(folder, name) and not path.exists():
       print(f"  measuring {name}", flush=True)
       path.parent.mkdir(exist_ok=True)
-      figures.save_arrays(path, **measure(dgm_jax.load(states.folder(folder, name))))
+      files.save_arrays(path, **measure(dgm_jax.load(states.folder(folder, name))))
 
 
 def arrays(folder: pathlib.Path, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
   """What of_runs wrote of those runs that are measured."""
   paths = [file(folder, name) for name in names]
-  return [figures.load_arrays(path) for path in paths if path.exists()]
+  return [files.load_arrays(path) for path in paths if path.exists()]
 
 
 def by_image(values: np.ndarray, same_images: bool = True) -> np.ndarray:
@@ -182,7 +182,7 @@ def _hardware(start: Mapping[str, Any]) -> str:
 
 def provenance(path: pathlib.Path) -> dict[str, Any]:
   """Where a run's numbers come from: seed, commit, hardware, versions, wall time; of the newest process that worked."""
-  starts = wd.read_json(path / "run.json") or []
+  starts = files.read_json(path / "run.json") or []
   if not starts:
     return {}
   last = starts[-1]

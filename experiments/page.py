@@ -8,8 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 
 _TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
 _WIDTH, _HEIGHT = 640.0, 360.0
@@ -120,7 +119,7 @@ def read(root: pathlib.Path) -> list[dict[str, Any]]:
   found = []
   for path in sorted(root.glob("*/*/*/report.json")):
     folder = path.parent.relative_to(root).as_posix()
-    report = wd.read_json(path)
+    report = files.read_json(path)
     for figure in report["figures"]:
       picture = path.parent / figure["file"]
       if not figure["series"] and picture.is_file():
@@ -158,5 +157,5 @@ def render(reports: Sequence[dict[str, Any]]) -> str:
 
 def write(root: pathlib.Path) -> pathlib.Path:
   """Writes ROOT/index.html; returns its path."""
-  wd.write_text(root / "index.html", render(read(root)))
+  files.write_text(root / "index.html", render(read(root)))
   return root / "index.html"

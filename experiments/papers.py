@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps.axes import Overrides
 
 HERE = pathlib.Path(__file__).parent
@@ -127,7 +126,7 @@ def results_file(paper: str, item: str, name: str) -> pathlib.Path:
 
 def cost(paper: str, item: str, name: str, planned: Budget) -> str:
   """Wall time in words: measured, where a finished budget is kept, or estimated."""
-  kept: Any = wd.read_json(results_file(paper, item, name))
+  kept: Any = files.read_json(results_file(paper, item, name))
   if kept is not None and kept.get("minutes"):
     return f"{show_minutes(kept['minutes'])} measured ({kept['hardware']})"
   return f"about {show_minutes(planned.minutes)} estimated (2 cores)"

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgm_jax
-from dgm_jax import figures, metrics, npmle
+from dgm_jax import metrics, npmle
+from dgm_jax.core import files
 from dgm_jax.sweeps import states
 from experiments import measured, plots, tables
 
@@ -47,7 +48,7 @@ def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]], samples: i
     experiment = dgm_jax.load(states.folder(folder, done[0])).experiment
     train = experiment.splits.train
     x = experiment.transforms.evaluate(jax.random.key(0), {"x": train["x"], "index": train["index"]})["x"]
-    figures.save_arrays(path, **mixture(jnp.reshape(x, (len(x), -1)), FLOOR))
+    files.save_arrays(path, **mixture(jnp.reshape(x, (len(x), -1)), FLOOR))
 
 
 def _end(folder: pathlib.Path, name: str) -> float | None:
@@ -77,7 +78,7 @@ def _cell(folder: pathlib.Path, names: Sequence[str], best: Mapping[str, float])
 def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
   """Likelihoods of both decoders, the best mixture, and whether the sandwich holds."""
   path = measured.file(folder, "mixture")
-  best = {k: float(v) for k, v in figures.load_arrays(path).items()} if path.exists() else {}
+  best = {k: float(v) for k, v in files.load_arrays(path).items()} if path.exists() else {}
   cells = {cell: _cell(folder, runs, best) for cell, runs in names.items()}
   rows = []
   for cell, n in cells.items():

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from dgm_jax.posterior_flows import PlanarFlow
+from dgm_jax.distributions.bijectors.planar import PlanarFlow
 from experiments import computed
 
 WINDOW, BINS = 4.0, 100  # of the pictures

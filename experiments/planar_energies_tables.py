@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import figures
+from dgm_jax.core import figures
 from experiments import computed, measured, planar_energies, plots, tables
 
 

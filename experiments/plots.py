@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from dgm_jax import figures
+from dgm_jax.core import figures
 
 _COLOURS = ("#0f6fb4", "#d1610a", "#1f8a5b", "#b5338a", "#8a6d00", "#c1272d", "#4b57c9", "#4d4d4d")
 _STYLES = {

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import figures
+from dgm_jax.core.files import load_arrays
 from experiments import computed, measured, plots, tables
 from experiments import linear_gaussian_snr as toy
 from experiments.papers import Budget
@@ -139,7 +139,7 @@ def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   """Histograms and moments of what is drawn so far."""
   place = folder / "runs" / "computed"
   files = {k: place / f"{_file(k)}.npz" for k in SETTINGS[budget].ks}
-  drawn = {k: figures.load_arrays(path) for k, path in files.items() if path.exists()}
+  drawn = {k: load_arrays(path) for k, path in files.items() if path.exists()}
   moments = {network: {k: _moments(g[network]) for k, g in drawn.items()} for network in _NETWORKS}
   rows = []
   for network, found in moments.items():

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps import definition, states, tasks
 from experiments import measured, papers, stages, tables
 
@@ -28,9 +27,9 @@ def num_finished(folder: pathlib.Path, module: ModuleType, item: str, budget: st
 
 def add_session(folder: pathlib.Path, seconds: float) -> None:
   """Notes that a command worked on it for so long; what is measured as the cost is the sum."""
-  sessions = wd.read_json(folder / "sessions.json") or []
+  sessions = files.read_json(folder / "sessions.json") or []
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  wd.write_json(folder / "sessions.json", [*sessions, {"ended": now, "seconds": round(seconds, 1)}])
+  files.write_json(folder / "sessions.json", [*sessions, {"ended": now, "seconds": round(seconds, 1)}])
 
 
 def _commands(folder: pathlib.Path, planned: papers.Budget) -> dict[str, str]:
@@ -70,7 +69,7 @@ def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: s
   names = run_names(module, item, budget)
   command = f"python -m experiments.reproduce {name} --{item} --budget={budget} --root={root}"
   runs = _runs(folder, planned, names, command)
-  sessions = wd.read_json(folder / "sessions.json") or []
+  sessions = files.read_json(folder / "sessions.json") or []
   done = [r for r in runs.values() if r["state"] == "finished"]
   return {
     "format": _FORMAT,
@@ -98,8 +97,8 @@ def write(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: 
   """Writes report.json and report.txt beside the runs; returns the report."""
   folder = papers.folder(root, name, item, budget)
   found = make(root, name, module, item, budget)
-  wd.write_json(folder / "report.json", found)
-  wd.write_text(folder / "report.txt", as_text(found) + "\n")
+  files.write_json(folder / "report.json", found)
+  files.write_text(folder / "report.txt", as_text(found) + "\n")
   return found
 
 
@@ -157,5 +156,5 @@ def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) ->
     for word in run["command"].split()
     if "data.manual_dir=" in word
   }
-  wd.write_json(path, _without_places(kept, folders))
+  files.write_json(path, _without_places(kept, folders))
   return path

@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import definition, drive, states, tasks
 from experiments import page, papers, reports, stages
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import dgm_jax
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from dgm_jax.sweeps import axes, states
 from experiments import measured, rezende2014_imputation, stages, tables
 from experiments.papers import Budget, Paper, Value
@@ -96,7 +96,7 @@ def _measure_codes(folder: pathlib.Path, names: Mapping[str, list[str]]) -> None
   test = run.experiment.splits.test
   correct = leave_one_out(run.encode(test, transform=True), np.asarray(test["y"]))
   file.parent.mkdir(exist_ok=True)
-  wd.write_json(file, {"accuracy": float(correct.mean()), "images": len(correct)})
+  files.write_json(file, {"accuracy": float(correct.mean()), "images": len(correct)})
 
 
 def leave_one_out(z: np.ndarray, y: np.ndarray, count: int = 10) -> np.ndarray:
@@ -199,7 +199,7 @@ def _report_embedding(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   """The picture of the codes, and how well the classes are apart."""
   [[name]] = stages.run_names(budget).values()
   numbers, rows, pictures = {"item": "embedding", "cells": {}}, [], []
-  cell, near = _cell(folder, [name]), wd.read_json(folder / "measured" / "neighbours.json")
+  cell, near = _cell(folder, [name]), files.read_json(folder / "measured" / "neighbours.json")
   if cell and near:
     numbers["cells"] = {"2-D": cell | near}
     error = (near["accuracy"] * (1 - near["accuracy"]) / near["images"]) ** 0.5

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgm_jax
-from dgm_jax import compare, figures, rng
+from dgm_jax import compare
+from dgm_jax.core import figures, files, rng
 from dgm_jax.imputation import chains
 from dgm_jax.sweeps import states
 from experiments import measured, stages, tables
@@ -82,7 +83,7 @@ def measure(folder: pathlib.Path, names: Mapping[str, list[str]], setting: Setti
   for share in todo:
     found = impute(run, x.reshape(len(x), -1), share, setting)
     figures.save_image(folder / "measured" / f"missing_{share}.png", figures.image_grid(_rows(found, shape), _SHOWN))
-    figures.save_arrays(folder / "measured" / f"missing_{share}.npz", **found)
+    files.save_arrays(folder / "measured" / f"missing_{share}.npz", **found)
     print(f"  {share:.0%} of the pixels missing", flush=True)
 
 
@@ -124,7 +125,7 @@ def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   [[name]] = stages.run_names(budget).values()
   cells, lines, pictures = {}, [], []
   for file in sorted(folder.glob("measured/missing_*.npz")):
-    share, found = f"{float(file.stem.partition('_')[2]):.0%}", figures.load_arrays(file)
+    share, found = f"{float(file.stem.partition('_')[2]):.0%}", files.load_arrays(file)
     cells[share] = _numbers(found)
     lines += _line(found, share, [name])
     steps = ", ".join(map(str, columns(len(found["chain"]))))

@@ -18,10 +18,11 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.data import cache, fingerprints, sources
 from dgm_jax.data.dataset import DataSet, prepared
-from dgm_jax.data.splits import size
 
 _FROM_PACKAGE = {"mnist5k": "mnist5k-1.0.0"}  # not published as files of their own
 

@@ -26,7 +26,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import axes, definition, drive, plan, report, search, study, tasks
 
 _GROUPS = ("config", "sweep", "launcher")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tables
 
-from dgm_jax import distributions, errors, hmc
+from dgm_jax import hmc
+from dgm_jax.core import errors
+from dgm_jax.distributions import normals
 from dgm_jax.evaluate import ais
 from dgm_jax.models import dlgm
 
@@ -39,7 +41,7 @@ def test_one_temperature_is_importance_sampling(start):
   log_w = run(lg.KEY, start, jnp.array([0.5]))[0]
   np.testing.assert_allclose(log_w, p.log_target(z) - p.log_start(z), rtol=1e-5, atol=1e-5)
   if start == "normal":
-    np.testing.assert_allclose(p.log_start(z), distributions.standard_normal(2).log_prob(z), rtol=1e-6)
+    np.testing.assert_allclose(p.log_start(z), normals.standard_normal(2).log_prob(z), rtol=1e-6)
 
 
 @pytest.mark.parametrize("start", ais.STARTS)

@@ -16,7 +16,9 @@ import tables
 
 import dgm_jax
 from configs import iwae_mnist
-from dgm_jax import api, errors, figures, likelihoods, train, trained
+from dgm_jax import api, train, trained
+from dgm_jax.core import errors, files
+from dgm_jax.distributions.likelihoods import families
 
 MODEL = lg.model(2, shift=0.1, stretch=1.2)
 X = lg.draws(MODEL, 40).astype("f")
@@ -207,7 +209,7 @@ def test_mistakes_get_one_sentence(tmp_path):
     model.log_px(np.zeros((2, 12)), 0)
   with pytest.raises(errors.UserError, match="holds no run"):
     dgm_jax.load(tmp_path)
-  assert likelihoods.make("bernoulli").support == model.experiment.model.support
+  assert families.make("bernoulli").support == model.experiment.model.support
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +224,7 @@ def finished(tmp_path_factory):
 
 def test_values_of_a_run_average_to_its_results(finished):
   folder, results = finished
-  values = figures.load_arrays(folder / "runs" / "first" / "values.npz")
+  values = files.load_arrays(folder / "runs" / "first" / "values.npz")
   for name in ("log_px", "elbo", "collapse_rate", "collapse_mutual_information"):
     assert values[f"test/{name}"].shape == (500,)
     assert values[f"test/{name}"].mean(dtype=np.float64) == pytest.approx(results[f"test/{name}"], rel=1e-5)
@@ -257,10 +259,10 @@ def test_seeds_see_the_same_test_images(finished, monkeypatch):
   config.seed = 5
   again = trained.evaluate_finally(config, run.experiment, run.state, folder)
   assert again["test/log_px"] == pytest.approx(results["test/log_px"], rel=1e-6)
-  before = figures.load_arrays(folder / "values.npz")
+  before = files.load_arrays(folder / "values.npz")
   config.evaluate = {"active_units": {}}
   trained.evaluate_finally(config, run.experiment, run.state, folder, merge=True)
-  np.testing.assert_array_equal(figures.load_arrays(folder / "values.npz")["test/log_px"], before["test/log_px"])
+  np.testing.assert_array_equal(files.load_arrays(folder / "values.npz")["test/log_px"], before["test/log_px"])
 
 
 def test_the_examples_of_the_page_run(finished, monkeypatch, capsys):

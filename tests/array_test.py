@@ -12,7 +12,8 @@ import pytest
 import scipy.sparse
 from PIL import Image
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import batches, errors
 from dgm_jax.data import splits
 
 RNG = np.random.default_rng(0)
@@ -26,7 +27,7 @@ def load(tmp_path):
 
 def whole(loaded: splits.Splits) -> dict:
   """All examples, put back in the order of the file."""
-  order = np.random.RandomState(0).permutation(sum(splits.size(a) for a in loaded.parts().values()))
+  order = np.random.RandomState(0).permutation(sum(batches.size(a) for a in loaded.parts().values()))
   joined = {k: np.concatenate([loaded.test[k], loaded.valid[k], loaded.train[k]]) for k in loaded.train}
   return {k: v[np.argsort(order)] for k, v in joined.items()}
 
@@ -34,7 +35,7 @@ def whole(loaded: splits.Splits) -> dict:
 def test_npy(load, tmp_path):
   np.save(tmp_path / "x.npy", X.astype(np.float64))
   loaded = load(tmp_path / "x.npy")
-  assert [splits.size(a) for a in loaded.parts().values()] == [80, 10, 10]
+  assert [batches.size(a) for a in loaded.parts().values()] == [80, 10, 10]
   np.testing.assert_array_equal(whole(loaded)["x"], X)
 
 
@@ -56,7 +57,7 @@ def test_npz_with_its_own_splits(load, tmp_path):
   loaded = load(tmp_path / "d.npz", valid_fraction=0.2)
   np.testing.assert_array_equal(loaded.test["x"], X[70:])
   assert sorted([*loaded.train["y"], *loaded.valid["y"]]) == list(range(70))
-  assert splits.size(loaded.valid) == 14
+  assert batches.size(loaded.valid) == 14
   assert load(tmp_path / "d.npz", valid_fraction=0.0).valid is None
 
 
@@ -208,7 +209,7 @@ def test_a_folder_with_train_and_val_takes_its_test_set_from_train(load, tmp_pat
   images = draw_images(tmp_path / "pictures", names)
   loaded = load(tmp_path / "pictures", test_fraction=0.3)
   np.testing.assert_array_equal(loaded.valid["x"], images[10:])
-  assert [splits.size(a) for a in loaded.parts().values()] == [7, 2, 3]
+  assert [batches.size(a) for a in loaded.parts().values()] == [7, 2, 3]
   draw_images(tmp_path / "pictures", ["extra/0.png"])
   with pytest.raises(errors.UserError, match="has a folder train and, beside it, 'extra'"):
     load(tmp_path / "pictures")

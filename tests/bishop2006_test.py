@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn import decomposition, mixture
 
-from dgm_jax import data, figures
+from dgm_jax import data
+from dgm_jax.core.files import save_arrays
 from experiments import bishop2006, reproduce
 from experiments import bishop2006_mixtures as mixtures
 from experiments import bishop2006_reconstructions as reconstructions
@@ -43,7 +44,7 @@ def test_steps_are_those_of_scikit_learn(steps, step):
 
 
 def test_the_report_of_steps_has_what_was_computed(steps, tmp_path):
-  figures.save_arrays(tmp_path / "runs" / "computed" / "old_faithful.npz", **steps)
+  save_arrays(tmp_path / "runs" / "computed" / "old_faithful.npz", **steps)
   found = bishop2006.report("figure=9.8", "test", tmp_path)
   n = found["numbers"]["steps"]
   assert n["log_px"]["5"] == pytest.approx(steps["log_px"][5])
@@ -72,7 +73,7 @@ def test_digits_by_hand(tmp_path):
     "responsibilities": np.eye(2)[[0, 0, 1, 1, 1, 1, 0, 0]], "log_px": np.array([-205.0, -190.5]),
     "ends": np.array([-191.0, -190.5]), "x": rng.random((8, 28, 28, 1)), "y": np.array([2, 2, 2, 4, 4, 4, 4, 4]),
   }  # fmt: skip
-  figures.save_arrays(tmp_path / "runs" / "computed" / "digits.npz", **arrays)
+  save_arrays(tmp_path / "runs" / "computed" / "digits.npz", **arrays)
   found = bishop2006.report("figure=9.10", "test", tmp_path)
   (sentence,) = found["sentences"]
   assert sentence.startswith("62 % of the images of 2, 4 are in the component of their digit")

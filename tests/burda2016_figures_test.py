@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 import dgm_jax
-from dgm_jax import figures
+from dgm_jax.core.files import load_arrays, save_arrays
 from experiments import burda2016, burda2016_activity, burda2016_posteriors, papers, reproduce, stages
 
 
@@ -128,7 +128,7 @@ def measured_values(folder, cell, by_seed):
     p = np.exp(-(z[:, :, None] ** 2 + z[:, None, :] ** 2) / 2) / (2 * np.pi)
     arrays = {"kl": kl, "negentropy": 2 * kl, "log_px": -100 - kl, "error": kl * 0 + 1e-4, "z1": z, "z2": z}
     (folder / "measured").mkdir(exist_ok=True)
-    figures.save_arrays(folder / "measured" / f"{name}.npz", p=p, q=p, x=np.zeros((2, 4, 4, 1)), **arrays)
+    save_arrays(folder / "measured" / f"{name}.npz", p=p, q=p, x=np.zeros((2, 4, 4, 1)), **arrays)
 
 
 def test_differences_of_posteriors_are_paired_by_image(tmp_path):
@@ -155,7 +155,7 @@ def test_two_latent_units_are_trained_measured_and_drawn(tmp_path):
   folder = papers.folder(tmp_path, "burda2016", "figure=posteriors", "test")
   files = sorted((folder / "measured").iterdir())
   assert len(files) == 4
-  arrays = figures.load_arrays(files[0])
+  arrays = load_arrays(files[0])
   cell = (arrays["z1"][:, 1] - arrays["z1"][:, 0]) * (arrays["z2"][:, 1] - arrays["z2"][:, 0])
   np.testing.assert_allclose(arrays["p"].sum((1, 2)) * cell, 1, atol=5e-3)
   assert (arrays["kl"] > -1e-3).all() and (arrays["negentropy"] > -1e-2).all()

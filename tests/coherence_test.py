@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.system import TrainState
 from dgm_jax.evaluate import coherence, perplexity
-from dgm_jax.system import TrainState
 
 KEY = jax.random.key(0)
 

@@ -11,7 +11,8 @@ import scipy.stats
 import tables
 from matplotlib import image
 
-from dgm_jax import errors, figures, posteriors
+from dgm_jax.core import errors, figures
+from dgm_jax.distributions import posteriors
 from dgm_jax.evaluate import active_units, ais, collapse, gaps, likelihood, quadrature
 from dgm_jax.models import dlgm, vae
 

@@ -9,7 +9,8 @@ import scipy.special
 import scipy.stats
 from scipy.optimize import linear_sum_assignment
 
-from dgm_jax import collapsed_gibbs, data, errors
+from dgm_jax import collapsed_gibbs, data
+from dgm_jax.core import errors
 from dgm_jax.data.sets import bars
 
 ALPHA, ETA, K = 0.7, 0.4, 2

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.imputation import columns
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import compare, errors
+from dgm_jax import compare
+from dgm_jax.core import errors
 
 ABOUT = {
   "data": "toy",

@@ -6,7 +6,8 @@ import json
 import pytest
 import tables
 
-from dgm_jax import config_args, errors, train
+from dgm_jax import train
+from dgm_jax.core import config_args, errors
 
 every_config = pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
 

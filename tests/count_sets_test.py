@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from made import made
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.data.sets import newsgroups, scrna
-from dgm_jax.data.splits import size
 
 _WORDS = ("the", "a", "x", "god", "atheism", *(f"word{i}" for i in range(5_100)))
 

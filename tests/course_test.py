@@ -10,7 +10,8 @@ import optax
 import pytest
 import tables
 
-from dgm_jax import data, errors, programs, train
+from dgm_jax import data, programs, train
+from dgm_jax.core import errors, evaluation
 from dgm_jax.data import transforms
 from dgm_jax.models import autoencoder, bernoulli_product
 from dgm_jax.principles import own_bound
@@ -64,7 +65,7 @@ def test_no_product_is_likelier_than_the_mean():
   p = jax.nn.sigmoid(state.params["logits"])
   np.testing.assert_allclose(p, mean, atol=0.02)
   best = numpy_log_px(mean, tables.TRAIN["x"]).mean()
-  value = programs.make_evaluate(system, tables.identity, 100)(state, KEY, tables.TRAIN)
+  value = evaluation.make_evaluate(system, tables.identity, 100)(state, KEY, tables.TRAIN)
   assert best - 0.02 < value["log_px"] == value["elbo"] < best
 
 
@@ -122,7 +123,7 @@ def test_a_linear_gaussian_autoencoder_finds_the_principal_plane():
   system = own_bound.make(model, optax.adam(optax.cosine_decay_schedule(3e-2, 800)))
   chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 200, 800))
   state, _ = chunk(jax.jit(system.init)(KEY, {"x": x}, {}), KEY, {"x": x})
-  got = programs.make_evaluate(system, tables.identity, 200)(state, KEY, {"x": x})["distortion"]
+  got = evaluation.make_evaluate(system, tables.identity, 200)(state, KEY, {"x": x})["distortion"]
   left = (np.linalg.svd(x, compute_uv=False)[2:] ** 2).sum() / 200
   assert got == pytest.approx(0.5 * left + 2.5 * np.log(2 * np.pi), rel=1e-4)
 

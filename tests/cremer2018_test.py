@@ -4,7 +4,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from experiments import cremer2018, papers, reproduce
 
 # of two images: log p(x) by IWAE (and of one more), by AIS, L[q*] of the family, of diagonal normals, L[q]
@@ -64,6 +64,6 @@ def test_what_is_the_other_way_round_is_said(tmp_path):
 @pytest.mark.slow
 def test_both_families_train_and_their_gaps_are_measured(tmp_path):
   assert reproduce.main(["cremer2018", "--table=1", "--budget=test", f"--root={tmp_path}", "--jobs=1"]) == 0
-  found = wd.read_json(papers.folder(tmp_path, "cremer2018", "table=1", "test") / "report.json")
+  found = files.read_json(papers.folder(tmp_path, "cremer2018", "table=1", "test") / "report.json")
   assert set(found["numbers"]["cells"]) == {"ffg-mnist5k", "flow-mnist5k"}
   assert len(found["numbers"]["claims"]) == 4

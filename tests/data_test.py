@@ -14,7 +14,8 @@ import pytest
 import requests
 from made import made
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import batches, errors
 from dgm_jax.data import cache, readers, splits
 from dgm_jax.data.dataset import prepared
 from dgm_jax.data.sets import mnist5k
@@ -117,7 +118,7 @@ data.load("array", path={str(tmp_path / "x.npy")!r}, data_dir={str(tmp_path / "d
   assert "UserError: No space is left in" in done.stderr
   assert not list((tmp_path / "data").rglob("*.npy"))
   loaded = data.load("array", path=str(tmp_path / "x.npy"), data_dir=str(tmp_path / "data"))
-  assert [splits.size(a) for a in loaded.parts().values()] == [320, 40, 40]
+  assert [batches.size(a) for a in loaded.parts().values()] == [320, 40, 40]
 
 
 @pytest.mark.slow
@@ -136,7 +137,7 @@ data.load("mnist", manual_dir={str(raw_data / "mnist")!r}, data_dir={str(tmp_pat
   assert "nothing was kept" in done.stderr.splitlines()[-1]
   assert "File too large" in done.stderr.splitlines()[-1]
   assert not list(tmp_path.rglob("*.npy"))
-  assert splits.size(data.load("mnist", manual_dir=str(raw_data / "mnist"), data_dir=str(tmp_path)).train) == 60_000
+  assert batches.size(data.load("mnist", manual_dir=str(raw_data / "mnist"), data_dir=str(tmp_path)).train) == 60_000
 
 
 def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
@@ -174,7 +175,7 @@ def test_random_splits_are_disjoint_whole_and_fixed(valid):
   arrays = {"x": np.arange(50), "y": np.arange(50) * 2}
   loaded = splits.at_random(arrays, valid, 0.3, seed=1)
   parts = loaded.parts()
-  assert [splits.size(a) for a in parts.values()] == ([25, 10, 15] if valid else [35, 15])
+  assert [batches.size(a) for a in parts.values()] == ([25, 10, 15] if valid else [35, 15])
   np.testing.assert_array_equal(np.sort(np.concatenate([a["x"] for a in parts.values()])), np.arange(50))
   assert all((a["y"] == 2 * a["x"]).all() for a in parts.values())
   # The split is part of every number measured on it.
@@ -214,7 +215,7 @@ def test_idx_files_are_read(tmp_path):
 @pytest.mark.slow
 def test_mnist_from_a_folder_is_the_published_one(raw_data, tmp_path):
   loaded = data.load("mnist", data_dir=str(tmp_path), manual_dir=str(raw_data / "mnist"), valid_size=400)
-  assert [splits.size(s) for s in loaded.parts().values()] == [59_600, 400, 10_000]
+  assert [batches.size(s) for s in loaded.parts().values()] == [59_600, 400, 10_000]
   y = np.concatenate([loaded.train["y"], loaded.valid["y"]])
   np.testing.assert_array_equal(np.bincount(y), [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
   with gzip.open(raw_data / "mnist" / "train-images-idx3-ubyte.gz") as f:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sklearn import mixture
 
-from dgm_jax import covariances, errors, mixtures
+from dgm_jax import covariances, mixtures
+from dgm_jax.core import errors
 from dgm_jax.models import gaussian_mixture
 from dgm_jax.principles import em
 

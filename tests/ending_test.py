@@ -12,7 +12,8 @@ import tables
 
 import dgm_jax
 from configs import iwae_mnist, vae_mnist
-from dgm_jax import build, checkpoint, ending, errors, metrics, train, trained, warm_start
+from dgm_jax import build, checkpoint, ending, metrics, train, trained, warm_start
+from dgm_jax.core import errors
 
 
 def small(module=iwae_mnist, **values):

@@ -16,10 +16,11 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import checkpoint, debug, errors, metrics, stopping, train, trained
-from dgm_jax import workdir as wd
+from dgm_jax import checkpoint, debug, metrics, stopping, train, trained
+from dgm_jax.core import errors, files
+from dgm_jax.core.system import TrainState
 from dgm_jax.stopping import StopRequest
-from dgm_jax.system import TrainState
+from dgm_jax.workdir import create
 
 CONFIG = "--config=configs/iwae_mnist.py:test"
 LONG = (CONFIG, "--config.num_steps=600", "--config.figures_every=600", "--config.eval_every=300")
@@ -55,7 +56,7 @@ def arrays(workdir):
   """The arrays of the newest checkpoint."""
   config = iwae_mnist.get_config("test")
   with config.unlocked():
-    config.update_from_flattened_dict(wd.flatten(json.loads((workdir / "config.json").read_text())))
+    config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
   return jax.device_get(trained.restore(config, workdir)[1])
 
 
@@ -172,7 +173,7 @@ def test_a_signal_while_a_checkpoint_is_read_is_no_damage(whole, monkeypatch):
   """It would have been deleted as damaged."""
   config = iwae_mnist.get_config("test")
   with config.unlocked():
-    config.update_from_flattened_dict(wd.flatten(json.loads((whole / "config.json").read_text())))
+    config.update_from_flattened_dict(files.flatten(json.loads((whole / "config.json").read_text())))
   steps = checkpoint.steps(whole)
   state = trained.restore(config, whole, averaged=False)[1]
   with checkpoint.open_manager(whole) as manager, StopRequest():
@@ -231,5 +232,5 @@ def test_debug_names_the_operation_that_gave_nan(tmp_path):
 def test_debug_of_a_sound_run_says_so(tmp_path):
   config = iwae_mnist.get_config("test")
   config.num_steps = 10
-  wd.create(tmp_path, config.to_dict())
+  create(tmp_path, config.to_dict())
   assert debug.replay(config, tmp_path) == "All steps up to 10 are finite."

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib import image
 
-from dgm_jax import figures
+from dgm_jax.core import figures
 
 
 def test_image_grid_puts_images_row_by_row_in_a_white_frame():

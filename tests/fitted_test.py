@@ -8,8 +8,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
+from dgm_jax.core.system import TrainState
 from dgm_jax.imputation import cells, columns, comparison, fitted, training
-from dgm_jax.system import TrainState
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import distributions, errors
+from dgm_jax.core import errors
+from dgm_jax.distributions import chain
 from dgm_jax.evaluate import gaps
 from dgm_jax.models import vae
 from dgm_jax.principles import latent
@@ -128,7 +129,7 @@ def test_a_hierarchy_gets_a_normal_for_every_layer():
   """z = (z_1, z_2) with an independent normal posterior each: q* finds both."""
   zero, one = jnp.zeros((4, 1)), jnp.ones((4, 1))
   normal = lambda loc, scale: distrax.MultivariateNormalDiag(loc, scale)
-  q = distributions.Chain(normal(zero, one), lambda z: normal(jnp.concatenate([z, z], 1), jnp.ones((4, 2))))
+  q = chain.Chain(normal(zero, one), lambda z: normal(jnp.concatenate([z, z], 1), jnp.ones((4, 2))))
   target = normal(zero + 2, 0.5 * one), normal(jnp.full((4, 2), -1.0), jnp.full((4, 2), 0.3))
   log_joint = lambda z: sum(p.log_prob(a) for p, a in zip(target, z, strict=True))
   loc, log_scale = jax.jit(lambda k: gaps.fit_local(k, q, log_joint, 1000, 8, 5e-2))(lg.KEY)

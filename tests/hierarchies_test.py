@@ -12,8 +12,10 @@ import scipy.special
 import scipy.stats
 import tables
 
-from dgm_jax import errors, estimators
-from dgm_jax.distributions import Chain, diagonal_normal
+from dgm_jax import estimators
+from dgm_jax.core import errors
+from dgm_jax.distributions.chain import Chain
+from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.evaluate import ais, gaps
 from dgm_jax.models import dlgm, ladder_vae, sigmoid_belief_net
 from dgm_jax.models.sigmoid_belief_net import Units

@@ -14,8 +14,8 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import errors, hosts, metrics, trained
-from dgm_jax import workdir as wd
+from dgm_jax import hosts, metrics, trained
+from dgm_jax.core import errors, files
 
 FLAGS = (
   "--config=configs/iwae_mnist.py:test",
@@ -64,7 +64,7 @@ def ended(processes):
 def params(workdir):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
-    config.update_from_flattened_dict(wd.flatten(json.loads((workdir / "config.json").read_text())))
+    config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
   return jax.device_get(trained.restore(config, workdir)[1].params)
 
 

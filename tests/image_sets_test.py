@@ -12,8 +12,9 @@ import scipy.io
 from made import made
 from PIL import Image
 
-from dgm_jax import data, errors
-from dgm_jax.data import splits
+from dgm_jax import data
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.data.dataset import prepared
 from dgm_jax.data.sets import (
   caltech101_silhouettes,
@@ -129,7 +130,7 @@ def _area_mean(ink):
 def test_omniglot_small_is_the_published_images(raw_data, tmp_path):
   folders = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "omniglot_small")}
   loaded = data.load("omniglot_resized/small", unseen_only=False, **folders)
-  assert {k: splits.size(v) for k, v in loaded.parts().items()} == {"train": 2720, "test": 3120}
+  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 2720, "test": 3120}
   for arrays, number, characters in ((loaded.train, 1, 136), (loaded.test, 2, 156)):
     np.testing.assert_array_equal(np.bincount(arrays["y"]), [20] * characters)
     with zipfile.ZipFile(raw_data / "omniglot_small" / f"images_background_small{number}.zip") as archive:
@@ -152,9 +153,9 @@ def test_the_test_set_of_omniglot_small_leaves_out_training_images_unless_told_n
   loaded, unseen = load(unseen_only=False), load(valid_size=400)
   train = {x.tobytes() for x in loaded.train["x"]}
   assert sum(x.tobytes() in train for x in loaded.test["x"]) >= 1000
-  assert splits.size(unseen.test) == 2120
+  assert size(unseen.test) == 2120
   assert not any(x.tobytes() in train for x in unseen.test["x"])
-  assert [splits.size(p) for p in (unseen.train, unseen.valid)] == [2320, 400]
+  assert [size(p) for p in (unseen.train, unseen.valid)] == [2320, 400]
   assert len(np.unique(unseen.valid["y"])) > 100  # of 136: at random, not the last alphabet
 
 
@@ -202,7 +203,7 @@ def test_omniglot_zips_of_another_form_are_refused(tmp_path, files, named):
 def test_frey_faces_are_the_published_frames(raw_data, tmp_path):
   load = functools.partial(data.load, "frey_faces", data_dir=str(tmp_path), manual_dir=str(raw_data / "freyfaces"))
   loaded = load()
-  assert {k: splits.size(v) for k, v in loaded.parts().items()} == {"train": 1565, "valid": 200, "test": 200}
+  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 1565, "valid": 200, "test": 200}
   published = np.load(raw_data / "freyfaces" / "freyfaces_1965x28x20_uint8.npy")
   frames = np.concatenate([p["x"] for p in loaded.parts().values()])
   assert frames.shape == (1965, 28, 20, 1)
@@ -247,7 +248,7 @@ def cifar10_small(raw_data, tmp_path_factory):
 
 def test_cifar10_small_is_the_published_images(cifar10_small, raw_data):
   loaded = cifar10_small
-  assert {k: splits.size(v) for k, v in loaded.parts().items()} == {"train": 3500, "valid": 500, "test": 1000}
+  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 3500, "valid": 500, "test": 1000}
   np.testing.assert_array_equal(loaded.train["y"][:10], [6, 9, 9, 4, 1, 1, 2, 7, 8, 3])
   np.testing.assert_array_equal(loaded.test["y"][:10], [3, 8, 8, 0, 6, 6, 1, 6, 3, 1])
   assert loaded.about["classes"][loaded.test["y"][0]] == "cat"

@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from dgm_jax import errors, impute
+from dgm_jax import impute
+from dgm_jax.core import errors
 from dgm_jax.imputation import cells, comparison
 
 SMALL = ("--steps=200", "--latents=2", "--hidden=8", "--samples=50")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from experiments import ipsen2021, masked_tables, papers, reproduce
 
 _RNG = np.random.default_rng(0)
@@ -52,8 +52,8 @@ def test_methods_with_randomness_have_seeds_and_nothing_is_measured_twice(tmp_pa
   monkeypatch.setattr(masked_tables, "read", lambda config: asked.append(config.name) or table)
   monkeypatch.setattr(masked_tables, "fill", fill)
   (tmp_path / "runs" / "b").mkdir(parents=True)
-  wd.write_json(tmp_path / "runs" / "b" / "results.json", {})
-  wd.write_json(tmp_path / "runs" / "b" / "config.json", {"name": "b"})
+  files.write_json(tmp_path / "runs" / "b" / "results.json", {})
+  files.write_json(tmp_path / "runs" / "b" / "config.json", {"name": "b"})
   tables = {"white": ["a", "b"], "red": ["c"]}
   masked_tables.measure(tmp_path, tables, ("forest", "mean"), range(2))
   assert asked == ["b", ("forest", 0), ("forest", 1), ("mean", 0)]
@@ -84,7 +84,7 @@ def make(root, rmse, mse=None):
   for cell, seed, run in measured_runs.of(ipsen2021, "table=1"):
     path = folder / "runs" / run / "results.json"
     if cell in rmse:
-      wd.write_json(path, wd.read_json(path) | {"test/imputation_rmse": rmse[cell][seed]})
+      files.write_json(path, files.read_json(path) | {"test/imputation_rmse": rmse[cell][seed]})
   for method, values in (mse or {}).items():
     measured_runs.measure(folder, f"white-{method}", mse=values)
   return folder
@@ -160,7 +160,7 @@ def test_two_seeds_train_impute_and_stand_beside_the_mean(tmp_path, capfd):
   command = ["ipsen2021", "--table=1", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   assert "measuring mean" in capfd.readouterr().out
-  found = wd.read_json(papers.folder(tmp_path, "ipsen2021", "table=1", "test") / "report.json")
+  found = files.read_json(papers.folder(tmp_path, "ipsen2021", "table=1", "test") / "report.json")
   cells = found["numbers"]["cells"]
   assert set(cells) == {"white-miwae", "white-known", "white-mean"}
   assert all(0.3 < cell["mean"] < 1.5 for cell in cells.values())

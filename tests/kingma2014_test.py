@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dgm_jax import figures
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from dgm_jax.sweeps import axes
 from experiments import kingma2014, kingma2014_bound, kingma2014_likelihood, page, papers, reproduce
 
@@ -23,7 +22,7 @@ def make_run(folder, name, elbo, step, rows, seed=0, method="aevb"):
   np.savez(path / "values.npz", **{"test/elbo": np.array(elbo)})
   about = {"data": "mnist5k", "transforms": ["binarize:dynamic"], "split_sizes": {"train": 8, "test": 4}}
   results = about | {"data_digest": "d", "seed": seed, "step": step, "test/elbo": float(np.mean(elbo))}
-  wd.write_json(path / "results.json", results)
+  files.write_json(path / "results.json", results)
   (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [{"seed": seed}, *rows]))
 
 
@@ -99,7 +98,7 @@ def test_marginal_likelihoods_by_hand(tmp_path):
         f"{part}/{name}": values + up for part in ("train", "test") for name, up in (("lower", 0), ("upper", 1))
       }
       file = folder / "measured" / f"{axes.run_name(overrides)},step={step}.npz"
-      figures.save_arrays(file, **{k: v + (k.startswith("train")) for k, v in arrays.items()})
+      files.save_arrays(file, **{k: v + (k.startswith("train")) for k, v in arrays.items()})
   found = kingma2014.report("figure=3", "test", folder)
   cell = found["numbers"]["cells"]["wake_sleep-100"]
   assert cell["test/lower"] == pytest.approx(-39.5 / 3)
@@ -159,7 +158,7 @@ def test_a_figure_is_trained_measured_and_not_repeated(item, tmp_path, capfd):
   assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")} == before
   assert "nothing is left to train" in capfd.readouterr().out
   folder = papers.folder(tmp_path, "kingma2014", item, "test")
-  numbers = wd.read_json(folder / "report.json")["numbers"]
+  numbers = files.read_json(folder / "report.json")["numbers"]
   if item == "figure=3":
     cells = numbers["cells"]
     assert set(cells) == {f"{method}-100" for method in kingma2014_likelihood.METHODS}

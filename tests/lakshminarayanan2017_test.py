@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import figures, train
-from dgm_jax import workdir as wd
+from dgm_jax import train
+from dgm_jax.core import files
 from experiments import data_lanes, lakshminarayanan2017, papers, reproduce, uci_tables
 from experiments import lakshminarayanan2017_figure1 as figure1
 
@@ -23,7 +23,7 @@ def make(folder, methods=("net", "dropout")):
     mean = np.stack([means + shift for shift in SHIFTS])[..., None]  # [S, M, N, 1]
     log_py = scipy.stats.norm.logpdf(Y, mean, np.sqrt(variance))[..., 0]
     arrays = {"mean": mean, "variance": np.full_like(mean, variance), "log_py": log_py, "y": np.stack([Y, Y])}
-    figures.save_arrays(folder / "runs" / "computed" / f"{method}-concrete.npz", **arrays)
+    files.save_arrays(folder / "runs" / "computed" / f"{method}-concrete.npz", **arrays)
 
 
 def test_rmse_and_nll_by_hand(tmp_path):
@@ -71,9 +71,7 @@ def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
     configs[1][name] = 12
   configs[1].seed = 3
   results = train.train_and_evaluate(configs[1], tmp_path / "run")
-  alone = {
-    k.removeprefix("test/predictive/"): a for k, a in figures.load_arrays(tmp_path / "run" / "values.npz").items()
-  }
+  alone = {k.removeprefix("test/predictive/"): a for k, a in files.load_arrays(tmp_path / "run" / "values.npz").items()}
   np.testing.assert_allclose(found["mean"][1, 1], alone["mean"], rtol=1e-3, atol=1e-3)
   np.testing.assert_allclose(found["log_py"][1, 1], alone["test/log_py"], rtol=1e-3, atol=1e-4)
   np.testing.assert_allclose(found["y"][1], alone["y"], rtol=1e-5, atol=1e-4)
@@ -123,7 +121,7 @@ def test_bands_by_hand(tmp_path):
 def test_the_budget_for_tests_trains_and_is_reported(tmp_path, item):
   assert reproduce.main(["lakshminarayanan2017", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]) == 0
   folder = papers.folder(tmp_path, "lakshminarayanan2017", item, "test")
-  found = wd.read_json(folder / "report.json")
+  found = files.read_json(folder / "report.json")
   assert found["finished"] == found["of"]
   if item == "table=1":
     n = found["numbers"]["tables"]["concrete"]

@@ -14,8 +14,9 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import build, checkpoint, errors, lanes, metrics, train, trained
-from dgm_jax.system import System, TrainState
+from dgm_jax import build, checkpoint, lanes, metrics, train, trained
+from dgm_jax.core import errors
+from dgm_jax.core.system import System, TrainState
 
 POINTS = [(seed, lr) for seed in (0, 1) for lr in (1e-3, 3e-3)]
 

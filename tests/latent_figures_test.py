@@ -12,7 +12,8 @@ import tables
 from matplotlib import image
 from sklearn.decomposition import PCA
 
-from dgm_jax import errors, latent_figures
+from dgm_jax import latent_figures
+from dgm_jax.core import errors
 from dgm_jax.evaluate import latent_space
 from dgm_jax.models import autoencoder, bernoulli_product, dlgm, vae
 

@@ -9,8 +9,11 @@ import scipy.stats
 import tables
 from tensorflow_probability.substrates.jax import distributions as tfd
 
-from dgm_jax import likelihoods
-from dgm_jax.distributions import ContinuousBernoulli, StudentT, softplus, sum_last
+from dgm_jax.distributions.continuous_bernoulli import ContinuousBernoulli
+from dgm_jax.distributions.factorised import softplus, sum_last
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.distributions.student_t import StudentT
 from dgm_jax.models import vae
 
 OPTIONS = {
@@ -23,12 +26,12 @@ OPTIONS = {
 LEVELS = {"bernoulli": np.arange(2.0), "categorical": np.arange(4.0), "discretised_logistic": np.arange(8) / 7}
 LEVELS["poisson"] = np.arange(300.0)
 B, D = 5, 3
-every_likelihood = pytest.mark.parametrize("name", likelihoods.FAMILIES)
+every_likelihood = pytest.mark.parametrize("name", families.FAMILIES)
 
 
 def outputs(name, seed=0):
   """The likelihood of D entries, its parameters and B random outputs of a decoder."""
-  p = likelihoods.Likelihood(D, likelihoods.make(name, **OPTIONS.get(name, {})))
+  p = Likelihood(D, families.make(name, **OPTIONS.get(name, {})))
   h = np.random.default_rng(seed).normal(0.5, 1.0, (B, p.num_outputs))
   h = jnp.asarray(abs(h) + 0.5 if name == "beta" else h)  # or the mass next to 0 and 1 is not small
   variables = jax.tree.map(lambda a: a - 0.3, p.init(jax.random.key(0), h))
@@ -221,7 +224,7 @@ def test_continuous_bernoulli_agrees_with_tfp_and_a_series_joins_smoothly():
 def test_discretised_logistic_is_the_difference_of_distribution_functions():
   """256 levels: all bins sum to 1, and each is the integral of a logistic's density over it."""
   with jax.enable_x64(True):
-    p = likelihoods.Likelihood(1, likelihoods.make("discretised_logistic", num_components=2))
+    p = Likelihood(1, families.make("discretised_logistic", num_components=2))
     h = jnp.array([[0.3, -0.2, 0.1, 0.8, -4.0, -1.5]])
     x = np.arange(256)[:, None] / 255
     found = np.exp(jax.vmap(lambda x: p.apply({}, h).log_prob(x[None])[0])(jnp.asarray(x)))
@@ -280,7 +283,7 @@ def test_support_is_that_of_the_likelihood():
 )
 def test_refuses_in_a_sentence(name, options, sentence):
   with pytest.raises(ValueError, match=sentence):
-    likelihoods.make(name, **options)
+    families.make(name, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

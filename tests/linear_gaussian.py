@@ -11,8 +11,8 @@ import scipy.stats
 import tables
 from flax import linen as nn
 
-from dgm_jax.distributions import standard_normal
-from dgm_jax.system import TrainState
+from dgm_jax.core.system import TrainState
+from dgm_jax.distributions.normals import standard_normal
 
 KEY = jax.random.key(0)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from dgm_jax.sweeps import tasks
 from experiments import papers, reproduce, stages
 
@@ -16,15 +16,15 @@ def finish(path: pathlib.Path, config: dict[str, Any], log_px: list[float], dige
   """One run: log p(x) of each test image, an ELBO one nat below, and more values of values.npz."""
   seed, log_px = config["seed"], np.array(log_px)
   path.mkdir(parents=True, exist_ok=True)
-  wd.write_json(path / "config.json", config)
+  files.write_json(path / "config.json", config)
   np.savez(path / "values.npz", **{"test/log_px": log_px, "test/elbo": log_px - 1, **values})
   results = {"test/nll": -log_px.mean(), "test/elbo": log_px.mean() - 1, "test/active_units_by_layer": "7"}
   about = {"data": "mnist5k", "transforms": ["binarize:dynamic"], "split_sizes": {"train": 8, "test": 4}}
   about |= {"data_digest": digest, "seed": seed, "step": 40, "test/likelihood_samples": 20}
-  wd.write_json(path / "results.json", results | about)
+  files.write_json(path / "results.json", results | about)
   start = {"seed": seed, "git_commit": "abc", "git_dirty": False, "versions": {"jax": "0"}, "device_kind": "cpu"}
   start |= {"cpus": 2, "lanes": 2, "started": "2026-01-01T00:00:00+00:00", "wall_s": {"total": 3.0, "train": 2.0}}
-  wd.write_json(path / "run.json", [start])
+  files.write_json(path / "run.json", [start])
   rows = [{"step": step, "valid/log_px": -10.0 + seed + step / 40} for step in (20, 40)]
   (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [{"seed": seed}, *rows]))
 

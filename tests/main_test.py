@@ -12,8 +12,9 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import compilation_cache, errors, metrics, train, trained
+from dgm_jax import metrics, train, trained
 from dgm_jax import workdir as wd
+from dgm_jax.core import compilation_cache, errors, files, text_tables
 
 CONFIG = "configs/iwae_mnist.py:test"
 
@@ -30,7 +31,7 @@ def arrays(workdir):
   """The arrays of the newest checkpoint."""
   config = iwae_mnist.get_config("test")
   with config.unlocked():
-    config.update_from_flattened_dict(wd.flatten(json.loads((workdir / "config.json").read_text())))
+    config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
   return jax.device_get(trained.restore(config, workdir)[1])
 
 
@@ -257,7 +258,7 @@ def test_help_is_readable():
 
 
 def test_parameter_table_adds_up():
-  table = metrics.parameter_table({"a": {"kernel": np.zeros((3, 4), "f")}, "b": np.zeros((), "f")})
+  table = text_tables.parameter_table({"a": {"kernel": np.zeros((3, 4), "f")}, "b": np.zeros((), "f")})
   assert [line.split()[:3] for line in table.splitlines()[1:3]] == [["a/kernel", "3x4", "12"], ["b", "scalar", "1"]]
   assert "total 13 parameters" in table
 

@@ -9,8 +9,8 @@ import pytest
 import scipy.special
 from sklearn.metrics import accuracy_score, log_loss
 
-from dgm_jax import figures, train
-from dgm_jax import workdir as wd
+from dgm_jax import train
+from dgm_jax.core import files
 from experiments import data_lanes, imputed_classifier, masked_tables, mattei2019, mattei2019_table2, papers, reproduce
 
 MADE = mattei2019_table2.Setting("test", ("white",), 2)
@@ -19,7 +19,7 @@ MADE = mattei2019_table2.Setting("test", ("white",), 2)
 def make_table2(folder, mse):
   """The folder of the budget for tests, {row: MSE of each mask}."""
   for row, values in mse.items():
-    figures.save_arrays(folder / "runs" / "computed" / f"white-{row}.npz", mse=np.asarray(values))
+    files.save_arrays(folder / "runs" / "computed" / f"white-{row}.npz", mse=np.asarray(values))
   return folder
 
 
@@ -94,7 +94,7 @@ def test_every_lane_is_the_lone_run_of_its_mask(tmp_path):
 def test_two_masks_train_impute_and_stand_beside_the_mean(tmp_path):
   command = ["mattei2019", "--table=2", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
-  found = wd.read_json(papers.folder(tmp_path, "mattei2019", "table=2", "test") / "report.json")
+  found = files.read_json(papers.folder(tmp_path, "mattei2019", "table=2", "test") / "report.json")
   cells = found["numbers"]["cells"]
   assert set(cells) == {"white-miwae", "white-mvae", "white-mean"}
   assert all(len(cell["by_seed"]) == 2 and 0 < cell["mean"] < 1.5 for cell in cells.values())
@@ -109,8 +109,8 @@ def test_likelihoods_of_models_that_saw_other_pixels_are_paired_by_image(tmp_pat
   }
   folder = made_runs.make(tmp_path, "mattei2019", "figure=1", log_px)
   for path in (folder / "runs").iterdir():
-    config = wd.read_json(path / "config.json")
-    wd.write_json(path / "config.json", config | {"batch_size": 4})  # of eight training images
+    config = files.read_json(path / "config.json")
+    files.write_json(path / "config.json", config | {"batch_size": 4})  # of eight training images
   found = mattei2019.report("figure=1", "test", folder)
   cells, pairs = found["numbers"]["cells"], found["numbers"]["pairs"]
   assert (cells["mvae"]["nll"], cells["mvae"]["stderr_seeds"]) == (7.75, 0.25)
@@ -178,7 +178,7 @@ def test_a_classifier_learns_and_multiple_imputation_shows_it_every_draw():
 def test_the_budget_for_tests_trains_on_holes_and_tests_on_complete_digits(tmp_path, item, capfd):
   command = ["mattei2019", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
-  found = wd.read_json(papers.folder(tmp_path, "mattei2019", item, "test") / "report.json")["numbers"]
+  found = files.read_json(papers.folder(tmp_path, "mattei2019", item, "test") / "report.json")["numbers"]
   if item == "figure=1":
     assert set(found["cells"]) == {"miwae", "mvae", "iwae", "vae"}
     assert all(100 < cell["nll"] < 600 for cell in found["cells"].values())

@@ -8,7 +8,7 @@ import optax
 import pytest
 from flax import linen as nn
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.principles import mcem
 
 N = 5000

@@ -8,11 +8,15 @@ import pytest
 import scipy.stats
 from numpy.polynomial.hermite_e import hermegauss
 
-from dgm_jax import estimators, likelihoods, missing_process, rng
+from dgm_jax import estimators
+from dgm_jax.core import rng
+from dgm_jax.distributions import missing_process
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.imputation import importance
 from dgm_jax.models import vae
+from dgm_jax.networks.set_encoder import SetEncoder
 from dgm_jax.principles import latent
-from dgm_jax.set_encoder import SetEncoder
 
 KEY = jax.random.key(0)
 COLUMNS = ("gaussian", "categorical(3)", "student_t", "bernoulli", "categorical(3)")
@@ -98,7 +102,7 @@ def test_without_missing_entries_miwae_is_iwae():
 
 def test_the_encoder_sees_iota_where_x_is_missing():
   model, params, x = build("mixed")
-  p = likelihoods.Likelihood(D, likelihoods.make("mixed", columns=COLUMNS))
+  p = Likelihood(D, families.make("mixed", columns=COLUMNS))
   fill = jnp.arange(10.0, 10.0 + p.num_features)
   seen = np.asarray(p.apply({}, CLASSES, MASK, fill, method="features"))
   one_hot = lambda d: np.eye(3)[CLASSES[:, d].astype(int)]
@@ -112,8 +116,8 @@ def test_the_encoder_sees_iota_where_x_is_missing():
 
 def test_a_mixed_likelihood_is_that_of_its_columns():
   """log p by column with scipy, moments and frequencies of draws, and the decoder's start."""
-  family = likelihoods.make("mixed", columns=COLUMNS)
-  p = likelihoods.Likelihood(D, family)
+  family = families.make("mixed", columns=COLUMNS)
+  p = Likelihood(D, family)
   assert (p.num_outputs, p.num_features) == (2 + 3 + 3 + 1 + 3, 1 + 3 + 1 + 1 + 3)
   h = RNG.normal(size=(B, 12)).astype("f")
 

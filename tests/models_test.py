@@ -10,9 +10,12 @@ import scipy.stats
 import tables
 from flax import linen as nn
 
-from dgm_jax import distributions, estimators, nets, programs
+from dgm_jax import estimators, programs
+from dgm_jax.distributions import factorised, normals
+from dgm_jax.distributions.chain import Chain
 from dgm_jax.evaluate import active_units
 from dgm_jax.models import dlgm, vae
+from dgm_jax.networks import mlp
 from dgm_jax.principles import latent
 
 
@@ -20,7 +23,7 @@ def test_bernoulli_agrees_with_scipy_and_distrax():
   rng = np.random.default_rng(0)
   logits, x = rng.normal(0, 3, (6, 5)).astype("f"), rng.integers(0, 2, (6, 5)).astype("f")
   expected = scipy.stats.bernoulli.logpmf(x, scipy.special.expit(logits.astype(np.float64))).sum(-1)
-  d = distributions.bernoulli(logits)
+  d = factorised.bernoulli(logits)
   np.testing.assert_allclose(d.log_prob(x), expected, rtol=1e-5)
   np.testing.assert_allclose(d.log_prob(x), distrax.Bernoulli(logits=logits).log_prob(x).sum(-1), rtol=1e-5)
   np.testing.assert_allclose(d.mean(), scipy.special.expit(logits), rtol=1e-5)
@@ -30,15 +33,13 @@ def test_diagonal_normal_agrees_with_scipy():
   rng = np.random.default_rng(0)
   params, z = rng.normal(size=(4, 6)).astype("f"), rng.normal(size=(4, 3)).astype("f")
   expected = scipy.stats.norm.logpdf(z, params[:, :3], np.exp(params[:, 3:])).sum(-1)
-  np.testing.assert_allclose(distributions.diagonal_normal(params).log_prob(z), expected, rtol=1e-5)
+  np.testing.assert_allclose(normals.diagonal_normal(params).log_prob(z), expected, rtol=1e-5)
 
 
 def _chain():
   """z1 ~ N(1, 1), z2 | z1 ~ N(2 z1, 0.5^2): jointly normal."""
   one = jnp.ones((1, 1))
-  return distributions.Chain(
-    distrax.MultivariateNormalDiag(one, one), lambda z: distrax.MultivariateNormalDiag(2 * z, 0.5 * one)
-  )
+  return Chain(distrax.MultivariateNormalDiag(one, one), lambda z: distrax.MultivariateNormalDiag(2 * z, 0.5 * one))
 
 
 def test_chain_is_the_joint_normal():
@@ -81,7 +82,7 @@ class LinearGaussian(nn.Module):
 
   def log_joint(self, batch, z):
     p = distrax.MultivariateNormalDiag(z @ self.w.T, jnp.full(3, self.s))
-    return p.log_prob(batch["x"]), distributions.standard_normal(2).log_prob(z)
+    return p.log_prob(batch["x"]), normals.standard_normal(2).log_prob(z)
 
   def __call__(self, batch):
     return self.log_joint(batch, self.infer(batch).mean())
@@ -167,19 +168,19 @@ def test_active_units_counts_the_units_that_move():
 def test_activity_of_a_deeper_layer_is_free_of_sampling_noise():
   """E[z2|x] = E[z1|x] = 0 for every x, though E[z2|z1] = z1 varies: few samples must not make the unit active."""
   zero, one = jnp.zeros((5000, 1)), jnp.ones((5000, 1))
-  q = distributions.Chain(distrax.MultivariateNormalDiag(zero, one), lambda z: distrax.MultivariateNormalDiag(z, one))
+  q = Chain(distrax.MultivariateNormalDiag(zero, one), lambda z: distrax.MultivariateNormalDiag(z, one))
   _, (m, v) = active_units.activities(q, jax.random.key(0), 8)
   assert np.var(m) > 0.1  # what the count would be without the correction
   assert abs(np.var(m) - np.mean(v)) < 0.01
 
 
 def test_mlp_is_glorot_with_linear_output():
-  params = nets.MLP((300, 5)).init(jax.random.key(0), jnp.zeros((1, 200)))["params"]
+  params = mlp.MLP((300, 5)).init(jax.random.key(0), jnp.zeros((1, 200)))["params"]
   kernel = params["Dense_0"]["kernel"]
   assert kernel.std() == pytest.approx(np.sqrt(2 / 500), rel=0.02)
   assert abs(kernel).max() <= np.sqrt(6 / 500)
   params["Dense_1"]["kernel"] *= 100
-  y = nets.MLP((300, 5)).apply({"params": params}, jnp.ones((1, 200)))
+  y = mlp.MLP((300, 5)).apply({"params": params}, jnp.ones((1, 200)))
   assert abs(y).max() > 1.5  # tanh would have bounded it by 1
 
 

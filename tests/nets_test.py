@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from flax import linen as nn
 
-from dgm_jax import convolutions, nets
+from dgm_jax.networks import convolutions, encoder_decoder
 
 # kernel, stride, padding, (H, W) of the larger image
 GEOMETRIES = [
@@ -167,7 +167,7 @@ def test_a_new_residual_block_is_its_shortcut():
 
 
 def pair(net, shape=(7, 6, 2), depth=1, widths=(5, 84), hidden=(), **options):
-  return nets.make(net, shape, depth, hidden, widths, nn.initializers.zeros, **options)
+  return encoder_decoder.make(net, shape, depth, hidden, widths, nn.initializers.zeros, **options)
 
 
 def test_maxout_is_the_greatest_of_four_linear_maps():
@@ -196,7 +196,7 @@ def test_a_pixel_reaches_every_code_and_back(net):
 def test_outputs_are_blocks_of_images(net):
   """The parameters of P = 2 numbers an entry: channel p C + c at (i, j) is output (p, i, j, c), plus its own bias."""
   bias = lambda key, shape: jnp.arange(168.0).reshape(shape)
-  _, decoder = nets.make(net, (7, 6, 2), 1, (), (5, 168), bias, channels=(4,), kernel_size=3)
+  _, decoder = encoder_decoder.make(net, (7, 6, 2), 1, (), (5, 168), bias, channels=(4,), kernel_size=3)
   z = draw(8, (3, 4))[0]
   y, variables = decoder.init_with_output(jax.random.key(0), z)
   last = "Conv_0" if net == "residual" else "ConvTranspose_0"
@@ -214,7 +214,7 @@ def test_outputs_are_blocks_of_images(net):
 
 def test_mnist_net_of_seventeen_million_parameters():
   """Convolutions 4x4 of 128-256-512-1024 channels; transposed 3x3 of 1024 at 4x4, 512, 256: 17 M in all."""
-  encoder, decoder = nets.make(
+  encoder, decoder = encoder_decoder.make(
     "conv", (28, 28, 1), 1, (), (32, 784), nn.initializers.zeros, channels=(128, 256, 512, 1024), padding=1,
     decoder={"channels": (1024, 512, 256), "kernel_size": 3},
   )  # fmt: skip

@@ -11,8 +11,10 @@ import tables
 from flax import linen as nn
 from jax.scipy.stats import norm
 
-from dgm_jax import errors, estimators, objectives
-from dgm_jax.distributions import Chain, diagonal_normal
+from dgm_jax import estimators, objectives
+from dgm_jax.core import errors
+from dgm_jax.distributions.chain import Chain
+from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.models import vae
 from dgm_jax.principles import latent
 

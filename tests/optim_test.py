@@ -15,8 +15,9 @@ from flax import struct
 
 import dgm_jax
 from configs import iwae_mnist
-from dgm_jax import build, checkpoint, errors, optim, programs, rng, train, trained
-from dgm_jax.system import averaging, gradient_system
+from dgm_jax import build, checkpoint, optim, train, trained
+from dgm_jax.core import errors, evaluation, rng
+from dgm_jax.core.system import averaging, gradient_system
 
 GRADS = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
 
@@ -369,7 +370,7 @@ def test_the_loop_evaluates_the_averages(runs):
   # what the run without averages would say of them
   state = _newest(plain, plain_folder).replace(params=saved.averages)
   system, transform = experiment.system, experiment.transforms.evaluate
-  evaluate = programs.make_evaluate(system, transform, plain.eval_batch_size)
+  evaluate = evaluation.make_evaluate(system, transform, plain.eval_batch_size)
   expected = evaluate(state, rng.stream(jax.random.key(0), "eval"), experiment.splits.valid)
   row = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
   assert {k: row[f"valid/{k}"] for k in expected} == pytest.approx(expected, rel=1e-5)

@@ -11,7 +11,8 @@ import pytest
 import scipy.stats
 import tables
 
-from dgm_jax import errors, estimators
+from dgm_jax import estimators
+from dgm_jax.core import errors
 from dgm_jax.data import transforms
 from dgm_jax.evaluate import quadrature
 from dgm_jax.models import conditional_vae, diffusion, semi_supervised_vae, vae, vq_vae

@@ -6,8 +6,9 @@ import linear_gaussian as lg
 import numpy as np
 import pytest
 
-from dgm_jax import errors, posterior_samples
-from dgm_jax.distributions import standard_normal
+from dgm_jax import posterior_samples
+from dgm_jax.core import errors
+from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import posterior_samples as evaluation
 
 N = 4000  # examples, all of them the same x

@@ -9,8 +9,9 @@ import pytest
 import scipy.stats
 import tables
 
-from dgm_jax import posterior_flows, posteriors, priors
-from dgm_jax.distributions import standard_normal
+from dgm_jax.distributions import posteriors, priors
+from dgm_jax.distributions.bijectors import inverse_autoregressive, planar
+from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.models import vae
 from dgm_jax.principles import latent
 
@@ -135,7 +136,7 @@ def test_planar_layer_is_invertible_whatever_its_parameters():
   w, u = 2 * jax.random.normal(jax.random.key(0), (2, 500, 3))
   along = w / jnp.linalg.norm(w, axis=-1, keepdims=True)
   line = jnp.linspace(-0.3, 0.3, 101)[:, None, None] * along  # the layer is monotone along w: that decides it
-  y, log_det = posterior_flows.planar_step(line, w, u, jnp.zeros(500))
+  y, log_det = planar.planar_step(line, w, u, jnp.zeros(500))
   assert (jnp.diff(jnp.sum(y * w, -1), axis=0) > -1e-4).all()
   assert jnp.isfinite(log_det).all()
 
@@ -157,7 +158,7 @@ def test_planar_has_no_density_elsewhere():
 def test_masked_network_is_autoregressive():
   kind = posteriors.make("iaf", 5, hidden=9)
   layer = kind.bind(kind.init(jax.random.key(0), jnp.zeros((1, kind.num_outputs)))).layers[0]
-  a, m = jax.jacfwd(lambda z: posterior_flows.masked_network(layer, z, jnp.ones(16)))(jnp.ones(5))
+  a, m = jax.jacfwd(lambda z: inverse_autoregressive.masked_network(layer, z, jnp.ones(16)))(jnp.ones(5))
   for jacobian in (a, m):
     np.testing.assert_array_equal(np.triu(jacobian), 0)
     assert (np.tril(jacobian, -1)[np.tril_indices(5, -1)] != 0).all()

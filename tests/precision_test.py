@@ -11,8 +11,11 @@ import optax
 import pytest
 import tables
 
-from dgm_jax import build, convolutions, errors, precision
+from dgm_jax import build
+from dgm_jax.core import errors
 from dgm_jax.models import dlgm, vae
+from dgm_jax.networks import convolutions, mlp
+from dgm_jax.networks.remat import segments
 from dgm_jax.principles import latent, likelihood, own_bound
 
 BATCH = {k: v[:64] for k, v in tables.TRAIN.items()}
@@ -123,7 +126,7 @@ def test_bounds_and_gradients_are_near_those_of_float32(name):
 def test_gradient_of_a_bias_keeps_its_digits_over_many_rows(layer):
   x, upstream = jnp.ones((3000, 1, 1, 2)), 1 + jax.random.uniform(KEY, (3000, 1, 1, 4))
   half = jnp.bfloat16
-  net = precision.Dense(4, half, half) if layer == "dense" else convolutions.Conv(4, 1, dtype=half)
+  net = mlp.Dense(4, half, half) if layer == "dense" else convolutions.Conv(4, 1, dtype=half)
   params = net.init(KEY, x)
   gradient = jax.grad(lambda p: jnp.sum(net.apply(p, x).astype(jnp.float32) * upstream))(params)["params"]
   exact = jnp.sum(upstream.astype(half).astype(jnp.float32), (0, 1, 2))
@@ -159,7 +162,7 @@ def _temporary(f, *args):
 
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
 def test_remat_of_a_deep_net_needs_less_memory(dtype):
-  x, nets = jnp.ones((512, 8)), [precision.MLP((64,) * 16 + (8,), dtype=dtype, remat=r) for r in (False, True)]
+  x, nets = jnp.ones((512, 8)), [mlp.MLP((64,) * 16 + (8,), dtype=dtype, remat=r) for r in (False, True)]
   params = nets[0].init(KEY, x)
   plain, again = (_temporary(jax.grad(lambda p, net=net: jnp.sum(net.apply(p, x) ** 2)), params) for net in nets)
   assert again < 0.75 * plain
@@ -167,8 +170,8 @@ def test_remat_of_a_deep_net_needs_less_memory(dtype):
 
 def test_segments_cover_every_layer_once():
   for n in range(20):
-    assert [i for layers in precision.segments(n) for i in layers] == list(range(n))
-    assert len(precision.segments(n)) <= np.ceil(np.sqrt(n))
+    assert [i for layers in segments(n) for i in layers] == list(range(n))
+    assert len(segments(n)) <= np.ceil(np.sqrt(n))
 
 
 # Chunks of samples

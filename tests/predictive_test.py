@@ -8,8 +8,8 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics
 
-from dgm_jax import compare, ensemble, errors, figures, scores
-from dgm_jax import workdir as wd
+from dgm_jax import compare, ensemble, scores
+from dgm_jax.core import errors, files
 from dgm_jax.evaluate import predictive
 
 RNG = np.random.default_rng(0)
@@ -101,9 +101,9 @@ def test_images_turn_as_scipy_turns_them():
 def _member(folder, prediction, y, digest="d"):
   about = {"data": "toy", "data_digest": digest, "transforms": [], "split_sizes": {"test": len(y)}}
   folder.mkdir()
-  wd.write_json(folder / "results.json", about)
+  files.write_json(folder / "results.json", about)
   kept = {f"test/predictive/{name}": a for name, a in (prediction | {"y": y}).items() if name != "log_py"}
-  figures.save_arrays(folder / "values.npz", **kept | {"test/log_py": prediction["log_py"]})
+  files.save_arrays(folder / "values.npz", **kept | {"test/log_py": prediction["log_py"]})
 
 
 def test_an_ensemble_is_read_from_its_runs(tmp_path, capsys):

@@ -11,9 +11,11 @@ import tables
 from flax import linen as nn
 from sklearn.linear_model import LogisticRegression
 
-from dgm_jax import build, config_args, errors, programs, scores, weight_posteriors
+from dgm_jax import build, programs, scores
+from dgm_jax.core import config_args, errors
+from dgm_jax.distributions import weights
 from dgm_jax.models import bernoulli_product, predictor
-from dgm_jax.precision import MLP
+from dgm_jax.networks.mlp import MLP
 from dgm_jax.principles import likelihood
 
 KEY, RNG = jax.random.key(0), np.random.default_rng(0)
@@ -132,16 +134,16 @@ def test_what_is_raised_is_the_mean_likelihood_less_the_kl_over_n():
 
 def test_a_mixture_priors_kl_is_estimated_without_bias_at_the_weights_that_predict():
   """E_q[log q - log p] of one weight by quadrature; and log q of the very draw."""
-  loc, rho = {"w": jnp.full((1,), 0.3)}, {"w": jnp.full((1,), weight_posteriors.rho_of(0.2))}
+  loc, rho = {"w": jnp.full((1,), 0.3)}, {"w": jnp.full((1,), weights.rho_of(0.2))}
   keys = jax.random.split(KEY, 20_000)
-  kl = lambda key: weight_posteriors.kl(weight_posteriors.draw(key, loc, rho), loc, rho, (1.0, 0.05), 0.25)
+  kl = lambda key: weights.kl(weights.draw(key, loc, rho), loc, rho, (1.0, 0.05), 0.25)
   found = np.asarray(jax.jit(jax.vmap(kl))(keys), np.float64)
   w = np.linspace(-1.5, 2.1, 20_001)
   q = scipy.stats.norm(0.3, 0.2)
   log_p = np.log(0.25 * scipy.stats.norm(0, 1).pdf(w) + 0.75 * scipy.stats.norm(0, 0.05).pdf(w))
   expected = np.trapezoid(q.pdf(w) * (q.logpdf(w) - log_p), w)
   assert abs(found.mean() - expected) < 4 * found.std() / np.sqrt(len(found))
-  single = lambda key: weight_posteriors.draw(key, loc, rho)["w"][0]
+  single = lambda key: weights.draw(key, loc, rho)["w"][0]
   assert scipy.stats.kstest(np.asarray(jax.vmap(single)(keys[:4000])), q.cdf).pvalue > 1e-3
   model = linear(weights="normal", prior_scales=(1.0, 0.1))
   variables = model.init(KEY, DATA)
@@ -150,7 +152,7 @@ def test_a_mixture_priors_kl_is_estimated_without_bias_at_the_weights_that_predi
   np.testing.assert_allclose(mean, A @ w, atol=1e-5)
   loc, rho = variables["params"]["net"], variables["params"]["rho"]
   tree = {"Dense_0": {"kernel": w[:-1], "bias": w[-1]}}
-  at_w = weight_posteriors.log_q(tree, loc, rho) - weight_posteriors.log_prior(tree, (1.0, 0.1), 0.5)
+  at_w = weights.log_q(tree, loc, rho) - weights.log_prior(tree, (1.0, 0.1), 0.5)
   assert float(model.apply(variables, KEY, method="kl")) == pytest.approx(float(at_w), rel=1e-5)
 
 

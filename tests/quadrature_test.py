@@ -10,7 +10,8 @@ import optax
 import pytest
 import tables
 
-from dgm_jax import errors, programs
+from dgm_jax import programs
+from dgm_jax.core import errors
 from dgm_jax.evaluate import ais, quadrature
 from dgm_jax.models import dlgm, vae
 from dgm_jax.principles import latent

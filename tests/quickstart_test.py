@@ -6,7 +6,8 @@ import numpy_evaluator
 import pytest
 
 from configs import iwae_mnist, vae_mnist
-from dgm_jax import programs, rng, train, trained
+from dgm_jax import train, trained
+from dgm_jax.core import evaluation, rng
 
 
 @pytest.mark.slow
@@ -17,7 +18,7 @@ def test_the_quick_start_ends_at_its_number_and_numpy_agrees(tmp_path):
     results = train.train_and_evaluate(config, tmp_path / "run")
     experiment, state = trained.restore(config, tmp_path / "run")
     key = rng.stream(jax.random.key(config.seed), "eval")
-    binarized = programs.make_evaluate_examples(lambda s, k, batch: batch["x"], experiment.transforms.evaluate, 100)
+    binarized = evaluation.make_evaluate_examples(lambda s, k, batch: batch["x"], experiment.transforms.evaluate, 100)
     x = np.asarray(binarized(state, key, experiment.splits.test)).reshape(500, 784)
   finally:
     jax.config.update("jax_disable_most_optimizations", True)

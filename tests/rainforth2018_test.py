@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import dgm_jax
-from dgm_jax import figures
+from dgm_jax.core import files
 from experiments import linear_gaussian_snr as toy
 from experiments import (
   papers,
@@ -163,7 +163,7 @@ def test_the_table_by_hand(tmp_path):
   folder = made_runs.make(tmp_path, "rainforth2018", "table=1", log_px)
   for cell, names in stages.run_names(rainforth2018_table1.BUDGETS["test"]).items():
     for name, (bound, _) in zip(names, _TABLE[cell], strict=True):
-      figures.save_arrays(folder / "measured" / f"{name}.npz", bound=np.array(bound))
+      files.save_arrays(folder / "measured" / f"{name}.npz", bound=np.array(bound))
   numbers = rainforth2018.report("table=1", "test", folder)["numbers"]
   assert numbers["samples"] == 4
   vae = numbers["cells"]["minus_kl/vae"]
@@ -200,7 +200,7 @@ def test_runs_are_measured_on_the_images_that_they_were_evaluated_on(tmp_path, c
   many = rainforth2018_table1._budget("25 samples", 5, 2).measure.keywords["measure"]
   for name in stages.run_names(rainforth2018_table1.BUDGETS["test"])["miwae"]:
     bound = many(dgm_jax.load(folder / "runs" / name))["bound"]
-    four = figures.load_arrays(folder / "measured" / f"{name}.npz")["bound"]
+    four = files.load_arrays(folder / "measured" / f"{name}.npz")["bound"]
     log_px = np.load(folder / "runs" / name / "values.npz")["test/log_px"]  # by 20 samples
     assert np.corrcoef(bound, log_px)[0, 1] > 0.999
     assert abs((bound - log_px).mean()) < 0.15

@@ -8,8 +8,8 @@ import made_runs
 import numpy as np
 import pytest
 
-from dgm_jax import errors, figures
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, figures
+from dgm_jax.core.files import read_json, write_json
 from dgm_jax.sweeps import drive
 from experiments import burda2016, measured, page, papers, reports, reproduce, tables
 
@@ -97,7 +97,7 @@ def test_a_finished_budget_is_reported_without_training(tmp_path, capsys, monkey
   assert "! Budget 'test' is not the paper's recipe" in text
   assert "86.76 (19)" in text
   assert "−80.01 ± 0.25 (not comparable)" in text  # 6.75 - 86.76
-  found = wd.read_json(papers.folder(tmp_path, "burda2016", "table=1", "test") / "report.json")
+  found = read_json(papers.folder(tmp_path, "burda2016", "table=1", "test") / "report.json")
   assert (found["finished"], found["of"], found["minutes"]) == (10, 10, 0)
   assert (tmp_path / "index.html").exists()
 
@@ -122,7 +122,7 @@ def test_an_interrupted_budget_goes_on_with_what_is_left(tmp_path, monkeypatch, 
   monkeypatch.setattr(drive, "make_plan", lambda *_: pytest.fail("something is planned"))
   make_runs(tmp_path, ("vae-5", "vae-50", "iwae-50"))
   assert reproduce_test_budget(tmp_path) == 0
-  sessions = wd.read_json(papers.folder(tmp_path, "burda2016", "table=1", "test") / "sessions.json")
+  sessions = read_json(papers.folder(tmp_path, "burda2016", "table=1", "test") / "sessions.json")
   assert len(sessions) == 2  # the last command did nothing
 
 
@@ -188,7 +188,7 @@ def test_only_a_finished_budget_is_kept_and_without_folders_of_this_machine(tmp_
   budget = burda2016.RUNS["table=1"]["test"]
   with pytest.raises(errors.UserError, match="has 2 of 4 runs of vae-1, iwae-5"):
     reports.save(found, reproduce.chosen_cells(budget, "vae-1,iwae-5"))
-  kept = wd.read_json(reports.save(found, reproduce.chosen_cells(budget, "vae-1")))
+  kept = read_json(reports.save(found, reproduce.chosen_cells(budget, "vae-1")))
   assert (kept["finished"], kept["of"], len(kept["runs"])) == (2, 10, 2)
   make_runs(tmp_path / "root", tuple(_LOG_PX)[1:])
   found = reports.make(tmp_path / "root", "burda2016", burda2016, "table=1", "test")
@@ -249,7 +249,7 @@ def test_a_picture_is_in_the_page_and_a_histogram_is_drawn_by_its_edges(tmp_path
   figures.save(folder / "samples.png", picture)
   bars = tables.series("units", [(0, 2), (1, 5), (2, 0)], style="bars")
   found["figures"] = [tables.picture("Samples", "samples.png"), tables.figure("Histogram", "log A", "units", [bars])]
-  wd.write_json(folder / "report.json", found)
+  write_json(folder / "report.json", found)
   sources = [a["src"] for tag, a in Tags(page.write(tmp_path).read_text()).tags if tag == "img"]
   assert [base64.b64decode(s.partition(",")[2]) for s in sources] == [(folder / "samples.png").read_bytes()]
   chart = page.chart(found["figures"][1])
@@ -292,7 +292,7 @@ def test_two_seeds_train_evaluate_and_are_not_repeated(tmp_path, capfd):
   """The real thing, of the smallest cell."""
   assert reproduce_test_budget(tmp_path, "--cells=vae-1", "--jobs=1") == 0
   folder = papers.folder(tmp_path, "burda2016", "table=1", "test")
-  found = wd.read_json(folder / "report.json")
+  found = read_json(folder / "report.json")
   assert (found["finished"], found["of"]) == (2, 10)
   cell = found["numbers"]["cells"]["vae-1"]
   assert 150 < cell["nll"] < 400

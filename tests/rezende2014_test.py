@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from dgm_jax import figures
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from dgm_jax.sweeps import axes
 from experiments import papers, reproduce, rezende2014, rezende2014_imputation
 
@@ -21,7 +20,7 @@ def make_run(folder, name, log_px, seed=0):
   np.savez(path / "values.npz", **{"test/log_px": log_px})
   about = {"data": "mnist5k", "transforms": ["binarize:static"], "split_sizes": {"test": 4}, "data_digest": "d"}
   results = {"test/nll": -log_px.mean(), "test/elbo": log_px.mean() - 1, "test/active_units": 7, "seed": seed}
-  wd.write_json(path / "results.json", about | results)
+  files.write_json(path / "results.json", about | results)
 
 
 def test_the_table_by_hand(tmp_path):
@@ -48,7 +47,7 @@ def test_imputation_errors_by_hand(tmp_path):
   make_run(tmp_path, axes.run_name(overrides), [-1.0, -2.0])
   chain = np.array([[0.3, 0.4, 0.5], [0.2, 0.2, 0.2], [0.1, 0.2, 0.2]])
   arrays = {"chain": chain, "importance": np.array([0.1, 0.1, 0.4]), "mean": np.full(3, 0.5)}
-  figures.save_arrays(tmp_path / "measured" / "missing_0.6.npz", **arrays)
+  files.save_arrays(tmp_path / "measured" / "missing_0.6.npz", **arrays)
   found = rezende2014.report("figure=5", "test", tmp_path)
   n = found["numbers"]["cells"]["60%"]
   assert (n["first"], n["last"], n["importance"]) == (pytest.approx(0.4), pytest.approx(0.5 / 3), pytest.approx(0.2))
@@ -108,7 +107,7 @@ def test_a_figure_is_trained_measured_and_not_repeated(item, tmp_path):
   assert before
   assert reproduce.main(command) == 0
   assert {p: p.stat().st_mtime_ns for p in folder.glob("measured/*")} == before
-  report = wd.read_json(folder / "report.json")
+  report = files.read_json(folder / "report.json")
   assert all((folder / f["file"]).exists() for f in report["figures"] if f["file"])
   if item == "figure=5":
     n = report["numbers"]["cells"]["60%"]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import errors
 from dgm_jax import workdir as wd
-from dgm_jax.posterior_flows import PlanarFlow
+from dgm_jax.core import errors
+from dgm_jax.distributions.bijectors.planar import PlanarFlow
 from experiments import planar_energies as pe
 from experiments import reproduce, rezende2015
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import rng
+from dgm_jax.core import rng
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 49, 97, 1000, 4001])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import mixture
 
-from dgm_jax import errors, system
+from dgm_jax.core import errors, system
 from dgm_jax.data import splits
 from dgm_jax.evaluate import selection
 from dgm_jax.models import gaussian_mixture

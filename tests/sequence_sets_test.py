@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from made import made
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.data import tokens
 from dgm_jax.data.sets import moses, ptb, tiny_shakespeare, zinc250k
-from dgm_jax.data.splits import Splits, size
+from dgm_jax.data.splits import Splits
 
 
 def _splits(train, test, **more):

@@ -6,7 +6,7 @@ import made_runs
 import numpy as np
 import pytest
 
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 from experiments import papers, reproduce, srivastava2017
 
 _NPMI = {"prodlda": (0.3, 0.32), "nvlda": (0.1, 0.3), "lda": (0.2, 0.21), "nmf": (0.15, 0.17)}
@@ -21,7 +21,7 @@ def found(tmp_path):
   more = lambda cell, seed: {"test/completion_log_pw": _NOISE * (1 + len(cell)) - _NLL[cell][seed]}
   folder = made_runs.make(tmp_path, "srivastava2017", "table=1", log_px, more=more)
   for path in folder.glob("runs/*/results.json"):
-    results, config = wd.read_json(path), wd.read_json(path.with_name("config.json"))
+    results, config = files.read_json(path), files.read_json(path.with_name("config.json"))
     name = config["model"]["name"]
     cell = {"latent_dirichlet_allocation": "lda", "nmf": "nmf"}.get(name)
     cell = cell or {"product": "prodlda", "mixture": "nvlda"}[config["model"]["args"]["decoder"]]

@@ -3,8 +3,7 @@
 import made_runs
 import pytest
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps import drive, tasks
 from experiments import burda2016, burda2016_tables, papers, reports, reproduce, stages
 
@@ -54,7 +53,7 @@ def test_the_second_stage_is_planned_when_the_first_is_finished_and_never_again(
   asked, _ = driven
   assert do(tmp_path) == 0
   assert asked == [names_of(*FIRST), names_of(*SECOND)]
-  found = wd.read_json(papers.folder(tmp_path, "burda2016", "table=2", "test") / "report.json")
+  found = files.read_json(papers.folder(tmp_path, "burda2016", "table=2", "test") / "report.json")
   assert (found["finished"], found["of"]) == (8, 8)
   start = f"init_from={papers.folder(tmp_path, 'burda2016', 'table=2', 'test')}/runs/{NAMES['vae-1'][1]}"
   assert start in found["runs"][NAMES["vae-1-then-iwae-50"][1]]["command"]

@@ -8,7 +8,7 @@ import tables
 from absl import flags
 from ml_collections import config_flags
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import axes, definition
 
 IWAE = str(tables.ROOT / "configs/iwae_mnist.py")

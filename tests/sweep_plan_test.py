@@ -9,8 +9,8 @@ import pytest
 import tables
 from ml_collections import ConfigDict
 
-from dgm_jax import errors
 from dgm_jax.build import build
+from dgm_jax.core import errors
 from dgm_jax.principles import latent
 from dgm_jax.sweeps import axes, definition, lanes, memory, plan, trace
 

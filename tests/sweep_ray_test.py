@@ -13,7 +13,7 @@ import pytest
 import sweep_tasks
 from sweep_tasks import WORKER, events, wait_until
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import ray_launcher
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps import axes, report, states, tasks
 from dgm_jax.sweeps.definition import Run
 
@@ -32,8 +31,8 @@ def root(tmp_path):
     rows = [{"step": s, "train/loss": nll + 100 / (s + 1), "valid/log_px": -nll - 1} for s in (0, 10, 20)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in [{"data": "d"}, *rows]) + '{"step": 3')
     if key in NLL:
-      wd.write_json(folder / "results.json", {"test/nll": nll, "step": 20, "data": "d"})
-  wd.write_json(states.folder(tmp_path, "optim.lr=0.01,seed=1") / "failure.json", {"error": "NaN at 7.", "step": 7})
+      files.write_json(folder / "results.json", {"test/nll": nll, "step": 20, "data": "d"})
+  files.write_json(states.folder(tmp_path, "optim.lr=0.01,seed=1") / "failure.json", {"error": "NaN at 7.", "step": 7})
   return tmp_path
 
 
@@ -76,7 +75,7 @@ def finished(root, runs):
     folder = states.folder(root, run.name)
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 20, "train/loss": 1.0}) + "\n")
-    wd.write_json(folder / "results.json", {"test/nll": 100.0 + i, "step": 20, "data": "d"})
+    files.write_json(folder / "results.json", {"test/nll": 100.0 + i, "step": 20, "data": "d"})
 
 
 def drawn(root, monkeypatch):
@@ -96,7 +95,7 @@ def test_criteria_are_compared_by_their_best_runs(root, monkeypatch):
   for (lr, seed), nll in NLL.items():
     folder = states.folder(root, axes.run_name({"optim.lr": lr, "seed": seed}))
     criteria = {"test/aic": 2 * nll, "test/bic": 1000 * lr + 2 * nll}
-    wd.write_json(folder / "results.json", {"test/nll": nll, "step": 20, "data": "d"} | criteria)
+    files.write_json(folder / "results.json", {"test/nll": nll, "step": 20, "data": "d"} | criteria)
   found, text = drawn(root, monkeypatch)
   assert "comparison.png" in text
   rates = [1e-4, 1e-3, 1e-2]
@@ -144,9 +143,9 @@ def test_states_are_those_of_the_folders(root, tmp_path):
   assert states.state(folder) == states.State("interrupted", 20)
   states.ask_to_stop(folder, "it lags behind")
   assert states.state(folder) == states.State("pruned", 20, "it lags behind")
-  wd.write_json(folder / "lock", {"host": "elsewhere", "pid": 1})  # fresh
+  files.write_json(folder / "lock", {"host": "elsewhere", "pid": 1})  # fresh
   assert states.state(folder).state == "running"
-  wd.write_json(folder / "results.json", {"step": 20})
+  files.write_json(folder / "results.json", {"step": 20})
   assert states.state(folder).state == "finished"
 
 

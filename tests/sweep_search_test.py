@@ -9,8 +9,7 @@ import optuna
 import pytest
 import tables
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps import axes, definition, drive, plan, search, states, study, tasks
 
 TEST = f"{tables.ROOT / 'configs/iwae_mnist.py'}:test"
@@ -41,11 +40,11 @@ class Launcher:
       return 4
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder, run["config"]["optim"]["lr"])
-    wd.write_json(folder / "config.json", run["config"])
+    files.write_json(folder / "config.json", run["config"])
     if fate == "failed":
-      wd.write_json(folder / "failure.json", {"error": "NaN.", "step": 3})
+      files.write_json(folder / "failure.json", {"error": "NaN.", "step": 3})
       return 3
-    wd.write_json(folder / "results.json", {"test/nll": 1.0, "step": 40})
+    files.write_json(folder / "results.json", {"test/nll": 1.0, "step": 40})
     return 0
 
 

@@ -11,7 +11,7 @@ import pytest
 import sweep_tasks
 from sweep_tasks import WORKER, events, wait_until
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import slurm_launcher
 
 pytest.importorskip("submitit")

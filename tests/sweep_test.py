@@ -12,7 +12,7 @@ import tables
 from sweep_tasks import wait_until
 
 from dgm_jax import metrics
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 
 COMMAND = [sys.executable, "scripts/sweep.py", "--config=configs/iwae_mnist.py:test"]
 
@@ -93,8 +93,8 @@ def test_a_sweep_that_is_killed_three_times_ends_with_every_result_once(tmp_path
   assert len(folders(root)) == 20
   nlls = []
   for folder in folders(root):
-    nlls.append(wd.read_json(folder / "results.json")["test/nll"])
-    starts = [s["from_step"] for s in wd.read_json(folder / "run.json")]
+    nlls.append(files.read_json(folder / "results.json")["test/nll"])
+    starts = [s["from_step"] for s in files.read_json(folder / "run.json")]
     assert starts == sorted(set(starts)) or starts.count(0) > 1  # killed before the first checkpoint
     assert [row["step"] for row in metrics.read(folder)] == list(range(0, 301, 10))
   assert len(set(nlls)) == 20
@@ -102,8 +102,8 @@ def test_a_sweep_that_is_killed_three_times_ends_with_every_result_once(tmp_path
   whole = tmp_path / "whole"
   assert sweep(whole, *flags)[0] == 0
   for folder in folders(root):
-    rest = wd.read_json(whole / "runs" / folder.name / "results.json")
-    assert wd.read_json(folder / "results.json")["test/nll"] == pytest.approx(rest["test/nll"], rel=1e-4)
+    rest = files.read_json(whole / "runs" / folder.name / "results.json")
+    assert files.read_json(folder / "results.json")["test/nll"] == pytest.approx(rest["test/nll"], rel=1e-4)
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_a_sweep_on_two_nodes_of_ray_loses_nothing_with_one_of_them(tmp_path):
   finished = 0
   for folder in folders(root):
     assert (folder / "results.json").exists()
-    finished += sum("finished" in s for s in wd.read_json(folder / "run.json"))
+    finished += sum("finished" in s for s in files.read_json(folder / "run.json"))
     assert [row["step"] for row in metrics.read(folder)] == list(range(0, 301, 10))
   assert finished == 10  # none was run to its end twice
 
@@ -152,14 +152,14 @@ def test_a_failed_run_is_tried_again_when_asked_to(tmp_path):
   flags = ("--sweep.seed=0", "--sweep.optim.lr=1e-3,1e30", "--jobs=1")
   assert sweep(root, *flags)[0] == 3
   bad = root / "runs" / "optim.lr=1e+30,seed=0"
-  assert wd.read_json(bad / "failure.json")["step"] == 2
-  assert len(wd.read_json(bad / "run.json")) == 1
+  assert files.read_json(bad / "failure.json")["step"] == 2
+  assert len(files.read_json(bad / "run.json")) == 1
   status, printed, _ = sweep(root, *flags)
   assert (status, "nothing is left to train" in printed) == (3, True)
-  assert len(wd.read_json(bad / "run.json")) == 1
+  assert len(files.read_json(bad / "run.json")) == 1
   assert sweep(root, *flags, "--retry_failed")[0] == 3
-  assert len(wd.read_json(bad / "run.json")) == 2
-  assert wd.read_json(bad / "failure.json")["step"] == 2
+  assert len(files.read_json(bad / "run.json")) == 2
+  assert files.read_json(bad / "failure.json")["step"] == 2
 
 
 @pytest.mark.slow
@@ -177,4 +177,4 @@ def test_a_stopped_sweep_goes_on(tmp_path):
   status, printed, told = sweep(root, *flags)
   assert status == 0, told
   for folder in folders(root):
-    assert wd.read_json(folder / "run.json")[1]["from_step"] > 0
+    assert files.read_json(folder / "run.json")[1]["from_step"] > 0

@@ -12,8 +12,8 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import errors, metrics
-from dgm_jax import workdir as wd
+from dgm_jax import metrics
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps import worker
 
 
@@ -27,7 +27,7 @@ def write_task(root, points, **given):
     runs.append({"name": name, "workdir": f"../runs/{name}", "config": config.to_dict()})
   path = root / "tasks" / "0000.json"
   path.parent.mkdir(parents=True)
-  wd.write_json(path, {"format": 1, "runs": runs, "resources": {"cpus": 1, "gpus": 0}})
+  files.write_json(path, {"format": 1, "runs": runs, "resources": {"cpus": 1, "gpus": 0}})
   return path
 
 
@@ -85,7 +85,7 @@ def test_finished_and_failed_runs_are_passed_over_and_a_diverged_one_is_told(tmp
   assert "lr=1e+30,seed=1: train/" in told
   assert "Traceback" not in told
   good, bad = folders(path)
-  assert wd.read_json(bad / "failure.json")["step"] == 2
+  assert files.read_json(bad / "failure.json")["step"] == 2
   assert not (bad / "results.json").exists()
   before = [(p, p.stat().st_mtime_ns) for p in sorted(good.rglob("*")) + sorted(bad.rglob("*"))]
   assert worker.work(path) == 3
@@ -98,7 +98,7 @@ def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_leaves_the_others(t
   process = start(path)
   wait_for_step(process, path, 30)
   pruned, other = folders(path)
-  wd.write_json(pruned / "stop.json", {"reason": "the median is better"})
+  files.write_json(pruned / "stop.json", {"reason": "the median is better"})
   assert process.wait() == 0, process.communicate()
   assert (other / "results.json").exists()
   assert not (pruned / "results.json").exists()
@@ -117,7 +117,7 @@ def test_a_run_that_cannot_be_is_told_and_the_others_go_on(tmp_path, capsys):
   (strange / "mine.txt").write_text("mine")
   assert worker.work(path) == 3
   assert "lr=0.001,seed=0: --workdir" in capsys.readouterr().err
-  assert "holds files that are not a run's" in wd.read_json(strange / "failure.json")["error"]
+  assert "holds files that are not a run's" in files.read_json(strange / "failure.json")["error"]
   assert {p.name for p in strange.iterdir()} == {"mine.txt", "failure.json"}
   others = [f for f in folders(path) if f != strange]
   assert all((f / "results.json").exists() for f in others)
@@ -127,7 +127,7 @@ def test_mistakes_get_a_sentence(tmp_path, capsys):
   assert worker.main([str(tmp_path / "none.json")]) == 2
   assert "is no task of a sweep" in capsys.readouterr().err
   path = write_task(tmp_path, [(0, 1e-3)])
-  wd.write_json(path, {"format": 2, "runs": []})
+  files.write_json(path, {"format": 2, "runs": []})
   with pytest.raises(errors.UserError, match="has format 2; this version reads 1"):
     worker.read(path)
   assert os.listdir(tmp_path) == ["tasks"]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tables
 
-from dgm_jax import checkpoint, programs, rng
+from dgm_jax import checkpoint, programs
+from dgm_jax.core import evaluation, rng
 
 every_system = pytest.mark.parametrize(
   "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in tables.SLOW)) for name in tables.SYSTEMS]
@@ -140,7 +141,7 @@ def test_mean_over_a_ragged_set_is_exact(name):
 
   expected = float(np.mean(tables.TEST["x"].astype(np.float64).sum((1, 2, 3)) ** 2))
   for batch_size in (1, 7, 32, 101, 500):
-    evaluate = programs.make_evaluate(system._replace(eval_step=eval_step), tables.identity, batch_size)
+    evaluate = evaluation.make_evaluate(system._replace(eval_step=eval_step), tables.identity, batch_size)
     assert evaluate(None, jax.random.key(0), tables.TEST) == {"first": pytest.approx(expected, rel=1e-6)}
 
 
@@ -161,7 +162,7 @@ def test_samples_have_the_shape_of_the_data(name):
 
 
 def test_eval_step_of_a_wrong_shape_is_refused():
-  run = programs.make_evaluate_examples(lambda state, key, batch: {"mean": jnp.mean(batch["x"])}, tables.identity, 10)
+  run = evaluation.make_evaluate_examples(lambda state, key, batch: {"mean": jnp.mean(batch["x"])}, tables.identity, 10)
   with pytest.raises(ValueError, match="not \\[B"):
     run(None, jax.random.key(0), tables.TEST)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dgm_jax import errors, files
+from dgm_jax.core import errors, files
 from dgm_jax.data import tables
 
 

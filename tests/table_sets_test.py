@@ -16,7 +16,8 @@ import sklearn.datasets
 import xlrd
 from made import made
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import errors
 from dgm_jax.data import tfds_builder
 from dgm_jax.data.dataset import prepared
 from dgm_jax.data.sets import maf

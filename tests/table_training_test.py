@@ -6,9 +6,9 @@ import mixed_table as mt
 import numpy as np
 import pytest
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.system import TrainState
 from dgm_jax.imputation import columns, fitted, training
-from dgm_jax.system import TrainState
 
 ONCE = training.Limits(200)
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from dgm_jax.core.system import System
 from dgm_jax.models import (
   autoencoder,
   bernoulli_mixture,
@@ -33,7 +34,6 @@ from dgm_jax.models import (
   vq_vae,
 )
 from dgm_jax.principles import em, latent, likelihood, mcem, own_bound
-from dgm_jax.system import System
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")

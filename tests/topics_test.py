@@ -13,12 +13,12 @@ from scipy.optimize import linear_sum_assignment
 from sklearn import decomposition
 
 from dgm_jax import data, programs, topic_models
+from dgm_jax.core.system import TrainState
 from dgm_jax.data.sets import bars
 from dgm_jax.evaluate import ais, likelihood
 from dgm_jax.models import latent_dirichlet_allocation as lda
 from dgm_jax.models import nmf
 from dgm_jax.principles import em
-from dgm_jax.system import TrainState
 
 N, V, K = 60, 12, 3
 RNG = np.random.default_rng(0)

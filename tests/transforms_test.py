@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data import transforms
 
 RNG = np.random.default_rng(0)

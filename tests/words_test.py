@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from dgm_jax import data, errors
+from dgm_jax import data
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.data import words
 from dgm_jax.data.sets import bars, kjv
-from dgm_jax.data.splits import Splits, size
+from dgm_jax.data.splits import Splits
 
 _TRAIN = ["The ark, the Ark of X", "ark dove dove 12 2nd", "raven and dove", "raven's olive", "the of"]
 

@@ -8,7 +8,7 @@ import inspect
 import pkgutil
 from typing import Any
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data import sets
 from dgm_jax.data.dataset import DataSet
 from dgm_jax.data.splits import Splits

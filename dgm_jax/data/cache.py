@@ -13,8 +13,8 @@ import filelock
 import numpy as np
 from absl import logging
 
-from dgm_jax import errors
-from dgm_jax.data.splits import Arrays
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays
 
 _CHUNK_BYTES = 2**26
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

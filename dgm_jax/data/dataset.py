@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import cache
-from dgm_jax.data.splits import Arrays
 
 TEXT = "text"  # the dtype of a feature that is a string: cached as fixed-width bytes, dtype S
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgm_jax.data.splits import Arrays
+from dgm_jax.core.batches import Arrays
 
 _ROWS_BYTES = 2**26
 

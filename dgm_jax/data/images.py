@@ -4,10 +4,10 @@ import pathlib
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.data import cache, readers
 from dgm_jax.data.splits import random_indices
-from dgm_jax.progress import progress_bar
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data.statistics import Statistics
 
 

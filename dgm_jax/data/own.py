@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data import readers
-from dgm_jax.data.splits import Arrays, size, take
 
 _SPARSE = {"data", "indices", "indptr", "shape"}
 _RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # what batches have besides

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 
 @contextlib.contextmanager

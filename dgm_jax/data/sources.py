@@ -12,8 +12,8 @@ import grain
 import jax
 import numpy as np
 
-from dgm_jax import errors
-from dgm_jax.data.splits import Arrays, size
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays, size
 
 KINDS = ("auto", "resident", "streaming")
 _PIECE_BYTES = 2**26  # of batches that are on their way at once

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax import errors
-
-Arrays = dict[str, np.ndarray]  # every array has the examples in front
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays, size, take
 
 
 class Splits(NamedTuple):
@@ -26,16 +25,6 @@ class Splits(NamedTuple):
   def parts(self) -> dict[str, Arrays]:
     """The splits that there are, by name."""
     return {name: getattr(self, name) for name in ("train", "valid", "test") if getattr(self, name)}
-
-
-def size(arrays: Arrays) -> int:
-  """The number of examples."""
-  return len(next(iter(arrays.values())))
-
-
-def take(arrays: Arrays, indices: np.ndarray | slice) -> Arrays:
-  """These examples of every array."""
-  return {k: v[indices] for k, v in arrays.items()}
 
 
 def first(arrays: Arrays, count: int | None) -> Arrays:

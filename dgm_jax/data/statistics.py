@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import errors, rng
-from dgm_jax.data.splits import size
+from dgm_jax.core import errors, rng
+from dgm_jax.core.batches import size
 
 _CHUNK_BYTES = 2**25
 _ROWS = 10_000  # that mechanisms of missing entries are calibrated on

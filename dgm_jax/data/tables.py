@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax import errors, files
+from dgm_jax.core import errors, files
 from dgm_jax.data import readers
 
 SUFFIXES = (".csv", ".npz", ".parquet", ".tsv")

@@ -16,10 +16,10 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import checksums, download_manager, util
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.data import cache
 from dgm_jax.data.dataset import TEXT, DataSet, File
-from dgm_jax.progress import progress_bar
 
 _ROWS = 4096  # read back at once
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import errors
-from dgm_jax.data.splits import Splits, take
+from dgm_jax.core import errors
+from dgm_jax.core.batches import take
+from dgm_jax.data.splits import Splits
 
 SPECIAL = ("<pad>", "<unk>", "<end>")
 PAD, UNK, END = range(3)

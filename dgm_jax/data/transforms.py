@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import config_args, errors
+from dgm_jax.core import config_args, errors
 from dgm_jax.data import missing
 from dgm_jax.data.statistics import Statistics, per_example
 

@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
-from dgm_jax import errors
-from dgm_jax.data.splits import Splits, take
+from dgm_jax.core import errors
+from dgm_jax.core.batches import take
+from dgm_jax.data.splits import Splits
 
 _TOKEN = r"(?u)\b[^\W\d_]{2,}\b"  # two letters or more
 _MOST = 2**16 - 1

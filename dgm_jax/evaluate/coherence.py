@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors
-from dgm_jax.programs import mean_and_error
+from dgm_jax.core import errors
+from dgm_jax.core.evaluation import mean_and_error
 
 NEEDS = ("topics",)  # methods of the model
 _ROWS = 10_000

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax import errors, rng
+from dgm_jax.core import errors, rng
+from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.imputation import importance
-from dgm_jax.programs import make_evaluate_examples, mean_and_error
-from dgm_jax.progress import progress_bar
 
 NEEDS = ("infer", "log_joint", "decode")  # methods of the model
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
-from dgm_jax import errors, latent_figures
+from dgm_jax import latent_figures
+from dgm_jax.core import errors
+from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import quadrature
 from dgm_jax.evaluate.active_units import activities
-from dgm_jax.programs import make_evaluate_examples
 
 _DRAWS = 256  # of q, which tell where it lies
 _LEAST = {"num_examples": 1, "grid": 2, "num_pairs": 1, "num_steps": 2}

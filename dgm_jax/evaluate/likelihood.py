@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors, estimators
+from dgm_jax import estimators
+from dgm_jax.core import errors
+from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.principles import latent
-from dgm_jax.programs import make_evaluate_examples, mean_and_error
-from dgm_jax.progress import progress_bar
 
 STOCHASTIC_BOUND = "stochastic lower bounds: P(log p_hat > log p(x) + b) <= exp(-b)"
 

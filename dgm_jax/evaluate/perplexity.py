@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors, rng
-from dgm_jax.programs import make_evaluate_examples, mean_and_error
-from dgm_jax.progress import progress_bar
+from dgm_jax.core import errors, rng
+from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.core.progress import progress_bar
 
 NEEDS = ("word_distribution",)  # methods of the model
 

@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import data, errors, scores
+from dgm_jax import data, scores
+from dgm_jax.core import errors
+from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.principles import likelihood
-from dgm_jax.programs import make_evaluate_examples, mean_and_error
-from dgm_jax.progress import progress_bar
 
 NEEDS = ("summary",)  # methods of the model
 

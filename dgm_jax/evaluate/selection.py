@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors
-from dgm_jax.data.splits import size
-from dgm_jax.programs import make_evaluate_examples, mean_and_error
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
+from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 
 NEEDS = ("log_prob", "num_free_parameters")  # methods of the model
 

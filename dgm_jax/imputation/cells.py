@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import likelihoods, rng
+from dgm_jax.core import rng
+from dgm_jax.distributions.likelihoods import families
 from dgm_jax.imputation import columns as tables
 from dgm_jax.imputation import importance, intervals, training
 from dgm_jax.imputation.fitted import Fitted, blocks
@@ -56,7 +57,7 @@ class _Block(NamedTuple):
 @functools.lru_cache(maxsize=32)
 def _imputer(spec: training.Spec, num_samples: int, num_draws: int) -> Callable:
   """(variables, key, x [B, D], mask) -> _Block: the R models are equally probable, draw m is of model m mod R."""
-  model, groups = training.model(spec), likelihoods.make("mixed", columns=spec.columns).groups
+  model, groups = training.model(spec), families.make("mixed", columns=spec.columns).groups
   chunk = min(_CHUNK, num_samples)
 
   @jax.jit

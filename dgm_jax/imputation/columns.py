@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 _MAX_CLASSES = 100
 _INTEGER = re.compile(r"[+-]?\d+")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dgm_jax import errors, rng
+from dgm_jax.core import errors, rng
 from dgm_jax.imputation import columns as tables
 from dgm_jax.imputation import importance, training
 

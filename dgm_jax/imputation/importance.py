@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators, rng
+from dgm_jax import estimators
+from dgm_jax.core import rng
 from dgm_jax.imputation import streaming
 
 

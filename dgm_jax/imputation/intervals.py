@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 
 def interval(draws: jax.Array, level: float = 0.9) -> tuple[jax.Array, jax.Array]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import files
+from dgm_jax.core import files
 from dgm_jax.data import tables
 from dgm_jax.imputation import cells, comparison
 from dgm_jax.imputation.columns import Column

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
-from dgm_jax import errors, optim, rng
+from dgm_jax import optim
+from dgm_jax.core import errors, rng
 from dgm_jax.imputation import importance
 from dgm_jax.models import vae
 from dgm_jax.principles import latent

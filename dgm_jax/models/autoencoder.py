@@ -8,9 +8,11 @@ import jax
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods
-from dgm_jax.distributions import Factorised, standard_normal
-from dgm_jax.precision import Networks
+from dgm_jax.distributions.factorised import Factorised
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.distributions.normals import standard_normal
+from dgm_jax.networks.mlp import Networks
 
 
 class Model(Networks):
@@ -41,13 +43,13 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|z) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     if min(self.latent_dim, *self.hidden, 1) < 1:
       raise ValueError(f"latent_dim = {self.latent_dim}, hidden = {tuple(self.hidden)}; they must be 1 or more")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_z = Likelihood(prod(self.data_shape), family)
     self.encoder = self.mlp((*self.hidden, self.latent_dim), nn.relu)
     output_bias = self.px_z.output_bias(self.data_mean)
     self.decoder = self.mlp((*self.hidden[::-1], self.px_z.num_outputs), nn.relu, output_bias)

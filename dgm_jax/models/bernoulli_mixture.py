@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax import mixtures
-from dgm_jax.distributions import softplus
+from dgm_jax.distributions.factorised import softplus
 from dgm_jax.mixtures import Params
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.distributions import Factorised, bernoulli
-from dgm_jax.nets import bias_at_logit
+from dgm_jax.distributions.factorised import Factorised, bernoulli
+from dgm_jax.distributions.likelihoods.family import bias_at_logit
 
 
 class Model(nn.Module):

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods, posteriors
-from dgm_jax.distributions import diagonal_normal, standard_normal
-from dgm_jax.precision import Networks
+from dgm_jax.distributions import posteriors
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.distributions.normals import diagonal_normal, standard_normal
+from dgm_jax.networks.mlp import Networks
 
 PRIORS = ("standard_normal", "conditional")
 
@@ -48,15 +50,15 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|z,c) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     if min(self.num_classes, self.latent_dim, *self.hidden) < 1:
       raise ValueError("num_classes, latent_dim and hidden must be 1 or more")
     if self.prior not in PRIORS:
       raise ValueError(f"prior = {self.prior!r}; it must be one of {', '.join(PRIORS)}")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_z = Likelihood(prod(self.data_shape), family)
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
     self.encoder = self.mlp((*self.hidden, self.qz_x.num_outputs))
     output_bias = self.px_z.output_bias(self.data_mean)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.special import log_ndtr
 
-from dgm_jax.precision import Networks
+from dgm_jax.networks.mlp import Networks
 
 SCHEDULES, OBJECTIVES, DECODERS = ("linear", "cosine"), ("elbo", "simple"), ("discretised", "gaussian")
 

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods
-from dgm_jax.distributions import Chain, diagonal_normal, standard_normal
-from dgm_jax.precision import Networks
+from dgm_jax.distributions.chain import Chain
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.distributions.normals import diagonal_normal, standard_normal
+from dgm_jax.networks.mlp import Networks
 
 
 class TopDown(Chain):
@@ -80,15 +82,15 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|z) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     if len(self.latent_dims) != len(self.hidden) or not self.hidden:
       raise ValueError(f"there are {len(self.latent_dims)} latent_dims but {len(self.hidden)} groups of hidden layers")
     if min(*self.latent_dims, *(width for hidden in self.hidden for width in hidden), 1) < 1:
       raise ValueError("latent_dims and hidden must be 1 or more")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_z = Likelihood(prod(self.data_shape), family)
     leaky = lambda h: nn.leaky_relu(h, self.leak)
     self.activations = (leaky, *(nn.tanh,) * (len(self.hidden) - 1))
     pairs = list(zip(self.hidden, self.activations, strict=True))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dgm_jax import topic_models
-from dgm_jax.distributions import diagonal_normal
+from dgm_jax.distributions.normals import diagonal_normal
 
 DECODERS = ("product", "mixture")
 _EPSILON = 1e-3

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods, nets, weight_posteriors
-from dgm_jax.distributions import Factorised
-from dgm_jax.precision import Networks
+from dgm_jax.distributions import weights as weight_posteriors
+from dgm_jax.distributions.factorised import Factorised
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.networks import encoder_decoder
+from dgm_jax.networks.mlp import Networks
 
 WEIGHTS = ("point", "normal")
 
@@ -56,14 +59,14 @@ class Model(Networks):
   @property
   def target_support(self) -> tuple[float, float]:
     """The least and the greatest y."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   @property
   def num_classes(self) -> int | None:
     """C where y is one class; None where it is numbers."""
     if self.likelihood == "bernoulli" and self.num_targets == 1:
       return 2
-    return likelihoods.make(self.likelihood, **self.likelihood_args).num_classes
+    return families.make(self.likelihood, **self.likelihood_args).num_classes
 
   def _check(self) -> None:
     for holds, message in (
@@ -84,14 +87,14 @@ class Model(Networks):
     """A net of no model: its weights are given to it."""
     args = ({"activation": "relu"} if self.net == "mlp" else {}) | dict(self.net_args)
     widths = (self.py_x.num_outputs, 1)  # there is no use for a decoder
-    encoder, _ = nets.make(
+    encoder, _ = encoder_decoder.make(
       self.net, self.data_shape, 1, self.hidden, widths, nn.initializers.zeros, self.compute, **args
     )
     return encoder.clone(parent=None, name=None, dropout=self.dropout)
 
   def setup(self):
     self._check()
-    self.py_x = likelihoods.Likelihood(self.num_targets, likelihoods.make(self.likelihood, **self.likelihood_args))
+    self.py_x = Likelihood(self.num_targets, families.make(self.likelihood, **self.likelihood_args))
     net = self._make_net()
     self.run = lambda w, x, rngs: net.apply({"params": w}, x, rngs=rngs)
     loc = self.param("net", lambda key: net.init(key, jnp.zeros((1, prod(self.data_shape))))["params"])

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods
-from dgm_jax.distributions import diagonal_normal, standard_normal
-from dgm_jax.precision import Networks
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.distributions.normals import diagonal_normal, standard_normal
+from dgm_jax.networks.mlp import Networks
 
 
 class Model(Networks):
@@ -49,15 +50,15 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|y,z) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     if self.num_classes < 2:
       raise ValueError(f"num_classes = {self.num_classes} must be 2 or more")
     if min(self.latent_dim, *self.hidden, 1) < 1 or self.alpha < 0:
       raise ValueError(f"latent_dim and hidden must be 1 or more and alpha = {self.alpha} not negative")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_yz = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_yz = Likelihood(prod(self.data_shape), family)
     self.classifier = self.mlp((*self.hidden, self.num_classes), nn.softplus)
     self.encoder = self.mlp((*self.hidden, 2 * self.latent_dim), nn.softplus)
     output_bias = self.px_yz.output_bias(self.data_mean)

@@ -9,9 +9,11 @@ import jax
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods
-from dgm_jax.distributions import Chain, Factorised, bernoulli
-from dgm_jax.precision import Networks
+from dgm_jax.distributions.chain import Chain
+from dgm_jax.distributions.factorised import Factorised, bernoulli
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.networks.mlp import Networks
 
 
 class Units(Factorised):
@@ -73,7 +75,7 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|z) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     groups = ((),) * len(self.latent_dims) if self.hidden is None else self.hidden
@@ -81,8 +83,8 @@ class Model(Networks):
       raise ValueError(f"there are {len(self.latent_dims)} latent_dims but {len(groups)} groups of hidden layers")
     if min(*self.latent_dims, *(width for hidden in groups for width in hidden), 1) < 1:
       raise ValueError("latent_dims and hidden must be 1 or more")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_z = Likelihood(prod(self.data_shape), family)
     self.encoders = [self.mlp((*hidden, dim)) for hidden, dim in zip(groups, self.latent_dims, strict=True)]
     output_bias = self.px_z.output_bias(self.data_mean)
     self.decoder = self.mlp((*groups[0][::-1], self.px_z.num_outputs), output_bias=output_bias)

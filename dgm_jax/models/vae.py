@@ -10,10 +10,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods, missing_process, nets, posteriors, priors
-from dgm_jax.distributions import Factorised, bernoulli
-from dgm_jax.missing_process import IGNORABLE, WithNoise
-from dgm_jax.precision import Networks
+from dgm_jax.distributions import posteriors, priors
+from dgm_jax.distributions.factorised import Factorised, bernoulli
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.distributions.missing_process import IGNORABLE, WithNoise, make
+from dgm_jax.networks import encoder_decoder
+from dgm_jax.networks.mlp import Networks
 
 
 class Model(Networks):
@@ -66,13 +69,13 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|z) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     if min(self.latent_dim, *self.hidden, 1) < 1:
       raise ValueError("latent_dim and hidden must be 1 or more")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_z = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_z = Likelihood(prod(self.data_shape), family)
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
     mean = self.px_z.expected(self.data_mean)
     self.pz = priors.make(self.prior, self.latent_dim, mean, family.support, **self.prior_args)
@@ -82,7 +85,7 @@ class Model(Networks):
       raise ValueError(f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes")
     widths, output_bias = (self.qz_x.num_outputs, self.px_z.num_outputs), self.px_z.output_bias(self.data_mean)
     common = (self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, self.compute)
-    self.encoder, self.decoder = nets.make(self.net, *common, **self.net_args)
+    self.encoder, self.decoder = encoder_decoder.make(self.net, *common, **self.net_args)
     self._setup_missing()
 
   def _setup_missing(self):
@@ -94,7 +97,7 @@ class Model(Networks):
       self.fill = self.param("iota", nn.initializers.zeros, (self.px_z.num_features,))
     if self.missing_process != IGNORABLE:
       options = self.missing_process_args
-      self.pm_x = missing_process.make(self.missing_process, self.px_z.dim, self.likelihood, **options)
+      self.pm_x = make(self.missing_process, self.px_z.dim, self.likelihood, **options)
 
   @property
   def _draws_missing(self) -> bool:

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax import likelihoods
-from dgm_jax.precision import Networks
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.distributions.likelihoods.likelihood import Likelihood
+from dgm_jax.networks.mlp import Networks
 
 
 class Model(Networks):
@@ -49,7 +50,7 @@ class Model(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The least and the greatest x that p(x|c) can give."""
-    return likelihoods.make(self.likelihood, **self.likelihood_args).support
+    return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
     sizes = {"num_positions": self.num_positions, "num_codes": self.num_codes, "code_dim": self.code_dim}
@@ -58,8 +59,8 @@ class Model(Networks):
         raise ValueError(f"{name} = {value} must be 1 or more")
     if min(*self.hidden, 1) < 1 or self.beta < 0:
       raise ValueError(f"hidden = {tuple(self.hidden)} must be 1 or more and beta = {self.beta} not negative")
-    family = likelihoods.make(self.likelihood, **self.likelihood_args)
-    self.px_c = likelihoods.Likelihood(prod(self.data_shape), family)
+    family = families.make(self.likelihood, **self.likelihood_args)
+    self.px_c = Likelihood(prod(self.data_shape), family)
     self.encoder = self.mlp((*self.hidden, self.num_positions * self.code_dim))
     output_bias = self.px_c.output_bias(self.data_mean)
     self.decoder = self.mlp((*self.hidden[::-1], self.px_c.num_outputs), output_bias=output_bias)

@@ -35,8 +35,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import errors
-from dgm_jax.system import System, TrainState
+from dgm_jax.core import errors
+from dgm_jax.core.system import System, TrainState
 
 UPDATES = ("batch", "online")
 

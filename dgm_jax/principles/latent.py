@@ -28,9 +28,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import errors, estimators, objectives, rng
+from dgm_jax import estimators, objectives
+from dgm_jax.core import errors, rng
+from dgm_jax.core.system import System, gradient_system
 from dgm_jax.latent_options import Options, check
-from dgm_jax.system import System, gradient_system
 
 
 class LogTerms(NamedTuple):

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import errors, scores
-from dgm_jax.system import System, gradient_system
+from dgm_jax import scores
+from dgm_jax.core import errors
+from dgm_jax.core.system import System, gradient_system
 
 
 class Options(NamedTuple):

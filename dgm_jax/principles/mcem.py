@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import errors, hmc, posterior_samples
-from dgm_jax.system import System, TrainState
+from dgm_jax import hmc, posterior_samples
+from dgm_jax.core import errors
+from dgm_jax.core.system import System, TrainState
 
 _FIRST_STEP_SIZE = 0.1
 

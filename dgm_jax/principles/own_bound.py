@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import errors
-from dgm_jax.system import System, gradient_system
+from dgm_jax.core import errors
+from dgm_jax.core.system import System, gradient_system
 
 
 def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> System:

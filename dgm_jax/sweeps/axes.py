@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 Overrides = dict[str, Any]
 _LONGEST = 100  # characters of a run's name; file systems take 255 bytes

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax import config_args, errors
+from dgm_jax.core import config_args, errors
 from dgm_jax.sweeps import axes
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.lock import locked
 from dgm_jax.sweeps import plan, states, tasks
 from dgm_jax.sweeps.definition import Run

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dgm_jax import errors, warm_start
-from dgm_jax import workdir as wd
+from dgm_jax import warm_start
 from dgm_jax.build import Experiment, build, hyper_parameters, load
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps.axes import show
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.trace import Programs, trace
@@ -82,8 +82,8 @@ def _traced_values(values: Sequence[float]) -> list[float]:
 
 def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, builder: Builder) -> dict[Any, str]:
   """{value of the path: hash of its programs}; of one hash all, if tracing some shows no difference."""
-  values = {wd.flatten(run.config)[path]: run for run in reversed(runs)}
-  own = first[path] if "." not in path else wd.flatten(first.to_dict())[path]
+  values = {files.flatten(run.config)[path]: run for run in reversed(runs)}
+  own = first[path] if "." not in path else files.flatten(first.to_dict())[path]
 
   def traced(value):
     if value == own:
@@ -112,7 +112,7 @@ def _split(
     experiment, programs = builder(first)
   except errors.UserError as e:
     raise errors.UserError(f"Run {runs[0].name}: {e}") from e
-  flat = {run.name: wd.flatten(run.config) for run in runs}
+  flat = {run.name: files.flatten(run.config) for run in runs}
   for path in sorted({"seed", *inputs} - settled):
     if len({flat[run.name][path] for run in runs}) == 1:
       continue
@@ -148,7 +148,7 @@ def group(runs: Sequence[Run], builder: Builder | None = None) -> list[Group]:
   for run in runs:
     _check_start(run)
     inputs = frozenset(hyper_parameters(ConfigDict(run.config)))
-    static = {k: v for k, v in wd.flatten(run.config).items() if k not in inputs and k not in _OF_THE_STATE}
+    static = {k: v for k, v in files.flatten(run.config).items() if k not in inputs and k not in _OF_THE_STATE}
     key = json.dumps([static, sorted(inputs)], sort_keys=True)
     buckets.setdefault(key, ([], static, inputs))[0].append(run)
   builder = builder or Builder()

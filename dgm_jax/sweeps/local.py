@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import machine, outcomes, processes, supervise
 from dgm_jax.sweeps.outcomes import Outcome
 

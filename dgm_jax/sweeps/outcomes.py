@@ -12,7 +12,7 @@ import signal
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 FINISHED, MISTAKE, DIVERGED, STOPPED = 0, 2, 3, 4
 ATTEMPTS = 2

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data import sources
 from dgm_jax.sweeps import lanes, memory
 from dgm_jax.sweeps.definition import Run

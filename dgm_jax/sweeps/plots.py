@@ -5,7 +5,8 @@ import pathlib
 import statistics
 from typing import Any
 
-from dgm_jax import ending, figures
+from dgm_jax import ending
+from dgm_jax.core import figures
 from dgm_jax.sweeps import axes
 
 _WIDE = 20.0  # positive numbers with a larger ratio of the extremes have a logarithmic axis

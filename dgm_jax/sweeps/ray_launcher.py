@@ -12,7 +12,7 @@ from typing import Any
 
 from absl import logging
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import machine, outcomes, processes, supervise
 from dgm_jax.sweeps.outcomes import Outcome
 

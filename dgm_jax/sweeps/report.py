@@ -10,8 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from dgm_jax import ending, errors, files, metrics
-from dgm_jax import workdir as wd
+from dgm_jax import ending, metrics, workdir
+from dgm_jax.core import errors
+from dgm_jax.core import files as files_module
+from dgm_jax.core.files import flatten, read_json, write_text
 from dgm_jax.sweeps import axes, plots, states, tasks
 
 _CRITERIA = ("aic", "bic", "icl")
@@ -33,9 +35,9 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
   rows = []
   for name, overrides in definition.runs.items():
     folder = states.folder(root, name)
-    config = wd.flatten(wd.read_config(folder) or {})
+    config = flatten(workdir.read_config(folder) or {})
     state = states.state(folder)
-    seconds = sum(e["wall_s"].get("train", 0.0) for e in wd.read_json(folder / "run.json") or [])
+    seconds = sum(e["wall_s"].get("train", 0.0) for e in read_json(folder / "run.json") or [])
     values = {path: _plain(overrides.get(path, config.get(path))) for path in paths}
     measured = {k: v for k, v in states.last_values(folder).items() if "/" in k and isinstance(v, int | float)}
     row = {"name": name, "state": state.state, "step": state.step, "minutes": seconds / 60, "note": state.note}
@@ -118,7 +120,7 @@ def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
 
 
 def _beside(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-  with files.whole(path) as beside:
+  with files_module.whole(path) as beside:
     write(beside)
 
 
@@ -154,7 +156,7 @@ def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None)
   out = out or root / "report"
   out.mkdir(parents=True, exist_ok=True)
   text, files = summary(runs, paths, metric), ["report.txt", "runs.csv"]
-  wd.write_text(out / "report.txt", text + "\n")
+  write_text(out / "report.txt", text + "\n")
   _beside(out / "runs.csv", lambda p: runs.to_csv(p, index=False))
   try:
     import pyarrow  # noqa: F401

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 
 import filelock
 
-from dgm_jax import ending, errors, metrics
+from dgm_jax import ending, metrics
+from dgm_jax.core import errors
 from dgm_jax.lock import locked
 from dgm_jax.sweeps import axes, drive, plan, states, tasks
 from dgm_jax.sweeps.definition import Run, make_run

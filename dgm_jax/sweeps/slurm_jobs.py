@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import outcomes, processes
 
 _ARRAY = 1000  # jobs of an array; SLURM's MaxArraySize is 1001 unless an administrator changed it

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.sweeps import machine, outcomes, processes, slurm_jobs, supervise
 from dgm_jax.sweeps.outcomes import Outcome
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from dgm_jax import metrics
-from dgm_jax import workdir as wd
+from dgm_jax.core import files
 
 _FRESH = 120.0  # seconds: a run of another host whose metrics grew since then is running
 STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")
@@ -44,13 +44,13 @@ class State(NamedTuple):
 
 def stop_reason(path: pathlib.Path) -> str | None:
   """Why somebody asked the run in this folder to end (stop.json), or None."""
-  found = wd.read_json(path / "stop.json")
+  found = files.read_json(path / "stop.json")
   return None if found is None else str(found["reason"])
 
 
 def ask_to_stop(path: pathlib.Path, reason: str) -> None:
   """Asks the run in this folder to end after the steps in progress; see search."""
-  wd.write_json(path / "stop.json", {"reason": reason})
+  files.write_json(path / "stop.json", {"reason": reason})
 
 
 def last_row(path: pathlib.Path) -> dict[str, Any]:
@@ -92,12 +92,12 @@ def is_alive(path: pathlib.Path) -> bool:
 def state(path: pathlib.Path) -> State:
   """The state of the run in a folder."""
   step = int(last_row(path).get("step", 0))
-  if (results := wd.read_json(path / "results.json")) is not None:
+  if (results := files.read_json(path / "results.json")) is not None:
     return State("finished", int(results.get("step", step)))
   alive = is_alive(path)
   if (reason := stop_reason(path)) is not None and not alive:
     return State("pruned", step, reason)
-  if (failure := wd.read_json(path / "failure.json")) is not None:
+  if (failure := files.read_json(path / "failure.json")) is not None:
     return State("failed", int(failure.get("step") or step), str(failure.get("error", "")))
   if alive:
     return State("running", step)
@@ -112,4 +112,4 @@ def of(root: pathlib.Path, names: Iterable[str]) -> dict[str, State]:
 def last_values(path: pathlib.Path) -> dict[str, Any]:
   """The newest value of everything that a run has measured, results.json's where it is finished."""
   rows = metrics.read(path)
-  return {k: v for row in rows for k, v in row.items()} | (wd.read_json(path / "results.json") or {})
+  return {k: v for row in rows for k, v in row.items()} | (files.read_json(path / "results.json") or {})

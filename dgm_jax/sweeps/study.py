@@ -5,7 +5,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dgm_jax import ending, errors
+from dgm_jax import ending
+from dgm_jax.core import errors
 from dgm_jax.sweeps import axes, drive
 
 SAMPLERS = ("random", "tpe")

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax import errors
-from dgm_jax import workdir as wd
+from dgm_jax import workdir
+from dgm_jax.core import errors, files
 from dgm_jax.lock import locked
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
@@ -48,7 +48,7 @@ def read(root: pathlib.Path) -> Definition | None:
   Raises:
     UserError: sweep.json is damaged or of another format.
   """
-  found = wd.read_json(root / "sweep.json") if root.is_dir() else None
+  found = files.read_json(root / "sweep.json") if root.is_dir() else None
   if found is None:
     return None
   errors.require(
@@ -116,7 +116,7 @@ def write(root: pathlib.Path, new: Definition) -> None:
       found = {"format": _FORMAT, "command": new.command, "config": new.config, "common": _plain(new.common)}
       if new.search is not None:
         found["search"] = _plain(new.search)
-      wd.write_json(root / "sweep.json", found | {"runs": listed})
+      files.write_json(root / "sweep.json", found | {"runs": listed})
   except OSError as e:
     raise errors.UserError(f"--root {root} cannot be written: {e.strerror}.") from e
 
@@ -129,7 +129,7 @@ def check_runs(root: pathlib.Path, runs: Sequence[Run]) -> None:
   """
   for run in runs:
     if (path := states.folder(root, run.name)).is_dir() and any(path.iterdir()) and (path / "config.json").exists():
-      wd.check(path, run.config)
+      workdir.check(path, run.config)
 
 
 def write_tasks(
@@ -154,7 +154,7 @@ def write_tasks(
   for i, runs in enumerate(tasks, start):
     listed = [{"name": run.name, "workdir": f"../runs/{run.name}", "config": run.config} for run in runs]
     path = place / f"{i:04d}.json"
-    wd.write_json(path, {"format": _FORMAT, "runs": listed, "resources": dict(resources)})
+    files.write_json(path, {"format": _FORMAT, "runs": listed, "resources": dict(resources)})
     paths.append(path)
   if not keep:
     for path in set(old) - set(paths):

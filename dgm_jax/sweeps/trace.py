@@ -14,7 +14,8 @@ from jax.extend import core
 from ml_collections import ConfigDict
 
 from dgm_jax.build import Experiment, make_init
-from dgm_jax.programs import make_evaluate_step, make_pictures, make_train_chunk
+from dgm_jax.core.evaluation import make_evaluate_step
+from dgm_jax.programs import make_pictures, make_train_chunk
 
 
 class Programs(NamedTuple):

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import tqdm
 
-from dgm_jax import ending, errors
-from dgm_jax.progress import progress_bar
+from dgm_jax import ending
+from dgm_jax.core import errors
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.sweeps import states
 
 _DONE = ("finished", "pruned", "failed")

@@ -19,8 +19,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from dgm_jax import compilation_cache, errors, train
-from dgm_jax import workdir as wd
+from dgm_jax import train
+from dgm_jax.core import compilation_cache, errors, files
 
 _LOCK_PATIENCE_S = 60  # for the process that had the task before to end
 
@@ -31,7 +31,7 @@ def read(path: pathlib.Path) -> list[tuple[ConfigDict, pathlib.Path]]:
   Raises:
     UserError: there is no such task, or it is of a newer version.
   """
-  task = wd.read_json(path)
+  task = files.read_json(path)
   errors.require(isinstance(task, dict) and "runs" in task, f"{path} is no task of a sweep.")
   errors.require(task.get("format") == 1, f"{path} has format {task.get('format')}; this version reads 1.")
   return [(ConfigDict(run["config"]), (path.parent / run["workdir"]).resolve()) for run in task["runs"]]
@@ -65,7 +65,7 @@ def _train(runs: list[tuple[ConfigDict, pathlib.Path]]) -> None:
       return
     [(_, workdir)], outcomes = runs, [e]
     workdir.mkdir(parents=True, exist_ok=True)
-    wd.write_json(workdir / "failure.json", {"error": str(e), "step": None})
+    files.write_json(workdir / "failure.json", {"error": str(e), "step": None})
   for (_, workdir), outcome in zip(runs, outcomes, strict=True):
     if isinstance(outcome, errors.DivergenceError | errors.UserError):
       print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)

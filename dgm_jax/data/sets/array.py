@@ -10,9 +10,10 @@ import pathlib
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.data import cache, images, own
-from dgm_jax.data.splits import Splits, random_indices, size
+from dgm_jax.data.splits import Splits, random_indices
 
 _TABLES = (".csv", ".tsv", ".parquet")
 _VERSION = 2  # of what is kept in the cache

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data import readers, words
 from dgm_jax.data.splits import Splits, at_random
 

@@ -9,9 +9,10 @@ import pathlib
 
 import numpy as np
 
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits
+from dgm_jax.data.splits import Splits
 
 _NAME = "caltech101_silhouettes_28_split1.mat"
 _PREFIXES = {"train": "train", "valid": "val", "test": "test"}

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits, hold_out_last
+from dgm_jax.data.splits import Splits, hold_out_last
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _DEMO = "https://cs.stanford.edu/people/karpathy/convnetjs/demo/cifar10/"

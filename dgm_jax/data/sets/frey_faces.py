@@ -7,10 +7,11 @@ are consecutive: most test frames have near-duplicates in the training set, whic
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size, take
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Splits, permutation, size, take
+from dgm_jax.data.splits import Splits, permutation
 
 _FILE = File("https://cs.nyu.edu/~roweis/data/frey_rawface.mat", "frey_rawface.mat")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data import readers, words
 from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
 from dgm_jax.data.splits import Splits, at_random

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
 from dgm_jax.data.splits import Splits

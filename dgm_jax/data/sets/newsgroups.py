@@ -13,11 +13,12 @@ import pathlib
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
 from dgm_jax.data.sets.ptb import members
-from dgm_jax.data.splits import Arrays, Splits, hold_out_last, permutation, size, take
+from dgm_jax.data.splits import Splits, hold_out_last, permutation
 
 CLASSES = (
   "alt.atheism", "comp.graphics", "comp.os.ms-windows.misc", "comp.sys.ibm.pc.hardware", "comp.sys.mac.hardware",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 from dgm_jax.data.splits import Splits
 
 

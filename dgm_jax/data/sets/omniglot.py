@@ -10,9 +10,10 @@ import pathlib
 
 import numpy as np
 
+from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits, hold_out_last, permutation, size, take
+from dgm_jax.data.splits import Splits, hold_out_last, permutation
 
 IWAE_SEED = 123  # of the permutation whose end the authors' code holds out
 

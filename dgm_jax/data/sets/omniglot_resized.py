@@ -14,10 +14,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dgm_jax.core.batches import take
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
 from dgm_jax.data.sets.omniglot import hold_out_permuted
-from dgm_jax.data.splits import Splits, take
+from dgm_jax.data.splits import Splits
 
 _NAMES = (
   "Alphabet_of_the_Magi Angelic Anglo-Saxon_Futhorc Arcadian Armenian Asomtavruli_(Georgian) Atemayar_Qelisayer "

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits, at_random
+from dgm_jax.data.splits import Splits, at_random
 
 _SCVI = "https://github.com/YosefLab/scVI-data/raw/master/"
 _SCANPY = "https://github.com/scverse/scanpy/raw/1.11.5/src/scanpy/datasets/10x_pbmc68k_reduced.h5ad"

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import readers, tokens
 from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits
+from dgm_jax.data.splits import Splits
 
 _RECORD = 1000  # characters: TFDS would take long over records of one
 

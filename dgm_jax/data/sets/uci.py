@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import readers
 from dgm_jax.data.dataset import DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits, at_random
+from dgm_jax.data.splits import Splits, at_random
 
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/"
 _BOSTON = "CRIM ZN INDUS CHAS NOX RM AGE DIS RAD TAX PTRATIO B LSTAT MEDV"

@@ -13,11 +13,12 @@ import re
 
 import numpy as np
 
-from dgm_jax import errors
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays
 from dgm_jax.data import readers
 from dgm_jax.data import tokens as tokenisation
 from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
-from dgm_jax.data.splits import Arrays, Splits, at_random
+from dgm_jax.data.splits import Splits, at_random
 
 RESPONSES = ("logP", "qed", "SAS")
 _JTVAE = "https://github.com/wengong-jin/icml18-jtnn/raw/master/data/zinc/"

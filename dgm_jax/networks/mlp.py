@@ -4,44 +4,16 @@ Parameters are float32, and so is what a network puts out: distributions, log-pr
 to float32, for the function that the networks are in their precision.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.networks.remat import remat, segments
+
 DTYPES = ("float32", "bfloat16")
-
-
-def again(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
-  """f(layers, x); with `remat` only x is kept for the backward pass, and what f computes is computed again there.
-
-  XLA:CPU drops the barrier by which jax.checkpoint keeps it from taking the second computation for the first.  There x
-  is tied to the cotangent instead, by adding 0 times its sum, at the price that there is no forward-mode derivative.
-  """
-  if not remat or layers[0].is_initializing():
-    return f(layers, x)
-  bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
-  pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)
-  if jax.default_backend() != "cpu":
-    return jax.checkpoint(pure)(variables, x)
-
-  def backward(kept, cotangent):
-    variables, x = kept
-    return jax.vjp(pure, variables, x + (0 * jnp.sum(cotangent)).astype(x.dtype))[1](cotangent)
-
-  tied = jax.custom_vjp(pure)
-  tied.defvjp(lambda variables, x: (pure(variables, x), (variables, x)), backward)
-  return tied(variables, x)
-
-
-def segments(num_layers: int) -> list[range]:
-  """The layers in the groups whose inputs are kept: about sqrt(n) groups of sqrt(n) layers need the least memory."""
-  size = max(1, math.ceil(math.sqrt(num_layers)))
-  return [range(i, min(i + size, num_layers)) for i in range(0, num_layers, size)]
 
 
 class Dense(nn.Module):
@@ -114,7 +86,7 @@ class MLP(nn.Module):
       return x
 
     for group in segments(last) if self.remat else [range(last)]:
-      x = again(self.remat, some, [dense(i) for i in group], x)
+      x = remat(self.remat, some, [dense(i) for i in group], x)
     return dense(last)(drop(x))
 
 

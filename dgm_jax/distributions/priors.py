@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.distributions import standard_normal
-from dgm_jax.nets import MLP
-from dgm_jax.posteriors import NormalMixture
+from dgm_jax.distributions.normals import NormalMixture, standard_normal
+from dgm_jax.networks.mlp import MLP
 
 
 class StandardNormal(nn.Module):

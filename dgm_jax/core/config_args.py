@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from dgm_jax import errors
+from dgm_jax.core import errors
 
 
 def _value(what: str, name: str, text: str, default: Any) -> Any:
@@ -63,7 +63,7 @@ def functions(config: str) -> dict[str, Any]:
   if not path.is_file():
     choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]
     errors.choose("config file", str(path), choices)
-  beside = str(pathlib.Path(__file__).parents[1])  # where configs/ lies, whose files import each other
+  beside = str(pathlib.Path(__file__).parents[2])  # where configs/ lies, whose files import each other
   if beside not in sys.path:
     sys.path.append(beside)
   return runpy.run_path(str(path))

@@ -13,23 +13,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
-from dgm_jax.precision import MLP, again
-from dgm_jax.set_encoder import SetEncoder
+from dgm_jax.networks.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
+from dgm_jax.networks.mlp import MLP
+from dgm_jax.networks.remat import remat
+from dgm_jax.networks.set_encoder import SetEncoder
 
 ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
-
-
-def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable:
-  """Initialiser of a Bernoulli decoder's output bias: logit of the data's mean, kept `floor` away from 0 and 1."""
-  if mean is None:
-    return nn.initializers.zeros
-
-  def init(key, shape, dtype=jnp.float32):
-    del key
-    return jax.scipy.special.logit(jnp.clip(jnp.asarray(mean, dtype), floor, 1 - floor)).reshape(shape)
-
-  return init
 
 
 def maxout(h: jax.Array, window: int = 4) -> jax.Array:
@@ -41,6 +30,8 @@ MLP_ACTIVATIONS = ACTIVATIONS | {"maxout": maxout}
 
 
 _plain = lambda layers, h: layers[0](h)
+
+
 _after = lambda act, layers, h: layers[0](act(h))
 
 
@@ -78,7 +69,7 @@ class ConvEncoder(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     act, conv = ACTIVATIONS[self.activation], partial(Conv, dtype=self.dtype)
 
-    keep = partial(again, self.remat)
+    keep = partial(remat, self.remat)
     h = x.reshape(x.shape[0], *self.image_shape)
     if self.blocks is not None:
       h = conv(self.channels[0], self.kernel_size, gain=1.0)(h)
@@ -133,7 +124,7 @@ class ConvDecoder(nn.Module):
   def __call__(self, z: jax.Array) -> jax.Array:
     act, (size, *sizes) = ACTIVATIONS[self.activation], self._sizes()
     num_maps = self.num_outputs // prod(self.image_shape[:2])  # P C
-    keep, block = partial(again, self.remat), partial(ResidualBlock, activation=act, dtype=self.dtype)
+    keep, block = partial(remat, self.remat), partial(ResidualBlock, activation=act, dtype=self.dtype)
     mlp = MLP((*self.hidden, prod(size) * self.channels[0]), act, dtype=self.dtype, remat=self.remat)
     h = mlp(z).reshape(-1, *size, self.channels[0])
     for i, (width, size) in enumerate(zip((*self.channels[1:], num_maps), sizes, strict=True)):

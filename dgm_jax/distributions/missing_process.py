@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.precision import MLP
+from dgm_jax.networks.mlp import MLP
 
 IGNORABLE = "ignorable"
 

@@ -6,14 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import files
-
-
-def _save(path: pathlib.Path, write) -> None:
-  """Writes beside, then renames."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with files.whole(path) as beside:
-    write(beside)
+from dgm_jax.core.files import write_with
 
 
 def new(width: float, height: float) -> Any:
@@ -28,7 +21,7 @@ def new(width: float, height: float) -> Any:
 
 def save(path: pathlib.Path, figure: Any) -> None:
   """Writes a figure."""
-  _save(pathlib.Path(path), lambda p: figure.savefig(p, dpi=120))
+  write_with(pathlib.Path(path), lambda p: figure.savefig(p, dpi=120))
 
 
 def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array:
@@ -55,13 +48,6 @@ def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array
   return jnp.repeat(jnp.repeat(grid, scale, 0), scale, 1)
 
 
-def save_arrays(path: pathlib.Path, **arrays) -> None:
-  """Writes an .npz."""
-  from numpy import savez_compressed
-
-  _save(path, lambda p: savez_compressed(p, **arrays))
-
-
 def save_image(path: pathlib.Path, grid: jax.Array) -> None:
   """Writes [height, width, C] in [0, 1] as a PNG, grey for one channel."""
   from matplotlib import image
@@ -69,7 +55,7 @@ def save_image(path: pathlib.Path, grid: jax.Array) -> None:
   grid = jax.device_get(grid)
   if grid.shape[-1] == 1:
     grid = grid.repeat(3, -1)
-  _save(path, lambda p: image.imsave(p, grid))
+  write_with(path, lambda p: image.imsave(p, grid))
 
 
 def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
@@ -100,7 +86,7 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
       axis.set_ylim(min(late) - margin, max(late) + margin)
     axis.grid(alpha=0.3)
     axis.legend()
-  _save(path, lambda p: figure.savefig(p, dpi=100))
+  write_with(path, lambda p: figure.savefig(p, dpi=100))
 
 
 def save_progress(folder: pathlib.Path, step: int, grids: dict[str, jax.Array], rows: list[dict]) -> None:
@@ -108,14 +94,6 @@ def save_progress(folder: pathlib.Path, step: int, grids: dict[str, jax.Array], 
   for name, grid in grids.items():
     save_image(folder / f"{name}_{step:08d}.png", grid)
   save_learning_curves(folder / "learning_curves.png", rows)
-
-
-def load_arrays(path: pathlib.Path) -> dict:
-  """{name: array} of an .npz."""
-  from numpy import load
-
-  with load(path) as arrays:
-    return dict(arrays)
 
 
 def save_histogram(path: pathlib.Path, values: dict[str, jax.Array], label: str, floor: float = 1e-8) -> None:
@@ -129,4 +107,4 @@ def save_histogram(path: pathlib.Path, values: dict[str, jax.Array], label: str,
   logs = [jnp.log10(jnp.maximum(jnp.asarray(v), floor)).tolist() for v in values.values()]
   axis.hist(logs, bins=30, label=list(values))
   axis.legend()
-  _save(path, lambda p: figure.savefig(p, dpi=100))
+  write_with(path, lambda p: figure.savefig(p, dpi=100))

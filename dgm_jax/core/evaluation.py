@@ -1,0 +1,88 @@
+"""Evaluation of a state on a whole data set: compiled once, per example, means with standard errors."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from dgm_jax.core import rng
+from dgm_jax.core.batches import size
+from dgm_jax.core.system import System
+
+
+def make_evaluate_step(eval_step: Callable, transform: Callable) -> Callable:
+  """(state, key, batch, start) -> eval_step of a set's examples start, start + 1, ...; see make_evaluate_examples."""
+
+  def evaluate_batch(state, key, batch, start):
+    indices = start + jnp.arange(size(batch))
+    keys = jax.vmap(functools.partial(jax.random.fold_in, rng.stream(key, "transform")))(indices)
+    batch = _along_mesh(jax.vmap(transform)(keys, batch), PartitionSpec("data"), len(indices))
+    values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(values):
+      if leaf.shape[:1] != indices.shape:
+        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
+    return _along_mesh(values, PartitionSpec(), len(indices))  # every host gets all
+
+  return evaluate_batch
+
+
+def make_evaluate_examples(eval_step: Callable, transform: Callable, batch_size: int, lanes: bool = False) -> Callable:
+  """(state, key, data, progress) -> {name: [N]}, eval_step of every example of a set.
+
+  The transform's randomness is a function of (key, index of the example), so that a set is binarised alike whatever
+  the batch size.  The last batch is padded with examples that are dropped again.  Under a mesh (jax.set_mesh) whose
+  axis "data" divides the batch, each of its devices takes a part.
+
+  Args:
+    eval_step: (state, key, batch) -> pytree with leaves [B, ...].
+    transform: see data.transforms.
+    batch_size: examples at once.
+    lanes: whether state and key have runs in front, [R, ...], and so have the values, [R, N, ...].
+  """
+
+  evaluate_batch = make_evaluate_step(eval_step, transform)
+  compiled = jax.jit(jax.vmap(evaluate_batch, (0, 0, None, None)) if lanes else evaluate_batch)
+
+  def run(state, key, data, progress: Callable[[int], Any] = lambda count: None):
+    n = size(data)
+    rows = min(batch_size, n)
+    batches = []
+    for start in range(0, n, rows):  # only a batch at a time goes to the device: the set may be larger than its memory
+      batch = jax.tree.map(lambda a: a[start : start + rows], data)
+      if (missing := start + rows - n) > 0:
+        batch = jax.device_get(jax.tree.map(lambda part, a: jnp.concatenate([part, a[:missing]]), batch, data))
+      batches.append(jax.device_get(compiled(state, key, batch, start)))
+      progress(min(rows, n - start))
+    axis = int(lanes)
+    whole = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis), *batches)
+    return jax.tree.map(lambda a: a[:, :n] if lanes else a[:n], whole)
+
+  return run
+
+
+def _along_mesh(tree: Any, spec: PartitionSpec, rows: int) -> Any:
+  """Lays [rows, ...] along the mesh that there is, if its devices divide the rows."""
+  parts = jax.sharding.get_abstract_mesh().shape.get("data")
+  return tree if parts is None or rows % parts else jax.lax.with_sharding_constraint(tree, spec)
+
+
+def mean_and_error(values: jax.Array) -> tuple[float, float]:
+  """Mean of [N] and its standard error, summed in double precision."""
+  values = jax.device_get(values).tolist()
+  mean = math.fsum(values) / len(values)
+  variance = math.fsum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
+  return mean, math.sqrt(variance / len(values))
+
+
+def make_evaluate(system: System, transform: Callable, batch_size: int) -> Callable:
+  """(state, key, data) -> {name: float}: the exact mean of eval_step over a set, whatever the batch size."""
+  run = make_evaluate_examples(system.eval_step, transform, batch_size)
+
+  def evaluate_set(state, key, data):
+    return {name: mean_and_error(values)[0] for name, values in run(state, key, data).items()}
+
+  return evaluate_set

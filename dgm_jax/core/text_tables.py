@@ -1,0 +1,26 @@
+"""Tables for the terminal: parameters and results."""
+
+from typing import Any
+
+import jax
+
+
+def parameter_table(params: Any) -> str:
+  """One line per array of parameters: name, shape, size; and the total."""
+  rows = [
+    ("/".join(str(k.key) for k in path), "x".join(map(str, leaf.shape)) or "scalar", leaf.size, str(leaf.dtype))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+  ]
+  total = sum(size for _, _, size, _ in rows)
+  num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+  rows = [("parameter", "shape", "size", "dtype")] + [(n, s, f"{k:,}", d) for n, s, k, d in rows]
+  widths = [max(len(row[i]) for row in rows) for i in range(4)]
+  lines = [f"{n:<{widths[0]}}  {s:>{widths[1]}}  {k:>{widths[2]}}  {d}" for n, s, k, d in rows]
+  return "\n".join([*lines, f"total {total:,} parameters, {num_bytes / 1e6:.1f} MB"])
+
+
+def results_table(results: dict[str, Any]) -> str:
+  """`name  value` lines, numbers to four digits."""
+  width = max(map(len, results))
+  show = lambda v: f"{v:.4f}" if isinstance(v, float) else str(v)
+  return "\n".join(f"{name:<{width}}  {show(value)}" for name, value in results.items())

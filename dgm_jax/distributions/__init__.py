@@ -1,0 +1,1 @@
+"""Densities, priors p(z) and approximate posteriors q(z|x)."""

@@ -1,0 +1,57 @@
+"""Planar flows (Rezende & Mohamed, 2015)."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.distributions.normals import diagonal_normal
+
+
+def planar_step(z: jax.Array, w: jax.Array, u: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(f(z), log |det df/dz|) of f(z) = z + v tanh(w'z + b), with v = u + (softplus(w'u) - 1 - w'u) w / |w|^2.
+
+  So w'v > -1 and f is invertible (Rezende & Mohamed, 2015, appendix A.1).  z, w, u [..., L], b [...].
+  """
+  dot = lambda a, b: jnp.einsum("...l,...l->...", a, b)
+  wu = dot(w, u)
+  v = u + ((jax.nn.softplus(wu) - 1 - wu) / jnp.maximum(dot(w, w), 1e-30))[..., None] * w
+  t = jnp.tanh(dot(w, z) + b)
+  # 1 + (1 - t^2) w'v, w'v = softplus(w'u) - 1, without cancellation
+  return z + v * t[..., None], jnp.log(t * t + (1 - t * t) * jax.nn.softplus(wu))
+
+
+class PlanarFlow(distrax.Distribution):
+  """The distribution of f_T(... f_1(z_0)), z_0 from the diagonal normal `base` [..., 2L], f_t a planar_step.
+
+  Args: base, w and u [..., T, L], b [..., T]; event [L].
+  """
+
+  def __init__(self, base: jax.Array, w: jax.Array, u: jax.Array, b: jax.Array):
+    super().__init__()
+    self._base, self._w, self._u, self._b = base, w, u, b
+
+  @property
+  def event_shape(self) -> tuple:
+    return self._w.shape[-1:]
+
+  @property
+  def batch_shape(self) -> tuple:
+    return self._b.shape[:-1]
+
+  def _sample_n(self, key, n):
+    return self._sample_n_and_log_prob(key, n)[0]
+
+  def _sample_n_and_log_prob(self, key, n):
+    z, log_prob = diagonal_normal(self._base).sample_and_log_prob(seed=key, sample_shape=n)
+    for t in range(self._b.shape[-1]):
+      z, log_det = planar_step(z, self._w[..., t, :], self._u[..., t, :], self._b[..., t])
+      log_prob -= log_det
+    return z, log_prob
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    raise NotImplementedError(
+      "a planar flow has no inverse in closed form: log q is known of its own draws only, by sample_and_log_prob"
+    )
+
+  def mean(self) -> jax.Array:
+    raise NotImplementedError("the mean of a planar flow is not known: average draws")

@@ -1,0 +1,86 @@
+"""Families of likelihoods for targets of regression: counts, several modes, the variance of deep ensembles."""
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.distributions.discretised_logistic import DiscretisedLogisticMixture
+from dgm_jax.distributions.factorised import Factorised, bernoulli
+from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit, require
+
+_LEAST_MEAN = 1e-3  # of counts that a model starts from
+
+
+class Poisson(distrax.Distribution):
+  """P(y) = exp(y l - e^l) / y!, y = 0, 1, ...; l the log of the rate, event []."""
+
+  def __init__(self, log_rate: jax.Array):
+    super().__init__()
+    self._log_rate = log_rate
+
+  @property
+  def event_shape(self) -> tuple:
+    return ()
+
+  @property
+  def batch_shape(self) -> tuple:
+    return self._log_rate.shape
+
+  def _sample_n(self, key, n):
+    return jax.random.poisson(key, jnp.exp(self._log_rate), (n, *self.batch_shape)).astype(self._log_rate.dtype)
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    return value * self._log_rate - jnp.exp(self._log_rate) - jax.lax.lgamma(value + 1.0)
+
+  def mean(self) -> jax.Array:
+    return jnp.exp(self._log_rate)
+
+  def variance(self) -> jax.Array:
+    return self.mean()
+
+
+def make_poisson() -> Family:
+  """Poisson with rate exp(h): a probability of counts, which are integers from 0 on."""
+  start = lambda mean: (jnp.log(jnp.maximum(mean, _LEAST_MEAN)),)
+  return Family(lambda log_rate: Factorised(Poisson(log_rate)), start, support=(0.0, float("inf")))
+
+
+def make_bernoulli() -> Family:
+  """p^x (1 - p)^(1 - x), p = sigmoid(h): a density for x in {0, 1}; between them, minus the cross-entropy."""
+  return Family(bernoulli, lambda mean: (bias_at_logit(mean)(None, mean.shape, mean.dtype),), support=(0.0, 1.0))
+
+
+class _CategoricalNumber(distrax.Categorical):
+  def log_prob(self, value):
+    return super().log_prob(value.astype(jnp.int32))
+
+  def mean(self):
+    return self.probs @ jnp.arange(self.num_categories, dtype=self.probs.dtype)
+
+  def variance(self):
+    numbers = jnp.arange(self.num_categories, dtype=self.probs.dtype)
+    return jnp.sum(self.probs * jnp.square(numbers - self.mean()[..., None]), -1)
+
+
+def make_categorical(num_classes: int) -> Family:
+  """P(x_d = c) = softmax(h_d)_c for c = 0..C-1; E[x|z] is that of the number c."""
+  require(num_classes >= 2, f"num_classes = {num_classes} of likelihood 'categorical' must be 2 or more")
+  given = lambda *logits: Factorised(_CategoricalNumber(jnp.stack(logits, -1)))
+  start = lambda mean: (0.0,) * num_classes  # a mean says little about classes
+  return Family(given, start, num_classes, (0.0, num_classes - 1.0), num_classes)
+
+
+def make_discretised_logistic(num_components: int = 10, num_levels: int = 256) -> Family:
+  """A mixture of discretised logistics at the levels k / (V - 1) of [0, 1]: 8-bit images as k / 255.
+
+  The channels of a pixel are independent given z, without the autoregression over them of Salimans et al. (2017).
+  """
+  numbers = f"num_components = {num_components}, num_levels = {num_levels} of likelihood 'discretised_logistic'"
+  require(num_components >= 1 and num_levels >= 2, f"{numbers} must be 1 and 2 or more")
+
+  def given(*h):
+    logits, loc, log_scale = jnp.split(jnp.stack(h, -2), 3, -2)
+    return Factorised(DiscretisedLogisticMixture(logits, loc, jnp.maximum(log_scale, -8.0), num_levels))
+
+  start = lambda mean: tuple(h for h in (0.0, mean, -2.0) for _ in range(num_components))
+  return Family(given, start, 3 * num_components, (0.0, 1.0))

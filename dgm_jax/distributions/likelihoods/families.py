@@ -1,0 +1,84 @@
+"""Likelihoods p(x|z) = prod_d p(x_d | h_d), h the decoder's outputs; `likelihood` of a model names one of FAMILIES.
+
+A family is made by a function of its options (`likelihood_args`) and says what is common to the entries of x; a
+Likelihood is that of D entries.  Densities are in nats, x is flat, [B, D].
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from dgm_jax.distributions.likelihoods.continuous import (
+  make_beta,
+  make_continuous_bernoulli,
+  make_gaussian,
+  make_gaussian_bounded,
+  make_gaussian_fixed,
+  make_gaussian_mixture,
+  make_gaussian_shared,
+  make_gaussian_sigmoid,
+  make_gaussian_softplus,
+  make_student_t,
+)
+from dgm_jax.distributions.likelihoods.discrete import (
+  make_bernoulli,
+  make_categorical,
+  make_discretised_logistic,
+  make_poisson,
+)
+from dgm_jax.distributions.likelihoods.family import Family, require
+from dgm_jax.distributions.likelihoods.mixed import Mixed
+
+FAMILIES = {
+  "bernoulli": make_bernoulli,
+  "continuous_bernoulli": make_continuous_bernoulli,
+  "beta": make_beta,
+  "gaussian": make_gaussian,
+  "gaussian_sigmoid": make_gaussian_sigmoid,
+  "gaussian_shared": make_gaussian_shared,
+  "gaussian_fixed": make_gaussian_fixed,
+  "gaussian_bounded": make_gaussian_bounded,
+  "gaussian_mixture": make_gaussian_mixture,
+  "gaussian_softplus": make_gaussian_softplus,
+  "student_t": make_student_t,
+  "poisson": make_poisson,
+  "categorical": make_categorical,
+  "discretised_logistic": make_discretised_logistic,
+}
+
+
+def make_mixed(columns: Sequence[str]) -> Mixed:
+  """Each column with its own family, e.g. ("gaussian", "categorical(3)", "bernoulli"); numbers are its options.
+
+  A class is stored as its number, 0.0 .. C - 1.
+  """
+  require(len(columns) > 0, "columns of likelihood 'mixed' must name a likelihood for each column of x")
+  members = {}
+  for d, text in enumerate(columns):
+    members.setdefault(text.replace(" ", ""), []).append(d)
+  return Mixed(tuple((_column(text), tuple(where)) for text, where in members.items()))
+
+
+def _column(text: str) -> Family:
+  """The family that "name" or "name(number, ...)" says."""
+  found = re.fullmatch(r"(\w+)(?:\(([-+.\de,]+)\))?", text)
+  require(found, f"column {text!r} of likelihood 'mixed'; it must be a name, or a name and numbers: 'categorical(3)'")
+  name, numbers = found.groups()
+  require(name in FAMILIES, f"column {text!r} of likelihood 'mixed'; it must be one of {', '.join(FAMILIES)}")
+  number = lambda word: float(word) if re.search(r"[.e]", word) else int(word)
+  family = FAMILIES[name](*map(number, numbers.split(",") if numbers else ()))
+  require(not family.shares_scale, f"column {text!r} of likelihood 'mixed' cannot share a scale; choose 'gaussian'")
+  return family
+
+
+def make(name: str, **options: Any) -> Family | Mixed:
+  """The family `name` with its options; "mixed" for columns of several.
+
+  Raises:
+    ValueError: no such likelihood, or a value that cannot be.
+    TypeError: no such option.
+  """
+  if name == "mixed":
+    return make_mixed(**options)
+  require(name in FAMILIES, f"likelihood = {name!r}; it must be one of {', '.join(FAMILIES)}, mixed")
+  return FAMILIES[name](**options)

@@ -1,0 +1,81 @@
+"""What a likelihood p(x|z) = prod_d p_d(x_d | h_d) is made of: one family for all entries, or one for each column."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dgm_jax.distributions.factorised import Factorised
+
+
+class Family(NamedTuple):
+  """The distribution of an entry of x given P outputs of the decoder.
+
+  Attributes:
+    given: (h_1, ..., h_P), each [..., D] -> the distribution of x, batch [...], event [D].
+    start: E[x] [D] -> (h_1, ..., h_P) of a decoder that knows no more; numbers or [D].
+    num_outputs: P.
+    support: the least and the greatest x.
+    num_classes: C where x is a class 0..C-1, which the encoder sees one-hot; else None.
+    shares_scale: whether `given` takes the log of one learned scale behind its outputs.
+  """
+
+  given: Callable
+  start: Callable
+  num_outputs: int = 1
+  support: tuple[float, float] = (-math.inf, math.inf)
+  num_classes: int | None = None
+  shares_scale: bool = False
+
+  def width(self, dim: int) -> int:
+    """P D, the number of the decoder's outputs for D entries."""
+    return self.num_outputs * dim
+
+  def num_features(self, dim: int) -> int:
+    """The width of what the encoder sees of D entries."""
+    return dim * (self.num_classes or 1)
+
+  def centre(self, dim: int) -> tuple[float, ...]:
+    """The middle of the support, or 0, D times."""
+    low, high = self.support
+    return ((low + high) / 2 if math.isfinite(high - low) else 0.0,) * dim
+
+  def bias(self, mean: jax.Array) -> jax.Array:
+    """The outputs [P D] of a decoder that knows no more than E[x] [D]."""
+    blocks = [jnp.broadcast_to(jnp.asarray(h, mean.dtype), mean.shape) for h in self.start(mean)]
+    return jnp.concatenate(blocks)
+
+  def features(self, x: jax.Array) -> jax.Array:
+    """x [B, D] as the encoder sees it: itself, or one-hot vectors, [B, D C]."""
+    if self.num_classes is None:
+      return x
+    return jax.nn.one_hot(x.astype(jnp.int32), self.num_classes).reshape(x.shape[0], -1)
+
+  def spread(self, mask: jax.Array) -> jax.Array:
+    """The mask [B, D] of the entries as that of the features."""
+    return mask if self.num_classes is None else jnp.repeat(mask, self.num_classes, -1)
+
+  def distribution(self, h: jax.Array, *scale: jax.Array) -> Factorised:
+    """p(x|z) of outputs h [..., P D]."""
+    return self.given(*jnp.split(h, self.num_outputs, -1), *scale)
+
+
+def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable:
+  """Initialiser of a Bernoulli decoder's output bias: logit of the data's mean, kept `floor` away from 0 and 1."""
+  if mean is None:
+    return nn.initializers.zeros
+
+  def init(key, shape, dtype=jnp.float32):
+    del key
+    return jax.scipy.special.logit(jnp.clip(jnp.asarray(mean, dtype), floor, 1 - floor)).reshape(shape)
+
+  return init
+
+
+def require(condition: bool, message: str) -> None:
+  """Raises ValueError(message) unless `condition` holds."""
+  if not condition:
+    raise ValueError(message)

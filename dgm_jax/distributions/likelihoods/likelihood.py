@@ -1,0 +1,63 @@
+"""The likelihood p(x|z) of D entries, given the decoder's outputs."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dgm_jax.distributions.factorised import Factorised
+from dgm_jax.distributions.likelihoods.family import Family
+from dgm_jax.distributions.likelihoods.mixed import Mixed
+
+
+class Likelihood(nn.Module):
+  """p(x|z) of D entries; the outputs of the decoder are P blocks of D.
+
+  Attributes:
+    dim: D.
+    family: what the entries have in common; or of which families the columns are, then the outputs are their blocks.
+  """
+
+  dim: int
+  family: Family | Mixed
+
+  def setup(self):
+    self.scale = (self.param("log_scale", nn.initializers.zeros, ()),) if self.family.shares_scale else ()
+
+  @property
+  def num_outputs(self) -> int:
+    """The width of the decoder's last layer."""
+    return self.family.width(self.dim)
+
+  @property
+  def num_features(self) -> int:
+    """The width of what the encoder sees."""
+    return self.family.num_features(self.dim)
+
+  def expected(self, mean: Sequence[float] | None) -> tuple[float, ...]:
+    """The data's mean [D]; where it is not known the middle of the support, or 0."""
+    return self.family.centre(self.dim) if mean is None else tuple(mean)
+
+  def output_bias(self, mean: Sequence[float] | None) -> Callable:
+    """Initialiser of the decoder's output bias: before training E[x|z] is near `mean`, see `expected`."""
+
+    def init(key, shape, dtype=jnp.float32):
+      del key
+      return self.family.bias(jnp.asarray(self.expected(mean), dtype)).reshape(shape)
+
+    return init
+
+  def features(self, x: jax.Array, mask: jax.Array | None = None, fill: float | jax.Array = 0) -> jax.Array:
+    """What the encoder sees of x [B, D], [B, F], with `fill` where it is unobserved (Mattei & Frellsen, 2019)."""
+    seen = self.family.features(x)
+    return seen if mask is None else jnp.where(self.family.spread(mask) > 0, seen, fill)
+
+  def draw(self, h: jax.Array, keys: jax.Array) -> jax.Array:
+    """x ~ p(x|z), [B, D], each row by its own key; h [B, P D]."""
+    scale = self.scale
+    return jax.vmap(lambda h, key: self.family.distribution(h, *scale).sample(seed=key))(h, keys)
+
+  def __call__(self, h: jax.Array) -> Factorised:
+    """p(x|z), with log_prob(x, mask=None) [B], mean() = E[x|z] and sample(seed=) [B, D]; h [B, P D]."""
+    return self.family.distribution(h, *self.scale)

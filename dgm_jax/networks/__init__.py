@@ -1,0 +1,1 @@
+"""Neural networks as Flax modules; they know no distribution and no model."""

@@ -1,0 +1,37 @@
+"""Rematerialisation: trading memory of the backward pass for a second forward computation."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+def remat(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
+  """f(layers, x); with `remat` only x is kept for the backward pass, and what f computes is computed again there.
+
+  XLA:CPU drops the barrier by which jax.checkpoint keeps it from taking the second computation for the first.  There x
+  is tied to the cotangent instead, by adding 0 times its sum, at the price that there is no forward-mode derivative.
+  """
+  if not remat or layers[0].is_initializing():
+    return f(layers, x)
+  bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
+  pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)
+  if jax.default_backend() != "cpu":
+    return jax.checkpoint(pure)(variables, x)
+
+  def backward(kept, cotangent):
+    variables, x = kept
+    return jax.vjp(pure, variables, x + (0 * jnp.sum(cotangent)).astype(x.dtype))[1](cotangent)
+
+  tied = jax.custom_vjp(pure)
+  tied.defvjp(lambda variables, x: (pure(variables, x), (variables, x)), backward)
+  return tied(variables, x)
+
+
+def segments(num_layers: int) -> list[range]:
+  """The layers in the groups whose inputs are kept: about sqrt(n) groups of sqrt(n) layers need the least memory."""
+  size = max(1, math.ceil(math.sqrt(num_layers)))
+  return [range(i, min(i + size, num_layers)) for i in range(0, num_layers, size)]
