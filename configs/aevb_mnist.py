@@ -30,7 +30,7 @@ from ml_collections import ConfigDict, config_dict
 from configs import iwae_mnist
 from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
-from dgm_jax.latent_options import Options
+from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
 
 _SIZES = {"mnist": 60_000, "mnist5k": 4_000, "frey_faces": 1_565}  # training examples
@@ -75,7 +75,7 @@ def get_config(arg: str = "") -> ConfigDict:
     hidden = a.hidden or (32 if a.test else 200 if faces else 500)
     args = {"latent_dim": a.nz, "hidden": (hidden,), "likelihood": "gaussian_sigmoid" if faces else "bernoulli"}
     config.model = ConfigDict({"name": "vae", "args": args | {"net_args": {"init_scale": 0.01}}})
-    config.principle = "mcem" if a.method == "mcem" else "latent"
+    config.principle = "monte_carlo_em" if a.method == "mcem" else "latent"
     config.objective = _objective(a.method)
     config.evaluate = ConfigDict(_evaluate(a.method, a.nz, small))
   config.optim.update(name="adagrad", lr=0.02, eps=1e-12, l2=1 / (a.train or _SIZES[name]))

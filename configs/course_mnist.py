@@ -32,8 +32,8 @@ from dgm_jax import optim
 from dgm_jax.build import data_section
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
-from dgm_jax.latent_options import Options
-from dgm_jax.principles import likelihood
+from dgm_jax.principles import supervised
+from dgm_jax.principles.latent.options import Options
 
 _EPOCHS = {"bernoulli": 5, "classifier": 5, "autoencoder": 15, "vae": 20, "iwae": 20}
 
@@ -57,8 +57,8 @@ def get_config(arg: str = "") -> ConfigDict:
   else:
     args = {"latent_dim": a.d or (50 if latent else 2), "hidden": (200,), "likelihood": "bernoulli"}
     config.model = ConfigDict({"name": "vae" if latent else a.lab, "args": args})
-  config.principle = "latent" if latent else "likelihood" if a.lab == "classifier" else "own_bound"
-  config.objective = ConfigDict(likelihood.Options()._asdict() if a.lab == "classifier" else {})
+  config.principle = "latent" if latent else "supervised" if a.lab == "classifier" else "own_bound"
+  config.objective = ConfigDict(supervised.Options()._asdict() if a.lab == "classifier" else {})
   if latent:
     bound = {"bound": "iwae", "num_samples": a.k} if a.lab == "iwae" else {}
     config.objective = ConfigDict(Options(**bound)._asdict() | {"eval_samples": 50, "eval_chunk": 10})

@@ -30,7 +30,7 @@ from ml_collections import ConfigDict, config_dict
 from dgm_jax import optim
 from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
-from dgm_jax.latent_options import Options
+from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
 
 _STAGES = 8  # stage i = 0..7 lasts 3^i epochs

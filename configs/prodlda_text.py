@@ -28,7 +28,7 @@ from ml_collections import ConfigDict
 from configs import lda_text
 from dgm_jax import optim
 from dgm_jax.core.config_args import parse
-from dgm_jax.latent_options import Options
+from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
 
 METHODS = ("prodlda", "nvlda", "lda", "nmf")

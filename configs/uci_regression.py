@@ -33,7 +33,7 @@ from configs import iwae_mnist
 from dgm_jax import optim
 from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
-from dgm_jax.principles.likelihood import Options
+from dgm_jax.principles.supervised import Options
 from dgm_jax.sweeps.axes import product
 
 TABLES = ("concrete", "red", "wine", "white", "boston", "energy", "kin8nm", "naval", "power", "protein", "yacht")
@@ -52,7 +52,7 @@ def supervised(data: ConfigDict, args: dict, draws: int, test: bool) -> ConfigDi
   config = iwae_mnist.get_config("constant").unlock()
   config.data = data
   config.model = ConfigDict({"name": "predictor", "args": args})
-  config.principle = "likelihood"
+  config.principle = "supervised"
   config.objective = ConfigDict(Options(eval_samples=min(draws, 10))._asdict())
   config.optim = ConfigDict(optim.Options()._asdict())
   config.eval_batch_size, config.checkpoint_every = 1000, 0

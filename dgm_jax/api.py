@@ -27,7 +27,7 @@ from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import likelihood as importance
 from dgm_jax.functions import FunctionModel, MLPs, mlp_from_npz
-from dgm_jax.imputation import importance as imputation
+from dgm_jax.inference import imputation
 
 __all__ = ["LatentModel", "MLPs", "from_functions", "load", "mlp_from_npz"]
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from dgm_jax import compare, scores
+from dgm_jax import compare
 from dgm_jax.core import errors, files
 from dgm_jax.core.text_tables import results_table
 from dgm_jax.evaluate import predictive
+from dgm_jax.inference import predictions
 
 _KEPT = "test/predictive/"
 
@@ -40,15 +41,15 @@ def members(runs: Sequence[str | pathlib.Path]) -> list[Mapping[str, Any]]:
   return found
 
 
-def mixed(parts: Sequence[Mapping[str, Any]]) -> tuple[scores.Prediction, Any]:
+def mixed(parts: Sequence[Mapping[str, Any]]) -> tuple[predictions.Prediction, Any]:
   """(the mixture of the members' predictions, y)."""
   y = parts[0]["y"]
-  return scores.mixture({k: jnp.stack([part[k] for part in parts]) for k in parts[0] if k != "y"}), y
+  return predictions.mixture({k: jnp.stack([part[k] for part in parts]) for k in parts[0] if k != "y"}), y
 
 
 def scored(parts: Sequence[Mapping[str, Any]], num_bins: int = 15) -> dict[str, float]:
   """The scores of the mixture over the set, as evaluate.predictive has them."""
-  return predictive.of_values(scores.of_examples(*mixed(parts)), num_bins)
+  return predictive.of_values(predictions.of_examples(*mixed(parts)), num_bins)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

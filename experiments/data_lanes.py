@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dgm_jax import build, programs
 from dgm_jax.core import evaluation, rng
 from dgm_jax.evaluate import imputation
-from dgm_jax.principles import likelihood
+from dgm_jax.inference.predictions import predictive, targets
 
 
 class Trained(NamedTuple):
@@ -89,8 +89,8 @@ def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -
 
   def step(state, key, batch):
     variables = {"params": state.params, **state.variables}
-    found = likelihood.predictive(model, variables, key, batch, options.num_samples)
-    return found | {"y": likelihood.targets(model, batch)}
+    found = predictive(model, variables, key, batch, options.num_samples)
+    return found | {"y": targets(model, batch)}
 
   run, key = evaluation.make_evaluate_examples(step, _identity, options.batch_size), _evaluation_key()
   lane = lambda s, m: run(trained.state(s, m), key, trained.parts[s]["test"])

@@ -10,7 +10,7 @@ import numpy as np
 
 from dgm_jax.core import figures, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.imputation import chains
+from dgm_jax.inference import gibbs_imputation
 from experiments import measured, plots, tables
 
 SETTINGS = ("40 %", "50 %", "60 %", "70 %", "80 %", "top half", "bottom half")
@@ -34,10 +34,12 @@ def impute(model: Any, key: jax.Array, x: jax.Array, mask: jax.Array, num_steps:
   key_start, key_warm, key_a, key_b = jax.random.split(key, 4)
   x = jnp.where(mask > 0, x, jax.random.bernoulli(key_start, 0.5, x.shape))
   args = (mask, infer, model.decode)
-  x, _ = chains.pseudo_gibbs(key_warm, x, *args, _WARM_UP, keep=lambda x, mean: None)
+  x, _ = gibbs_imputation.pseudo_gibbs(key_warm, x, *args, _WARM_UP, keep=lambda x, mean: None)
   mean = lambda x, mean: mean
-  _, pseudo = chains.pseudo_gibbs(key_a, x, *args, num_steps, keep=mean)
-  _, exact, taken = chains.metropolis_within_gibbs(key_b, x, mask, infer, log_joint, model.decode, num_steps, keep=mean)
+  _, pseudo = gibbs_imputation.pseudo_gibbs(key_a, x, *args, num_steps, keep=mean)
+  _, exact, taken = gibbs_imputation.metropolis_within_gibbs(
+    key_b, x, mask, infer, log_joint, model.decode, num_steps, keep=mean
+  )
   return jnp.stack([p[num_steps // 2 :].mean(0) for p in (pseudo, exact)]), taken.astype(jnp.float32)
 
 

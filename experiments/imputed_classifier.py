@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from dgm_jax.core import rng
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.imputation import importance
+from dgm_jax.inference import imputation
 from dgm_jax.networks.convolutions import Conv
 
 _RATE, _BATCH = 1e-3, 100
@@ -98,7 +98,7 @@ def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndar
     state, key = held
     model = run.experiment.model.bind({"params": state.params, **state.variables})
     keys = rng.row_keys(key, batch["index"])
-    single, multiple = importance.both(model, keys, batch, num_draws, num_samples, chunk=100)
+    single, multiple = imputation.both(model, keys, batch, num_draws, num_samples, chunk=100)
     draws = jnp.moveaxis(multiple.x, 0, 1) > 0.5  # booleans: M times the set
     return {"zero": batch["x"], "single": single.x, "multiple": draws, "complete": batch["complete"]}
 

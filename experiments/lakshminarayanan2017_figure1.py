@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import scores
 from dgm_jax.core import figures
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.principles import likelihood
+from dgm_jax.inference.predictions import mixture, predictive
 from experiments import measured, tables
 
 GRID = np.linspace(-6, 6, 241)
@@ -24,7 +23,7 @@ def predictions(run: Any) -> dict[str, Any]:
 
   def step(state, key, batch):
     variables = {"params": state.params, **state.variables}
-    found = likelihood.predictive(experiment.model, variables, key, batch, draws)
+    found = predictive(experiment.model, variables, key, batch, draws)
     return {name: found[name][:, 0] for name in ("mean", "variance")}
 
   n = len(GRID)
@@ -56,7 +55,7 @@ def _bands(found: Mapping[str, Sequence[dict[str, np.ndarray]]]) -> dict[str, tu
     if cell == "net":
       bands["one"] = (mean[0], np.sqrt(variance[0]))
     parts = {"log_py": jnp.zeros(mean.shape), "mean": mean[..., None], "variance": variance[..., None]}
-    mixed = scores.mixture(parts)
+    mixed = mixture(parts)
     bands[cell] = (np.asarray(mixed["mean"])[:, 0], np.sqrt(np.asarray(mixed["variance"])[:, 0]))
   return {cell: bands[cell] for cell in _PANELS if cell in bands}
 

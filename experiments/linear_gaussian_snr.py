@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import objectives
 from dgm_jax.core import files
-from dgm_jax.latent_options import Options
+from dgm_jax.inference import objectives
+from dgm_jax.principles.latent.options import Options
 from experiments import computed
 
 PARTS = 10  # of the repeats, for standard errors

@@ -11,7 +11,7 @@ import numpy as np
 import dgm_jax
 from dgm_jax import compare
 from dgm_jax.core import figures, files, rng
-from dgm_jax.imputation import chains
+from dgm_jax.inference import gibbs_imputation
 from dgm_jax.sweeps import states
 from experiments import measured, stages, tables
 from experiments.papers import Budget
@@ -54,7 +54,7 @@ def impute(run: Any, x: jax.Array, share: float, setting: Setting) -> dict[str, 
   @jax.jit
   def chain(key, start):
     infer = lambda x: model.infer({"x": x})
-    return chains.pseudo_gibbs(key, start, mask, infer, model.decode, setting.num_steps, keep)[1]
+    return gibbs_imputation.pseudo_gibbs(key, start, mask, infer, model.decode, setting.num_steps, keep)[1]
 
   errors, shown = chain(key_chain, start)
   filled = run.impute(x, mask, k=setting.num_samples)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import scores
+from dgm_jax.inference import predictions
 from experiments import computed, data_lanes, measured, papers, tables
 
 Pieces = Mapping[str, Callable[[], tuple[list, list[list[int]]]]]  # {"net-concrete": () -> (configs, seeds)}
@@ -103,7 +103,7 @@ def of_split(parts: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
   own = {"nll": -parts["log_py"].mean(0, np.float64), "square": square(parts["mean"]).mean(0)}
   if len(parts["log_py"]) == 1:
     return {"": own}
-  mixed = scores.mixture({name: a for name, a in parts.items() if name != "y"})
+  mixed = predictions.mixture({name: a for name, a in parts.items() if name != "y"})
   variance, error = np.asarray(mixed["variance"], np.float64), square(mixed["mean"])
   normal = 0.5 * (np.square(y - mixed["mean"]) / variance + np.log(2 * math.pi * variance)).sum(-1)
   nll = -np.asarray(mixed["log_py"], np.float64)

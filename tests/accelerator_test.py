@@ -12,9 +12,10 @@ import pytest
 import system_laws_test
 import tables
 
-from dgm_jax import checkpoint, devices, estimators, programs
+from dgm_jax import checkpoint, devices, programs
 from dgm_jax.core import rng
 from dgm_jax.distributions.factorised import sum_last
+from dgm_jax.inference import estimators
 from dgm_jax.networks import convolutions
 
 pytestmark = [pytest.mark.accelerator, pytest.mark.slow]  # slow: on a CPU other tests have the same laws

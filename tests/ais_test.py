@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tables
 
-from dgm_jax import hmc
 from dgm_jax.core import errors
 from dgm_jax.distributions import normals
 from dgm_jax.evaluate import ais
+from dgm_jax.inference import annealing, hmc
 from dgm_jax.models import dlgm
 
 N = 40_000  # chains, as so many copies of one x
@@ -30,7 +30,9 @@ def run(key, start, step_sizes, num_leapfrog=3):
   """(log w, z, acceptance) of N chains; one temperature for each step size."""
   key_start, key_run = jax.random.split(key)
   p = path(start)
-  return hmc.anneal(key_run, p.sample(key_start), p, hmc.schedule(len(step_sizes)), step_sizes, num_leapfrog)
+  return annealing.anneal(
+    key_run, p.sample(key_start), p, annealing.schedule(len(step_sizes)), step_sizes, num_leapfrog
+  )
 
 
 @pytest.mark.parametrize("start", ais.STARTS)
@@ -59,7 +61,7 @@ def test_p_hat_is_unbiased_for_few_temperatures_and_any_frozen_step(start, step_
 
 def test_steps_adapted_inside_the_scored_run_bias_p_hat():
   """The mistake that the pilot run avoids: the same sampler whose chains choose their steps as they go."""
-  p, betas = path("normal"), hmc.schedule(16)
+  p, betas = path("normal"), annealing.schedule(16)
 
   def one(carry, inputs):
     z, step_size, log_w = carry
@@ -85,14 +87,14 @@ def test_the_scored_run_does_not_look_at_its_acceptance(monkeypatch):
   for told in (0.0, 1.0):
     monkeypatch.setattr(hmc, "step", lambda *args: (true_step(*args)[0], jnp.full(N, told)))
     p = path("normal")
-    log_w.append(hmc.anneal(lg.KEY, p.sample(lg.KEY), p, hmc.schedule(3), jnp.full(3, 0.5), 2)[0])
+    log_w.append(annealing.anneal(lg.KEY, p.sample(lg.KEY), p, annealing.schedule(3), jnp.full(3, 0.5), 2)[0])
   np.testing.assert_array_equal(*log_w)
 
 
 def test_pilot_finds_the_step_sizes_and_the_end_is_the_posterior():
   """Acceptance near 0.65 from far too short a first step; after 30 temperatures weighted z are draws of p(z|x)."""
   p = ais.make_path(MODEL.bind({}), {"x": X.astype("f")}, "normal")
-  step_sizes = jax.jit(lambda k: hmc.tune(k, p, hmc.schedule(30), 3, 32, 3))(lg.KEY)[:, 0]
+  step_sizes = jax.jit(lambda k: annealing.tune(k, p, annealing.schedule(30), 3, 32, 3))(lg.KEY)[:, 0]
   log_w, z, acceptance = run(jax.random.key(1), "normal", step_sizes)
   assert 0.55 < acceptance.mean() < 0.75
   w = np.exp(np.asarray(log_w, np.float64) - LOG_PX)
@@ -191,7 +193,7 @@ def test_hierarchies_are_annealed_from_q():
     p = ais.make_path(model.bind(variables), batch, "q")
     keys = jax.random.split(key, 3)
     z = p.sample(keys[0])
-    log_w = hmc.anneal(keys[1], p.sample(keys[2]), p, hmc.schedule(3), jnp.full(3, 0.7), 2)[0]
+    log_w = annealing.anneal(keys[1], p.sample(keys[2]), p, annealing.schedule(3), jnp.full(3, 0.7), 2)[0]
     return jnp.exp(p.log_target(z) - p.log_start(z)), jnp.exp(log_w)
 
   plain, annealed = (np.asarray(w, np.float64) for w in weights(jax.random.key(3)))

@@ -74,7 +74,7 @@ def test_every_config_runs(path, arg, tmp_path):
     assert results["test/likelihood_samples"] == 20
     assert results["test/nll"] < 400
     assert results["test/elbo"] < results["test/log_px"]
-  elif config.principle == "likelihood":
+  elif config.principle == "supervised":
     assert results["test/nll"] == pytest.approx(-results["test/log_py"])
     assert ("test/rmse" in results) != ("test/ece" in results and 0 < results["test/auroc_rotated"] < 1)
   else:
@@ -83,7 +83,7 @@ def test_every_config_runs(path, arg, tmp_path):
   files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
   assert {"config.json", "run.json", "metrics.jsonl"} <= files
   pictures = {f"figures/{n}_00000040.png" for n in ("samples", "reconstructions")}
-  assert pictures <= files or config.principle == "likelihood" or path.stem == "hmm_text"
+  assert pictures <= files or config.principle == "supervised" or path.stem == "hmm_text"
   assert "figures/learning_curves.png" in files
   assert any(f.startswith("tensorboard/events") for f in files)
   (start,) = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from dgm_jax import estimators
+from dgm_jax.inference import estimators
 
 STATES = 3
 _RNG = np.random.default_rng(0)

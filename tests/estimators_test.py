@@ -13,7 +13,7 @@ import scipy.special
 import scipy.stats
 import tables
 
-from dgm_jax import estimators
+from dgm_jax.inference import estimators
 
 X, S = jnp.array([-1.0, 0.3, 2.0]), 0.7
 LOG_PX = scipy.stats.norm.logpdf(np.asarray(X), 0, np.sqrt(1 + S**2))

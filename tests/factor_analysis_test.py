@@ -8,8 +8,8 @@ import scipy.stats
 from sklearn import decomposition
 
 from dgm_jax import factor_analysers as fa
+from dgm_jax.inference import log_terms
 from dgm_jax.models import factor_analysis
-from dgm_jax.principles import latent
 
 N, D, L = 300, 5, 2
 RNG = np.random.default_rng(0)
@@ -165,7 +165,7 @@ def test_every_weight_of_the_model_is_the_likelihood():
   model = factor_analysis.Model((D,), latent_dim=L, isotropic=True)
   variables = {"params": params(isotropic=True)}
   batch = {"x": jnp.where(MASK > 0, X, jnp.nan)[:20], "mask": jnp.asarray(MASK[:20])}
-  log_w = jax.jit(lambda batch: latent.log_terms(model, variables, jax.random.key(0), batch, 7).w)(batch)
+  log_w = jax.jit(lambda batch: log_terms.log_terms(model, variables, jax.random.key(0), batch, 7).w)(batch)
   expected = posterior(params(isotropic=True), X[:20], MASK[:20]).log_px
   np.testing.assert_allclose(log_w, np.broadcast_to(expected, log_w.shape), rtol=1e-8, atol=1e-8)
   found = jax.jit(lambda batch: model.apply(variables, batch, method="log_prob"))(batch)

@@ -13,8 +13,8 @@ import scipy.stats
 from dgm_jax.core import errors
 from dgm_jax.distributions import chain
 from dgm_jax.evaluate import gaps
+from dgm_jax.inference import log_terms
 from dgm_jax.models import vae
-from dgm_jax.principles import latent
 
 FIT = {"num_steps": 400, "num_samples": 8, "lr": 3e-2}
 B = 30
@@ -91,7 +91,7 @@ def test_elbo_iwae_and_log_px_are_in_order():
   """Means over x: L[q] < IWAE-2 < IWAE-10 < log p(x), each step more than 3 standard errors."""
   model = lg.model(2, shift=0.3, stretch=1.5)
   x = lg.draws(model, 2000).astype("f")
-  log_w = latent.log_terms(model, {}, lg.KEY, {"x": x}, 10).w
+  log_w = log_terms.log_terms(model, {}, lg.KEY, {"x": x}, 10).w
   iwae = lambda k: jax.nn.logsumexp(log_w.reshape(-1, k, 2000), 1).mean(0) - np.log(k)
   bounds = [iwae(1), iwae(2), iwae(10), model.exact(x).log_px]
   for low, high in itertools.pairwise(bounds):

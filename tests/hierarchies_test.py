@@ -12,14 +12,13 @@ import scipy.special
 import scipy.stats
 import tables
 
-from dgm_jax import estimators
 from dgm_jax.core import errors
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.evaluate import ais, gaps
+from dgm_jax.inference import estimators, log_terms
 from dgm_jax.models import dlgm, ladder_vae, sigmoid_belief_net
 from dgm_jax.models.sigmoid_belief_net import Units
-from dgm_jax.principles import latent
 
 KEY = jax.random.key(0)
 # z_2 ~ N(0, I), z_1 | z_2 ~ N(A z_2 + C, diag T^2), x | z_1 ~ N(W z_1 + B, S^2 I); W'W is diagonal, and so is A
@@ -78,14 +77,14 @@ X = np.random.default_rng(0).normal(size=(6, 3)).astype("f")
 @linear_models
 def test_every_weight_is_p_of_x_where_q_is_the_posterior(name):
   model, variables = _linear(name, stretch=1.0)
-  log_w = jax.jit(lambda key: latent.log_terms(model, variables, key, {"x": X}, 50).w)(KEY)
+  log_w = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": X}, 50).w)(KEY)
   np.testing.assert_allclose(log_w, np.broadcast_to(_exact_log_px(X), (50, 6)), atol=2e-5)
 
 
 @linear_models
 def test_iwae_of_many_samples_is_log_px_where_q_is_not(name):
   model, variables = _linear(name, stretch=1.4)
-  log_w = jax.jit(lambda key: latent.log_terms(model, variables, key, {"x": X}, 40_000).w)(KEY)
+  log_w = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": X}, 40_000).w)(KEY)
   w = np.exp(np.asarray(log_w, np.float64) - _exact_log_px(X))
   assert w.std() > 0.2  # else nothing would be tested
   assert (abs(lg.in_errors(w, 1.0)) < 4).all()
@@ -167,7 +166,7 @@ def test_what_is_unobserved_changes_nothing(name):
   model, key = SMALL[name], jax.random.key(2)
   variables = _variables(name)
   mask = np.random.default_rng(0).integers(0, 2, (5, *tables.SHAPE)).astype("f")
-  value = jax.jit(jax.value_and_grad(lambda v, batch: latent.log_terms(model, v, key, batch, 3).w.sum()))
+  value = jax.jit(jax.value_and_grad(lambda v, batch: log_terms.log_terms(model, v, key, batch, 3).w.sum()))
   masked = lambda junk: {"x": np.where(mask, _batch()["x"], junk).astype("f"), "mask": mask}
   found = [value(variables, masked(junk)) for junk in (np.nan, 1)]
   jax.tree.map(np.testing.assert_array_equal, *found)
@@ -247,7 +246,7 @@ def test_belief_net_is_its_enumeration():
   q = np.exp(bound.infer(pairs[0]).log_prob(pairs[1]).reshape(8, 32))
   np.testing.assert_allclose(q.sum(1), 1, rtol=1e-5)
   log_px = scipy.special.logsumexp(expected, 1)
-  log_w = jax.jit(lambda key: latent.log_terms(model, variables, key, {"x": x}, 20_000).w)(KEY)
+  log_w = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": x}, 20_000).w)(KEY)
   w = np.exp(np.asarray(log_w, np.float64) - log_px)
   assert w.std() > 0.2
   assert (abs(lg.in_errors(w, 1.0)) < 4).all()

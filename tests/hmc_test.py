@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import hmc
+from dgm_jax.inference import annealing, hmc
 
 N = 40_000  # chains
 
@@ -71,7 +71,7 @@ def test_hmc_moves_trees_as_the_arrays_they_hold():
 
 
 def test_schedule_rises_from_0_to_1_and_is_finest_at_the_ends():
-  betas = np.asarray(hmc.schedule(10))
+  betas = np.asarray(annealing.schedule(10))
   steps = np.diff(betas)
   assert betas[0] == 0 and betas[-1] == 1
   np.testing.assert_allclose(steps, steps[::-1], rtol=1e-5)

@@ -15,7 +15,8 @@ from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
 from dgm_jax.data import splits, transforms
 from dgm_jax.evaluate import imputation as evaluation
-from dgm_jax.imputation import importance, intervals, streaming
+from dgm_jax.imputation import intervals
+from dgm_jax.inference import imputation, streaming_weights
 from dgm_jax.models import factor_analysis, vae
 
 KEY = jax.random.key(0)
@@ -59,12 +60,12 @@ def in_errors(values, expected):
 
 @functools.partial(jax.jit, static_argnames=("cls", "num_samples", "chunk"))
 def single(batch, keys, cls, num_samples, chunk=500):
-  return importance.single(bound(cls), keys, batch, num_samples, chunk)
+  return imputation.single(bound(cls), keys, batch, num_samples, chunk)
 
 
 @functools.partial(jax.jit, static_argnames=("cls", "num_draws", "num_samples", "chunk"))
 def multiple(batch, keys, cls, num_draws, num_samples, chunk=500):
-  return importance.multiple(bound(cls), keys, batch, num_draws, num_samples, chunk)
+  return imputation.multiple(bound(cls), keys, batch, num_draws, num_samples, chunk)
 
 
 def exact(batch):
@@ -83,12 +84,12 @@ def test_streams_of_weights_are_the_sums_at_once():
   p = scipy.special.softmax(log_w.astype(np.float64))
   mean = p @ f
   for chunk in (1, 4, 36):
-    sums = streaming.no_weights()
-    moments = streaming.Moments(jnp.zeros(2), jnp.zeros(2))
+    sums = streaming_weights.no_weights()
+    moments = streaming_weights.Moments(jnp.zeros(2), jnp.zeros(2))
     for first in range(0, 36, chunk):
       part = slice(first, first + chunk)
-      sums, q, share = streaming.add_weights(sums, log_w[part])
-      moments = streaming.add_moments(moments, q, share, f[part])
+      sums, q, share = streaming_weights.add_weights(sums, log_w[part])
+      moments = streaming_weights.add_moments(moments, q, share, f[part])
     np.testing.assert_allclose(sums.log_sum, scipy.special.logsumexp(log_w), rtol=1e-6)
     np.testing.assert_allclose(sums.effective, 1 / np.sum(p**2), rtol=1e-5)
     np.testing.assert_allclose(moments.mean, mean, rtol=1e-6)
@@ -102,11 +103,11 @@ def test_a_reservoir_keeps_samples_by_their_weights(chunk):
 
   @jax.jit
   def run(key):
-    sums, kept = streaming.no_weights(), jnp.full(100_000, -1)
+    sums, kept = streaming_weights.no_weights(), jnp.full(100_000, -1)
     for first in range(0, 12, chunk):
       part = jnp.arange(first, min(first + chunk, 12))
-      sums, p, share = streaming.add_weights(sums, jnp.asarray(log_w)[part])
-      kept = streaming.resample(jax.random.fold_in(key, first), kept, p, share, part)
+      sums, p, share = streaming_weights.add_weights(sums, jnp.asarray(log_w)[part])
+      kept = streaming_weights.resample(jax.random.fold_in(key, first), kept, p, share, part)
     return kept
 
   found = np.bincount(run(KEY), minlength=12) / 100_000
@@ -194,7 +195,7 @@ def test_held_out_entries_have_their_conditional_density():
   mean, variance = exact(batch)
   expected = scipy.stats.norm(mean[:, 0], np.sqrt(variance[:, 0])).logpdf(x[:, 0])
   ask = jax.jit(
-    lambda keys, cls, k: importance.conditional_log_prob(bound(cls), keys, batch, held, k, 500), static_argnums=(1, 2)
+    lambda keys, cls, k: imputation.conditional_log_prob(bound(cls), keys, batch, held, k, 500), static_argnums=(1, 2)
   )
   np.testing.assert_allclose(ask(keys(180), factor_analysis.Model, 2), expected, atol=2e-4)
   found = np.reshape(ask(keys(180), Wide, 2000), (3, 60)).T
@@ -272,7 +273,7 @@ def test_of_a_class_the_most_probable_is_imputed():
   x = np.linspace(-4, 4, 9, dtype="f")[:, None] * [1, 0, 0] + [0, 2, 1]
   mask = np.tile([1.0, 0, 0], (9, 1))
   batch = {"x": jnp.asarray(x, "f"), "mask": jnp.asarray(mask, "f")}
-  found = jax.jit(lambda batch: importance.single(model.bind(variables), keys(9), batch, 5000))(batch)
+  found = jax.jit(lambda batch: imputation.single(model.bind(variables), keys(9), batch, 5000))(batch)
   z = jnp.linspace(-6, 6, 2001)[:, None]
   p = model.bind(variables).decode(z)
   likelihood = scipy.stats.norm(np.asarray(p.mean())[:, 0], 0.5).logpdf(x[:, :1]) + scipy.stats.norm.logpdf(z[:, 0])

@@ -10,8 +10,8 @@ import scipy.stats
 from sklearn.decomposition import PCA
 
 from configs import linear_vae_mnist
+from dgm_jax.inference import log_terms
 from dgm_jax.models import vae
-from dgm_jax.principles import latent
 from experiments import linear_vae as lv
 from experiments import linear_vae_tables as lt
 from experiments import lucas2019, reproduce
@@ -52,7 +52,7 @@ def test_the_elbo_is_that_of_the_model_that_is_trained(variance):
   model, batch = vae.Model(data_shape=(6,), **args), {"x": jnp.asarray(X[:5], jnp.float32)}
   params = model.init(jax.random.key(0), batch)["params"]
   params = jax.tree.map(lambda a: a + 0.3 * jax.random.normal(jax.random.key(a.size), a.shape), params)
-  terms = latent.log_terms(model, {"params": params}, jax.random.key(1), batch, 40_000)
+  terms = log_terms.log_terms(model, {"params": params}, jax.random.key(1), batch, 40_000)
   log_w = np.asarray(terms.w, np.float64)
   found = lv.elbo(lv.of_params(params, variance), X[:5])
   np.testing.assert_array_less(abs(log_w.mean(0) - found), 5 * log_w.std(0) / 200)

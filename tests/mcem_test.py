@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from dgm_jax.core import errors
-from dgm_jax.principles import mcem
+from dgm_jax.principles import monte_carlo_em
 
 N = 5000
 
@@ -47,7 +47,7 @@ def train(system, steps, batches=lambda t: jnp.arange(N)):
 
 def test_its_fixed_point_is_the_maximum_of_the_likelihood():
   """b is the mean of x and 1 + w^2 its variance; MCEM knows neither, and sees z by its chains alone."""
-  state, metrics = train(mcem.make(Line(), optax.sgd(0.3), num_examples=N, num_leapfrog=3), 150)
+  state, metrics = train(monte_carlo_em.make(Line(), optax.sgd(0.3), num_examples=N, num_leapfrog=3), 150)
   assert float(state.params["b"]) == pytest.approx(X.mean(), abs=0.05)
   assert 1 + float(state.params["w"]) ** 2 == pytest.approx(X.var(), rel=0.08)
   assert metrics["acceptance"][-50:].mean() == pytest.approx(0.9, abs=0.02)
@@ -57,7 +57,7 @@ def test_its_fixed_point_is_the_maximum_of_the_likelihood():
 def test_the_e_step_leaves_the_posterior_invariant_and_the_m_step_is_made_so_many_times():
   """With a rate of 0 the parameters stay, and the chains are draws of p(z|x) for each x; the optimiser counts."""
   tx = optax.chain(optax.scale_by_schedule(lambda count: 0.0))
-  state, _ = train(mcem.make(Line(), tx, num_examples=N, num_leapfrog=3, num_updates=4), 100)
+  state, _ = train(monte_carlo_em.make(Line(), tx, num_examples=N, num_leapfrog=3, num_updates=4), 100)
   z = np.asarray(state.variables["mcem"]["z"], np.float64)
   white = (z - 0.5 * X / 1.25) * np.sqrt(1.25)  # p(z|x) = N(w x / (1 + w^2), 1 / (1 + w^2))
   assert abs(lg.in_errors(white[:, 0], 0.0)) < 4
@@ -68,7 +68,7 @@ def test_the_e_step_leaves_the_posterior_invariant_and_the_m_step_is_made_so_man
 
 
 def test_a_chain_moves_when_its_example_is_seen_and_only_then():
-  system = mcem.make(Line(), optax.sgd(0.1), num_examples=N, num_leapfrog=3)
+  system = monte_carlo_em.make(Line(), optax.sgd(0.1), num_examples=N, num_leapfrog=3)
   before = np.asarray(system.init(jax.random.key(1), {"x": X[:2]}, {}).variables["mcem"]["z"])
   state, _ = train(system, 3, lambda t: jnp.arange(7))
   after = np.asarray(state.variables["mcem"]["z"])
@@ -77,7 +77,7 @@ def test_a_chain_moves_when_its_example_is_seen_and_only_then():
 
 
 def test_an_example_without_a_chain_gives_nan():
-  _, metrics = train(mcem.make(Line(), optax.sgd(0.1), num_examples=5), 1, lambda t: jnp.arange(7))
+  _, metrics = train(monte_carlo_em.make(Line(), optax.sgd(0.1), num_examples=5), 1, lambda t: jnp.arange(7))
   assert np.isnan(metrics["loss"]).all()
 
 
@@ -89,6 +89,6 @@ def test_an_example_without_a_chain_gives_nan():
 ])  # fmt: skip
 def test_numbers_that_cannot_be_are_refused(options, named):
   with pytest.raises(errors.UserError, match=named):
-    mcem.make(Line(), optax.sgd(0.1), num_examples=N, **options)
+    monte_carlo_em.make(Line(), optax.sgd(0.1), num_examples=N, **options)
   with pytest.raises(errors.UserError, match="real z with log_joint and simulate"):
-    mcem.make(nn.Dense(3), optax.sgd(0.1), num_examples=N)
+    monte_carlo_em.make(nn.Dense(3), optax.sgd(0.1), num_examples=N)

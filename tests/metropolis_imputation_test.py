@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from dgm_jax.imputation import chains
+from dgm_jax.inference import gibbs_imputation
 
 N, STEPS = 6000, 40  # chains and their steps
 _RNG = np.random.default_rng(0)
@@ -52,13 +52,13 @@ def start(missing):
 
 def test_with_a_wrong_q_of_discrete_latents_the_conditional_is_that_of_the_enumeration():
   x, mask = start([0.0, 0.0]), jnp.broadcast_to(MASK, (N, 4))
-  chain = jax.jit(lambda key: chains.metropolis_within_gibbs(key, x, mask, infer, log_joint, decode, STEPS))
+  chain = jax.jit(lambda key: gibbs_imputation.metropolis_within_gibbs(key, x, mask, infer, log_joint, decode, STEPS))
   end, kept, taken = chain(lg.KEY)
   assert abs(errors_of(end)).max() < 5
   np.testing.assert_array_equal(end[:, :2], x[:, :2])
   np.testing.assert_array_equal(kept[-1], end)
   assert 0.3 < taken.mean() < 0.95
-  pseudo, _ = jax.jit(lambda key: chains.pseudo_gibbs(key, x, mask, infer, decode, STEPS))(lg.KEY)
+  pseudo, _ = jax.jit(lambda key: gibbs_imputation.pseudo_gibbs(key, x, mask, infer, decode, STEPS))(lg.KEY)
   assert abs(errors_of(pseudo)).max() > 20
 
 
@@ -67,7 +67,7 @@ def test_with_the_posterior_as_q_every_step_is_taken():
   log_prior = jnp.log(jnp.asarray(PRIOR, jnp.float32)) + jnp.log1p(-jnp.asarray(P_X, jnp.float32)).sum(1)
   posterior = lambda x: distrax.Categorical(logits=x @ table.T + log_prior)
   x, mask = start([1.0, 1.0]), jnp.broadcast_to(MASK, (N, 4))
-  chain = lambda key: chains.metropolis_within_gibbs(key, x, mask, posterior, log_joint, decode, 30)
+  chain = lambda key: gibbs_imputation.metropolis_within_gibbs(key, x, mask, posterior, log_joint, decode, 30)
   end, _, taken = jax.jit(chain)(lg.KEY)
   assert taken.min() > 0.9  # but for rounding
   assert abs(errors_of(end)).max() < 5
@@ -84,8 +84,10 @@ def test_with_a_wrong_q_of_normal_latents_the_conditional_is_that_of_the_normal(
   mask = jnp.broadcast_to(jnp.array([1.0, 0.0, 0.0]), (N, 3))
   args = (x, mask, lambda x: model.infer({"x": x}))
   joint_of = lambda x, z: sum(model.log_joint({"x": x}, z))
-  right = jax.jit(lambda key: chains.metropolis_within_gibbs(key, *args, joint_of, model.decode, STEPS))(lg.KEY)[0]
-  pseudo = jax.jit(lambda key: chains.pseudo_gibbs(key, *args, model.decode, STEPS))(lg.KEY)[0]
+  right = jax.jit(lambda key: gibbs_imputation.metropolis_within_gibbs(key, *args, joint_of, model.decode, STEPS))(
+    lg.KEY
+  )[0]
+  pseudo = jax.jit(lambda key: gibbs_imputation.pseudo_gibbs(key, *args, model.decode, STEPS))(lg.KEY)[0]
 
   def errors(draws):
     """Of the two means and the three second moments about the exact mean."""

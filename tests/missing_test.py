@@ -8,15 +8,13 @@ import pytest
 import scipy.stats
 from numpy.polynomial.hermite_e import hermegauss
 
-from dgm_jax import estimators
 from dgm_jax.core import rng
 from dgm_jax.distributions import missing_process
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
-from dgm_jax.imputation import importance
+from dgm_jax.inference import estimators, imputation, log_terms
 from dgm_jax.models import vae
 from dgm_jax.networks.set_encoder import SetEncoder
-from dgm_jax.principles import latent
 
 KEY = jax.random.key(0)
 COLUMNS = ("gaussian", "categorical(3)", "student_t", "bernoulli", "categorical(3)")
@@ -52,7 +50,7 @@ def bound_and_gradient(model):
   """(params, batch) -> (the IWAE bound [B], the gradient of its mean), compiled."""
 
   def bound(params, batch):
-    values = estimators.iwae(latent.log_terms(model, {"params": params}, KEY, batch, 3).w)
+    values = estimators.iwae(log_terms.log_terms(model, {"params": params}, KEY, batch, 3).w)
     return jnp.mean(values), values
 
   return jax.jit(jax.value_and_grad(bound, has_aux=True))
@@ -80,7 +78,7 @@ def test_imputation_does_not_look_under_the_mask():
   @jax.jit
   def ask(x):
     bound, batch = model.bind({"params": params}), {"x": x, "mask": MASK}
-    return importance.single(bound, keys, batch, 20), importance.multiple(bound, keys, batch, 3, 20)
+    return imputation.single(bound, keys, batch, 20), imputation.multiple(bound, keys, batch, 3, 20)
 
   first, *others = (ask(np.where(MASK > 0, x, fill).astype("f")) for fill in (0, np.nan, np.inf, 7.5))
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(first))
@@ -261,7 +259,7 @@ def test_weights_have_the_mean_of_the_joint_likelihood_of_x_and_m(name):
   model, params, batch = mnar(name)
 
   def weights(params, key):
-    return jnp.exp(latent.log_terms(model, {"params": params}, key, batch, 2000).w).mean()
+    return jnp.exp(log_terms.log_terms(model, {"params": params}, key, batch, 2000).w).mean()
 
   run = jax.jit(lambda keys: jax.lax.map(lambda key: jax.value_and_grad(weights)(params, key), keys))
   values, slopes = run(jax.random.split(KEY, 60))
@@ -298,7 +296,7 @@ def observed_and_moments(name):
 def test_imputation_weighs_by_the_missing_process(name):
   """E and Var of x_2 given x_1 and m by quadrature, which are not those given x_1 alone."""
   model, params, rows, keys, (mean, variance), blind = observed_and_moments(name)
-  found = jax.jit(lambda: importance.single(model.bind({"params": params}), keys, rows, 2000))()
+  found = jax.jit(lambda: imputation.single(model.bind({"params": params}), keys, rows, 2000))()
   x = np.asarray(found.x[:, 1], np.float64)
   error = x.std() / np.sqrt(len(x))
   assert abs(x.mean() - mean) < 5 * error + 1e-3 * abs(mean)
@@ -309,7 +307,7 @@ def test_imputation_weighs_by_the_missing_process(name):
 @pytest.mark.slow
 def test_draws_of_what_is_missing_weigh_by_the_missing_process():
   model, params, rows, keys, (mean, variance), _ = observed_and_moments("nonlinear")
-  draws = jax.jit(lambda: importance.multiple(model.bind({"params": params}), keys, rows, 20, 500))().x[..., 1]
+  draws = jax.jit(lambda: imputation.multiple(model.bind({"params": params}), keys, rows, 20, 500))().x[..., 1]
   assert abs(np.mean(draws) - mean) < 5 * np.std(np.mean(draws, 0)) / np.sqrt(150) + 0.01
   np.testing.assert_allclose(np.var(draws), variance, rtol=0.15)
 
@@ -321,7 +319,7 @@ def test_what_is_held_out_keeps_the_missing_process_of_the_data():
   truth = {"x": jnp.array([[0.4, 1.1]]), "mask": batch["mask"]}
   n = 100
   many = jax.tree.map(lambda a: jnp.broadcast_to(a, (n, 2)), truth)
-  ask = lambda: importance.conditional_log_prob(
+  ask = lambda: imputation.conditional_log_prob(
     model.bind({"params": params}), rng.row_keys(KEY, jnp.arange(n)), many, 1 - many["mask"], 3000
   )
   found = np.asarray(jax.jit(ask)(), np.float64)

@@ -10,13 +10,13 @@ import scipy.stats
 import tables
 from flax import linen as nn
 
-from dgm_jax import estimators, programs
+from dgm_jax import programs
 from dgm_jax.distributions import factorised, normals
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.evaluate import active_units
+from dgm_jax.inference import estimators, log_terms
 from dgm_jax.models import dlgm, vae
 from dgm_jax.networks import mlp
-from dgm_jax.principles import latent
 
 
 def test_bernoulli_agrees_with_scipy_and_distrax():
@@ -96,7 +96,7 @@ def test_latent_principle_on_the_linear_gaussian_model(exact):
   variables = model.init(jax.random.key(1), batch)
   w = np.asarray(variables["params"]["w"], np.float64)
   log_px = scipy.stats.multivariate_normal(np.zeros(3), w @ w.T + model.s**2 * np.eye(3)).logpdf(batch["x"])
-  log_w = latent.log_terms(model, variables, jax.random.key(2), batch, 4000, chunk=500).w
+  log_w = log_terms.log_terms(model, variables, jax.random.key(2), batch, 4000, chunk=500).w
   if exact:
     np.testing.assert_allclose(log_w, np.broadcast_to(log_px, log_w.shape), atol=1e-4)
   else:
@@ -127,7 +127,7 @@ def test_two_layer_dlgm_integrates_to_one():
   model = dlgm.Model((3,), latent_dims=(2, 2), hidden=((8,), (8,)))
   x = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 3).astype("f")
   variables = jax.tree.map(lambda a: 0.6 * a, model.init(jax.random.key(0), {"x": x}))  # q near p: steady weights
-  log_w = latent.log_terms(model, variables, jax.random.key(1), {"x": x}, 50_000).w
+  log_w = log_terms.log_terms(model, variables, jax.random.key(1), {"x": x}, 50_000).w
   w = np.exp(np.asarray(log_w, np.float64))
   total, error = w.mean(0).sum(), np.sqrt((w.var(0) / len(w)).sum())
   assert error < 0.02
@@ -146,7 +146,7 @@ def test_log_px_agrees_with_the_numpy_evaluator(name):
   chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 200))
   state, _ = chunk(state, jax.random.key(0), tables.TRAIN)
   variables = {"params": state.params}
-  log_w = latent.log_terms(model, variables, jax.random.key(3), tables.TEST, 2000, 500).w
+  log_w = log_terms.log_terms(model, variables, jax.random.key(3), tables.TEST, 2000, 500).w
   ours = np.asarray(estimators.iwae(log_w), np.float64)
   params = jax.device_get(state.params)
   theirs = numpy_evaluator.log_px(params, tables.TEST["x"].reshape(101, -1), 2000, seed=0)

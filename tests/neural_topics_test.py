@@ -10,8 +10,9 @@ import pytest
 from jax.test_util import check_grads
 
 from dgm_jax import data
+from dgm_jax.inference import log_terms
 from dgm_jax.models import neural_topics
-from dgm_jax.principles import latent
+from dgm_jax.principles.latent import latent
 
 V, B = 8, 30
 RNG = np.random.default_rng(0)
@@ -80,7 +81,7 @@ def test_the_bound_is_below_the_exact_likelihood(decoder):
   params = variables(decoder)
   exact, expected = jax.jit(lambda: by_quadrature(decoder, params))()
   assert (expected < exact).all() and (exact - expected).max() > 0.1
-  terms = jax.jit(lambda: latent.log_terms(model(decoder), params, KEY, {"x": X}, 4000))()
+  terms = jax.jit(lambda: log_terms.log_terms(model(decoder), params, KEY, {"x": X}, 4000))()
   kl = jnp.sum(model(decoder).apply(params, {"x": X}, method="kl"), 1)
   for value in (terms.px_z - kl, terms.w):
     assert (abs(value.mean(0) - expected) < 5 * value.std(0) / np.sqrt(4000)).all()
@@ -104,7 +105,7 @@ def test_gradients_of_a_training_step(decoder):
 
   def objective(weights):
     everything = {"params": weights, **others}
-    terms = latent.log_terms(made, everything, KEY, batch, 1)
+    terms = log_terms.log_terms(made, everything, KEY, batch, 1)
     return jnp.mean(terms.px_z) - jnp.sum(jnp.mean(made.apply(everything, batch, method="kl"), 0))
 
   check_grads(objective, (params["params"],), 1, ["rev"], rtol=1e-4, eps=1e-5)

@@ -11,12 +11,12 @@ import tables
 from flax import linen as nn
 from jax.scipy.stats import norm
 
-from dgm_jax import estimators, objectives
 from dgm_jax.core import errors
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.distributions.normals import diagonal_normal
+from dgm_jax.inference import estimators, log_terms, objectives
 from dgm_jax.models import vae
-from dgm_jax.principles import latent
+from dgm_jax.principles.latent import latent
 
 OPTIONS = {"num_samples": 2, "alpha": 0.5, "ciwae_beta": 0.3, "order": 1, "num_bins": 3}
 BOUNDS = [name for name, targets in objectives.OBJECTIVES.items() if callable(targets.phi)]
@@ -355,7 +355,7 @@ def test_analytic_kl_drawn_is_the_mean_of_the_sampled(posterior):
   variables = jax.tree.map(lambda a: a + 0.2, model.init(jax.random.key(1), batch))
   kl = model.bind(variables).kl(batch)
   assert kl.shape == (5, 3)
-  terms = latent.log_terms(model, variables, jax.random.key(2), batch, 100_000)
+  terms = log_terms.log_terms(model, variables, jax.random.key(2), batch, 100_000)
   rate = np.asarray(terms.qz_x - terms.pz, np.float64)
   np.testing.assert_array_less(abs(rate.mean(0) - kl.sum(-1)), 5 * rate.std(0) / len(rate) ** 0.5)
 
@@ -396,7 +396,7 @@ def test_tempering_drawn_weighs_the_joint():
   for _ in range(7):
     state, metrics = system.train_step(state, jax.random.key(2), batch)
     losses.append(float(metrics["loss"]))
-  terms = latent.log_terms(model, {"params": state.params}, jax.random.key(2), batch, 1)
+  terms = log_terms.log_terms(model, {"params": state.params}, jax.random.key(2), batch, 1)
   joint, log_q = float((terms.px_z + terms.pz).mean()), float(terms.qz_x.mean())
   weights = np.minimum(1, 0.01 + np.arange(7) / 4)
   np.testing.assert_allclose(losses, log_q - weights * joint, rtol=1e-5)

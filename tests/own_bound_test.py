@@ -11,12 +11,12 @@ import pytest
 import scipy.stats
 import tables
 
-from dgm_jax import estimators
 from dgm_jax.core import errors
 from dgm_jax.data import transforms
 from dgm_jax.evaluate import quadrature
+from dgm_jax.inference import estimators, log_terms
 from dgm_jax.models import conditional_vae, diffusion, semi_supervised_vae, vae, vq_vae
-from dgm_jax.principles import latent, own_bound
+from dgm_jax.principles import own_bound
 
 KEY = jax.random.key(0)
 BITS = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 3).astype("f")  # all x of three binary pixels
@@ -290,7 +290,7 @@ def test_iwae_of_a_conditional_vae_agrees_with_quadrature(prior):
   assert exact.error.max() < 1e-4
   np.testing.assert_allclose(np.exp(exact.log_px).reshape(2, 8).sum(1), 1, rtol=1e-5)
   assert abs(exact.log_px[:8] - exact.log_px[8:]).max() > 0.1  # the class matters
-  log_w = jax.jit(lambda key: latent.log_terms(model, variables, key, batch, 4000).w)(KEY)
+  log_w = jax.jit(lambda key: log_terms.log_terms(model, variables, key, batch, 4000).w)(KEY)
   w = np.exp(np.asarray(log_w, np.float64) - np.asarray(exact.log_px, np.float64))
   assert (abs(lg.in_errors(w, 1.0)) < 4.5).all()
   assert (abs(np.asarray(estimators.elbo(log_w)) - exact.elbo) < 4.5 * np.asarray(log_w).std(0) / np.sqrt(4000)).all()

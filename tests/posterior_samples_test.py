@@ -6,10 +6,10 @@ import linear_gaussian as lg
 import numpy as np
 import pytest
 
-from dgm_jax import posterior_samples
 from dgm_jax.core import errors
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import posterior_samples as evaluation
+from dgm_jax.inference import hmc_marginal_likelihood
 
 N = 4000  # examples, all of them the same x
 
@@ -68,7 +68,7 @@ def test_results_are_the_means_of_the_values(found):
 
 
 def test_chains_have_the_posteriors_moments():
-  run = jax.jit(lambda key, z: posterior_samples.chain(key, log_joint, z, 60, 10, 6, 0.9))
+  run = jax.jit(lambda key, z: hmc_marginal_likelihood.chain(key, log_joint, z, 60, 10, 6, 0.9))
   draws, _ = run(lg.KEY, np.random.default_rng(0).normal(size=(N, 3)).astype("f"))
   assert (np.abs(lg.in_errors(draws[-1], EXACT.mean[0])) < 4).all()
   centred = (draws[-1] - EXACT.mean) @ np.linalg.inv(np.linalg.cholesky(EXACT.covariance)).T
@@ -78,7 +78,7 @@ def test_chains_have_the_posteriors_moments():
 
 def test_the_fit_is_numpys():
   draws = np.random.default_rng(0).normal(size=(20, 2, 3)) @ np.array([[1, 0, 0], [0.5, 1, 0], [0, 0.2, 2]])
-  mean, covariance = posterior_samples.fit(jnp.asarray(draws, jnp.float32))
+  mean, covariance = hmc_marginal_likelihood.fit(jnp.asarray(draws, jnp.float32))
   np.testing.assert_allclose(mean, draws.mean(0), atol=1e-5)
   np.testing.assert_allclose(covariance, [np.cov(draws[:, b].T) for b in range(2)], atol=1e-4)
 
@@ -86,7 +86,7 @@ def test_the_fit_is_numpys():
 def test_a_chain_starts_where_the_joint_is_largest():
   starts = np.full((3, 2, 3), 9.0, "f")
   starts[2, 0] = starts[1, 1] = EXACT.mean[0]
-  z = posterior_samples.most_likely(log_joint, jnp.asarray(starts))
+  z = hmc_marginal_likelihood.most_likely(log_joint, jnp.asarray(starts))
   np.testing.assert_allclose(z, np.broadcast_to(EXACT.mean, (2, 3)), rtol=1e-6)
 
 

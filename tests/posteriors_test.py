@@ -12,8 +12,8 @@ import tables
 from dgm_jax.distributions import posteriors, priors
 from dgm_jax.distributions.bijectors import inverse_autoregressive, planar
 from dgm_jax.distributions.normals import standard_normal
+from dgm_jax.inference import log_terms
 from dgm_jax.models import vae
-from dgm_jax.principles import latent
 
 B, L, N = 3, 2, 20_000
 OPTIONS = {"low_rank": {"rank": 1}, "mixture": {"num_components": 2}, "planar": {"num_layers": 3}, "iaf": {"hidden": 8}}
@@ -218,7 +218,7 @@ def test_model_integrates_to_one(posterior, prior):
   variables = jax.jit(model.init)(jax.random.key(0), {"x": x})
   flat = jax.tree.map(lambda a: 0.4 * a, variables["params"]["encoder"])  # q near its start: steady weights
   variables = {"params": variables["params"] | {"encoder": flat}}
-  terms = jax.jit(lambda key: latent.log_terms(model, variables, key, {"x": x}, 10_000, 500))(jax.random.key(1))
+  terms = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": x}, 10_000, 500))(jax.random.key(1))
   assert_means(np.exp(np.asarray(terms.w, np.float64)).sum(1), 1.0)
 
 

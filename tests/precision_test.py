@@ -13,10 +13,12 @@ import tables
 
 from dgm_jax import build
 from dgm_jax.core import errors
+from dgm_jax.inference import log_terms
 from dgm_jax.models import dlgm, vae
 from dgm_jax.networks import convolutions, mlp
 from dgm_jax.networks.remat import segments
-from dgm_jax.principles import latent, likelihood, own_bound
+from dgm_jax.principles import own_bound, supervised
+from dgm_jax.principles.latent import latent
 
 BATCH = {k: v[:64] for k, v in tables.TRAIN.items()}
 KEY = jax.random.key(1)
@@ -36,7 +38,7 @@ def parts(name):
   with (
     mock.patch.object(latent, "make", record(latent.make)),
     mock.patch.object(own_bound, "make", record(own_bound.make)),
-    mock.patch.object(likelihood, "make", record(likelihood.make)),
+    mock.patch.object(supervised, "make", record(supervised.make)),
   ):
     tables.SYSTEMS[name]()
   return found[0]
@@ -103,7 +105,7 @@ def test_products_are_bfloat16_and_all_else_that_sums_is_float32(name):
 def test_log_terms_are_float32(name):
   _, model, _ = parts(name)
   model = model.clone(dtype="bfloat16")
-  terms = jax.eval_shape(lambda: latent.log_terms(model, model.init(KEY, BATCH), KEY, BATCH, 3))
+  terms = jax.eval_shape(lambda: log_terms.log_terms(model, model.init(KEY, BATCH), KEY, BATCH, 3))
   assert {a.dtype for a in terms} == {jnp.dtype("float32")}
 
 

@@ -8,9 +8,10 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics
 
-from dgm_jax import compare, ensemble, scores
+from dgm_jax import compare, ensemble
 from dgm_jax.core import errors, files
 from dgm_jax.evaluate import predictive
+from dgm_jax.inference import predictions
 
 RNG = np.random.default_rng(0)
 
@@ -25,7 +26,7 @@ def classes(n=400, c=4, members=None):
 
 def test_of_classes_agrees_with_scikit_learn():
   prediction, y = classes()
-  found = {name: np.asarray(v, np.float64) for name, v in scores.of_examples(prediction, y).items()}
+  found = {name: np.asarray(v, np.float64) for name, v in predictions.of_examples(prediction, y).items()}
   assert -found["log_py"].mean() == pytest.approx(sklearn.metrics.log_loss(y, prediction["probs"]), rel=1e-5)
   assert found["accuracy"].mean() == sklearn.metrics.accuracy_score(y, prediction["probs"].argmax(-1))
   brier = sklearn.metrics.brier_score_loss(y, prediction["probs"], scale_by_half=False)
@@ -36,7 +37,7 @@ def test_of_classes_agrees_with_scikit_learn():
 
 def test_brier_of_two_classes_is_twice_that_of_one_probability():
   p, y = RNG.random(50).astype("f"), RNG.integers(0, 2, 50)
-  found = scores.of_examples({"probs": np.stack([1 - p, p], -1), "log_py": p}, y)["brier"]
+  found = predictions.of_examples({"probs": np.stack([1 - p, p], -1), "log_py": p}, y)["brier"]
   assert float(found.mean()) == pytest.approx(2 * sklearn.metrics.brier_score_loss(y, p), rel=1e-5)
 
 
@@ -44,21 +45,21 @@ def test_auroc_is_the_chance_of_the_right_order():
   a, b = RNG.normal(0, 1, 80).round(1).astype("f"), RNG.normal(0.5, 1, 60).round(1).astype("f")
   pairs = (a[:, None] < b).mean() + 0.5 * (a[:, None] == b).mean()
   theirs = sklearn.metrics.roc_auc_score(np.r_[np.zeros(80), np.ones(60)], np.r_[a, b])
-  assert float(scores.auroc(a, b)) == pytest.approx(pairs, abs=1e-6) == pytest.approx(theirs, abs=1e-6)
-  assert float(scores.auroc(a, b)) + float(scores.auroc(b, a)) == pytest.approx(1, abs=1e-6)
-  assert float(scores.auroc(a, a)) == pytest.approx(0.5, abs=1e-6)
-  assert float(scores.auroc(a, a + 10)) == 1.0
+  assert float(predictions.auroc(a, b)) == pytest.approx(pairs, abs=1e-6) == pytest.approx(theirs, abs=1e-6)
+  assert float(predictions.auroc(a, b)) + float(predictions.auroc(b, a)) == pytest.approx(1, abs=1e-6)
+  assert float(predictions.auroc(a, a)) == pytest.approx(0.5, abs=1e-6)
+  assert float(predictions.auroc(a, a + 10)) == 1.0
 
 
 def test_calibration_error_by_hand_and_of_calibrated_predictions():
   confidence, right = np.array([0.95, 0.92, 0.55, 0.5, 1.0], "f"), np.array([1, 0, 1, 0, 1], "f")
   # bins of a tenth: (0.9, 1] has accuracy 2/3 of three, (0.5, 0.6] 1 of one, (0.4, 0.5] 0 of one
   by_hand = (abs(2 - 2.87) + abs(1 - 0.55) + abs(0 - 0.5)) / 5
-  assert float(scores.calibration_error(confidence, right, 10)) == pytest.approx(by_hand, rel=1e-5)
+  assert float(predictions.calibration_error(confidence, right, 10)) == pytest.approx(by_hand, rel=1e-5)
   p = (0.5 + 0.5 * RNG.random(200_000)).astype("f")
   drawn = (RNG.random(200_000) < p).astype("f")
-  assert float(scores.calibration_error(p, drawn)) < 0.005
-  assert float(scores.calibration_error(np.full(1000, 0.9, "f"), drawn[:1000])) == pytest.approx(
+  assert float(predictions.calibration_error(p, drawn)) < 0.005
+  assert float(predictions.calibration_error(np.full(1000, 0.9, "f"), drawn[:1000])) == pytest.approx(
     abs(drawn[:1000].mean() - 0.9), abs=1e-5
   )
 
@@ -66,7 +67,7 @@ def test_calibration_error_by_hand_and_of_calibrated_predictions():
 def test_a_mixture_has_the_density_and_moments_of_its_members():
   y, mean, scale = RNG.normal(size=(30, 1)), RNG.normal(size=(5, 30, 1)), 0.3 + RNG.random((5, 30, 1))
   log_p = scipy.stats.norm.logpdf(y, mean, scale)
-  found = scores.mixture({"log_py": log_p[..., 0], "mean": mean, "variance": scale**2})
+  found = predictions.mixture({"log_py": log_p[..., 0], "mean": mean, "variance": scale**2})
   grid = np.linspace(-9, 9, 4001)
   density = scipy.stats.norm.pdf(grid, mean, scale).mean(0)  # [N, grid]
   moment = lambda f: np.trapezoid(density * f, grid, axis=-1)
@@ -78,14 +79,14 @@ def test_a_mixture_has_the_density_and_moments_of_its_members():
 
 def test_a_mixture_is_at_least_as_good_as_its_members_are_on_average():
   prediction, y = classes(members=6)
-  of = lambda p: {name: np.asarray(v).mean() for name, v in scores.of_examples(p, y).items()}
-  mixed = of(scores.mixture(prediction))
+  of = lambda p: {name: np.asarray(v).mean() for name, v in predictions.of_examples(p, y).items()}
+  mixed = of(predictions.mixture(prediction))
   each = [of({name: v[i] for name, v in prediction.items()}) for i in range(6)]
   assert mixed["log_py"] > np.mean([e["log_py"] for e in each])
   assert mixed["brier"] < np.mean([e["brier"] for e in each])
   assert mixed["entropy"] > np.mean([e["entropy"] for e in each])
   probs = prediction["probs"].mean(0)
-  np.testing.assert_allclose(scores.mixture(prediction)["log_py"], np.log(probs[np.arange(400), y]), rtol=1e-4)
+  np.testing.assert_allclose(predictions.mixture(prediction)["log_py"], np.log(probs[np.arange(400), y]), rtol=1e-4)
 
 
 def test_images_turn_as_scipy_turns_them():

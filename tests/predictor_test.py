@@ -11,12 +11,13 @@ import tables
 from flax import linen as nn
 from sklearn.linear_model import LogisticRegression
 
-from dgm_jax import build, programs, scores
+from dgm_jax import build, programs
 from dgm_jax.core import config_args, errors
 from dgm_jax.distributions import weights
+from dgm_jax.inference import predictions
 from dgm_jax.models import bernoulli_product, predictor
 from dgm_jax.networks.mlp import MLP
-from dgm_jax.principles import likelihood
+from dgm_jax.principles import supervised
 
 KEY, RNG = jax.random.key(0), np.random.default_rng(0)
 N, D, SCALE = 60, 3, 0.7
@@ -57,14 +58,14 @@ def over_keys(model, variables, batch, method, n, seed=1):
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
 def test_map_of_a_linear_gaussian_model_is_ridge_regression(alpha):
   """w = (A'A + alpha I)^-1 A'y for l2 = alpha / (N s^2): the prior N(0, s^2 / alpha I)."""
-  system = likelihood.make(linear(), adam(0.1, 1500, alpha / (N * SCALE**2)), N)
+  system = supervised.make(linear(), adam(0.1, 1500, alpha / (N * SCALE**2)), N)
   state, _ = train(system, DATA, 1500)
   expected = np.linalg.solve(A.T @ A + alpha * np.eye(D + 1), A.T @ Y)
   np.testing.assert_allclose(coefficients(state.params["net"])[:, 0], expected, atol=2e-4)
 
 
 def test_a_learned_scale_is_that_of_the_residuals():
-  system = likelihood.make(linear(likelihood="gaussian_shared", likelihood_args={}), adam(0.1, 1500), N)
+  system = supervised.make(linear(likelihood="gaussian_shared", likelihood_args={}), adam(0.1, 1500), N)
   state, _ = train(system, DATA, 1500)
   residuals = Y - A @ np.linalg.lstsq(A, Y, rcond=None)[0]
   assert np.exp(state.params["py_x"]["log_scale"]) == pytest.approx(residuals.std(), rel=1e-3)
@@ -78,10 +79,10 @@ def test_a_linear_classifier_finds_the_optimum_of_scikit_learn(name, classes):
   args = {"num_classes": 3} if name == "categorical" else {}
   kernels = lambda params: jax.tree.map(lambda p: p.ndim >= 2, params)
   tx = optax.chain(optax.add_decayed_weights(1 / (c * N), kernels), optax.adam(optax.cosine_decay_schedule(0.1, 2000)))
-  system = likelihood.make(linear(likelihood=name, likelihood_args=args), tx, N)
+  system = supervised.make(linear(likelihood=name, likelihood_args=args), tx, N)
   state, _ = train(system, data, 2000)
   theirs = LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(X, y)
-  ours = likelihood.predictive(linear(likelihood=name, likelihood_args=args), {"params": state.params}, KEY, data, 1)
+  ours = predictions.predictive(linear(likelihood=name, likelihood_args=args), {"params": state.params}, KEY, data, 1)
   np.testing.assert_allclose(ours["probs"], theirs.predict_proba(X), atol=2e-4)
 
 
@@ -95,7 +96,7 @@ def test_bayes_by_backprop_finds_the_factorised_optimum_and_bounds_the_evidence(
   """Of a normal posterior N(m, P^-1) the nearest factorised normal has mean m and variances 1 / P_ii."""
   prior = 1.5
   model = linear(weights="normal", prior_scales=(prior,), initial_scale=0.1)
-  system = likelihood.make(model, adam(0.05, 1500), N, num_samples=32)
+  system = supervised.make(model, adam(0.05, 1500), N, num_samples=32)
   state, _ = train(system, DATA, 1500)
   precision = A.T @ A / SCALE**2 + np.eye(D + 1) / prior**2
   mean = np.linalg.solve(precision, A.T @ Y / SCALE**2)
@@ -123,7 +124,7 @@ def test_what_is_raised_is_the_mean_likelihood_less_the_kl_over_n():
   batch = {k: v[:8] for k, v in DATA.items()}
   variables = model.init(KEY, batch)
   for weight in (1.0, 0.3):
-    system = likelihood.make(model, optax.sgd(0.0), N, num_samples=2)
+    system = supervised.make(model, optax.sgd(0.0), N, num_samples=2)
     state = jax.jit(system.init)(KEY, batch, {"objective.kl_weight": jnp.float32(weight)})
     _, metrics = jax.jit(system.train_step)(state.replace(params=variables["params"]), KEY, batch)
     keys = jax.random.split(KEY, 2)
@@ -187,7 +188,7 @@ def test_dropped_units_are_each_examples_own_and_off_without_a_key():
 def test_the_predictive_distribution_averages_probabilities_not_logs():
   model = predictor.Model((D,), hidden=(20,), dropout=0.5, likelihood="gaussian")
   variables = model.init(KEY, DATA)
-  found = jax.jit(lambda key: likelihood.predictive(model, variables, key, DATA, 40))(KEY)
+  found = jax.jit(lambda key: predictions.predictive(model, variables, key, DATA, 40))(KEY)
   draw = jax.jit(lambda key: model.apply(variables, key, DATA, method="summary"))
   draws = [draw(key) for key in jax.random.split(KEY, 40)]
   log_py = np.stack([d["log_py"] for d in draws]).astype(np.float64)
@@ -202,14 +203,14 @@ def test_numbers_are_told_in_the_units_of_before_the_transforms():
   """log p(y) = log p(y') - log s, and errors are s times as large."""
   model, loc, scale = linear(), np.float32(30.0), np.float32(12.0)
   variables = model.init(KEY, DATA)
-  plain = likelihood.predictive(model, variables, KEY, DATA, 1)
+  plain = predictions.predictive(model, variables, KEY, DATA, 1)
   units = DATA | {"y_loc": np.full(N, loc), "y_scale": np.full(N, scale)}
-  told = likelihood.predictive(model, variables, KEY, units, 1)
-  y = likelihood.targets(model, units)
+  told = predictions.predictive(model, variables, KEY, units, 1)
+  y = predictions.targets(model, units)
   np.testing.assert_allclose(y[:, 0], loc + scale * Y, rtol=1e-6)
   expected = scipy.stats.norm.logpdf(np.asarray(y), told["mean"], np.sqrt(told["variance"]))[:, 0]
   np.testing.assert_allclose(told["log_py"], expected, rtol=1e-4)
-  errors_of = lambda p, y: np.asarray(scores.of_examples(p, y)["square_error"])
+  errors_of = lambda p, y: np.asarray(predictions.of_examples(p, y)["square_error"])
   np.testing.assert_allclose(errors_of(told, y), scale**2 * errors_of(plain, Y[:, None]), rtol=1e-3)
 
 
@@ -237,9 +238,9 @@ def test_values_that_cannot_be_are_named(options, sentence):
 ])  # fmt: skip
 def test_options_that_cannot_be_are_named(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
-    likelihood.make(linear(), optax.adam(1e-3), N, **options)
+    supervised.make(linear(), optax.adam(1e-3), N, **options)
   with pytest.raises(errors.UserError, match="bernoulli_product is none"):
-    likelihood.make(bernoulli_product.Model((D,)), optax.adam(1e-3), N)
+    supervised.make(bernoulli_product.Model((D,)), optax.adam(1e-3), N)
 
 
 def classifier(**changes):

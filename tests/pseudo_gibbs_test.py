@@ -7,7 +7,7 @@ import linear_gaussian as lg
 import numpy as np
 import scipy.stats
 
-from dgm_jax.imputation import chains
+from dgm_jax.inference import gibbs_imputation
 
 N = 20_000  # chains
 MASK = np.array([1.0, 0.0, 0.0], "f")
@@ -27,7 +27,7 @@ def run(start, num_steps, model=MODEL, **options):
   x = jnp.asarray(np.concatenate([np.full((N, 1), X[0]), start], 1), jnp.float32)
   mask = jnp.broadcast_to(MASK, x.shape)
   infer = lambda x: model.infer({"x": x})
-  draw = lambda key: chains.pseudo_gibbs(key, x, mask, infer, model.decode, num_steps, **options)
+  draw = lambda key: gibbs_imputation.pseudo_gibbs(key, x, mask, infer, model.decode, num_steps, **options)
   return jax.jit(draw)(lg.KEY)
 
 
@@ -61,7 +61,9 @@ def test_each_step_is_kept_with_its_mean():
   infer = lambda x: distrax.Deterministic(x.sum(-1, keepdims=True))
   decode = lambda z: distrax.Deterministic(jnp.concatenate([z, 2 * z], -1))
   x, mask = jnp.array([[1.0, 7.0]]), jnp.array([[1.0, 0.0]])
-  end, kept = chains.pseudo_gibbs(lg.KEY, x, mask, infer, decode, 3, keep=lambda x, mean: {"x": x, "mean": mean})
+  end, kept = gibbs_imputation.pseudo_gibbs(
+    lg.KEY, x, mask, infer, decode, 3, keep=lambda x, mean: {"x": x, "mean": mean}
+  )
   np.testing.assert_allclose(kept["x"][:, 0], [[1, 16], [1, 34], [1, 70]])
   np.testing.assert_allclose(kept["mean"][:, 0], [[8, 16], [17, 34], [35, 70]])
   np.testing.assert_allclose(end, kept["x"][-1])

@@ -13,8 +13,9 @@ import tables
 from dgm_jax import programs
 from dgm_jax.core import errors
 from dgm_jax.evaluate import ais, quadrature
+from dgm_jax.inference import log_terms
 from dgm_jax.models import dlgm, vae
-from dgm_jax.principles import latent
+from dgm_jax.principles.latent import latent
 
 
 def grid(model, x, num_points=100, radius=8.0, chunk=1000):
@@ -111,7 +112,7 @@ def test_importance_sampling_agrees_with_quadrature_on_a_trained_vae(trained):
   assert exact["error"].max() < 1e-3
   assert exact["kl"].mean() > 1  # the posterior is far from q
   variables = {"params": state.params}
-  log_w = jax.jit(lambda k: latent.log_terms(model, variables, k, arrays, 20_000, 1000).w)(jax.random.key(9))
+  log_w = jax.jit(lambda k: log_terms.log_terms(model, variables, k, arrays, 20_000, 1000).w)(jax.random.key(9))
   w = np.exp(np.asarray(log_w, np.float64) - np.asarray(exact["log_px"], np.float64))
   error = w.std(0) / np.sqrt(len(w))  # of log p_hat, by the delta method
   assert error.max() < 0.2

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.build import build
 from dgm_jax.core import errors
-from dgm_jax.principles import latent
+from dgm_jax.principles.latent import latent
 from dgm_jax.sweeps import axes, definition, lanes, memory, plan, trace
 
 TEST = f"{tables.ROOT / 'configs/iwae_mnist.py'}:test"
@@ -191,7 +191,9 @@ def test_a_shared_load_gives_the_same_experiment():
 
 def test_inputs_that_others_do_not_have_at_all_are_absent_there():
   programs = trace.Programs({}, {"a": "1"}, {}, {"a": "1"}, ())
-  here = lanes.Group([], None, None, programs, {"principle": "mcem"}, frozenset({"objective.target_acceptance"}))
+  here = lanes.Group(
+    [], None, None, programs, {"principle": "monte_carlo_em"}, frozenset({"objective.target_acceptance"})
+  )
   there = here._replace(static={"principle": "latent"}, inputs=frozenset({"objective.beta"}))
   sentence = lanes.why(here, [there])
   assert "objective.target_acceptance is absent in others: not in their program" in sentence

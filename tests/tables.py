@@ -33,7 +33,8 @@ from dgm_jax.models import (
   vae,
   vq_vae,
 )
-from dgm_jax.principles import em, latent, likelihood, mcem, own_bound
+from dgm_jax.principles import em, monte_carlo_em, own_bound, supervised
+from dgm_jax.principles.latent import latent
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
@@ -118,7 +119,7 @@ def _ladder(**options: Any) -> System:
 
 def _mcem() -> System:
   model = vae.Model(SHAPE, latent_dim=4, hidden=(32,))
-  return mcem.make(model, optax.adam(3e-3), num_examples=512, num_leapfrog=4, eval_samples=8)
+  return monte_carlo_em.make(model, optax.adam(3e-3), num_examples=512, num_leapfrog=4, eval_samples=8)
 
 
 def _belief_net(**options: Any) -> System:
@@ -150,7 +151,7 @@ def _own_bound(model: nn.Module) -> System:
 def _predictor(**options: Any) -> System:
   """A classifier of the toy's patterns, all of which have their labels here."""
   model = predictor.Model(SHAPE, likelihood="categorical", likelihood_args={"num_classes": 5}, hidden=(32,), **options)
-  system = likelihood.make(model, optax.adam(2e-3), num_examples=512)
+  system = supervised.make(model, optax.adam(2e-3), num_examples=512)
   of_all = lambda batch: batch | {"y": batch["context"].argmax(-1)}
   return system._replace(
     init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),

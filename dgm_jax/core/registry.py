@@ -1,13 +1,45 @@
-"""Modules chosen by name: the file name is the registry."""
+"""Modules chosen by name: the file name is the registry.
 
+An entry is a file, at any depth of a package, that defines what its kind is called by: `class Model`, `def make` or
+`def evaluate`.  Entries are found in the source text, so that nothing is imported before it is chosen.
+"""
+
+import functools
 import importlib
-import pkgutil
+import pathlib
+import re
 from typing import Any
 
 from dgm_jax.core import errors
 
+DEFINITIONS = {"model": "class Model", "principle": "def make", "evaluation": "def evaluate"}
 
-def module(package: Any, what: str, name: str) -> Any:
-  """The module `name` of a package whose modules are the choices: the file name is the registry."""
-  names = [m.name for m in pkgutil.iter_modules(package.__path__)]
-  return importlib.import_module(f"{package.__name__}.{errors.choose(what, name, names)}")
+
+@functools.cache
+def _entries(root: pathlib.Path, package: str, kind: str) -> dict[str, str]:
+  defines = re.compile(rf"^{DEFINITIONS[kind]}\b", re.MULTILINE)
+  found = {}
+  for path in sorted(root.rglob("*.py")):
+    if defines.search(path.read_text(encoding="utf-8")):
+      found[path.stem] = ".".join([package, *path.relative_to(root).with_suffix("").parts])
+  return found
+
+
+def entries(package: Any, kind: str) -> dict[str, str]:
+  """{name: full name of the module} of the entries of a package.
+
+  Args:
+    package: the imported package.
+    kind: "model", "principle" or "evaluation".
+  """
+  return _entries(pathlib.Path(package.__path__[0]), package.__name__, kind)
+
+
+def module(package: Any, kind: str, name: str) -> Any:
+  """The module of the entry `name`, imported.
+
+  Raises:
+    UserError: there is no such entry; the sentence names the nearest and the choices.
+  """
+  found = entries(package, kind)
+  return importlib.import_module(found[errors.choose(kind, name, found)])

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators
 from dgm_jax.core import errors, figures
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.distributions.chain import Chain
+from dgm_jax.inference import estimators
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 

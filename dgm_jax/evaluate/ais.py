@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate.likelihood import STOCHASTIC_BOUND
-from dgm_jax.hmc import Path, anneal, schedule, tune
+from dgm_jax.inference import estimators
+from dgm_jax.inference.annealing import Path, anneal, schedule, tune
 
 STARTS = ("normal", "q")
 

@@ -7,12 +7,12 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import active_units
+from dgm_jax.inference import estimators
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax import estimators
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.evaluate import ais, likelihood, quadrature
+from dgm_jax.inference import estimators
 
 LOG_PX = {"likelihood": likelihood, "ais": ais, "quadrature": quadrature}  # where log p(x) comes from
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
-from dgm_jax.imputation import importance
+from dgm_jax.inference import imputation
 
 NEEDS = ("infer", "log_joint", "decode")  # methods of the model
 
@@ -32,7 +32,7 @@ def make(model: nn.Module, transform: Callable, num_samples: int, batch_size: in
     )
     state, key = held
     bound = model.bind({"params": state.params, **state.variables})
-    found = importance.single(bound, rng.row_keys(key, batch["index"]), batch, num_samples, chunk)
+    found = imputation.single(bound, rng.row_keys(key, batch["index"]), batch, num_samples, chunk)
     square = jnp.where(batch["hidden"] > 0, jnp.square(found.x - batch["complete"]), 0)
     axes = tuple(range(1, square.ndim))
     return {

@@ -6,11 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators
 from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
-from dgm_jax.principles import latent
+from dgm_jax.inference import estimators, log_terms
 
 STOCHASTIC_BOUND = "stochastic lower bounds: P(log p_hat > log p(x) + b) <= exp(-b)"
 
@@ -33,7 +32,7 @@ def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: 
 
   def eval_step(state, key, batch):
     variables = {"params": state.params, **state.variables}
-    log_w = latent.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
+    log_w = log_terms.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
     log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
     ess = estimators.effective_sample_size(log_w)
     values = {

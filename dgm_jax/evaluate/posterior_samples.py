@@ -8,10 +8,10 @@ from typing import Any
 
 import jax
 
-from dgm_jax import posterior_samples as draws
 from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
+from dgm_jax.inference import hmc_marginal_likelihood as draws
 
 _LEAST = {"num_examples": 1, "batch_size": 1, "num_starts": 1, "num_samples": 2, "num_warmup": 1}
 _LEAST |= {"num_leapfrog": 1, "num_importance": 1}

@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import data, scores
+from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
-from dgm_jax.principles import likelihood
+from dgm_jax.inference import predictions
 
 NEEDS = ("summary",)  # methods of the model
 
@@ -72,9 +72,9 @@ def evaluate(
 
   def eval_step(state, key, batch):
     variables, model = {"params": state.params, **state.variables}, experiment.model
-    found, y = likelihood.predictive(model, variables, key, batch, num_samples), likelihood.targets(model, batch)
+    found, y = predictions.predictive(model, variables, key, batch, num_samples), predictions.targets(model, batch)
     kept = {f"predictive/{name}": a for name, a in (found | {"y": y}).items() if name != "log_py"}
-    return scores.of_examples(found, y) | kept
+    return predictions.of_examples(found, y) | kept
 
   run = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
   with progress_bar(len(arrays["x"]), description=f"predictions, S = {num_samples}", unit="example") as bar:
@@ -82,7 +82,7 @@ def evaluate(
   results = of_values(values, num_bins) | {"predictive_samples": num_samples, "values": values}
   entropy_of = lambda arrays: run(state, key, arrays)["entropy"]
   for name, other in _shifted(arrays, rotation, shifted).items():
-    results[f"auroc_{name}"] = float(scores.auroc(values["entropy"], entropy_of(other)))
+    results[f"auroc_{name}"] = float(predictions.auroc(values["entropy"], entropy_of(other)))
   return results
 
 
@@ -92,7 +92,7 @@ def of_values(values: dict[str, jax.Array], num_bins: int = 15) -> dict[str, flo
   found = {"nll": -log_py, "log_py": log_py, "log_py_stderr": error}
   if "square_error" in values:
     return found | {"rmse": mean("square_error") ** 0.5}
-  ece = scores.calibration_error(jnp.asarray(values["confidence"]), jnp.asarray(values["accuracy"]), num_bins)
+  ece = predictions.calibration_error(jnp.asarray(values["confidence"]), jnp.asarray(values["accuracy"]), num_bins)
   return found | {name: mean(name) for name in ("accuracy", "brier", "entropy")} | {"ece": float(ece)}
 
 

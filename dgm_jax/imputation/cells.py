@@ -11,8 +11,9 @@ import numpy as np
 from dgm_jax.core import rng
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.imputation import columns as tables
-from dgm_jax.imputation import importance, intervals, training
+from dgm_jax.imputation import intervals, training
 from dgm_jax.imputation.fitted import Fitted, blocks
+from dgm_jax.inference import imputation
 
 _CHUNK = 100  # importance samples at once
 _LEVEL, _DRAWS = 0.9, 39  # of intervals, and the draws that they are order statistics of
@@ -67,7 +68,7 @@ def _imputer(spec: training.Spec, num_samples: int, num_draws: int) -> Callable:
     def by_model(args):
       variables, key = args
       batch, keys = {"x": x, "mask": mask}, rng.row_keys(key, index)
-      return importance.both(model.bind(variables), keys, batch, num_draws, num_samples, chunk)
+      return imputation.both(model.bind(variables), keys, batch, num_draws, num_samples, chunk)
 
     keys = jax.random.split(key, len(jax.tree.leaves(variables)[0]))
     single, multiple = jax.lax.map(by_model, (variables, keys))

@@ -9,7 +9,8 @@ import numpy as np
 
 from dgm_jax.core import errors, rng
 from dgm_jax.imputation import columns as tables
-from dgm_jax.imputation import importance, training
+from dgm_jax.imputation import training
+from dgm_jax.inference import imputation
 
 _BLOCK = 128  # rows at once
 _CHUNK = 100  # importance samples at once
@@ -115,7 +116,7 @@ def _density(spec: training.Spec, num_samples: int) -> Callable:
   def log_prob(variables, key, x, mask):
     keys = rng.row_keys(key, rng.content_index(x, mask))
     batch = {"x": x, "mask": mask}
-    return importance.log_prob(model.bind(variables), keys, batch, num_samples, min(_CHUNK, num_samples))
+    return imputation.log_prob(model.bind(variables), keys, batch, num_samples, min(_CHUNK, num_samples))
 
   return log_prob
 

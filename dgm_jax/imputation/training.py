@@ -16,9 +16,9 @@ from flax.core import FrozenDict
 
 from dgm_jax import optim
 from dgm_jax.core import errors, rng
-from dgm_jax.imputation import importance
+from dgm_jax.inference import imputation
 from dgm_jax.models import vae
-from dgm_jax.principles import latent
+from dgm_jax.principles.latent import latent
 
 _STEPS = 200  # in one call of the program
 _UNSCORED = 600  # steps where nothing is hidden
@@ -133,7 +133,7 @@ def _programs(spec: Spec) -> _Programs:
     def block(parts):
       x, mask, hidden, index = parts
       keys = rng.row_keys(key, index)
-      log_p = importance.conditional_log_prob(
+      log_p = imputation.conditional_log_prob(
         bound, keys, {"x": x, "mask": mask}, hidden, _SCORE_SAMPLES, _SCORE_SAMPLES
       )
       return jnp.sum(jnp.where(jnp.any(hidden > 0, 1), log_p, 0))

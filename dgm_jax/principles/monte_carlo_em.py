@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import hmc, posterior_samples
 from dgm_jax.core import errors
 from dgm_jax.core.system import System, TrainState
+from dgm_jax.inference import hmc, hmc_marginal_likelihood
 
 _FIRST_STEP_SIZE = 0.1
 
@@ -40,7 +40,7 @@ def _e_step(
   z = chains["z"].at[index].get(mode="fill", fill_value=jnp.nan)
   z, acceptance = hmc.step(key, z, log_joint, jnp.exp(chains["log_step"]), num_leapfrog)
   accepted = jnp.mean(acceptance)
-  log_step = posterior_samples.adapted(chains["log_step"], accepted, target)
+  log_step = hmc_marginal_likelihood.adapted(chains["log_step"], accepted, target)
   return z, {"z": chains["z"].at[index].set(z), "log_step": log_step}, accepted
 
 
@@ -112,7 +112,7 @@ def make(
 
   def eval_step(state, key, batch):
     short = {"num_samples": eval_samples, "num_warmup": 2 * eval_samples, "num_importance": eval_samples}
-    return {"log_px": posterior_samples.of_model(bind(state), key, batch, **short).lower}
+    return {"log_px": hmc_marginal_likelihood.of_model(bind(state), key, batch, **short).lower}
 
   def sample(state, key, n):
     return bind(state).generate(key, n)

@@ -5,9 +5,11 @@ A prediction is a dict: of classes {"log_py" [B], "probs" [B, C]}, of numbers {"
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 Prediction = dict[str, jax.Array]
 
@@ -56,3 +58,29 @@ def auroc(inside: jax.Array, outside: jax.Array) -> jax.Array:
   ordered = jnp.sort(inside)
   below = jnp.searchsorted(ordered, outside, side="left") + jnp.searchsorted(ordered, outside, side="right")
   return jnp.mean(below / 2) / len(inside)
+
+
+def predictive(model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int) -> Prediction:
+  """1/S sum_s p(y | x, w_s), in the units of y before the transforms."""
+  draw = lambda key: model.apply(variables, key, batch, method="summary")
+  found = mixture(jax.vmap(draw)(jax.random.split(key, num_samples)))
+  if "mean" not in found:
+    return found
+  loc, scale = units(batch)
+  log_py = found["log_py"] - jnp.sum(jnp.broadcast_to(jnp.log(scale), found["mean"].shape), -1)
+  return {"log_py": log_py, "mean": loc + scale * found["mean"], "variance": jnp.square(scale) * found["variance"]}
+
+
+def targets(model: nn.Module, batch: dict) -> jax.Array:
+  """y as scores take it: classes int32 [B], or numbers [B, T] in the units of before the transforms."""
+  y = batch["y"].reshape(batch["y"].shape[0], -1)
+  if model.num_classes is not None:
+    return y[:, 0].astype(jnp.int32)
+  loc, scale = units(batch)
+  return loc + scale * y
+
+
+def units(batch: dict) -> tuple[jax.Array, jax.Array]:
+  """(loc, scale) [B, T] of y = loc + scale y'."""
+  rows = lambda name, default: jnp.reshape(batch[name], (len(batch[name]), -1)) if name in batch else jnp.array(default)
+  return rows("y_loc", 0.0), rows("y_scale", 1.0)

@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import scores
 from dgm_jax.core import errors
 from dgm_jax.core.system import System, gradient_system
+from dgm_jax.inference import predictions
+from dgm_jax.inference.predictions import predictive, targets
 
 
 class Options(NamedTuple):
@@ -41,32 +42,6 @@ class Options(NamedTuple):
   num_samples: int = 1
   eval_samples: int = 1
   kl_weight: float = 1.0
-
-
-def predictive(model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int) -> scores.Prediction:
-  """1/S sum_s p(y | x, w_s), in the units of y before the transforms."""
-  draw = lambda key: model.apply(variables, key, batch, method="summary")
-  found = scores.mixture(jax.vmap(draw)(jax.random.split(key, num_samples)))
-  if "mean" not in found:
-    return found
-  loc, scale = _units(batch)
-  log_py = found["log_py"] - jnp.sum(jnp.broadcast_to(jnp.log(scale), found["mean"].shape), -1)
-  return {"log_py": log_py, "mean": loc + scale * found["mean"], "variance": jnp.square(scale) * found["variance"]}
-
-
-def targets(model: nn.Module, batch: dict) -> jax.Array:
-  """y as scores take it: classes int32 [B], or numbers [B, T] in the units of before the transforms."""
-  y = batch["y"].reshape(batch["y"].shape[0], -1)
-  if model.num_classes is not None:
-    return y[:, 0].astype(jnp.int32)
-  loc, scale = _units(batch)
-  return loc + scale * y
-
-
-def _units(batch: dict) -> tuple[jax.Array, jax.Array]:
-  """(loc, scale) [B, T] of y = loc + scale y'."""
-  rows = lambda name, default: jnp.reshape(batch[name], (len(batch[name]), -1)) if name in batch else jnp.array(default)
-  return rows("y_loc", 0.0), rows("y_scale", 1.0)
 
 
 def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, **options: Any) -> System:
@@ -109,6 +84,6 @@ def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, 
 
   def eval_step(state, key, batch):
     variables = {"params": state.params, **state.variables}
-    return scores.of_examples(predictive(model, variables, key, batch, o.eval_samples), targets(model, batch))
+    return predictions.of_examples(predictive(model, variables, key, batch, o.eval_samples), targets(model, batch))
 
   return gradient_system(init_params, loss_fn, eval_step, None, tx)

@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators
 from dgm_jax.core import rng
-from dgm_jax.imputation import streaming
+from dgm_jax.inference import estimators, streaming_weights
 
 
 class Single(NamedTuple):
@@ -63,7 +62,7 @@ def _given(model: Any, z: Any) -> Any:
 
 def _fold(
   model: Any, key: jax.Array, row: dict, num_samples: int, chunk: int, start: Callable, add: Callable
-) -> tuple[streaming.Weights, Any]:
+) -> tuple[streaming_weights.Weights, Any]:
   """(weights, state) of one row [1, ...]: state = add(state, p, share, z [C, 1, ...], key of the chunk), from start(z).
 
   p, share: see streaming.add_weights.
@@ -76,10 +75,10 @@ def _fold(
     k = first + jnp.arange(chunk)
     z, log_q = jax.vmap(draw)(k)
     log_w = (sum(estimators.over_samples(model.log_joint, row, z)) - log_q)[:, 0]
-    sums, p, share = streaming.add_weights(sums, jnp.where(k < num_samples, log_w, -jnp.inf))
+    sums, p, share = streaming_weights.add_weights(sums, jnp.where(k < num_samples, log_w, -jnp.inf))
     return (sums, add(state, p, share, z, jax.random.fold_in(rng.stream(key, "chunks"), first))), None
 
-  carry = streaming.no_weights(), start(jax.vmap(draw)(jnp.arange(1))[0])
+  carry = streaming_weights.no_weights(), start(jax.vmap(draw)(jnp.arange(1))[0])
   return jax.lax.scan(step, carry, jnp.arange(0, num_samples, chunk))[0]
 
 
@@ -115,12 +114,16 @@ def both(
     shapes = jax.eval_shape(lambda: _flat(values, z))
     mean, averages = jax.tree.map(lambda a: jnp.zeros(a.shape[1:]), shapes)
     kept = jax.tree.map(lambda a: jnp.broadcast_to(a, (num_draws, *a.shape[1:])), z)
-    return streaming.Moments(mean, mean), averages, kept
+    return streaming_weights.Moments(mean, mean), averages, kept
 
   def add(state, p, share, z, key):
     (moments, averages, kept), (mean, here) = state, _flat(values, z)
     averages = jax.tree.map(lambda a, f: a + share * (jnp.tensordot(p, f, 1) - a), averages, here)
-    return streaming.add_moments(moments, p, share, mean), averages, streaming.resample(key, kept, p, share, z)
+    return (
+      streaming_weights.add_moments(moments, p, share, mean),
+      averages,
+      streaming_weights.resample(key, kept, p, share, z),
+    )
 
   def one(key, row):
     sums, (moments, averages, kept) = _fold(model, key, row, num_samples, chunk, start, add)

@@ -21,155 +21,18 @@ and, where an option asks for it:
                                    `key` [B], an example's own, for what is drawn beside z (dropout)
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax import estimators, objectives
 from dgm_jax.core import errors, rng
 from dgm_jax.core.system import System, gradient_system
-from dgm_jax.latent_options import Options, check
-
-
-class LogTerms(NamedTuple):
-  """The terms of the log-weights, each [K, B], in nats."""
-
-  px_z: jax.Array
-  pz: jax.Array
-  qz_x: jax.Array
-
-  @property
-  def w(self) -> jax.Array:
-    """log w = log p(x|z) + log p(z) - log q(z|x)."""
-    return self.px_z + self.pz - self.qz_x
-
-  def weighed(self, beta: float | jax.Array) -> jax.Array:
-    """log p(x|z) + beta (log p(z) - log q(z|x)): log w for beta = 1."""
-    return self.px_z + beta * (self.pz - self.qz_x)
-
-  def tempered(self, weight: float | jax.Array) -> jax.Array:
-    """weight (log p(x|z) + log p(z)) - log q(z|x): log w for weight = 1."""
-    return weight * (self.px_z + self.pz) - self.qz_x
-
-
-def log_terms(
-  model: nn.Module,
-  variables: Any,
-  key: jax.Array,
-  batch: dict,
-  num_samples: int,
-  chunk: int | None = None,
-  temperature: float | jax.Array | None = None,
-  remat: bool = False,
-) -> LogTerms:
-  """Draws K proposals z ~ q(z|x) for each example and returns log p(x|z), log p(z) and log q(z|x).
-
-  With a temperature, discrete draws are relaxed.  chunk and remat: see estimators.map_keys.
-  """
-  bound_model = model.bind(variables)
-  q = bound_model.infer(batch)  # outside the map over samples: the encoder runs once
-  if temperature is not None:
-    q = q.relaxed(temperature)
-
-  def some(keys):
-    z, log_qz_x = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
-    return LogTerms(*estimators.over_samples(bound_model.log_joint, batch, z), log_qz_x)
-
-  return estimators.map_keys(some, key, num_samples, chunk, remat)
-
-
-def _pair_terms(
-  model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, chunk: int | None
-) -> dict[str, jax.Array]:
-  """What a pair of targets is made of, each [K, B], for the same draws z ~ q(z|x).
-
-  theta and path are (log p(x|z), log p(z)): in `theta` z is fixed and the parameters move, in `path` z moves and they
-  are fixed, those of log q, too.  In `score` z is fixed in log q(z|x).  The equal forward passes are one for XLA.
-  """
-  live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
-  q, q_frozen = live.infer(batch), frozen.infer(batch)
-
-  def some(keys):
-    z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
-    fixed = jax.lax.stop_gradient(z)
-    return {
-      "z": fixed,
-      "theta": estimators.over_samples(live.log_joint, batch, fixed),
-      "path": estimators.over_samples(frozen.log_joint, batch, z),
-      "path_q": jax.vmap(q_frozen.log_prob)(z),
-      "score": jax.vmap(q.log_prob)(fixed),
-    }
-
-  return estimators.map_keys(some, key, num_samples, chunk, remat=True)
-
-
-def _paired(
-  model: nn.Module, variables: Any, key: jax.Array, batch: dict, o: Options, values: dict[str, Any]
-) -> tuple[jax.Array, LogTerms]:
-  """(what theta raises, averaged over the batch, with the gradients of the pair; its terms).
-
-  sum_k a_k log p + b_k log w + c_k log q under `_pair_terms` has the gradients that objectives.py says.
-  """
-  beta, targets = values["beta"], objectives.OBJECTIVES[o.bound]
-  pair = _pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds, o.chunk or None)
-  terms = jax.lax.stop_gradient(LogTerms(*pair["theta"], pair["score"]))
-  log_w = terms.weighed(beta)
-  a, b, c, curvature = objectives.coefficients(o.bound, o.gradient, log_w, values, beta)
-  log_p = lambda px_z, pz: px_z + beta * pz
-  if curvature is None:
-    surrogate = jnp.sum(a * log_p(*pair["theta"]), 0)
-  else:
-    moved = _log_prior_moved(model, variables, batch, (pair["z"], a, curvature), beta, o.chunk)
-    surrogate = jnp.sum(a * pair["theta"][0] + beta * moved, 0)
-  if b is not None:
-    surrogate += jnp.sum(b * (log_p(*pair["path"]) - beta * pair["path_q"]), 0)
-  if c is not None:
-    surrogate += jnp.sum(c * pair["score"], 0)
-  if targets.phi == "sleep":
-    surrogate += _log_q_of_dreams(model, variables, rng.stream(key, "sleep"), batch, surrogate.shape[0])
-  value = targets.theta(log_w, values)
-  return jnp.mean(value + surrogate - jax.lax.stop_gradient(surrogate)), terms
-
-
-def _log_prior_moved(
-  model: nn.Module, variables: Any, batch: dict, samples: tuple, beta: float | jax.Array, chunk: int
-) -> jax.Array:
-  """[K, B] whose gradient in theta estimates that of a log p(z) without p's score; see objectives.py, gdreg.
-
-  samples: (z, a, curvature), leaves [K, B, ...].
-  """
-  live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
-  q = frozen.infer(batch)
-
-  def weighed(z):
-    px_z, pz = frozen.log_joint(batch, z)
-    return jnp.sum(px_z + beta * (pz - q.log_prob(z)))
-
-  def one(sample):
-    z, a, curvature = sample
-    slopes, slopes_q = jax.grad(weighed)(z), jax.grad(lambda z: jnp.sum(q.log_prob(z)))(z)
-    total = 0.0
-    for z_l, p, slope, slope_q in zip(z, live.prior_conditionals(z), slopes, slopes_q, strict=True):
-      mean, scale = p.mean(), p.stddev()
-      noise = jax.lax.stop_gradient((z_l - mean) / scale)
-      slope_p = jax.lax.stop_gradient(-noise / scale)
-      direction = curvature[:, None] * slope + a[:, None] * (slope_q - slope_p)
-      total += jnp.sum(jax.lax.stop_gradient(direction) * (mean + scale * noise), -1)
-    return total
-
-  if chunk in range(1, samples[1].shape[0]):
-    return jax.lax.map(jax.checkpoint(one), samples, batch_size=chunk)
-  return jax.vmap(one)(samples)
-
-
-def _log_q_of_dreams(model: nn.Module, variables: Any, key: jax.Array, batch: dict, n: int) -> jax.Array:
-  """log q(z|x), [n], of (x, z) that the model draws: what the sleep phase raises in phi."""
-  dream, z = jax.lax.stop_gradient(model.bind(variables).simulate(key, n))
-  seen = {name: batch[name] for name in ("mask",) if name in batch}  # q meets holes in its dreams as in the data
-  return model.bind(variables).infer(seen | dream).log_prob(z)
+from dgm_jax.inference import estimators, objectives
+from dgm_jax.inference.log_terms import LogTerms, log_terms
+from dgm_jax.principles.latent.options import Options, check
 
 
 def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
@@ -229,7 +92,7 @@ def make(
     if hasattr(model, "update"):
       batch = batch | {"key": jax.random.split(rng.stream(key, "noise"), batch["x"].shape[0])}
     if paired:
-      objective, terms = _paired(model, everything, key, batch, o, values)
+      objective, terms = paired(model, everything, key, batch, o, values)
     else:
       temperature = values["temperature"] if o.gradient == "gumbel_softmax" else None
       terms = log_terms(model, everything, key, batch, num_draws, o.chunk or None, temperature, remat=True)

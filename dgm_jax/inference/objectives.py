@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import estimators
+from dgm_jax.inference import estimators
 
 GRADIENTS = ("reparameterised", "stl", "dreg", "gdreg", "vimco", "gumbel_softmax")
 _TVO_FIRST = 1e-2  # the least inverse temperature above 0: the integrand bends near 0

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import multivariate_normal
 
-from dgm_jax import estimators, hmc
+from dgm_jax.inference import estimators, hmc
 
 _FIRST_STEP_SIZE = 0.1
 _RIDGE = 1e-6  # of the fitted covariance, relative: a chain that has hardly moved has none

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from dgm_jax import objectives
 from dgm_jax.core import errors
+from dgm_jax.inference import objectives
 
 
 class Options(NamedTuple):

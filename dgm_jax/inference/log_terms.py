@@ -1,0 +1,55 @@
+"""The three log-densities that every bound of a latent variable model is made of."""
+
+from typing import Any, NamedTuple
+
+import jax
+from flax import linen as nn
+
+from dgm_jax.inference import estimators
+
+
+class LogTerms(NamedTuple):
+  """The terms of the log-weights, each [K, B], in nats."""
+
+  px_z: jax.Array
+  pz: jax.Array
+  qz_x: jax.Array
+
+  @property
+  def w(self) -> jax.Array:
+    """log w = log p(x|z) + log p(z) - log q(z|x)."""
+    return self.px_z + self.pz - self.qz_x
+
+  def weighed(self, beta: float | jax.Array) -> jax.Array:
+    """log p(x|z) + beta (log p(z) - log q(z|x)): log w for beta = 1."""
+    return self.px_z + beta * (self.pz - self.qz_x)
+
+  def tempered(self, weight: float | jax.Array) -> jax.Array:
+    """weight (log p(x|z) + log p(z)) - log q(z|x): log w for weight = 1."""
+    return weight * (self.px_z + self.pz) - self.qz_x
+
+
+def log_terms(
+  model: nn.Module,
+  variables: Any,
+  key: jax.Array,
+  batch: dict,
+  num_samples: int,
+  chunk: int | None = None,
+  temperature: float | jax.Array | None = None,
+  remat: bool = False,
+) -> LogTerms:
+  """Draws K proposals z ~ q(z|x) for each example and returns log p(x|z), log p(z) and log q(z|x).
+
+  With a temperature, discrete draws are relaxed.  chunk and remat: see estimators.map_keys.
+  """
+  bound_model = model.bind(variables)
+  q = bound_model.infer(batch)  # outside the map over samples: the encoder runs once
+  if temperature is not None:
+    q = q.relaxed(temperature)
+
+  def some(keys):
+    z, log_qz_x = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
+    return LogTerms(*estimators.over_samples(bound_model.log_joint, batch, z), log_qz_x)
+
+  return estimators.map_keys(some, key, num_samples, chunk, remat)
