@@ -48,7 +48,7 @@ def _evaluate(method: str, nz: int, small: bool) -> dict:
   draws = {"num_examples": 100 if small else 1000, "num_samples": 50, "num_warmup": 100, "num_importance": 500}
   if method == "mcem":
     return {"posterior_samples": draws}
-  found = {"likelihood": {"num_samples": 1000, "batch_size": 10, "chunk": 500}}
+  found = {"importance_sampling": {"num_samples": 1000, "batch_size": 10, "chunk": 500}}
   return found | ({"latent_space": {"num_posteriors": 0}} if nz == 2 else {})
 
 

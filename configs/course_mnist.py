@@ -87,7 +87,7 @@ def get_config(arg: str = "") -> ConfigDict:
   elif not latent:
     config.evaluate.means = {"batch_size": 100}
   else:
-    config.evaluate.likelihood = {"num_samples": 5000, "batch_size": 10, "chunk": 500}
+    config.evaluate.importance_sampling = {"num_samples": 5000, "batch_size": 10, "chunk": 500}
     config.evaluate.active_units = {"threshold": 0.01, "num_samples": 64}
     if config.model.args.latent_dim <= 2:  # exact, where 5000 draws of a q that misses the posterior are not
       config.evaluate.quadrature = {"num_examples": 500, "num_points": 400}
@@ -99,7 +99,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.checkpoint_every, config.eval_every, config.figures_every = 20, 20, 40
     if latent:
       config.objective.eval_samples, config.objective.eval_chunk = 7, 5
-      config.evaluate.likelihood.update(num_samples=20, batch_size=100, chunk=20)
+      config.evaluate.importance_sampling.update(num_samples=20, batch_size=100, chunk=20)
       config.evaluate.active_units.num_samples = 8
       if "quadrature" in config.evaluate:
         config.evaluate.quadrature.update(num_examples=20, num_points=100)

@@ -45,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.lr, config.optim.eps = 1e-4, 1e-8
   if not a.test:
     config.batch_size, config.num_steps = 10, 200_000
-    config.evaluate.likelihood.num_samples = 1000
+    config.evaluate.importance_sampling.num_samples = 1000
   if a.quick:
     config.batch_size, config.num_steps, config.optim.lr = 100, 4000, 1e-3
   return config.lock()

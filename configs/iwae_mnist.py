@@ -93,7 +93,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
   config.shard_params = False  # split parameters and the optimiser's state over the devices, too
   config.evaluate = ConfigDict(
     {
-      "likelihood": {"num_samples": 5000, "batch_size": 10, "chunk": 500},
+      "importance_sampling": {"num_samples": 5000, "batch_size": 10, "chunk": 500},
       "active_units": {"threshold": 0.01, "num_samples": 64},
     }
   )
@@ -113,7 +113,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
       else args | {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
     )
     config.objective.eval_samples, config.objective.eval_chunk = 7, 5
-    config.evaluate.likelihood.update(num_samples=20, batch_size=100, chunk=20)
+    config.evaluate.importance_sampling.update(num_samples=20, batch_size=100, chunk=20)
     config.evaluate.active_units.num_samples = 8
   return config.lock()
 

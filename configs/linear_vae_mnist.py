@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
   if a.test:
     config.optim.lr = 3e-2
   else:
-    config.batch_size, config.evaluate.likelihood.num_samples = 100, 500
+    config.batch_size, config.evaluate.importance_sampling.num_samples = 100, 500
     config.num_steps = 4000 if a.quick else 50_000
   return config.lock()
 

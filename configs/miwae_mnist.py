@@ -45,7 +45,7 @@ def get_config(arg: str = "") -> ConfigDict:
       config.objective.eval_samples = 50
     if a.quick:
       config.num_epochs, config.log_every, config.checkpoint_every, config.optim.lr = 8, 25, 250, 1e-3
-      config.evaluate.likelihood.num_samples = 1000
+      config.evaluate.importance_sampling.num_samples = 1000
   return config.lock()
 
 

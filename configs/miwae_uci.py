@@ -53,7 +53,7 @@ def table(name: str, transforms: tuple[str, ...], k: int, test: bool) -> ConfigD
     config.objective.eval_samples = 50
   config.model = ConfigDict({"name": "vae", "args": {}})
   imputation = {"num_samples": 10_000, "batch_size": 20, "chunk": 500, "part": "train"}
-  config.evaluate = ConfigDict({"likelihood": config.evaluate.likelihood, "imputation": imputation})
+  config.evaluate = ConfigDict({"importance_sampling": config.evaluate.importance_sampling, "imputation": imputation})
   if test:
     config.evaluate.imputation.update(num_samples=5, batch_size=500, chunk=5, part="test")
   return config
@@ -74,7 +74,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.batch_size, config.num_epochs = 64, 2002
   if a.quick:
     config.num_steps, config.log_every, config.checkpoint_every = 5000, 500, 5000
-    config.evaluate.imputation.num_samples = config.evaluate.likelihood.num_samples = 1000
+    config.evaluate.imputation.num_samples = config.evaluate.importance_sampling.num_samples = 1000
   return config.lock()
 
 

@@ -74,7 +74,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.batch_size, config.num_steps = 16, 100_000
   if a.quick:
     config.num_steps, config.log_every, config.checkpoint_every = 10_000, 500, 5000
-    config.evaluate.imputation.num_samples = config.evaluate.likelihood.num_samples = 1000
+    config.evaluate.imputation.num_samples = config.evaluate.importance_sampling.num_samples = 1000
   return config.lock()
 
 

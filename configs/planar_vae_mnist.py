@@ -52,11 +52,11 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.update({"name": "rmsprop", "lr": 1e-5, "b1": 0.9, "b2": 0.9, "eps": 1e-8})
     if not small:
       config.num_steps = 500_000
-      config.evaluate.likelihood.num_samples = 200
+      config.evaluate.importance_sampling.num_samples = 200
   if small:
     config.optim.update({"name": "adam", "b2": 0.999, "lr": 1e-3})
   if a.quick:
-    config.num_steps, config.objective.temper_steps, config.evaluate.likelihood.num_samples = 5000, 1000, 200
+    config.num_steps, config.objective.temper_steps, config.evaluate.importance_sampling.num_samples = 5000, 1000, 200
     config.optim.boundaries, config.optim.scales = (0.6, 0.85), (0.3, 0.1)
   if a.test:
     config.batch_size, config.objective.temper_steps = 50, 10

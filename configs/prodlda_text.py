@@ -54,7 +54,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.objective = ConfigDict(Options(kl="analytic")._asdict() | {"eval_samples": 10, "eval_chunk": 10})
   config.optim = ConfigDict(optim.Options(lr=0.002 if product_of_experts else 0.005, b1=0.99, eps=1e-8)._asdict())
   samples = {"num_samples": 20, "batch_size": 100, "chunk": 20} if a.test else {}
-  config.evaluate.likelihood = ConfigDict({"num_samples": 1000, "batch_size": 20, "chunk": 50} | samples)
+  config.evaluate.importance_sampling = ConfigDict({"num_samples": 1000, "batch_size": 20, "chunk": 50} | samples)
   return config.lock()
 
 

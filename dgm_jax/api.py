@@ -25,7 +25,7 @@ from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.core.system import TrainState
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.normals import standard_normal
-from dgm_jax.evaluate import likelihood as importance
+from dgm_jax.evaluate import importance_sampling
 from dgm_jax.functions import FunctionModel, MLPs, mlp_from_npz
 from dgm_jax.inference import imputation
 
@@ -68,7 +68,7 @@ class LatentModel:
   def log_px(self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
     """The importance-weighted bound with k samples, [N]: E[log p_hat] <= log p(x), P(log p_hat > log p + b) <= e^-b.
 
-    Sizes: batch_size examples and chunk samples at once, see evaluate.likelihood.
+    Sizes: batch_size examples and chunk samples at once, see evaluate.importance_sampling.
     """
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["log_px"]
 
@@ -79,8 +79,8 @@ class LatentModel:
   def importance(
     self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int
   ) -> dict[str, Any]:
-    """{"log_px", "elbo", "ess", "log_px_error"}, each [N]; see evaluate.likelihood.make_log_px."""
-    importance.check(num_samples=k, **sizes)
+    """{"log_px", "elbo", "ess", "log_px_error"}, each [N]; see evaluate.importance_sampling.make_log_px."""
+    importance_sampling.check(num_samples=k, **sizes)
     return self._run("importance", x, seed, transform, k=k, **sizes)
 
   def encode(self, x: Any, key: jax.Array | None = None, *, transform: bool = False) -> Any:
@@ -181,7 +181,7 @@ class LatentModel:
     if name == "decode":
       return jax.jit(lambda state, z: bind(state).reconstruct(z))
     if name == "importance":
-      return importance.make_log_px(seen, options.pop("k"), **options)
+      return importance_sampling.make_log_px(seen, options.pop("k"), **options)
     if name == "impute":
       step = lambda held, _, batch: _impute(bind(held[0]), held[1], batch, options["k"])
       run = make_evaluate_examples(step, seen.transforms.evaluate, options["batch_size"])

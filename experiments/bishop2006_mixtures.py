@@ -12,7 +12,7 @@ import scipy.optimize
 
 from dgm_jax import data
 from dgm_jax.core import figures
-from dgm_jax.models import bernoulli_mixture, gaussian_mixture
+from dgm_jax.models.mixtures import bernoulli_mixture, gaussian_mixture
 from dgm_jax.principles import em
 from experiments import computed, plots, tables
 

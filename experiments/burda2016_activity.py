@@ -27,7 +27,7 @@ _CELLS = ("vae-1", "iwae-5", "iwae-50")
 _THRESHOLD = -2.0  # log10 of what an active unit has
 _APART = 2.0  # D of two modes
 _TOLERATED = 1.0  # units near a threshold that is not critical
-_FEW = {"evaluate.likelihood.num_samples": 50}  # the likelihood is not what this is about
+_FEW = {"evaluate.importance_sampling.num_samples": 50}  # the likelihood is not what this is about
 
 RUNS = {
   "quick": Budget(

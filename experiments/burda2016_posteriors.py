@@ -67,7 +67,11 @@ def posteriors(run: Any, num_examples: int, grid: int) -> dict[str, Any]:
 
 
 def _budget(what: str, num_examples: int, grid: int, **options: Any) -> Budget:
-  options["common"] = {"model.args.latent_dim": 2, "evaluate.likelihood.num_samples": 100, **options.get("common", {})}
+  options["common"] = {
+    "model.args.latent_dim": 2,
+    "evaluate.importance_sampling.num_samples": 100,
+    **options.get("common", {}),
+  }
   measure = functools.partial(measured.of_runs, measure=lambda run: posteriors(run, num_examples, grid))
   return Budget(f"{what}, quadrature for {num_examples} test images", measure=measure, **options)
 

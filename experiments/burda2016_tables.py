@@ -104,8 +104,8 @@ def _switched(seeds: int, length: dict[str, int]) -> dict[str, list[axes.Overrid
   }
 
 
-_QUICK = {"batch_size": 20, "figures_every": 1000, "eval_every": 1000, "evaluate.likelihood.num_samples": 1000}
-_SHORT = {"num_steps": 12_000, "evaluate.likelihood.num_samples": 1000}
+_QUICK = {"batch_size": 20, "figures_every": 1000, "eval_every": 1000, "evaluate.importance_sampling.num_samples": 1000}
+_SHORT = {"num_steps": 12_000, "evaluate.importance_sampling.num_samples": 1000}
 _MNIST5K = "mnist5k (4,000 training, 500 test images)"
 _TEST = "mnist5k, 40 steps of a small network, two seeds, NLL by 20 samples: for tests"
 
@@ -175,7 +175,7 @@ _TABLE_2 = {
     "by 1000 samples",
     minutes=90,
     config=f"{IWAE}:quick,data=mnist",
-    common={"evaluate.likelihood.num_samples": 1000},
+    common={"evaluate.importance_sampling.num_samples": 1000},
     cells=make_cells(3, tuple(_THEN), num_steps=12_000),
     after=_switched(3, {"num_steps": 8000}),
   ),

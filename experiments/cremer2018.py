@@ -72,7 +72,7 @@ RUNS = {
       "test images, IWAE with 1000 samples, AIS with 4 chains of 200 temperatures, q* by 300 steps",
       minutes=100,
       config=f"{_VAE}:quick",
-      common={"num_steps": 12_000, "evaluate.likelihood.num_samples": 1000},
+      common={"num_steps": 12_000, "evaluate.importance_sampling.num_samples": 1000},
       cells=_cells(("binarized_mnist", "fashion_mnist"), 3),
     ),
     "paper": Budget(

@@ -120,7 +120,7 @@ def _budget(what: str, minutes: float, config: str, cells: dict, seeds: int, **o
 
 
 _CONFIG = "configs/not_miwae_uci.py"
-_NLL = {"evaluate.likelihood.num_samples": 100}  # of which the table has nothing
+_NLL = {"evaluate.importance_sampling.num_samples": 100}  # of which the table has nothing
 RUNS = {
   "table=1": {
     "quick": _budget(

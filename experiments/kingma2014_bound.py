@@ -36,7 +36,7 @@ def _cells(
 
 
 _MNIST, _FACES = [("mnist", nz) for nz in (3, 5, 10, 20, 200)], [("frey_faces", nz) for nz in (2, 5, 10, 20)]
-_CHEAP = {"evaluate.likelihood.num_samples": 20, "evaluate.likelihood.batch_size": 100}
+_CHEAP = {"evaluate.importance_sampling.num_samples": 20, "evaluate.importance_sampling.batch_size": 100}
 RUNS = {
   "quick": Budget(
     "mnist5k (4,000 training, 500 test images), N_z = 3 and 20, two seeds, 1.5e5 training samples a line, dynamic "

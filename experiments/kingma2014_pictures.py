@@ -17,7 +17,7 @@ def _budgets(panels: dict[str, Sequence[tuple[str, int]]]) -> dict[str, Budget]:
     budget: {f"{data}-{nz}": [{"arg.data": data, "arg.nz": nz, "seed": 0}] for data, nz in found}
     for budget, found in panels.items()
   }
-  cheap = {"evaluate.likelihood.num_samples": 100}
+  cheap = {"evaluate.importance_sampling.num_samples": 100}
   length = lambda n: {"num_steps": n, "figures_every": n, "optim.warmup": warmup(n), "optim.lr": 0.02}
   return {
     "quick": Budget(

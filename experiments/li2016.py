@@ -108,14 +108,14 @@ RUNS = {
       minutes=8,
       config=f"{_IWAE}:quick",
       common={"batch_size": 20, "num_steps": 3000, "eval_every": 1500, "figures_every": 3000}
-      | {"evaluate.likelihood.num_samples": 1000},
+      | {"evaluate.importance_sampling.num_samples": 1000},
       cells=_make_cells(3),
     ),
     "short": Budget(
       "MNIST (60,000, 10,000), three seeds, 20 epochs of batch 100, NLL by 1000 samples",
       minutes=150,
       config=f"{_IWAE}:quick,data=mnist",
-      common={"num_steps": 12_000, "evaluate.likelihood.num_samples": 1000},
+      common={"num_steps": 12_000, "evaluate.importance_sampling.num_samples": 1000},
       cells=_make_cells(3),
     ),
     "paper": Budget(

@@ -96,7 +96,7 @@ def _budget(what: str, minutes: float, config: str, cells: dict, measure: Any, *
   return Budget(what, minutes, config=config, cells=cells, measure=measure_all, **options)
 
 
-_FEW = {"evaluate.likelihood.num_samples": 50}
+_FEW = {"evaluate.importance_sampling.num_samples": 50}
 _CAVEAT = "There are no published numbers to be held against."
 _COMMON = {"common": _FEW, "caveat": _CAVEAT}
 RUNS = {

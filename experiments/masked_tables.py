@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import baselines, build, factor_analysers
+from dgm_jax import baselines, build
 from dgm_jax import workdir as wd
 from dgm_jax.core import files
+from dgm_jax.models.linear import exact_inference
 from dgm_jax.sweeps import states
 from experiments import measured
 
@@ -58,9 +59,9 @@ def read(config: ConfigDict) -> Table:
 def _ppca(table: Table, seed: int) -> np.ndarray:
   with jax.enable_x64(True):
     x, mask = jnp.asarray(table.x * table.mask), jnp.asarray(table.mask)
-    start = factor_analysers.start(jax.random.key(seed), x, mask, table.latent_dim, isotropic=True)
-    params, *_ = factor_analysers.fit(start, x, mask, _TOLERANCE, _MAX_STEPS)
-    return np.asarray(factor_analysers.conditional(params, x, mask)[0])
+    start = exact_inference.start(jax.random.key(seed), x, mask, table.latent_dim, isotropic=True)
+    params, *_ = exact_inference.fit(start, x, mask, _TOLERANCE, _MAX_STEPS)
+    return np.asarray(exact_inference.conditional(params, x, mask)[0])
 
 
 def fill(table: Table, method: str, seed: int = 0) -> np.ndarray:

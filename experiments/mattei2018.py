@@ -91,7 +91,7 @@ RUNS = {
       6,
       f"{_FREY}:quick",
       200,
-      common={"evaluate.likelihood.num_samples": 50},
+      common={"evaluate.importance_sampling.num_samples": 50},
     ),
     "short": _blow_up(
       "short",
@@ -121,7 +121,7 @@ RUNS = {
       250,
       200,
       ("mnist5k",),
-      common={"num_steps": 4000, "evaluate.likelihood.num_samples": 50},
+      common={"num_steps": 4000, "evaluate.importance_sampling.num_samples": 50},
     ),
     "short": _scores(
       "short",
@@ -131,7 +131,7 @@ RUNS = {
       1000,
       1000,
       ("binarized_mnist",),
-      common={"num_steps": 20_000, "evaluate.likelihood.num_samples": 500},
+      common={"num_steps": 20_000, "evaluate.importance_sampling.num_samples": 500},
     ),
     "paper": _scores(
       "paper",

@@ -47,7 +47,12 @@ BUDGETS = {
     minutes=150,
     caveat=_CAVEAT,
     config=_CONFIG,
-    common={"data.valid_size": 1000, "num_epochs": 3, "optim.lr": 1e-3, "evaluate.likelihood.num_samples": 500},
+    common={
+      "data.valid_size": 1000,
+      "num_epochs": 3,
+      "optim.lr": 1e-3,
+      "evaluate.importance_sampling.num_samples": 500,
+    },
     cells=_cells(2, 20),
   ),
   "paper": Budget(

@@ -66,7 +66,7 @@ BUDGETS = {
     _CONFIG,
     2,
     (20, 10, 100, 5),
-    common={"num_epochs": 3, "optim.lr": 1e-3, "evaluate.likelihood.num_samples": 50},
+    common={"num_epochs": 3, "optim.lr": 1e-3, "evaluate.importance_sampling.num_samples": 50},
   ),
   "paper": _budget(
     "MNIST (60,000 training images), five seeds, 500 epochs of batch 32",

@@ -74,7 +74,12 @@ BUDGETS = {
     seeds=3,
     minutes=8,
     config=f"{_IWAE}:quick",
-    common={"batch_size": 50, "num_steps": 2000, "figures_every": 2000, "evaluate.likelihood.num_samples": 1000},
+    common={
+      "batch_size": 50,
+      "num_steps": 2000,
+      "figures_every": 2000,
+      "evaluate.importance_sampling.num_samples": 1000,
+    },
   ),
   "short": _budget(
     "MNIST (60,000, 10,000), 64 samples a step, three seeds, 6.7 epochs of batch 100, log p(x) by 1000 samples",
@@ -82,7 +87,7 @@ BUDGETS = {
     seeds=3,
     minutes=90,
     config=f"{_IWAE}:quick,data=mnist",
-    common={"num_steps": 4000, "evaluate.likelihood.num_samples": 1000},
+    common={"num_steps": 4000, "evaluate.importance_sampling.num_samples": 1000},
   ),
   "paper": _budget(
     "MNIST (60,000, 10,000), 64 samples a step, four seeds, 3,280 epochs of batch 20, log p(x) by 5000 samples",

@@ -114,14 +114,14 @@ _TABLE = {
     5,
     f"{_CONFIG}:quick",
     2,
-    {"evaluate.likelihood.num_samples": 1000},
+    {"evaluate.importance_sampling.num_samples": 1000},
   ),
   "short": _table(
     "binarized_mnist (50,000, 10,000), one seed, 100 epochs of batch 200, NLL by 200 samples",
     60,
     _CONFIG,
     1,
-    {"num_epochs": 100, "evaluate.likelihood.num_samples": 200},
+    {"num_epochs": 100, "evaluate.importance_sampling.num_samples": 200},
   ),
   "paper": _table(
     "binarized_mnist (50,000, 10,000), three seeds, 2,000 epochs of batch 200, NLL by 5000 samples",

@@ -36,7 +36,7 @@ def _cells(names: tuple[str, ...], seeds: int) -> dict[str, list[axes.Overrides]
 
 
 _IWAE = "configs/iwae_mnist.py"
-_LIKELIHOOD = {"evaluate.likelihood.num_samples": 1000}
+_LIKELIHOOD = {"evaluate.importance_sampling.num_samples": 1000}
 BUDGETS = {
   "quick": Budget(
     "mnist5k (4,000 training, 500 test images), K = 16 in place of 64, IWAE, DReG and STL, three seeds, 25 epochs of "

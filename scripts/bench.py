@@ -35,7 +35,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from configs import conv_vae_mnist, vae_mnist
 from dgm_jax import build, train
-from dgm_jax.evaluate import likelihood
+from dgm_jax.evaluate import importance_sampling
 
 # of w3: convolutions of 4 x 4 with stride 2, of the outputs' sizes, and a dense layer; transposed ones of 3 x 3, of the
 # inputs' sizes, after a dense layer
@@ -119,7 +119,7 @@ def nll() -> dict[str, float]:
   c = config("w1")
   experiment = build.build(c)
   state = jax.jit(build.make_init(experiment, 0))()
-  run = likelihood.make_log_px(experiment, num_samples=5000)
+  run = importance_sampling.make_log_px(experiment, num_samples=5000)
   images = {"x": experiment.splits.test["x"][:100]}
   run(state, jax.random.key(0), images)
   start = time.perf_counter()

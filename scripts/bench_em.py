@@ -35,7 +35,8 @@ from sklearn import decomposition, mixture
 import dgm_jax  # noqa: F401, sets what jaxlib needs before JAX is first used
 from dgm_jax import data as data_sets
 from dgm_jax import devices, feed, programs
-from dgm_jax.models import gaussian_mixture, latent_dirichlet_allocation
+from dgm_jax.models.mixtures import gaussian_mixture
+from dgm_jax.models.topics import latent_dirichlet_allocation
 from dgm_jax.principles import em
 
 _KINDS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}

@@ -13,7 +13,7 @@ from dgm_jax.core import errors
 from dgm_jax.distributions import normals
 from dgm_jax.evaluate import ais
 from dgm_jax.inference import annealing, hmc
-from dgm_jax.models import dlgm
+from dgm_jax.models.vae import dlgm
 
 N = 40_000  # chains, as so many copies of one x
 MODEL = lg.model(2, shift=0.1, stretch=1.2)

@@ -13,8 +13,8 @@ from matplotlib import image
 
 from dgm_jax.core import errors, figures
 from dgm_jax.distributions import posteriors
-from dgm_jax.evaluate import active_units, ais, collapse, gaps, likelihood, quadrature
-from dgm_jax.models import dlgm, vae
+from dgm_jax.evaluate import active_units, ais, collapse, gaps, importance_sampling, quadrature
+from dgm_jax.models.vae import dlgm, vae
 
 MODEL = lg.model(2, orthogonal=True)
 N = 1500
@@ -114,7 +114,7 @@ def test_options_that_cannot_be_are_refused(name):
 
 
 OPTIONS = {
-  likelihood: {"num_samples": 50, "batch_size": 6},
+  importance_sampling: {"num_samples": 50, "batch_size": 6},
   quadrature: {"num_points": 40, "batch_size": 6},
   ais: {"num_temperatures": 4, "num_chains": 3, "num_leapfrog": 1, "batch_size": 6},
   gaps: {"log_px": "quadrature", "log_px_options": {"num_points": 40}, "num_steps": 2, "elbo_samples": 4},
@@ -143,7 +143,7 @@ def test_the_transforms_jacobian_is_added_to_every_density(evaluation):
 
 def test_the_monte_carlo_error_is_the_spread_of_repeated_estimates():
   model = lg.model(2, shift=0.3, stretch=1.5)
-  program = likelihood.make_log_px(lg.experiment(model), 200, 400, 200)
+  program = importance_sampling.make_log_px(lg.experiment(model), 200, 400, 200)
   got = program(lg.state(), lg.KEY, {"x": np.repeat(X[:1], 4000, 0)})
   spread = np.asarray(got["log_px"], np.float64).std()
   assert np.sqrt(np.mean(np.square(got["log_px_error"], dtype=np.float64))) == pytest.approx(spread, rel=0.1)

@@ -9,9 +9,10 @@ import scipy.special
 import scipy.stats
 from scipy.optimize import linear_sum_assignment
 
-from dgm_jax import collapsed_gibbs, data
+from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.data.sets import bars
+from dgm_jax.models.topics import collapsed_gibbs
 
 ALPHA, ETA, K = 0.7, 0.4, 2
 X = np.array([[2, 1, 0], [0, 1, 2]])

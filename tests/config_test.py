@@ -70,7 +70,7 @@ def test_every_config_runs(path, arg, tmp_path):
   results = train.train_and_evaluate(config, tmp_path / "run")
   assert results == json.loads((tmp_path / "run" / "results.json").read_text())
   assert results["transforms"] == list(config.data.transforms)
-  if "likelihood" in config.evaluate:
+  if "importance_sampling" in config.evaluate:
     assert results["test/likelihood_samples"] == 20
     assert results["test/nll"] < 400
     assert results["test/elbo"] < results["test/log_px"]

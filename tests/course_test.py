@@ -13,7 +13,8 @@ import tables
 from dgm_jax import data, programs, train
 from dgm_jax.core import errors, evaluation
 from dgm_jax.data import transforms
-from dgm_jax.models import autoencoder, bernoulli_product
+from dgm_jax.models.mixtures import bernoulli_product
+from dgm_jax.models.vae import autoencoder
 from dgm_jax.principles import own_bound
 
 KEY = jax.random.key(0)

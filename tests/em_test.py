@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from sklearn import mixture
 
-from dgm_jax import covariances, mixtures
 from dgm_jax.core import errors
-from dgm_jax.models import gaussian_mixture
+from dgm_jax.models.mixtures import base, covariances, gaussian_mixture
 from dgm_jax.principles import em
 
 N, D, C = 600, 3, 3
@@ -192,7 +191,7 @@ def test_what_was_begun_is_not_begun_again():
 def test_seeds_are_drawn_by_the_square_of_their_distance():
   """k-means++ on a line: after the first seed the second is at a share of squared distances, exactly."""
   x, draws = jnp.asarray([[0.0], [1.0], [3.0]]), 4000
-  seeds = jax.jit(jax.vmap(lambda key: mixtures.spread_out(key, x, 2)[:, 0]))(jax.random.split(KEY, draws))
+  seeds = jax.jit(jax.vmap(lambda key: base.spread_out(key, x, 2)[:, 0]))(jax.random.split(KEY, draws))
   assert abs(lg.in_errors(np.asarray(seeds[:, 0] == 0, np.float64), 1 / 3)) < 4
   for first, second, expected in [(0, 1, 1 / 10), (0, 3, 9 / 10), (1, 0, 1 / 5), (3, 0, 9 / 13)]:
     among = seeds[seeds[:, 0] == first]

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 from sklearn import decomposition
 
-from dgm_jax import factor_analysers as fa
 from dgm_jax.inference import log_terms
-from dgm_jax.models import factor_analysis
+from dgm_jax.models.linear import exact_inference as fa
+from dgm_jax.models.linear import factor_analysis
 
 N, D, L = 300, 5, 2
 RNG = np.random.default_rng(0)

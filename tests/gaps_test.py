@@ -14,7 +14,7 @@ from dgm_jax.core import errors
 from dgm_jax.distributions import chain
 from dgm_jax.evaluate import gaps
 from dgm_jax.inference import log_terms
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 
 FIT = {"num_steps": 400, "num_samples": 8, "lr": 3e-2}
 B = 30
@@ -103,7 +103,7 @@ def test_log_px_may_come_from_anywhere():
   model = lg.model(2, shift=0.3, stretch=1.5)
   x = lg.draws(model, 2 * B).astype("f")
   options = {
-    "likelihood": {"num_samples": 2000, "batch_size": B},
+    "importance_sampling": {"num_samples": 2000, "batch_size": B},
     "ais": {"num_temperatures": 20, "num_chains": 50, "num_leapfrog": 3, "chunk": 50, "batch_size": B},
   }
   for name, log_px_options in options.items():
@@ -184,7 +184,7 @@ def test_the_own_family_loses_what_it_cannot_hold(posterior, options, kept):
 @pytest.mark.parametrize(
   ("options", "sentence"),
   [
-    ({"log_px": "iwae"}, "Choices: ais, likelihood, quadrature"),
+    ({"log_px": "iwae"}, "Choices: ais, importance_sampling, quadrature"),
     ({"log_px": "ais", "log_px_options": {"num_chains": 0}}, "evaluate.ais.num_chains = 0"),
     ({"num_steps": 0}, "evaluate.gaps.num_steps = 0"),
     ({"lr": 0.0}, "evaluate.gaps.lr = 0"),

@@ -12,7 +12,7 @@ import tables
 from hmmlearn import hmm
 
 from dgm_jax import data as data_sets
-from dgm_jax.models import hidden_markov_model
+from dgm_jax.models.sequences import hidden_markov_model
 from dgm_jax.principles import em, own_bound
 
 B, T, D, C, S = 40, 8, 2, 3, 5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from dgm_jax import hidden_markov as hm
+from dgm_jax.models.sequences import forward_backward as hm
 
 T, C = 6, 3
 RNG = np.random.default_rng(0)

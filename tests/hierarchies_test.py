@@ -17,8 +17,8 @@ from dgm_jax.distributions.chain import Chain
 from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.evaluate import ais, gaps
 from dgm_jax.inference import estimators, log_terms
-from dgm_jax.models import dlgm, ladder_vae, sigmoid_belief_net
-from dgm_jax.models.sigmoid_belief_net import Units
+from dgm_jax.models.vae import dlgm, ladder_vae, sigmoid_belief_net
+from dgm_jax.models.vae.sigmoid_belief_net import Units
 
 KEY = jax.random.key(0)
 # z_2 ~ N(0, I), z_1 | z_2 ~ N(A z_2 + C, diag T^2), x | z_1 ~ N(W z_1 + B, S^2 I); W'W is diagonal, and so is A

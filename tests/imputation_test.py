@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import factor_analysers as fa
 from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
 from dgm_jax.data import splits, transforms
 from dgm_jax.evaluate import imputation as evaluation
 from dgm_jax.imputation import intervals
 from dgm_jax.inference import imputation, streaming_weights
-from dgm_jax.models import factor_analysis, vae
+from dgm_jax.models.linear import exact_inference as fa
+from dgm_jax.models.linear import factor_analysis
+from dgm_jax.models.vae import vae
 
 KEY = jax.random.key(0)
 W = np.array([[1.0, 0.3], [0.8, -0.6], [-0.5, 0.9], [0.2, 0.7]], "f")

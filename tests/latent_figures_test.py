@@ -15,7 +15,8 @@ from sklearn.decomposition import PCA
 from dgm_jax import latent_figures
 from dgm_jax.core import errors
 from dgm_jax.evaluate import latent_space
-from dgm_jax.models import autoencoder, bernoulli_product, dlgm, vae
+from dgm_jax.models.mixtures import bernoulli_product
+from dgm_jax.models.vae import autoencoder, dlgm, vae
 
 ARRAYS = {"x": tables.TEST["x"][:21], "y": np.arange(21, dtype=np.int32) % 3}
 SMALL = {"grid": 5, "num_pairs": 3, "num_steps": 4, "num_posteriors": 2, "num_points": 30}

@@ -14,7 +14,7 @@ from dgm_jax.distributions.factorised import softplus, sum_last
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.distributions.student_t import StudentT
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 
 OPTIONS = {
   "gaussian_fixed": {"scale": 0.7},

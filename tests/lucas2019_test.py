@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 
 from configs import linear_vae_mnist
 from dgm_jax.inference import log_terms
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 from experiments import linear_vae as lv
 from experiments import linear_vae_tables as lt
 from experiments import lucas2019, reproduce

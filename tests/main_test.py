@@ -141,7 +141,7 @@ MISTAKES = {
   "other model": (["--config.model.name=dlgm"], ["do not make a model 'dlgm'"]),
   "option of mnist": (["--config.data.manual_dir=/x"], ["key of config.data 'manual_dir'"]),
   "log_every": (["--config.eval_every=15"], ["eval_every = 15", "log_every = 10"]),
-  "likelihood": (["--config.evaluate.likelihood.num_samples=0"], ["likelihood.num_samples = 0"]),
+  "likelihood": (["--config.evaluate.importance_sampling.num_samples=0"], ["likelihood.num_samples = 0"]),
 }
 
 
@@ -212,7 +212,7 @@ def test_another_config_is_refused_for_evaluation_but_not_its_options(finished):
   assert done.returncode == 2
   assert "data.transforms (['binarize:dynamic'] there, ['binarize:threshold'] now)" in done.stderr
   before = json.loads((workdir / "results.json").read_text())
-  done = main(*flags, "--config.evaluate.likelihood.num_samples=40")
+  done = main(*flags, "--config.evaluate.importance_sampling.num_samples=40")
   assert done.returncode == 0, done.stderr
   after = json.loads((workdir / "results.json").read_text())
   assert after["test/likelihood_samples"] == 40

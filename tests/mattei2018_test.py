@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dgm_jax.core.system import TrainState
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 from experiments import imputation_scores as scores
 from experiments import mattei2018, parsimony, reproduce
 

@@ -13,7 +13,7 @@ from dgm_jax.distributions import missing_process
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.inference import estimators, imputation, log_terms
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 from dgm_jax.networks.set_encoder import SetEncoder
 
 KEY = jax.random.key(0)

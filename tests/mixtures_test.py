@@ -10,8 +10,7 @@ import pytest
 import scipy.stats
 from sklearn import cluster
 
-from dgm_jax import mixtures
-from dgm_jax.models import bernoulli_mixture, factor_analyser_mixture, kmeans, student_t_mixture
+from dgm_jax.models.mixtures import base, bernoulli_mixture, factor_analyser_mixture, kmeans, student_t_mixture
 from dgm_jax.principles import em
 
 pytestmark = pytest.mark.slow  # together they compile for minutes
@@ -197,8 +196,8 @@ def test_draws_are_of_the_model(name):
 
 
 def test_most_components_may_be_empty():
-  empty, source = mixtures.sources(jnp.array([0.0, 0.0, 5.0, 0.0]))
+  empty, source = base.sources(jnp.array([0.0, 0.0, 5.0, 0.0]))
   np.testing.assert_array_equal(empty, [True, True, False, True])
   np.testing.assert_array_equal(source, [2, 2, 2, 2])
-  empty, source = mixtures.sources(jnp.array([1.0, 0.0, 5.0, 0.0]))
+  empty, source = base.sources(jnp.array([1.0, 0.0, 5.0, 0.0]))
   np.testing.assert_array_equal(source, [0, 2, 2, 0])

@@ -15,7 +15,7 @@ from dgm_jax.distributions import factorised, normals
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.evaluate import active_units
 from dgm_jax.inference import estimators, log_terms
-from dgm_jax.models import dlgm, vae
+from dgm_jax.models.vae import dlgm, vae
 from dgm_jax.networks import mlp
 
 

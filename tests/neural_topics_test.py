@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 from dgm_jax import data
 from dgm_jax.inference import log_terms
-from dgm_jax.models import neural_topics
+from dgm_jax.models.topics import neural_topics
 from dgm_jax.principles.latent import latent
 
 V, B = 8, 30

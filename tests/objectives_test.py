@@ -15,7 +15,7 @@ from dgm_jax.core import errors
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.inference import estimators, log_terms, objectives
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
 
 OPTIONS = {"num_samples": 2, "alpha": 0.5, "ciwae_beta": 0.3, "order": 1, "num_bins": 3}

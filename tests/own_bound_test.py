@@ -15,7 +15,8 @@ from dgm_jax.core import errors
 from dgm_jax.data import transforms
 from dgm_jax.evaluate import quadrature
 from dgm_jax.inference import estimators, log_terms
-from dgm_jax.models import conditional_vae, diffusion, semi_supervised_vae, vae, vq_vae
+from dgm_jax.models.diffusion import diffusion
+from dgm_jax.models.vae import conditional_vae, semi_supervised_vae, vae, vq_vae
 from dgm_jax.principles import own_bound
 
 KEY = jax.random.key(0)

@@ -9,8 +9,8 @@ import optax
 import pytest
 from sklearn import decomposition
 
-from dgm_jax import factor_analysers as fa
-from dgm_jax.models import factor_analysis
+from dgm_jax.models.linear import exact_inference as fa
+from dgm_jax.models.linear import factor_analysis
 from dgm_jax.principles import em, own_bound
 
 pytestmark = pytest.mark.slow  # together they compile for minutes

@@ -13,7 +13,7 @@ from dgm_jax.distributions import posteriors, priors
 from dgm_jax.distributions.bijectors import inverse_autoregressive, planar
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.inference import log_terms
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 
 B, L, N = 3, 2, 20_000
 OPTIONS = {"low_rank": {"rank": 1}, "mixture": {"num_components": 2}, "planar": {"num_layers": 3}, "iaf": {"hidden": 8}}

@@ -14,7 +14,7 @@ import tables
 from dgm_jax import build
 from dgm_jax.core import errors
 from dgm_jax.inference import log_terms
-from dgm_jax.models import dlgm, vae
+from dgm_jax.models.vae import dlgm, vae
 from dgm_jax.networks import convolutions, mlp
 from dgm_jax.networks.remat import segments
 from dgm_jax.principles import own_bound, supervised

@@ -15,7 +15,8 @@ from dgm_jax import build, programs
 from dgm_jax.core import config_args, errors
 from dgm_jax.distributions import weights
 from dgm_jax.inference import predictions
-from dgm_jax.models import bernoulli_product, predictor
+from dgm_jax.models.mixtures import bernoulli_product
+from dgm_jax.models.supervised import predictor
 from dgm_jax.networks.mlp import MLP
 from dgm_jax.principles import supervised
 
@@ -256,7 +257,7 @@ def classifier(**changes):
   ({"model.args.likelihood": "bernoulli", "model.args.likelihood_args": {}}, r"'bernoulli' of classes in \[0, 1\]"),
   ({"data": build.data_section("noise")}, "'noise' has no y"),
   ({"data": build.data_section("cubic", ("standardize_targets",))}, "transform 'standardize_targets' is another"),
-  ({"evaluate.likelihood": {"num_samples": 1}}, "evaluate.likelihood needs a model with infer"),
+  ({"evaluate.importance_sampling": {"num_samples": 1}}, "evaluate.importance_sampling needs a model with infer"),
 ])  # fmt: skip
 def test_targets_that_a_likelihood_is_not_of_are_refused(changes, sentence):
   with pytest.raises(errors.UserError, match=sentence):

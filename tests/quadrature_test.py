@@ -14,7 +14,7 @@ from dgm_jax import programs
 from dgm_jax.core import errors
 from dgm_jax.evaluate import ais, quadrature
 from dgm_jax.inference import log_terms
-from dgm_jax.models import dlgm, vae
+from dgm_jax.models.vae import dlgm, vae
 from dgm_jax.principles.latent import latent
 
 

@@ -34,7 +34,7 @@ def test_ten_epochs_of_a_vae_on_the_full_set(raw_data, tmp_path):
     config = vae_mnist.get_config("constant")
     config.data.data_dir, config.data.manual_dir = str(tmp_path / "data"), str(raw_data / "mnist")
     config.batch_size, config.num_steps, config.optim.lr = 100, 6000, 1e-3
-    config.evaluate.likelihood.num_samples = 50
+    config.evaluate.importance_sampling.num_samples = 50
     results = train.train_and_evaluate(config, tmp_path / "run")
   finally:
     jax.config.update("jax_disable_most_optimizations", True)

@@ -10,7 +10,7 @@ from sklearn import mixture
 from dgm_jax.core import errors, system
 from dgm_jax.data import splits
 from dgm_jax.evaluate import selection
-from dgm_jax.models import gaussian_mixture
+from dgm_jax.models.mixtures import gaussian_mixture
 
 N, D, C = 200, 2, 2
 RNG = np.random.default_rng(0)

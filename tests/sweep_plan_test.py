@@ -38,7 +38,7 @@ def test_seeds_and_rates_are_lanes_and_few_programs_are_traced():
     ("objective.gradient", ["reparameterised", "dreg"], "dreg in others: other operations"),
     ("num_steps", [40, 80], "num_steps is 40 here, 80 in others: another constant in the program"),
     ("checkpoint_every", [10, 20], "checkpoint_every is 10 here, 20 in others: what the loop does, not the program"),
-    ("evaluate.likelihood.num_samples", [20, 40], "what the loop does"),
+    ("evaluate.importance_sampling.num_samples", [20, 40], "what the loop does"),
   ],
 )
 def test_what_is_no_input_of_the_program_parts_groups(path, values, why):

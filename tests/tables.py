@@ -10,26 +10,26 @@ import optax
 from flax import linen as nn
 
 from dgm_jax.core.system import System
-from dgm_jax.models import (
-  autoencoder,
+from dgm_jax.models.diffusion import diffusion
+from dgm_jax.models.linear import factor_analysis
+from dgm_jax.models.mixtures import (
   bernoulli_mixture,
   bernoulli_product,
-  conditional_vae,
-  diffusion,
-  dlgm,
   factor_analyser_mixture,
-  factor_analysis,
   gaussian_mixture,
-  hidden_markov_model,
   kmeans,
+  student_t_mixture,
+)
+from dgm_jax.models.sequences import hidden_markov_model
+from dgm_jax.models.supervised import predictor
+from dgm_jax.models.topics import latent_dirichlet_allocation, neural_topics, nmf
+from dgm_jax.models.vae import (
+  autoencoder,
+  conditional_vae,
+  dlgm,
   ladder_vae,
-  latent_dirichlet_allocation,
-  neural_topics,
-  nmf,
-  predictor,
   semi_supervised_vae,
   sigmoid_belief_net,
-  student_t_mixture,
   vae,
   vq_vae,
 )

@@ -12,12 +12,12 @@ import scipy.special
 from scipy.optimize import linear_sum_assignment
 from sklearn import decomposition
 
-from dgm_jax import data, programs, topic_models
+from dgm_jax import data, programs
 from dgm_jax.core.system import TrainState
 from dgm_jax.data.sets import bars
-from dgm_jax.evaluate import ais, likelihood
-from dgm_jax.models import latent_dirichlet_allocation as lda
-from dgm_jax.models import nmf
+from dgm_jax.evaluate import ais, importance_sampling
+from dgm_jax.models.topics import base, nmf
+from dgm_jax.models.topics import latent_dirichlet_allocation as lda
 from dgm_jax.principles import em
 
 N, V, K = 60, 12, 3
@@ -71,13 +71,13 @@ def theirs(**options):
   )  # fmt: skip
   made.partial_fit(X[:1])
   made.components_, made.n_batch_iter_ = LAMBDA.copy(), 1
-  made.exp_dirichlet_component_ = np.exp(topic_models.expected_log(LAMBDA))
+  made.exp_dirichlet_component_ = np.exp(base.expected_log(LAMBDA))
   return made
 
 
 def test_the_fast_digamma_is_scipys():
   x = np.geomspace(0.002, 1e6, 1000)
-  np.testing.assert_allclose(topic_models.digamma(x), scipy.special.digamma(x), rtol=1e-8, atol=1e-8)
+  np.testing.assert_allclose(base.digamma(x), scipy.special.digamma(x), rtol=1e-8, atol=1e-8)
 
 
 def test_passes_are_those_of_scikit_learn():
@@ -91,7 +91,7 @@ def test_passes_are_those_of_scikit_learn():
   bound = model_lda().bind({"params": state.params})
   np.testing.assert_allclose(jax.jit(lambda: bound.proportions({"x": X}))(), made.transform(X), rtol=1e-6)
   held_out = bound.evaluate(KEY, {"x": X})["elbo"]
-  topics_part = jnp.sum(topic_models.expected_log_ratio(state.params["topic_words"], 0.3))
+  topics_part = jnp.sum(base.expected_log_ratio(state.params["topic_words"], 0.3))
   perplexity = jnp.exp(-(held_out.sum() + topics_part) / X.sum())
   np.testing.assert_allclose(perplexity, made.perplexity(X), rtol=1e-8)
 
@@ -103,7 +103,7 @@ def test_online_steps_are_those_of_scikit_learn():
   batches = X.reshape(6, 10, V)
   for x in batches:
     made._em_step(x, total_samples=N, batch_update=False)
-  start = lda.Statistics(jnp.asarray(LAMBDA - 0.3))
+  start = base.Statistics(jnp.asarray(LAMBDA - 0.3))
   options = {"update": "online", "decay": 0.7, "delay": 8.0, "scale": 9**-0.7}
   state, _ = train(model_lda(), batches, {"topic_words": LAMBDA}, 3, start, **options)
   np.testing.assert_allclose(state.params["topic_words"], made.components_, rtol=1e-6)
@@ -189,7 +189,7 @@ def test_importance_sampling_and_annealing_are_of_the_enumerated_likelihood():
   state = TrainState(jnp.int32(0), params, (), {}, {})
   made = types.SimpleNamespace(model=small(), transforms=types.SimpleNamespace(evaluate=lambda key, batch: batch))
   x = {"x": counts(DOCUMENTS)}
-  found = likelihood.make_log_px(made, 20_000, 2)(state, KEY, x)
+  found = importance_sampling.make_log_px(made, 20_000, 2)(state, KEY, x)
   assert (found["elbo"] < exact).all()
   assert (np.abs(found["log_px"] - exact) < 5 * found["log_px_error"]).all()
   assert found["log_px_error"].max() < 0.01
@@ -202,20 +202,20 @@ def test_importance_sampling_and_annealing_are_of_the_enumerated_likelihood():
 
 def test_log_gammas_are_the_coordinates_of_a_dirichlet():
   a = jnp.array([0.3, 2.0, 5.0])
-  z = topic_models.LogGammas(a).sample(seed=KEY, sample_shape=(20_000,))
+  z = base.LogGammas(a).sample(seed=KEY, sample_shape=(20_000,))
   theta = jax.nn.softmax(z)
   expected = np.array(a / a.sum())
   np.testing.assert_allclose(theta.mean(0), expected, atol=5 * (theta.std(0) / np.sqrt(20_000)).max())
-  np.testing.assert_allclose(z.mean(0), topic_models.LogGammas(a).mean(), atol=5 * (z.std(0) / np.sqrt(20_000)).max())
+  np.testing.assert_allclose(z.mean(0), base.LogGammas(a).mean(), atol=5 * (z.std(0) / np.sqrt(20_000)).max())
   log_density = scipy.stats.loggamma(np.asarray(a)).logpdf(np.asarray(z[:10])).sum(1)
-  np.testing.assert_allclose(topic_models.LogGammas(a).log_prob(z[:10]), log_density, rtol=1e-8)
+  np.testing.assert_allclose(base.LogGammas(a).log_prob(z[:10]), log_density, rtol=1e-8)
 
 
 def test_the_ratio_of_dirichlets_is_minus_their_kl():
   a = RNG.gamma(2.0, 1.0, 4)
   draws = RNG.dirichlet(a, 100_000)
   value = scipy.stats.dirichlet(np.full(4, 0.6)).logpdf(draws.T) - scipy.stats.dirichlet(a).logpdf(draws.T)
-  assert abs(value.mean() - topic_models.expected_log_ratio(a, 0.6)) < 5 * value.std() / np.sqrt(len(value))
+  assert abs(value.mean() - base.expected_log_ratio(a, 0.6)) < 5 * value.std() / np.sqrt(len(value))
 
 
 def test_weights_of_nmf_are_those_of_scikit_learn():

@@ -16,7 +16,7 @@ from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.distributions.normals import standard_normal
-from dgm_jax.evaluate.likelihood import STOCHASTIC_BOUND
+from dgm_jax.evaluate.importance_sampling import STOCHASTIC_BOUND
 from dgm_jax.inference import estimators
 from dgm_jax.inference.annealing import Path, anneal, schedule, tune
 
@@ -64,7 +64,7 @@ def make_path(bound_model: Any, batch: dict, start: str) -> Path:
   errors.require(
     not getattr(bound_model, "discrete", False)
     and all(jnp.issubdtype(a.dtype, jnp.floating) for a in jax.tree.leaves(shapes)),
-    "evaluate.ais follows gradients in z, and this model's latent variables are discrete; evaluate.likelihood has no "
+    "evaluate.ais follows gradients in z, and this model's latent variables are discrete; evaluate.importance_sampling has no "
     "need of them.",
   )
   log_target = lambda z: sum(bound_model.log_joint(batch, z))

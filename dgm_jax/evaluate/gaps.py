@@ -10,10 +10,10 @@ import optax
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
-from dgm_jax.evaluate import ais, likelihood, quadrature
+from dgm_jax.evaluate import ais, importance_sampling, quadrature
 from dgm_jax.inference import estimators
 
-LOG_PX = {"likelihood": likelihood, "ais": ais, "quadrature": quadrature}  # where log p(x) comes from
+LOG_PX = {"importance_sampling": importance_sampling, "ais": ais, "quadrature": quadrature}  # where log p(x) comes from
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 
@@ -211,7 +211,7 @@ def evaluate(
 
   Args:
     experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    log_px: where log p(x) comes from: "ais", "quadrature" (one or two latent dimensions) or "likelihood" (IWAE).
+    log_px: where log p(x) comes from: "ais", "quadrature" (one or two latent dimensions) or "importance_sampling".
     log_px_options: options of that evaluation's make_log_px, e.g. {"num_temperatures": 500}.
     num_examples: the first so many of them.
     **options: num_steps, num_samples, lr: see fit_local; elbo_samples for each ELBO; batch_size images and chunk
@@ -242,5 +242,5 @@ def evaluate(
     | {"gaps_examples": len(arrays["x"]), "gaps_log_px_by": log_px}
   )
   if log_px != "quadrature":
-    results["gaps_note"] = f"log p(x), and with it the approximation gap: {likelihood.STOCHASTIC_BOUND}"
+    results["gaps_note"] = f"log p(x), and with it the approximation gap: {importance_sampling.STOCHASTIC_BOUND}"
   return results | {"values": {f"gaps_{name}": v for name, v in means.items()}}

@@ -17,7 +17,7 @@ from flax.core import FrozenDict
 from dgm_jax import optim
 from dgm_jax.core import errors, rng
 from dgm_jax.inference import imputation
-from dgm_jax.models import vae
+from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
 
 _STEPS = 200  # in one call of the program

@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax import factor_analysers as fa
-from dgm_jax import mixtures
-from dgm_jax.factor_analysers import Statistics
-from dgm_jax.mixtures import Params
+from dgm_jax.models.linear import exact_inference as fa
+from dgm_jax.models.linear.exact_inference import Statistics
+from dgm_jax.models.mixtures import base
+from dgm_jax.models.mixtures.base import Params
 
 _NAMES = ("loadings", "loc", "log_variance")
 
 
-class Model(mixtures.Mixture):
+class Model(base.Mixture):
   """p(x) = sum_c pi_c N(x; b_c, W_c W_c' + diag(psi_c)).
 
   Variances have the floor of factor_analysers.py, so that the likelihood has a maximum.
@@ -69,7 +69,7 @@ class Model(mixtures.Mixture):
     key_seeds, key_w = jax.random.split(key)
     x, (c, dim, latent_dim) = self.flat(batch), params["loadings"].shape
     loc = self.seeds(key_seeds, x)
-    scale = mixtures.scale_about(x, loc, fa.MIN_VARIANCE)
+    scale = base.scale_about(x, loc, fa.MIN_VARIANCE)
     noise = jnp.sqrt(0.5 / latent_dim) * jax.random.normal(key_w, (c, dim, latent_dim), x.dtype)
     half = jnp.log(0.5 * (jnp.mean(jnp.square(scale)) if self.isotropic else jnp.square(scale)))
     return {

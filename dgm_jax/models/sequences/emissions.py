@@ -24,9 +24,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import covariances, mixtures
-from dgm_jax.located_mixtures import log_normal
-from dgm_jax.mixtures import Params
+from dgm_jax.models.mixtures import base, covariances
+from dgm_jax.models.mixtures.base import Params
+from dgm_jax.models.mixtures.located import log_normal
 
 SEEDINGS = ("kmeans", "random")
 _LLOYD = 10  # passes
@@ -44,7 +44,7 @@ def _lloyd(x: jax.Array, means: jax.Array) -> jax.Array:
   """Some passes of k-means from these means [C, D]."""
 
   def step(means, _):
-    own = jax.nn.one_hot(jnp.argmin(mixtures.distances(x, means), 1), means.shape[0], dtype=x.dtype, axis=0)
+    own = jax.nn.one_hot(jnp.argmin(base.distances(x, means), 1), means.shape[0], dtype=x.dtype, axis=0)
     count = jnp.sum(own, 1, keepdims=True)
     return jnp.where(count > 0, own @ x / jnp.maximum(count, 1), means), None
 
@@ -76,10 +76,10 @@ class Gaussian(NamedTuple):
 
   def start(self, key: jax.Array, x: jax.Array, num_states: int) -> Params:
     if self.seeding == "kmeans":
-      means = _lloyd(x, mixtures.spread_out(key, x, num_states))
+      means = _lloyd(x, base.spread_out(key, x, num_states))
     else:
       means = x[jax.random.choice(key, x.shape[0], (num_states,), replace=x.shape[0] < num_states)]
-    return {"means": means, "roots": self._kind.start(mixtures.scale_about(x, means, self.floor), num_states)}
+    return {"means": means, "roots": self._kind.start(base.scale_about(x, means, self.floor), num_states)}
 
   def log_prob(self, params: Params, x: jax.Array) -> jax.Array:
     return log_normal(self._kind, x, params["means"], params["roots"])

@@ -7,9 +7,9 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.covariances import Moments
-from dgm_jax.located_mixtures import Located
-from dgm_jax.mixtures import Params
+from dgm_jax.models.mixtures.base import Params
+from dgm_jax.models.mixtures.covariances import Moments
+from dgm_jax.models.mixtures.located import Located
 
 _LOG_DOF = (math.log(0.1), math.log(1e3))  # within which v is sought
 

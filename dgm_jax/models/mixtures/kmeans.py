@@ -7,8 +7,8 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import mixtures
-from dgm_jax.mixtures import Params
+from dgm_jax.models.mixtures import base
+from dgm_jax.models.mixtures.base import Params
 
 
 class Statistics(NamedTuple):
@@ -19,7 +19,7 @@ class Statistics(NamedTuple):
   square: jax.Array
 
 
-class Model(mixtures.Clusters):
+class Model(base.Clusters):
   """Each x belongs to the nearest of C centres, each centre is the mean of what belongs to it (Lloyd, 1982).
 
   The loss is the distortion, the mean of |x - nearest centre|^2: scikit-learn's inertia over N.  There is no p(x); a
@@ -38,7 +38,7 @@ class Model(mixtures.Clusters):
 
   def responsibilities(self, batch: dict[str, jax.Array]) -> jax.Array:
     """1 for the nearest centre and 0 for the others, [B, C]."""
-    square = mixtures.distances(self.flat(batch), self.means)
+    square = base.distances(self.flat(batch), self.means)
     return jax.nn.one_hot(jnp.argmin(square, 1), self.num_components, dtype=square.dtype)
 
   def component_means(self, params: Params) -> jax.Array:
@@ -63,7 +63,7 @@ class Model(mixtures.Clusters):
   ) -> tuple[Statistics, dict[str, jax.Array]]:
     """(statistics, {"distortion"}), sums over examples that count `weight` [B] each."""
     x = self.flat(batch)
-    square = mixtures.distances(x, params["means"])
+    square = base.distances(x, params["means"])
     own = jax.nn.one_hot(jnp.argmin(square, 1), self.num_components, dtype=x.dtype, axis=0) * weight
     count, squares = jnp.sum(own, 1), jnp.sum(own * square.T, 1)
     first = own @ x - count[:, None] * params["means"]
@@ -90,7 +90,7 @@ class Model(mixtures.Clusters):
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """`distortion`, |x - nearest centre|^2, [B]."""
     del key
-    return {"distortion": jnp.min(mixtures.distances(self.flat(batch), self.means), 1)}
+    return {"distortion": jnp.min(base.distances(self.flat(batch), self.means), 1)}
 
   def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
     """Touches every parameter, for `init`."""

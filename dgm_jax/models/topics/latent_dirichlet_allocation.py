@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import topic_models
-from dgm_jax.topic_models import Params, Statistics
+from dgm_jax.models.topics import base
+from dgm_jax.models.topics.base import Params, Statistics
 
 
-class Model(topic_models.TopicModel):
+class Model(base.TopicModel):
   """beta_k ~ Dirichlet(eta),  theta ~ Dirichlet(alpha),  z_i ~ theta,  w_i ~ beta_{z_i}; x counts the words w.
 
   q(beta_k) = Dirichlet(lambda_k), q(theta) = Dirichlet(gamma), q(z_i = k) = phi_{w_i k}, of each document by coordinate
@@ -51,28 +51,28 @@ class Model(topic_models.TopicModel):
 
   def posterior(self, params: Params, x: jax.Array) -> jax.Array:
     """gamma, [B, K]; x [B, V]."""
-    return self._posterior(x, topic_models.normalised(topic_models.expected_log(params["topic_words"]))[0])
+    return self._posterior(x, base.normalised(base.expected_log(params["topic_words"]))[0])
 
   def _posterior(self, x: jax.Array, beta: jax.Array) -> jax.Array:
-    search = topic_models.Search(self.tolerance, self.max_iterations, self.max_words)
+    search = base.Search(self.tolerance, self.max_iterations, self.max_words)
     start = jnp.ones((x.shape[0], self.num_topics), x.dtype)
     return search(x, self._weigh, beta, self._alpha, start)
 
   @staticmethod
   def _weigh(gamma: jax.Array) -> jax.Array:
     """exp E[log theta], over its greatest, [B, K]."""
-    log_weights = topic_models.digamma(gamma)
+    log_weights = base.digamma(gamma)
     return jnp.exp(log_weights - jnp.max(log_weights, 1, keepdims=True))
 
   def _documents(self, params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(elbo [B], exp E[log theta] [B, K], exp E[log beta] [K, V]), of each word and document up to a factor."""
-    beta, greatest = topic_models.normalised(topic_models.expected_log(params["topic_words"]))
+    beta, greatest = base.normalised(base.expected_log(params["topic_words"]))
     gamma = self._posterior(x, beta)
-    log_theta = topic_models.expected_log(gamma)
+    log_theta = base.expected_log(gamma)
     most = jnp.max(log_theta, 1, keepdims=True)
     weights = jnp.exp(log_theta - most)
-    of_words = jnp.sum(x * (jnp.log(topic_models.mix(weights, beta)) + greatest + most), 1)
-    return of_words + topic_models.expected_log_ratio(gamma, self._alpha), weights, beta
+    of_words = jnp.sum(x * (jnp.log(base.mix(weights, beta)) + greatest + most), 1)
+    return of_words + base.expected_log_ratio(gamma, self._alpha), weights, beta
 
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
     """lambda ~ Gamma(100, 1 / 100), as published code has it."""
@@ -86,7 +86,7 @@ class Model(topic_models.TopicModel):
     """(statistics, {"elbo"}), sums over documents that count `weight` [B] each."""
     x = self.flat(batch)
     elbo, weights, beta = self._documents(params, x)
-    words = beta * ((weights * weight[:, None]).T @ (x / topic_models.mix(weights, beta)))
+    words = beta * ((weights * weight[:, None]).T @ (x / base.mix(weights, beta)))
     return Statistics(words), {"elbo": weight @ elbo}
 
   def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
@@ -96,7 +96,7 @@ class Model(topic_models.TopicModel):
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
     """Minus the bound on log p(all documents), nats a document."""
-    return -means["elbo"] - jnp.sum(topic_models.expected_log_ratio(params["topic_words"], self._eta)) / num_examples
+    return -means["elbo"] - jnp.sum(base.expected_log_ratio(params["topic_words"], self._eta)) / num_examples
 
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """`elbo`, nats, [B]."""
@@ -116,20 +116,20 @@ class Model(topic_models.TopicModel):
     """sum_k E[theta_k | document] E[beta_kv], [B, V]."""
     return self.proportions(batch) @ self.topics()
 
-  def infer(self, batch: dict[str, jax.Array]) -> topic_models.EvenMixture:
+  def infer(self, batch: dict[str, jax.Array]) -> base.EvenMixture:
     """A proposal for z, softmax(z) ~ Dirichlet(gamma) or Dirichlet(alpha)."""
     gamma = self.posterior({"topic_words": self.topic_words}, self.flat(batch))
-    return topic_models.EvenMixture(*map(topic_models.LogGammas, (gamma, jnp.full_like(gamma, self._alpha))))
+    return base.EvenMixture(*map(base.LogGammas, (gamma, jnp.full_like(gamma, self._alpha))))
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log p(w | theta), log p(z)), both [B], theta = softmax(z), z [B, K], topics E[beta]."""
-    log_pw = jnp.log(topic_models.mix(jax.nn.softmax(z), self.topics()))
-    return jnp.sum(self.flat(batch) * log_pw, 1), topic_models.LogGammas(jnp.full_like(z, self._alpha)).log_prob(z)
+    log_pw = jnp.log(base.mix(jax.nn.softmax(z), self.topics()))
+    return jnp.sum(self.flat(batch) * log_pw, 1), base.LogGammas(jnp.full_like(z, self._alpha)).log_prob(z)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x | E[beta]) of `length` words, [n, *data_shape]; with `mean`, E[x | theta]."""
     key_theta, key_words = jax.random.split(key)
     theta = jax.random.dirichlet(key_theta, jnp.full(self.num_topics, self._alpha), (n,))
     p = theta @ self.topics()
-    x = self.length * p if mean else topic_models.draw_words(key_words, p, self.length)
+    x = self.length * p if mean else base.draw_words(key_words, p, self.length)
     return x.reshape(n, *self.data_shape)

@@ -7,8 +7,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.covariances import KINDS, Kind
-from dgm_jax.mixtures import Mixture, Params, scale_about
+from dgm_jax.models.mixtures.base import Mixture, Params, scale_about
+from dgm_jax.models.mixtures.covariances import KINDS, Kind
 
 
 def log_normal(kind: Kind, x: jax.Array, means: jax.Array, roots: jax.Array) -> jax.Array:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax import topic_models
 from dgm_jax.distributions.normals import diagonal_normal
+from dgm_jax.models.topics import base
 
 DECODERS = ("product", "mixture")
 _EPSILON = 1e-3
@@ -45,7 +45,7 @@ class Norm(nn.Module):
     return (h - mean) / jnp.sqrt(variance + _EPSILON) + self.shift
 
 
-class Model(topic_models.TopicModel):
+class Model(base.TopicModel):
   """z ~ N(m, s^2), theta = softmax(z), words v ~ p(v | theta), of which x are the counts; q(z|x) is a diagonal normal.
 
     product (ProdLDA)    p(v | theta) = softmax(norm(theta beta))_v
@@ -128,7 +128,7 @@ class Model(topic_models.TopicModel):
     dropped = self._drop(theta, batch, 1)
     total = jnp.sum(dropped, 1, keepdims=True)
     theta = jnp.where(total > 0, dropped / jnp.where(total > 0, total, 1), theta)
-    return jnp.log(topic_models.mix(theta, jax.nn.softmax(self.beta)))
+    return jnp.log(base.mix(theta, jax.nn.softmax(self.beta)))
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log p(x|z), log p(z)), both [B]; z [B, K]."""
@@ -180,7 +180,7 @@ class Model(topic_models.TopicModel):
     z = self._prior().sample(seed=key_z, sample_shape=(n,))
     if mean:
       return self.reconstruct(z)
-    return topic_models.draw_words(key_words, jnp.exp(self.log_words({}, z)), self.length).reshape(n, *self.data_shape)
+    return base.draw_words(key_words, jnp.exp(self.log_words({}, z)), self.length).reshape(n, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]) -> Any:
     """Touches every parameter, for `init`."""

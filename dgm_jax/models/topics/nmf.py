@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import topic_models
-from dgm_jax.topic_models import Params, Statistics
+from dgm_jax.models.topics import base
+from dgm_jax.models.topics.base import Params, Statistics
 
 
-class Model(topic_models.TopicModel):
+class Model(base.TopicModel):
   """x_v ~ Poisson(sum_k h_k W_kv),  h >= 0 of each document, W >= 0 with rows that sum to 1, both by likelihood.
 
     h_k <- h_k sum_v x_v W_kv / (h W)_v;    W_kv ~ W_kv sum h_k x_v / (h W)_v
@@ -32,7 +32,7 @@ class Model(topic_models.TopicModel):
 
   def weights(self, params: Params, x: jax.Array) -> jax.Array:
     """h, [B, K]; x [B, V]."""
-    search = topic_models.Search(self.tolerance, self.max_iterations, self.max_words)
+    search = base.Search(self.tolerance, self.max_iterations, self.max_words)
     start = jnp.broadcast_to(jnp.sum(x, 1, keepdims=True) / self.num_topics, (x.shape[0], self.num_topics))
     return search(x, lambda h: h, params["topic_words"], 0.0, start)
 
@@ -53,7 +53,7 @@ class Model(topic_models.TopicModel):
     """(statistics, {"distortion"}), sums over documents that count `weight` [B] each."""
     x, w = self.flat(batch), params["topic_words"]
     h = self.weights(params, x)
-    mean = topic_models.mix(h, w)
+    mean = base.mix(h, w)
     words = w * ((h * weight[:, None]).T @ (x / mean))
     return Statistics(words), {"distortion": weight @ self.divergence(x, mean)}
 
@@ -73,7 +73,7 @@ class Model(topic_models.TopicModel):
     """`distortion`, [B]."""
     del key
     x, params = self.flat(batch), {"topic_words": self.topic_words}
-    return {"distortion": self.divergence(x, topic_models.mix(self.weights(params, x), self.topic_words))}
+    return {"distortion": self.divergence(x, base.mix(self.weights(params, x), self.topic_words))}
 
   def topics(self) -> jax.Array:
     """W, [K, V]."""

@@ -7,9 +7,9 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import mixtures
 from dgm_jax.distributions.factorised import softplus
-from dgm_jax.mixtures import Params
+from dgm_jax.models.mixtures import base
+from dgm_jax.models.mixtures.base import Params
 
 
 class Statistics(NamedTuple):
@@ -19,7 +19,7 @@ class Statistics(NamedTuple):
   ones: jax.Array
 
 
-class Model(mixtures.Mixture):
+class Model(base.Mixture):
   """p(x) = sum_c pi_c prod_d Bernoulli(x_d; sigmoid(l_cd)).
 
   Attributes, beside mixtures.Mixture's:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax import emissions, hidden_markov
-from dgm_jax.covariances import KINDS
-from dgm_jax.emissions import log_shares
-from dgm_jax.mixtures import Params, sources
+from dgm_jax.models.mixtures.base import Params, sources
+from dgm_jax.models.mixtures.covariances import KINDS
+from dgm_jax.models.sequences import emissions, forward_backward
+from dgm_jax.models.sequences.emissions import log_shares
 
 
 class Statistics(NamedTuple):
@@ -130,10 +130,10 @@ class Model(nn.Module):
     initial, transition, likelihood, mask = self.chain(params, batch)
     penalised = likelihood - self._family.penalty(params)
     over_batch = lambda function: jax.vmap(function, (None, None, 0, 0))
-    q = over_batch(hidden_markov.posterior)(initial, transition, penalised, mask)
+    q = over_batch(forward_backward.posterior)(initial, transition, penalised, mask)
     log_px = q.log_px
     if self.floor > 0 and not self._is_categorical:
-      log_px = over_batch(hidden_markov.log_prob)(initial, transition, likelihood, mask)
+      log_px = over_batch(forward_backward.log_prob)(initial, transition, likelihood, mask)
     states = q.states * weight[:, None, None]
     emitted = self._family.sums(params, self._steps(batch)[0], states.reshape(-1, self.num_states).T)
     found = Statistics(jnp.sum(states[:, 0], 0), jnp.tensordot(weight, q.pairs, 1), emitted)
@@ -177,15 +177,15 @@ class Model(nn.Module):
 
   def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
     """log p(x), nats, [B]."""
-    return jax.vmap(hidden_markov.log_prob, (None, None, 0, 0))(*self.chain(self._params, batch))
+    return jax.vmap(forward_backward.log_prob, (None, None, 0, 0))(*self.chain(self._params, batch))
 
   def states(self, batch: dict[str, jax.Array]) -> jax.Array:
     """p(z_t | x), [B, T, C]; 0 where no step is."""
-    return jax.vmap(hidden_markov.posterior, (None, None, 0, 0))(*self.chain(self._params, batch)).states
+    return jax.vmap(forward_backward.posterior, (None, None, 0, 0))(*self.chain(self._params, batch)).states
 
   def paths(self, batch: dict[str, jax.Array]) -> jax.Array:
     """The z of the largest p(z|x), [B, T] (Viterbi)."""
-    return jax.vmap(hidden_markov.most_likely_path, (None, None, 0, 0))(*self.chain(self._params, batch))[0]
+    return jax.vmap(forward_backward.most_likely_path, (None, None, 0, 0))(*self.chain(self._params, batch))[0]
 
   def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
     """(log p(x) [B], {"log_px": the same}); nothing is drawn."""
@@ -202,7 +202,7 @@ class Model(nn.Module):
     """x ~ p(x), [n, T, ...]; with `mean`, what is expected of z ~ p(z)."""
     key_z, key_x = jax.random.split(key)
     rows = [jax.nn.log_softmax(a) for a in (self.log_initial, self.log_transition)]
-    z = jax.vmap(lambda key: hidden_markov.draw_chain(key, *rows, self.data_shape[0]))(jax.random.split(key_z, n))
+    z = jax.vmap(lambda key: forward_backward.draw_chain(key, *rows, self.data_shape[0]))(jax.random.split(key_z, n))
     if mean:
       x = self._family.expected(self._params, jax.nn.one_hot(z.ravel(), self.num_states))
     else:

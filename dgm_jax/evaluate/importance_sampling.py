@@ -19,7 +19,7 @@ NEEDS = ("infer", "log_joint")  # methods of the model
 def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
   """Refuses options that cannot be."""
   for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("chunk", chunk)):
-    errors.require(value >= 1, f"evaluate.likelihood.{name} = {value}; it must be 1 or more.")
+    errors.require(value >= 1, f"evaluate.importance_sampling.{name} = {value}; it must be 1 or more.")
 
 
 def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: int = 500) -> Callable:

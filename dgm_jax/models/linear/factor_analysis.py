@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax import factor_analysers as fa
 from dgm_jax.distributions.factorised import Factorised
 from dgm_jax.distributions.normals import standard_normal
-from dgm_jax.factor_analysers import Params
+from dgm_jax.models.linear import exact_inference as fa
+from dgm_jax.models.linear.exact_inference import Params
 
 _PRIOR_RATE = 1e-6  # of the gamma prior on a column's precision, in units of x^2: keeps that of an unused one finite
 

@@ -2,9 +2,9 @@
 
 import jax
 
-from dgm_jax.covariances import Moments
-from dgm_jax.located_mixtures import Located, log_normal
-from dgm_jax.mixtures import Params
+from dgm_jax.models.mixtures.base import Params
+from dgm_jax.models.mixtures.covariances import Moments
+from dgm_jax.models.mixtures.located import Located, log_normal
 
 
 class Model(Located):

@@ -1,0 +1,1 @@
+"""Mixtures by EM, k-means among them."""

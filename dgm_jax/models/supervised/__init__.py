@@ -1,0 +1,1 @@
+"""Conditional models p(y given x): regression and classification."""

@@ -1,0 +1,1 @@
+"""Topic models and non-negative matrix factorisation."""

@@ -1,0 +1,1 @@
+"""Variational autoencoders and their relatives: one density per file."""
