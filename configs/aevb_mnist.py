@@ -28,10 +28,10 @@ Arguments (after a colon, by commas):
 from ml_collections import ConfigDict, config_dict
 
 from configs import iwae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 _SIZES = {"mnist": 60_000, "mnist5k": 4_000, "frey_faces": 1_565}  # training examples
 

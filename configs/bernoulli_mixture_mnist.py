@@ -22,9 +22,9 @@ Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, component
 from ml_collections import ConfigDict, config_dict
 
 from configs import iwae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 _SIZES = {"binarized_mnist": 50_000, "mnist": 60_000, "mnist5k": 4_000}  # training examples
 DATA = tuple(_SIZES)

@@ -25,9 +25,9 @@ test/auroc_rotated says whether digits turned by 90 degrees have the greater pre
 from ml_collections import ConfigDict
 
 from configs.uci_regression import supervised
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 _PRIOR = {"prior_scales": (1.0, 0.0025), "prior_share": 0.5, "initial_scale": 0.02}
 

@@ -22,9 +22,9 @@ Sweeps (scripts/sweep.py): three seeds of three learning rates; --name=net, thre
 from ml_collections import ConfigDict
 
 from configs import iwae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 
 def get_config(arg: str = "") -> ConfigDict:

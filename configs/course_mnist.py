@@ -28,12 +28,12 @@ the latent space are drawn at the end of a run: figures/latent_*.png.
 
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import optim
-from dgm_jax.build import data_section
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles import supervised
 from dgm_jax.principles.latent.options import Options
+from dgm_jax.training import optimisers
+from dgm_jax.training.build import data_section
 
 _EPOCHS = {"bernoulli": 5, "classifier": 5, "autoencoder": 15, "vae": 20, "iwae": 20}
 
@@ -62,7 +62,7 @@ def get_config(arg: str = "") -> ConfigDict:
   if latent:
     bound = {"bound": "iwae", "num_samples": a.k} if a.lab == "iwae" else {}
     config.objective = ConfigDict(Options(**bound)._asdict() | {"eval_samples": 50, "eval_chunk": 10})
-  config.optim = ConfigDict(optim.Options()._asdict())
+  config.optim = ConfigDict(optimisers.Options()._asdict())
 
   config.dtype = "float32"  # or "bfloat16": what the networks compute in; parameters and densities are float32
   config.remat = False  # whether the networks' activations are computed again in the backward pass, not kept

@@ -21,9 +21,9 @@ Full batches, 2,000 steps of Adam.  Sweep (scripts/sweep.py): five members.
 from ml_collections import ConfigDict
 
 from configs.uci_regression import regression_args, supervised
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -21,8 +21,8 @@ Arguments (after a colon, by commas):
 from ml_collections import ConfigDict
 
 from configs import iwae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
+from dgm_jax.training.build import data_section
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -34,9 +34,9 @@ import pathlib
 from ml_collections import ConfigDict, config_dict
 
 from configs.bernoulli_mixture_mnist import by_em
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 _LICENCE = pathlib.Path(__file__).parents[1] / "LICENSE"
 _LINES = 135  # of it that are for training

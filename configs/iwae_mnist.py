@@ -27,11 +27,11 @@ seeds each; --name=table1, the six cells of the table.
 
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import optim
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training import optimisers
+from dgm_jax.training.build import data_section
 
 _STAGES = 8  # stage i = 0..7 lasts 3^i epochs
 
@@ -67,7 +67,7 @@ def get_config(arg: str = "", default_k: int = 50) -> ConfigDict:
 
   rates = [10 ** (-i / 7) for i in range(_STAGES)]
   paper = a.reading == "paper"
-  training = optim.Options(name="adam" if paper else "iwae_adam", b1=0.9 if paper else 0.99, eps=1e-4)
+  training = optimisers.Options(name="adam" if paper else "iwae_adam", b1=0.9 if paper else 0.99, eps=1e-4)
   config.optim = ConfigDict(training._asdict())
   if not a.constant:  # 3^i epochs are 3^i of the (3^8 - 1) / 2 epochs in all
     config.optim.boundaries = tuple((3**i - 1) / (3**_STAGES - 1) for i in range(1, _STAGES))

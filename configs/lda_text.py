@@ -28,9 +28,9 @@ Sweeps (scripts/sweep.py): five starts; --name=k, topics.
 from ml_collections import ConfigDict, config_dict
 
 from configs import iwae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 DATA = ("kjv", "newsgroups", "bag_of_words", "bars")
 _MANY = 10_000

@@ -24,8 +24,8 @@ Sweeps (scripts/sweep.py): the four models of figure 1.
 from ml_collections import ConfigDict
 
 from configs import conv_vae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
+from dgm_jax.training.build import data_section
 
 HIDDEN = {"mcar": ("mcar:rate=0.5,training",), "mar_top": ("mar_top:training=true",), "nothing": ()}
 

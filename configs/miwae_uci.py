@@ -32,9 +32,9 @@ Sweeps (scripts/sweep.py): five masks; --name=k, the MVAE and MIWAE with five ma
 from ml_collections import ConfigDict
 
 from configs import iwae_mnist
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 TABLES = {"white": 11, "red": 11, "banknote": 4, "breast": 30, "concrete": 8, "yeast": 8}  # columns
 

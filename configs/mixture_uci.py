@@ -26,10 +26,10 @@ the report's comparison.png shows.
 from ml_collections import ConfigDict, config_dict
 
 from configs.bernoulli_mixture_mnist import by_em
-from dgm_jax.build import data_section
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 _ROWS = {"white": 4898, "red": 1599, "banknote": 1372, "breast": 569, "concrete": 1030, "yeast": 1484}
 

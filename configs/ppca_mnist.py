@@ -23,10 +23,10 @@ Sweeps (scripts/sweep.py): M = 1, 10, 50 and 250 dimensions, whose reconstructio
 from ml_collections import ConfigDict
 
 from configs.bernoulli_mixture_mnist import by_em
-from dgm_jax import optim
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training import optimisers
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -53,7 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.model = ConfigDict({"name": "factor_analysis", "args": args})
   if by == "gradient":
     config.principle, config.objective = "own_bound", ConfigDict()
-    config.optim = ConfigDict(optim.Options(lr=1e-2, schedule="cosine")._asdict())
+    config.optim = ConfigDict(optimisers.Options(lr=1e-2, schedule="cosine")._asdict())
     config.batch_size = 100
     if not a.test:
       config.log_every = config.checkpoint_every = 40 if data == "mnist5k" else 600

@@ -26,10 +26,10 @@ Sweeps (scripts/sweep.py): five seeds.
 from ml_collections import ConfigDict
 
 from configs import lda_text
-from dgm_jax import optim
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training import optimisers
 
 METHODS = ("prodlda", "nvlda", "lda", "nmf")
 
@@ -52,7 +52,7 @@ def get_config(arg: str = "") -> ConfigDict:
   }})  # fmt: skip
   config.principle = "latent"
   config.objective = ConfigDict(Options(kl="analytic")._asdict() | {"eval_samples": 10, "eval_chunk": 10})
-  config.optim = ConfigDict(optim.Options(lr=0.002 if product_of_experts else 0.005, b1=0.99, eps=1e-8)._asdict())
+  config.optim = ConfigDict(optimisers.Options(lr=0.002 if product_of_experts else 0.005, b1=0.99, eps=1e-8)._asdict())
   samples = {"num_samples": 20, "batch_size": 100, "chunk": 20} if a.test else {}
   config.evaluate.importance_sampling = ConfigDict({"num_samples": 1000, "batch_size": 20, "chunk": 50} | samples)
   return config.lock()

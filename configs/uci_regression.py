@@ -30,11 +30,11 @@ of dropout and bayes are ours.  Sweeps (scripts/sweep.py): five members; --name=
 from ml_collections import ConfigDict
 
 from configs import iwae_mnist
-from dgm_jax import optim
-from dgm_jax.build import data_section
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.supervised import Options
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training import optimisers
+from dgm_jax.training.build import data_section
 
 TABLES = ("concrete", "red", "wine", "white", "boston", "energy", "kin8nm", "naval", "power", "protein", "yacht")
 METHODS = ("net", "dropout", "bayes", "linear")
@@ -54,7 +54,7 @@ def supervised(data: ConfigDict, args: dict, draws: int, test: bool) -> ConfigDi
   config.model = ConfigDict({"name": "predictor", "args": args})
   config.principle = "supervised"
   config.objective = ConfigDict(Options(eval_samples=min(draws, 10))._asdict())
-  config.optim = ConfigDict(optim.Options()._asdict())
+  config.optim = ConfigDict(optimisers.Options()._asdict())
   config.eval_batch_size, config.checkpoint_every = 1000, 0
   predictive = {"num_samples": draws, "batch_size": 500, "num_bins": 15, "rotation": 0.0, "shifted": ""}
   config.evaluate = ConfigDict({"predictive": predictive})

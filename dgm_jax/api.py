@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import build, evaluate, trained
-from dgm_jax import workdir as wd
+from dgm_jax import evaluate
 from dgm_jax.core import errors, registry, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.core.system import TrainState
@@ -28,6 +27,9 @@ from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import importance_sampling
 from dgm_jax.functions import FunctionModel, MLPs, mlp_from_npz
 from dgm_jax.inference import imputation
+from dgm_jax.training import build
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import legacy_configs
 
 __all__ = ["LatentModel", "MLPs", "from_functions", "load", "mlp_from_npz"]
 
@@ -212,10 +214,10 @@ def load(workdir: str | pathlib.Path) -> LatentModel:
     UserError: no run, no checkpoint, other data.
   """
   path = pathlib.Path(workdir)
-  found = wd.read_config(path)
+  found = legacy_configs.read_config(path)
   errors.require(found is not None, f"{path} holds no run (it has no config.json).")
   config = ConfigDict(found)
-  return LatentModel(*trained.restore(config, path), config)
+  return LatentModel(*restore(config, path), config)
 
 
 def from_functions(

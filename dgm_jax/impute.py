@@ -27,11 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import baselines, stopping, workdir
+from dgm_jax import baselines
 from dgm_jax.core import compilation_cache, errors, files
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.data import tables
 from dgm_jax.imputation import cells, columns, comparison, fitted, report, training
+from dgm_jax.training.processes import signals
+from dgm_jax.training.workdir import folder, run_record
 
 _MOST_LATENTS = 256
 
@@ -207,12 +209,16 @@ def _impute(args: argparse.Namespace) -> None:
   with progress_bar(int(missing.any(1).sum()), description="impute", unit="row") as bar:
     found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=bar.update, **options)
   out, *draws, by_cell, text, as_json = _paths(args)
-  with workdir.disk_errors(args.out.parent):
+  with folder.disk_errors(args.out.parent):
     for path, drawn in zip((out, *draws), (found.x, *found.draws), strict=True):
       table.write(path, _filling(known, found, drawn, table))
     report.write_cells(by_cell, modelled, found)
     about = report.make(args, known, table, len(x), model, found, compared, coverage, int(hidden.sum()))
-    about |= {"command": shlex.join(sys.orig_argv), "versions": workdir.versions(), "seconds": time.monotonic() - start}
+    about |= {
+      "command": shlex.join(sys.orig_argv),
+      "versions": run_record.versions(),
+      "seconds": time.monotonic() - start,
+    }
     files.write_json(as_json, about)
     files.write_text(text, report.text(about))
   print(report.text(about), end="")
@@ -225,7 +231,7 @@ def main(argv: list[str] | None = None) -> int:
   _check(args)
   compilation_cache.use()
   try:
-    with stopping.StopRequest():
+    with signals.StopRequest():
       _impute(args)
   except errors.DivergenceError as e:
     print(f"error: {e}", file=sys.stderr)

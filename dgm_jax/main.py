@@ -31,9 +31,14 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax import debug, hosts, supervise, train, trained
 from dgm_jax.core import compilation_cache, config_args, errors, figures, files, rng, text_tables
-from dgm_jax.workdir import check, disk_errors, read_config
+from dgm_jax.training import train
+from dgm_jax.training.diagnostics import nan_debug
+from dgm_jax.training.processes import hosts, supervisor
+from dgm_jax.training.restore import restore
+from dgm_jax.training.results import evaluate_finally
+from dgm_jax.training.workdir.folder import check, disk_errors
+from dgm_jax.training.workdir.legacy_configs import read_config
 
 sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
 
@@ -103,19 +108,19 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
-  experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
+  experiment, state = restore(config, workdir, _CHECKPOINT.value)
   finished = files.read_json(workdir / "results.json")  # its presence marks a finished run
   if finished is not None and finished["step"] != int(state.step):  # those stay the results of the whole run
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:
     names = "evaluation.json" if finished is None else "results.json", "values.npz"
-  results = trained.evaluate_finally(config, experiment, state, workdir, finished is not None, names[1])
+  results = evaluate_finally(config, experiment, state, workdir, finished is not None, names[1])
   files.write_json(workdir / names[0], (finished or {}) | results)
   _print_results(workdir, results, names)
 
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
-  experiment, state = trained.restore(config, workdir, _CHECKPOINT.value)
+  experiment, state = restore(config, workdir, _CHECKPOINT.value)
   errors.require(
     experiment.system.sample is not None, f"Model {config.model.name!r} is of y given x: it generates no x."
   )
@@ -130,7 +135,7 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _debug(config: ConfigDict, workdir: pathlib.Path) -> None:
-  print(debug.replay(config, workdir), flush=True)
+  print(nan_debug.replay(config, workdir), flush=True)
 
 
 def main(argv: list[str]) -> None:
@@ -146,9 +151,9 @@ def main(argv: list[str]) -> None:
   errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is of --mode=train.")
   workdir = pathlib.Path(_WORKDIR.value)
   if _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value):
-    if not supervise.is_child():
-      sys.exit(supervise.run_as_child(shlex.join(sys.orig_argv)))
-    supervise.end_with_parent()
+    if not supervisor.is_child():
+      sys.exit(supervisor.run_as_child(shlex.join(sys.orig_argv)))
+    supervisor.end_with_parent()
     hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   with disk_errors(workdir):
     run(_read_config(), workdir)
@@ -182,7 +187,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _stop(sentence: object, status: int) -> None:
   print(f"error: {sentence}", file=sys.stderr, flush=True)
   if jax.distributed.is_initialized():
-    hosts.depart(status, orderly=status != supervise.LOST)
+    hosts.depart(status, orderly=status != supervisor.LOST)
   sys.exit(status)
 
 
@@ -207,7 +212,7 @@ def _guarded(function, *args):
     _stop(
       f"Another process of the run is gone, or cannot be reached ({reason}). What was saved is kept; the same command, "
       f"in all processes, resumes:\n  {shlex.join(sys.orig_argv)}",
-      supervise.LOST,
+      supervisor.LOST,
     )
   except flags.Error as e:
     _stop(f"{e} See --help.", 2)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import workdir
 from dgm_jax.core import errors, files
-from dgm_jax.lock import locked
+from dgm_jax.training.workdir import run_record
+from dgm_jax.training.workdir.folder import create
+from dgm_jax.training.workdir.lock import locked
 
 
 def read(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
@@ -35,9 +36,9 @@ def write(
   errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} of another setting: {old}.")
   if (folder / "results.json").exists():
     return
-  workdir.create(folder, config)
+  create(folder, config)
   with locked(folder):
-    record = workdir.RunRecord(folder, seed, 0)
+    record = run_record.RunRecord(folder, seed, 0)
     with record.timed("total"):
       for name, make in made.items():
         if not (folder / f"{name}.npz").exists():

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import build, programs
 from dgm_jax.core import evaluation, rng
 from dgm_jax.evaluate import imputation
 from dgm_jax.inference.predictions import predictive, targets
+from dgm_jax.training import build, programs
+from dgm_jax.training.experiment import Experiment, make_init_of
 
 
 class Trained(NamedTuple):
@@ -27,7 +28,7 @@ class Trained(NamedTuple):
     states: leaves [S, M, ...].
   """
 
-  experiment: build.Experiment
+  experiment: Experiment
   parts: list[dict[str, dict[str, np.ndarray]]]
   states: Any
 
@@ -63,7 +64,7 @@ def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trai
   experiment = build.build(configs[0], loaded[0])
   keys = jnp.stack([jnp.stack([jax.random.key(seed) for seed in row]) for row in seeds])
   hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
-  init = lambda key: build.make_init_of(experiment)(key, hparams)
+  init = lambda key: make_init_of(experiment)(key, hparams)
   states = jax.jit(jax.vmap(jax.vmap(init)))(keys)
   chunk = programs.make_train_chunk(experiment.system, _identity, configs[0].batch_size, experiment.num_steps)
   over_members = jax.vmap(lambda state, key, data: chunk(state, key, data)[0], (0, 0, None))

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from configs.aevb_mnist import warmup
-from dgm_jax import metrics
 from dgm_jax.sweeps import axes, states
+from dgm_jax.training.workdir import metrics
 from experiments import measured, stages, tables
 from experiments.papers import Budget
 

@@ -10,11 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs.aevb_mnist import warmup
-from dgm_jax import checkpoint, compare, trained
-from dgm_jax import workdir as wd
+from dgm_jax import compare
 from dgm_jax.core import files, rng
 from dgm_jax.evaluate import posterior_samples
 from dgm_jax.sweeps import axes, states
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import checkpoint, legacy_configs
 from experiments import kingma2014_bound, measured, stages, tables
 from experiments.papers import Budget
 
@@ -70,7 +71,7 @@ def measure(folder: pathlib.Path, names: Mapping[str, list[str]], size: Size) ->
     if not states.is_finished(folder, name) or len(list(_files(folder, name))) == size.checkpoints:
       continue
     path = states.folder(folder, name)
-    experiment, state = trained.restore(ConfigDict(wd.read_config(path)), path)
+    experiment, state = restore(ConfigDict(legacy_configs.read_config(path)), path)
     if run_log_px is None:  # all runs have the same networks: one program
       settings = {"num_samples": 50, "num_warmup": 100, "num_leapfrog": 4, "num_importance": 500}
       run_log_px = posterior_samples.make_log_px(experiment, min(100, size.examples), **settings)

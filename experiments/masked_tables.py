@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import baselines, build
-from dgm_jax import workdir as wd
+from dgm_jax import baselines
 from dgm_jax.core import files
 from dgm_jax.models.linear import exact_inference
 from dgm_jax.sweeps import states
+from dgm_jax.training import build
+from dgm_jax.training.workdir import legacy_configs
 from experiments import measured
 
 LABELS = {
@@ -97,7 +98,7 @@ def measure(
     left = {m: path for m in methods if not (path := measured.file(folder, _name(label, m))).exists()}
     if not done or not left:
       continue
-    table = read(ConfigDict(wd.read_config(done[0])))
+    table = read(ConfigDict(legacy_configs.read_config(done[0])))
     for method, path in left.items():
       print(f"  measuring {method} of {label}", flush=True)
       path.parent.mkdir(exist_ok=True)

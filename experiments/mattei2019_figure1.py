@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import compare, workdir
+from dgm_jax import compare
 from dgm_jax.core import files
 from dgm_jax.sweeps import axes, states
+from dgm_jax.training.workdir import legacy_configs
 from experiments import measured, plots, stages, tables
 from experiments.papers import Budget
 
@@ -101,7 +102,9 @@ def _line(folder: pathlib.Path, cell: str, runs: Sequence[str]) -> dict | None:
   if not points:
     return None
   path = states.folder(folder, done[0])
-  epoch = files.read_json(path / "results.json")["split_sizes"]["train"] // workdir.read_config(path)["batch_size"]
+  epoch = (
+    files.read_json(path / "results.json")["split_sizes"]["train"] // legacy_configs.read_config(path)["batch_size"]
+  )
   return tables.series(_LABELS[cell], [(step / epoch, value) for step, value in points], done)
 
 

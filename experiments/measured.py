@@ -16,9 +16,10 @@ import numpy as np
 import scipy.stats
 
 import dgm_jax
-from dgm_jax import compare, metrics
+from dgm_jax import compare
 from dgm_jax.core import files
 from dgm_jax.sweeps import states
+from dgm_jax.training.workdir import metrics
 
 _LEVEL = 0.95  # of the one-sided tests that an order is said to be shown by
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgm_jax
-from dgm_jax import metrics, npmle
+from dgm_jax import npmle
 from dgm_jax.core import files
 from dgm_jax.sweeps import states
+from dgm_jax.training.workdir import metrics
 from experiments import measured, plots, tables
 
 FLOOR = 2.0**-4

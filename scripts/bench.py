@@ -34,8 +34,9 @@ import jax.numpy as jnp
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from configs import conv_vae_mnist, vae_mnist
-from dgm_jax import build, train
 from dgm_jax.evaluate import importance_sampling
+from dgm_jax.training import build, train
+from dgm_jax.training.experiment import make_init
 
 # of w3: convolutions of 4 x 4 with stride 2, of the outputs' sizes, and a dense layer; transposed ones of 3 x 3, of the
 # inputs' sizes, after a dense layer
@@ -118,7 +119,7 @@ def nll() -> dict[str, float]:
   """5000-sample log-likelihoods of 100 images, after a call that compiles."""
   c = config("w1")
   experiment = build.build(c)
-  state = jax.jit(build.make_init(experiment, 0))()
+  state = jax.jit(make_init(experiment, 0))()
   run = importance_sampling.make_log_px(experiment, num_samples=5000)
   images = {"x": experiment.splits.test["x"][:100]}
   run(state, jax.random.key(0), images)

@@ -35,7 +35,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import bench
 
-from dgm_jax import build, programs
+from dgm_jax.training import build, programs
+from dgm_jax.training.experiment import make_init
 
 BASE = {"batch": 100, "k": 5, "width": 200, "devices": 1, "seeds": 1}
 CURVES = {
@@ -67,7 +68,7 @@ def _programs(point: dict[str, int], num_steps: int) -> tuple:
   mesh = jax.make_mesh((point["devices"],), ("data",), axis_types=auto, devices=jax.devices()[: point["devices"]])
   replicated, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
   chunk = programs.make_train_chunk(experiment.system, experiment.transforms.train, point["batch"], num_steps, split)
-  init, keys = lambda seed: build.make_init(experiment, seed)(), jax.vmap(jax.random.key)(seeds)
+  init, keys = lambda seed: make_init(experiment, seed)(), jax.vmap(jax.random.key)(seeds)
   if point["seeds"] == 1:
     seeds, keys = seeds[0], keys[0]
   else:

@@ -34,10 +34,11 @@ from sklearn import decomposition, mixture
 
 import dgm_jax  # noqa: F401, sets what jaxlib needs before JAX is first used
 from dgm_jax import data as data_sets
-from dgm_jax import devices, feed, programs
 from dgm_jax.models.mixtures import gaussian_mixture
 from dgm_jax.models.topics import latent_dirichlet_allocation
 from dgm_jax.principles import em
+from dgm_jax.training import feed, programs
+from dgm_jax.training.processes import devices
 
 _KINDS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 _PASSES = 3

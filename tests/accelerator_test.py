@@ -12,11 +12,13 @@ import pytest
 import system_laws_test
 import tables
 
-from dgm_jax import checkpoint, devices, programs
 from dgm_jax.core import rng
 from dgm_jax.distributions.factorised import sum_last
 from dgm_jax.inference import estimators
 from dgm_jax.networks import convolutions
+from dgm_jax.training import programs
+from dgm_jax.training.processes import devices
+from dgm_jax.training.workdir import checkpoint
 
 pytestmark = [pytest.mark.accelerator, pytest.mark.slow]  # slow: on a CPU other tests have the same laws
 GEOMETRIES = [(3, 1, "SAME"), (4, 2, 1), (5, 3, "SAME")]

@@ -16,9 +16,11 @@ import tables
 
 import dgm_jax
 from configs import iwae_mnist
-from dgm_jax import api, train, trained
+from dgm_jax import api
 from dgm_jax.core import errors, files
 from dgm_jax.distributions.likelihoods import families
+from dgm_jax.training import train
+from dgm_jax.training.results import evaluate_finally
 
 MODEL = lg.model(2, shift=0.1, stretch=1.2)
 X = lg.draws(MODEL, 40).astype("f")
@@ -257,11 +259,11 @@ def test_seeds_see_the_same_test_images(finished, monkeypatch):
   run = dgm_jax.load(folder / "runs" / "first")
   config = run.config.copy_and_resolve_references()
   config.seed = 5
-  again = trained.evaluate_finally(config, run.experiment, run.state, folder)
+  again = evaluate_finally(config, run.experiment, run.state, folder)
   assert again["test/log_px"] == pytest.approx(results["test/log_px"], rel=1e-6)
   before = files.load_arrays(folder / "values.npz")
   config.evaluate = {"active_units": {}}
-  trained.evaluate_finally(config, run.experiment, run.state, folder, merge=True)
+  evaluate_finally(config, run.experiment, run.state, folder, merge=True)
   np.testing.assert_array_equal(files.load_arrays(folder / "values.npz")["test/log_px"], before["test/log_px"])
 
 

@@ -65,7 +65,15 @@ def ours(path):
   return {part[1] for part in parts if len(part) > 1}
 
 
-DONE = {"core", "networks", "distributions", "inference", "principles", "models"}  # the packages that have moved so far
+DONE = {
+  "core",
+  "networks",
+  "distributions",
+  "inference",
+  "principles",
+  "models",
+  "training",
+}  # the packages that have moved so far
 MOVED = {file: path for file, path in FILES.items() if package(file) in DONE}
 
 

@@ -6,8 +6,8 @@ import json
 import pytest
 import tables
 
-from dgm_jax import train
 from dgm_jax.core import config_args, errors
+from dgm_jax.training import train
 
 every_config = pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
 

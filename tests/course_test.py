@@ -10,12 +10,13 @@ import optax
 import pytest
 import tables
 
-from dgm_jax import data, programs, train
+from dgm_jax import data
 from dgm_jax.core import errors, evaluation
 from dgm_jax.data import transforms
 from dgm_jax.models.mixtures import bernoulli_product
 from dgm_jax.models.vae import autoencoder
 from dgm_jax.principles import own_bound
+from dgm_jax.training import programs, train
 
 KEY = jax.random.key(0)
 

@@ -10,8 +10,9 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import build, devices, lanes
 from dgm_jax.core import errors
+from dgm_jax.training import build, lanes
+from dgm_jax.training.processes import devices
 
 MESHES = ((20, 0, False), (20, 2, True), (5, 0, False), (1, 4, True))  # batch_size, sample_devices, shard_params
 

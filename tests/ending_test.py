@@ -12,8 +12,11 @@ import tables
 
 import dgm_jax
 from configs import iwae_mnist, vae_mnist
-from dgm_jax import build, checkpoint, ending, metrics, train, trained, warm_start
 from dgm_jax.core import errors
+from dgm_jax.training import build, early_stopping, train
+from dgm_jax.training.experiment import make_init
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import checkpoint, metrics, warm_start
 
 
 def small(module=iwae_mnist, **values):
@@ -30,14 +33,14 @@ def steps(workdir):
 def test_less_of_a_loss_and_more_of_a_bound_is_better():
   rows = [{"step": i, "valid/log_px": -v, "valid/distortion": v} for i, v in enumerate((3.0, 1.0, 1.0, 2.0))]
   for name in ("valid/log_px", "valid/distortion"):
-    assert ending.best_step(rows, name, {0, 1, 2, 3}) == 1
-    assert ending.best_step(rows, name, {0, 3}) == 3
-  assert ending.best_step(rows, "valid/elbo", {0, 1}) is None
+    assert early_stopping.best_step(rows, name, {0, 1, 2, 3}) == 1
+    assert early_stopping.best_step(rows, name, {0, 3}) == 3
+  assert early_stopping.best_step(rows, "valid/elbo", {0, 1}) is None
 
 
 def test_patience_counts_evaluations_since_the_best():
   rows = [{"step": 0, "a": 1.0}, {"step": 1}, {"step": 2, "a": 3.0}, {"step": 3, "a": 3.0}, {"step": 4}]
-  end = ending.Ending("a", 2, None)
+  end = early_stopping.Ending("a", 2, None)
   assert end.reason(rows, 0.0) is None
   assert end.reason([*rows, {"step": 5, "a": 2.0}], 0.0) == "a has not improved in 2 evaluations"
   assert end.reason([*rows, {"step": 5, "a": 4.0}], 0.0) is None
@@ -52,11 +55,11 @@ def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
   best = max((row for row in rows if row["step"] > 0), key=lambda row: row["valid/log_px"])["step"]
   assert best < 80
   assert steps(tmp_path) == [best, 80]
-  assert int(trained.restore(config, tmp_path, "best")[1].step) == best
-  assert int(trained.restore(config, tmp_path, str(best))[1].step) == best
-  assert int(trained.restore(config, tmp_path)[1].step) == 80
+  assert int(restore(config, tmp_path, "best")[1].step) == best
+  assert int(restore(config, tmp_path, str(best))[1].step) == best
+  assert int(restore(config, tmp_path)[1].step) == 80
   with pytest.raises(errors.UserError, match=f"Unknown value of --checkpoint '7'.*{best}"):
-    trained.restore(config, tmp_path, "7")
+    restore(config, tmp_path, "7")
 
 
 @pytest.mark.slow
@@ -87,7 +90,7 @@ def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
   config.optim.lr = 1e-12
   train.train_and_evaluate(config, tmp_path / "iwae")
   assert f"Starting from step 40 of {tmp_path / 'vae'}: 8 of 8 arrays match." in capsys.readouterr().out
-  there, here = trained.restore(source, tmp_path / "vae")[1], trained.restore(config, tmp_path / "iwae")[1]
+  there, here = restore(source, tmp_path / "vae")[1], restore(config, tmp_path / "iwae")[1]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
   assert int(here.step) == 10
 
@@ -101,8 +104,8 @@ def test_lanes_start_each_from_its_own_run(tmp_path):
     config.optim.lr = 1e-12
   train.train_runs(configs, [tmp_path / f"on{i}" for i in (0, 1)])
   for i in (0, 1):
-    there = trained.restore(sources[i], tmp_path / f"vae{i}")[1]
-    here = trained.restore(configs[i], tmp_path / f"on{i}")[1]
+    there = restore(sources[i], tmp_path / f"vae{i}")[1]
+    here = restore(configs[i], tmp_path / f"on{i}")[1]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
 
 
@@ -111,7 +114,7 @@ def test_what_does_not_match_is_reported_and_left(tmp_path):
   config = small()
   config.model.args.latent_dim = 5
   experiment = build.build(config)
-  state = build.make_init(experiment, 3)()
+  state = make_init(experiment, 3)()
   started, report = warm_start.from_run(state, tmp_path)
   assert report.splitlines()[0].endswith("5 of 8 arrays match.")
   assert "  new: params/encoder/Dense_1/kernel 32x10 (32x16 there)" in report
@@ -133,7 +136,7 @@ def test_a_checkpoint_says_of_what_it_is_and_of_a_later_format_what_to_do(tmp_pa
   for file in (tmp_path / "checkpoints").rglob("_CHECKPOINT_METADATA"):
     file.write_text(file.read_text().replace('"format": 1', '"format": 9'))
   with pytest.raises(errors.UserError, match="has format 9; this version reads up to 1: update dgm_jax"):
-    trained.restore(config, tmp_path)
+    restore(config, tmp_path)
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):
@@ -148,7 +151,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
   assert train.train_and_evaluate(config, tmp_path) == results
   (tmp_path / "results.json").unlink()  # not finished, it is resumed
   assert train.train_and_evaluate(config, tmp_path) == results
-  assert set(trained.restore(config, tmp_path)[1].hparams) == {
+  assert set(restore(config, tmp_path)[1].hparams) == {
     *(f"optim.{name}" for name in ("lr", "b1", "b2", "eps")),
     *(f"objective.{name}" for name, value in config.objective.items() if isinstance(value, float)),
   }
@@ -174,5 +177,5 @@ def test_a_run_starts_from_one_that_was_trained_on_other_devices(tmp_path):
   done = subprocess.run(command, cwd=tables.ROOT, capture_output=True, text=True, env=env)
   assert done.returncode == 0, done.stderr
   config = small(init_from=str(tmp_path))
-  _, report = warm_start.from_run(build.make_init(build.build(config), 0)(), tmp_path)
+  _, report = warm_start.from_run(make_init(build.build(config), 0)(), tmp_path)
   assert "8 of 8 arrays match" in report

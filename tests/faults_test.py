@@ -16,11 +16,15 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import checkpoint, debug, metrics, stopping, train, trained
 from dgm_jax.core import errors, files
 from dgm_jax.core.system import TrainState
-from dgm_jax.stopping import StopRequest
-from dgm_jax.workdir import create
+from dgm_jax.training import train
+from dgm_jax.training.diagnostics import nan_debug
+from dgm_jax.training.processes import signals
+from dgm_jax.training.processes.signals import StopRequest
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import checkpoint, metrics
+from dgm_jax.training.workdir.folder import create
 
 CONFIG = "--config=configs/iwae_mnist.py:test"
 LONG = (CONFIG, "--config.num_steps=600", "--config.figures_every=600", "--config.eval_every=300")
@@ -57,7 +61,7 @@ def arrays(workdir):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
-  return jax.device_get(trained.restore(config, workdir)[1])
+  return jax.device_get(restore(config, workdir)[1])
 
 
 def assert_same_run(a, b):
@@ -77,12 +81,12 @@ def whole(tmp_path_factory):
 
 def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
   """SLURM signals all processes of a job; its parent passes the signal on, too."""
-  with stopping.StopRequest() as request:
+  with signals.StopRequest() as request:
     request.deferred = True
     for _ in range(3):
       os.kill(os.getpid(), signal.SIGTERM)
     assert request.received == "SIGTERM"
-    monkeypatch.setattr(stopping, "_ECHO", 0.0)
+    monkeypatch.setattr(signals, "_ECHO", 0.0)
     with pytest.raises(errors.StoppedError):
       os.kill(os.getpid(), signal.SIGTERM)
 
@@ -175,7 +179,7 @@ def test_a_signal_while_a_checkpoint_is_read_is_no_damage(whole, monkeypatch):
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((whole / "config.json").read_text())))
   steps = checkpoint.steps(whole)
-  state = trained.restore(config, whole, averaged=False)[1]
+  state = restore(config, whole, averaged=False)[1]
   with checkpoint.open_manager(whole) as manager, StopRequest():
 
     def signalled(*args, **kwargs):
@@ -221,16 +225,16 @@ def test_debug_names_the_operation_that_gave_nan(tmp_path):
   config.optim.boundaries, config.optim.scales = (0.25,), (1e38,)
   with pytest.raises(errors.DivergenceError, match="--mode=debug names the operation"):
     train.train_and_evaluate(config, tmp_path)
-  said = debug.replay(config, tmp_path)
+  said = nan_debug.replay(config, tmp_path)
   assert "At step 52 metric" in said
   assert "(nan) encountered in" in said
   assert "dgm_jax/" in said
   assert [int(p.name) for p in (tmp_path / "debug" / "checkpoints").iterdir()] == [51]
-  assert debug.replay(config, tmp_path) == said
+  assert nan_debug.replay(config, tmp_path) == said
 
 
 def test_debug_of_a_sound_run_says_so(tmp_path):
   config = iwae_mnist.get_config("test")
   config.num_steps = 10
   create(tmp_path, config.to_dict())
-  assert debug.replay(config, tmp_path) == "All steps up to 10 are finite."
+  assert nan_debug.replay(config, tmp_path) == "All steps up to 10 are finite."

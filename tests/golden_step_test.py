@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tables
 
-from dgm_jax import programs
+from dgm_jax.training import programs
 
 # Metrics of the third step of each system on the toy data, seed 0.
 GOLDEN = {

@@ -14,8 +14,10 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import hosts, metrics, trained
 from dgm_jax.core import errors, files
+from dgm_jax.training.processes import hosts
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import metrics
 
 FLAGS = (
   "--config=configs/iwae_mnist.py:test",
@@ -65,7 +67,7 @@ def params(workdir):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
-  return jax.device_get(trained.restore(config, workdir)[1].params)
+  return jax.device_get(restore(config, workdir)[1].params)
 
 
 def child_of(process):

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import train
 from dgm_jax.core import files
+from dgm_jax.training import train
 from experiments import data_lanes, lakshminarayanan2017, papers, reproduce, uci_tables
 from experiments import lakshminarayanan2017_figure1 as figure1
 

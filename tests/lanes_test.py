@@ -14,9 +14,12 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import build, checkpoint, lanes, metrics, train, trained
 from dgm_jax.core import errors
 from dgm_jax.core.system import System, TrainState
+from dgm_jax.training import build, lanes, train
+from dgm_jax.training.experiment import hyper_parameters
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import checkpoint, metrics
 
 POINTS = [(seed, lr) for seed in (0, 1) for lr in (1e-3, 3e-3)]
 
@@ -108,7 +111,7 @@ def test_lanes_equal_lone_runs(name):
   state, values = trained_states(several)
   assert jax.tree.leaves(state.params)[0].shape[0] == len(POINTS)
   for i, config in enumerate(configs()):
-    hparams = build.hyper_parameters(config)
+    hparams = hyper_parameters(config)
     alone, [metrics_alone] = trained_states(lanes.Lone(experiment._replace(hparams=hparams), [config], "valid"))
     assert worst(several.split(state, i).params, alone.params) < 1e-5
     np.testing.assert_allclose(values[i]["loss"], metrics_alone["loss"], rtol=1e-4)
@@ -134,8 +137,8 @@ def test_each_lane_leaves_the_folder_of_a_lone_run(runs, tmp_path):
   assert outcomes[2]["seed"] == 2
   for row, other in zip(metrics.read(root / "2"), metrics.read(tmp_path / "alone"), strict=True):
     assert row == pytest.approx(other, rel=1e-4)
-  _, one = trained.restore(cs[2], tmp_path / "alone")
-  _, lane = trained.restore(cs[2], root / "2")
+  _, one = restore(cs[2], tmp_path / "alone")
+  _, lane = restore(cs[2], root / "2")
   assert worst(lane.params, one.params) < 1e-5
 
 
@@ -206,7 +209,7 @@ def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
   for c, f in zip(cs, folders, strict=True):
     assert json.loads((f / "run.json").read_text())[1]["from_step"] == 30
     assert checkpoint.steps(f) == {10, 20, 30, 40, 50, 60}
-    assert trained.restore(c, f, "40")[1].step == 40
+    assert restore(c, f, "40")[1].step == 40
 
 
 @pytest.mark.slow

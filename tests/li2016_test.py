@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dgm_jax import build, compare
+from dgm_jax import compare
 from dgm_jax.core import errors
+from dgm_jax.training import build
 from experiments import li2016, measured, reproduce
 
 _NLL = {"vae-5": 7.0, "vae-50": 6.5, "renyi-5": 5.5, "iwae-5": 5.0, "iwae-50": 4.0, "vr_max-5": 5.0, "vr_max-50": 7.5}

@@ -12,9 +12,10 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import metrics, train, trained
-from dgm_jax import workdir as wd
 from dgm_jax.core import compilation_cache, errors, files, text_tables
+from dgm_jax.training import train
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import folder, metrics, run_record
 
 CONFIG = "configs/iwae_mnist.py:test"
 
@@ -32,7 +33,7 @@ def arrays(workdir):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
-  return jax.device_get(trained.restore(config, workdir)[1])
+  return jax.device_get(restore(config, workdir)[1])
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
   """The config is there, the metrics have a torn line, no checkpoint: the run starts from step 0 and ends alike."""
   config = iwae_mnist.get_config("test")
   train.train_and_evaluate(config, tmp_path / "whole")
-  wd.create(tmp_path / "torn", config.to_dict())
+  folder.create(tmp_path / "torn", config.to_dict())
   (tmp_path / "torn" / "metrics.jsonl").write_text('{"step": 10, "train/loss": 1.0}\n{"step": 20, "tra')
   train.train_and_evaluate(config, tmp_path / "torn")
   assert (tmp_path / "torn" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
@@ -264,10 +265,10 @@ def test_parameter_table_adds_up():
 
 
 def test_report_of_git_is_true():
-  if not (pathlib.Path(wd.__file__).parents[1] / ".git").exists():
+  if not (pathlib.Path(folder.__file__).parents[3] / ".git").exists():
     pytest.skip("not a git checkout")
   head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True, check=True)
-  assert wd._git("rev-parse", "HEAD") == head.stdout.strip()
+  assert run_record._git("rev-parse", "HEAD") == head.stdout.strip()
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ import pytest
 import scipy.special
 from sklearn.metrics import accuracy_score, log_loss
 
-from dgm_jax import train
 from dgm_jax.core import files
+from dgm_jax.training.train import train_and_evaluate
 from experiments import data_lanes, imputed_classifier, masked_tables, mattei2019, mattei2019_table2, papers, reproduce
 
 MADE = mattei2019_table2.Setting("test", ("white",), 2)
@@ -85,7 +85,7 @@ def test_every_lane_is_the_lone_run_of_its_mask(tmp_path):
   found = data_lanes.imputation_errors(configs, [0, 5])
   with configs[1].unlocked():
     configs[1].seed = 5
-  results = train.train_and_evaluate(configs[1], tmp_path / "run")
+  results = train_and_evaluate(configs[1], tmp_path / "run")
   assert found["mse"][1] == pytest.approx(results["test/imputation_mse"], rel=1e-4)
   assert abs(found["mse"][0] / found["mse"][1] - 1) > 1e-3
 

@@ -10,13 +10,13 @@ import scipy.stats
 import tables
 from flax import linen as nn
 
-from dgm_jax import programs
 from dgm_jax.distributions import factorised, normals
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.evaluate import active_units
 from dgm_jax.inference import estimators, log_terms
 from dgm_jax.models.vae import dlgm, vae
 from dgm_jax.networks import mlp
+from dgm_jax.training import programs
 
 
 def test_bernoulli_agrees_with_scipy_and_distrax():

@@ -15,9 +15,12 @@ from flax import struct
 
 import dgm_jax
 from configs import iwae_mnist
-from dgm_jax import build, checkpoint, optim, train, trained
 from dgm_jax.core import errors, evaluation, rng
 from dgm_jax.core.system import averaging, gradient_system
+from dgm_jax.training import build, optimisers, train
+from dgm_jax.training.experiment import hyper_parameters, make_init
+from dgm_jax.training.results import evaluate_finally
+from dgm_jax.training.workdir import checkpoint
 
 GRADS = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
 
@@ -35,7 +38,7 @@ def _steps(tx, grads, **extra):
 
 def _rates(num_steps, losses=None, **options):
   """The learning rate of each step: for a constant gradient Adam's update is the rate."""
-  tx = optim.make(num_steps=num_steps, eps=1e-30, **options)
+  tx = optimisers.make(num_steps=num_steps, eps=1e-30, **options)
   params = jnp.zeros(())
 
   def step(state, loss):
@@ -47,20 +50,20 @@ def _rates(num_steps, losses=None, **options):
 
 
 def test_adam_is_optax_adam():
-  ours = _steps(optim.make(num_steps=20, lr=3e-3, b1=0.8, b2=0.99, eps=1e-4), GRADS)
+  ours = _steps(optimisers.make(num_steps=20, lr=3e-3, b1=0.8, b2=0.99, eps=1e-4), GRADS)
   np.testing.assert_allclose(ours, _steps(optax.adam(3e-3, 0.8, 0.99, 1e-4), GRADS), rtol=1e-6)
 
 
 def test_rmsprop_is_that_of_optax_with_momentum():
-  ours = _steps(optim.make(num_steps=20, name="rmsprop", lr=3e-3, b1=0.8, b2=0.9, eps=1e-4), GRADS)
+  ours = _steps(optimisers.make(num_steps=20, name="rmsprop", lr=3e-3, b1=0.8, b2=0.9, eps=1e-4), GRADS)
   np.testing.assert_allclose(ours, _steps(optax.rmsprop(3e-3, 0.9, 1e-4, momentum=0.8), GRADS), rtol=1e-6)
 
 
 def test_defaults_add_nothing_to_adam():
   """The same operations as optax's chain, in the compiled program, too, and the state that older checkpoints have."""
   plain = optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(lambda count: -1e-3 * piecewise(count)))
-  piecewise = optim.piecewise((), (), 20)
-  params, ours = jnp.array([1.0, -2.0]), optim.make(num_steps=20)
+  piecewise = optimisers.piecewise((), (), 20)
+  params, ours = jnp.array([1.0, -2.0]), optimisers.make(num_steps=20)
   assert jax.tree.structure(ours.init(params)) == jax.tree.structure(plain.init(params))
   programs = [jax.make_jaxpr(tx.update)(params, tx.init(params), params) for tx in (ours, plain)]
   assert str(programs[0]) == str(programs[1])
@@ -74,7 +77,7 @@ def test_adagrad_is_the_published_update_and_l2_is_a_gradient(l2):
     s = s + g**2
     x = x - 0.1 * g / np.sqrt(s + 1e-8)
     expected.append(x)
-  ours = _steps(optim.make(num_steps=20, name="adagrad", lr=0.1, eps=1e-8, l2=l2), GRADS)
+  ours = _steps(optimisers.make(num_steps=20, name="adagrad", lr=0.1, eps=1e-8, l2=l2), GRADS)
   np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
@@ -85,7 +88,7 @@ def test_iwae_adam_is_the_released_update():
     m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
     x = x - lr * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + eps)
     expected.append(x)
-  ours = _steps(optim.make(num_steps=20, name="iwae_adam", lr=lr, b1=b1, b2=b2, eps=eps), GRADS)
+  ours = _steps(optimisers.make(num_steps=20, name="iwae_adam", lr=lr, b1=b1, b2=b2, eps=eps), GRADS)
   np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
@@ -102,7 +105,7 @@ def test_the_recipe_has_eight_stages_of_three_to_the_i_epochs(reading, rates):
   assert config.batch_size == 20
   assert config.optim.schedule == "staged"
   per_epoch = (60_000 - (config.data.valid_size or 0)) // 20
-  schedule = optim.piecewise(config.optim.boundaries, config.optim.scales, 3280 * per_epoch)
+  schedule = optimisers.piecewise(config.optim.boundaries, config.optim.scales, 3280 * per_epoch)
   first = 0
   for i, rate in enumerate(rates):
     last = first + 3**i * per_epoch - 1
@@ -129,7 +132,7 @@ WARM = {
 }
 
 
-@pytest.mark.parametrize("name", optim.SCHEDULES)
+@pytest.mark.parametrize("name", optimisers.SCHEDULES)
 def test_rates_are_optax_schedules(name):
   options, expected = SCHEDULES[name]
   counts = jnp.arange(40)
@@ -162,7 +165,7 @@ def test_the_training_loss_drives_the_plateau():
   """On |x| Adam at a constant rate oscillates; with a rate that falls it arrives."""
   found = {}
   for schedule in ("constant", "plateau"):
-    tx = optim.make(num_steps=400, schedule=schedule, lr=0.3, plateau_every=10, plateau_patience=2)
+    tx = optimisers.make(num_steps=400, schedule=schedule, lr=0.3, plateau_every=10, plateau_patience=2)
     found[schedule] = abs(_trained(_quadratic(tx, lambda x, batch: jnp.abs(x).sum()), 400).params).max()
   assert found["plateau"] < 0.01 < found["constant"]
 
@@ -208,7 +211,7 @@ NUMBERS = [{}, {"clip_norm": 0.3}, {"weight_decay": 0.2}, {"clip_norm": 0.5, "we
 
 @pytest.mark.parametrize("numbers", NUMBERS, ids=str)
 def test_clipping_and_decay_by_numpy(numbers):
-  tx = optim.make(num_steps=12, lr=0.1, eps=1.0, decay_biases=True, **numbers)
+  tx = optimisers.make(num_steps=12, lr=0.1, eps=1.0, decay_biases=True, **numbers)
   x, _ = _by_numpy(12, **numbers)
   np.testing.assert_allclose(_trained(_quadratic(tx), 12).params, x, rtol=1e-4)
   if numbers:
@@ -216,14 +219,14 @@ def test_clipping_and_decay_by_numpy(numbers):
 
 
 def test_none_and_zero_do_not_clip():
-  plain, none = (optim.make(num_steps=20, clip_norm=c) for c in (0.0, None))
+  plain, none = (optimisers.make(num_steps=20, clip_norm=c) for c in (0.0, None))
   np.testing.assert_array_equal(_steps(plain, GRADS), _steps(none, GRADS))
 
 
 @pytest.mark.parametrize("decay_biases", [False, True])
 def test_decay_leaves_out_biases_unless_asked(decay_biases):
   params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3), "scale": jnp.ones(())}
-  tx = optim.make(num_steps=10, lr=0.1, weight_decay=0.5, decay_biases=decay_biases)
+  tx = optimisers.make(num_steps=10, lr=0.1, weight_decay=0.5, decay_biases=decay_biases)
   updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
   for name, update in updates.items():
     np.testing.assert_allclose(update, -0.05 if name == "kernel" or decay_biases else 0.0, rtol=1e-6)
@@ -232,7 +235,7 @@ def test_decay_leaves_out_biases_unless_asked(decay_biases):
 @pytest.mark.parametrize("decay", [0.05, 0.4, 0.99])
 def test_averages_by_numpy(decay):
   """The warm start holds for all the steps with 0.99, for some with 0.4, for none with 0.05."""
-  system = _quadratic(optim.make(num_steps=12, lr=0.1, eps=1.0))
+  system = _quadratic(optimisers.make(num_steps=12, lr=0.1, eps=1.0))
   state = _trained(averaging(system, decay), 12)
   x, average = _by_numpy(12, ema_decay=decay)
   np.testing.assert_allclose(state.averages, average, rtol=1e-4)
@@ -240,14 +243,14 @@ def test_averages_by_numpy(decay):
 
 
 def test_a_system_with_averages_evaluates_and_samples_them():
-  system = averaging(_quadratic(optim.make(num_steps=12, lr=0.1)), 0.99)
+  system = averaging(_quadratic(optimisers.make(num_steps=12, lr=0.1)), 0.99)
   state = _trained(system, 12)
   assert abs(state.averages - state.params).max() > 0.05
   np.testing.assert_array_equal(state.averaged().params, state.averages)
   np.testing.assert_array_equal(system.eval_step(state, None, None)["x"], state.averages)
   np.testing.assert_array_equal(system.sample(state, None, 2), jnp.stack([state.averages] * 2))
   assert system.pictures is None
-  without = _trained(_quadratic(optim.make(num_steps=12, lr=0.1)), 12)
+  without = _trained(_quadratic(optimisers.make(num_steps=12, lr=0.1)), 12)
   assert without.averaged() is without
 
 
@@ -265,8 +268,8 @@ EVERYTHING = {
 def test_accumulated_gradients_are_those_of_the_whole_batch():
   """Four steps on 25 centres are one on 100, with all that depends on the gradient and on the count of updates."""
   options = {"lr": 0.1, "eps": 1e-2, **EVERYTHING}
-  small = averaging(_quadratic(optim.make(num_steps=48, accumulate=4, **options)), 0.9, 4)
-  large = averaging(_quadratic(optim.make(num_steps=12, **options)), 0.9)
+  small = averaging(_quadratic(optimisers.make(num_steps=48, accumulate=4, **options)), 0.9, 4)
+  large = averaging(_quadratic(optimisers.make(num_steps=12, **options)), 0.9)
   a, b = _trained(small, 48, 25), _trained(large, 12, 100)
   np.testing.assert_allclose(a.params, b.params, rtol=0, atol=1e-6)
   np.testing.assert_allclose(a.averages, b.averages, rtol=0, atol=1e-6)
@@ -297,12 +300,12 @@ OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")  #
 
 
 def test_every_float_has_lanes():
-  floats = {k for k, v in optim.Options()._asdict().items() if isinstance(v, float)}
+  floats = {k for k, v in optimisers.Options()._asdict().items() if isinstance(v, float)}
   assert floats == {*LANES, "plateau_factor"}
   config = iwae_mnist.get_config("test")
-  assert not {f"optim.{name}" for name in (*OFF, "plateau_factor")} & build.hyper_parameters(config).keys()
+  assert not {f"optim.{name}" for name in (*OFF, "plateau_factor")} & hyper_parameters(config).keys()
   config.optim.update(dict.fromkeys(OFF, 0.5))
-  assert {f"optim.{name}" for name in LANES} <= build.hyper_parameters(config).keys()
+  assert {f"optim.{name}" for name in LANES} <= hyper_parameters(config).keys()
 
 
 @pytest.mark.parametrize("name", LANES)
@@ -311,7 +314,7 @@ def test_lanes_equal_lone_runs(name):
   options = {"lr": 0.1, "eps": 1e-2, "ema_decay": 0.9, **EVERYTHING}
 
   def run(hparams, **options):
-    system = _quadratic(optim.make(num_steps=12, **options))
+    system = _quadratic(optimisers.make(num_steps=12, **options))
     if options["ema_decay"]:
       system = averaging(system, options["ema_decay"])
     state = _trained(system, 12, hparams=hparams)
@@ -346,7 +349,7 @@ def _newest(config, folder):
   """The state as it was saved."""
   experiment = build.build(config)
   with checkpoint.open_manager(folder, read_only=True) as manager:
-    return checkpoint.restore_latest(manager, jax.jit(build.make_init(experiment, 0))())
+    return checkpoint.restore_latest(manager, jax.jit(make_init(experiment, 0))())
 
 
 @pytest.mark.slow
@@ -374,7 +377,7 @@ def test_the_loop_evaluates_the_averages(runs):
   expected = evaluate(state, rng.stream(jax.random.key(0), "eval"), experiment.splits.valid)
   row = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
   assert {k: row[f"valid/{k}"] for k in expected} == pytest.approx(expected, rel=1e-5)
-  final = trained.evaluate_finally(plain, experiment, state, plain_folder)
+  final = evaluate_finally(plain, experiment, state, plain_folder)
   results = [json.loads((f / "results.json").read_text()) for f in (folder, plain_folder)]
   assert results[0]["test/nll"] == pytest.approx(final["test/nll"], rel=1e-5)
   assert abs(results[0]["test/nll"] - results[1]["test/nll"]) > 1
@@ -393,7 +396,7 @@ class _Before(struct.PyTreeNode):
 
 
 def test_a_checkpoint_from_before_there_were_averages_is_read(tmp_path):
-  state = _trained(_quadratic(optim.make(num_steps=12)), 3, hparams={"optim.lr": jnp.float32(0.1)})
+  state = _trained(_quadratic(optimisers.make(num_steps=12)), 3, hparams={"optim.lr": jnp.float32(0.1)})
   before = _Before(**{k: v for k, v in vars(state).items() if k != "averages"})
   with checkpoint.open_manager(tmp_path) as manager:
     manager.save(3, args=ocp.args.StandardSave(before))
@@ -423,7 +426,7 @@ def test_everything_at_once_runs_and_resumes(tmp_path):
 def test_every_config_has_every_option(path):
   config = runpy.run_path(str(path))["get_config"]()
   # EM's M-steps maximise: there is no optimiser, and an option of one would be a word without effect
-  assert set(config.optim) == (set() if config.principle == "em" else set(optim.Options._fields))
+  assert set(config.optim) == (set() if config.principle == "em" else set(optimisers.Options._fields))
 
 
 @pytest.mark.parametrize("options,named", [
@@ -448,4 +451,4 @@ def test_every_config_has_every_option(path):
 ])  # fmt: skip
 def test_bad_numbers_are_named(options, named):
   with pytest.raises(errors.UserError, match=named):
-    optim.make(num_steps=10, **options)
+    optimisers.make(num_steps=10, **options)

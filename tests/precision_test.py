@@ -11,7 +11,6 @@ import optax
 import pytest
 import tables
 
-from dgm_jax import build
 from dgm_jax.core import errors
 from dgm_jax.inference import log_terms
 from dgm_jax.models.vae import dlgm, vae
@@ -19,6 +18,7 @@ from dgm_jax.networks import convolutions, mlp
 from dgm_jax.networks.remat import segments
 from dgm_jax.principles import own_bound, supervised
 from dgm_jax.principles.latent import latent
+from dgm_jax.training import build
 
 BATCH = {k: v[:64] for k, v in tables.TRAIN.items()}
 KEY = jax.random.key(1)

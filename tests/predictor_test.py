@@ -11,7 +11,6 @@ import tables
 from flax import linen as nn
 from sklearn.linear_model import LogisticRegression
 
-from dgm_jax import build, programs
 from dgm_jax.core import config_args, errors
 from dgm_jax.distributions import weights
 from dgm_jax.inference import predictions
@@ -19,6 +18,7 @@ from dgm_jax.models.mixtures import bernoulli_product
 from dgm_jax.models.supervised import predictor
 from dgm_jax.networks.mlp import MLP
 from dgm_jax.principles import supervised
+from dgm_jax.training import build, programs
 
 KEY, RNG = jax.random.key(0), np.random.default_rng(0)
 N, D, SCALE = 60, 3, 0.7

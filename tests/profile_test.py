@@ -6,7 +6,7 @@ import os
 import main_test
 import pytest
 
-from dgm_jax import profile
+from dgm_jax.training.diagnostics import profile
 
 STREAM, COMPUTE = {"pid": 1, "tid": 13}, {"pid": 1, "tid": 20}
 

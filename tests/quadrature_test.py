@@ -10,12 +10,12 @@ import optax
 import pytest
 import tables
 
-from dgm_jax import programs
 from dgm_jax.core import errors
 from dgm_jax.evaluate import ais, quadrature
 from dgm_jax.inference import log_terms
 from dgm_jax.models.vae import dlgm, vae
 from dgm_jax.principles.latent import latent
+from dgm_jax.training import programs
 
 
 def grid(model, x, num_points=100, radius=8.0, chunk=1000):

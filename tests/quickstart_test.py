@@ -6,8 +6,9 @@ import numpy_evaluator
 import pytest
 
 from configs import iwae_mnist, vae_mnist
-from dgm_jax import train, trained
 from dgm_jax.core import evaluation, rng
+from dgm_jax.training import train
+from dgm_jax.training.restore import restore
 
 
 @pytest.mark.slow
@@ -16,7 +17,7 @@ def test_the_quick_start_ends_at_its_number_and_numpy_agrees(tmp_path):
   try:
     config = iwae_mnist.get_config("quick,k=5")
     results = train.train_and_evaluate(config, tmp_path / "run")
-    experiment, state = trained.restore(config, tmp_path / "run")
+    experiment, state = restore(config, tmp_path / "run")
     key = rng.stream(jax.random.key(config.seed), "eval")
     binarized = evaluation.make_evaluate_examples(lambda s, k, batch: batch["x"], experiment.transforms.evaluate, 100)
     x = np.asarray(binarized(state, key, experiment.splits.test)).reshape(500, 784)

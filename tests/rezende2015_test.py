@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import workdir as wd
 from dgm_jax.core import errors
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
+from dgm_jax.training.workdir.folder import create
 from experiments import planar_energies as pe
 from experiments import reproduce, rezende2015
 
@@ -115,7 +115,7 @@ def test_posteriors_by_hand(tmp_path):
 
 
 def test_a_folder_of_another_setting_is_refused(tmp_path):
-  wd.create(tmp_path / "x", {"model": "planar flows of energies"})
+  create(tmp_path / "x", {"model": "planar flows of energies"})
   with pytest.raises(errors.UserError, match="fits of another setting"):
     pe.compute(tmp_path / "x", rezende2015._SETTINGS["test"])
 

@@ -10,9 +10,10 @@ import pytest
 import tables
 
 from configs import vae_mnist
-from dgm_jax import devices, feed, train
 from dgm_jax.core import errors, rng
 from dgm_jax.data import sources
+from dgm_jax.training import feed, train
+from dgm_jax.training.processes import devices
 
 ARRAYS = {"x": np.arange(103 * 6, dtype=np.float32).reshape(103, 6), "index": np.arange(103, dtype=np.int32)}
 KEY = jax.random.key(3)

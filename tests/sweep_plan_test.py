@@ -9,10 +9,10 @@ import pytest
 import tables
 from ml_collections import ConfigDict
 
-from dgm_jax.build import build
 from dgm_jax.core import errors
 from dgm_jax.principles.latent import latent
 from dgm_jax.sweeps import axes, definition, lanes, memory, plan, trace
+from dgm_jax.training.build import build
 
 TEST = f"{tables.ROOT / 'configs/iwae_mnist.py'}:test"
 BUILDER = lanes.Builder()  # loads the data once

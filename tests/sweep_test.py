@@ -11,8 +11,8 @@ import pytest
 import tables
 from sweep_tasks import wait_until
 
-from dgm_jax import metrics
 from dgm_jax.core import files
+from dgm_jax.training.workdir import metrics
 
 COMMAND = [sys.executable, "scripts/sweep.py", "--config=configs/iwae_mnist.py:test"]
 

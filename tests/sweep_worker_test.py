@@ -12,9 +12,9 @@ import pytest
 import tables
 
 from configs import iwae_mnist
-from dgm_jax import metrics
 from dgm_jax.core import errors, files
 from dgm_jax.sweeps import worker
+from dgm_jax.training.workdir import metrics
 
 
 def write_task(root, points, **given):

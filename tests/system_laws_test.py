@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tables
 
-from dgm_jax import checkpoint, programs
 from dgm_jax.core import evaluation, rng
+from dgm_jax.training import programs
+from dgm_jax.training.workdir import checkpoint
 
 every_system = pytest.mark.parametrize(
   "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in tables.SLOW)) for name in tables.SYSTEMS]

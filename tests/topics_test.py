@@ -12,13 +12,14 @@ import scipy.special
 from scipy.optimize import linear_sum_assignment
 from sklearn import decomposition
 
-from dgm_jax import data, programs
+from dgm_jax import data
 from dgm_jax.core.system import TrainState
 from dgm_jax.data.sets import bars
 from dgm_jax.evaluate import ais, importance_sampling
 from dgm_jax.models.topics import base, nmf
 from dgm_jax.models.topics import latent_dirichlet_allocation as lda
 from dgm_jax.principles import em
+from dgm_jax.training import programs
 
 N, V, K = 60, 12, 3
 RNG = np.random.default_rng(0)

@@ -64,8 +64,8 @@ def make_path(bound_model: Any, batch: dict, start: str) -> Path:
   errors.require(
     not getattr(bound_model, "discrete", False)
     and all(jnp.issubdtype(a.dtype, jnp.floating) for a in jax.tree.leaves(shapes)),
-    "evaluate.ais follows gradients in z, and this model's latent variables are discrete; evaluate.importance_sampling has no "
-    "need of them.",
+    "evaluate.ais follows gradients in z, and this model's latent variables are discrete; "
+    "evaluate.importance_sampling needs no gradients.",
   )
   log_target = lambda z: sum(bound_model.log_joint(batch, z))
   if start == "q":

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
-from dgm_jax import optim
 from dgm_jax.core import errors, rng
 from dgm_jax.inference import imputation
 from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
+from dgm_jax.training import optimisers
 
 _STEPS = 200  # in one call of the program
 _UNSCORED = 600  # steps where nothing is hidden
@@ -112,7 +112,7 @@ class _Programs(NamedTuple):
 def _programs(spec: Spec) -> _Programs:
   """Compiled once for each shape of what they are given."""
   miwae = model(spec)
-  tx = optim.make(num_steps=1, lr=spec.lr, schedule="constant")
+  tx = optimisers.make(num_steps=1, lr=spec.lr, schedule="constant")
   system = latent.make(miwae, tx, bound="iwae", num_samples=spec.num_samples)
 
   def start(key):

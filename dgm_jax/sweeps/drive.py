@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dgm_jax.core import errors
-from dgm_jax.lock import locked
 from dgm_jax.sweeps import plan, states, tasks
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.watch import View, watching
+from dgm_jax.training.workdir.lock import locked
 
 LAUNCHERS = {"local": "local", "ray": "ray_launcher", "slurm": "slurm_launcher"}
 FINISHED, FAILED, STOPPED = 0, 3, 4

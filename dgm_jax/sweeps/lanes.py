@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dgm_jax import warm_start
-from dgm_jax.build import Experiment, build, hyper_parameters, load
 from dgm_jax.core import errors, files
 from dgm_jax.sweeps.axes import show
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.trace import Programs, trace
-from dgm_jax.train import check_options
+from dgm_jax.training.build import build, load
+from dgm_jax.training.experiment import Experiment, hyper_parameters
+from dgm_jax.training.train import check_options
+from dgm_jax.training.workdir import warm_start
 
 _TRACED = 12  # values of one key
 _OF_THE_STATE = ("seed", "init_from")

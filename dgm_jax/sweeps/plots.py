@@ -5,16 +5,16 @@ import pathlib
 import statistics
 from typing import Any
 
-from dgm_jax import ending
 from dgm_jax.core import figures
 from dgm_jax.sweeps import axes
+from dgm_jax.training import early_stopping
 
 _WIDE = 20.0  # positive numbers with a larger ratio of the extremes have a logarithmic axis
 
 
 def _range(values: list[float], metric: str) -> tuple[float, float]:
   """The range to show: from the best to half as far again as three quarters of the values are from it, or the worst."""
-  costs = ending.score(metric, {metric: 1.0}) < 0
+  costs = early_stopping.score(metric, {metric: 1.0}) < 0
   ordered = sorted(values, reverse=not costs)
   end = ordered[0] + 1.5 * (ordered[3 * (len(ordered) - 1) // 4] - ordered[0])
   if len(ordered) < 4 or end == ordered[0]:
@@ -29,7 +29,7 @@ def _colours(values: list[float], metric: str) -> Any:
   from matplotlib.cm import ScalarMappable
   from matplotlib.colors import Normalize
 
-  costs = ending.score(metric, {metric: 1.0}) < 0
+  costs = early_stopping.score(metric, {metric: 1.0}) < 0
   return ScalarMappable(Normalize(*_range(values, metric)), colormaps["viridis" if costs else "viridis_r"])
 
 
@@ -48,7 +48,7 @@ def save_curves(
   figure = figures.new(5.5 * len(curves) + 0.8, 4.2)
   known = {name: v for name, v in values.items() if not math.isnan(v)}
   colours = _colours(list(known.values()), metric)
-  order = sorted(rows, key=lambda n: ending.score(metric, {metric: known[n]}) if n in known else -math.inf)
+  order = sorted(rows, key=lambda n: early_stopping.score(metric, {metric: known[n]}) if n in known else -math.inf)
   panels = []
   for i, curve in enumerate(curves):
     axis = figure.add_subplot(1, len(curves), i + 1, title=curve, xlabel="step")
@@ -111,7 +111,7 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   scales = [_scale(columns[name]) for name in columns]
   span = high - low
   places = [[positions[i] for positions, _, _ in scales] + [(v - low) / span] for i, v in enumerate(inside)]
-  for i in sorted(range(len(values)), key=lambda i: ending.score(metric, {metric: values[i]})):
+  for i in sorted(range(len(values)), key=lambda i: early_stopping.score(metric, {metric: values[i]})):
     axis.plot(range(len(names)), places[i], color=colours.to_rgba(values[i]), linewidth=1.2, alpha=0.8)
   notes = [f" ({note})" if note else "" for _, _, note in scales]
   notes.append("" if inside == values else " (worse is cut)")

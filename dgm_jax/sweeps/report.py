@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from dgm_jax import ending, metrics, workdir
 from dgm_jax.core import errors
 from dgm_jax.core import files as files_module
 from dgm_jax.core.files import flatten, read_json, write_text
 from dgm_jax.sweeps import axes, plots, states, tasks
+from dgm_jax.training import early_stopping
+from dgm_jax.training.workdir import legacy_configs, metrics
 
 _CRITERIA = ("aic", "bic", "icl")
 _PREFERRED = ("test/nll", "test/log_px", "valid/log_px", "valid/elbo", "train/loss")
@@ -35,7 +36,7 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
   rows = []
   for name, overrides in definition.runs.items():
     folder = states.folder(root, name)
-    config = flatten(workdir.read_config(folder) or {})
+    config = flatten(legacy_configs.read_config(folder) or {})
     state = states.state(folder)
     seconds = sum(e["wall_s"].get("train", 0.0) for e in read_json(folder / "run.json") or [])
     values = {path: _plain(overrides.get(path, config.get(path))) for path in paths}
@@ -75,7 +76,7 @@ def settings(runs: pd.DataFrame, paths: list[str], metric: str) -> pd.DataFrame:
     done = done.assign(setting="all")
     keys = ["setting"]
   table = done.groupby(keys, dropna=False)[metric].agg(runs="count", mean="mean", stderr="sem").reset_index()
-  return table.sort_values("mean", ascending=ending.score(metric, {metric: 1.0}) < 0, ignore_index=True)
+  return table.sort_values("mean", ascending=early_stopping.score(metric, {metric: 1.0}) < 0, ignore_index=True)
 
 
 def _table(frame: pd.DataFrame, metric: str) -> str:
@@ -106,7 +107,7 @@ def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
   if table.empty:
     lines.append("No run is finished yet.")
   else:
-    better = "less is better" if ending.score(metric, {metric: 1.0}) < 0 else "more is better"
+    better = "less is better" if early_stopping.score(metric, {metric: 1.0}) < 0 else "more is better"
     lines += [
       f"\n{metric}, mean ± standard error over runs that differ in the seed alone; {better}",
       _table(table, metric),

@@ -26,13 +26,14 @@ from typing import Any, NamedTuple
 
 import filelock
 
-from dgm_jax import ending, metrics
 from dgm_jax.core import errors
-from dgm_jax.lock import locked
 from dgm_jax.sweeps import axes, drive, plan, states, tasks
 from dgm_jax.sweeps.definition import Run, make_run
 from dgm_jax.sweeps.study import Search, check, open_study, sampler, suggest
 from dgm_jax.sweeps.watch import View
+from dgm_jax.training import early_stopping
+from dgm_jax.training.workdir import metrics
+from dgm_jax.training.workdir.lock import locked
 
 
 class Trial(NamedTuple):
@@ -130,7 +131,7 @@ def final_value(root: pathlib.Path, runs: Sequence[Run], metric: str) -> float:
 
   def of(run):
     rows = [r for r in metrics.read(states.folder(root, run.name)) if r["step"] and metric in r]
-    best = max(rows, key=lambda row: ending.score(metric, row))
+    best = max(rows, key=lambda row: early_stopping.score(metric, row))
     return (best if run.config["keep_best"] == metric else rows[-1])[metric]
 
   return statistics.fmean(map(of, runs))

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from dgm_jax import metrics
 from dgm_jax.core import files
+from dgm_jax.training.workdir import metrics
 
 _FRESH = 120.0  # seconds: a run of another host whose metrics grew since then is running
 STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")

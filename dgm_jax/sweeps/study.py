@@ -5,9 +5,9 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dgm_jax import ending
 from dgm_jax.core import errors
 from dgm_jax.sweeps import axes, drive
+from dgm_jax.training import early_stopping
 
 SAMPLERS = ("random", "tpe")
 PRUNERS = ("asha", "median", "none")
@@ -85,7 +85,7 @@ def open_study(root: pathlib.Path, search: Search) -> Any:
   return optuna.create_study(
     study_name="sweep",
     storage=storage,
-    direction="minimize" if ending.score(search.metric, {search.metric: 1.0}) < 0 else "maximize",
+    direction="minimize" if early_stopping.score(search.metric, {search.metric: 1.0}) < 0 else "maximize",
     pruner=_pruner(optuna, search.pruner),
     load_if_exists=True,
   )

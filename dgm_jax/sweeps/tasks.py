@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax import workdir
 from dgm_jax.core import errors, files
-from dgm_jax.lock import locked
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
+from dgm_jax.training.workdir import folder
+from dgm_jax.training.workdir.lock import locked
 
 _FORMAT = 1
 
@@ -129,7 +129,7 @@ def check_runs(root: pathlib.Path, runs: Sequence[Run]) -> None:
   """
   for run in runs:
     if (path := states.folder(root, run.name)).is_dir() and any(path.iterdir()) and (path / "config.json").exists():
-      workdir.check(path, run.config)
+      folder.check(path, run.config)
 
 
 def write_tasks(

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.build import make_init
-from dgm_jax.programs import make_train_chunk
 from dgm_jax.sweeps.lanes import Group
+from dgm_jax.training.experiment import make_init
+from dgm_jax.training.programs import make_train_chunk
 
 _STEPS = 10
 

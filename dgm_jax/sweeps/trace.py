@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax.extend import core
 from ml_collections import ConfigDict
 
-from dgm_jax.build import Experiment, make_init
 from dgm_jax.core.evaluation import make_evaluate_step
-from dgm_jax.programs import make_pictures, make_train_chunk
+from dgm_jax.training.experiment import Experiment, make_init
+from dgm_jax.training.programs import make_pictures, make_train_chunk
 
 
 class Programs(NamedTuple):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import tqdm
 
-from dgm_jax import ending
 from dgm_jax.core import errors
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.sweeps import states
+from dgm_jax.training import early_stopping
 
 _DONE = ("finished", "pruned", "failed")
 
@@ -60,7 +60,7 @@ class View:
     known = {name: value for name, (_, value) in self._seen.items() if value is not None}
     if not known:
       return None
-    name = max(known, key=lambda n: ending.score(self._metric, {self._metric: known[n]}))
+    name = max(known, key=lambda n: early_stopping.score(self._metric, {self._metric: known[n]}))
     return name, known[name]
 
   def close(self) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from dgm_jax import train
 from dgm_jax.core import compilation_cache, errors, files
+from dgm_jax.training import train
 
 _LOCK_PATIENCE_S = 60  # for the process that had the task before to end
 

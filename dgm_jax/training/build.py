@@ -4,22 +4,23 @@ import inspect
 import math
 import typing
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict, config_dict
 
-from dgm_jax import data, ending, evaluate, models, optim, principles
-from dgm_jax.core import batches, errors, rng
+from dgm_jax import data, evaluate, models, principles
+from dgm_jax.core import batches, errors
 from dgm_jax.core.registry import module
-from dgm_jax.core.system import System, averaging
+from dgm_jax.core.system import averaging
 from dgm_jax.data import sources, transforms
 from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.networks import mlp
+from dgm_jax.training import early_stopping, optimisers
+from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, two_examples
 
 
 def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
@@ -38,60 +39,6 @@ def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
   return config
 
 
-class Experiment(NamedTuple):
-  """All that a config stands for.
-
-  Attributes:
-    model: the Flax module.
-    system: its pure functions.
-    splits: the data, on the host; every example has its `index`, counted through train, valid and test.
-    transforms: what is applied to a batch inside the compiled step, in training and in evaluation.
-    num_steps: updates in the whole run.
-    steps_per_epoch: updates in one pass over the training set.
-    hparams: {config path: float}, the numbers that may differ between lanes of one program.
-  """
-
-  model: nn.Module
-  system: System
-  splits: Splits
-  transforms: transforms.Pipeline
-  num_steps: int
-  steps_per_epoch: int
-  hparams: dict[str, float]
-
-
-def _two_examples(experiment: Experiment) -> dict[str, jax.Array]:
-  """A batch for what depends on shapes alone."""
-  return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
-
-
-def make_init_of(experiment: Experiment) -> Callable:
-  """(key of the run, {config path: number}) -> the state at step 0."""
-
-  def init(key, hparams):
-    key_transform, key_init = jax.random.split(rng.stream(key, "init"))
-    examples = _two_examples(experiment)
-    return experiment.system.init(key_init, experiment.transforms.train(key_transform, examples), hparams)
-
-  return init
-
-
-def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
-  """() -> the state at step 0, a function of the seed."""
-  key, init = jax.random.key(seed), make_init_of(experiment)
-  return lambda: init(key, {k: jnp.float32(v) for k, v in experiment.hparams.items()})
-
-
-def hyper_parameters(config: ConfigDict) -> dict[str, float]:
-  """The float leaves of config.optim and config.objective by their paths, {"optim.lr": 1e-3}, but what is static."""
-  return {
-    f"{section}.{name}": value
-    for section in ("optim", "objective")
-    for name, value in config[section].items()
-    if isinstance(value, float) and not (section == "optim" and optim.is_static(name, value))
-  }
-
-
 def _check_numbers(config: ConfigDict, n: int) -> None:
   """Refuses values that cannot be run on `n` training examples."""
   errors.require(
@@ -105,7 +52,7 @@ def _check_numbers(config: ConfigDict, n: int) -> None:
       config[name] >= 0 and config[name] % config.log_every == 0,
       f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
     )
-  ending.check(config.keep_best, config.early_stopping, config.max_minutes)
+  early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
   errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
 
 
@@ -151,7 +98,7 @@ def _check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
 
 def _check_mask(experiment: Experiment, config: ConfigDict) -> None:
   """Refuses data with missing entries for a model that would take them for zeros."""
-  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), _two_examples(experiment))
+  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), two_examples(experiment))
   errors.require(
     "mask" not in batch or getattr(experiment.model, "takes_mask", False),
     f"Model {config.model.name!r} is of complete data; x of {config.data.name!r} after data.transforms = "
@@ -164,7 +111,7 @@ def _trace_a_step(experiment: Experiment, seed: int) -> None:
 
   def step():
     key = jax.random.key(seed)
-    batch = experiment.transforms.train(key, _two_examples(experiment) | {"epoch": jnp.zeros(2, jnp.int32)})
+    batch = experiment.transforms.train(key, two_examples(experiment) | {"epoch": jnp.zeros(2, jnp.int32)})
     return experiment.system.train_step(make_init(experiment, seed)(), key, batch)
 
   jax.eval_shape(step)
@@ -240,7 +187,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, transforms.Pipeline] | None 
   _check_numbers(config, n)
   num_steps = _num_steps(config, n)
   mean = pipeline.statistics.mean
-  tx, training = optim.make(num_steps=num_steps, **config.optim), optim.Options(**config.optim)
+  tx, training = optimisers.make(num_steps=num_steps, **config.optim), optimisers.Options(**config.optim)
   args = config.model.args.to_dict()
   try:
     model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)

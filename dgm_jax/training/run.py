@@ -10,11 +10,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, hosts, metrics, warm_start
 from dgm_jax.core import errors, figures, files
-from dgm_jax.ending import Ending, score
-from dgm_jax.lock import locked
-from dgm_jax.workdir import RunRecord, versions
+from dgm_jax.training.early_stopping import Ending, score
+from dgm_jax.training.processes import hosts
+from dgm_jax.training.workdir import checkpoint, metrics, warm_start
+from dgm_jax.training.workdir.lock import locked
+from dgm_jax.training.workdir.run_record import RunRecord, versions
 
 
 class Run:

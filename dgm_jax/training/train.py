@@ -13,16 +13,19 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, devices, hosts, trained, warm_start
-from dgm_jax.build import Experiment, build, make_init
 from dgm_jax.core import errors, files, text_tables
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.data import sources
-from dgm_jax.lanes import Lanes, Lone
-from dgm_jax.profile import recorded
-from dgm_jax.run import Run
-from dgm_jax.stopping import StopRequest
-from dgm_jax.workdir import check, check_data, create, disk_errors
+from dgm_jax.training import results as trained
+from dgm_jax.training.build import build
+from dgm_jax.training.diagnostics.profile import recorded
+from dgm_jax.training.experiment import Experiment, make_init
+from dgm_jax.training.lanes import Lanes, Lone
+from dgm_jax.training.processes import devices, hosts
+from dgm_jax.training.processes.signals import StopRequest
+from dgm_jax.training.run import Run
+from dgm_jax.training.workdir import checkpoint, warm_start
+from dgm_jax.training.workdir.folder import check, check_data, create, disk_errors
 
 Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
 

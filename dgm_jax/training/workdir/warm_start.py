@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax import checkpoint
 from dgm_jax.core import errors
+from dgm_jax.training.workdir import checkpoint
 
 
 def check(workdir: str | pathlib.Path) -> None:

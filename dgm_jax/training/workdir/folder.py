@@ -1,62 +1,19 @@
 """The folder of a run: what is in it, whether it fits the config, who ran what there."""
 
 import contextlib
-import datetime
 import errno
 import json
 import os
 import pathlib
-import platform
-import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
-import jax
-
-from dgm_jax import optim
 from dgm_jax.core import errors
 from dgm_jax.core.files import flatten, read_json, write_json
+from dgm_jax.training.workdir.legacy_configs import read_config
 
 # Where things lie: a run may continue under another value of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
-
-
-# Options that configs of earlier versions lack, and what was done then.
-_SINCE = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
-
-
-_SINCE |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
-
-
-_SINCE |= {f"optim.{name}": value for name, value in optim.Options._field_defaults.items()}  # if there is an optimiser
-
-
-_SINCE_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective of the principle latent, if it is not empty
-
-
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
-
-
-def read_config(workdir: pathlib.Path) -> dict | None:
-  """config.json, or None if there is none; what a run of an earlier version did not know has the value it had then."""
-  config = read_json(workdir / "config.json") if workdir.is_dir() else None
-  if isinstance(config, dict):
-    unoptimised = config.get("optim") == {}
-    for path, value in _SINCE.items():
-      *sections, name = path.split(".")
-      if unoptimised and sections == ["optim"]:
-        continue
-      node = config
-      for section in sections:
-        node = node.setdefault(section, {})
-      node.setdefault(name, list(value) if isinstance(value, tuple) else value)  # as JSON has it
-    if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
-      config["objective"] = _SINCE_LATENT | config["objective"]
-  return config
 
 
 def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:
@@ -140,28 +97,6 @@ def _is_disk_full(error: BaseException | None) -> bool:
   return any(t in str(error) for t in texts) or _is_disk_full(error.__cause__) or _is_disk_full(error.__context__)
 
 
-def _git(*args: str) -> str | None:
-  root = pathlib.Path(__file__).parents[1]
-  if not (root / ".git").exists():  # an installed package, perhaps inside the checkout of something else
-    return None
-  try:
-    done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10)
-  except (OSError, subprocess.TimeoutExpired):
-    return None
-  return done.stdout.strip() if done.returncode == 0 else None
-
-
-def versions() -> dict[str, str]:
-  """{package: version} of what numbers may depend on."""
-  installed = {}
-  for package in _PACKAGES:
-    try:
-      installed[package] = metadata.version(package)
-    except metadata.PackageNotFoundError:
-      continue
-  return {"python": platform.python_version(), **installed}
-
-
 def create(workdir: pathlib.Path, config: dict) -> None:
   """Makes the folder and writes config.json, unless it is a run's already."""
   try:
@@ -170,69 +105,3 @@ def create(workdir: pathlib.Path, config: dict) -> None:
       write_json(workdir / "config.json", config)
   except OSError as e:
     raise errors.UserError(f"--workdir {workdir} cannot be written: {e.strerror}.") from e
-
-
-class RunRecord:
-  """run.json: one entry for each process that worked on the run, so that every number can be traced.
-
-  Args:
-    workdir: the run's folder.
-    seed, step: of the run, and from which step on.
-    writes: whether this process is the one, of those that train together, that writes.
-    lanes: how many runs the program trains.
-  """
-
-  def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True, lanes: int = 1):
-    self._path, self._writes = workdir / "run.json", writes
-    self._starts = read_json(self._path) or []
-    status = _git("status", "--porcelain")
-    self._entry = {
-      "command": shlex.join(sys.orig_argv),
-      "started": _now(),
-      "from_step": step,
-      "seed": seed,
-      "git_commit": _git("rev-parse", "HEAD"),
-      "git_dirty": None if status is None else bool(status),
-      "versions": versions(),
-      "devices": [str(d) for d in jax.devices()],
-      "device_kind": jax.devices()[0].device_kind,
-      "processes": jax.process_count(),
-      "lanes": lanes,
-      "host": platform.node(),
-      "cpus": os.cpu_count(),
-      "pid": os.getpid(),
-      "wall_s": {},
-    }
-    self.write()
-
-  def write(self) -> None:
-    """Writes run.json."""
-    if not self._writes:
-      return
-    wall = {k: round(v, 3) for k, v in self._entry["wall_s"].items()}
-    write_json(self._path, [*self._starts, self._entry | {"wall_s": wall}])
-
-  def add_time(self, phase: str, seconds: float) -> None:
-    """Adds to the wall time of a phase; `write` keeps it."""
-    times = self._entry["wall_s"]
-    times[phase] = times.get(phase, 0.0) + seconds
-
-  def seconds(self, phase: str) -> float:
-    """Wall time of a phase so far, in all processes that worked on the run."""
-    return sum(entry["wall_s"].get(phase, 0.0) for entry in [*self._starts, self._entry])
-
-  @contextlib.contextmanager
-  def timed(self, phase: str) -> Iterator[None]:
-    """add_time of what happens inside."""
-    start = time.monotonic()
-    yield
-    self.add_time(phase, time.monotonic() - start)
-
-  def finish(self) -> None:
-    """Notes when the run ended."""
-    self._entry["finished"] = _now()
-    self.write()
-
-
-def _now() -> str:
-  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

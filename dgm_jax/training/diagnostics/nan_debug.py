@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import checkpoint, trained, warm_start
 from dgm_jax.core import rng
 from dgm_jax.core.batches import size
 from dgm_jax.core.progress import progress_bar
-from dgm_jax.programs import make_train_step
+from dgm_jax.training.programs import make_train_step
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import checkpoint, warm_start
 
-_PACKAGE = pathlib.Path(__file__).parent
+_PACKAGE = pathlib.Path(__file__).parents[2]
 
 
 def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
@@ -27,7 +28,7 @@ def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
     A sentence that names the step, the first metric or parameter that is not finite, the operation and its line.
   """
   saved = workdir / "debug"
-  experiment, state = trained.restore(config, workdir, averaged=False)
+  experiment, state = restore(config, workdir, averaged=False)
   if (saved / "checkpoints").is_dir():
     with checkpoint.open_manager(saved, read_only=True) as manager:
       state = checkpoint.restore_latest(manager, state) or state

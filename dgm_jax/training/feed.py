@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dgm_jax import devices
 from dgm_jax.core import errors, rng
 from dgm_jax.core.batches import Arrays, size
 from dgm_jax.core.system import System
 from dgm_jax.data import sources
-from dgm_jax.programs import make_train_batches, make_train_chunk
+from dgm_jax.training.processes import devices
+from dgm_jax.training.programs import make_train_batches, make_train_chunk
 
 
 class Layout(NamedTuple):

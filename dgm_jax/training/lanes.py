@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import devices
-from dgm_jax.build import Experiment, hyper_parameters, make_init, make_init_of
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
-from dgm_jax.feed import Layout, make_feed
-from dgm_jax.programs import make_pictures
+from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, make_init_of
+from dgm_jax.training.feed import Layout, make_feed
+from dgm_jax.training.processes import devices
+from dgm_jax.training.programs import make_pictures
 
 _SHOWN = 40  # examples in a figure
 

@@ -1,0 +1,69 @@
+"""All that a config stands for, and its state at step 0."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from dgm_jax.core import rng
+from dgm_jax.core.system import System
+from dgm_jax.data import transforms
+from dgm_jax.data.splits import Splits
+from dgm_jax.training import optimisers
+
+
+class Experiment(NamedTuple):
+  """All that a config stands for.
+
+  Attributes:
+    model: the Flax module.
+    system: its pure functions.
+    splits: the data, on the host; every example has its `index`, counted through train, valid and test.
+    transforms: what is applied to a batch inside the compiled step, in training and in evaluation.
+    num_steps: updates in the whole run.
+    steps_per_epoch: updates in one pass over the training set.
+    hparams: {config path: float}, the numbers that may differ between lanes of one program.
+  """
+
+  model: nn.Module
+  system: System
+  splits: Splits
+  transforms: transforms.Pipeline
+  num_steps: int
+  steps_per_epoch: int
+  hparams: dict[str, float]
+
+
+def two_examples(experiment: Experiment) -> dict[str, jax.Array]:
+  """A batch for what depends on shapes alone."""
+  return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+
+
+def make_init_of(experiment: Experiment) -> Callable:
+  """(key of the run, {config path: number}) -> the state at step 0."""
+
+  def init(key, hparams):
+    key_transform, key_init = jax.random.split(rng.stream(key, "init"))
+    examples = two_examples(experiment)
+    return experiment.system.init(key_init, experiment.transforms.train(key_transform, examples), hparams)
+
+  return init
+
+
+def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
+  """() -> the state at step 0, a function of the seed."""
+  key, init = jax.random.key(seed), make_init_of(experiment)
+  return lambda: init(key, {k: jnp.float32(v) for k, v in experiment.hparams.items()})
+
+
+def hyper_parameters(config: ConfigDict) -> dict[str, float]:
+  """The float leaves of config.optim and config.objective by their paths, {"optim.lr": 1e-3}, but what is static."""
+  return {
+    f"{section}.{name}": value
+    for section in ("optim", "objective")
+    for name, value in config[section].items()
+    if isinstance(value, float) and not (section == "optim" and optimisers.is_static(name, value))
+  }

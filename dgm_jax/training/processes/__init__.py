@@ -1,0 +1,1 @@
+"""Devices, hosts, signals: the processes that train one run together."""

@@ -1,0 +1,107 @@
+"""run.json: which command, code, versions and machine worked on a run, and for how long."""
+
+import contextlib
+import datetime
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+
+import jax
+
+from dgm_jax.core.files import read_json, write_json
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+
+
+def _git(*args: str) -> str | None:
+  root = pathlib.Path(__file__).parents[3]
+  if not (root / ".git").exists():  # an installed package, perhaps inside the checkout of something else
+    return None
+  try:
+    done = subprocess.run(["git", *args], cwd=root, capture_output=True, text=True, timeout=10)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout.strip() if done.returncode == 0 else None
+
+
+def versions() -> dict[str, str]:
+  """{package: version} of what numbers may depend on."""
+  installed = {}
+  for package in _PACKAGES:
+    try:
+      installed[package] = metadata.version(package)
+    except metadata.PackageNotFoundError:
+      continue
+  return {"python": platform.python_version(), **installed}
+
+
+class RunRecord:
+  """run.json: one entry for each process that worked on the run, so that every number can be traced.
+
+  Args:
+    workdir: the run's folder.
+    seed, step: of the run, and from which step on.
+    writes: whether this process is the one, of those that train together, that writes.
+    lanes: how many runs the program trains.
+  """
+
+  def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True, lanes: int = 1):
+    self._path, self._writes = workdir / "run.json", writes
+    self._starts = read_json(self._path) or []
+    status = _git("status", "--porcelain")
+    self._entry = {
+      "command": shlex.join(sys.orig_argv),
+      "started": _now(),
+      "from_step": step,
+      "seed": seed,
+      "git_commit": _git("rev-parse", "HEAD"),
+      "git_dirty": None if status is None else bool(status),
+      "versions": versions(),
+      "devices": [str(d) for d in jax.devices()],
+      "device_kind": jax.devices()[0].device_kind,
+      "processes": jax.process_count(),
+      "lanes": lanes,
+      "host": platform.node(),
+      "cpus": os.cpu_count(),
+      "pid": os.getpid(),
+      "wall_s": {},
+    }
+    self.write()
+
+  def write(self) -> None:
+    """Writes run.json."""
+    if not self._writes:
+      return
+    wall = {k: round(v, 3) for k, v in self._entry["wall_s"].items()}
+    write_json(self._path, [*self._starts, self._entry | {"wall_s": wall}])
+
+  def add_time(self, phase: str, seconds: float) -> None:
+    """Adds to the wall time of a phase; `write` keeps it."""
+    times = self._entry["wall_s"]
+    times[phase] = times.get(phase, 0.0) + seconds
+
+  def seconds(self, phase: str) -> float:
+    """Wall time of a phase so far, in all processes that worked on the run."""
+    return sum(entry["wall_s"].get(phase, 0.0) for entry in [*self._starts, self._entry])
+
+  @contextlib.contextmanager
+  def timed(self, phase: str) -> Iterator[None]:
+    """add_time of what happens inside."""
+    start = time.monotonic()
+    yield
+    self.add_time(phase, time.monotonic() - start)
+
+  def finish(self) -> None:
+    """Notes when the run ended."""
+    self._entry["finished"] = _now()
+    self.write()
+
+
+def _now() -> str:
+  return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
