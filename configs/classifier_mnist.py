@@ -6,7 +6,7 @@ dropout 1.51 %, Bayes by backprop 1.82 % with a normal prior and 1.36 % with a m
 
   python -m dgm_jax.main --config=configs/classifier_mnist.py:method=bayes --workdir=runs/bayes
   python scripts/sweep.py --config=configs/classifier_mnist.py:quick --root=runs/ensemble
-  python -m dgm_jax.ensemble runs/ensemble/runs/seed=0 runs/ensemble/runs/seed=1   # a deep ensemble of two
+  python -m dgm_jax ensemble runs/ensemble/runs/seed=0 runs/ensemble/runs/seed=1   # a deep ensemble of two
 
 Arguments (after a colon, by commas):
   net=mlp|conv    conv: three convolutions of 5 x 5 with stride 2, of 16, 32 and 32 channels, and 100 units

@@ -15,7 +15,7 @@ and 10 %, one hidden layer of 50 ReLU units (protein: 100), 40 epochs.  Publishe
 Arguments (after a colon, by commas):
   data=NAME       concrete if not given; red or wine (the same rows), white, boston, energy, ...: the tables of numbers
                   of dgm_jax/data/README.md
-  method=NAME     net      N(y; m(x), s(x)^2), maximum likelihood; several seeds are a deep ensemble (dgm_jax.ensemble)
+  method=NAME     net      N(y; m(x), s(x)^2), maximum likelihood; several seeds are a deep ensemble (dgm_jax ensemble)
                   dropout  MC dropout: N(y; m(x), s^2) with one learned s, units dropped, weight decay, 400 epochs
                   bayes    Bayes by backprop: the same likelihood, w ~ q(w), prior N(0, 1), 400 epochs
                   linear   Bayes by backprop without hidden units

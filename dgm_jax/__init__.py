@@ -24,7 +24,7 @@ def load(workdir: str | os.PathLike) -> Any:
 def __getattr__(name: str) -> Any:
   """MIWAEImputer, the scikit-learn transformer of imputation/transformer.py, imported when it is asked for."""
   if name == "MIWAEImputer":
-    from dgm_jax.imputation.transformer import MIWAEImputer
+    from dgm_jax.applications.imputation.transformer import MIWAEImputer
 
     return MIWAEImputer
   raise AttributeError(f"module 'dgm_jax' has no attribute {name!r}")

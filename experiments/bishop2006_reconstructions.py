@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgm_jax import compare
 from dgm_jax.core import figures
+from dgm_jax.evaluate import compare
 from experiments import linear_vae, measured, plots, tables
 
 _SHOWN = 8  # test images of the picture

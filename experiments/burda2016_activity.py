@@ -16,8 +16,8 @@ import numpy as np
 import scipy.stats
 from sklearn.mixture import GaussianMixture
 
-from dgm_jax import compare
 from dgm_jax.core import files
+from dgm_jax.evaluate import compare
 from experiments import burda2016_tables as systems
 from experiments import measured, nll_tables, stages, tables
 from experiments.papers import Budget

@@ -18,10 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax import latent_figures
 from dgm_jax.core import files, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.evaluate import latent_space, quadrature
+from dgm_jax.evaluate import latent_figures, latent_space, quadrature
 from experiments import burda2016_tables as systems
 from experiments import measured, nll_tables, stages, tables
 from experiments.papers import Budget

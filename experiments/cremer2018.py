@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import compare
+from dgm_jax.evaluate import compare
 from dgm_jax.sweeps import axes
 from experiments import measured, stages, tables
 from experiments.papers import Budget, Paper

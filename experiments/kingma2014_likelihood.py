@@ -10,9 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs.aevb_mnist import warmup
-from dgm_jax import compare
 from dgm_jax.core import files, rng
-from dgm_jax.evaluate import posterior_samples
+from dgm_jax.evaluate import compare, posterior_samples
 from dgm_jax.sweeps import axes, states
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import checkpoint, legacy_configs

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax import baselines
+from dgm_jax.applications.imputation import baselines
 from dgm_jax.core import files
 from dgm_jax.models.linear import exact_inference
 from dgm_jax.sweeps import states

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax import compare
 from dgm_jax.core import files
+from dgm_jax.evaluate import compare
 from dgm_jax.sweeps import axes, states
 from dgm_jax.training.workdir import legacy_configs
 from experiments import measured, plots, stages, tables

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.stats
 
 import dgm_jax
-from dgm_jax import compare
 from dgm_jax.core import files
+from dgm_jax.evaluate import compare
 from dgm_jax.sweeps import states
 from dgm_jax.training.workdir import metrics
 

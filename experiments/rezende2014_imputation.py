@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import dgm_jax
-from dgm_jax import compare
 from dgm_jax.core import figures, files, rng
+from dgm_jax.evaluate import compare
 from dgm_jax.inference import gibbs_imputation
 from dgm_jax.sweeps import states
 from experiments import measured, stages, tables

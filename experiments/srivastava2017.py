@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dgm_jax import compare
+from dgm_jax.evaluate import compare
 from experiments import measured, stages, tables
 from experiments.papers import Budget, Paper, Value
 

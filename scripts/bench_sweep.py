@@ -26,8 +26,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from dgm_jax.sweeps import local, tasks
+from dgm_jax.sweeps import tasks
 from dgm_jax.sweeps.definition import Run
+from dgm_jax.sweeps.launchers import local
 
 _ONE_BY_ONE = """
 import json, pathlib, shutil, sys, time

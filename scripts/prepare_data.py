@@ -21,8 +21,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data import cache, fingerprints, sources
-from dgm_jax.data.dataset import DataSet, prepared
+from dgm_jax.data import sources
+from dgm_jax.data.published import cache, fingerprints
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet
 
 _FROM_PACKAGE = {"mnist5k": "mnist5k-1.0.0"}  # not published as files of their own
 
@@ -41,7 +43,7 @@ def _megabytes(num_bytes: float) -> str:
 
 
 def _download_size(spec: DataSet) -> str:
-  from dgm_jax.data import tfds_builder  # imports TFDS
+  from dgm_jax.data.published import tfds_builder  # imports TFDS
 
   infos = [tfds_builder.registered().get(f.url) for f in spec.files.values()]
   return _megabytes(sum(int(i.size) for i in infos)) if all(infos) else "?"

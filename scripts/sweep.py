@@ -27,7 +27,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import axes, definition, drive, plan, report, search, study, tasks
+from dgm_jax.sweeps import axes, definition, drive, report, tasks
+from dgm_jax.sweeps.planning import plan
+from dgm_jax.sweeps.search import search, study
 
 _GROUPS = ("config", "sweep", "launcher")
 

@@ -89,7 +89,7 @@ def forty_epochs(found: dict[str, Any]) -> dict[str, str]:
     "protocol": f"40 epochs and {samples} samples only: not comparable with the published; batch 100, rates of "
     "`quick`, dynamic binarisation; ± over test images",
     "command": "`experiments/results/iwae_dreg_mnist_40_epochs.json` has the nine commands; "
-    "`python -m dgm_jax.compare`",
+    "`python -m dgm_jax compare`",
   }
 
 

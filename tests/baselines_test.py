@@ -7,7 +7,7 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer
 from sklearn.linear_model import BayesianRidge
 
-from dgm_jax import baselines
+from dgm_jax.applications.imputation import baselines
 from dgm_jax.core import errors
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ import mixed_table as mt
 import numpy as np
 import pytest
 
-from dgm_jax.imputation import cells, fitted
+from dgm_jax.applications.imputation import cells, fitted
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dgm_jax.applications.imputation import columns
 from dgm_jax.core import errors
-from dgm_jax.imputation import columns
 
 
 def infer(cells, kind=None):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import compare
 from dgm_jax.core import errors
+from dgm_jax.evaluate import compare
 
 ABOUT = {
   "data": "toy",

@@ -16,8 +16,10 @@ from made import made
 
 from dgm_jax import data
 from dgm_jax.core import batches, errors
-from dgm_jax.data import cache, readers, splits
-from dgm_jax.data.dataset import prepared
+from dgm_jax.data import splits
+from dgm_jax.data.files import readers
+from dgm_jax.data.published import cache
+from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import mnist5k
 
 

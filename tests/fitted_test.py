@@ -8,8 +8,8 @@ import pytest
 import scipy.special
 import scipy.stats
 
+from dgm_jax.applications.imputation import cells, columns, comparison, fit, fitted
 from dgm_jax.core.system import TrainState
-from dgm_jax.imputation import cells, columns, comparison, fitted, training
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def test_log_prob_is_that_of_the_model_in_the_tables_units():
   """With proposals of the prior: log 1/K sum_k p(x_observed | z_k), the factors by scipy's laws of the outputs."""
   model, n = mt.untrained(), 6
   got = fitted.log_prob(model, mt.HOLES[:n], num_samples=20_000)
-  bound = training.model(mt.SPEC).bind(jax.tree.map(lambda a: a[0], model.fit.variables))
+  bound = fit.model(mt.SPEC).bind(jax.tree.map(lambda a: a[0], model.fit.variables))
   z = jax.random.normal(jax.random.key(1), (20_000, 2))
   p = bound.decode(z)
   numbers, binary, classes = p._groups
@@ -45,10 +45,10 @@ def test_the_score_is_the_log_density_of_a_hidden_entry_given_what_is_seen():
   density = fitted.log_prob(model, x, 20_000) - fitted.log_prob(model, seen, 20_000)
   expected = (density.sum() + hidden.sum(0) @ np.log([c.scale for c in mt.COLUMNS])) / hidden.sum()
   assert expected < -1
-  rows = training.Rows(columns.standardise(mt.COLUMNS, np.nan_to_num(x)), (~np.isnan(seen)).astype("f"))
+  rows = fit.Rows(columns.standardise(mt.COLUMNS, np.nan_to_num(x)), (~np.isnan(seen)).astype("f"))
   states = TrainState(jnp.zeros(1), model.fit.variables["params"], (), {}, {})
-  arrays = training.Rows(*map(training.pad, rows)), training.pad(hidden.astype("f"))
-  score = training._programs(mt.SPEC).score(states, jax.random.key(0), *arrays)
+  arrays = fit.Rows(*map(fit.pad, rows)), fit.pad(hidden.astype("f"))
+  score = fit._programs(mt.SPEC).score(states, jax.random.key(0), *arrays)
   assert score[0] == pytest.approx(expected, abs=0.5)
 
 
@@ -62,7 +62,7 @@ def test_draws_of_the_model_are_of_the_tables_values():
 
 @pytest.fixture(scope="module")
 def trained():
-  return fitted.fit(mt.HOLES, mt.COLUMNS, limits=training.Limits(600), **mt.SMALL)
+  return fitted.fit(mt.HOLES, mt.COLUMNS, limits=fit.Limits(600), **mt.SMALL)
 
 
 def test_a_fit_beats_mean_and_mode_on_what_was_missing(trained):
@@ -102,9 +102,9 @@ def test_hidden_entries_are_observed_ones_of_few_rows_and_of_no_column_with_few(
 def test_several_models_are_of_bootstrap_samples_of_the_rows(monkeypatch):
   """Each drawn with replacement: of n rows 1 - (1 - 1/n)^n are among them."""
   chosen = []
-  monkeypatch.setattr(training, "fit", lambda spec, rows, hidden, rows_of, *rest: chosen.append(rows_of))
+  monkeypatch.setattr(fit, "fit", lambda spec, rows, hidden, rows_of, *rest: chosen.append(rows_of))
   for num_models in (1, 50):
-    fitted.fit(mt.HOLES, mt.COLUMNS, limits=training.Limits(1), num_models=num_models)
+    fitted.fit(mt.HOLES, mt.COLUMNS, limits=fit.Limits(1), num_models=num_models)
   one, many = chosen
   np.testing.assert_array_equal(one, [np.arange(100)])
   distinct = [len(set(rows.tolist())) for rows in many]
@@ -121,7 +121,7 @@ def test_gaussian_tables_are_imputed_nearly_as_by_their_true_law():
   whole = g.multivariate_normal(np.arange(5), covariance, 2000)
   holes = np.where(g.random(whole.shape) < 0.3, np.nan, whole)
   known = [columns.Column(str(j), "real") for j in range(5)]
-  model = fitted.fit(holes, known, limits=training.Limits(4000))
+  model = fitted.fit(holes, known, limits=fit.Limits(4000))
   found = cells.impute(model, holes, num_samples=500)
   exact = holes.copy()
   for x in exact:

@@ -15,7 +15,7 @@ from PIL import Image
 from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data.dataset import prepared
+from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import (
   caltech101_silhouettes,
   celeba,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from dgm_jax.applications.imputation import intervals
 from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
 from dgm_jax.data import splits, transforms
 from dgm_jax.evaluate import imputation as evaluation
-from dgm_jax.imputation import intervals
 from dgm_jax.inference import imputation, streaming_weights
 from dgm_jax.models.linear import exact_inference as fa
 from dgm_jax.models.linear import factor_analysis

@@ -11,9 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from dgm_jax import impute
+from dgm_jax.applications.imputation import cells, comparison
+from dgm_jax.applications.imputation import command as impute
 from dgm_jax.core import errors
-from dgm_jax.imputation import cells, comparison
 
 SMALL = ("--steps=200", "--latents=2", "--hidden=8", "--samples=50")
 

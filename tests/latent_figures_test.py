@@ -12,9 +12,8 @@ import tables
 from matplotlib import image
 from sklearn.decomposition import PCA
 
-from dgm_jax import latent_figures
 from dgm_jax.core import errors
-from dgm_jax.evaluate import latent_space
+from dgm_jax.evaluate import latent_figures, latent_space
 from dgm_jax.models.mixtures import bernoulli_product
 from dgm_jax.models.vae import autoencoder, dlgm, vae
 

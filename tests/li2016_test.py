@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dgm_jax import compare
 from dgm_jax.core import errors
+from dgm_jax.evaluate import compare
 from dgm_jax.training import build
 from experiments import li2016, measured, reproduce
 

@@ -1,6 +1,6 @@
 """Published data sets on small files that a test makes, in the published format."""
 
-from dgm_jax.data.dataset import DataSet
+from dgm_jax.data.published.spec import DataSet
 
 
 def made(spec: DataSet, **sizes: int) -> DataSet:

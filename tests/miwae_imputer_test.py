@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 
 import dgm_jax
-from dgm_jax.imputation import fitted
+from dgm_jax.applications.imputation import fitted
 
 SMALL = {"latent_dim": 2, "hidden": (8,), "num_samples": 5, "max_steps": 200, "impute_samples": 50, "random_state": 0}
 QUICK = (

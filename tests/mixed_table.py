@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.imputation import columns, fitted, training
+from dgm_jax.applications.imputation import columns, fit, fitted
 
 COLUMNS = (
   columns.Column("r", "real", loc=3.0, scale=2.0),
@@ -14,17 +14,17 @@ COLUMNS = (
 )
 SMALL = {"latent_dim": 2, "hidden": (8,), "num_samples": 5}
 DRAWS = {"num_samples": 1000, "num_draws": 999}
-SPEC = training.Spec(tuple(c.likelihood for c in COLUMNS), 2, (8,), 5)
+SPEC = fit.Spec(tuple(c.likelihood for c in COLUMNS), 2, (8,), 5)
 
 
 def untrained(num_models=1):
   """A model of COLUMNS with q(z|x) = p(z) and a decoder for which z matters."""
-  params = training._programs(SPEC).start(jax.random.split(jax.random.key(5), num_models)).params
+  params = fit._programs(SPEC).start(jax.random.split(jax.random.key(5), num_models)).params
   leaves, tree = jax.tree.flatten(params["decoder"])
   keys = jax.random.split(jax.random.key(6), len(leaves))
   leaves = [a + 0.7 * jax.random.normal(k, a.shape) for k, a in zip(keys, leaves, strict=True)]
   params = {"encoder": jax.tree.map(jnp.zeros_like, params["encoder"]), "decoder": tree.unflatten(leaves)}
-  return fitted.Fitted(SPEC, COLUMNS, training.Fit({"params": params}, 0, None, ""))
+  return fitted.Fitted(SPEC, COLUMNS, fit.Fit({"params": params}, 0, None, ""))
 
 
 def rows(n, seed=0, rate=0.3):

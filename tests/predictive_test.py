@@ -8,9 +8,8 @@ import scipy.special
 import scipy.stats
 import sklearn.metrics
 
-from dgm_jax import compare, ensemble
 from dgm_jax.core import errors, files
-from dgm_jax.evaluate import predictive
+from dgm_jax.evaluate import compare, ensemble, predictive
 from dgm_jax.inference import predictions
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import pytest
 import tables
 
 from dgm_jax import data
-from dgm_jax.data import fingerprints
+from dgm_jax.data.published import fingerprints
 
 COMMAND = [sys.executable, str(tables.ROOT / "scripts" / "prepare_data.py")]
 
@@ -108,7 +108,7 @@ def test_two_processes_leave_one_good_set(raw_data, tmp_path):
 ])  # fmt: skip
 def test_arrays_of_the_raw_files_are_the_registered_ones(name, folder, raw_data, tmp_path):
   spec = data.published()[name]
-  from dgm_jax.data.dataset import prepared
+  from dgm_jax.data.published.prepare import prepared
 
   parts = prepared(spec, str(tmp_path), str(raw_data / folder))
   assert fingerprints.of(parts) == fingerprints.registered()[spec.folder]

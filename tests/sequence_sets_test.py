@@ -14,7 +14,7 @@ from made import made
 from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data import tokens
+from dgm_jax.data.files import tokens
 from dgm_jax.data.sets import moses, ptb, tiny_shakespeare, zinc250k
 from dgm_jax.data.splits import Splits
 

@@ -15,7 +15,7 @@ import sweep_tasks
 from sweep_tasks import WORKER, events, wait_until
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import local, machine, outcomes, processes
+from dgm_jax.sweeps.launchers import local, machine, outcomes, processes
 
 CORES = sorted(os.sched_getaffinity(0))
 

@@ -11,15 +11,16 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import errors
 from dgm_jax.principles.latent import latent
-from dgm_jax.sweeps import axes, definition, lanes, memory, plan, trace
+from dgm_jax.sweeps import axes, definition
+from dgm_jax.sweeps.planning import grouping, memory, plan, trace
 from dgm_jax.training.build import build
 
 TEST = f"{tables.ROOT / 'configs/iwae_mnist.py'}:test"
-BUILDER = lanes.Builder()  # loads the data once
+BUILDER = grouping.Builder()  # loads the data once
 
 
 def groups_of(*parts, common=()):
-  return lanes.group(definition.make_runs(TEST, dict(common), axes.product(*parts)), BUILDER)
+  return grouping.group(definition.make_runs(TEST, dict(common), axes.product(*parts)), BUILDER)
 
 
 def test_seeds_and_rates_are_lanes_and_few_programs_are_traced():
@@ -44,21 +45,21 @@ def test_seeds_and_rates_are_lanes_and_few_programs_are_traced():
 def test_what_is_no_input_of_the_program_parts_groups(path, values, why):
   first, second = groups_of({path: values, "seed": range(2)})
   assert [len(first.runs), len(second.runs)] == [2, 2]
-  assert why in lanes.why(first, [second])
-  assert lanes.why(second, [first])
-  assert lanes.why(first, []) == ""
+  assert why in grouping.why(first, [second])
+  assert grouping.why(second, [first])
+  assert grouping.why(first, []) == ""
 
 
 def test_what_a_run_starts_from_is_no_part_of_the_program_and_must_be_there(tmp_path):
   for name in "ab":
     (tmp_path / name / "checkpoints").mkdir(parents=True)
   starts = [{"init_from": str(tmp_path / name), "seed": seed} for seed, name in enumerate("ab")]
-  (group,) = lanes.group(definition.make_runs(TEST, {}, [{"seed": 5}, *starts]), BUILDER)
+  (group,) = grouping.group(definition.make_runs(TEST, {}, [{"seed": 5}, *starts]), BUILDER)
   assert len(group.runs) == 3
   with pytest.raises(
     errors.UserError, match=r"Run init_from=nowhere,seed=1: init_from = 'nowhere' holds no checkpoint"
   ):
-    lanes.group(definition.make_runs(TEST, {}, [starts[0], {"init_from": "nowhere", "seed": 1}]), BUILDER)
+    grouping.group(definition.make_runs(TEST, {}, [starts[0], {"init_from": "nowhere", "seed": 1}]), BUILDER)
 
 
 def test_values_of_warmup_that_is_on_are_lanes():
@@ -90,12 +91,12 @@ def test_a_float_that_is_baked_in_is_found_and_parts_the_runs(monkeypatch, of_be
   bake(monkeypatch, of_beta)
   found = groups_of({"objective.beta": [0.25, 0.5], "seed": range(2)})
   assert [len(g.runs) for g in found] == [2, 2]
-  assert "objective.beta is 0.25 here, 0.5 in others: another constant" in lanes.why(found[0], found[1:])
+  assert "objective.beta is 0.25 here, 0.5 in others: another constant" in grouping.why(found[0], found[1:])
 
 
 @pytest.mark.slow
 def test_of_many_values_a_few_are_traced_and_those_that_are_special(monkeypatch):
-  monkeypatch.setattr(lanes, "_TRACED", 3)
+  monkeypatch.setattr(grouping, "_TRACED", 3)
   before = BUILDER.count
   assert len(groups_of({"seed": range(2, 300)})) == 1
   assert BUILDER.count - before == 6
@@ -149,7 +150,7 @@ def optimised():
 )
 def test_memory_is_estimated_within_a_factor_of_three(optimised, overrides):
   run = definition.make_run(f"{tables.ROOT / 'configs/vae_mnist.py'}:test", {}, overrides)
-  (group,) = lanes.group([run], BUILDER)
+  (group,) = grouping.group([run], BUILDER)
   chunk, arguments = trace.functions(group.config, group.experiment)["train_chunk"]
   found = jax.jit(chunk, donate_argnums=0).lower(*arguments).compile().memory_analysis()
   state = memory.tree_bytes(arguments[0])
@@ -185,16 +186,16 @@ def test_groups_are_cut_to_fit_and_what_does_not_fit_alone_is_refused():
 
 def test_a_shared_load_gives_the_same_experiment():
   config = ConfigDict(definition.make_run(TEST, {}, {}).config)
-  alone, shared = build(config), lanes.Builder()(config)[0]
+  alone, shared = build(config), grouping.Builder()(config)[0]
   assert trace.trace(config, alone).texts == trace.trace(config, shared).texts
 
 
 def test_inputs_that_others_do_not_have_at_all_are_absent_there():
   programs = trace.Programs({}, {"a": "1"}, {}, {"a": "1"}, ())
-  here = lanes.Group(
+  here = grouping.Group(
     [], None, None, programs, {"principle": "monte_carlo_em"}, frozenset({"objective.target_acceptance"})
   )
   there = here._replace(static={"principle": "latent"}, inputs=frozenset({"objective.beta"}))
-  sentence = lanes.why(here, [there])
+  sentence = grouping.why(here, [there])
   assert "objective.target_acceptance is absent in others: not in their program" in sentence
   assert "objective.beta is absent here: not in the program" in sentence

@@ -14,7 +14,7 @@ import sweep_tasks
 from sweep_tasks import WORKER, events, wait_until
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import ray_launcher
+from dgm_jax.sweeps.launchers import ray_launcher
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 ray = pytest.importorskip("ray")
@@ -129,8 +129,8 @@ def test_without_ray_the_command_that_installs_it_is_told(tmp_path):
   code = (
     "import pathlib, sys\n"
     "sys.modules['ray'] = None\n"
-    "from dgm_jax import errors\n"
-    "from dgm_jax.sweeps import ray_launcher\n"
+    "from dgm_jax.core import errors\n"
+    "from dgm_jax.sweeps.launchers import ray_launcher\n"
     "try:\n"
     "  ray_launcher.launch([pathlib.Path(sys.argv[1])])\n"
     "except errors.UserError as e:\n"

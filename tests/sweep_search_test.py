@@ -10,7 +10,9 @@ import pytest
 import tables
 
 from dgm_jax.core import errors, files
-from dgm_jax.sweeps import axes, definition, drive, plan, search, states, study, tasks
+from dgm_jax.sweeps import axes, definition, drive, states, tasks
+from dgm_jax.sweeps.planning import plan
+from dgm_jax.sweeps.search import search, study
 
 TEST = f"{tables.ROOT / 'configs/iwae_mnist.py'}:test"
 

@@ -12,7 +12,7 @@ import sweep_tasks
 from sweep_tasks import WORKER, events, wait_until
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import slurm_launcher
+from dgm_jax.sweeps.launchers import slurm_launcher
 
 pytest.importorskip("submitit")
 

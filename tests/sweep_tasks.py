@@ -65,7 +65,7 @@ def launcher(module, paths, **options):
   """A process that launches; it prints its outcomes as JSON, at its end."""
   code = (
     "import json, pathlib, sys\n"
-    f"from dgm_jax.sweeps import {module}\n"
+    f"from dgm_jax.sweeps.launchers import {module}\n"
     "paths, options = json.loads(sys.argv[1])\n"
     f"outcomes = {module}.launch([pathlib.Path(p) for p in paths], **options)\n"
     "print(json.dumps([o._asdict() | {'task': str(o.task)} for o in outcomes]))\n"

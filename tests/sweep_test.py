@@ -85,7 +85,7 @@ def test_a_sweep_that_is_killed_three_times_ends_with_every_result_once(tmp_path
     process = start(root, *flags)
     wait_until(lambda least=least: rows(root) >= least, 300)
     process.kill()
-    subprocess.run(["pkill", "-9", "-f", f"dgm_jax.sweeps.worker {root}"], check=False)
+    subprocess.run(["pkill", "-9", "-f", f"dgm_jax.sweeps.launchers.worker {root}"], check=False)
     process.communicate()
   process = start(root, *flags)
   _, told = process.communicate()

@@ -13,7 +13,7 @@ import tables
 
 from configs import iwae_mnist
 from dgm_jax.core import errors, files
-from dgm_jax.sweeps import worker
+from dgm_jax.sweeps.launchers import worker
 from dgm_jax.training.workdir import metrics
 
 
@@ -32,7 +32,7 @@ def write_task(root, points, **given):
 
 
 def start(path):
-  command = [sys.executable, "-m", "dgm_jax.sweeps.worker", str(path)]
+  command = [sys.executable, "-m", "dgm_jax.sweeps.launchers.worker", str(path)]
   return subprocess.Popen(command, cwd=tables.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

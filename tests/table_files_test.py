@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import errors, files
-from dgm_jax.data import tables
+from dgm_jax.data.files import tables
 
 
 def text_table(folder, text, name="t.csv", **options):

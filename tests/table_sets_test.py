@@ -18,8 +18,8 @@ from made import made
 
 from dgm_jax import data
 from dgm_jax.core import errors
-from dgm_jax.data import tfds_builder
-from dgm_jax.data.dataset import prepared
+from dgm_jax.data.published import tfds_builder
+from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import maf
 
 _UCI = {s.name.partition("/")[2]: s for s in data.published().values() if s.name.startswith("uci/")}

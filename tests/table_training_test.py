@@ -6,9 +6,10 @@ import mixed_table as mt
 import numpy as np
 import pytest
 
+from dgm_jax.applications.imputation import columns, fitted
+from dgm_jax.applications.imputation import fit as training
 from dgm_jax.core import errors
 from dgm_jax.core.system import TrainState
-from dgm_jax.imputation import columns, fitted, training
 
 ONCE = training.Limits(200)
 

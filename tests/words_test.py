@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data import words
+from dgm_jax.data.files import bags_of_words
 from dgm_jax.data.sets import bars, kjv
 from dgm_jax.data.splits import Splits
 
@@ -19,7 +19,7 @@ _TRAIN = ["The ark, the Ark of X", "ark dove dove 12 2nd", "raven and dove", "ra
 
 def _bags(train=_TRAIN, test=("olive olive whale", "whale"), size=10, **options):
   part = lambda texts: {"text": np.array(texts, object), "y": np.arange(len(texts))}
-  return words.bags(Splits(part(train), None, part(list(test))), size, **options)
+  return bags_of_words.bags(Splits(part(train), None, part(list(test))), size, **options)
 
 
 def test_counts_are_of_the_training_splits_words():

@@ -10,7 +10,7 @@ from typing import Any
 
 from dgm_jax.core import errors
 from dgm_jax.data import sets
-from dgm_jax.data.dataset import DataSet
+from dgm_jax.data.published.spec import DataSet
 from dgm_jax.data.splits import Splits
 
 

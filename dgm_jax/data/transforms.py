@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import config_args, errors
-from dgm_jax.data import missing
+from dgm_jax.data import missing_mechanisms
 from dgm_jax.data.statistics import Statistics, per_example
 
 
@@ -214,11 +214,11 @@ TRANSFORMS = {
   "flip": (_flip, {}),
   "condition": (_condition, {}),
   "labelled": (_labelled, {"per_class": 10}),
-  "mcar": (_missing("mcar", missing.mcar), {"rate": 0.5, "seed": 0, "training": False}),
-  "mar": (_missing("mar", missing.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
-  "mar_top": (_missing("mar_top", missing.mar_top), {"seed": 0, "training": False}),
-  "mnar": (_missing("mnar", missing.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
-  "above_mean": (_missing("above_mean", missing.above_mean), {"offset": 0.0, "share": 0.5}),
+  "mcar": (_missing("mcar", missing_mechanisms.mcar), {"rate": 0.5, "seed": 0, "training": False}),
+  "mar": (_missing("mar", missing_mechanisms.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),
+  "mar_top": (_missing("mar_top", missing_mechanisms.mar_top), {"seed": 0, "training": False}),
+  "mnar": (_missing("mnar", missing_mechanisms.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
+  "above_mean": (_missing("above_mean", missing_mechanisms.above_mean), {"offset": 0.0, "share": 0.5}),
 }
 
 

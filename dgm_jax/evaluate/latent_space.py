@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
 
-from dgm_jax import latent_figures
 from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.evaluate import quadrature
+from dgm_jax.evaluate import latent_figures, quadrature
 from dgm_jax.evaluate.active_units import activities
 
 _DRAWS = 256  # of q, which tell where it lies

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import plan, states, tasks
+from dgm_jax.sweeps import states, tasks
 from dgm_jax.sweeps.definition import Run
+from dgm_jax.sweeps.planning import plan
 from dgm_jax.sweeps.watch import View, watching
 from dgm_jax.training.workdir.lock import locked
 
@@ -61,7 +62,7 @@ def extra(module: str) -> Any:
 
 def launcher(name: str) -> Any:
   """The module of a launcher."""
-  return extra(f"dgm_jax.sweeps.{LAUNCHERS[errors.choose('launcher', name, LAUNCHERS)]}")
+  return extra(f"dgm_jax.sweeps.launchers.{LAUNCHERS[errors.choose('launcher', name, LAUNCHERS)]}")
 
 
 def check_launcher(options: Options) -> None:

@@ -11,7 +11,7 @@ from dgm_jax import evaluate
 from dgm_jax.core import errors, files, rng
 from dgm_jax.core.batches import size
 from dgm_jax.core.registry import module
-from dgm_jax.data import fingerprints
+from dgm_jax.data.published import fingerprints
 from dgm_jax.training.experiment import Experiment
 
 # The key of what is reported is the same for all runs: whatever their seeds, they are measured on the same binarised

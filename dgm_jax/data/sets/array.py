@@ -12,7 +12,8 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data import cache, images, own
+from dgm_jax.data.files import images, user_files
+from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, random_indices
 
 _TABLES = (".csv", ".tsv", ".parquet")
@@ -42,13 +43,13 @@ def _kind(path: pathlib.Path) -> str:
 def _read(path: pathlib.Path, kind: str, label: str, layer: str, batch: str) -> tuple[dict, dict]:
   """({part: arrays}, about); the part is "all" where the file has no splits of its own."""
   if kind == ".npz":
-    return own.archive(path, label)
+    return user_files.archive(path, label)
   if kind == ".h5ad":
-    arrays, about = own.cells(path, label, layer, batch)
+    arrays, about = user_files.cells(path, label, layer, batch)
   elif kind == ".npy":
-    arrays, about = own.array(path, label)
+    arrays, about = user_files.array(path, label)
   else:
-    arrays, about = own.table(path, label)
+    arrays, about = user_files.table(path, label)
   return {"all": arrays}, about
 
 

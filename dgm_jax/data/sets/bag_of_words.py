@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data import readers, words
+from dgm_jax.data.files import bags_of_words, readers
 from dgm_jax.data.splits import Splits, at_random
 
 
@@ -50,4 +50,4 @@ def load(
   errors.require(bool(lines), f"{path} is empty: it has no lines of text.")
   arrays = {"text": np.array(_documents(lines, documents), object)}
   splits = at_random(arrays, valid_fraction, test_fraction, split_seed)
-  return words.bags(splits, vocabulary_size, min_documents, max_share, stop_words)
+  return bags_of_words.bags(splits, vocabulary_size, min_documents, max_share, stop_words)

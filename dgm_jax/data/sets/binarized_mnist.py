@@ -5,8 +5,9 @@ it are not comparable with those on dynamically binarised digits: for the same V
 al., 2016, section C).
 """
 
-from dgm_jax.data import readers
-from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.splits import Splits
 
 _URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"

@@ -10,8 +10,9 @@ import pathlib
 import numpy as np
 
 from dgm_jax.core.batches import Arrays
-from dgm_jax.data import readers
-from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.splits import Splits
 
 _NAME = "caltech101_silhouettes_28_split1.mat"

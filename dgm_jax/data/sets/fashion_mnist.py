@@ -1,6 +1,6 @@
 """fashion_mnist: 60,000 + 10,000 articles of clothing in the format of MNIST (Xiao, Rasul & Vollgraf, 2017)."""
 
-from dgm_jax.data.dataset import prepared
+from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import mnist
 from dgm_jax.data.splits import Splits, hold_out_last
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size, take
-from dgm_jax.data import readers
-from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.splits import Splits, permutation
 
 _FILE = File("https://cs.nyu.edu/~roweis/data/frey_rawface.mat", "frey_rawface.mat")

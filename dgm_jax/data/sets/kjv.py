@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data import readers, words
-from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.files import bags_of_words, readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits, at_random
 
 DOCUMENTS = ("chapter", "verse")
@@ -77,4 +78,4 @@ def load(
   chapters = [text.decode() for text in prepared(DATA_SETS[0], data_dir, manual_dir)["train"]["text"].tolist()]
   texts = chapters if documents == "chapter" else [verse for text in chapters for verse in text.split("\n")]
   splits = at_random({"text": np.array(texts, object)}, valid_fraction, test_fraction, split_seed)
-  return words.bags(splits, vocabulary_size, min_documents, max_share, STOP_WORDS)
+  return bags_of_words.bags(splits, vocabulary_size, min_documents, max_share, STOP_WORDS)

@@ -1,7 +1,8 @@
 """mnist: the 60,000 + 10,000 handwritten digits of LeCun, Cortes and Burges, 28 x 28, in the published order."""
 
-from dgm_jax.data import readers
-from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.splits import Splits, first, hold_out_last
 
 

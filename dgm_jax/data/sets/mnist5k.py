@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 
 from dgm_jax.core.batches import take
-from dgm_jax.data import cache
+from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, first
 
 _COUNTS = {"train": 400, "valid": 50, "test": 50}  # of each class

@@ -9,9 +9,10 @@ tokens.  The paper holds nothing out for validation.
 import gzip
 import pathlib
 
-from dgm_jax.data import readers
-from dgm_jax.data import tokens as tokenisation
-from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.sets.zinc250k import smiles
 from dgm_jax.data.splits import Splits
 

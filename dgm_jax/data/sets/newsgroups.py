@@ -15,8 +15,9 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, size, take
-from dgm_jax.data import readers
-from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.sets.ptb import members
 from dgm_jax.data.splits import Splits, hold_out_last, permutation
 

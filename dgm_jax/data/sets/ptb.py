@@ -9,8 +9,9 @@ as VAEs of sentences (Bowman et al., 2016), that see each by itself; and a VAE's
 import pathlib
 import tarfile
 
-from dgm_jax.data import readers, tokens
-from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.files import readers, tokens
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits
 
 _PARTS = ("train", "valid", "test")

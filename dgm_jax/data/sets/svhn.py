@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dgm_jax.data import readers
-from dgm_jax.data.dataset import DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.splits import Splits, hold_out_last
 
 _URL = "http://ufldl.stanford.edu/housenumbers/"

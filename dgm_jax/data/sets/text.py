@@ -9,8 +9,8 @@ import pathlib
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data import readers
-from dgm_jax.data import tokens as tokenisation
+from dgm_jax.data.files import readers
+from dgm_jax.data.files import tokens as tokenisation
 from dgm_jax.data.splits import Splits, at_random
 
 

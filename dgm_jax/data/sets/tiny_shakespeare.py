@@ -13,8 +13,9 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays
-from dgm_jax.data import readers, tokens
-from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.files import readers, tokens
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits
 
 _RECORD = 1000  # characters: TFDS would take long over records of one

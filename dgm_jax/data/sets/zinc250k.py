@@ -15,9 +15,10 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays
-from dgm_jax.data import readers
-from dgm_jax.data import tokens as tokenisation
-from dgm_jax.data.dataset import TEXT, DataSet, File, prepared
+from dgm_jax.data.files import readers
+from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits, at_random
 
 RESPONSES = ("logP", "qed", "SAS")

@@ -1,0 +1,13 @@
+"""Trained models in a notebook, and models made elsewhere in front of the same evaluations.
+
+  run = dgm_jax.load("runs/first")                        a run of this package
+  other = api.from_functions(encode=..., decode=..., latent_dim=8, data_shape=(784,))
+  other = api.from_functions(**api.mlp_from_npz("weights.npz")._asdict())    weights that PyTorch wrote
+
+See evaluate/README.md for worked examples.
+"""
+
+from dgm_jax.api.external_model import MLPs, from_functions, mlp_from_npz
+from dgm_jax.api.trained_model import LatentModel, load
+
+__all__ = ["LatentModel", "MLPs", "from_functions", "load", "mlp_from_npz"]

@@ -1,0 +1,146 @@
+"""A MIWAE of a table, fitted to its observed entries."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dgm_jax.applications.imputation import columns as tables
+from dgm_jax.applications.imputation import fit as training
+from dgm_jax.core import errors, rng
+from dgm_jax.inference import imputation
+
+_BLOCK = 128  # rows at once
+_CHUNK = 100  # importance samples at once
+_SCORED_ROWS = 2000  # at most so many have hidden entries
+_LEAST = 10  # observed entries of a column that entries are hidden of
+
+
+class Fitted(NamedTuple):
+  """A model and the columns that it is of.
+
+  Attributes:
+    spec: the model.
+    columns: D of them, with means, scales and ranges.
+    fit: parameters of R models, and how they were found.
+  """
+
+  spec: training.Spec
+  columns: tuple[tables.Column, ...]
+  fit: training.Fit
+
+
+def steps_for(n: int) -> int:
+  """How long n rows are trained on at most: ten thousand steps, or so many epochs."""
+  return min(10_000, max(2000, 1000 * n // 128))
+
+
+def held_out_rate(x: np.ndarray) -> float:
+  """The share of observed entries to hide: 5 %, more of a small table, up to 10 %."""
+  return min(0.1, max(0.05, 200 / max(1, (~np.isnan(x)).sum())))
+
+
+def hide(x: np.ndarray, rate: float, seed: int) -> np.ndarray:
+  """bool [N, D]: observed entries of x, NaN elsewhere, that are to be hidden, each with probability `rate`.
+
+  They are of so many rows at most that scoring them is quick, and of columns with more than a few observed entries.
+  """
+  generator = np.random.default_rng(seed)
+  observed = ~np.isnan(x)
+  rows = np.zeros(len(x), bool)
+  rows[generator.permutation(len(x))[:_SCORED_ROWS]] = True
+  chosen = generator.random(x.shape) < rate
+  return observed & chosen & rows[:, None] & (observed.sum(0) >= _LEAST)
+
+
+def fit(
+  x: np.ndarray,
+  columns: Sequence[tables.Column],
+  *,
+  latent_dim: int = 10,
+  hidden: Sequence[int] = (128, 128),
+  num_samples: int = 20,
+  limits: training.Limits,
+  held_out: float = 0.05,
+  num_models: int = 1,
+  seed: int = 0,
+  progress: Callable[[int, float | None], Any] = lambda steps, score: None,
+) -> Fitted:
+  """A model of the observed entries of x [N, D], NaN elsewhere.
+
+  Args:
+    x: numbers as the table has them, classes as theirs.
+    columns: of it.
+    latent_dim, hidden, num_samples: see training.Spec.
+    limits: see training.fit.
+    held_out: the share of observed entries by which it is seen when to end.
+    num_models: 1: trained on all rows; more: each on a bootstrap sample of the rows.
+    seed: of everything random.
+    progress: see training.fit.
+
+  Raises:
+    UserError: nothing to learn from.
+  """
+  errors.require(len(columns) > 0, "No column has two different observed values: there is nothing to learn from.")
+  scored = hide(x, held_out, seed)
+  columns = tables.scaled(columns, np.where(scored, np.nan, x))
+  observed = ~np.isnan(x)
+  rows = training.Rows(np.where(observed, tables.standardise(columns, x), 0), (observed & ~scored).astype(np.float32))
+  n = len(x)
+  generator = np.random.default_rng([seed, 1])
+  chosen = [np.arange(n)] if num_models == 1 else [generator.integers(0, n, n) for _ in range(num_models)]
+  likelihood = tuple(c.likelihood for c in columns)
+  spec = training.Spec(likelihood, latent_dim, tuple(hidden), num_samples, min(128, training.padded(n)))
+  chosen = np.stack(chosen).astype(np.int32)
+  return Fitted(spec, columns, training.fit(spec, rows, scored.astype(np.float32), chosen, seed, limits, progress))
+
+
+def blocks(x: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+  """(numbers of rows, (values, mask) [B, D]) of standardised x, NaN where missing; padded, for few shapes compile."""
+  size = min(_BLOCK, training.padded(len(rows)))
+  for start in range(0, len(rows), size):
+    block = rows[start : start + size]
+    values = np.full((size, x.shape[1]), np.nan, np.float32)
+    values[: len(block)] = x[block]
+    yield block, (np.nan_to_num(values), (~np.isnan(values)).astype(np.float32))
+
+
+@functools.lru_cache(maxsize=32)
+def _density(spec: training.Spec, num_samples: int) -> Callable:
+  """(variables of a lane, key, x, mask) -> log p(x_observed) of standardised entries, [B]."""
+  model = training.model(spec)
+
+  @jax.jit
+  def log_prob(variables, key, x, mask):
+    keys = rng.row_keys(key, rng.content_index(x, mask))
+    batch = {"x": x, "mask": mask}
+    return imputation.log_prob(model.bind(variables), keys, batch, num_samples, min(_CHUNK, num_samples))
+
+  return log_prob
+
+
+def log_prob(fitted: Fitted, x: np.ndarray, num_samples: int = 1000, seed: int = 0) -> np.ndarray:
+  """log p(x_observed) of rows of x [N, D], NaN where missing, in the table's units: [N] nats, a stochastic lower bound.
+
+  Of several models, that of the first.
+  """
+  program, key = _density(fitted.spec, num_samples), rng.stream(jax.random.key(seed), "log_prob")
+  variables = jax.tree.map(lambda a: a[0], fitted.fit.variables)
+  z, scale = tables.standardise(fitted.columns, x), np.array([c.scale for c in fitted.columns])
+  parts = [program(variables, key, *block)[: len(rows)] for rows, block in blocks(z, np.arange(len(x)))]
+  return np.concatenate(parts) - (~np.isnan(x)) @ np.log(scale)
+
+
+@functools.lru_cache(maxsize=32)
+def _generator(spec: training.Spec) -> Callable:
+  model = training.model(spec)
+  return jax.jit(lambda variables, key, n: model.bind(variables).generate(key, n), static_argnums=2)
+
+
+def generate(fitted: Fitted, n: int, seed: int = 0) -> np.ndarray:
+  """n draws of p(x), [n, D], in the table's units."""
+  variables = jax.tree.map(lambda a: a[0], fitted.fit.variables)
+  drawn = _generator(fitted.spec)(variables, rng.stream(jax.random.key(seed), "generate"), training.padded(n))[:n]
+  return tables.restore(fitted.columns, np.asarray(drawn), np.arange(len(fitted.columns)))

@@ -1,0 +1,141 @@
+"""What is told of an imputed table."""
+
+import argparse
+import csv
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dgm_jax.applications.imputation import cells, comparison
+from dgm_jax.applications.imputation.columns import Column
+from dgm_jax.applications.imputation.fitted import Fitted
+from dgm_jax.core import files
+from dgm_jax.data.files import tables
+
+_IMPROPER = "parameters fixed: not proper multiple imputation, the spread lacks their uncertainty (--proper)"
+
+
+def write_cells(path: pathlib.Path, columns: Sequence[Column], found: cells.Imputed) -> None:
+  """A .csv with a line for each imputed cell: row (from 1), column, value, deviation, low, high, probability."""
+  with files.whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as f:
+    writer = csv.writer(f)
+    writer.writerow(("row", "column", "value", "deviation", "low", "high", "probability"))
+    values = zip(
+      found.row, found.column, found.x, found.deviation, found.low, found.high, found.probability, strict=True
+    )
+    for row, d, x, deviation, low, high, probability in values:
+      column = columns[d]
+      if column.numeric:
+        shown = (f"{x:.6g}", f"{deviation:.4g}", f"{low:.6g}", f"{high:.6g}", "")
+      else:
+        shown = (column.classes[int(x)], "", "", "", f"{probability:.4f}")
+      writer.writerow((row + 1, column.name, *shown))
+
+
+def make(
+  args: argparse.Namespace,
+  columns: Sequence[Column],
+  table: tables.Table,
+  fitted_rows: int,
+  model: Fitted,
+  found: cells.Imputed,
+  compared: dict[str, comparison.Errors],
+  coverage: float | None,
+  num_hidden: int,
+) -> dict[str, Any]:
+  """Everything that the report says, for JSON."""
+  gone = np.stack(table.missing, 1)
+  modelled = [j for j, c in enumerate(columns) if c.modelled]
+  by_column = []
+  for j, column in enumerate(columns):
+    errors = {m: e.by_column[modelled.index(j)] for m, e in compared.items()} if column.modelled else {}
+    unknown = _unknown(column, table.values[j][~table.missing[j]])
+    by_column.append(
+      {"name": column.name, "kind": column.kind, "missing": int(gone[:, j].sum()), "errors": errors}
+      | ({"classes": len(column.classes)} if column.modelled and not column.numeric else {})
+      | ({"unknown": unknown} if unknown else {})
+    )
+  return {
+    "table": {
+      "file": str(args.data),
+      "rows": table.num_rows,
+      "missing": int(gone.sum()),
+      "empty_rows": int(gone.all(1).sum()),
+    },
+    "fitted": {"file": str(args.fit or args.data), "rows": fitted_rows, "inductive": args.fit is not None},
+    "model": {"latents": args.latents, "hidden": args.hidden, "samples": args.samples, "seed": args.seed}
+    | {"models": max(args.proper, 1), "steps": model.fit.steps, "ended": model.fit.reason, "held_out": model.fit.score},
+    "multiple": {"imputations": args.multiple, "proper": args.proper > 0},
+    "columns": by_column,
+    "hidden": num_hidden,
+    "errors": {m: {"numbers": e.numbers, "classes": e.classes, "seconds": e.seconds} for m, e in compared.items()},
+    "coverage": coverage,
+    "median_ess": float(np.median(found.ess)) if len(found.ess) else None,
+  }
+
+
+def _unknown(column: Column, seen: np.ndarray) -> list[str]:
+  """Classes of the table that the model does not know."""
+  if not column.modelled or column.numeric:
+    return []
+  return sorted(map(str, set(seen.tolist()) - set(column.classes)))
+
+
+def _number(value: float | None) -> str:
+  return "" if value is None else f"{value:.4g}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _sentences(about: dict[str, Any]) -> list[str]:
+  table, source, model, multiple = (about[k] for k in ("table", "fitted", "model", "multiple"))
+  cells_ = table["rows"] * len(about["columns"])
+  lines = [f"{table['file']}: {table['rows']} rows, {len(about['columns'])} columns, {table['missing']} missing cells "
+           f"({100 * table['missing'] / cells_:.1f} %)"]  # fmt: skip
+  if table["empty_rows"]:
+    lines.append(f"{table['empty_rows']} rows with nothing observed are imputed from the model alone")
+  way = "inductive" if source["inductive"] else "transductive: the rows that are imputed"
+  lines.append(f"Fitted to {source['rows']} rows of {source['file']} ({way})")
+  score = "" if model["held_out"] is None else f"; held-out entries have log p = {model['held_out']:.3f} nats each"
+  lines.append(f"MIWAE, {model['latents']} latents, {model['steps']} steps; ended as {model['ended']}{score}")
+  if multiple["proper"]:
+    lines.append(
+      f"{multiple['imputations']} imputations by {model['models']} models, each fitted to a bootstrap sample: proper"
+    )
+  elif multiple["imputations"]:
+    lines.append(f"{multiple['imputations']} imputations, {_IMPROPER}")
+  for column in about["columns"]:
+    if column["kind"] == "empty":
+      lines.append(f"Column {column['name']!r} has no observed cell, and is left empty")
+    if column.get("unknown"):
+      listed = ", ".join(column["unknown"][:5])
+      lines.append(f"Column {column['name']!r} has classes that were not fitted to, taken as unknown: {listed}")
+  return lines
+
+
+def text(about: dict[str, Any]) -> str:
+  """The report to read."""
+  methods = list(about["errors"])
+  rows = [("column", "kind", "missing", *methods)]
+  rows += [
+    (c["name"], c["kind"], str(c["missing"]), *(_number(c["errors"].get(m)) for m in methods)) for c in about["columns"]
+  ]
+  for kind, name in (("numbers", "all numbers, in standard deviations"), ("classes", "all classes")):
+    if any(e[kind] is not None for e in about["errors"].values()):
+      rows.append((name, "", "", *(_number(about["errors"][m][kind]) for m in methods)))
+  lines = [*_sentences(about), ""]
+  if methods:
+    lines += [
+      f"Root mean squared errors of numbers and shares of wrong classes, of {about['hidden']} observed cells that were "
+      "hidden from every method",
+    ]
+  lines += _aligned(rows)
+  if about["coverage"] is not None:
+    lines.append(f"The 90 % intervals hold {100 * about['coverage']:.1f} % of the hidden numbers")
+  lines.append(f"{about['seconds']:.0f} s")
+  return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Files of the user: tables, images, texts."""

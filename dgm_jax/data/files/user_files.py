@@ -1,0 +1,234 @@
+"""The user's own files as arrays: .npy, .npz, tables, .h5ad.  Each reader gives (arrays, about)."""
+
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays, size, take
+from dgm_jax.data.files import readers
+
+_SPARSE = {"data", "indices", "indptr", "shape"}
+_RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # what batches have besides
+_PART = re.compile(r"(\w+)_(train|valid|val|test)")
+
+
+def _int32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
+  limits = np.iinfo(np.int32)
+  errors.require(x.min() >= limits.min and x.max() <= limits.max, f"{path}: {name!r} has integers beyond 32 bits.")
+  return x.astype(np.int32)
+
+
+def _float32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
+  with np.errstate(over="ignore"):
+    x = x.astype(np.float32)
+  errors.require(not np.isinf(x).any(), f"{path}: {name!r} holds Inf, or numbers beyond 32 bits.")
+  return x
+
+
+def values(x: np.ndarray, path: Any, name: str = "x") -> np.ndarray:
+  """x in the dtypes that the rest expects.
+
+  bool stays, uint8 of zeros and ones becomes bool, other integers int32, numbers float32 (in which NaN may remain); a
+  vector becomes a column, and uint8 or bool images [N, H, W] get a channel.
+
+  Raises:
+    UserError: no numbers, Inf, or nothing at all.
+  """
+  kind = x.dtype.kind
+  errors.require(kind in "biuf", f"{path}: {name!r} holds {x.dtype}, where numbers belong.")
+  errors.require(x.ndim >= 1 and x.size > 0, f"{path}: {name!r} is empty (shape {list(x.shape)}).")
+  if x.dtype == np.uint8:
+    x = x.astype(bool) if x.max() <= 1 else x
+  elif kind in "iu":
+    x = _int32(x, path, name)
+  elif kind == "f":
+    x = _float32(x, path, name)
+  if x.ndim == 1:
+    x = x[:, None]
+  return x[..., None] if x.ndim == 3 and x.dtype in (np.uint8, bool) else x
+
+
+def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
+  """(int32 classes or float32 responses [N], names of the classes where they were strings)."""
+  if y.ndim == 2 and y.shape[1] == 1:
+    y = y[:, 0]
+  errors.require(
+    y.ndim == 1, f"{path}: label {name!r} has shape {list(y.shape)}; one class or number for each example is expected."
+  )
+  if y.dtype.kind in "iub":
+    return _int32(y, path, name), None
+  if y.dtype.kind == "f":
+    errors.require(not np.isnan(y).any(), f"{path}: label {name!r} has missing values.")
+    return _float32(y, path, name), None
+  errors.require(y.dtype.kind in "OUST", f"{path}: label {name!r} holds {y.dtype}; classes or numbers are expected.")
+  classes, codes = np.unique(y.astype(str), return_inverse=True)
+  return codes.astype(np.int32), classes.tolist()
+
+
+def _with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None) -> Arrays:
+  """Adds `mask`, 1 where x is observed, if there are NaN in x or a mask is given; x is 0 where it is 0."""
+  x = arrays["x"]
+  missing = np.isnan(x) if x.dtype.kind == "f" else np.zeros((), bool)
+  if mask is not None:
+    errors.require(mask.dtype.kind in "biuf", f"{path}: mask holds {mask.dtype}, where 0 and 1 belong.")
+    mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+    errors.require(
+      mask.shape == x.shape and np.isin(mask, (0, 1)).all(),
+      f"{path}: mask must be of x's shape {list(x.shape)}, 1 where x is observed and 0 where it is missing.",
+    )
+    missing = missing | (mask == 0)
+  elif not missing.any():
+    return arrays
+  errors.require(not missing.all(), f"{path}: 'x' has no observed entry.")
+  return arrays | {"x": np.where(missing, 0, x).astype(x.dtype), "mask": (~missing).astype(np.float32)}
+
+
+def _add(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: str = "y") -> None:
+  """Adds a label to arrays, and the names of its classes to about."""
+  n = size(arrays)
+  errors.require(y.ndim >= 1 and len(y) == n, f"{path}: {name!r} has shape {list(y.shape)} for {n} examples.")
+  arrays[key], classes = labels(y, path, name)
+  if classes is not None:
+    about["classes" if key == "y" else key] = classes
+
+
+def table(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
+  """x float32 [N, D] of a .csv, .tsv or .parquet file; mask where cells are empty or NaN.
+
+  A first line of numbers (and empty cells) alone counts as data, else it has the names of the columns.
+  """
+  frame = readers.table(path, "a table")
+  errors.require(len(frame) > 0, f"{path} is empty: it has no rows.")
+  frame.columns = [str(c) for c in frame.columns]
+  y = None
+  if label:
+    y = frame.pop(errors.choose(f"label column of {path}", label, frame.columns))
+    errors.require(not y.isna().any(), f"{path}: label {label!r} has missing values.")
+  arrays = _with_mask({"x": values(readers.numbers(frame, path), path)}, path)
+  about: dict = {"columns": list(frame.columns)}
+  if y is not None:
+    _add(arrays, about, y.to_numpy(), path, label)
+  return arrays, about
+
+
+def array(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
+  """x of a .npy file; images in uint8 [N, H, W, C] stay mapped, however large."""
+  errors.require(not label, f"{path} holds one array and no label; save a .npz with x and {label!r}.")
+  x = readers.array(path)
+  if x.dtype == np.uint8 and x.ndim == 4 and x[: 2**12].max(initial=0) > 1:
+    return {"x": x}, {}
+  return _with_mask({"x": values(x, path)}, path), {}
+
+
+def archive(path: pathlib.Path, label: str) -> tuple[dict[str, Arrays], dict]:
+  """{part: arrays} of a .npz file: x, and y, mask and more; or x_train, y_train, x_test ...; or a sparse matrix.
+
+  Arrays as long as x belong to the examples, others to `about`.  Parts are read as one, so that classes and dtypes are
+  the same in all of them.
+  """
+  found = readers.archive(path)
+  if found.keys() >= _SPARSE or found.keys() >= {"row", "col", "data"}:
+    found = _dense(found, path)
+  for name in found:
+    errors.require(
+      name.isidentifier() and name not in _RESERVED, f"{path}: {name!r} cannot be the name of an array; rename it."
+    )
+  if "x_train" not in found:
+    errors.require("x" in found, f"{path} lacks the array 'x' (or x_train and x_test); it has {', '.join(found)}.")
+    arrays, about = _example_arrays(found, path, label)
+    return {"all": arrays}, about
+  joined, counts = _join(found, path)
+  arrays, about = _example_arrays(joined, path, label)
+  ends = np.cumsum(list(counts.values()))
+  return {p: take(arrays, slice(end - n, end)) for (p, n), end in zip(counts.items(), ends, strict=True)}, about
+
+
+def _join(found: Arrays, path: pathlib.Path) -> tuple[Arrays, dict[str, int]]:
+  """({name: array of all parts}, {part: number of examples}) of x_train, y_train, x_test, ..."""
+  parts: dict[str, Arrays] = {}
+  rest = {}
+  for name, array_ in found.items():
+    if match := _PART.fullmatch(name):
+      parts.setdefault({"val": "valid"}.get(match[2], match[2]), {})[match[1]] = array_
+    else:
+      rest[name] = array_
+  errors.require("test" in parts, f"{path} has x_train and no x_test.")
+  errors.require("x" not in rest, f"{path} has x beside x_train; leave one of them out.")
+  names = parts["train"].keys()
+  for part, arrays in parts.items():
+    errors.require(
+      arrays.keys() == names,
+      f"{path} has {', '.join(f'{n}_train' for n in names)}, but {', '.join(f'{n}_{part}' for n in arrays)}.",
+    )
+    shape, n = parts["train"]["x"].shape[1:], len(np.atleast_1d(arrays["x"]))
+    errors.require(
+      arrays["x"].shape[1:] == shape,
+      f"{path}: the parts differ in shape: {list(shape)}, {part} {arrays['x'].shape[1:]}.",
+    )
+    for name, array_ in arrays.items():
+      errors.require(
+        array_.shape[:1] == (n,), f"{path}: {name}_{part} has shape {list(array_.shape)} for {n} examples."
+      )
+  with readers.reading(path, "parts of like arrays"):
+    joined = {name: np.concatenate([arrays[name] for arrays in parts.values()]) for name in names}
+  return joined | rest, {part: len(arrays["x"]) for part, arrays in parts.items()}
+
+
+def _dense(found: Arrays, path: pathlib.Path) -> Arrays:
+  """x of a matrix in compressed sparse rows, as scipy.sparse.save_npz writes it."""
+  import scipy.sparse
+
+  form = found.get("format", np.array("csr" if "indptr" in found else "coo")).item()
+  form = form.decode() if isinstance(form, bytes) else form
+  errors.require(form in ("csr", "csc"), f"{path} is a sparse matrix in format {form!r}; save it as csr.")
+  with readers.reading(path, "a sparse matrix of scipy.sparse.save_npz"):
+    cls = scipy.sparse.csr_matrix if form == "csr" else scipy.sparse.csc_matrix
+    matrix = cls((found["data"], found["indices"], found["indptr"]), tuple(found["shape"]))
+    matrix.check_format(full_check=True)  # or toarray() may crash
+    return {"x": matrix.toarray()} | {k: v for k, v in found.items() if k not in _SPARSE | {"format"}}
+
+
+def _example_arrays(found: Arrays, path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
+  arrays, about = _with_mask({"x": values(found["x"], path)}, path, found.get("mask")), {}
+  n = size(arrays)
+  chosen = label or ("y" if "y" in found else "")
+  if chosen:
+    _add(arrays, about, found[errors.choose(f"array of {path}", chosen, found)], path, chosen)
+  for name, array_ in found.items():
+    if name in ("x", "y", "mask", chosen):
+      continue
+    if array_.ndim == 0 or len(array_) != n:
+      errors.require(array_.dtype.kind in "biufU", f"{path}: {name!r} holds {array_.dtype}; numbers or strings belong.")
+      about[name] = array_.tolist()
+    elif array_.ndim > 1:
+      arrays[name] = values(array_, path, name)
+      errors.require(not np.isnan(arrays[name]).any(), f"{path}: {name!r} has missing values; only x may.")
+    elif array_.dtype.kind in "biuf" or len(np.unique(array_)) < n:  # else the names of the examples
+      _add(arrays, about, array_, path, name, key=name)
+  return arrays, about
+
+
+def cells(path: pathlib.Path, label: str, layer: str, batch: str) -> tuple[Arrays, dict]:
+  """x [N, G] of an .h5ad file (X, or a layer), with y and batch from columns of obs."""
+  anndata = readers.extra("anndata", path)
+  with readers.reading(path, "an .h5ad file"):
+    found = anndata.read_h5ad(path)
+  layers = [name for name in found.layers if name is not None]  # newer versions count X as the layer None
+  x = found.layers[errors.choose(f"layer of {path}", layer, layers)] if layer else found.X
+  errors.require(x is not None, f"{path} has no X; choose of its layers: {', '.join(layers)}.")
+  x = np.asarray(x.todense() if hasattr(x, "todense") else x)
+  if x.dtype.kind == "f" and x.size and x.min() >= 0 and (x == np.round(x)).all():
+    x = x.astype(np.int64)  # counts
+  arrays = _with_mask({"x": values(x, path)}, path)
+  about = {"genes": found.var_names.astype(str).tolist()}
+  for key, column in (("y", label), ("batch", batch)):
+    if column:
+      values_ = found.obs[errors.choose(f"column of obs of {path}", column, found.obs.columns)]
+      errors.require(not values_.isna().any(), f"{path}: column {column!r} of obs has missing values.")
+      _add(
+        arrays, about, (values_.astype(str) if values_.dtype == "category" else values_).to_numpy(), path, column, key
+      )
+  return arrays, about

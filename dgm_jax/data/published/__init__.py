@@ -1,0 +1,1 @@
+"""Published data sets through TFDS: downloads, checksums, cache."""

@@ -1,0 +1,161 @@
+"""Compares runs on the same test examples: paired differences with standard errors.
+
+  python -m dgm_jax compare runs/a runs/b
+  python -m dgm_jax compare runs/a_0,runs/a_1,runs/a_2 runs/b_0,runs/b_1,runs/b_2
+
+The first is what the others are compared with.  Runs joined by commas are seeds of one method: their values are
+averaged example by example before the difference is taken.  Exit status: 0 done, 2 runs that cannot be compared.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgm_jax.core import errors, files
+
+_SAME = ("data", "data_digest", "transforms", "split_sizes")
+
+
+class Run(NamedTuple):
+  """What a run says of itself.
+
+  Attributes:
+    path: its folder.
+    results: results.json, or evaluation.json of a run that is not finished.
+    values: {name: [N]}, of each test example.
+  """
+
+  path: str
+  results: dict[str, Any]
+  values: dict[str, np.ndarray]
+
+
+class Difference(NamedTuple):
+  """Of one value, between two methods; nats, or what the value is in.
+
+  Attributes:
+    name: of the value.
+    first, second: the means over examples and seeds.
+    difference: second - first.
+    stderr: of the difference over the test examples, for these trained models.
+    first_spread, second_spread: standard deviation over the seeds of the mean over examples; None for one seed.
+    num_examples: N.
+  """
+
+  name: str
+  first: float
+  second: float
+  difference: float
+  stderr: float
+  first_spread: float | None
+  second_spread: float | None
+  num_examples: int
+
+
+def read(path: str) -> Run:
+  """Reads a run.
+
+  Raises:
+    UserError: there is no evaluated run, or one without values.
+  """
+  folder = pathlib.Path(path)
+  errors.require(folder.is_dir(), f"{path} is no folder of a run.")
+  results = files.read_json(folder / "results.json") or files.read_json(folder / "evaluation.json")
+  evaluate = f"python -m dgm_jax.main --mode=evaluate --workdir={path}"
+  errors.require(results is not None, f"{path} holds no results; `{evaluate}` makes them.")
+  file = folder / "values.npz"
+  errors.require(file.exists(), f"{path} holds no values of single examples (values.npz); `{evaluate}` makes them.")
+  arrays = {name.removeprefix("test/"): a for name, a in files.load_arrays(file).items()}
+  return Run(path, results, {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))})
+
+
+def check(runs: Sequence[Run]) -> None:
+  """Refuses runs that were not measured on the same examples."""
+  first, *others = runs
+  for run in others:
+    for name in _SAME:
+      a, b = first.results.get(name), run.results.get(name)
+      errors.require(a == b, f"{first.path} and {run.path} cannot be compared: {name} is {a} there and {b} here.")
+
+
+def paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+  """(mean, standard error) of second - first, [N] each; infinite error for N = 1."""
+  d = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+  return float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else float("inf")
+
+
+def _mean_and_spread(runs: Sequence[Run], name: str) -> tuple[np.ndarray, float | None]:
+  """(mean over the seeds of each example [N], standard deviation over the seeds of the mean over examples)."""
+  values = np.stack([run.values[name] for run in runs]).astype(np.float64)
+  return values.mean(0), float(values.mean(1).std(ddof=1)) if len(runs) > 1 else None
+
+
+def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
+  """The differences of all values that the runs have in common, for equally many examples.
+
+  Raises:
+    UserError: other data, or nothing in common.
+  """
+  runs = [*first, *second]
+  check(runs)
+  names = [n for n in runs[0].values if all(n in run.values for run in runs)]
+  names = [n for n in names if len({run.values[n].shape for run in runs}) == 1]
+  errors.require(bool(names), f"{', '.join(run.path for run in runs)} have no values of the same examples in common.")
+  found = []
+  for name in names:
+    (a, spread_a), (b, spread_b) = _mean_and_spread(first, name), _mean_and_spread(second, name)
+    found.append(Difference(name, float(a.mean()), float(b.mean()), *paired(a, b), spread_a, spread_b, len(a)))
+  return found
+
+
+def warnings(runs: Sequence[Run]) -> list[str]:
+  """What makes a difference hard to read, a sentence each."""
+  found = []
+  for name in sorted({k for run in runs for k in run.results if k.endswith("_samples")}):
+    numbers = {run.results.get(name) for run in runs}
+    if len(numbers) > 1:
+      found.append(f"{name} differs ({', '.join(map(str, numbers))}): a bound is tighter with more samples.")
+  for name in sorted({k for run in runs for k in run.values}):
+    sizes = {len(run.values[name]) if name in run.values else 0 for run in runs}
+    if len(sizes) > 1:
+      found.append(f"{name} is left out: the runs have it of {', '.join(map(str, sorted(sizes)))} examples.")
+  return found
+
+
+def table(differences: Sequence[Difference]) -> str:
+  """A line for each, numbers to four digits."""
+  show = lambda v: "" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v)
+  head = ("value", "first", "second", "difference", "stderr", "sd of first", "sd of second", "examples")
+  rows = [head, *(tuple(map(show, d)) for d in differences)]
+  if all(d.first_spread is None and d.second_spread is None for d in differences):
+    rows = [(*row[:5], row[7]) for row in rows]
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  align = lambda i, cell: f"{cell:<{widths[i]}}" if i == 0 else f"{cell:>{widths[i]}}"
+  return "\n".join("  ".join(align(i, cell) for i, cell in enumerate(row)) for row in rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Prints the comparisons; returns the exit status."""
+  parser = argparse.ArgumentParser(
+    prog="python -m dgm_jax compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="a run, or several seeds of it")
+  arguments = parser.parse_args(argv).runs
+  try:
+    errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
+    first, *others = [[read(path) for path in argument.split(",")] for argument in arguments]
+    for name, second in zip(arguments[1:], others, strict=True):
+      print(f"{name} minus {arguments[0]}\n{table(compare(first, second))}")
+      print("".join(f"{sentence}\n" for sentence in warnings([*first, *second])), flush=True)
+  except errors.UserError as e:
+    print(f"error: {e}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

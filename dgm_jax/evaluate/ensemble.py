@@ -1,0 +1,72 @@
+"""Deep ensembles: the equally weighted mixture of what several runs predict (Lakshminarayanan et al., 2017).
+
+  python -m dgm_jax ensemble runs/a runs/b runs/c
+
+The runs are of one data set and were evaluated (config.evaluate.predictive): as a rule seeds of one sweep, trained as
+lanes of one program.  Exit status: 0 done, 2 runs that cannot be averaged.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from dgm_jax.core import errors, files
+from dgm_jax.core.text_tables import results_table
+from dgm_jax.evaluate import compare, predictive
+from dgm_jax.inference import predictions
+
+_KEPT = "test/predictive/"
+
+
+def members(runs: Sequence[str | pathlib.Path]) -> list[Mapping[str, Any]]:
+  """What each run predicts of the test set: its log_py [N], y, and probs [N, C], or mean and variance [N, T].
+
+  Raises:
+    UserError: a run that has no predictions, or runs of other data.
+  """
+  compare.check([compare.read(str(path)) for path in runs])
+  found = []
+  for path in runs:
+    arrays = files.load_arrays(pathlib.Path(path) / "values.npz")
+    errors.require(
+      f"{_KEPT}y" in arrays, f"{path} holds no predictions: config.evaluate has no predictive, or it is no such model."
+    )
+    kept = {name.removeprefix(_KEPT): a for name, a in arrays.items() if name.startswith(_KEPT)}
+    found.append(kept | {"log_py": arrays["test/log_py"]})
+  return found
+
+
+def mixed(parts: Sequence[Mapping[str, Any]]) -> tuple[predictions.Prediction, Any]:
+  """(the mixture of the members' predictions, y)."""
+  y = parts[0]["y"]
+  return predictions.mixture({k: jnp.stack([part[k] for part in parts]) for k in parts[0] if k != "y"}), y
+
+
+def scored(parts: Sequence[Mapping[str, Any]], num_bins: int = 15) -> dict[str, float]:
+  """The scores of the mixture over the set, as evaluate.predictive has them."""
+  return predictive.of_values(predictions.of_examples(*mixed(parts)), num_bins)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Prints the scores; returns the exit status."""
+  parser = argparse.ArgumentParser(
+    prog="python -m dgm_jax ensemble",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("runs", nargs="+", metavar="RUN", help="a member")
+  runs = parser.parse_args(argv).runs
+  try:
+    print(results_table(scored(members(runs)) | {"members": len(runs)}), flush=True)
+  except errors.UserError as e:
+    print(f"error: {e}", file=sys.stderr)
+    return 2
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main())

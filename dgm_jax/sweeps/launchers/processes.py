@@ -1,0 +1,114 @@
+"""Worker processes: how they start, end, and hear of signals, whoever launches them."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from dgm_jax.sweeps.launchers import machine, outcomes
+
+WORKER = (sys.executable, "-m", "dgm_jax.sweeps.launchers.worker")
+PATIENCE = 600.0  # seconds for the last worker of a task to save and leave
+_ROOT = pathlib.Path(__file__).parents[3]
+_CHILD = pathlib.Path(__file__).with_name("child.py")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def python_path() -> str:
+  """PYTHONPATH with this dgm_jax in front, wherever the process that has it works."""
+  others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+  return os.pathsep.join(dict.fromkeys([str(_ROOT), *others]))
+
+
+def start(
+  worker: Sequence[str],
+  task: pathlib.Path,
+  cores: Sequence[int] = (),
+  env: Mapping[str, str] | None = None,
+  cwd: str | None = None,
+  patience: float = PATIENCE,
+) -> subprocess.Popen:
+  """Starts `worker` on a task, pinned to `cores` (none: not pinned), with its output appended to the task's log.
+
+  It leads a process group of its own, which Ctrl-C does not reach, gets SIGTERM when this process ends, and waits
+  `patience` seconds for other processes to leave its runs.
+  """
+  task = task.absolute()
+  env = os.environ | (env or {}) | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
+  if cores:  # XLA counts the cores itself
+    env |= dict.fromkeys(_THREADS, str(len(cores)))
+  command = [sys.executable, "-I", "-S", str(_CHILD), str(os.getpid()), ",".join(map(str, cores)), str(patience)]
+  with open(outcomes.log_of(task), "ab") as log:
+    return subprocess.Popen(
+      [*command, *worker, str(task)],
+      stdin=subprocess.DEVNULL,
+      stdout=log,
+      stderr=subprocess.STDOUT,
+      env=env,
+      cwd=cwd,
+      process_group=0,
+    )
+
+
+def kill_group(process: subprocess.Popen) -> None:
+  """SIGKILL to a worker and to what it started: such children may hold its locks and its memory."""
+  with contextlib.suppress(ProcessLookupError, PermissionError):
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def counted(*numbers: int) -> Iterator[list[int]]:
+  """Within this context the signals do nothing but add their number to the list.
+
+  In a thread other than the main one, which gets no signals, nothing ever does.
+  """
+  received: list[int] = []
+  if threading.current_thread() is not threading.main_thread():
+    yield received
+    return
+  previous = {number: signal.signal(number, lambda number, frame: received.append(number)) for number in numbers}
+  try:
+    yield received
+  finally:
+    for number, handler in previous.items():
+      signal.signal(number, handler)
+
+
+def run(
+  worker: Sequence[str],
+  task: pathlib.Path,
+  cpus: int,
+  env: Mapping[str, str] | None = None,
+  cwd: str | None = None,
+  received: Sequence[int] = (),
+  patience: float = PATIENCE,
+) -> int:
+  """Starts `worker` on a task, on cores that are free, and returns its exit status.
+
+  Once there is something in `received` (see counted), or at a KeyboardInterrupt, which is how Ray cancels, the worker
+  gets SIGTERM.
+  """
+  asked = False
+  with machine.borrowed(cpus) as cores:
+    process = start(worker, task, cores, env, cwd if cwd and os.path.isdir(cwd) else None, patience)
+    try:
+      while True:
+        try:
+          if received and not asked:
+            raise KeyboardInterrupt
+          if (status := process.poll()) is not None:
+            break
+          time.sleep(0.1)
+        except KeyboardInterrupt:
+          asked = True
+          process.terminate()
+    finally:
+      process.terminate()  # does nothing if it has ended
+  if outcomes.crashed(status):
+    kill_group(process)
+  return outcomes.STOPPED if asked and status == -signal.SIGTERM else status

@@ -1,0 +1,167 @@
+"""Jobs of SLURM, or of submitit's stand-in for it on this machine: what one runs, how they are watched and stopped."""
+
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from dgm_jax.core import errors
+from dgm_jax.sweeps.launchers import outcomes, processes
+
+_ARRAY = 1000  # jobs of an array; SLURM's MaxArraySize is 1001 unless an administrator changed it
+_LOST = 5  # looks in which a job has neither a place in the queue nor a result, before it is taken for dead
+
+
+class Work:
+  """What a job runs: a worker on one task."""
+
+  def __init__(self, task: pathlib.Path, cpus: int, worker: Sequence[str], cwd: str, patience: float):
+    self._args = worker, task, cpus, None, cwd
+    self._patience = patience
+
+  def __call__(self) -> tuple[int, bool]:
+    """(exit status of the worker, whether it was stopped because its time was up and the job could not be requeued)."""
+    with processes.counted(signal.SIGTERM, signal.SIGUSR2) as received:
+      status = processes.run(*self._args, received=received, patience=self._patience)
+    time_up = status == outcomes.STOPPED and signal.SIGUSR2 in received
+    if time_up:
+      try:
+        signal.getsignal(signal.SIGUSR2)(signal.SIGUSR2, None)  # submitit's: back into the queue, and exit
+      except Exception as e:  # the cluster forbids it, or it was too often
+        print(e, flush=True)
+    return status, time_up
+
+  def checkpoint(self) -> Any:
+    """What is to be done when the job starts again; submitit calls this."""
+    from submitit.helpers import DelayedSubmission
+
+    return DelayedSubmission(self)
+
+
+class Jobs:
+  """The backend of supervise: a job for each task."""
+
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    cluster: str,
+    restarts: int,
+    common: dict[str, Any],
+    options: dict[str, Any],
+    work: Sequence[Any],
+  ):
+    try:
+      import submitit
+    except ImportError as e:
+      raise errors.UserError('--launcher=slurm needs submitit: pip install "dgm_jax[sweep]".') from e
+    self._submitit, self._folder, self._work, self._local = submitit, folder, work, cluster == "local"
+    self._restarts: dict[pathlib.Path, int] = defaultdict(lambda: restarts)
+    self._missing: dict[pathlib.Path, int] = defaultdict(int)
+    self._jobs: dict[pathlib.Path, Any] = {}
+    self._stopping = False
+    options = {k: v for k, v in options.items() if v is not None}
+    known = submitit.SlurmExecutor._valid_parameters()
+    if others := {k: options.pop(k) for k in options.keys() - known}:
+      options["additional_parameters"] = others
+    options["setup"] = [f"export PYTHONPATH={shlex.quote(processes.python_path())}"]
+    try:
+      self._executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=restarts)
+      self._executor.update_parameters(**common, **{f"slurm_{k}": v for k, v in options.items()})
+    except (RuntimeError, ValueError, NameError, AssertionError, TypeError) as e:
+      raise errors.UserError(f"--launcher=slurm cannot be used: {_words(e)}") from e
+
+  def submit(self, tasks: Sequence[pathlib.Path]) -> None:
+    alike = defaultdict(list)
+    for task in tasks:
+      alike[outcomes.resources(task)].append(task)
+    for (cpus, gpus), group in alike.items():
+      # since SLURM 22.05 srun does not take the number of CPUs over from sbatch (its release notes)
+      counts = {"cpus_per_task": cpus, "slurm_srun_args": [f"--cpus-per-task={cpus}"]}
+      self._executor.update_parameters(**counts, gpus_per_node=gpus or None)
+      for start in range(0, len(group), _ARRAY):
+        part = group[start : start + _ARRAY]
+        self._jobs.update(zip(part, self._submit(part, cpus), strict=True))
+
+  def _submit(self, tasks: Sequence[pathlib.Path], cpus: int) -> list[Any]:
+    environment = self._submitit.helpers.environment_variables(PYTHONPATH=processes.python_path())
+    try:
+      with environment, self._executor.batch():
+        return [self._executor.submit(Work(task.absolute(), cpus, *self._work)) for task in tasks]
+    except Exception as e:  # submitit's, or that of a command
+      raise errors.UserError(f"The jobs could not be submitted: {_words(e)}") from e
+
+  def poll(self) -> dict[pathlib.Path, int]:
+    time.sleep(0.2 if self._local else 2)
+    ids = None if self._local else _queue()
+    ended = {}
+    for task, job in list(self._jobs.items()):
+      if not job.done() if self._local else ids is None or job.job_id in ids:
+        self._missing.pop(task, None)
+      elif (status := self._status(task, job)) is not None:
+        del self._jobs[task]
+        ended[task] = status
+    return ended
+
+  def _status(self, task: pathlib.Path, job: Any) -> int | None:
+    """Exit status of a job that has left the queue; None if it is not known yet, or the job was submitted again."""
+    if not job.paths.result_pickle.exists():  # killed; or a network file system is late
+      self._missing[task] += 1
+      return None if self._missing[task] < (2 if self._stopping else _LOST) else -signal.SIGKILL
+    try:
+      status, time_up = job.result()
+    except Exception as e:  # of the job's Python, before or around the worker
+      with open(outcomes.log_of(task), "a") as log:
+        print(f"# job {job.job_id}: {e}", file=log)
+      return 1
+    if time_up and not self._stopping and self._restarts[task] > 0:
+      self._restarts[task] -= 1
+      self.submit([task])
+      return None
+    return status
+
+  def stop(self, hard: bool) -> None:
+    self._stopping = True
+    ids = [job.job_id for job in self._jobs.values()]
+    if self._local:  # a number is that of the process which submitit has watch over a job, and passes signals on
+      for number in ids:
+        try:
+          os.kill(int(number), signal.SIGINT if hard else signal.SIGTERM)
+        except ProcessLookupError:
+          continue
+    elif hard:
+      _scancel(*ids)
+    else:  # a plain scancel would leave those that run KillWait seconds to save, 30 unless an administrator changed it
+      _scancel("--state=PENDING", *ids)
+      _scancel("--signal=TERM", *ids)
+
+  def how_to_look(self) -> str:
+    """The jobs' numbers, and the commands for them."""
+    numbers = ",".join(sorted({job.job_id.partition("_")[0] for job in self._jobs.values()}, key=int))
+    return (
+      f"{len(self._jobs)} tasks are jobs {numbers}.\n"
+      f"  squeue -j {numbers}         which run\n"
+      f"  scancel --signal=TERM {numbers.replace(',', ' ')}   ends those that run, saved\n"
+      f"Output of the tasks: {self._folder.parent / 'tasks'}/*.log; of the jobs: {self._folder}."
+    )
+
+
+def _queue() -> set[str] | None:
+  """Numbers of the user's jobs that wait or run, None if SLURM does not answer now."""
+  try:
+    done = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%i"], capture_output=True, text=True, timeout=60)
+  except subprocess.TimeoutExpired:
+    return None
+  return set(done.stdout.split()) if done.returncode == 0 else None
+
+
+def _scancel(*args: str) -> None:
+  subprocess.run(["scancel", "--quiet", *args], capture_output=True, check=False)
+
+
+def _words(error: BaseException) -> str:
+  return " ".join(str(error).split())

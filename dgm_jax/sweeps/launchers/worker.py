@@ -1,0 +1,102 @@
+"""Does what is left of one task of a sweep: runs that are lanes of one compiled program, or a single run.
+
+  python -m dgm_jax.sweeps.launchers.worker ROOT/tasks/0003.json
+
+The folders of the runs say what is left: those that are finished (results.json), failed (failure.json) or pruned
+(stop.json) are passed over, the others go on from their checkpoints.  So a task may be started again whenever its
+process is gone.
+
+Exit status: 0 all its runs are finished or pruned, 2 no such task, or a full disk, 3 some run met NaN or Inf or cannot
+be (failure.json in its folder says what), 4 stopped by SIGTERM or SIGINT, with everything saved.
+"""
+
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from dgm_jax.core import compilation_cache, errors, files
+from dgm_jax.training import train
+
+_LOCK_PATIENCE_S = 60  # for the process that had the task before to end
+
+
+def read(path: pathlib.Path) -> list[tuple[ConfigDict, pathlib.Path]]:
+  """(config, folder) of each run of a task.
+
+  Raises:
+    UserError: there is no such task, or it is of a newer version.
+  """
+  task = files.read_json(path)
+  errors.require(isinstance(task, dict) and "runs" in task, f"{path} is no task of a sweep.")
+  errors.require(task.get("format") == 1, f"{path} has format {task.get('format')}; this version reads 1.")
+  return [(ConfigDict(run["config"]), (path.parent / run["workdir"]).resolve()) for run in task["runs"]]
+
+
+def work(path: pathlib.Path) -> int:
+  """Does the task; gives the exit status.
+
+  Raises:
+    UserError, StoppedError: see train.train_runs.
+  """
+  runs = read(path)
+  left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json", "stop.json"))]
+  _train(left)
+  return 3 if any((workdir / "failure.json").exists() for _, workdir in runs) else 0
+
+
+def _train(runs: list[tuple[ConfigDict, pathlib.Path]]) -> None:
+  """Trains runs as lanes; of one that cannot be, its folder says so, and the others go on without it."""
+  if not runs:
+    return
+  try:
+    outcomes = _patiently(lambda: train.train_runs(*map(list, zip(*runs, strict=True))))
+  except (errors.LockedError, errors.DiskFullError):
+    raise
+  except errors.UserError as e:
+    if len(runs) > 1:
+      half = len(runs) // 2
+      _train(runs[:half])
+      _train(runs[half:])
+      return
+    [(_, workdir)], outcomes = runs, [e]
+    workdir.mkdir(parents=True, exist_ok=True)
+    files.write_json(workdir / "failure.json", {"error": str(e), "step": None})
+  for (_, workdir), outcome in zip(runs, outcomes, strict=True):
+    if isinstance(outcome, errors.DivergenceError | errors.UserError):
+      print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)
+
+
+def _patiently(function: Callable[[], Any]) -> Any:
+  """Calls it again while another process, which may be about to end, has the runs."""
+  deadline = time.monotonic() + _LOCK_PATIENCE_S
+  while True:
+    try:
+      return function()
+    except errors.LockedError:
+      if time.monotonic() > deadline:
+        raise
+      time.sleep(1.0)
+
+
+def main(arguments: list[str]) -> int:
+  """The command; a user's mistake is told in a sentence."""
+  logging.set_verbosity(logging.WARNING)
+  compilation_cache.use()
+  try:
+    errors.require(len(arguments) == 1, "Give one task: python -m dgm_jax.sweeps.launchers.worker ROOT/tasks/0000.json")
+    return work(pathlib.Path(arguments[0]))
+  except errors.UserError as e:
+    print(f"error: {e}", file=sys.stderr, flush=True)
+    return 2
+  except errors.StoppedError as e:
+    print(f"{e} The next worker of this task goes on.", file=sys.stderr, flush=True)
+    return 4
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,190 @@
+"""Which runs can be lanes of one compiled program.
+
+Two runs are equal but for lanes if
+  1. their configs are, in all but `seed`, `init_from` (what the state holds at step 0) and the floats that are inputs
+     of the program (build.hyper_parameters): the loop reads nothing else, so it does the same for both at the same
+     steps, on the same data;
+  2. the same floats are inputs of both;
+  3. what the loop compiles for them traces to the same programs, with those inputs abstract.
+The third is found out by tracing, so that a float which something bakes into its program parts the runs.  Not every run
+is traced: within the runs of which 1 and 2 hold, the first is, and for each key in which they differ variants of the
+first with other values of that key: all values up to _TRACED, else the extremes, a selection between them, and those
+at which code likes to branch (0, 1, -1).  What would escape is a program that depends on a threshold between two
+values that were traced, or on two keys together.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from dgm_jax.core import errors, files
+from dgm_jax.sweeps.axes import show
+from dgm_jax.sweeps.definition import Run
+from dgm_jax.sweeps.planning.trace import Programs, trace
+from dgm_jax.training.build import build, load
+from dgm_jax.training.experiment import Experiment, hyper_parameters
+from dgm_jax.training.train import check_options
+from dgm_jax.training.workdir import warm_start
+
+_TRACED = 12  # values of one key
+_OF_THE_STATE = ("seed", "init_from")
+
+
+class Group(NamedTuple):
+  """Runs that are equal but for lanes.
+
+  Attributes:
+    runs: in the sweep's order.
+    config, experiment, programs: of the first.
+    static: {path: value} that all have in common; for a baked-in float its value.
+    inputs: the config paths that are inputs of the program.
+  """
+
+  runs: list[Run]
+  config: ConfigDict
+  experiment: Experiment
+  programs: Programs
+  static: dict[str, Any]
+  inputs: frozenset[str]
+
+
+class Builder:
+  """Builds and traces configs; data are loaded once for each config.data."""
+
+  def __init__(self):
+    self._loaded: dict[str, Any] = {}
+    self.count = 0  # of traces
+
+  def __call__(self, config: ConfigDict) -> tuple[Experiment, Programs]:
+    section = json.dumps(config.data.to_dict(), sort_keys=True)
+    if section not in self._loaded:
+      self._loaded[section] = load(config)
+    experiment = build(config, self._loaded[section])
+    check_options(config, experiment)
+    self.count += 1
+    return experiment, trace(config, experiment)
+
+
+def _with(config: ConfigDict, path: str, value: Any) -> ConfigDict:
+  other = ConfigDict(config.to_dict())
+  other.update_from_flattened_dict({path: value})
+  return other
+
+
+def _traced_values(values: Sequence[float]) -> list[float]:
+  values = sorted(set(values))
+  if len(values) <= _TRACED:
+    return values
+  spread = {values[round(i * (len(values) - 1) / 5)] for i in range(6)}
+  return sorted(spread | {v for v in values if v in (0, 1, -1)})
+
+
+def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, builder: Builder) -> dict[Any, str]:
+  """{value of the path: hash of its programs}; of one hash all, if tracing some shows no difference."""
+  values = {files.flatten(run.config)[path]: run for run in reversed(runs)}
+  own = first[path] if "." not in path else files.flatten(first.to_dict())[path]
+
+  def traced(value):
+    if value == own:
+      return json.dumps(texts)
+    try:
+      return json.dumps(builder(_with(first, path, value))[1].texts)
+    except errors.UserError:  # the first run with another value may not be, and this one may
+      run = values[value]
+      try:
+        return json.dumps([run.name, builder(ConfigDict(run.config))[1].texts])
+      except errors.UserError as e:
+        raise errors.UserError(f"Run {run.name}: {e}") from e
+
+  found = {value: traced(value) for value in _traced_values(list(values))}
+  if set(found.values()) == {json.dumps(texts)}:
+    return dict.fromkeys(values, json.dumps(texts))
+  return {value: found[value] if value in found else traced(value) for value in values}
+
+
+def _split(
+  runs: list[Run], static: dict, inputs: frozenset[str], builder: Builder, settled: frozenset[str] = frozenset()
+) -> list[Group]:
+  """Groups of runs of which 1 and 2 hold, and 3 for `settled` keys."""
+  first = ConfigDict(runs[0].config)
+  try:
+    experiment, programs = builder(first)
+  except errors.UserError as e:
+    raise errors.UserError(f"Run {runs[0].name}: {e}") from e
+  flat = {run.name: files.flatten(run.config) for run in runs}
+  for path in sorted({"seed", *inputs} - settled):
+    if len({flat[run.name][path] for run in runs}) == 1:
+      continue
+    classes = _classes(path, runs, first, programs.texts, builder)
+    if len(set(classes.values())) > 1:  # baked in: a group for each program, and on with the other keys
+      parts: dict[str, list[Run]] = {}
+      for run in runs:
+        parts.setdefault(classes[flat[run.name][path]], []).append(run)
+      return [
+        group
+        for part in parts.values()
+        for group in _split(part, static | {path: flat[part[0].name][path]}, inputs, builder, settled | {path})
+      ]
+  return [Group(runs, first, experiment, programs, static, inputs)]
+
+
+def _check_start(run: Run) -> None:
+  """Refuses a run that starts from nothing; of a group only the first is built, which would find out."""
+  if place := run.config.get("init_from"):
+    try:
+      warm_start.check(place)
+    except errors.UserError as e:
+      raise errors.UserError(f"Run {run.name}: {e}") from e
+
+
+def group(runs: Sequence[Run], builder: Builder | None = None) -> list[Group]:
+  """Groups of runs that are equal but for lanes, in the sweep's order.
+
+  Raises:
+    UserError: a run that cannot be; its name is said.
+  """
+  buckets: dict[str, tuple[list[Run], dict, frozenset[str]]] = {}
+  for run in runs:
+    _check_start(run)
+    inputs = frozenset(hyper_parameters(ConfigDict(run.config)))
+    static = {k: v for k, v in files.flatten(run.config).items() if k not in inputs and k not in _OF_THE_STATE}
+    key = json.dumps([static, sorted(inputs)], sort_keys=True)
+    buckets.setdefault(key, ([], static, inputs))[0].append(run)
+  builder = builder or Builder()
+  return [g for bucket in buckets.values() for g in _split(*bucket, builder)]
+
+
+def _differing(a: Group, b: Group) -> list[str]:
+  keys = a.static.keys() | b.static.keys()
+  return sorted(k for k in keys if a.static.get(k) != b.static.get(k))
+
+
+def _shown(value: Any) -> str:
+  text = show(value)
+  return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _kind_of_difference(a: Programs, b: Programs) -> str:
+  if a.texts == b.texts:
+    return "what the loop does, not the program"
+  if a.operations != b.operations:
+    return "other operations"
+  return "other shapes" if a.shapes != b.shapes else "another constant in the program"
+
+
+def why(group: Group, others: Sequence[Group]) -> str:
+  """A sentence: what parts a group from the one most like it; "" if it is the only one."""
+  if not others:
+    return ""
+  nearest = min(others, key=lambda other: len(_differing(group, other)))
+  only_here, only_there = group.inputs - nearest.inputs, nearest.inputs - group.inputs
+  value = lambda group, k: _shown(group.static.get(k, "absent"))
+  clauses = [f"{k} is {value(nearest, k)} in others: not in their program" for k in sorted(only_here)]
+  clauses += [f"{k} is {value(group, k)} here: not in the program" for k in sorted(only_there)]
+  kind = _kind_of_difference(group.programs, nearest.programs)
+  for k in _differing(group, nearest):
+    if k not in only_here | only_there:
+      clauses.append(f"{k} is {value(group, k)} here, {value(nearest, k)} in others: {kind}")
+  return "; ".join(clauses)

@@ -1,0 +1,101 @@
+"""How much memory a program will take, before anything compiles: a walk over its jaxpr.
+
+The walk goes through the equations in order and keeps account of the arrays that are alive: from the equation that
+makes them to the last that reads them.  Compilers fuse: what an elementwise operation, a broadcast or a reshape makes
+is not counted where a single equation reads it that is such an operation, too, or a reduction; nor is what they make as
+a result, which is written to its place.  The peak of a loop is its results and the peak of its body.
+"""
+
+import math
+import os
+import pathlib
+from typing import Any
+
+import jax
+from jax.extend import core
+
+from dgm_jax.sweeps.planning.trace import sub_jaxprs
+
+_ELEMENTWISE = (
+  "abs add add_any and bitcast_convert_type broadcast_in_dim ceil clamp convert_element_type copy cos cumsum "
+  "div eq erf erf_inv exp exp2 expand_dims expm1 floor ge gt integer_pow iota is_finite le log log1p logistic "
+  "lt max min mul ne neg not or pow random_bits random_unwrap random_wrap reduce_precision rem reshape rev "
+  "round rsqrt select_n shift_left shift_right_arithmetic shift_right_logical sign sin slice sqrt square "
+  "squeeze stop_gradient sub tanh threefry2x32 transpose xor"
+)
+_FUSED = set(_ELEMENTWISE.split())
+_REDUCTIONS = {f"reduce_{name}" for name in ("sum", "max", "min", "and", "or", "prod")} | {"argmax", "argmin"}
+_FUSING = _FUSED | _REDUCTIONS
+_TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
+
+
+def num_bytes(aval: Any) -> int:
+  """Of an array of this shape and type."""
+  if not hasattr(aval, "shape"):
+    return 0
+  size = 8 if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) else aval.dtype.itemsize
+  return math.prod(aval.shape) * size
+
+
+def tree_bytes(tree: Any) -> int:
+  """Of all arrays of a tree, which may be abstract."""
+  return sum(num_bytes(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _flat(jaxpr: core.Jaxpr, rename: dict[Any, Any]) -> tuple[list[tuple[core.JaxprEqn, list, list]], list]:
+  """(equations with their inputs and outputs, the results), with calls that a compiler inlines written out."""
+  look = lambda v: v if isinstance(v, core.Literal) else rename.get(v, v)
+  found = []
+  for equation in jaxpr.eqns:
+    inner = next((j for v in equation.params.values() for j in sub_jaxprs(v)), None)
+    inputs = [look(v) for v in equation.invars]
+    body = getattr(inner, "jaxpr", inner)
+    if equation.primitive.name in _TRANSPARENT and body is not None and len(body.invars) == len(inputs):
+      # a jaxpr may be called twice: its variables are fresh objects at each call
+      fresh = {v: core.Var(v.aval) for e in body.eqns for v in e.outvars}
+      inside, results = _flat(body, fresh | dict(zip(body.invars, inputs, strict=True)))
+      found += inside
+      rename |= dict(zip(equation.outvars, results, strict=True))
+    else:
+      found.append((equation, inputs, [look(v) for v in equation.outvars]))
+  return found, [look(v) for v in jaxpr.outvars]
+
+
+def peak(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
+  """Bytes of the largest set of arrays that are alive at once, beside the program's inputs and constants."""
+  jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+  equations, results = _flat(jaxpr, {})
+  last: dict[Any, int] = {}
+  readers: dict[Any, list[str]] = {}
+  for i, (equation, inputs, _) in enumerate(equations):
+    for v in inputs:
+      if not isinstance(v, core.Literal):
+        last[v] = i
+        readers.setdefault(v, []).append(equation.primitive.name)
+  results = {v for v in results if not isinstance(v, core.Literal)}
+  last |= dict.fromkeys(results, len(equations))
+  alive: dict[Any, int] = {}
+  now = highest = 0
+  for i, (equation, inputs, outputs) in enumerate(equations):
+    within = max((peak(j) for v in equation.params.values() for j in sub_jaxprs(v)), default=0)
+    for v in outputs:
+      read_by = readers.get(v, [])
+      alone = v in results or (len(read_by) == 1 and read_by[0] in _FUSING)
+      fused = equation.primitive.name in _FUSED and alone
+      alive[v] = 0 if fused or v not in last else num_bytes(v.aval)
+      now += alive[v]
+    highest = max(highest, now + within)
+    for v in {v for v in inputs if not isinstance(v, core.Literal)}:
+      if last[v] == i:
+        now -= alive.pop(v, 0)
+  return highest
+
+
+def available(device: jax.Device) -> float:
+  """Bytes that a process may take on a device: the device's own, else the RAM that is not in use."""
+  stats = device.memory_stats() or {}
+  if "bytes_limit" in stats:
+    return float(stats["bytes_limit"])
+  lines = pathlib.Path("/proc/meminfo").read_text().splitlines() if pathlib.Path("/proc/meminfo").exists() else []
+  free = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+  return float(free[0]) * 1024 if free else float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
