@@ -23,7 +23,7 @@ from types import ModuleType
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps import definition, drive, states, tasks
-from experiments import page, papers, reports, stages
+from experiments.harness import page, paper, reports, stages
 
 _MISTAKE = 2  # exit status
 
@@ -57,14 +57,14 @@ def _parser() -> argparse.ArgumentParser:
 def listing() -> str:
   """Papers, tables and figures, and what each budget costs."""
   lines = []
-  for name in papers.names():
-    module = papers.load(name)
+  for name in paper.names():
+    module = paper.load(name)
     lines.append(f"{name}: {module.PAPER.authors}, {module.PAPER.title} ({module.PAPER.venue})")
     for item, budgets in module.RUNS.items():
       lines.append(f"  --{item}  {module.PAPER.items[item]}")
-      for budget in (b for b in papers.BUDGETS if b in budgets and b != "test"):
+      for budget in (b for b in paper.BUDGETS if b in budgets and b != "test"):
         lines.append(
-          f"    --budget={budget:<6} {papers.cost(name, item, budget, budgets[budget])}: {budgets[budget].what}"
+          f"    --budget={budget:<6} {paper.cost(name, item, budget, budgets[budget])}: {budgets[budget].what}"
         )
   return "\n".join(lines)
 
@@ -77,14 +77,14 @@ def chosen_items(module: ModuleType, table: str | None, figure: str | None, budg
   """
   named = [f"{kind}={value}" for kind, value in (("table", table), ("figure", figure)) if value is not None]
   if not named:
-    errors.choose("budget", budget, papers.BUDGETS)
+    errors.choose("budget", budget, paper.BUDGETS)
     named = [item for item, budgets in module.RUNS.items() if budget in budgets]
   for item in named:
-    papers.budget(module, item, budget)
+    paper.budget(module, item, budget)
   return named
 
 
-def chosen_cells(budget: papers.Budget, cells: str) -> dict[str, list[str]]:
+def chosen_cells(budget: paper.Budget, cells: str) -> dict[str, list[str]]:
   """{cell: its runs} of the cells that a command names, by commas; of all if it names none.
 
   Raises:
@@ -96,7 +96,7 @@ def chosen_cells(budget: papers.Budget, cells: str) -> dict[str, list[str]]:
 
 
 def plan(
-  budget: papers.Budget, common: dict[str, str], cells: str, folder: pathlib.Path = pathlib.Path()
+  budget: paper.Budget, common: dict[str, str], cells: str, folder: pathlib.Path = pathlib.Path()
 ) -> tuple[list[definition.Run], set[str]]:
   """(all runs of a sweep, the names of those that are wanted now, with what they start from).
 
@@ -109,7 +109,7 @@ def plan(
   return runs, chosen
 
 
-def _sweep(folder: pathlib.Path, budget: papers.Budget, args: argparse.Namespace) -> int:
+def _sweep(folder: pathlib.Path, budget: paper.Budget, args: argparse.Namespace) -> int:
   old = tasks.read(folder)
   manual_dir = args.manual_dir or (old.common.get("data.manual_dir", "") if old else "")
   common = {"data.manual_dir": manual_dir} if manual_dir else {}
@@ -140,8 +140,8 @@ def attempt(name: str, module: ModuleType, item: str, args: argparse.Namespace) 
 
 def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict]:
   """Does what is left of an item and writes its report; returns the exit status and the report."""
-  budget = papers.budget(module, item, args.budget)
-  folder = papers.folder(args.root, name, item, args.budget)
+  budget = paper.budget(module, item, args.budget)
+  folder = paper.folder(args.root, name, item, args.budget)
   print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)
   progress = lambda: (reports.num_finished(folder, module, item, args.budget), len(list(folder.glob("measured/*"))))
   start, before = time.monotonic(), progress()
@@ -169,14 +169,14 @@ def main(argv: Sequence[str] | None = None) -> int:
   if args.list:
     print(listing(), flush=True)
     return 0
-  errors.require(bool(args.paper), f"Name a paper: {', '.join(papers.names())}; --list says what each has.")
-  module = papers.load(args.paper)
+  errors.require(bool(args.paper), f"Name a paper: {', '.join(paper.names())}; --list says what each has.")
+  module = paper.load(args.paper)
   items = chosen_items(module, args.table, args.figure, args.budget)
   do = run if len(items) == 1 else attempt
   statuses, found = zip(*(do(args.paper, module, item, args) for item in items), strict=True)
   print(f"Report: {page.write(args.root)}", flush=True)
   for report in filter(None, found if args.save else ()):
-    cells = chosen_cells(papers.budget(module, report["item"], args.budget), args.cells) if args.cells else None
+    cells = chosen_cells(paper.budget(module, report["item"], args.budget), args.cells) if args.cells else None
     print(f"Kept in {reports.save(report, cells)}", flush=True)
   return max(statuses)
 

@@ -3,12 +3,12 @@
   python scripts/update_readme.py
   python scripts/update_readme.py --check
 
-The numbers come from the files, the words beside them from here and, for reproduced papers, from experiments/PAPER.py.
+The numbers come from the files, the words beside them from here and, for reproduced papers, from
+experiments/papers/PAPER/paper.py.
 Exit status: 0 done, or nothing to do; 1 --check found another table.
 """
 
 import argparse
-import importlib
 import json
 import pathlib
 import sys
@@ -17,6 +17,8 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+
+from experiments.harness import paper  # noqa: E402
 
 _BEGIN, _END = "<!-- results: scripts/update_readme.py writes what follows -->", "<!-- end of results -->"
 _COLUMNS = ("system", "data", "published", "ours", "protocol", "command")
@@ -95,7 +97,7 @@ def forty_epochs(found: dict[str, Any]) -> dict[str, str]:
 
 def reproduced(found: dict[str, Any]) -> dict[str, str]:
   """The row of a reproduced table or figure."""
-  row = importlib.import_module(f"experiments.{found['paper']}").summary(found["numbers"])
+  row = paper.load(found["paper"]).summary(found["numbers"])
   what = found["what"] if found["full"] else f"{found['what']}: {found['warnings'][0].partition('. ')[2]}"
   command = " ".join(w for w in found["command"].split() if not w.startswith("--root="))
   item = found["item"].replace("=", " ")

@@ -7,9 +7,10 @@ from sklearn import decomposition, mixture
 
 from dgm_jax import data
 from dgm_jax.core.files import save_arrays
-from experiments import bishop2006, reproduce
-from experiments import bishop2006_mixtures as mixtures
-from experiments import bishop2006_reconstructions as reconstructions
+from experiments import reproduce
+from experiments.papers.bishop2006 import figure12_5 as reconstructions
+from experiments.papers.bishop2006 import figures9 as mixtures
+from experiments.papers.bishop2006 import paper
 
 
 def test_old_faithful_is_the_table_of_r():
@@ -45,7 +46,7 @@ def test_steps_are_those_of_scikit_learn(steps, step):
 
 def test_the_report_of_steps_has_what_was_computed(steps, tmp_path):
   save_arrays(tmp_path / "runs" / "computed" / "old_faithful.npz", **steps)
-  found = bishop2006.report("figure=9.8", "test", tmp_path)
+  found = paper.report("figure=9.8", "test", tmp_path)
   n = found["numbers"]["steps"]
   assert n["log_px"]["5"] == pytest.approx(steps["log_px"][5])
   short, long = sorted(n["components"], key=lambda c: c["eruption"])
@@ -53,7 +54,7 @@ def test_the_report_of_steps_has_what_was_computed(steps, tmp_path):
   assert (long["eruption"], long["waiting"]) == pytest.approx((4.29, 79.97), abs=0.01)
   assert found["sentences"][0].startswith("log p(x) rises at every step. After 20 steps: ")
   assert (tmp_path / "steps.png").stat().st_size > 20_000
-  assert "steps 0: −" in bishop2006.summary(found["numbers"])["ours"]
+  assert "steps 0: −" in paper.summary(found["numbers"])["ours"]
 
 
 def test_components_are_named_by_the_best_assignment():
@@ -74,14 +75,12 @@ def test_digits_by_hand(tmp_path):
     "ends": np.array([-191.0, -190.5]), "x": rng.random((8, 28, 28, 1)), "y": np.array([2, 2, 2, 4, 4, 4, 4, 4]),
   }  # fmt: skip
   save_arrays(tmp_path / "runs" / "computed" / "digits.npz", **arrays)
-  found = bishop2006.report("figure=9.10", "test", tmp_path)
+  found = paper.report("figure=9.10", "test", tmp_path)
   (sentence,) = found["sentences"]
   assert sentence.startswith("62 % of the images of 2, 4 are in the component of their digit")
   assert sentence.endswith("is 19.5 nats above that of one product of Bernoullis.")
   assert (tmp_path / "digits.png").stat().st_size > 1000
-  assert bishop2006.summary(found["numbers"])["ours"] == (
-    "62 % in their digit's component; log p(x) −190.5, of one −210.0"
-  )
+  assert paper.summary(found["numbers"])["ours"] == ("62 % in their digit's component; log p(x) −190.5, of one −210.0")
 
 
 def test_the_projection_is_scikit_learns():
@@ -96,17 +95,17 @@ def test_the_projection_is_scikit_learns():
 
 def test_reconstructions_by_hand(tmp_path):
   errors = {"1": [0.4, 0.5, 0.3], "5": [0.1, 0.3, 0.1]}
-  for cell, _, run in measured_runs.of(bishop2006, "figure=12.5"):
+  for cell, _, run in measured_runs.of(paper, "figure=12.5"):
     image = np.zeros((8, 28, 28, 1))
     arrays = {"error": np.array(errors[cell]), "nearest": np.array(errors[cell]) - 0.01, "train": 0.2, "left_out": 0.2}
     measured_runs.measure(tmp_path, run, **arrays, log_px=np.array([1.0, 2.0, 3.0]), x=image, shown=image)
-  found = bishop2006.report("figure=12.5", "test", tmp_path)
+  found = paper.report("figure=12.5", "test", tmp_path)
   n = found["numbers"]["reconstructions"]["1"]
   assert (n["error"], n["nearest"], n["error_stderr"]) == pytest.approx((0.4, 0.39, 0.1 / 3**0.5))
   fall = found["numbers"]["falls"]["M = 5 − M = 1"]
   assert (fall["difference"], fall["stderr"]) == pytest.approx((-7 / 30, np.std([0.3, 0.2, 0.2], ddof=1) / 3**0.5))
   assert found["sentences"] == ["That the error falls with M: M = 5 − M = 1: lower: shown."]
-  assert bishop2006.summary(found["numbers"])["ours"].endswith("by M: 1: 0.4000, 5: 0.1667")
+  assert paper.summary(found["numbers"])["ours"].endswith("by M: 1: 0.4000, 5: 0.1667")
   for file in ("reconstructions.png", "errors.png"):
     assert (tmp_path / file).stat().st_size > 500
 
@@ -121,7 +120,7 @@ def test_the_budget_for_tests_is_done_once(tmp_path, item, capfd):
   before = files()
   assert reproduce.main(command) == 0
   assert before and files() == before
-  numbers = bishop2006.report(item, "test", folder)["numbers"]
+  numbers = paper.report(item, "test", folder)["numbers"]
   for n in numbers.get("reconstructions", {}).values():
     assert n["nearest"] <= n["error"]
     np.testing.assert_allclose(n["train"], n["left_out"], rtol=1e-3)  # PCA's least error, by the closed form

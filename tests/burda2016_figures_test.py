@@ -10,20 +10,23 @@ import scipy.stats
 
 import dgm_jax
 from dgm_jax.core.files import load_arrays, save_arrays
-from experiments import burda2016, burda2016_activity, burda2016_posteriors, papers, reproduce, stages
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.harness import stages
+from experiments.papers.burda2016 import figure_activity, figure_posteriors, paper
 
 
 @pytest.mark.parametrize("first,second,spreads", [(-4.0, 0.0, (0.3, 0.4)), (-3.0, -1.0, (0.2, 0.2))])
 def test_the_separation_of_two_normals_is_the_closed_form(first, second, spreads):
   rng = np.random.default_rng(0)
   values = np.concatenate([rng.normal(first, spreads[0], 3000), rng.normal(second, spreads[1], 2000)])
-  d, gain = burda2016_activity.separation(values)
+  d, gain = figure_activity.separation(values)
   assert d == pytest.approx(np.sqrt(2) * abs(second - first) / np.hypot(*spreads), rel=0.03)
   assert gain > 0
 
 
 def test_one_normal_has_not_two_modes():
-  gains = [burda2016_activity.separation(np.random.default_rng(s).normal(-2, 1, 50))[1] for s in range(8)]
+  gains = [figure_activity.separation(np.random.default_rng(s).normal(-2, 1, 50))[1] for s in range(8)]
   assert np.mean(np.array(gains) < 0) >= 0.75
 
 
@@ -38,7 +41,7 @@ def activities(cell, seed):
 def activity(tmp_path):
   values = {cell: [[-100.0, -101.0]] * 3 for cell in ("vae-1", "iwae-5")}
   folder = made_runs.make(tmp_path, "burda2016", "figure=activity", values, more=activities, budget="quick")
-  return burda2016.report("figure=activity", "quick", folder)
+  return paper.report("figure=activity", "quick", folder)
 
 
 def test_active_units_are_counted_and_two_modes_are_shown(activity):
@@ -64,21 +67,21 @@ def test_the_histogram_has_every_unit_once(activity):
 
 def test_modes_that_touch_are_not_claimed():
   found = {"d": dict.fromkeys("012", 1.9), "bic_gain": dict.fromkeys("012", 5.0)}
-  assert burda2016_activity._two_modes(found) == "cannot be told"
-  assert burda2016_activity._two_modes(found | {"d": {"0": 2.1, "1": 2.5, "2": 9.0}}) == "cannot be told"
-  assert burda2016_activity._two_modes(found | {"d": {"0": 7.0, "1": 8.0, "2": 9.0}}) == "shown"
+  assert figure_activity._two_modes(found) == "cannot be told"
+  assert figure_activity._two_modes(found | {"d": {"0": 2.1, "1": 2.5, "2": 9.0}}) == "cannot be told"
+  assert figure_activity._two_modes(found | {"d": {"0": 7.0, "1": 8.0, "2": 9.0}}) == "shown"
   one = {"d": dict.fromkeys("012", 9.0), "bic_gain": dict.fromkeys("012", -1.0)}
-  assert burda2016_activity._two_modes(one) == "cannot be told"
+  assert figure_activity._two_modes(one) == "cannot be told"
 
 
 def test_a_threshold_in_the_middle_of_a_mode_is_critical():
-  verdict = lambda *near: burda2016_activity._threshold("VAE", {"near_threshold": dict(enumerate(near))})
+  verdict = lambda *near: figure_activity._threshold("VAE", {"near_threshold": dict(enumerate(near))})
   assert "VAE: it is critical here (30.33 ± 1.67 units" in verdict(32, 27, 32)
   assert "VAE: shown (0.00 ± 0.00 units" in verdict(0, 0, 0)
   assert "cannot be told" in verdict(0, 2, 0)
   of = lambda active, near: {"active": dict(enumerate(active)), "near_threshold": dict(enumerate(near))}
   cells = {"vae-1": of((20, 21, 20), (32, 27, 32)), "iwae-5": of((30, 31, 30), (0, 0, 0))}
-  (sentence,) = burda2016_activity._more_active(cells)
+  (sentence,) = figure_activity._more_active(cells)
   assert sentence.endswith("shown (+10.00 ± 0.00 over seeds); another threshold would count otherwise.")
 
 
@@ -88,7 +91,7 @@ def grid(low, high, num=400):
 
 
 def negentropy(z, p, covariance):
-  return float(burda2016_posteriors.negentropy(z[None], z[None], jnp.array(p)[None], jnp.array(covariance)[None])[0])
+  return float(figure_posteriors.negentropy(z[None], z[None], jnp.array(p)[None], jnp.array(covariance)[None])[0])
 
 
 def test_a_normal_has_no_negentropy_and_a_mixture_has_that_of_its_parts():
@@ -110,12 +113,12 @@ def test_the_negentropy_of_a_uniform_density_is_the_closed_form():
 
 
 def test_posteriors_are_measured_once_and_of_finished_runs_alone(tmp_path, monkeypatch):
-  budget = burda2016.RUNS["figure=posteriors"]["test"]
+  budget = paper.RUNS["figure=posteriors"]["test"]
   folder = made_runs.make(tmp_path, "burda2016", "figure=posteriors", {"vae-1": [[-100.0]] * 2})
   asked = []
   monkeypatch.setattr(dgm_jax, "load", lambda path: path)
   monkeypatch.setattr(
-    burda2016_posteriors, "posteriors", lambda path, n, grid: asked.append((path.name, n, grid)) or {"kl": np.zeros(n)}
+    figure_posteriors, "posteriors", lambda path, n, grid: asked.append((path.name, n, grid)) or {"kl": np.zeros(n)}
   )
   budget.measure(folder, stages.run_names(budget))
   budget.measure(folder, stages.run_names(budget))
@@ -123,7 +126,7 @@ def test_posteriors_are_measured_once_and_of_finished_runs_alone(tmp_path, monke
 
 
 def measured_values(folder, cell, by_seed):
-  for name, kl in zip(stages.run_names(burda2016.RUNS["figure=posteriors"]["test"])[cell], by_seed, strict=True):
+  for name, kl in zip(stages.run_names(paper.RUNS["figure=posteriors"]["test"])[cell], by_seed, strict=True):
     kl, z = np.array(kl, np.float32), np.tile(np.linspace(-3, 3, 8, dtype=np.float32), (2, 1))
     p = np.exp(-(z[:, :, None] ** 2 + z[:, None, :] ** 2) / 2) / (2 * np.pi)
     arrays = {"kl": kl, "negentropy": 2 * kl, "log_px": -100 - kl, "error": kl * 0 + 1e-4, "z1": z, "z2": z}
@@ -135,7 +138,7 @@ def test_differences_of_posteriors_are_paired_by_image(tmp_path):
   folder = made_runs.make(tmp_path, "burda2016", "figure=posteriors", {c: [[-1.0]] * 2 for c in ("vae-1", "iwae-5")})
   measured_values(folder, "vae-1", ([1.0, 3.0], [1.5, 3.5]))
   measured_values(folder, "iwae-5", ([2.0, 4.5], [2.5, 5.0]))
-  found = burda2016.report("figure=posteriors", "test", folder)
+  found = paper.report("figure=posteriors", "test", folder)
   kl, j = found["numbers"]["pairs"].values()
   # by image +1 and +1.5 for both seeds
   assert (kl["difference"], j["difference"]) == (pytest.approx(1.25), pytest.approx(2.5))
@@ -145,7 +148,7 @@ def test_differences_of_posteriors_are_paired_by_image(tmp_path):
   assert found["numbers"]["cells"]["vae-1"]["kl"]["mean"] == pytest.approx(2.25)
   assert all((folder / figure["file"]).stat().st_size > 1000 for figure in found["figures"])
   json.dumps(found, allow_nan=False)
-  assert "VAE k = 1 KL 2.25 ± 0.25, J 4.50 ± 0.50" in burda2016.summary(found["numbers"])["ours"]
+  assert "VAE k = 1 KL 2.25 ± 0.25, J 4.50 ± 0.50" in paper.summary(found["numbers"])["ours"]
 
 
 @pytest.mark.slow

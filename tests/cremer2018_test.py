@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import files
-from experiments import cremer2018, papers, reproduce
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.papers.cremer2018 import paper
 
 # of two images: log p(x) by IWAE (and of one more), by AIS, L[q*] of the family, of diagonal normals, L[q]
 _FFG = {"log_px": [-90, -92, -5], "ais": [-91, -92.5], "local": [-92, -94.5], "elbo": [-97, -99]}
@@ -27,7 +29,7 @@ def make(root, terms, by_seed=(0.0, 0.0)):
 
 def test_the_gaps_by_hand(tmp_path):
   folder = make(tmp_path, {"ffg-mnist5k": _FFG, "flow-mnist5k": _FLOW}, (0.0, 0.5))
-  found = cremer2018.report("table=1", "test", folder)
+  found = paper.report("table=1", "test", folder)
   cells = found["numbers"]["cells"]
   mean = lambda cell, term: cells[cell][term]["mean"]
   assert mean("ffg-mnist5k", "log_px") == mean("ffg-mnist5k", "iwae") == -91  # of the two images that have gaps
@@ -49,7 +51,7 @@ def test_the_gaps_by_hand(tmp_path):
   }
   assert claims["mnist5k: approximation gap, FFG − flow"]["difference"] == pytest.approx(1.15)
   assert claims["flow, mnist5k: L[q*] − L[q*] of FFG"]["difference"] == pytest.approx(1.9)
-  row = cremer2018.summary(found["numbers"])
+  row = paper.summary(found["numbers"])
   assert row["data"] == "mnist5k (2 test images)"
   assert "flow, mnist5k 1.10 ± 0.00" in row["ours"]
   assert "of 4 claims 4 shown, 0 opposite" in row["ours"]
@@ -57,7 +59,7 @@ def test_the_gaps_by_hand(tmp_path):
 
 def test_what_is_the_other_way_round_is_said(tmp_path):
   folder = make(tmp_path, {"ffg-mnist5k": _FFG | {"elbo": [-92.5, -95]}})
-  found = cremer2018.report("table=1", "test", folder)
+  found = paper.report("table=1", "test", folder)
   assert found["sentences"] == ["FFG, mnist5k: amortisation − approximation gap: below zero: the opposite is shown."]
 
 

@@ -7,7 +7,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.core import files
-from experiments import ipsen2021, masked_tables, papers, reproduce
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.papers.ipsen2021 import paper
+from experiments.shared import masked_tables
 
 _RNG = np.random.default_rng(0)
 
@@ -66,7 +69,7 @@ def test_methods_with_randomness_have_seeds_and_nothing_is_measured_twice(tmp_pa
 
 def test_what_is_hidden_of_wine_is_what_the_paper_hides(raw_data):
   """Above the mean in the first five of eleven columns; the mean's error and chained regressions' are the paper's."""
-  budget = ipsen2021.RUNS["table=1"]["short"]
+  budget = paper.RUNS["table=1"]["short"]
   runs, _ = reproduce.plan(budget, {"data.manual_dir": str(raw_data / "uci")}, "white-miwae")
   table = masked_tables.read(ConfigDict(runs[0].config))
   assert (table.x.shape, table.latent_dim) == ((4898, 11), 10)
@@ -74,14 +77,14 @@ def test_what_is_hidden_of_wine_is_what_the_paper_hides(raw_data):
   np.testing.assert_array_equal(table.mask == 0, (table.x > 0) & (np.arange(11) < 5))
   for method in ("mean", "mice"):
     rmse = masked_tables.squared_error(table, masked_tables.fill(table, method)) ** 0.5
-    assert rmse == pytest.approx(ipsen2021.PAPER.published["table=1"][f"white-{method}"].value, abs=0.005)
+    assert rmse == pytest.approx(paper.PAPER.published["table=1"][f"white-{method}"].value, abs=0.005)
 
 
 def make(root, rmse, mse=None):
   """The folder of finished runs of some cells of the budget for tests, {cell: RMSE of each seed}."""
   log_px = {cell: [[-1.0, -2.0]] * 2 for cell in rmse}
   folder = made_runs.make(root, "ipsen2021", "table=1", log_px)
-  for cell, seed, run in measured_runs.of(ipsen2021, "table=1"):
+  for cell, seed, run in measured_runs.of(paper, "table=1"):
     path = folder / "runs" / run / "results.json"
     if cell in rmse:
       files.write_json(path, files.read_json(path) | {"test/imputation_rmse": rmse[cell][seed]})
@@ -92,7 +95,7 @@ def make(root, rmse, mse=None):
 
 def test_errors_and_paired_differences_by_hand(tmp_path):
   folder = make(tmp_path, {"white-miwae": [1.5, 1.7], "white-known": [1.0, 1.1]}, {"mean": [3.24, 3.24], "knn": [1, 4]})
-  found = ipsen2021.report("table=1", "test", folder)
+  found = paper.report("table=1", "test", folder)
   cells, pairs = found["numbers"]["cells"], found["numbers"]["pairs"]
   assert list(cells) == ["white-miwae", "white-known", "white-mean", "white-knn"]
   assert (cells["white-miwae"]["mean"], cells["white-miwae"]["stderr"]) == pytest.approx((1.6, 0.1))
@@ -108,17 +111,17 @@ def test_errors_and_paired_differences_by_hand(tmp_path):
     "The error of not-MIWAE self-masking known is lower than that of MIWAE in 1 of 1, shown in 1 (published: in 1 of "
     "1): white −0.55 ± 0.05."
   )
-  row = ipsen2021.summary(found["numbers"])
+  row = paper.summary(found["numbers"])
   assert row["published"] == "MIWAE 1.55, not-MIWAE self-masking known 1.04, mean 1.74"
   assert row["ours"] == "MIWAE 1.60 ± 0.10, not-MIWAE self-masking known 1.05 ± 0.05, mean 1.80 ± 0.00"
 
 
 def test_one_seed_shows_nothing(tmp_path):
   folder = make(tmp_path, {"white-miwae": [1.5, 1.7], "white-known": [1.0, 1.1]})
-  for _, seed, run in measured_runs.of(ipsen2021, "table=1"):
+  for _, seed, run in measured_runs.of(paper, "table=1"):
     if seed == 1:
       (folder / "runs" / run / "results.json").unlink()
-  found = ipsen2021.report("table=1", "test", folder)
+  found = paper.report("table=1", "test", folder)
   (pair,) = found["numbers"]["pairs"].values()
   assert (pair["difference"], pair["stderr"], pair["verdict"]) == (-0.5, None, "undecided")
 
@@ -127,9 +130,9 @@ def test_only_what_is_comparable_is_held_against_the_published(tmp_path, monkeyp
   """Of a full recipe all rows, of a shorter one what is not trained, of the budget for tests none."""
 
   def last_columns(full, name):
-    budget = ipsen2021.RUNS["table=1"]["test"]._replace(full=full)
-    monkeypatch.setitem(ipsen2021.RUNS["table=1"], name, budget)
-    return [[c["text"] for c in row[3:]] for row in ipsen2021.report("table=1", name, folder)["tables"][0]["rows"]]
+    budget = paper.RUNS["table=1"]["test"]._replace(full=full)
+    monkeypatch.setitem(paper.RUNS["table=1"], name, budget)
+    return [[c["text"] for c in row[3:]] for row in paper.report("table=1", name, folder)["tables"][0]["rows"]]
 
   folder = make(tmp_path, {"white-miwae": [1.5, 1.7], "white-known": [1.0, 1.5]}, {"mean": [3.24, 3.24]})
   assert last_columns(True, "short") == [["+0.05 ± 0.10", "yes"], ["+0.21 ± 0.25", "no"], ["+0.06 ± 0.00", "yes"]]
@@ -140,7 +143,7 @@ def test_only_what_is_comparable_is_held_against_the_published(tmp_path, monkeyp
 
 
 def test_every_row_and_data_set_has_its_published_number_and_recipe():
-  published = ipsen2021.PAPER.published["table=1"]
+  published = paper.PAPER.published["table=1"]
   assert len(published) == 12 * 6
   of = lambda cell: (published[cell].value, published[cell].more)
   assert of("breast-self") == (0.74, "")
@@ -148,7 +151,7 @@ def test_every_row_and_data_set_has_its_published_number_and_recipe():
   assert of("concrete-agnostic") == (2.63, "± 0.12")
   assert of("yeast-linear_known") == (0.77, "")
   assert of("white-known") == (1.04, "")
-  runs, _ = reproduce.plan(ipsen2021.RUNS["table=1"]["paper"], {}, "")
+  runs, _ = reproduce.plan(paper.RUNS["table=1"]["paper"], {}, "")
   of = lambda r: (r.config["data"]["name"], r.config["model"]["args"]["missing_process"], r.config["num_steps"])
   assert [of(r) for r in runs if r.name.startswith("arg.data=red,arg.process=low")] == [
     ("uci/red", "low_rank_joint", 100_000)

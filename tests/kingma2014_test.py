@@ -7,7 +7,10 @@ import pytest
 
 from dgm_jax.core import files
 from dgm_jax.sweeps import axes
-from experiments import kingma2014, kingma2014_bound, kingma2014_likelihood, page, papers, reproduce
+from experiments import reproduce
+from experiments.harness import page
+from experiments.harness import paper as papers
+from experiments.papers.kingma2014 import figure2, figure3, paper
 
 # bounds of four test images for seeds 0 and 1
 ELBO = {
@@ -32,7 +35,7 @@ def rows(last, steps=(20, 40)):
 
 def make_bounds(tmp_path):
   folder = papers.folder(tmp_path, "kingma2014", "figure=2", "test")
-  for cell, runs in kingma2014.RUNS["figure=2"]["test"].cells.items():
+  for cell, runs in paper.RUNS["figure=2"]["test"].cells.items():
     method = "aevb" if "aevb" in cell else "wake_sleep"
     for run, overrides in enumerate(runs):
       if cell.startswith("rates"):  # -130, -120, -125: the second is the best
@@ -43,7 +46,7 @@ def make_bounds(tmp_path):
 
 
 def test_bounds_and_their_differences_by_hand(tmp_path):
-  found = kingma2014.report("figure=2", "test", make_bounds(tmp_path))
+  found = paper.report("figure=2", "test", make_bounds(tmp_path))
   numbers = found["numbers"]
   cell = numbers["cells"]["aevb-mnist5k-3"]
   assert cell["test"] == pytest.approx(-101.75)  # of -101.5 and -102
@@ -64,32 +67,32 @@ def test_bounds_and_their_differences_by_hand(tmp_path):
   assert drawn["AEVB, train"] == [[2000, -122], [4000, -102]]
   assert drawn["AEVB, held-out"] == [[2000, -123], [4000, -103]]
   assert page.chart(panel) is not None
-  assert "AEVB −101.75" in kingma2014.summary(numbers)["ours"]
+  assert "AEVB −101.75" in paper.summary(numbers)["ours"]
 
 
 def test_a_run_is_found_by_the_name_that_its_sweep_gives_it(tmp_path):
   """Long names end with a hash, in which config arguments are text."""
-  folder, budget = papers.folder(tmp_path, "kingma2014", "figure=2", "quick"), kingma2014.RUNS["figure=2"]["quick"]
+  folder, budget = papers.folder(tmp_path, "kingma2014", "figure=2", "quick"), paper.RUNS["figure=2"]["quick"]
   run = reproduce.plan(budget, {}, "", folder)[0][0]
   make_run(folder, run.name, ELBO["aevb"][0], 40, rows(-100))
-  assert kingma2014.report("figure=2", "quick", folder)["numbers"]["cells"].keys() == {"aevb-mnist5k-3"}
+  assert paper.report("figure=2", "quick", folder)["numbers"]["cells"].keys() == {"aevb-mnist5k-3"}
 
 
 def test_another_best_step_size_is_said(tmp_path, monkeypatch):
-  monkeypatch.setattr(kingma2014_bound, "_RATE", 0.1)
-  sentences = kingma2014.report("figure=2", "test", make_bounds(tmp_path))["sentences"]
+  monkeypatch.setattr(figure2, "_RATE", 0.1)
+  sentences = paper.report("figure=2", "test", make_bounds(tmp_path))["sentences"]
   assert "would choose another step size for AEVB, mnist5k, N_z = 3, wake-sleep, mnist5k" in sentences[-1]
 
 
 def test_points_are_thinned_by_their_logarithm():
   points = [(float(x), x) for x in range(1, 1001)]
-  kept = kingma2014_bound.log_thinned(points, 3)
+  kept = figure2.log_thinned(points, 3)
   assert [x for x, _ in kept] == [2, 4, 9, 21, 46, 99, 215, 464, 999, 1000]
 
 
 def test_marginal_likelihoods_by_hand(tmp_path):
   folder = papers.folder(tmp_path, "kingma2014", "figure=3", "test")
-  budget = kingma2014.RUNS["figure=3"]["test"]
+  budget = paper.RUNS["figure=3"]["test"]
   lower = {"aevb-100": [-10.0, -11.0, -12.0], "wake_sleep-100": [-12.0, -13.5, -14.0], "mcem-100": [-9.0, -12.0, -12.0]}
   for cell, (overrides,) in budget.cells.items():
     for step, shift in ((20, 5.0), (40, 0.0)):
@@ -99,7 +102,7 @@ def test_marginal_likelihoods_by_hand(tmp_path):
       }
       file = folder / "measured" / f"{axes.run_name(overrides)},step={step}.npz"
       files.save_arrays(file, **{k: v + (k.startswith("train")) for k, v in arrays.items()})
-  found = kingma2014.report("figure=3", "test", folder)
+  found = paper.report("figure=3", "test", folder)
   cell = found["numbers"]["cells"]["wake_sleep-100"]
   assert cell["test/lower"] == pytest.approx(-39.5 / 3)
   assert cell["train/upper"] == pytest.approx(-39.5 / 3 + 2)
@@ -120,35 +123,35 @@ def test_marginal_likelihoods_by_hand(tmp_path):
 
 def test_pictures_are_those_of_the_runs(tmp_path):
   folder = papers.folder(tmp_path, "kingma2014", "figure=5", "test")
-  ((overrides,),) = kingma2014.RUNS["figure=5"]["test"].cells.values()
+  ((overrides,),) = paper.RUNS["figure=5"]["test"].cells.values()
   name = axes.run_name(overrides)
   make_run(folder, name, [-3.0, -5.0], 40, [])
   (folder / "runs" / name / "figures").mkdir()
   for step in (20, 40):
     (folder / "runs" / name / "figures" / f"samples_{step:08d}.png").write_bytes(b"")
-  found = kingma2014.report("figure=5", "test", folder)
+  found = paper.report("figure=5", "test", folder)
   assert [f["file"] for f in found["figures"]] == [f"runs/{name}/figures/samples_00000040.png"]
   assert found["numbers"]["cells"]["mnist5k-2"]["test"] == -4
   assert found["numbers"]["cells"]["mnist5k-2"]["stderr_images"] == pytest.approx(1)
 
 
 def test_with_nothing_done_there_is_nothing_to_say(tmp_path):
-  for item in kingma2014.RUNS:
-    found = kingma2014.report(item, "quick", tmp_path)
+  for item in paper.RUNS:
+    found = paper.report(item, "quick", tmp_path)
     assert (found["tables"], found["figures"], found["sentences"]) == ([], [], [])
 
 
-@pytest.mark.parametrize("item", kingma2014.RUNS)
+@pytest.mark.parametrize("item", paper.RUNS)
 @pytest.mark.parametrize("budget", ["quick", "short", "paper"])
 def test_every_budget_makes_runs_that_differ(item, budget):
-  planned = kingma2014.RUNS[item][budget]
+  planned = paper.RUNS[item][budget]
   runs, _ = reproduce.plan(planned, {}, "")
   assert len({run.name for run in runs}) == sum(map(len, planned.cells.values()))
   assert planned.full == (budget == "paper")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("item", kingma2014.RUNS)
+@pytest.mark.parametrize("item", paper.RUNS)
 def test_a_figure_is_trained_measured_and_not_repeated(item, tmp_path, capfd):
   kind, _, value = item.partition("=")
   command = ["kingma2014", f"--{kind}={value}", "--budget=test", f"--root={tmp_path}"]
@@ -161,7 +164,7 @@ def test_a_figure_is_trained_measured_and_not_repeated(item, tmp_path, capfd):
   numbers = files.read_json(folder / "report.json")["numbers"]
   if item == "figure=3":
     cells = numbers["cells"]
-    assert set(cells) == {f"{method}-100" for method in kingma2014_likelihood.METHODS}
+    assert set(cells) == {f"{method}-100" for method in figure3.METHODS}
     for n in cells.values():
       assert n["test/upper"] == pytest.approx(n["test/lower"], abs=1)
       assert -600 < n["test/lower"] < -200

@@ -7,8 +7,10 @@ import scipy.stats
 
 from dgm_jax.core import files
 from dgm_jax.training import train
-from experiments import data_lanes, lakshminarayanan2017, papers, reproduce, uci_tables
-from experiments import lakshminarayanan2017_figure1 as figure1
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.papers.lakshminarayanan2017 import figure1, paper, table1
+from experiments.shared import data_lanes
 
 Y = np.array([[1.0], [-2.0], [0.5]])
 # of each method the means and the variance of its nets, one net a row; test rows are of y above
@@ -28,7 +30,7 @@ def make(folder, methods=("net", "dropout")):
 
 def test_rmse_and_nll_by_hand(tmp_path):
   make(tmp_path)
-  found = lakshminarayanan2017.report("table=1", "test", tmp_path)
+  found = paper.report("table=1", "test", tmp_path)
   n = found["numbers"]["tables"]["concrete"]
   assert set(n) == {"net", "ensemble", "normal", "dropout"}
   means, variance = NETS["net"]
@@ -54,14 +56,14 @@ def test_rmse_and_nll_by_hand(tmp_path):
   assert texts["ensemble, mixture"][0] == "6.03"
   assert texts["MC dropout"][2] == "3.04 ± 0.09 s.d."
   assert texts["Bayes by backprop"][1] == "not finished"
-  row = lakshminarayanan2017.summary(found["numbers"])
+  row = paper.summary(found["numbers"])
   assert "concrete: PBP 5.667/3.161, MC dropout 5.23/3.04, ensemble 6.03/3.06" in row["published"]
 
 
 @pytest.mark.slow
 def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
   """The second member of the second split, trained through the loop; its own 30 points and epochs that drop some."""
-  pieces = lakshminarayanan2017._pieces(("concrete",), 2, 2, True)
+  pieces = paper._pieces(("concrete",), 2, 2, True)
   configs, _ = pieces["dropout-concrete"]()
   for config in configs:
     config.data.train_size, config.data.test_size, config.num_steps = 30, 25, 12
@@ -80,7 +82,7 @@ def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
 
 
 def test_every_split_and_member_has_a_seed_of_its_own():
-  pieces = lakshminarayanan2017._pieces(("wine", "protein"), 20, 5, False)
+  pieces = paper._pieces(("wine", "protein"), 20, 5, False)
   configs, seeds = pieces["net-wine"]()
   assert [c.data.split_seed for c in configs] == list(range(20))
   assert np.ravel(seeds).tolist() == list(range(100))
@@ -90,7 +92,7 @@ def test_every_split_and_member_has_a_seed_of_its_own():
 
 
 def test_published_values_are_those_of_the_table():
-  values = uci_tables.values()
+  values = table1.values()
   assert values["wine RMSE, MC dropout"] == papers.Value(0.62, "± 0.04 s.d.")
   assert values["naval NLL, PBP"].value == -3.731
   assert values["kin8nm NLL, ensemble"] == papers.Value(-1.2)
@@ -100,11 +102,11 @@ def test_published_values_are_those_of_the_table():
 
 def test_bands_by_hand(tmp_path):
   means = {"mse": (0.0, 4.0), "net": (-3.0, 3.0), "dropout": (0.0,), "bayes": (0.0,)}
-  for cell, seed, run in measured_runs.of(lakshminarayanan2017, "figure=1"):
+  for cell, seed, run in measured_runs.of(paper, "figure=1"):
     mean = figure1.GRID**3 + means[cell][seed]
     arrays = {"mean": mean, "variance": np.full_like(mean, 16.0), "train_x": np.zeros(2), "train_y": np.zeros(2)}
     measured_runs.measure(tmp_path, run, **arrays)
-  found = lakshminarayanan2017.report("figure=1", "test", tmp_path)
+  found = paper.report("figure=1", "test", tmp_path)
   bands = found["numbers"]["bands"]
   assert bands["mse"]["sd_inside"] == pytest.approx(2.0)
   assert bands["one"]["sd_outside"] == pytest.approx(4.0)
@@ -113,7 +115,7 @@ def test_bands_by_hand(tmp_path):
   assert bands["one"]["covered_inside"] == 1.0
   assert "has a wider band" in found["sentences"][0]
   assert (tmp_path / "bands.png").stat().st_size > 5000
-  assert "ensemble, NLL 5.0, 5.0 (100%)" in lakshminarayanan2017.summary(found["numbers"])["ours"]
+  assert "ensemble, NLL 5.0, 5.0 (100%)" in paper.summary(found["numbers"])["ours"]
 
 
 @pytest.mark.slow

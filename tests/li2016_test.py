@@ -8,7 +8,9 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors
 from dgm_jax.evaluate import compare
 from dgm_jax.training import build
-from experiments import li2016, measured, reproduce
+from experiments import reproduce
+from experiments.harness import measured
+from experiments.papers.li2016 import paper
 
 _NLL = {"vae-5": 7.0, "vae-50": 6.5, "renyi-5": 5.5, "iwae-5": 5.0, "iwae-50": 4.0, "vr_max-5": 5.0, "vr_max-50": 7.5}
 
@@ -18,7 +20,7 @@ def found(tmp_path):
   noise = np.random.default_rng(0).normal(0, 0.01, (2, 4))
   noise -= noise.mean(1, keepdims=True)
   values = {cell: [list(-nll + n) for n in noise * (i + 1)] for i, (cell, nll) in enumerate(_NLL.items())}
-  return li2016.report("table=1", "test", made_runs.make(tmp_path, "li2016", "table=1", values))
+  return paper.report("table=1", "test", made_runs.make(tmp_path, "li2016", "table=1", values))
 
 
 def test_what_the_paper_orders_is_told_by_paired_errors(found):
@@ -40,7 +42,7 @@ def test_what_the_paper_orders_is_told_by_paired_errors(found):
 
 
 def test_published_and_ours_stand_in_one_row(found):
-  row = li2016.summary(found["numbers"])
+  row = paper.summary(found["numbers"])
   assert row["published"].startswith("VAE 5 86.47, VAE 50 86.35, VR α = 0.5 5 85.50")
   assert "VR-max 50 7.50 ± 0.00" in row["ours"]
   main, _ = found["tables"]
@@ -49,7 +51,7 @@ def test_published_and_ours_stand_in_one_row(found):
 
 
 def test_cells_are_trained_by_their_bounds():
-  runs, _ = reproduce.plan(li2016.RUNS["table=1"]["paper"], {}, "vr_max-50")
+  runs, _ = reproduce.plan(paper.RUNS["table=1"]["paper"], {}, "vr_max-50")
   of = lambda r: (r.config["objective"]["bound"], r.config["objective"]["num_samples"], r.config["objective"]["alpha"])
   assert [of(r) for r in runs[::3]] == [
     ("elbo", 5, 0.5), ("elbo", 50, 0.5), ("renyi", 5, 0.5), ("iwae", 5, 0.5), ("iwae", 50, 0.5), ("vr_max", 5, 0.5),
@@ -75,7 +77,7 @@ def test_folds_are_paired_each_on_its_own_images():
 
 
 def test_every_fold_has_a_test_set_of_its_own(raw_data):
-  runs, _ = reproduce.plan(li2016.RUNS["table=1-frey"]["short"], {"data.manual_dir": str(raw_data / "freyfaces")}, "")
+  runs, _ = reproduce.plan(paper.RUNS["table=1-frey"]["short"], {"data.manual_dir": str(raw_data / "freyfaces")}, "")
   test_sets = [build.load(ConfigDict(run.config))[0].test["x"] for run in runs[:3]]
   assert [len(x) for x in test_sets] == [196] * 3
   assert all(not np.array_equal(test_sets[0], x) for x in test_sets[1:])

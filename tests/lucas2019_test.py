@@ -12,9 +12,10 @@ from sklearn.decomposition import PCA
 from configs import linear_vae_mnist
 from dgm_jax.inference import log_terms
 from dgm_jax.models.vae import vae
-from experiments import linear_vae as lv
-from experiments import linear_vae_tables as lt
-from experiments import lucas2019, reproduce
+from experiments import reproduce
+from experiments.papers.lucas2019 import paper
+from experiments.papers.lucas2019 import tables as lt
+from experiments.shared import linear_vae as lv
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)) @ RNG.normal(size=(3, 6)) + 0.4 * RNG.normal(size=(60, 6)) + 1.0
@@ -102,15 +103,15 @@ def test_units_by_eigenvalue_and_by_divergence():
 def test_bounds_by_hand(tmp_path):
   numbers = {"2": [(10.0, 8.0, 7.0), (10.0, 9.0, 8.0)], "5": [(30.0, 29.0, 28.5), (30.0, 29.5, 29.5)]}
 
-  for cell, seed, run in measured_runs.of(lucas2019, "figure=1"):
+  for cell, seed, run in measured_runs.of(paper, "figure=1"):
     measured_runs.measure(tmp_path, run, **dict(zip(("best", "log_px", "elbo"), numbers[cell][seed], strict=True)))
-  found = lucas2019.report("figure=1", "test", tmp_path)
+  found = paper.report("figure=1", "test", tmp_path)
   two = found["numbers"]["bounds"]["2"]
   assert (two["elbo"], two["stderr"], two["gap"]) == pytest.approx((7.5, 0.5, 2.5))
   (sentence,) = found["sentences"]
   assert "1.00 to 2.50 nats below" in sentence
   assert "gains 20.0 nats from L = 2 to 5: at most 12.5 % of that is missing." in sentence
-  assert lucas2019.summary(found["numbers"])["ours"].endswith("L = 2: 7.5 of 10.0, L = 5: 29.0 of 30.0")
+  assert paper.summary(found["numbers"])["ours"].endswith("L = 2: 7.5 of 10.0, L = 5: 29.0 of 30.0")
   assert (tmp_path / "bounds.png").stat().st_size > 5000
 
 
@@ -118,17 +119,17 @@ def test_collapse_by_hand(tmp_path):
   shares = {"linear 1.0": 0.6, "linear learned": 0.0, "deep 1.0": 0.8, "deep learned": 0.2}
   spectrum = np.r_[np.full(20, 2.0), np.full(764, 0.1)]
 
-  for cell, _, run in measured_runs.of(lucas2019, "figure=2"):
+  for cell, _, run in measured_runs.of(paper, "figure=2"):
     inactive, variance = np.full(len(lt.EPSILONS), shares[cell]), 0.05 if "learned" in cell else 1.0
     measured_runs.measure(tmp_path, run, units=50, inactive=inactive, spectrum=spectrum, variance=variance)
-  found = lucas2019.report("figure=2", "test", tmp_path)
+  found = paper.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["collapse"]
   assert cells["linear 1.0"]["theory"] == pytest.approx(0.6)
   assert cells["linear learned"]["theory"] == 0.0
   assert found["sentences"][0] == "The linear VAE's collapsed units are those of the eigenvalues to within 0.0 of 50."
   assert "20 % of the units collapse with a learned variance" in found["sentences"][2]
   assert "that a learned one collapses fewer: shown" in found["sentences"][2]
-  assert "linear: 1.0: 0.60, learned: 0.00; deep: 1.0: 0.80" in lucas2019.summary(found["numbers"])["ours"]
+  assert "linear: 1.0: 0.60, learned: 0.00; deep: 1.0: 0.80" in paper.summary(found["numbers"])["ours"]
 
 
 @pytest.mark.slow  # two minutes
@@ -140,7 +141,7 @@ def test_the_budget_for_tests_measures_what_it_trained_once(tmp_path, item, capf
   assert reproduce.main(command) == 0
   assert "measuring" not in capfd.readouterr().out
   folder = tmp_path / "lucas2019" / item.replace("=", "") / "test"
-  found = lucas2019.report(item, "test", folder)["numbers"]
+  found = paper.report(item, "test", folder)["numbers"]
   for n in found.get("bounds", {}).values():
     assert n["elbo"] < n["log_px"] < n["best"]
   for n in found.get("collapse", {}).values():

@@ -9,7 +9,9 @@ import numpy as np
 
 from dgm_jax.core import files
 from dgm_jax.sweeps import tasks
-from experiments import papers, reproduce, stages
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.harness import stages
 
 
 def finish(path: pathlib.Path, config: dict[str, Any], log_px: list[float], digest: str = "d", **values: Any) -> None:

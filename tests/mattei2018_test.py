@@ -11,8 +11,9 @@ from sklearn.metrics import f1_score
 
 from dgm_jax.core.system import TrainState
 from dgm_jax.models.vae import vae
-from experiments import imputation_scores as scores
-from experiments import mattei2018, parsimony, reproduce
+from experiments import reproduce
+from experiments.papers.mattei2018 import imputation_scores as scores
+from experiments.papers.mattei2018 import paper, parsimony
 
 
 def test_f1_is_scikit_learns_over_all_missing_pixels():
@@ -87,7 +88,7 @@ def test_the_best_mixture_is_bounded_from_both_sides():
 
 def make_likelihoods(folder, late):
   """log p(x) 10 and 12 a seed under the floor, 30 without; ELBO one less; the best mixture 20.0 to 20.5."""
-  for cell, seed, run in measured_runs.of(mattei2018, "figure=1"):
+  for cell, seed, run in measured_runs.of(paper, "figure=1"):
     log_px = np.full(4, 10.0 + 2 * seed if cell == "floor" else 30.0)
     end = 9.0 + seed if cell == "floor" else late[seed]
     rows = [{"step": step, "train/elbo": end if step >= 30 else 0.0, "valid/log_px": 5.0} for step in (10, 20, 30, 40)]
@@ -98,7 +99,7 @@ def make_likelihoods(folder, late):
 
 
 def test_the_sandwich_by_hand(tmp_path):
-  found = mattei2018.report("figure=1", "test", make_likelihoods(tmp_path, (40.0, 41.0)))
+  found = paper.report("figure=1", "test", make_likelihoods(tmp_path, (40.0, 41.0)))
   held, free = (found["numbers"]["cells"][c] for c in ("floor", "no floor"))
   assert (held["elbo"], held["log_px"], held["log_px_stderr"], held["gap"]) == pytest.approx((10, 11, 1, 9))
   assert held["late"] == pytest.approx(9.5)
@@ -106,12 +107,12 @@ def test_the_sandwich_by_hand(tmp_path):
   first, second = found["sentences"]
   assert "shown; 40.5 nats against 20.5" in first
   assert "ELBO 10.00 <= log p(x) 11.00 <= best mixture 20.00 (at most 20.50): holds" in second
-  assert "certified): parsimony gap 9.0" in mattei2018.summary(found["numbers"])["ours"]
+  assert "certified): parsimony gap 9.0" in paper.summary(found["numbers"])["ours"]
 
 
 @pytest.mark.parametrize("late,word", [((20.0, 30.0), "cannot be told"), ((9.0, 9.1), "the opposite is shown")])
 def test_a_blow_up_that_is_none_is_not_claimed(tmp_path, late, word):
-  found = mattei2018.report("figure=1", "test", make_likelihoods(tmp_path, late))
+  found = paper.report("figure=1", "test", make_likelihoods(tmp_path, late))
   assert word in found["sentences"][0]
 
 
@@ -121,17 +122,17 @@ def test_scores_by_hand(tmp_path):
   counts = np.broadcast_to(np.stack([pseudo, exact])[:, None], (7, 2, 40, 3)).copy()
   counts[5:] = counts[5:, ::-1]  # for the halves the other way round
   counts[0] = pseudo
-  for _, _, run in measured_runs.of(mattei2018, "figure=2"):
+  for _, _, run in measured_runs.of(paper, "figure=2"):
     shown = np.zeros((7, 8, 4, 28, 28, 1), "f")
     measured_runs.measure(tmp_path, run, counts=counts, taken=np.full(7, 0.4), shown=shown)
-  found = mattei2018.report("figure=2", "test", tmp_path)
+  found = paper.report("figure=2", "test", tmp_path)
   cells = found["numbers"]["scores"]["mnist5k"]
   assert cells["50 %"]["pseudo"] == pytest.approx(0.75)
   assert cells["50 %"]["difference"] == pytest.approx(16 / 18 - 0.75)
   verdicts = [n["verdict"] for n in cells.values()]
   assert verdicts == ["undecided"] + ["higher"] * 4 + ["lower"] * 2
   assert found["sentences"] == ["mnist5k: that Metropolis-within-Gibbs has the higher F1 is shown in 4 of 7 settings."]
-  assert "80 %: 0.750, 0.889 (higher); top half: 0.889, 0.750 (lower)" in mattei2018.summary(found["numbers"])["ours"]
+  assert "80 %: 0.750, 0.889 (higher); top half: 0.889, 0.750 (lower)" in paper.summary(found["numbers"])["ours"]
   assert {f["file"] for f in found["figures"]} == {p.name for p in tmp_path.glob("*.png")}
 
 
@@ -143,7 +144,7 @@ def test_the_budget_for_tests_measures_what_it_trained_once(tmp_path, item, capf
   assert "measuring" in capfd.readouterr().out
   assert reproduce.main(command) == 0
   assert "measuring" not in capfd.readouterr().out
-  found = mattei2018.report(item, "test", tmp_path / "mattei2018" / item.replace("=", "") / "test")["numbers"]
+  found = paper.report(item, "test", tmp_path / "mattei2018" / item.replace("=", "") / "test")["numbers"]
   if item == "figure=1":
     held, best = found["cells"]["floor"], found["mixture"]
     assert held["elbo"] < held["log_px"] < best["below"] <= best["above"]

@@ -11,9 +11,12 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from dgm_jax.core import files
 from dgm_jax.training.train import train_and_evaluate
-from experiments import data_lanes, imputed_classifier, masked_tables, mattei2019, mattei2019_table2, papers, reproduce
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.papers.mattei2019 import imputed_classifier, paper, table2
+from experiments.shared import data_lanes, masked_tables
 
-MADE = mattei2019_table2.Setting("test", ("white",), 2)
+MADE = table2.Setting("test", ("white",), 2)
 
 
 def make_table2(folder, mse):
@@ -26,8 +29,8 @@ def make_table2(folder, mse):
 def test_methods_are_paired_mask_by_mask(tmp_path, monkeypatch):
   """Errors of masks differ by far more than methods do: what is planted is 0.1 each time."""
   mse = {"miwae": [0.5, 0.9], "mvae": [0.55, 0.9], "forest": [0.6, 1.002], "mean": [1, 1.1]}
-  monkeypatch.setitem(mattei2019_table2._SETTINGS, "made", (*mattei2019_table2._SETTINGS["test"][:2], MADE))
-  found = mattei2019.report("table=2", "made", make_table2(tmp_path, mse))
+  monkeypatch.setitem(table2._SETTINGS, "made", (*table2._SETTINGS["test"][:2], MADE))
+  found = paper.report("table=2", "made", make_table2(tmp_path, mse))
   cells, pairs = found["numbers"]["cells"], found["numbers"]["pairs"]
   assert cells["white-forest"]["by_seed"] == {"0": 0.6, "1": 1.002}
   assert cells["white-miwae"]["stderr"] == pytest.approx(0.2)
@@ -45,7 +48,7 @@ def test_methods_are_paired_mask_by_mask(tmp_path, monkeypatch):
     "0.700 ± 0.200",
     "−0.035 ± 0.200 (not comparable)",
   ]
-  summary = mattei2019.summary(found["numbers"])
+  summary = paper.summary(found["numbers"])
   assert summary["published"].startswith("MIWAE 0.735 (unverified), forest, missForest-like 0.798 (unverified)")
   assert "MVAE" not in summary["ours"]  # the row has what is compared, the report the others
   assert "forest, missForest-like 0.801 ± 0.201" in summary["ours"]
@@ -53,10 +56,10 @@ def test_methods_are_paired_mask_by_mask(tmp_path, monkeypatch):
 
 def test_models_of_a_mask_and_other_methods_have_the_same_entries_hidden(raw_data):
   """Masks differ, models and methods of one mask do not."""
-  setting = mattei2019_table2.Setting("quick", ("banknote",), 2)
+  setting = table2.Setting("quick", ("banknote",), 2)
   masks = {}
   for row in ("miwae", "mvae", "forest"):
-    for i, config in enumerate(mattei2019_table2.configs(setting, "banknote", row)):
+    for i, config in enumerate(table2.configs(setting, "banknote", row)):
       with config.unlocked():
         config.data.manual_dir = str(raw_data / "uci")
       masks[row, i] = masked_tables.read(config).mask
@@ -68,8 +71,8 @@ def test_models_of_a_mask_and_other_methods_have_the_same_entries_hidden(raw_dat
 
 
 def test_every_row_has_its_own_number_of_samples():
-  k = {row: mattei2019_table2.configs(MADE, "white", row)[0].objective.num_samples for row in ("miwae", "mvae")}
-  full = mattei2019_table2.configs(mattei2019_table2.Setting(""), "red", "miwae")
+  k = {row: table2.configs(MADE, "white", row)[0].objective.num_samples for row in ("miwae", "mvae")}
+  full = table2.configs(table2.Setting(""), "red", "miwae")
   assert (k["mvae"], full[0].objective.num_samples, full[0].num_epochs) == (1, 20, 2002)
   assert [c.data.transforms[-1] for c in full] == [f"mcar:rate=0.5,seed={i}" for i in range(5)]
 
@@ -77,7 +80,7 @@ def test_every_row_has_its_own_number_of_samples():
 @pytest.mark.slow
 def test_every_lane_is_the_lone_run_of_its_mask(tmp_path):
   """The second mask, trained through the loop; after ten steps, as rounding grows to 1e-3 in forty."""
-  configs = mattei2019_table2.configs(MADE, "white", "miwae")
+  configs = table2.configs(MADE, "white", "miwae")
   for config in configs:
     with config.unlocked():
       for name in ("num_steps", "log_every", "eval_every", "checkpoint_every", "figures_every"):
@@ -111,7 +114,7 @@ def test_likelihoods_of_models_that_saw_other_pixels_are_paired_by_image(tmp_pat
   for path in (folder / "runs").iterdir():
     config = files.read_json(path / "config.json")
     files.write_json(path / "config.json", config | {"batch_size": 4})  # of eight training images
-  found = mattei2019.report("figure=1", "test", folder)
+  found = paper.report("figure=1", "test", folder)
   cells, pairs = found["numbers"]["cells"], found["numbers"]["pairs"]
   assert (cells["mvae"]["nll"], cells["mvae"]["stderr_seeds"]) == (7.75, 0.25)
   assert pairs["MIWAE, half − MVAE, half"]["by_seed"] == [-1.0, -1.5]
@@ -124,19 +127,19 @@ def test_likelihoods_of_models_that_saw_other_pixels_are_paired_by_image(tmp_pat
   (curve,) = found["figures"]
   assert curve["series"][0]["points"] == [[10.0, -9.0], [20.0, -8.5]]  # steps 20 and 40, two an epoch
   assert (folder / "curves.png").exists()
-  assert mattei2019.summary(found["numbers"])["ours"].startswith("MIWAE, half 6.50 ± 0.00, MVAE, half 7.75 ± 0.25")
+  assert paper.summary(found["numbers"])["ours"].startswith("MIWAE, half 6.50 ± 0.00, MVAE, half 7.75 ± 0.25")
 
 
 def test_classifiers_are_paired_by_test_image(tmp_path):
   right = {"zero": [1, 0, 1, 0], "single": [1, 1, 1, 0], "multiple": [1, 1, 1, 1], "complete": [1, 1, 1, 1]}
   shift = {"zero": 0.4, "single": 0.2, "multiple": 0.1, "complete": 0.1}
   images = np.array([0.1, 0.2, 0.3, 0.4])
-  for cell, seed, run in measured_runs.of(mattei2019, "table=1"):
+  for cell, seed, run in measured_runs.of(paper, "table=1"):
     if cell == "mcar":
       arrays = {f"{row}_right": np.array(r, bool) for row, r in right.items()}
       arrays |= {f"{row}_cross_entropy": images + s * (1 + 0.1 * seed) for row, s in shift.items()}
       measured_runs.measure(tmp_path, run, **arrays)
-  found = mattei2019.report("table=1", "test", tmp_path)
+  found = paper.report("table=1", "test", tmp_path)
   numbers = found["numbers"]["cells"]["mcar"]
   assert (numbers["zero"]["accuracy"], numbers["zero"]["accuracy_stderr"]) == (0.5, 0)
   assert numbers["single"]["cross_entropy"] == pytest.approx(0.25 + 0.21)
@@ -149,7 +152,7 @@ def test_classifiers_are_paired_by_test_image(tmp_path):
   rows = [[c["text"] for c in row] for row in found["tables"][0]["rows"]]
   assert rows[0][1] == "0.9739 (0.0018), 0.1003 (0.0092) (unverified)"
   assert (rows[1][0], rows[1][2:]) == ("missForest", ["not run", "not run"])
-  assert "half: zero imputation 0.5000, 0.6700" in mattei2019.summary(found["numbers"])["ours"]
+  assert "half: zero imputation 0.5000, 0.6700" in paper.summary(found["numbers"])["ours"]
 
 
 _NET = imputed_classifier.ConvNet(num_classes=2, channels=(4, 4), hidden=8)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from dgm_jax.sweeps import states
-from experiments import stages
+from experiments.harness import stages
 
 
 def of(module, item, budget="test"):

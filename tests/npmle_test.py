@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax import npmle
+from experiments.papers.mattei2018 import npmle
 
 FLOOR = 0.2
 

@@ -10,16 +10,11 @@ import pytest
 
 import dgm_jax
 from dgm_jax.core import files
-from experiments import linear_gaussian_snr as toy
-from experiments import (
-  papers,
-  rainforth2018,
-  rainforth2018_figure1,
-  rainforth2018_figure2,
-  rainforth2018_table1,
-  reproduce,
-  stages,
-)
+from experiments import reproduce
+from experiments.harness import paper, stages
+from experiments.papers.rainforth2018 import figure1, figure2, table1
+from experiments.papers.rainforth2018 import paper as rainforth2018
+from experiments.shared import linear_gaussian_snr as toy
 
 SETTING = toy.Setting(points=3, repeats=1000, ks=(10,), ms=(10,), dim=4)
 
@@ -55,12 +50,12 @@ def test_what_other_estimators_of_b_share_in_expectation():
 def test_histograms_are_of_the_parameters_furthest_from_their_optimum_with_known_means():
   """K = 1: E = -2 (b - mu / 2) and mean(x) / 2 + b - mu; K large: 0 and (mean(x) - mu) / 2."""
   model = toy.make_model(SETTING._replace(perturbation=0.3))
-  chosen, best = rainforth2018_figure1.furthest(model), np.asarray(model.x).mean(0)
+  chosen, best = figure1.furthest(model), np.asarray(model.x).mean(0)
   mu, b = np.asarray(model.mu), np.asarray(model.b)
   assert abs(mu - best).argmax() == chosen["mu"]
   assert abs(b - mu / 2).argmax() == chosen["b"]
-  one = rainforth2018_figure1.estimates(model, jax.random.key(3), 4000, 1)
-  many = rainforth2018_figure1.estimates(model, jax.random.key(4), 400, 2000)
+  one = figure1.estimates(model, jax.random.key(3), 4000, 1)
+  many = figure1.estimates(model, jax.random.key(4), 400, 2000)
   off = lambda g, expected: abs(g.mean() - expected) / (g.std() / np.sqrt(len(g)))
   assert off(one["b"], -2 * (b - mu / 2)[chosen["b"]]) < 4
   assert off(one["mu"], (best / 2 + b - mu)[chosen["mu"]]) < 4
@@ -117,7 +112,7 @@ def test_slopes_drawn_are_those_of_the_theorem_and_what_is_drawn_is_not_repeated
     reproduce.main(command)
   assert reproduce.main(command) == 0
   assert reproduce.main(command) == 0
-  assert len(set(calls)) == len(calls) - 1 == len(toy.pieces(rainforth2018_figure2.SETTINGS["test"]))
+  assert len(set(calls)) == len(calls) - 1 == len(toy.pieces(figure2.SETTINGS["test"]))
   folder = tmp_path / "rainforth2018/figure2/test"
   numbers = rainforth2018.report("figure=2", "test", folder)["numbers"]["slopes"]
   for key, n in numbers.items():
@@ -161,7 +156,7 @@ _TABLE = {
 def test_the_table_by_hand(tmp_path):
   log_px = {cell: [values for _, values in by_seed] for cell, by_seed in _TABLE.items()}
   folder = made_runs.make(tmp_path, "rainforth2018", "table=1", log_px)
-  for cell, names in stages.run_names(rainforth2018_table1.BUDGETS["test"]).items():
+  for cell, names in stages.run_names(table1.BUDGETS["test"]).items():
     for name, (bound, _) in zip(names, _TABLE[cell], strict=True):
       files.save_arrays(folder / "measured" / f"{name}.npz", bound=np.array(bound))
   numbers = rainforth2018.report("table=1", "test", folder)["numbers"]
@@ -182,12 +177,12 @@ def test_the_table_by_hand(tmp_path):
 
 
 def test_orders_are_those_of_the_published_numbers():
-  for metric, orders in rainforth2018_table1._ORDERS.items():
+  for metric, orders in table1._ORDERS.items():
     for first, second in orders:
-      higher, lower = (rainforth2018_table1.PUBLISHED[f"{metric}/{cell}"] for cell in (first, second))
+      higher, lower = (table1.PUBLISHED[f"{metric}/{cell}"] for cell in (first, second))
       assert higher.value > lower.value
-  for cell in rainforth2018_table1._NAMES:
-    bound, log_px, kl = (rainforth2018_table1.PUBLISHED[f"{m}/{cell}"].value for m in ("bound", "log_px", "minus_kl"))
+  for cell in table1._NAMES:
+    bound, log_px, kl = (table1.PUBLISHED[f"{m}/{cell}"].value for m in ("bound", "log_px", "minus_kl"))
     assert bound - log_px == pytest.approx(kl, abs=0.011)  # rounded
 
 
@@ -196,9 +191,9 @@ def test_runs_are_measured_on_the_images_that_they_were_evaluated_on(tmp_path, c
   """By about as many samples as the evaluation took the bound is about the evaluation's log p(x), image by image."""
   command = ["rainforth2018", "--table=1", "--budget=test", f"--root={tmp_path}", "--cells=miwae", "--jobs=1"]
   assert reproduce.main(command) == 0
-  folder = papers.folder(tmp_path, "rainforth2018", "table=1", "test")
-  many = rainforth2018_table1._budget("25 samples", 5, 2).measure.keywords["measure"]
-  for name in stages.run_names(rainforth2018_table1.BUDGETS["test"])["miwae"]:
+  folder = paper.folder(tmp_path, "rainforth2018", "table=1", "test")
+  many = table1._budget("25 samples", 5, 2).measure.keywords["measure"]
+  for name in stages.run_names(table1.BUDGETS["test"])["miwae"]:
     bound = many(dgm_jax.load(folder / "runs" / name))["bound"]
     four = files.load_arrays(folder / "measured" / f"{name}.npz")["bound"]
     log_px = np.load(folder / "runs" / name / "values.npz")["test/log_px"]  # by 20 samples

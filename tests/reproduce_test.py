@@ -11,7 +11,10 @@ import pytest
 from dgm_jax.core import errors, figures
 from dgm_jax.core.files import read_json, write_json
 from dgm_jax.sweeps import drive
-from experiments import burda2016, measured, page, papers, reports, reproduce, tables
+from experiments import reproduce
+from experiments.harness import measured, page, reports, tables
+from experiments.harness import paper as papers
+from experiments.papers.burda2016 import paper as burda2016
 
 # log p(x) of four images for seeds 0 and 1
 _LOG_PX = {

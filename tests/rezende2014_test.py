@@ -5,7 +5,10 @@ import pytest
 
 from dgm_jax.core import files
 from dgm_jax.sweeps import axes
-from experiments import papers, reproduce, rezende2014, rezende2014_imputation
+from experiments import reproduce
+from experiments.harness import paper
+from experiments.papers.rezende2014 import figure5
+from experiments.papers.rezende2014 import paper as rezende2014
 
 LOG_PX = {
   "diagonal": ([-5.0, -6.0, -7.0, -8.0], [-6.0, -6.0, -8.0, -8.0]),
@@ -67,7 +70,7 @@ def test_imputation_errors_by_hand(tmp_path):
 def test_the_error_is_of_the_missing_entries_alone():
   x, mean = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]), np.array([[0.0, 0.5, 0.5], [9.0, 9.0, 9.0]])
   mask = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-  np.testing.assert_allclose(rezende2014_imputation.squared_error(mean, x, mask), [0.25, 0.0])
+  np.testing.assert_allclose(figure5.squared_error(mean, x, mask), [0.25, 0.0])
 
 
 def test_neighbours_do_not_count_the_example_itself():
@@ -102,7 +105,7 @@ def test_every_budget_makes_runs_that_differ(item, budget):
 def test_a_figure_is_trained_measured_and_not_repeated(item, tmp_path):
   command = ["rezende2014", f"--{item}", "--budget=test", f"--root={tmp_path}"]
   assert reproduce.main(command) == 0
-  folder = papers.folder(tmp_path, "rezende2014", item, "test")
+  folder = paper.folder(tmp_path, "rezende2014", item, "test")
   before = {p: p.stat().st_mtime_ns for p in folder.glob("measured/*")}
   assert before
   assert reproduce.main(command) == 0

@@ -12,8 +12,9 @@ import scipy.stats
 from dgm_jax.core import errors
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
 from dgm_jax.training.workdir.folder import create
-from experiments import planar_energies as pe
-from experiments import reproduce, rezende2015
+from experiments import reproduce
+from experiments.papers.rezende2015 import paper
+from experiments.papers.rezende2015 import planar_energies as pe
 
 SIDE = math.sqrt(2 * math.pi)
 
@@ -85,7 +86,7 @@ def test_whether_longer_flows_are_nearer_by_hand(tmp_path):
   for (name, length), kl in fits.items():
     arrays = {"kl": np.array(kl), "kl_error": np.full(2, 1e-3), "density": np.ones((pe.BINS, pe.BINS), "f")}
     np.savez(folder / f"{name}_{length:02d}.npz", **arrays)
-  found = rezende2015.report("figure=3", "test", tmp_path)
+  found = paper.report("figure=3", "test", tmp_path)
   fall = found["numbers"]["falls"]
   assert fall["U1, K = 8 − K = 1"]["difference"] == pytest.approx(-0.45)
   assert fall["U1, K = 8 − K = 1"]["stderr"] == pytest.approx(0.05)  # of -0.5, -0.4
@@ -96,7 +97,7 @@ def test_whether_longer_flows_are_nearer_by_hand(tmp_path):
   ]
   for file in ("densities.png", "divergences.png"):
     assert (tmp_path / file).stat().st_size > 10_000
-  assert "U1 1.100 ± 0.100, 0.650 ± 0.150" in rezende2015.summary(found["numbers"])["ours"]
+  assert "U1 1.100 ± 0.100, 0.650 ± 0.150" in paper.summary(found["numbers"])["ours"]
 
 
 LOG_PX = {"diagonal": ([-90.0, -92.0], [-91.0, -93.0]), "planar-2": ([-89.0, -91.0], [-90.0, -92.2])}
@@ -104,20 +105,20 @@ LOG_PX = {"diagonal": ([-90.0, -92.0], [-91.0, -93.0]), "planar-2": ([-89.0, -91
 
 def test_posteriors_by_hand(tmp_path):
   folder = made_runs.make(tmp_path, "rezende2015", "table=2", LOG_PX)
-  found = rezende2015.report("table=2", "test", folder)
+  found = paper.report("table=2", "test", folder)
   rows = {row[0]["text"]: [c["text"] for c in row[1:]] for row in found["tables"][0]["rows"]}
   assert rows["diagonal"][:2] == ["89.90", "91.50 ± 0.50"]
   assert rows["diagonal"][-1] == "+1.60 ± 0.50 (not comparable)"
   assert rows["planar, 2 layers"][0] == "none"  # the paper has no such row
   (sentence,) = found["sentences"]
   assert "order of NLL planar, 2 layers < diagonal is shown (planar, 2 layers − diagonal: −0.95 ± 0.05)" in sentence
-  assert rezende2015.summary(found["numbers"])["ours"].endswith("planar, 2 layers < diagonal: shown")
+  assert paper.summary(found["numbers"])["ours"].endswith("planar, 2 layers < diagonal: shown")
 
 
 def test_a_folder_of_another_setting_is_refused(tmp_path):
   create(tmp_path / "x", {"model": "planar flows of energies"})
   with pytest.raises(errors.UserError, match="fits of another setting"):
-    pe.compute(tmp_path / "x", rezende2015._SETTINGS["test"])
+    pe.compute(tmp_path / "x", paper._SETTINGS["test"])
 
 
 @pytest.mark.slow  # a minute

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import files
-from experiments import papers, reproduce, srivastava2017
+from experiments import reproduce
+from experiments.harness import paper
+from experiments.papers.srivastava2017 import paper as srivastava2017
 
 _NPMI = {"prodlda": (0.3, 0.32), "nvlda": (0.1, 0.3), "lda": (0.2, 0.21), "nmf": (0.15, 0.17)}
 _NLL = {"prodlda": (7.0, 7.1), "nvlda": (5.0, 6.9), "lda": (6.0, 6.0), "nmf": (6.0, 6.0)}  # of held-out words
@@ -68,6 +70,6 @@ def test_tables_say_what_is_published_and_the_topics(found):
 
 
 def test_the_papers_runs_are_of_twenty_newsgroups():
-  runs, _ = reproduce.plan(papers.budget(srivastava2017, "table=1", "paper"), {}, "prodlda,lda")
+  runs, _ = reproduce.plan(paper.budget(srivastava2017, "table=1", "paper"), {}, "prodlda,lda")
   configs = {(run.config["data"]["name"], run.config["model"]["args"]["num_topics"]) for run in runs}
   assert configs == {("newsgroups", 50)}

@@ -5,9 +5,12 @@ import pytest
 
 from dgm_jax.core import errors, files
 from dgm_jax.sweeps import drive, tasks
-from experiments import burda2016, burda2016_tables, papers, reports, reproduce, stages
+from experiments import reproduce
+from experiments.harness import paper as papers
+from experiments.harness import reports, stages
+from experiments.papers.burda2016 import paper, tables
 
-BUDGET = burda2016.RUNS["table=2"]["test"]
+BUDGET = paper.RUNS["table=2"]["test"]
 NAMES = stages.run_names(BUDGET)
 FIRST, SECOND = ("vae-1", "iwae-50"), ("vae-1-then-iwae-50", "iwae-50-then-vae-1")
 
@@ -97,16 +100,14 @@ def test_a_mistake_in_one_item_does_not_keep_the_others_from_being_done(tmp_path
   sweep = reproduce._sweep
 
   def fails(folder, budget, args):
-    errors.require(budget is not burda2016.RUNS["table=1"]["test"], "the files are not there.")
+    errors.require(budget is not paper.RUNS["table=1"]["test"], "the files are not there.")
     return sweep(folder, budget, args)
 
   monkeypatch.setattr(reproduce, "_sweep", fails)
-  monkeypatch.setitem(burda2016.RUNS, "figure=posteriors", {})  # measures what was trained
+  monkeypatch.setitem(paper.RUNS, "figure=posteriors", {})  # measures what was trained
   assert reproduce.main(["burda2016", "--budget=test", f"--root={tmp_path}"]) == 2
   assert "error: burda2016 --table=1: the files are not there." in capsys.readouterr().err
-  assert (
-    reports.num_finished(papers.folder(tmp_path, "burda2016", "table=2", "test"), burda2016, "table=2", "test") == 8
-  )
+  assert reports.num_finished(papers.folder(tmp_path, "burda2016", "table=2", "test"), paper, "table=2", "test") == 8
   assert (tmp_path / "index.html").exists()
   with pytest.raises(errors.UserError, match="are not there"):  # alone it is the command's own
     reproduce.main(["burda2016", "--table=1", "--budget=test", f"--root={tmp_path}"])
@@ -116,19 +117,19 @@ def test_switching_the_objective_is_told_for_both_ways(tmp_path):
   near, far = [[-100.0, -101.0, -99.0, -98.0]] * 2, [[-103.0, -104.5, -102.0, -101.0]] * 2
   values = {"vae-1": far, "vae-1-then-iwae-50": near, "iwae-50": near, "iwae-50-then-vae-1": near}
   folder = made_runs.make(tmp_path, "burda2016", "table=2", values)
-  found = burda2016.report("table=2", "test", folder)
+  found = paper.report("table=2", "test", folder)
   one, other = found["sentences"]
   assert "VAE k = 1 → IWAE k = 50 < VAE k = 1 is shown" in one
   assert "cannot show the order of NLL IWAE k = 50 < IWAE k = 50 → VAE k = 1" in other
   assert found["numbers"]["pairs"]["VAE k = 1 → IWAE k = 50 − VAE k = 1"]["difference"] == pytest.approx(-3.125)
-  row = burda2016.summary(found["numbers"])
+  row = paper.summary(found["numbers"])
   assert "VAE 1 → IWAE 50 < VAE 1: shown" in row["ours"]
   assert row["published"].startswith("VAE 1 86.76, IWAE 50 84.78, VAE 1 → IWAE 50 84.88")
 
 
 def test_the_second_stage_has_the_papers_rate_for_two_thirds_of_the_first(tmp_path):
-  runs, _ = reproduce.plan(burda2016.RUNS["table=2"]["paper"], {}, "", tmp_path)
+  runs, _ = reproduce.plan(paper.RUNS["table=2"]["paper"], {}, "", tmp_path)
   for run in runs[6:]:
     assert (run.config["optim"]["lr"], run.config["optim"]["boundaries"], run.config["num_epochs"]) == (1e-4, (), 2187)
   assert {run.config["num_epochs"] for run in runs[:6]} == {3280}
-  assert burda2016_tables.label("iwae-5-2layers") == "IWAE k = 5, 2 layers"
+  assert tables.label("iwae-5-2layers") == "IWAE k = 5, 2 layers"

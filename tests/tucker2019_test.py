@@ -4,15 +4,16 @@ import made_runs
 import numpy as np
 import pytest
 
-from experiments import linear_gaussian_snr as toy
-from experiments import reproduce, tucker2019, tucker2019_figure1
+from experiments import reproduce
+from experiments.papers.tucker2019 import figure1, paper
+from experiments.shared import linear_gaussian_snr as toy
 
 
 def test_dreg_rises_where_the_bound_falls_and_stl_is_biased(tmp_path, monkeypatch):
-  setting = toy.Setting(2, 1000, (10, 30, 90), (), 3, 0.2, estimators=tuple(tucker2019_figure1._NAMES))
-  monkeypatch.setitem(tucker2019_figure1.SETTINGS, "test", setting)
+  setting = toy.Setting(2, 1000, (10, 30, 90), (), 3, 0.2, estimators=tuple(figure1._NAMES))
+  monkeypatch.setitem(figure1.SETTINGS, "test", setting)
   toy.compute(tmp_path / "runs" / "computed", setting)
-  found = tucker2019.report("figure=1", "test", tmp_path)
+  found = paper.report("figure=1", "test", tmp_path)
   for name, both in found["numbers"]["slopes"].items():
     for what, n in both.items():
       assert abs(n["slope"] - n["theory"]) < 0.15, (name, what, n)
@@ -24,26 +25,26 @@ def test_dreg_rises_where_the_bound_falls_and_stl_is_biased(tmp_path, monkeypatc
   bias = {int(k): v for k, (v, _) in found["numbers"]["bias_of_stl"].items()}
   assert bias[90] / bias[10] == pytest.approx(9, rel=0.2)  # the gradient is of order 1/K, the bias of order 1
   assert {f["file"] for f in found["figures"]} == {"snr.png", "variance.png", "bias.png"}
-  assert "IWAE-DReG +0.5" in tucker2019.summary(found["numbers"])["ours"]
+  assert "IWAE-DReG +0.5" in paper.summary(found["numbers"])["ours"]
 
 
 def test_the_bias_is_the_mean_of_the_paths_of_rws_over_the_gradient():
   ones = np.ones((toy.PARTS, 2))
   found = {"b_dreg_mean": 0.5 * ones, "b_rws_dreg_mean": ones * [3.0, 4.0]}
   found |= {f"{name}_variance": 0 * ones for name in ("b_dreg", "b_rws_dreg")}
-  assert tucker2019_figure1._bias({4: found}, 1000) == {4: (pytest.approx(10 / 2**0.5), pytest.approx(0))}
+  assert figure1._bias({4: found}, 1000) == {4: (pytest.approx(10 / 2**0.5), pytest.approx(0))}
 
 
 def test_a_slope_has_a_sign_or_it_cannot_be_told():
-  assert tucker2019_figure1._verdict(0.5, 0.1, 1) == "shown"
-  assert tucker2019_figure1._verdict(0.5, 0.1, -1) == "the opposite is shown"
-  assert tucker2019_figure1._verdict(0.1, 0.07, 1) == "cannot be told"
+  assert figure1._verdict(0.5, 0.1, 1) == "shown"
+  assert figure1._verdict(0.5, 0.1, -1) == "the opposite is shown"
+  assert figure1._verdict(0.1, 0.07, 1) == "cannot be told"
 
 
 def test_training_curves_and_differences_by_hand(tmp_path):
   log_px = {"iwae": ([-5.0, -6.0, -7.0], [-6.0, -6.0, -8.0]), "dreg": ([-4.0, -5.0, -6.5], [-5.0, -5.5, -7.0])}
   folder = made_runs.make(tmp_path, "tucker2019", "figure=2", log_px)
-  found = tucker2019.report("figure=2", "test", folder)
+  found = paper.report("figure=2", "test", folder)
   cells, (name, pair) = found["numbers"]["cells"], *found["numbers"]["pairs"].items()
   assert name == "IWAE-DReG − IWAE"
   assert cells["iwae"]["log_px"] == pytest.approx(-(6 + 20 / 3) / 2)
@@ -53,7 +54,7 @@ def test_training_curves_and_differences_by_hand(tmp_path):
   assert found["sentences"] == ["That IWAE-DReG ends above IWAE: higher: shown."]
   (figure,) = found["figures"]
   assert [s["points"] for s in figure["series"]] == [[[20, -9], [40, -8.5]]] * 2
-  row = tucker2019.summary(found["numbers"])
+  row = paper.summary(found["numbers"])
   assert row["system"] == "log p(x) by IWAE, K = 4, and its gradients"
   assert row["data"] == "mnist5k"
 

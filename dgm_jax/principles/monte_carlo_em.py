@@ -73,7 +73,8 @@ def make(
   """
   errors.require(
     hasattr(model, "log_joint") and hasattr(model, "simulate") and not getattr(model, "discrete", False),
-    f"principle 'mcem' trains a model of real z with log_joint and simulate; {type(model).__module__} is none.",
+    f"principle 'monte_carlo_em' trains a model of real z with log_joint and simulate; {type(model).__module__} is "
+    "none.",
   )
   for name, value in (("num_leapfrog", num_leapfrog), ("num_updates", num_updates)):
     errors.require(value >= 1, f"objective.{name} = {value}; it must be 1 or more.")

@@ -58,7 +58,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, 
   """
   errors.require(
     all(hasattr(model, method) for method in ("log_prob", "summary", "kl")),
-    f"principle 'likelihood' trains a model of y given x; {type(model).__module__} is none.",
+    f"principle 'supervised' trains a model of y given x; {type(model).__module__} is none.",
   )
   for name in options:
     errors.choose("key of config.objective", name, Options._fields)

@@ -1,0 +1,1 @@
+"""What every paper's reproduction runs on: budgets, stages, reports and the page."""

@@ -1,0 +1,136 @@
+"""What a paper's file says: PAPER, published numbers; RUNS, what each table and figure needs; report(); summary().
+
+A paper is a folder of experiments/papers with a paper.py that defines these; the folder's name is the registry.
+Items are named "table=1", "figure=2"; budgets "quick" (minutes on two cores), "short" (an hour or so), "paper" (the
+full recipe).
+"""
+
+import importlib
+import pathlib
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from dgm_jax.core import errors, files
+from dgm_jax.sweeps.axes import Overrides
+
+_EXPERIMENTS = pathlib.Path(__file__).parents[1]
+RESULTS = _EXPERIMENTS / "results"
+BUDGETS = ("quick", "short", "paper", "test")
+
+
+class Value(NamedTuple):
+  """A published number.
+
+  Attributes:
+    value: in the units of its table.
+    more: what the table has beside it, the active units "16+5".
+    verified: whether it was read in its source; if not, it is shown as unverified and nothing is concluded from it.
+  """
+
+  value: float
+  more: str = ""
+  verified: bool = True
+
+
+class Paper(NamedTuple):
+  """A paper.
+
+  Attributes:
+    authors, title, venue, url: of the paper.
+    items: {"table=1": what it shows}.
+    published: {"table=1": {cell: Value}}; what is not known is not there.
+    notes: {"table=1": protocol of the paper and of ours, a sentence each}.
+  """
+
+  authors: str
+  title: str
+  venue: str
+  url: str
+  items: Mapping[str, str]
+  published: Mapping[str, Mapping[str, Value]]
+  notes: Mapping[str, tuple[str, ...]]
+
+
+class Budget(NamedTuple):
+  """What is run for a table or figure: a sweep, or a computation that trains nothing.
+
+  Attributes:
+    what: data, length and samples in words.
+    minutes: estimated wall time on two cores.
+    full: whether it is the paper's own recipe, so that its numbers may be held against the published.
+    caveat: what that means for the comparison, if it is not.
+    config: FILE[:ARGUMENT] of the sweep.
+    common: {path: value} of all its runs.
+    cells: {cell of the table: overrides of its runs, which differ in the seed alone}.
+    after: the like, of runs that start from the parameters of finished ones: their init_from names a cell, whose run of
+      the same seed it is.  They are planned once that run is finished.
+    compute: (folder) -> None writes a run's folder without training; it goes on where it was interrupted.
+    measure: (folder, {cell: names of its runs}) -> None, for a sweep: computes from its finished runs what their
+      evaluations do not have, into folder/measured; called after the runs, again and again; what is already there it
+      does not repeat.
+  """
+
+  what: str
+  minutes: float
+  full: bool = False
+  caveat: str = "Its numbers are not comparable with the published."
+  config: str = ""
+  common: Mapping[str, Any] = {}
+  cells: Mapping[str, list[Overrides]] = {}
+  after: Mapping[str, list[Overrides]] = {}
+  compute: Callable[[pathlib.Path], None] | None = None
+  measure: Callable[[pathlib.Path, Mapping[str, list[str]]], None] | None = None
+
+
+def names() -> list[str]:
+  """Papers that can be reproduced: the folders of experiments/papers that have a paper.py."""
+  return sorted(path.parent.name for path in (_EXPERIMENTS / "papers").glob("*/paper.py"))
+
+
+def load(name: str) -> ModuleType:
+  """The file of a paper, experiments/papers/NAME/paper.py.
+
+  Raises:
+    UserError: there is none; the nearest name and the choices are said.
+  """
+  return importlib.import_module(f"experiments.papers.{errors.choose('paper', name, names())}.paper")
+
+
+def budget(module: ModuleType, item: str, name: str) -> Budget:
+  """What is run.
+
+  Raises:
+    UserError: the paper has no such table or figure, or none in this budget.
+  """
+  kind = item.partition("=")[0]
+  known = [i for i in module.RUNS if i.startswith(f"{kind}=")]
+  errors.choose(f"{kind} of {module.__name__.split('.')[-2]}", item, known)
+  return module.RUNS[item][errors.choose(f"budget of {item}", name, module.RUNS[item])]
+
+
+def folder(root: pathlib.Path, paper: str, item: str, name: str) -> pathlib.Path:
+  """Where all of it lies: ROOT/burda2016/table1/quick."""
+  return root / paper / item.replace("=", "") / name
+
+
+def results_file(paper: str, item: str, name: str) -> pathlib.Path:
+  """Where the measured numbers of a finished budget are kept."""
+  return RESULTS / f"{paper}_{item.replace('=', '')}_{name}.json"
+
+
+def cost(paper: str, item: str, name: str, planned: Budget) -> str:
+  """Wall time in words: measured, where a finished budget is kept, or estimated."""
+  kept: Any = files.read_json(results_file(paper, item, name))
+  if kept is not None and kept.get("minutes"):
+    return f"{show_minutes(kept['minutes'])} measured ({kept['hardware']})"
+  return f"about {show_minutes(planned.minutes)} estimated (2 cores)"
+
+
+def show_minutes(minutes: float) -> str:
+  """A time to two digits or so."""
+  if minutes < 1.5:
+    return f"{60 * minutes:.0f} s"
+  if minutes < 90:
+    return f"{minutes:.0f} min"
+  return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:,.0f} days"

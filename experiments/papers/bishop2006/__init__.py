@@ -1,0 +1,1 @@
+"""bishop2006: paper.py has the published numbers and what is run."""

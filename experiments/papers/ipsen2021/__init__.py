@@ -1,0 +1,1 @@
+"""ipsen2021: paper.py has the published numbers and what is run."""

@@ -1,0 +1,1 @@
+"""lakshminarayanan2017: paper.py has the published numbers and what is run."""

@@ -1,0 +1,1 @@
+"""lucas2019: paper.py has the published numbers and what is run."""

@@ -1,0 +1,1 @@
+"""mattei2019: paper.py has the published numbers and what is run."""

@@ -1,0 +1,169 @@
+"""Planar flows fitted to the energies of Rezende & Mohamed (2015), table 1: p(z) = exp(-U(z)) / Z in the plane.
+
+  U1 = 1/2 ((|z| - 2) / 0.4)^2 - log(exp(-1/2 ((z_1 - 2) / 0.6)^2) + exp(-1/2 ((z_1 + 2) / 0.6)^2))
+  U2 = 1/2 ((z_2 - w_1) / 0.4)^2
+  U3 = -log(exp(-1/2 ((z_2 - w_1) / 0.35)^2) + exp(-1/2 ((z_2 - w_1 + w_2) / 0.35)^2))
+  U4 = -log(exp(-1/2 ((z_2 - w_1) / 0.4)^2) + exp(-1/2 ((z_2 - w_1 + w_3) / 0.35)^2))
+  w_1 = sin(2 pi z_1 / 4),   w_2 = 3 exp(-1/2 ((z_1 - 1) / 0.6)^2),   w_3 = 3 sigmoid((z_1 - 1) / 0.3)
+
+U2, U3 and U4 do not fall off along z_1: as they stand, no density has them.  The paper draws the window |z_d| <= 4;
+here a wall 1/2 ((|z_d| - 4)_+ / 0.4)^2 stands around it in each direction.
+"""
+
+import functools
+import math
+import pathlib
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dgm_jax.distributions.bijectors.planar import PlanarFlow
+from experiments.harness import computed
+
+WINDOW, BINS = 4.0, 100  # of the pictures
+_WALL = 0.4
+
+
+class Setting(NamedTuple):
+  """Of the fits.
+
+  Attributes:
+    lengths: numbers K of planar layers.
+    steps, batch, rate: of RMSprop, whose squares and momentum decay by 0.9.
+    temper_steps: log p is weighed by min(1, 0.01 + t / temper_steps) at step t.
+    seeds: fits of each energy and length.
+    draws: of each fitted flow, for its KL.
+    pictured: of these, for its picture.
+  """
+
+  lengths: tuple[int, ...]
+  steps: int
+  batch: int
+  rate: float
+  temper_steps: int
+  seeds: int
+  draws: int = 200_000
+  pictured: int = 1_000_000
+
+
+def _two(a: jax.Array, b: jax.Array) -> jax.Array:
+  """-log(exp(-a^2 / 2) + exp(-b^2 / 2))."""
+  return -jnp.logaddexp(-0.5 * a**2, -0.5 * b**2)
+
+
+def _wave(z: jax.Array) -> jax.Array:
+  """z_2 - w_1."""
+  return z[..., 1] - jnp.sin(2 * jnp.pi * z[..., 0] / 4)
+
+
+def _ring(z: jax.Array) -> jax.Array:
+  radius = jnp.sqrt(jnp.sum(jnp.square(z), -1) + 1e-12)  # a derivative at 0, too
+  return 0.5 * ((radius - 2) / 0.4) ** 2 + _two((z[..., 0] - 2) / 0.6, (z[..., 0] + 2) / 0.6)
+
+
+def _bump(z: jax.Array) -> jax.Array:
+  return 3 * jnp.exp(-0.5 * ((z[..., 0] - 1) / 0.6) ** 2)
+
+
+def _step(z: jax.Array) -> jax.Array:
+  return 3 * jax.nn.sigmoid((z[..., 0] - 1) / 0.3)
+
+
+ENERGIES = {
+  "U1": _ring,
+  "U2": lambda z: 0.5 * (_wave(z) / 0.4) ** 2,
+  "U3": lambda z: _two(_wave(z) / 0.35, (_wave(z) + _bump(z)) / 0.35),
+  "U4": lambda z: _two(_wave(z) / 0.4, (_wave(z) + _step(z)) / 0.35),
+}
+
+
+def energy(name: str, z: jax.Array) -> jax.Array:
+  """U(z) with the wall, z [..., 2]."""
+  beyond = jnp.maximum(jnp.abs(z) - WINDOW, 0) / _WALL
+  return ENERGIES[name](z) + 0.5 * jnp.sum(jnp.square(beyond), -1)
+
+
+def log_normaliser(name: str, n: int = 1201) -> float:
+  """log Z by the trapezoid rule on n x n points of |z_d| <= 8, ten scales of the wall beyond the window."""
+  side = np.linspace(-2 * WINDOW, 2 * WINDOW, n)
+  z = jnp.asarray(np.stack(np.meshgrid(side, side, indexing="ij"), -1), jnp.float32)
+  density = np.exp(-np.asarray(energy(name, z), np.float64))
+  return math.log(np.trapezoid(np.trapezoid(density, side), side))
+
+
+def start(key: jax.Array, length: int) -> dict[str, jax.Array]:
+  """Parameters of a flow near the identity, of N(0, I).
+
+  Layers act as z + v tanh(w'z + b) with w'v = softplus(w'u) - 1, which is 0 at w'u = log(e - 1).
+  """
+  key_w, key_u = jax.random.split(key)
+  w = jax.random.normal(key_w, (length, 2))
+  u = math.log(math.e - 1) * w / jnp.sum(jnp.square(w), -1, keepdims=True)
+  noise = 0.1 * jax.random.normal(key_u, (length, 2))
+  return {"base": jnp.zeros(4), "w": w, "u": u + noise, "b": jnp.zeros(length)}
+
+
+def fit(name: str, length: int, setting: Setting, key: jax.Array) -> dict[str, jax.Array]:
+  """The flow's parameters after minimising KL(q || p) up to log Z, E_q[log q + weight_t U]."""
+  tx = optax.rmsprop(setting.rate, decay=0.9, momentum=0.9)
+
+  def loss(params, key, weight):
+    z, log_q = PlanarFlow(**params).sample_and_log_prob(seed=key, sample_shape=(setting.batch,))
+    return jnp.mean(log_q + weight * energy(name, z))
+
+  def one(carry, t):
+    params, state = carry
+    weight = jnp.minimum(1.0, 0.01 + t / setting.temper_steps)
+    grads = jax.grad(loss)(params, jax.random.fold_in(key, t), weight)
+    updates, state = tx.update(grads, state, params)
+    return (optax.apply_updates(params, updates), state), None
+
+  params = start(jax.random.fold_in(key, setting.steps), length)
+  (params, _), _ = jax.lax.scan(one, (params, tx.init(params)), jnp.arange(setting.steps))
+  return params
+
+
+def divergence(name: str, params: dict[str, jax.Array], key: jax.Array, draws: int) -> tuple[jax.Array, jax.Array]:
+  """(E_q[log q + U], its standard error): KL(q || p) less log Z."""
+  z, log_q = PlanarFlow(**params).sample_and_log_prob(seed=key, sample_shape=(draws,))
+  values = log_q + energy(name, z)
+  return jnp.mean(values), jnp.std(values) / math.sqrt(draws)
+
+
+def histogram(params: dict[str, jax.Array], key: jax.Array, draws: int) -> np.ndarray:
+  """The density of q on BINS x BINS squares of the window, by its draws, [z_1, z_2]."""
+  z = PlanarFlow(**params).sample(seed=key, sample_shape=(draws,))
+  counts, *_ = np.histogram2d(*np.asarray(z).T, bins=BINS, range=[[-WINDOW, WINDOW]] * 2)
+  return (counts / (draws * (2 * WINDOW / BINS) ** 2)).astype(np.float32)
+
+
+def fitted(name: str, length: int, setting: Setting) -> dict[str, np.ndarray]:
+  """{"kl" [S], "kl_error" [S], "density" of the best of the S fits}."""
+  key = jax.random.fold_in(jax.random.key(length), sorted(ENERGIES).index(name))
+  keys = jax.random.split(key, setting.seeds)
+
+  @jax.jit
+  @jax.vmap
+  def one(key):
+    params = fit(name, length, setting, jax.random.fold_in(key, 0))
+    return params, divergence(name, params, jax.random.fold_in(key, 1), setting.draws)
+
+  params, (value, error) = one(keys)
+  kl = np.asarray(value, np.float64) + log_normaliser(name)
+  best = jax.tree.map(lambda a: a[int(np.argmin(kl))], params)
+  return {"kl": kl, "kl_error": np.asarray(error), "density": histogram(best, key, setting.pictured)}
+
+
+def pieces(setting: Setting) -> list[tuple[str, str, int]]:
+  """(file name, energy, length) of all that is fitted."""
+  return [(f"{name}_{length:02d}", name, length) for name in ENERGIES for length in setting.lengths]
+
+
+def compute(folder: pathlib.Path, setting: Setting) -> None:
+  """Fits what is not there yet, a file for each energy and length."""
+  made = {file: functools.partial(fitted, name, length, setting) for file, name, length in pieces(setting)}
+  config = {"model": "planar flows of energies", **setting._asdict()}
+  computed.write(folder, config, 0, setting.steps, made, what="fits")

@@ -1,0 +1,1 @@
+"""tucker2019: paper.py has the published numbers and what is run."""

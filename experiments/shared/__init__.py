@@ -1,0 +1,1 @@
+"""Experiments and tables that several papers share."""
