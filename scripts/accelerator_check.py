@@ -152,7 +152,7 @@ def tests(args: argparse.Namespace, results: dict) -> dict:
   """pytest's last line."""
   # conftest.py takes the CPU unless told otherwise; nothing means what JAX finds
   platform = os.environ.get("JAX_PLATFORMS", "cpu" if results["device"].get("platform") == "cpu" else "")
-  marked = [str(p) for p in sorted((ROOT / "tests").glob("*_test.py")) if "mark.accelerator" in p.read_text()]
+  marked = [str(p) for p in sorted((ROOT / "tests").rglob("*_test.py")) if "mark.accelerator" in p.read_text()]
   options = ["-m", "accelerator", "-p", "no:cacheprovider", f"--basetemp={args.temp / 'pytest'}"]
   several = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()  # of a CPU
   lines = _run(args, "tests", "-m", "pytest", *options, *marked, JAX_PLATFORMS=platform, XLA_FLAGS=several)

@@ -7,7 +7,8 @@ import sys
 import zipfile
 
 import pytest
-import tables
+
+from helpers import tables
 
 OTHERS = {"PYTHONPATH", "WHEELS", "MANUAL_DIR", "MINUTES"}
 

@@ -4,13 +4,10 @@ They run on the CPU like all tests, and by `bash scripts/accelerator_check.sh` o
 reference is NumPy in float64, or numbers that were found on a CPU.
 """
 
-import golden_step_test
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import system_laws_test
-import tables
 
 from dgm_jax.core import rng
 from dgm_jax.distributions.factorised import sum_last
@@ -19,6 +16,8 @@ from dgm_jax.networks import convolutions
 from dgm_jax.training import programs
 from dgm_jax.training.processes import devices
 from dgm_jax.training.workdir import checkpoint
+from helpers import tables
+from helpers.golden_steps import GOLDEN as GOLDEN_STEPS
 
 pytestmark = [pytest.mark.accelerator, pytest.mark.slow]  # slow: on a CPU other tests have the same laws
 GEOMETRIES = [(3, 1, "SAME"), (4, 2, 1), (5, 3, "SAME")]
@@ -88,7 +87,7 @@ def test_third_step_is_that_of_the_cpu(name, precision, tolerance):
   with jax.default_matmul_precision(precision):
     chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 3))
     _, metrics = chunk(tables.init(system), jax.random.key(0), tables.TRAIN)
-  for key, value in golden_step_test.GOLDEN[name].items():
+  for key, value in GOLDEN_STEPS[name].items():
     np.testing.assert_allclose(metrics[key][-1], value, rtol=tolerance, err_msg=key)
 
 
@@ -151,4 +150,4 @@ def test_devices_share_a_batch(name):
       data, state, key = jax.device_put((data, state, key), replicated)
     with highest():
       found.append(jax.jit(chunk)(state, key, data)[0].params)
-  system_laws_test.assert_close_by_leaf(*jax.device_get(found), 1e-4)
+  tables.assert_close_by_leaf(*jax.device_get(found), 1e-4)

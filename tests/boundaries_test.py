@@ -3,7 +3,7 @@
 import ast
 import sys
 
-import tables
+from helpers import tables
 
 PACKAGE = tables.ROOT / "dgm_jax"
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))}

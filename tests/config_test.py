@@ -4,10 +4,10 @@ import importlib.util
 import json
 
 import pytest
-import tables
 
 from dgm_jax.core import config_args, errors
 from dgm_jax.training import train
+from helpers import tables
 
 every_config = pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
 

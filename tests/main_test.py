@@ -4,28 +4,18 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
-import tables
 
 from configs import iwae_mnist
 from dgm_jax.core import compilation_cache, errors, files, text_tables
 from dgm_jax.training import train
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import folder, metrics, run_record
-
-CONFIG = "configs/iwae_mnist.py:test"
-
-
-def command(*flags):
-  return [sys.executable, "-m", "dgm_jax.main", *flags]
-
-
-def main(*flags, **env):
-  return subprocess.run(command(*flags), cwd=tables.ROOT, capture_output=True, text=True, env={**os.environ, **env})
+from helpers import tables
+from helpers.processes import CONFIG, main
 
 
 def arrays(workdir):

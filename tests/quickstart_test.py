@@ -2,13 +2,13 @@
 
 import jax
 import numpy as np
-import numpy_evaluator
 import pytest
 
 from configs import iwae_mnist, vae_mnist
 from dgm_jax.core import evaluation, rng
 from dgm_jax.training import train
 from dgm_jax.training.restore import restore
+from helpers import numpy_evaluator
 
 
 @pytest.mark.slow

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-import tables
+
+from helpers import tables
 
 SCRIPT = tables.ROOT / "scripts" / "update_readme.py"
 

@@ -1,0 +1,98 @@
+"""How a MIWAE of a table is trained: what it sees, lanes of bootstrap samples, when it ends."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgm_jax.applications.imputation import columns, fitted
+from dgm_jax.applications.imputation import fit as training
+from dgm_jax.core import errors
+from dgm_jax.core.system import TrainState
+from helpers import mixed_table as mt
+
+ONCE = training.Limits(200)
+
+
+def test_what_is_hidden_never_reaches_training():
+  """Neither entries hidden from the score, which choose when to end, nor their means and scales: bit for bit."""
+  hidden = fitted.hide(mt.HOLES, 0.05, 0)
+  assert 3 < hidden.sum() < 40
+  one = fitted.fit(mt.HOLES, mt.COLUMNS, limits=ONCE, **mt.SMALL)
+  other = fitted.fit(np.where(hidden, mt.HOLES * 0, mt.HOLES), mt.COLUMNS, limits=ONCE, **mt.SMALL)
+  assert one.columns == other.columns
+  jax.tree.map(np.testing.assert_array_equal, one.fit.variables, other.fit.variables)
+  assert one.fit.score != other.fit.score
+
+
+def test_a_bootstrap_lane_is_the_lone_run_of_its_rows():
+  z = columns.standardise(columns.scaled(mt.COLUMNS, mt.HOLES), mt.HOLES)
+  rows = training.Rows(training.pad(np.nan_to_num(z)), training.pad((~np.isnan(z)).astype("f")))
+  programs, keys = training._programs(mt.SPEC), jax.random.split(jax.random.key(0), 2)
+  chosen = jnp.asarray(np.random.default_rng(0).integers(0, 100, (2, 128)), jnp.int32)
+  both = programs.train(programs.start(keys), keys, rows, chosen, jnp.int32(100))
+  lone = programs.train(programs.start(keys[1:]), keys[1:], rows, chosen[1:], jnp.int32(100))
+  for a, b in zip(jax.tree.leaves(both.params), jax.tree.leaves(lone.params), strict=True):
+    assert np.linalg.norm(a[1] - b[0]) < 0.05 * np.linalg.norm(b[0])
+    assert np.linalg.norm(a[0] - a[1]) > 0
+  poisoned = training.Rows(np.where(np.isin(np.arange(128), chosen[1, :100])[:, None], rows.x, np.nan), rows.mask)
+  again = programs.train(programs.start(keys[1:]), keys[1:], poisoned, chosen[1:], jnp.int32(100))
+  jax.tree.map(np.testing.assert_array_equal, again.params, lone.params)  # it never sees rows that were not drawn
+  for row in np.flatnonzero(np.bincount(chosen[1, :100]) == 1)[:4]:  # and all that were, be it once
+    poisoned = training.Rows(rows.x.at[row].set(jnp.nan), rows.mask.at[row].set(1))
+    again = programs.train(programs.start(keys[1:]), keys[1:], poisoned, chosen[1:], jnp.int32(100))
+    assert np.isnan(jax.tree.leaves(again.params)[0]).all()
+
+
+def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
+  """Of lanes that walk by their rates past where they score best: at 0.3 and 0.1 of the rate they come nearer."""
+  best, rate = jnp.array([2.25, 4.42]), jnp.ones(2)
+  train = lambda states, *_: states.replace(params=states.params + states.hparams["optim.lr"])
+  programs = training._programs(training.Spec(("gaussian",), 1, (2,)))._replace(
+    start=lambda keys: TrainState(jnp.zeros(2), jnp.zeros(2), (), {}, {"optim.lr": rate}),
+    train=train,
+    score=lambda states, *_: -jnp.abs(states.params - best),
+  )
+  monkeypatch.setattr(training, "_programs", lambda spec: programs)
+  rows, told = training.Rows(np.zeros((20, 1), "f"), np.ones((20, 1), "f")), []
+  spec, limits = training.Spec(("gaussian",), lr=1.0), training.Limits(100_000)
+  fit = lambda hidden: training.fit(
+    spec, rows, hidden, np.tile(np.arange(20), (2, 1)), 0, limits, lambda *state: told.append(state)
+  )
+  found = fit(np.ones((20, 1), "f"))
+  np.testing.assert_allclose(found.variables["params"], [2 + 0.3, 4 + 0.3 + 0.1], rtol=1e-6)
+  assert found.score == told[-1][1] == pytest.approx(-(0.05 + 0.02) / 2, abs=1e-6)
+  assert (found.reason, found.steps) == ("its score stopped rising", 200 * len(told))
+  blind = fit(np.zeros((20, 1), "f"))
+  np.testing.assert_array_equal(blind.variables["params"], [3, 3])
+  assert (blind.score, blind.steps) == (None, 600)
+
+
+def test_a_lane_goes_back_to_its_best_at_lower_rates_and_then_the_fit_ends():
+  programs = training._programs(training.Spec(("gaussian",), 1, (2,)))
+  watch = training._Watch(programs, 1.0, 2, scored=True)
+  lanes = lambda a: jnp.broadcast_to(jnp.asarray(a, jnp.float32), (2,))
+  state = lambda step, rate: TrainState(jnp.full(2, step), lanes(step), (), {}, {"optim.lr": lanes(rate)})
+  scores = [(1.0, 1.0), (2.0, 3.0), *[(0.0, 4.0 + i) for i in range(5)]]
+  for step, score in enumerate(scores):
+    assert watch.reason(step) is None
+    got = watch.see(state(step, 1.0), jnp.asarray(score))
+  np.testing.assert_array_equal(got.params, [1, 6])  # the first lane's best was step 1
+  np.testing.assert_allclose(got.hparams["optim.lr"], [0.3, 1.0])
+  np.testing.assert_array_equal(got.step, [6, 6])  # and its noise goes on
+  np.testing.assert_array_equal(watch.best(None).params, [1, 6])
+  assert watch.score == pytest.approx((2.0 + 8.0) / 2)
+  for step in range(7, 22):
+    assert watch.reason(step) is None
+    watch.see(state(step, 0.3), jnp.asarray([jnp.nan, 0.0]))
+  assert watch.reason(22) == "its score stopped rising"
+  with pytest.raises(errors.DivergenceError):
+    training._Watch(programs, 1.0, 2, scored=True).see(state(0, 1.0), jnp.asarray([1.0, jnp.nan]))
+
+
+def test_limits_end_a_fit_and_nothing_to_learn_is_told():
+  assert training._limit(training.Limits(1000), 800, 1e9) is None
+  assert training._limit(training.Limits(800), 800, 0) == "its 800 steps are done"
+  assert training._limit(training.Limits(800, 0.5), 200, 30.0) == "its 0.5 minutes are used up"
+  with pytest.raises(errors.UserError, match="nothing to learn from"):
+    fitted.fit(np.zeros((3, 0)), (), limits=ONCE)

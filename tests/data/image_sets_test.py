@@ -1,0 +1,454 @@
+"""Image data sets: what is loaded is what the published files hold, the right way up."""
+
+import functools
+import io
+import re
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from dgm_jax import data
+from dgm_jax.core import errors
+from dgm_jax.core.batches import size
+from dgm_jax.data.published.prepare import prepared
+from dgm_jax.data.sets import (
+  caltech101_silhouettes,
+  celeba,
+  cifar10,
+  frey_faces,
+  omniglot,
+  omniglot_resized,
+  svhn,
+)
+from helpers.made import made
+
+_RNG = np.random.default_rng(0)
+
+
+def _bytes(*shape):
+  return _RNG.integers(0, 256, shape).astype(np.uint8)
+
+
+def _png(pixels, mode=None):
+  out = io.BytesIO()
+  picture = Image.fromarray(pixels)
+  (picture.convert(mode) if mode else picture).save(out, "png")
+  return out.getvalue()
+
+
+def _jpeg(pixels):
+  out = io.BytesIO()
+  Image.fromarray(pixels).save(out, "jpeg", quality=100, subsampling=0)
+  return out.getvalue()
+
+
+def _prepare(spec, folder, **sizes):
+  return prepared(made(spec, **sizes), str(folder / "data"), str(folder))
+
+
+def _refused(spec, folder, *patterns, **sizes):
+  """The one sentence that a damaged file is answered with."""
+  with pytest.raises(errors.UserError) as caught:
+    _prepare(spec, folder, **(sizes or dict.fromkeys(spec.sizes, 1)))
+  sentence = str(caught.value)
+  assert "\n" not in sentence
+  for pattern in patterns:
+    assert re.search(pattern, sentence), sentence
+
+
+def _corner(n):
+  """Images [N, 28, 28] whose top right quarter, above the diagonal, tells them from their transposes and mirrors."""
+  x = np.zeros((n, 28, 28))
+  x[:, 2:5, 20:27] = 1
+  return x
+
+
+# omniglot
+
+
+def _chardata(path, n=6, m=4, **other):
+  images = {"": _corner(n) * np.linspace(0.1, 1, n)[:, None, None], "test": _corner(m) / 4}
+  variables = {}
+  for prefix, x in images.items():
+    variables[f"{prefix}data"] = np.stack([image.ravel(order="F") for image in x], 1)
+    variables[f"{prefix}target"] = np.eye(50)[:, 7 + np.arange(len(x))]
+    variables[f"{prefix}targetchar"] = np.ones((1, len(x)))
+  scipy.io.savemat(path / "chardata.mat", variables | other)
+  return images
+
+
+def test_omniglot_lies_the_right_way_up(tmp_path):
+  images = _chardata(tmp_path)
+  parts = _prepare(omniglot.DATA_SETS[0], tmp_path, train=6, test=4)
+  assert parts["train"]["x"].dtype == np.float32
+  np.testing.assert_array_equal(parts["train"]["x"][..., 0], images[""].astype(np.float32))
+  np.testing.assert_array_equal(parts["test"]["x"][..., 0], images["test"].astype(np.float32))
+  np.testing.assert_array_equal(parts["train"]["y"], 7 + np.arange(6))
+
+
+def test_omniglot_holds_out_what_the_iwae_code_does():
+  arrays = {"x": np.arange(24_345)}
+  train, valid = omniglot.hold_out_permuted(arrays, 1345)
+  shuffled = np.arange(24_345)[np.random.RandomState(seed=123).permutation(24_345)]
+  np.testing.assert_array_equal(valid["x"], shuffled[-1345:])
+  np.testing.assert_array_equal(np.sort(np.concatenate([train["x"], valid["x"]])), np.arange(24_345))
+  assert omniglot.hold_out_permuted(arrays, 0) == (arrays, None)
+  with pytest.raises(errors.UserError, match="valid_size = 24345"):
+    omniglot.hold_out_permuted(arrays, 24_345)
+
+
+@pytest.mark.parametrize("other,named", [
+  ({"data": np.full((784, 6), 255.0)}, r"in \[0, 1\].*lies in \[255"),
+  ({"data": np.full((784, 6), np.nan)}, "lies in"),
+  ({"testdata": np.zeros((4, 784))}, r"they are \[4, 784\]"),
+  ({"target": np.array(["a", "b"])}, r"target \[50, N\]"),
+])  # fmt: skip
+def test_omniglot_of_another_form_is_refused(tmp_path, other, named):
+  _chardata(tmp_path, **other)
+  _refused(omniglot.DATA_SETS[0], tmp_path, r"chardata\.mat", named)
+
+
+def test_omniglot_of_other_contents_is_refused_by_its_blob_id(tmp_path):
+  _chardata(tmp_path)
+  with pytest.raises(errors.UserError, match=r"chardata\.mat.* expected git blob id 016a3536.*, found [0-9a-f]{40}"):
+    data.load("omniglot", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
+
+
+# omniglot_resized
+
+
+def _area_mean(ink):
+  """105 x 105 averaged over 28 x 28 equal squares, each 3.75 pixels wide."""
+  fine = np.repeat(np.repeat(ink, 4, 0), 4, 1)
+  return fine.reshape(28, 15, 28, 15).mean((1, 3))
+
+
+def test_omniglot_small_is_the_published_images(raw_data, tmp_path):
+  folders = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "omniglot_small")}
+  loaded = data.load("omniglot_resized/small", unseen_only=False, **folders)
+  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 2720, "test": 3120}
+  for arrays, number, characters in ((loaded.train, 1, 136), (loaded.test, 2, 156)):
+    np.testing.assert_array_equal(np.bincount(arrays["y"]), [20] * characters)
+    with zipfile.ZipFile(raw_data / "omniglot_small" / f"images_background_small{number}.zip") as archive:
+      names = [n for n in archive.namelist() if n.endswith("png")]
+      assert [loaded.about["alphabets"][i] for i in arrays["alphabet"]] == [n.split("/")[1] for n in names]
+      ink = [~np.asarray(Image.open(io.BytesIO(archive.read(n)))) for n in names[::40]]
+    x = arrays["x"][::40, ..., 0] / 255
+    assert abs(x.mean() - np.mean(ink)) < 1e-3
+    for small, large in zip(x, ink, strict=True):
+      assert np.corrcoef(small.ravel(), _area_mean(large).ravel())[0, 1] > 0.97
+  counts = dict(zip(*np.unique(loaded.test["alphabet"], return_counts=True), strict=True))
+  named = {loaded.about["alphabets"][k]: v // 20 for k, v in counts.items()}
+  assert named == {"Greek": 24, "Japanese_(katakana)": 47, "Latin": 26, "Sanskrit": 42, "Tagalog": 17}
+
+
+def test_the_test_set_of_omniglot_small_leaves_out_training_images_unless_told_not_to(raw_data, tmp_path):
+  load = functools.partial(
+    data.load, "omniglot_resized/small", data_dir=str(tmp_path), manual_dir=str(raw_data / "omniglot_small")
+  )
+  loaded, unseen = load(unseen_only=False), load(valid_size=400)
+  train = {x.tobytes() for x in loaded.train["x"]}
+  assert sum(x.tobytes() in train for x in loaded.test["x"]) >= 1000
+  assert size(unseen.test) == 2120
+  assert not any(x.tobytes() in train for x in unseen.test["x"])
+  assert [size(p) for p in (unseen.train, unseen.valid)] == [2320, 400]
+  assert len(np.unique(unseen.valid["y"])) > 100  # of 136: at random, not the last alphabet
+
+
+def _zip(path, files):
+  with zipfile.ZipFile(path, "w") as archive:
+    for name, content in files.items():
+      archive.writestr(name, content)
+
+
+def test_omniglot_full_is_sorted_and_numbered(tmp_path):
+  blank, ink = np.full((105, 105), 255, np.uint8), np.zeros((105, 105), np.uint8)
+  one = {
+    "Tibetan/character02/1_01.png": blank,
+    "Tibetan/character01/2_01.png": ink,
+    "Greek/character09/3_01.png": blank,
+  }
+  for name in ("images_background.zip", "images_evaluation.zip"):
+    _zip(tmp_path / name, {f"set/{k}": _png(v, "1") for k, v in one.items()})
+  parts = _prepare(omniglot_resized.DATA_SETS[0], tmp_path, train=3, test=3)
+  np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 2])
+  assert [omniglot_resized.ALPHABETS[i] for i in parts["test"]["alphabet"]] == ["Greek", "Tibetan", "Tibetan"]
+  np.testing.assert_array_equal(parts["train"]["x"].mean((1, 2, 3)), [0, 255, 0])
+  assert len(set(omniglot_resized.ALPHABETS)) == 50
+  assert list(omniglot_resized.ALPHABETS) == sorted(omniglot_resized.ALPHABETS)
+
+
+@pytest.mark.parametrize("files,named", [
+  ({"set/Greek/character01/1_01.png": b"no picture"}, r"1_01\.png is not an image"),
+  ({"set/Klingon/character01/1_01.png": b""}, "it holds 'set/Klingon"),
+  ({"1_01.png": b""}, "it holds '1_01.png'"),
+  (None, "images_background.zip is not a zip"),
+])  # fmt: skip
+def test_omniglot_zips_of_another_form_are_refused(tmp_path, files, named):
+  for name in ("images_background.zip", "images_evaluation.zip"):
+    if files is None:
+      (tmp_path / name).write_bytes(b"PK cut short")
+    else:
+      _zip(tmp_path / name, files)
+  _refused(omniglot_resized.DATA_SETS[0], tmp_path, named)
+
+
+# frey_faces
+
+
+def test_frey_faces_are_the_published_frames(raw_data, tmp_path):
+  load = functools.partial(data.load, "frey_faces", data_dir=str(tmp_path), manual_dir=str(raw_data / "freyfaces"))
+  loaded = load()
+  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 1565, "valid": 200, "test": 200}
+  published = np.load(raw_data / "freyfaces" / "freyfaces_1965x28x20_uint8.npy")
+  frames = np.concatenate([p["x"] for p in loaded.parts().values()])
+  assert frames.shape == (1965, 28, 20, 1)
+  key = lambda x: sorted(frame.tobytes() for frame in x)
+  assert key(frames) == key(published)
+  order = np.random.RandomState(0).permutation(1965)
+  np.testing.assert_array_equal(frames[..., 0], published[order])
+  assert not np.array_equal(load(split_seed=1).test["x"], loaded.test["x"])
+  assert load(valid_size=0, test_size=100).valid is None
+  for sizes in ({"valid_size": 1765}, {"test_size": 0}, {"valid_size": -1}):
+    with pytest.raises(errors.UserError, match=r"valid_size = .*test_size = .*1965 examples"):
+      load(**sizes)
+
+
+def test_a_pickle_of_frey_faces_is_refused_and_the_alternative_named(tmp_path):
+  (tmp_path / "freyfaces.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+  with pytest.raises(
+    errors.UserError, match=r"freyfaces\.pkl there is a pickle.*never loaded\. It is published at https://"
+  ):
+    data.load("frey_faces", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("variables,named", [
+  ({"ff": np.zeros((560, 1))}, r"ff is \[560, 1\] of float64"),
+  ({"ff": np.zeros((1, 560), np.uint8)}, r"ff is \[1, 560\]"),
+  ({"ff": np.array([["a"]])}, "ff is"),
+  ({"faces": np.zeros((560, 1), np.uint8)}, "'ff' is missing; it has faces"),
+])  # fmt: skip
+def test_frey_faces_of_another_form_are_refused(tmp_path, variables, named):
+  scipy.io.savemat(tmp_path / "frey_rawface.mat", variables)
+  _refused(frey_faces.DATA_SETS[0], tmp_path, r"frey_rawface\.mat is not ", named)
+
+
+# cifar10
+
+
+@pytest.fixture(scope="module")
+def cifar10_small(raw_data, tmp_path_factory):
+  folder = str(tmp_path_factory.mktemp("cifar10"))
+  return data.load("cifar10/small", data_dir=folder, manual_dir=str(raw_data / "cifar10_subset"), valid_size=500)
+
+
+def test_cifar10_small_is_the_published_images(cifar10_small, raw_data):
+  loaded = cifar10_small
+  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 3500, "valid": 500, "test": 1000}
+  np.testing.assert_array_equal(loaded.train["y"][:10], [6, 9, 9, 4, 1, 1, 2, 7, 8, 3])
+  np.testing.assert_array_equal(loaded.test["y"][:10], [3, 8, 8, 0, 6, 6, 1, 6, 3, 1])
+  assert loaded.about["classes"][loaded.test["y"][0]] == "cat"
+  np.testing.assert_array_equal(loaded.train["x"][0, 0, :3], [[59, 62, 63], [43, 46, 45], [50, 48, 43]])
+  np.testing.assert_array_equal(loaded.test["x"][0, 0, 0], [158, 112, 49])
+  x = np.concatenate([loaded.train["x"], loaded.valid["x"], loaded.test["x"]])
+  sheets = [raw_data / "cifar10_subset" / f"cifar10_batch_{i}.png" for i in (0, 1, 2, 3, 50)]
+  np.testing.assert_array_equal(x.reshape(5000, 1024, 3), np.concatenate([np.asarray(Image.open(s)) for s in sheets]))
+  labels = cifar10._labels(raw_data / "cifar10_subset" / "cifar10_labels.js")
+  np.testing.assert_array_equal(np.bincount(labels[:50_000]), [5000] * 10)
+
+
+def _cifar10_tar(path, batches):
+  with tarfile.open(path / "cifar-10-binary.tar.gz", "w:gz") as archive:
+    for name, content in batches.items():
+      info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+      info.size = len(content)
+      archive.addfile(info, io.BytesIO(content))
+
+
+def _records(x, y):
+  """A label, then all of red, all of green, all of blue."""
+  return b"".join(
+    bytes([label]) + b"".join(image[..., c].tobytes() for c in range(3)) for image, label in zip(x, y, strict=True)
+  )
+
+
+def _check_binary_records(x, y, folder):
+  batches = {f"data_batch_{i + 1}": _records(x[10 * i :][:10], y[10 * i :][:10]) for i in (3, 0, 2, 1, 4)}
+  _cifar10_tar(folder, batches | {"test_batch": _records(x[50:], y[50:])})
+  parts = _prepare(cifar10.DATA_SETS[0], folder, train=50, test=10)
+  np.testing.assert_array_equal(np.concatenate([parts["train"]["x"], parts["test"]["x"]]), x)
+  np.testing.assert_array_equal(np.concatenate([parts["train"]["y"], parts["test"]["y"]]), y)
+
+
+def test_cifar10_full_reads_binary_records(tmp_path):
+  _check_binary_records(_bytes(60, 32, 32, 3), np.arange(60) % 10, tmp_path)
+
+
+def test_cifar10_full_reads_the_images_of_small_from_binary_records(cifar10_small, tmp_path):
+  _check_binary_records(cifar10_small.train["x"][:60], cifar10_small.train["y"][:60], tmp_path)
+
+
+@pytest.mark.parametrize("batches,named", [
+  ({"data_batch_1": bytes(3072)}, "3,073-byte records: .*3072"),
+  ({"data_batch_1": b"\x0a" + bytes(3072)}, "a label is 10"),
+  ({"test_batch": bytes(3073)}, "data_batch_1.bin.* not found"),
+])  # fmt: skip
+def test_cifar10_archives_of_another_form_are_refused(tmp_path, batches, named):
+  _cifar10_tar(tmp_path, batches)
+  _refused(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ", named)
+
+
+def test_a_cut_cifar10_archive_is_refused(tmp_path):
+  _cifar10_tar(tmp_path, {"data_batch_1": _bytes(30_730).tobytes()})
+  path = tmp_path / "cifar-10-binary.tar.gz"
+  path.write_bytes(path.read_bytes()[:20_000])
+  _refused(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ")
+
+
+@pytest.mark.parametrize("labels,sheet,named", [
+  ("var labels=[1, 2];", (1000, 1024, 3), r"labels\.js is not .*it lists 2"),
+  ("no labels", (1000, 1024, 3), r"labels\.js is not .*it lists 0"),
+  ("var labels=[1,, 2];", (1000, 1024, 3), r"labels\.js is not "),
+  (f"var labels=[{'1, ' * 50_999}1]", (10, 1024, 3), r"batch_0\.png is not .*10 rows of 1024"),
+])  # fmt: skip
+def test_cifar10_sheets_of_another_form_are_refused(tmp_path, labels, sheet, named):
+  (tmp_path / "cifar10_labels.js").write_text(labels)
+  for i in (0, 1, 2, 3, 50):
+    (tmp_path / f"cifar10_batch_{i}.png").write_bytes(_png(np.zeros(sheet, np.uint8)))
+  _refused(cifar10.DATA_SETS[1], tmp_path, named)
+
+
+# svhn
+
+
+def _svhn_mat(path, part, x, y):
+  scipy.io.savemat(path / f"{part}_32x32.mat", {"X": np.stack(list(x), -1), "y": np.asarray(y)[:, None]})
+
+
+def test_svhn_has_its_digits_and_its_extra_images_behind(tmp_path):
+  x = {part: _bytes(n, 32, 32, 3) for part, n in (("train", 3), ("extra", 2), ("test", 4))}
+  y = {"train": [10, 1, 9], "extra": [10, 5], "test": [2, 10, 3, 4]}
+  for part in x:
+    _svhn_mat(tmp_path, part, x[part], np.array(y[part], np.uint8))
+  parts = _prepare(svhn.DATA_SETS[0], tmp_path, train=3, test=4)
+  np.testing.assert_array_equal(parts["train"]["x"], x["train"])
+  np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 9])
+  np.testing.assert_array_equal(parts["test"]["x"], x["test"])
+  parts = _prepare(svhn.DATA_SETS[1], tmp_path, train=5, test=4)
+  np.testing.assert_array_equal(parts["train"]["x"], np.concatenate([x["train"], x["extra"]]))
+  np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 9, 0, 5])
+  np.testing.assert_array_equal(parts["test"]["y"], [2, 0, 3, 4])
+  assert [s.sizes for s in svhn.DATA_SETS] == [{"train": 73_257, "test": 26_032}, {"train": 604_388, "test": 26_032}]
+
+
+@pytest.mark.parametrize("x,y,named", [
+  (_bytes(2, 32, 32, 3), [1, 11], "something else"),
+  (_bytes(2, 32, 32, 3), ["a", "b"], "something else"),
+  (_bytes(2, 32, 32, 3), [1], r"y is \[1, 1\]"),
+  (_bytes(2, 28, 28, 3), [1, 2], r"X is \[28, 28, 3, 2\]"),
+  (_bytes(2, 32, 32, 3) / 255, [1, 2], "of float64"),
+])  # fmt: skip
+def test_svhn_of_another_form_is_refused(tmp_path, x, y, named):
+  for part in ("train", "test"):
+    _svhn_mat(tmp_path, part, x, y)
+  _refused(svhn.DATA_SETS[0], tmp_path, r"train_32x32\.mat is not ", named)
+
+
+# celeba
+
+
+def _celeba(path, pictures=(), attributes=None, partition=None):
+  """Six pictures: flat grey at the borders that the crop removes, a colour of its own in each quarter of the rest."""
+  quarters = _bytes(6, 2, 2, 3) // 4 * 2 + 60
+  files = {}
+  for i, colours in enumerate(quarters):
+    pixels = np.full((218, 178, 3), 128, np.uint8)
+    pixels[35:183, 15:163] = np.repeat(np.repeat(colours, 74, 0), 74, 1)
+    files[f"img_align_celeba/{i + 1:06}.jpg"] = _jpeg(pixels)
+  _zip(path / "img_align_celeba.zip", files | dict(pictures))
+  signs = np.where(_bytes(6, 40) < 128, -1, 1)
+  rows = [f"{i + 1:06}.jpg  {' '.join(f'{s:2}' for s in row)}" for i, row in enumerate(signs)]
+  table = ["6", " ".join(celeba.ATTRIBUTES) + " ", *rows]
+  (path / "list_attr_celeba.txt").write_text(attributes or "\n".join(table) + "\n")
+  parts = [0, 2, 0, 1, 0, 2]
+  listed = "".join(f"{i + 1:06}.jpg {p}\n" for i, p in enumerate(parts))
+  (path / "list_eval_partition.txt").write_text(partition or listed)
+  return quarters, signs == 1, np.array(parts)
+
+
+def test_celeba_is_cropped_resized_and_split(tmp_path):
+  quarters, signs, number = _celeba(tmp_path)
+  for spec, side in zip(celeba.DATA_SETS, (32, 64, 128), strict=True):
+    parts = _prepare(spec, tmp_path, train=3, valid=1, test=2)
+    for i, arrays in enumerate(parts.values()):
+      assert arrays["x"].shape[1:] == (side, side, 3)
+      np.testing.assert_array_equal(arrays["attributes"], signs[number == i])
+      middle = arrays["x"].reshape(-1, 2, side // 2, 2, side // 2, 3)[:, :, 2 : side // 2 - 2, :, 2 : side // 2 - 2]
+      found = middle.astype(int) - quarters[number == i][:, :, None, :, None]
+      assert abs(found).max() <= 5  # of JPEG, which builds of its library decode a little differently
+      edge = np.concatenate([arrays["x"][:, 0, :5], arrays["x"][:, :5, 0]], 1).astype(int)
+      assert abs(edge - quarters[number == i][:, 0, :1]).max() <= 40  # not the grey around
+  assert celeba.DATA_SETS[0].sizes == {"train": 162_770, "valid": 19_867, "test": 19_962}
+  assert len(celeba.ATTRIBUTES) == 40
+
+
+@pytest.mark.parametrize("given,named", [
+  ({"pictures": {"img_align_celeba/000003.jpg": b"\xff\xd8 cut"}}, r"zip: 000003\.jpg is not a JPEG"),
+  ({"pictures": {"img_align_celeba/000001.jpg": _jpeg(_bytes(64, 64, 3))}}, r"000001\.jpg is not .*it has 64 x 64"),
+  ({"partition": "000001.jpg 3\n"}, r"list_eval_partition\.txt is not .*line 1 is '000001\.jpg 3'"),
+  ({"partition": "000007.jpg 0\n"}, r"list_attr_celeba\.txt .*'000007\.jpg' is missing"),
+  ({"attributes": "6\nBald\n"}, "second line names others"),
+  ({"attributes": f"6\n{' '.join(celeba.ATTRIBUTES)}\n000001.jpg 1 0\n"}, r"line 3 is '000001\.jpg 1 0'"),
+])  # fmt: skip
+def test_celeba_of_another_form_is_refused(tmp_path, given, named):
+  _celeba(tmp_path, **given)
+  _refused(celeba.DATA_SETS[0], tmp_path, named, train=3, valid=1, test=2)
+
+
+def test_a_cut_celeba_picture_is_named(tmp_path):
+  whole = _jpeg(_bytes(218, 178, 3))
+  _celeba(tmp_path, pictures={"img_align_celeba/000005.jpg": whole[: len(whole) // 2]})
+  _refused(celeba.DATA_SETS[0], tmp_path, r"000005\.jpg is not an image", train=3, valid=1, test=2)
+
+
+def test_a_celeba_picture_that_is_not_in_the_archive_is_named(tmp_path):
+  _celeba(tmp_path)
+  _zip(tmp_path / "img_align_celeba.zip", {"img_align_celeba/000001.jpg": _jpeg(_bytes(218, 178, 3))})
+  _refused(celeba.DATA_SETS[0], tmp_path, r"celeba\.zip is not .*000003\.jpg", train=3, valid=1, test=2)
+
+
+# caltech101_silhouettes
+
+
+def _silhouettes(path, **other):
+  sizes = {"train": 3, "val": 2, "test": 4}
+  variables = {}
+  for prefix, n in sizes.items():
+    drawn = 1 - _corner(n)  # the object black, 0, on white
+    variables[f"{prefix}_data"] = np.stack([image.ravel(order="F") for image in drawn]).astype(np.uint8)
+    variables[f"{prefix}_labels"] = 101 - np.arange(n, dtype=np.uint8)[:, None]
+  scipy.io.savemat(path / "caltech101_silhouettes_28_split1.mat", variables | other)
+
+
+def test_silhouettes_lie_the_right_way_up_with_the_object_as_one(tmp_path):
+  _silhouettes(tmp_path)
+  parts = _prepare(caltech101_silhouettes.DATA_SETS[0], tmp_path, train=3, valid=2, test=4)
+  for arrays, n in zip(parts.values(), (3, 2, 4), strict=True):
+    assert arrays["x"].dtype == bool
+    np.testing.assert_array_equal(arrays["x"][..., 0], _corner(n))
+    np.testing.assert_array_equal(arrays["y"], 100 - np.arange(n))
+
+
+@pytest.mark.parametrize("other,named", [
+  ({"val_data": np.full((2, 784), 255)}, "val_data.*something else"),
+  ({"test_labels": np.zeros((4, 1))}, "test_labels.*something else"),
+  ({"train_data": np.zeros((3, 256))}, r"they are \[3, 256\]"),
+  ({"train_labels": np.ones((2, 1))}, r"and \[2, 1\]"),
+])  # fmt: skip
+def test_silhouettes_of_another_form_are_refused(tmp_path, other, named):
+  _silhouettes(tmp_path, **other)
+  _refused(caltech101_silhouettes.DATA_SETS[0], tmp_path, r"split1\.mat is not ", named)

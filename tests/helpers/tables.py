@@ -1,0 +1,230 @@
+"""The tables that the laws run over: a new system or config is one row."""
+
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import linen as nn
+
+from dgm_jax.core.system import System
+from dgm_jax.models.diffusion import diffusion
+from dgm_jax.models.linear import factor_analysis
+from dgm_jax.models.mixtures import (
+  bernoulli_mixture,
+  bernoulli_product,
+  factor_analyser_mixture,
+  gaussian_mixture,
+  kmeans,
+  student_t_mixture,
+)
+from dgm_jax.models.sequences import hidden_markov_model
+from dgm_jax.models.supervised import predictor
+from dgm_jax.models.topics import latent_dirichlet_allocation, neural_topics, nmf
+from dgm_jax.models.vae import (
+  autoencoder,
+  conditional_vae,
+  dlgm,
+  ladder_vae,
+  semi_supervised_vae,
+  sigmoid_belief_net,
+  vae,
+  vq_vae,
+)
+from dgm_jax.principles import em, monte_carlo_em, own_bound, supervised
+from dgm_jax.principles.latent import latent
+
+ROOT = pathlib.Path(__file__).parents[2]
+CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
+# config file and its arguments beside `test`, for the laws that need a whole run
+CONFIG_ARGUMENTS = {
+  "aevb_mnist": ["", "method=wake_sleep,nz=2"],
+  "dlgm_mnist": ["", "posterior=diagonal,nz=2"],
+  "ladder_vae_mnist": [""],
+  "sbn_mnist": ["", "gradient=rws,k=5"],
+  "vae_mnist": ["", "layers=2"],
+  "iwae_mnist": ["", "layers=2,reading=code"],
+  "planar_vae_mnist": ["flow=2"],
+  "linear_vae_mnist": ["d=8"],
+  "gaussian_vae_frey": [""],
+  "conv_vae_mnist": ["", "net=residual,k=5"],
+  "flow_vae_mnist": ["q=diagonal", "q=iaf"],
+  "course_mnist": [],
+  "bernoulli_mixture_mnist": ["", "online,c=5"],
+  "hmm_text": [""],
+  "kmeans_mnist": [""],
+  "ppca_mnist": ["d=5", "d=5,by=gradient"],
+  "lda_text": ["", "method=nmf"],
+  "prodlda_text": ["", "method=nvlda"],
+  "mixture_uci": ["", "family=factor_analysers,c=3"],
+  "vq_vae_mnist": [""],
+  "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
+  "m2_mnist": [""],
+  "cvae_mnist": ["", "prior=conditional,k=5"],
+  "miwae_mnist": ["hide=mar_top"],
+  "miwae_uci": ["iota=constant"],
+  "uci_regression": ["", "method=bayes"],
+  "cubic_toy": ["method=mse", "method=dropout"],
+  "classifier_mnist": ["", "net=conv,method=dropout", "method=bayes"],
+  "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
+}
+
+SHAPE = (4, 6, 1)
+
+
+def xla_flags(devices: int) -> str:
+  """XLA_FLAGS of a process with so many CPU devices that compiles as this one does."""
+  return f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
+
+
+def toy(n: int, seed: int = 0) -> dict[str, np.ndarray]:
+  """Five binary patterns with flipped bits: enough structure to learn in a hundred steps."""
+  rng = np.random.default_rng(seed)
+  patterns = np.random.default_rng(7).random((5, *SHAPE)) > 0.5
+  y = rng.integers(0, 5, n)
+  x = patterns[y] ^ (rng.random((n, *SHAPE)) < 0.05)
+  labels = np.where(np.arange(n) % 4, -1, y)  # three of four are unlabelled
+  found = {"x": x.astype(np.float32), "y": labels.astype(np.int32), "context": np.eye(5, dtype=np.float32)[y]}
+  return found | {"index": np.arange(n, dtype=np.int32)}
+
+
+TRAIN, TEST = toy(512), toy(101, seed=1)  # 101: the last batch is ragged
+
+
+def _vae(**options: Any) -> System:
+  return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,)), optax.adam(3e-3), eval_samples=8, **options)
+
+
+def _vae_of(**bricks: Any) -> System:
+  """A VAE with another likelihood, posterior or prior."""
+  return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,), **bricks), optax.adam(3e-3), eval_samples=8)
+
+
+def _dlgm(**options: Any) -> System:
+  model = dlgm.Model(SHAPE, latent_dims=(6, 3), hidden=((32,), (16,)))
+  return latent.make(model, optax.adam(3e-3), eval_samples=8, eval_chunk=4, **options)
+
+
+def _conditional() -> System:
+  model = conditional_vae.Model(SHAPE, num_classes=5, latent_dim=4, hidden=(32,), prior="conditional")
+  return latent.make(model, optax.adam(3e-3), eval_samples=8)
+
+
+def _ladder(**options: Any) -> System:
+  model = ladder_vae.Model(SHAPE, latent_dims=(6, 3), hidden=((32,), (16,)))
+  return latent.make(model, optax.adam(3e-3), eval_samples=8, **options)
+
+
+def _mcem() -> System:
+  model = vae.Model(SHAPE, latent_dim=4, hidden=(32,))
+  return monte_carlo_em.make(model, optax.adam(3e-3), num_examples=512, num_leapfrog=4, eval_samples=8)
+
+
+def _belief_net(**options: Any) -> System:
+  model = sigmoid_belief_net.Model(SHAPE, latent_dims=(12, 6))
+  return latent.make(model, optax.adam(1e-2), eval_samples=8, bound="iwae", num_samples=5, **options)
+
+
+def _em(module: Any, **options: Any) -> System:
+  args = {factor_analysis: {}, hidden_markov_model: {"num_states": 5}}.get(module, {"num_components": 5})
+  model = module.Model(SHAPE, data_mean=tuple(TRAIN["x"].mean(0).ravel().tolist()), **args)
+  return em.make(model, None, num_examples=512, block=40, **options)
+
+
+def _topics(module: Any, **options: Any) -> System:
+  """EM of a topic model, which takes the toy's patterns for counts."""
+  model = module.Model(SHAPE, data_mean=tuple(TRAIN["x"].mean(0).ravel().tolist()), num_topics=5)
+  return em.make(model, None, num_examples=512, block=40, **options)
+
+
+def _neural_topics(decoder: str) -> System:
+  model = neural_topics.Model(SHAPE, num_topics=5, decoder=decoder, hidden=(16, 16), dropout=0.1)
+  return latent.make(model, optax.adam(1e-2), eval_samples=8, kl="analytic")
+
+
+def _own_bound(model: nn.Module) -> System:
+  return own_bound.make(model, optax.adam(3e-3))
+
+
+def _predictor(**options: Any) -> System:
+  """A classifier of the toy's patterns, all of which have their labels here."""
+  model = predictor.Model(SHAPE, likelihood="categorical", likelihood_args={"num_classes": 5}, hidden=(32,), **options)
+  system = supervised.make(model, optax.adam(2e-3), num_examples=512)
+  of_all = lambda batch: batch | {"y": batch["context"].argmax(-1)}
+  return system._replace(
+    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
+    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
+    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
+  )
+
+
+SYSTEMS = {
+  "vae": lambda: _vae(),
+  "iwae": lambda: _vae(bound="iwae", num_samples=5),
+  "iwae_dreg": lambda: _vae(bound="iwae", num_samples=5, gradient="dreg"),
+  "vae_analytic": lambda: _vae(kl="analytic", free_bits=0.1, beta_steps=20),
+  "dlgm": lambda: _dlgm(bound="iwae", num_samples=5),
+  "ladder_vae": lambda: _ladder(bound="iwae", num_samples=5),
+  "mcem": lambda: _mcem(),
+  "sigmoid_belief_net": lambda: _belief_net(gradient="vimco"),
+  "sigmoid_belief_net_relaxed": lambda: _belief_net(gradient="gumbel_softmax"),
+  "vae_planar_mixture": lambda: _vae_of(
+    posterior="planar", prior="mixture", likelihood="categorical", likelihood_args={"num_classes": 2}
+  ),
+  "vae_conv": lambda: _vae_of(net="conv", net_args={"channels": (4, 8)}),
+  "vae_residual": lambda: _vae_of(net="residual", net_args={"channels": (4, 8), "blocks": 1}),
+  "conditional_vae": lambda: _conditional(),
+  "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),
+  "diffusion": lambda: _own_bound(diffusion.Model(SHAPE, num_steps=20, hidden=(64,), num_levels=2)),
+  "semi_supervised_vae": lambda: _own_bound(
+    semi_supervised_vae.Model(SHAPE, num_classes=5, latent_dim=3, hidden=(32,))
+  ),
+  "bernoulli_product": lambda: own_bound.make(bernoulli_product.Model(SHAPE), optax.adam(1e-2)),
+  "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
+  "classifier_dropout": lambda: _predictor(dropout=0.1),
+  "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),
+  "bernoulli_mixture": lambda: _em(bernoulli_mixture),
+  "bernoulli_mixture_online": lambda: _em(bernoulli_mixture, update="online", delay=5.0),
+  "gaussian_mixture": lambda: _em(gaussian_mixture),
+  "student_t_mixture": lambda: _em(student_t_mixture),
+  "factor_analyser_mixture": lambda: _em(factor_analyser_mixture),
+  "factor_analysis": lambda: _em(factor_analysis),
+  "hidden_markov_model": lambda: _em(hidden_markov_model),  # the rows of an image are its steps
+  "kmeans": lambda: _em(kmeans),
+  "lda": lambda: _topics(latent_dirichlet_allocation),
+  "lda_online": lambda: _topics(latent_dirichlet_allocation, update="online", decay=0.7, delay=4.0, scale=0.3),
+  "nmf": lambda: _topics(nmf),
+  "prodlda": lambda: _neural_topics("product"),
+  "nvlda": lambda: _neural_topics("mixture"),
+}
+_LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
+_REAL = (*_LOCATED, "factor_analysis", "kmeans")
+_COUNTS = ("lda", "lda_online", "nmf")
+REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not of zeros and ones
+EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
+# what has proofs enough of its own that the laws over it are for --all
+SLOW = {
+  "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
+  "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "sigmoid_belief_net_relaxed", "vae_planar_mixture",
+  "vae_residual",
+}  # fmt: skip
+
+
+def identity(key: jax.Array, batch: dict) -> dict:
+  """The transform of data that needs none."""
+  del key
+  return batch
+
+
+def init(system: System, seed: int = 0) -> Any:
+  """A compiled `init` on the toy data."""
+  return jax.jit(system.init)(jax.random.key(seed), TRAIN, {})
+
+
+def assert_close_by_leaf(a, b, tolerance):
+  """Relative norm of each leaf's difference: what rounding leaves, amplified by Adam, is not elementwise small."""
+  for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+    error = np.linalg.norm(np.asarray(x - y, np.float64)) / max(np.linalg.norm(np.asarray(x, np.float64)), 1e-6)
+    assert error < tolerance, f"{jax.tree_util.keystr(path)} differs by {error:.1e}"

@@ -1,0 +1,28 @@
+"""Numbers of one run, to the fourth digit: they hold on every supported JAX, and change only on purpose."""
+
+import jax
+import numpy as np
+import pytest
+
+from dgm_jax.training import programs
+from helpers import tables
+from helpers.golden_steps import GOLDEN
+
+WHEN_TO_UPDATE = (
+  "The numbers of a fixed run moved.  If you meant to change what is computed (initialisation, order of random draws, "
+  "an estimator's definition), say so in the commit and paste the new numbers; if not, you have found a bug."
+)
+
+
+@pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in tables.SLOW)) for name in tables.SYSTEMS]
+)
+def test_third_step(name):
+  system = tables.SYSTEMS[name]()
+  chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 3))
+  _, metrics = chunk(tables.init(system), jax.random.key(0), tables.TRAIN)
+  found = {k: float(v[-1]) for k, v in metrics.items()}
+  np.testing.assert_allclose(
+    [found[k] for k in GOLDEN[name]], list(GOLDEN[name].values()), rtol=1e-4, err_msg=f"{WHEN_TO_UPDATE}\n{found}"
+  )
+  assert found.keys() == GOLDEN[name].keys(), found

@@ -1,0 +1,164 @@
+"""Sweeps through submitit: its local executor always, and a real SLURM where one answers."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from dgm_jax.core import errors
+from dgm_jax.sweeps.launchers import slurm_launcher
+from helpers import sweep_tasks
+from helpers.sweep_tasks import WORKER, events, wait_until
+
+pytest.importorskip("submitit")
+
+
+def launch(paths, **options):
+  return slurm_launcher.launch(paths, worker=WORKER, **{"cluster": "local", **options})
+
+
+def check_all_ends(tmp_path, **options):
+  paths = [
+    *sweep_tasks.write(tmp_path / "a", 4),
+    *sweep_tasks.write(tmp_path / "b", 1, ends=[-signal.SIGKILL]),
+    *sweep_tasks.write(tmp_path / "c", 1, ends=[1, 1, 1]),
+    *sweep_tasks.write(tmp_path / "d", 1, ends=[3]),
+  ]
+  seen = []
+  found = launch(paths, on_change=seen.append, **options)
+  assert [o.task for o in found] == paths
+  assert sorted(seen) == sorted(found)
+  assert [(o.status, o.attempts) for o in found] == [(0, 1)] * 4 + [(0, 2), (1, 2), (3, 1)]
+  assert found[5].tail.splitlines()[-1] == "this is the last line, before status 1"
+  assert len(events(tmp_path / "a", "finish")) == 4
+  assert {e["OMP_NUM_THREADS"] for e in events(tmp_path / "a", "start")} == {"1"}
+  assert {e["cwd"] for e in events(tmp_path / "a", "start")} == {os.getcwd()}
+  assert (tmp_path / "a" / "slurm").is_dir()
+
+
+def check_stop(tmp_path, **options):
+  process = sweep_tasks.launcher("slurm_launcher", sweep_tasks.write(tmp_path, 3, steps=2400), **options)
+  wait_until(lambda: len(events(tmp_path, "start")) == 2)
+  process.send_signal(signal.SIGTERM)
+  found = json.loads(process.communicate(timeout=60)[0])
+  assert [(o["status"], o["tail"]) for o in found] == [(4, "")] * 3
+  assert len(events(tmp_path, "stop")) == len(events(tmp_path, "start")) == 2
+  assert {number for e in events(tmp_path, "stop") for number in e["signals"]} == {signal.SIGTERM}
+  assert not any(sweep_tasks.alive(e["pid"]) for e in events(tmp_path, "start"))
+
+
+def test_all_finish_a_crash_is_tried_again_and_the_rest_is_reported(tmp_path):
+  check_all_ends(tmp_path, jobs=4)
+
+
+def test_a_signal_stops_the_workers_saved(tmp_path):
+  check_stop(tmp_path, jobs=2, cluster="local")
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_a_job_whose_time_is_up_goes_on_from_its_checkpoint(detach, tmp_path):
+  paths = sweep_tasks.write(tmp_path, 1, steps=60)
+  process = sweep_tasks.launcher("slurm_launcher", paths, cluster="local", detach=detach)
+  wait_until(lambda: len(events(tmp_path, "start")) == 1)
+  os.kill(events(tmp_path, "start")[0]["ppid"], signal.SIGUSR2)  # as SLURM does before the limit
+  wait_until(lambda: len(events(tmp_path, "finish")) == 1)
+  if not detach:
+    [outcome] = json.loads(process.communicate(timeout=60)[0])
+    assert (outcome["status"], outcome["attempts"]) == (0, 1)
+  [stop] = events(tmp_path, "stop")
+  assert [e["step"] for e in events(tmp_path, "start")] == [0, stop["step"]]
+  assert 0 < stop["step"] < 60
+
+
+def test_detached_jobs_are_told_of_and_go_on(tmp_path, capfd):
+  assert launch(sweep_tasks.write(tmp_path, 2), detach=True) == []
+  assert capfd.readouterr().out.startswith("2 tasks are jobs ")
+  wait_until(lambda: len(events(tmp_path, "finish")) == 2)
+
+
+@pytest.mark.parametrize(
+  ("limit", "expected"),
+  [(30, 30), ("30", 30), ("30:01", 31), ("8:00:00", 480), ("2-12", 3600), ("1-00:30", 1470), ("1-00:00:30", 1441)],
+)
+def test_time_limits_are_those_of_slurm(limit, expected):
+  assert slurm_launcher.minutes(limit) == expected
+
+
+@pytest.mark.parametrize("limit", ["soon", "", "0", "1:2:3:4", "-5"])
+def test_other_time_limits_are_refused(limit, tmp_path):
+  with pytest.raises(errors.UserError, match=f"--time={limit} is no"):
+    launch(sweep_tasks.write(tmp_path, 1), time=limit)
+
+
+def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch):
+  paths = sweep_tasks.write(tmp_path, 1)
+  with pytest.raises(errors.UserError, match="Unknown option 'partitoin' of SLURM"):
+    launch(paths, partitoin="main")
+  monkeypatch.setenv("PATH", str(tmp_path))
+  with pytest.raises(errors.UserError, match='Could not detect "srun"'):
+    launch(paths, cluster="slurm")
+  monkeypatch.setitem(sys.modules, "submitit", None)
+  with pytest.raises(errors.UserError, match=r'needs submitit: pip install "dgm_jax\[sweep\]"'):
+    launch(paths)
+
+
+@pytest.fixture
+def slurm():
+  """Skips where no SLURM answers."""
+  if shutil.which("sinfo") is None:
+    pytest.skip("there is no SLURM: sinfo is not installed")
+  done = subprocess.run(["sinfo", "-h", "-t", "idle,mixed"], capture_output=True, text=True, timeout=60)
+  if done.returncode or not done.stdout.strip():
+    pytest.skip(f"SLURM has no idle node: {done.stderr.strip() or 'sinfo lists none'}")
+
+
+@pytest.mark.slow
+def test_slurm_all_finish_a_crash_is_tried_again_and_the_rest_is_reported(slurm, tmp_path):
+  check_all_ends(tmp_path, cluster="slurm", mem_gb=0.5, time=5, slurm_comment="test")
+
+
+@pytest.mark.slow
+def test_slurm_a_signal_stops_the_workers_saved(slurm, tmp_path):
+  check_stop(tmp_path, cluster="slurm", mem_gb=0.5, time=5, jobs=2)
+
+
+@pytest.mark.slow
+def test_slurm_a_job_whose_time_is_up_goes_on_from_its_checkpoint(slurm, tmp_path):
+  [outcome] = launch(sweep_tasks.write(tmp_path, 1, steps=800), cluster="slurm", mem_gb=0.5, time=1)
+  assert (outcome.status, outcome.attempts) == (0, 1)
+  stops, starts = events(tmp_path, "stop"), events(tmp_path, "start")
+  assert len(stops) >= 1
+  assert [e["step"] for e in starts] == [0, *(e["step"] for e in stops)]
+
+
+@pytest.mark.slow
+def test_slurm_a_job_that_may_not_be_requeued_is_submitted_again(slurm, tmp_path):
+  paths = sweep_tasks.write(tmp_path, 1, steps=100)
+  process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5, slurm_no_requeue="true")
+  wait_until(lambda: len(events(tmp_path, "start")) == 1)
+  os.kill(events(tmp_path, "start")[0]["ppid"], signal.SIGUSR2)
+  [outcome] = json.loads(process.communicate(timeout=60)[0])
+  assert (outcome["status"], outcome["attempts"]) == (0, 1)
+  [stop] = events(tmp_path, "stop")
+  assert [e["step"] for e in events(tmp_path, "start")] == [0, stop["step"]]
+
+
+@pytest.mark.slow
+def test_slurm_a_refused_job_is_told_in_a_sentence(slurm, tmp_path):
+  with pytest.raises(errors.UserError, match=r"could not be submitted: .*invalid partition"):
+    launch(sweep_tasks.write(tmp_path, 2), cluster="slurm", partition="nowhere")
+
+
+@pytest.mark.slow
+def test_slurm_a_job_that_is_killed_is_a_crash(slurm, tmp_path):
+  paths = sweep_tasks.write(tmp_path, 1, steps=2400)
+  process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5)
+  for count in (1, 2):
+    wait_until(lambda: len(events(tmp_path, "start")) == count)
+    os.kill(events(tmp_path, "start")[-1]["ppid"], signal.SIGKILL)
+  [outcome] = json.loads(process.communicate(timeout=60)[0])
+  assert (outcome["status"], outcome["attempts"]) == (-signal.SIGKILL, 2)
