@@ -13,6 +13,10 @@ class UserError(Exception):
   """
 
 
+class NotAvailableError(UserError, NotImplementedError):
+  """What is asked for does not exist in closed form, for instance log q of a flow without an inverse."""
+
+
 class LockedError(UserError):
   """Another process trains in the run's folder."""
 

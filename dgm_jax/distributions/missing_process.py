@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors, options
 from dgm_jax.networks.mlp import MLP
 
 IGNORABLE = "ignorable"
@@ -45,8 +46,10 @@ class SignedSelfMasking(SelfMasking):
 
   def __call__(self, x: jax.Array) -> jax.Array:
     signs = tuple(self.sign) if isinstance(self.sign, Sequence) else (self.sign,) * self.dim
-    if len(signs) != self.dim or not set(signs) <= {-1, 1}:
-      raise ValueError(f"sign = {self.sign} of missing_process 'self_masking_known' must be 1, -1, or {self.dim} such")
+    errors.require(
+      len(signs) == self.dim and set(signs) <= {-1, 1},
+      f"sign = {self.sign} of missing_process 'self_masking_known' must be 1, -1, or {self.dim} such",
+    )
     return -jnp.asarray(signs, x.dtype) * jax.nn.softplus(self.slope) * (x - self.offset)
 
 
@@ -99,21 +102,21 @@ PROCESSES = {
 DIFFERENTIABLE = ("gaussian", "gaussian_shared", "gaussian_fixed", "gaussian_bounded", "student_t", "beta")
 
 
-def make(name: str, dim: int, likelihood: str, **options: Any) -> nn.Module:
+def make(name: str, dim: int, likelihood: str, **given: Any) -> nn.Module:
   """The process `name` of D entries; options are its attributes.
 
   Raises:
-    ValueError: no such process, or one whose bound has no reparameterised gradient with this likelihood.
-    TypeError: no such option.
+    UserError: no such process or option, or one whose bound has no reparameterised gradient with this likelihood.
   """
-  if name not in PROCESSES:
-    raise ValueError(f"missing_process = {name!r}; it must be one of {', '.join((IGNORABLE, *PROCESSES))}")
-  process = PROCESSES[name](dim, **options)
-  if process.sees == "x" and likelihood not in DIFFERENTIABLE:
-    raise ValueError(
-      f"missing_process {name!r} needs draws of x with a derivative, which likelihood {likelihood!r} has not: choose "
-      f"of {', '.join(DIFFERENTIABLE)}, or missing_process 'low_rank_joint'"
-    )
+  errors.require(
+    name in PROCESSES, f"missing_process = {name!r}; it must be one of {', '.join((IGNORABLE, *PROCESSES))}"
+  )
+  process = options.call(f"missing_process {name!r}", PROCESSES[name], dim, **given)
+  errors.require(
+    process.sees != "x" or likelihood in DIFFERENTIABLE,
+    f"missing_process {name!r} needs draws of x with a derivative, which likelihood {likelihood!r} has not: choose "
+    f"of {', '.join(DIFFERENTIABLE)}, or missing_process 'low_rank_joint'",
+  )
   return process
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors, options
 from dgm_jax.distributions.bijectors.inverse_autoregressive import InverseAutoregressiveFlow
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
 from dgm_jax.distributions.normals import LowRankNormal, NormalMixture, diagonal_normal
@@ -34,8 +35,7 @@ class Planar(nn.Module):
 
   @property
   def num_outputs(self):
-    if self.num_layers < 1:
-      raise ValueError(f"num_layers = {self.num_layers} of posterior 'planar' must be 1 or more")
+    errors.require(self.num_layers >= 1, f"num_layers = {self.num_layers} of posterior 'planar' must be 1 or more")
     return 2 * self.latent_dim + self.num_layers * (2 * self.latent_dim + 1)
 
   def __call__(self, h):
@@ -65,8 +65,10 @@ class InverseAutoregressive(nn.Module):
   context: int = 16
 
   def setup(self):
-    if min(self.num_layers, self.hidden, self.context) < 1:
-      raise ValueError("num_layers, hidden and context of posterior 'iaf' must be 1 or more")
+    errors.require(
+      min(self.num_layers, self.hidden, self.context) >= 1,
+      "num_layers, hidden and context of posterior 'iaf' must be 1 or more",
+    )
     self.layers = [self._layer(t) for t in range(self.num_layers)]
 
   def _layer(self, t: int) -> dict[str, jax.Array]:
@@ -136,7 +138,7 @@ class LowRank(nn.Module):
 
   @property
   def num_outputs(self):
-    _require(self.rank >= 1, f"rank = {self.rank} of posterior 'low_rank' must be 1 or more")
+    errors.require(self.rank >= 1, f"rank = {self.rank} of posterior 'low_rank' must be 1 or more")
     return (2 + self.rank) * self.latent_dim
 
   def __call__(self, h):
@@ -189,7 +191,9 @@ class Mixture(nn.Module):
 
   @property
   def num_outputs(self):
-    _require(self.num_components >= 1, f"num_components = {self.num_components} of posterior 'mixture' must be >= 1")
+    errors.require(
+      self.num_components >= 1, f"num_components = {self.num_components} of posterior 'mixture' must be >= 1"
+    )
     return self.num_components * (1 + 2 * self.latent_dim)
 
   def __call__(self, h):
@@ -208,22 +212,14 @@ POSTERIORS = {
   "planar": Planar,
   "iaf": InverseAutoregressive,
 }
-
-
 WITHOUT_LOG_PROB = {"planar"}  # their log q is that of own draws only
 
 
-def _require(condition: bool, message: str) -> None:
-  if not condition:
-    raise ValueError(message)
-
-
-def make(name: str, latent_dim: int, **options: Any) -> nn.Module:
+def make(name: str, latent_dim: int, **given: Any) -> nn.Module:
   """The posterior `name` over z [L]; options are its attributes.
 
   Raises:
-    ValueError: no such posterior, or a value that cannot be.
-    TypeError: no such option.
+    UserError: no such posterior or option, or an invalid value.
   """
-  _require(name in POSTERIORS, f"posterior = {name!r}; it must be one of {', '.join(POSTERIORS)}")
-  return POSTERIORS[name](latent_dim, **options)
+  errors.require(name in POSTERIORS, f"posterior = {name!r}; it must be one of {', '.join(POSTERIORS)}")
+  return options.call(f"posterior {name!r}", POSTERIORS[name], latent_dim, **given)

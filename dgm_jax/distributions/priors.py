@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors, options
 from dgm_jax.distributions.normals import NormalMixture, standard_normal
 from dgm_jax.networks.mlp import MLP
 
@@ -142,8 +143,7 @@ class Flow(nn.Module):
 
   def setup(self):
     _require_positive("flow", "num_layers", self.num_layers)
-    if self.latent_dim < 2:
-      raise ValueError("prior 'flow' couples entries of z: latent_dim must be 2 or more")
+    errors.require(self.latent_dim >= 2, "prior 'flow' couples entries of z: latent_dim must be 2 or more")
     self.nets = [MLP((self.hidden, 2 * self.latent_dim)) for _ in range(self.num_layers)]
 
   def __call__(self, encode: Callable) -> distrax.Distribution:
@@ -166,17 +166,15 @@ PRIORS = {"standard_normal": StandardNormal, "mixture": Mixture, "vamp": Vamp, "
 
 
 def _require_positive(prior: str, name: str, value: int) -> None:
-  if value < 1:
-    raise ValueError(f"{name} = {value} of prior {prior!r} must be 1 or more")
+  errors.require(value >= 1, f"{name} = {value} of prior {prior!r} must be 1 or more")
 
 
-def make(name: str, latent_dim: int, mean: tuple, support: tuple[float, float], **options: Any) -> nn.Module:
+def make(name: str, latent_dim: int, mean: tuple, support: tuple[float, float], **given: Any) -> nn.Module:
   """The prior `name` over z [L]; options are its attributes; mean and support of x are for VampPrior.
 
   Raises:
-    ValueError: no such prior, or a value that cannot be.
-    TypeError: no such option.
+    UserError: no such prior or option, or an invalid value.
   """
-  if name not in PRIORS:
-    raise ValueError(f"prior = {name!r}; it must be one of {', '.join(PRIORS)}")
-  return PRIORS[name](latent_dim, **options, **({"mean": mean, "support": support} if name == "vamp" else {}))
+  errors.require(name in PRIORS, f"prior = {name!r}; it must be one of {', '.join(PRIORS)}")
+  of_data = (mean, support) if name == "vamp" else ()
+  return options.call(f"prior {name!r}", PRIORS[name], latent_dim, *of_data, **given)

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from dgm_jax.core import errors
+
 
 def map_keys(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None, remat: bool = False) -> Any:
   """f of K independent keys, at most `chunk` at once: f(keys [k]) with leaves [k, B, ...] becomes leaves [K, B, ...].
@@ -124,8 +126,7 @@ def miwae(log_w: jax.Array, k: int) -> jax.Array:
     ValueError: k does not divide the number of samples.
   """
   num_samples, rest = divmod(log_w.shape[0], k)
-  if rest or k < 1:
-    raise ValueError(f"{log_w.shape[0]} samples do not make groups of {k}")
+  errors.require(not rest and k >= 1, f"{log_w.shape[0]} samples do not make groups of {k}")
   return jnp.mean(jax.vmap(iwae)(log_w.reshape(num_samples, k, *log_w.shape[1:])), 0)
 
 
@@ -168,8 +169,7 @@ def jackknife(log_w: jax.Array, order: int) -> jax.Array:
     ValueError: too few samples.
   """
   k = log_w.shape[0]
-  if not 0 <= order < k:
-    raise ValueError(f"a jackknife of order {order} needs more than {order} samples, not {k}")
+  errors.require(0 <= order < k, f"a jackknife of order {order} needs more than {order} samples, not {k}")
   estimate = 0.0
   for j in range(order + 1):
     subsets = jnp.array(list(itertools.combinations(range(k), k - j)))
@@ -251,8 +251,7 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
     ValueError: fewer than 25 samples.
   """
   k = log_w.shape[0]
-  if k < 25:
-    raise ValueError(f"pareto_k looks at the tail of the weights: {k} samples are too few, 25 are the least")
+  errors.require(k >= 25, f"pareto_k looks at the tail of the weights: {k} samples are too few, 25 are the least")
   tail = math.ceil(min(k / 5, 3 * math.sqrt(k)))
   largest = jnp.sort(log_w, 0)[-tail - 1 :]
   # below e^-80 of the greatest float32 has nothing left to fit; where all are equal there is no tail

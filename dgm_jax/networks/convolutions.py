@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
+
 
 def conv_geometry(size: int, kernel: int, stride: int, padding: int | str) -> tuple[int, tuple[int, int]]:
   """(number of outputs, (zeros in front, zeros behind)) along one axis; see the module's docstring.
@@ -28,8 +30,9 @@ def conv_geometry(size: int, kernel: int, stride: int, padding: int | str) -> tu
     total = max((outputs - 1) * stride + kernel - size, 0)
     return outputs, (total // 2, total - total // 2)
   outputs = (size + 2 * padding - kernel) // stride + 1
-  if outputs < 1:
-    raise ValueError(f"a kernel of {kernel} does not fit {size} pixels with padding {padding}: fewer layers, or 'SAME'")
+  errors.require(
+    outputs >= 1, f"a kernel of {kernel} does not fit {size} pixels with padding {padding}: fewer layers, or 'SAME'"
+  )
   return outputs, (padding, padding)
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors, options
 from dgm_jax.networks.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
 from dgm_jax.networks.mlp import MLP
 from dgm_jax.networks.remat import remat
@@ -162,12 +163,12 @@ def _mlps(
   """Multilayer perceptrons; a hidden layer of maxout units is a fourth as wide as the linear map before it."""
   del shape, depth
   known = ", ".join(MLP_ACTIVATIONS)
-  _require(activation in MLP_ACTIVATIONS, f"activation = {activation!r}; it must be one of {known}")
+  errors.require(activation in MLP_ACTIVATIONS, f"activation = {activation!r}; it must be one of {known}")
   between = hidden[::-1] if decoder_hidden is None else decoder_hidden
   odd = any(width % 4 for width in (*hidden, *between))
-  _require(activation != "maxout" or not odd, f"hidden = {hidden} of maxout units must be multiples of 4")
+  errors.require(activation != "maxout" or not odd, f"hidden = {hidden} of maxout units must be multiples of 4")
   if init_scale is not None:
-    _require(init_scale > 0, f"init_scale = {init_scale} must be positive")
+    errors.require(init_scale > 0, f"init_scale = {init_scale} must be positive")
     output_bias = nn.initializers.normal(init_scale)
     compute = {**compute, "kernel_init": output_bias, "bias_init": output_bias}
   common = {"activation": MLP_ACTIVATIONS[activation], **compute}
@@ -179,7 +180,7 @@ def _sets(*common: Any, decoder_hidden: Sequence[int] | None = None, **args: Any
   """An encoder of the set of observed entries, and the decoder of _mlps."""
   _, decoder = _mlps(*common, decoder_hidden=decoder_hidden)
   _, _, hidden, widths, _, compute = common
-  return SetEncoder(hidden, widths[0], **args, **compute), decoder
+  return options.call("net 'set'", SetEncoder, hidden, widths[0], **args, **compute), decoder
 
 
 def _convs(
@@ -194,11 +195,11 @@ def _convs(
   **args: Any,
 ) -> Pair:
   """Convolutional nets; the decoder has the encoder's channels, reversed, and its options, but for those given."""
-  _require(len(shape) == 3, f"this net is of images: the shape of x must be [H, W, C], and it is {list(shape)}")
+  errors.require(len(shape) == 3, f"this net is of images: the shape of x must be [H, W, C], and it is {list(shape)}")
   encoder = {"channels": channels, **args}
   decoder = {**encoder, "channels": channels[::-1], **decoder}
-  for options in (encoder, decoder):
-    _check(**options)
+  for given in (encoder, decoder):
+    options.call("a convolutional net", _check, **given)
   image_shape = (*shape[:2], shape[2] * depth)
   return (
     ConvEncoder(image_shape, hidden, widths[0], **encoder, **compute),
@@ -214,22 +215,22 @@ def _check(
   activation: str = "relu",
   blocks: int | None = None,
 ) -> None:
-  _require(activation in ACTIVATIONS, f"activation = {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
-  _require(len(channels) > 0, "channels must name one convolution or more")
+  errors.require(activation in ACTIVATIONS, f"activation = {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
+  errors.require(len(channels) > 0, "channels must name one convolution or more")
   numbers = {"channels": min(channels), "kernel_size": kernel_size, "stride": stride, "blocks": blocks or 1}
   for name, value in numbers.items():
-    _require(value >= 1, f"{name} = {value} must be 1 or more")
-  _require(padding == "SAME" or padding in range(1000), f"padding = {padding!r}; it must be 'SAME', or 0 or more")
+    errors.require(value >= 1, f"{name} = {value} must be 1 or more")
+  errors.require(padding == "SAME" or padding in range(1000), f"padding = {padding!r}; it must be 'SAME', or 0 or more")
 
 
 def _conv(*common: Any, **args: Any) -> Pair:
-  _require("blocks" not in {*args, *args.get("decoder", ())}, "blocks are an option of net 'residual'")
+  errors.require("blocks" not in {*args, *args.get("decoder", ())}, "blocks are an option of net 'residual'")
   return _convs(*common, **args)
 
 
 def _residual(*common: Any, blocks: int = 2, kernel_size: int = 3, **args: Any) -> Pair:
-  _require("padding" not in {*args, *args.get("decoder", ())}, "padding of net 'residual' is always 'SAME'")
-  _require(blocks >= 1, f"blocks = {blocks} must be 1 or more")
+  errors.require("padding" not in {*args, *args.get("decoder", ())}, "padding of net 'residual' is always 'SAME'")
+  errors.require(blocks >= 1, f"blocks = {blocks} must be 1 or more")
   return _convs(*common, blocks=blocks, kernel_size=kernel_size, **args)
 
 
@@ -244,7 +245,7 @@ def make(
   widths: Sequence[int],
   output_bias: Callable,
   compute: Mapping[str, Any] = FrozenDict(),
-  **options: Any,
+  **given: Any,
 ) -> Pair:
   """(encoder [B, D depth] -> [B, widths[0]], decoder [B, L] -> [B, widths[1]]), D = prod(shape).
 
@@ -256,7 +257,7 @@ def make(
     widths: outputs of the encoder and of the decoder.
     output_bias: initialiser of the decoder's.
     compute: dtype and remat of both, see precision.Networks.
-    **options: of "mlp": activation, a name of MLP_ACTIVATIONS, and init_scale, of N(0, init_scale^2) from which all
+    **given: of "mlp": activation, a name of MLP_ACTIVATIONS, and init_scale, of N(0, init_scale^2) from which all
       weights and biases are drawn, the decoder's last too, instead of Glorot's; of "conv" and "residual": channels,
       kernel_size, stride, activation; padding of the one, blocks of the other, see ConvEncoder; and `decoder`, a
       mapping of those that differ in the decoder.  Of "mlp" and "set": decoder_hidden, the widths of the decoder where
@@ -264,13 +265,7 @@ def make(
       see SetEncoder.
 
   Raises:
-    ValueError: no such net, or a value that cannot be.
-    TypeError: no such option.
+    UserError: no such net or option, or an invalid value.
   """
-  _require(net in NETS, f"net = {net!r}; it must be one of {', '.join(NETS)}")
-  return NETS[net](shape, depth, hidden, widths, output_bias, compute, **options)
-
-
-def _require(condition: bool, message: str) -> None:
-  if not condition:
-    raise ValueError(message)
+  errors.require(net in NETS, f"net = {net!r}; it must be one of {', '.join(NETS)}")
+  return options.call(f"net {net!r}", NETS[net], shape, depth, hidden, widths, output_bias, compute, **given)

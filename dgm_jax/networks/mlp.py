@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.networks.remat import remat, segments
 
 DTYPES = ("float32", "bfloat16")
@@ -106,8 +107,7 @@ class Networks(nn.Module, kw_only=True):
   @property
   def compute(self) -> dict[str, Any]:
     """The same as attributes of a network: dtype None is that of its input and parameters."""
-    if self.dtype not in DTYPES:
-      raise ValueError(f"dtype = {self.dtype!r}; it must be one of {', '.join(DTYPES)}")
+    errors.require(self.dtype in DTYPES, f"dtype = {self.dtype!r}; it must be one of {', '.join(DTYPES)}")
     return {"dtype": None if self.dtype == "float32" else jnp.dtype(self.dtype), "remat": self.remat}
 
   @nn.nowrap

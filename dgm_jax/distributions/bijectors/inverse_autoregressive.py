@@ -9,6 +9,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.normals import diagonal_normal
 
 
@@ -72,4 +73,4 @@ class InverseAutoregressiveFlow(distrax.Distribution):
     return z, jnp.sum(jax.nn.log_sigmoid(masked_network(layer, z, self._context)[0]), -1)
 
   def mean(self) -> jax.Array:
-    raise NotImplementedError("the mean of an inverse autoregressive flow is not known: average draws")
+    raise errors.NotAvailableError("the mean of an inverse autoregressive flow is not known: average draws")

@@ -4,6 +4,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.normals import diagonal_normal
 
 
@@ -49,9 +50,9 @@ class PlanarFlow(distrax.Distribution):
     return z, log_prob
 
   def log_prob(self, value: jax.Array) -> jax.Array:
-    raise NotImplementedError(
+    raise errors.NotAvailableError(
       "a planar flow has no inverse in closed form: log q is known of its own draws only, by sample_and_log_prob"
     )
 
   def mean(self) -> jax.Array:
-    raise NotImplementedError("the mean of a planar flow is not known: average draws")
+    raise errors.NotAvailableError("the mean of a planar flow is not known: average draws")

@@ -6,9 +6,10 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from dgm_jax.distributions.factorised import Factorised
-from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit, require
+from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit
 from dgm_jax.distributions.student_t import StudentT
 
 _MIN_VARIANCE = 1e-6  # Lakshminarayanan et al. (2017)
@@ -25,8 +26,9 @@ def make_gaussian_mixture(num_components: int = 5) -> Family:
 
   The components start apart from one another, equally spaced over two units.
   """
-  if num_components < 1:
-    raise ValueError(f"num_components = {num_components} of likelihood 'gaussian_mixture' must be 1 or more")
+  errors.require(
+    num_components >= 1, f"num_components = {num_components} of likelihood 'gaussian_mixture' must be 1 or more"
+  )
 
   def given(*h):
     logits, loc, log_scale = jnp.split(jnp.stack(h, -1), 3, -1)
@@ -113,7 +115,7 @@ def make_gaussian_shared() -> Family:
 
 def make_gaussian_fixed(scale: float = 1.0) -> Family:
   """N(x; h, scale^2)."""
-  require(scale > 0, f"scale = {scale} of likelihood 'gaussian_fixed' must be positive")
+  errors.require(scale > 0, f"scale = {scale} of likelihood 'gaussian_fixed' must be positive")
   return Family(lambda loc: _normal(loc, jnp.log(scale)), lambda mean: (mean,))
 
 
@@ -123,7 +125,7 @@ def make_gaussian_bounded(min_scale: float = 0.01, max_scale: float = 100.0) -> 
   The floor bounds a likelihood that is else infinite for a decoder that fits one x (Mattei & Frellsen, 2018).
   """
   bounds = f"min_scale = {min_scale}, max_scale = {max_scale} of likelihood 'gaussian_bounded'"
-  require(0 < min_scale < max_scale, f"{bounds} must be 0 < min_scale < max_scale")
+  errors.require(0 < min_scale < max_scale, f"{bounds} must be 0 < min_scale < max_scale")
   low, high = math.log(min_scale), math.log(max_scale)
   return Family(lambda loc, h: _normal(loc, low + (high - low) * jax.nn.sigmoid(h)), _from_mean, 2)
 

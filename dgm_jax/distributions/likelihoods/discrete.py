@@ -4,9 +4,10 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.discretised_logistic import DiscretisedLogisticMixture
 from dgm_jax.distributions.factorised import Factorised, bernoulli
-from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit, require
+from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit
 
 _LEAST_MEAN = 1e-3  # of counts that a model starts from
 
@@ -64,7 +65,7 @@ class _CategoricalNumber(distrax.Categorical):
 
 def make_categorical(num_classes: int) -> Family:
   """P(x_d = c) = softmax(h_d)_c for c = 0..C-1; E[x|z] is that of the number c."""
-  require(num_classes >= 2, f"num_classes = {num_classes} of likelihood 'categorical' must be 2 or more")
+  errors.require(num_classes >= 2, f"num_classes = {num_classes} of likelihood 'categorical' must be 2 or more")
   given = lambda *logits: Factorised(_CategoricalNumber(jnp.stack(logits, -1)))
   start = lambda mean: (0.0,) * num_classes  # a mean says little about classes
   return Family(given, start, num_classes, (0.0, num_classes - 1.0), num_classes)
@@ -76,7 +77,7 @@ def make_discretised_logistic(num_components: int = 10, num_levels: int = 256) -
   The channels of a pixel are independent given z, without the autoregression over them of Salimans et al. (2017).
   """
   numbers = f"num_components = {num_components}, num_levels = {num_levels} of likelihood 'discretised_logistic'"
-  require(num_components >= 1 and num_levels >= 2, f"{numbers} must be 1 and 2 or more")
+  errors.require(num_components >= 1 and num_levels >= 2, f"{numbers} must be 1 and 2 or more")
 
   def given(*h):
     logits, loc, log_scale = jnp.split(jnp.stack(h, -2), 3, -2)

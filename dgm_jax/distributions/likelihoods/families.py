@@ -4,10 +4,12 @@ A family is made by a function of its options (`likelihood_args`) and says what 
 Likelihood is that of D entries.  Densities are in nats, x is flat, [B, D].
 """
 
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from dgm_jax.core import errors, options
 from dgm_jax.distributions.likelihoods.continuous import (
   make_beta,
   make_continuous_bernoulli,
@@ -26,7 +28,7 @@ from dgm_jax.distributions.likelihoods.discrete import (
   make_discretised_logistic,
   make_poisson,
 )
-from dgm_jax.distributions.likelihoods.family import Family, require
+from dgm_jax.distributions.likelihoods.family import Family
 from dgm_jax.distributions.likelihoods.mixed import Mixed
 
 FAMILIES = {
@@ -52,7 +54,7 @@ def make_mixed(columns: Sequence[str]) -> Mixed:
 
   A class is stored as its number, 0.0 .. C - 1.
   """
-  require(len(columns) > 0, "columns of likelihood 'mixed' must name a likelihood for each column of x")
+  errors.require(len(columns) > 0, "columns of likelihood 'mixed' must name a likelihood for each column of x")
   members = {}
   for d, text in enumerate(columns):
     members.setdefault(text.replace(" ", ""), []).append(d)
@@ -62,23 +64,32 @@ def make_mixed(columns: Sequence[str]) -> Mixed:
 def _column(text: str) -> Family:
   """The family that "name" or "name(number, ...)" says."""
   found = re.fullmatch(r"(\w+)(?:\(([-+.\de,]+)\))?", text)
-  require(found, f"column {text!r} of likelihood 'mixed'; it must be a name, or a name and numbers: 'categorical(3)'")
+  errors.require(
+    found, f"column {text!r} of likelihood 'mixed'; it must be a name, or a name and numbers: 'categorical(3)'"
+  )
   name, numbers = found.groups()
-  require(name in FAMILIES, f"column {text!r} of likelihood 'mixed'; it must be one of {', '.join(FAMILIES)}")
+  errors.require(name in FAMILIES, f"column {text!r} of likelihood 'mixed'; it must be one of {', '.join(FAMILIES)}")
   number = lambda word: float(word) if re.search(r"[.e]", word) else int(word)
-  family = FAMILIES[name](*map(number, numbers.split(",") if numbers else ()))
-  require(not family.shares_scale, f"column {text!r} of likelihood 'mixed' cannot share a scale; choose 'gaussian'")
+  values, names = numbers.split(",") if numbers else [], list(inspect.signature(FAMILIES[name]).parameters)
+  errors.require(
+    len(values) <= len(names),
+    f"column {text!r} of likelihood 'mixed'; {name!r} takes {', '.join(names) or 'no options'}",
+  )
+  given = dict(zip(names, map(number, values), strict=False))
+  family = options.call(f"column {text!r} of likelihood 'mixed'", FAMILIES[name], **given)
+  errors.require(
+    not family.shares_scale, f"column {text!r} of likelihood 'mixed' cannot share a scale; choose 'gaussian'"
+  )
   return family
 
 
-def make(name: str, **options: Any) -> Family | Mixed:
+def make(name: str, **given: Any) -> Family | Mixed:
   """The family `name` with its options; "mixed" for columns of several.
 
   Raises:
-    ValueError: no such likelihood, or a value that cannot be.
-    TypeError: no such option.
+    UserError: no such likelihood or option, or an invalid value.
   """
   if name == "mixed":
-    return make_mixed(**options)
-  require(name in FAMILIES, f"likelihood = {name!r}; it must be one of {', '.join(FAMILIES)}, mixed")
-  return FAMILIES[name](**options)
+    return options.call("likelihood 'mixed'", make_mixed, **given)
+  errors.require(name in FAMILIES, f"likelihood = {name!r}; it must be one of {', '.join(FAMILIES)}, mixed")
+  return options.call(f"likelihood {name!r}", FAMILIES[name], **given)

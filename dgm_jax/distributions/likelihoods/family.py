@@ -73,9 +73,3 @@ def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable
     return jax.scipy.special.logit(jnp.clip(jnp.asarray(mean, dtype), floor, 1 - floor)).reshape(shape)
 
   return init
-
-
-def require(condition: bool, message: str) -> None:
-  """Raises ValueError(message) unless `condition` holds."""
-  if not condition:
-    raise ValueError(message)

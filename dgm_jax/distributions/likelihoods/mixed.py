@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised
 from dgm_jax.distributions.likelihoods.family import Family
 
@@ -37,8 +38,7 @@ class Mixed(NamedTuple):
   def width(self, dim: int) -> int:
     """The number of the decoder's outputs."""
     columns = len(self._order)
-    if columns != dim:
-      raise ValueError(f"columns of likelihood 'mixed' are {columns}; x has {dim}")
+    errors.require(columns == dim, f"columns of likelihood 'mixed' are {columns}; x has {dim}")
     return sum(family.width(len(members)) for family, members in self.groups)
 
   def num_features(self, dim: int) -> int:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.special import log_ndtr
 
+from dgm_jax.core import errors
 from dgm_jax.networks.mlp import Networks
 
 SCHEDULES, OBJECTIVES, DECODERS = ("linear", "cosine"), ("elbo", "simple"), ("discretised", "gaussian")
@@ -53,10 +54,13 @@ class Model(Networks):
   def setup(self):
     names = {"schedule": SCHEDULES, "objective": OBJECTIVES, "decoder": DECODERS}
     for name, choices in names.items():
-      if (value := getattr(self, name)) not in choices:
-        raise ValueError(f"{name} = {value!r}; it must be one of {', '.join(choices)}")
-    if min(*self.hidden, self.time_dim - 1, self.num_steps - 1, self.num_levels - 1) < 1:
-      raise ValueError("hidden must be 1 or more, and time_dim, num_steps and num_levels 2 or more")
+      errors.require(
+        (value := getattr(self, name)) in choices, f"{name} = {value!r}; it must be one of {', '.join(choices)}"
+      )
+    errors.require(
+      min(*self.hidden, self.time_dim - 1, self.num_steps - 1, self.num_levels - 1) >= 1,
+      "hidden must be 1 or more, and time_dim, num_steps and num_levels 2 or more",
+    )
     self.dim = prod(self.data_shape)
     self.net = self.mlp((*self.hidden, self.dim), nn.swish)
     self.beta = self._betas()  # [T], of t = 1..T, as what follows

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.models.linear import exact_inference as fa
@@ -45,8 +46,10 @@ class Model(nn.Module):
   relevance: bool = False
 
   def setup(self):
-    if (self.closed_form or self.relevance) and (not self.isotropic or self.closed_form == self.relevance):
-      raise ValueError("closed_form and relevance are of isotropic = True, and exclude each other")
+    errors.require(
+      not (self.closed_form or self.relevance) or (self.isotropic and self.closed_form != self.relevance),
+      "closed_form and relevance are of isotropic = True, and exclude each other",
+    )
     dim = math.prod(self.data_shape)
     loc = lambda key, shape: jnp.zeros(shape) if self.data_mean is None else jnp.asarray(self.data_mean)
     self.loadings = self.param("loadings", nn.initializers.normal(0.1), (dim, self.latent_dim))
@@ -70,8 +73,7 @@ class Model(nn.Module):
     """(statistics, {"log_px"}), sums over examples that count `weight` [B] each."""
     x, mask = self._flat(batch)
     if self.closed_form:
-      if mask is not None:
-        raise ValueError("closed_form = True; it is of complete data")
+      errors.require(mask is None, "closed_form = True; it is of complete data")
       return fa.moments(params, x, weight), {"log_px": weight @ fa.posterior(params, x).log_px}
     statistics, log_px = fa.e_step(params, x, mask, weight)
     return statistics, {"log_px": log_px}

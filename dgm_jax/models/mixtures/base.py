@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
+
 Params = dict[str, jax.Array]
 _EMPTY = 1e-6  # of all examples: what a sum in float32 cannot tell from nothing
 
@@ -84,10 +86,8 @@ class Clusters(nn.Module):
   seeding: str = "spread"
 
   def _check(self) -> None:
-    if self.num_components < 1:
-      raise ValueError(f"num_components = {self.num_components}; it must be 1 or more")
-    if self.seeding not in ("spread", "random"):
-      raise ValueError(f"seeding = {self.seeding!r}; it must be 'spread' or 'random'")
+    errors.require(self.num_components >= 1, f"num_components = {self.num_components}; it must be 1 or more")
+    errors.require(self.seeding in ("spread", "random"), f"seeding = {self.seeding!r}; it must be 'spread' or 'random'")
 
   @property
   def _dim(self) -> int:

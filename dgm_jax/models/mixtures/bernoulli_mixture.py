@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import softplus
 from dgm_jax.models.mixtures import base
 from dgm_jax.models.mixtures.base import Params
@@ -34,8 +35,7 @@ class Model(base.Mixture):
 
   def setup(self):
     self._check()
-    if self.smoothing <= 0:
-      raise ValueError(f"smoothing = {self.smoothing}; it must be positive")
+    errors.require(self.smoothing > 0, f"smoothing = {self.smoothing}; it must be positive")
     c = self.num_components
     self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
     self.logits = self.param("logits", lambda key: jax.random.normal(key, (c, self._dim)) + self._logit_of_mean())

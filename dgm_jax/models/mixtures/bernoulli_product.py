@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised, bernoulli
 from dgm_jax.distributions.likelihoods.family import bias_at_logit
 
@@ -35,8 +36,7 @@ class Model(nn.Module):
   start: str = "mean"
 
   def setup(self):
-    if self.start not in ("mean", "half"):
-      raise ValueError(f"start = {self.start!r}; it must be 'mean' or 'half'")
+    errors.require(self.start in ("mean", "half"), f"start = {self.start!r}; it must be 'mean' or 'half'")
     start = bias_at_logit(self.data_mean if self.start == "mean" else None)
     self.logits = self.param("logits", start, (prod(self.data_shape),))
 

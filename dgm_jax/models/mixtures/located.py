@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.models.mixtures.base import Mixture, Params, scale_about
 from dgm_jax.models.mixtures.covariances import KINDS, Kind
 
@@ -36,10 +37,8 @@ class Located(Mixture):
 
   def setup(self):
     self._check()
-    if self.covariance not in KINDS:
-      raise ValueError(f"covariance = {self.covariance!r}; it must be one of {', '.join(KINDS)}")
-    if self.floor < 0:
-      raise ValueError(f"floor = {self.floor}; it must be 0 or positive")
+    errors.require(self.covariance in KINDS, f"covariance = {self.covariance!r}; it must be one of {', '.join(KINDS)}")
+    errors.require(self.floor >= 0, f"floor = {self.floor}; it must be 0 or positive")
     c, scale = self.num_components, jnp.ones(self._dim)
     self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
     self.means = self.param("means", self._some_means(0.1), (c, self._dim))

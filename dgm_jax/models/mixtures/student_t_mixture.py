@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.models.mixtures.base import Params
 from dgm_jax.models.mixtures.covariances import Moments
 from dgm_jax.models.mixtures.located import Located
@@ -43,8 +44,9 @@ class Model(Located):
 
   def setup(self):
     super().setup()
-    if not math.exp(_LOG_DOF[0]) <= self.dof <= math.exp(_LOG_DOF[1]):
-      raise ValueError(f"dof = {self.dof}; it must be in 0.1 .. 1000")
+    errors.require(
+      math.exp(_LOG_DOF[0]) <= self.dof <= math.exp(_LOG_DOF[1]), f"dof = {self.dof}; it must be in 0.1 .. 1000"
+    )
     self.log_dof = self.param("log_dof", lambda key: jnp.full(self.num_components, jnp.log(self.dof)))
 
   def log_components(self, params: Params, x: jax.Array) -> jax.Array:

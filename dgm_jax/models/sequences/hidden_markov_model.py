@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.models.mixtures.base import Params, sources
 from dgm_jax.models.mixtures.covariances import KINDS
 from dgm_jax.models.sequences import emissions, forward_backward
@@ -51,16 +52,20 @@ class Model(nn.Module):
 
   def _check(self) -> None:
     for name, choices in (("emission", ("gaussian", "categorical")), ("covariance", KINDS)):
-      if getattr(self, name) not in choices:
-        raise ValueError(f"{name} = {getattr(self, name)!r}; it must be one of {', '.join(choices)}")
-    if self.seeding not in emissions.SEEDINGS:
-      raise ValueError(f"seeding = {self.seeding!r}; it must be one of {', '.join(emissions.SEEDINGS)}")
+      errors.require(
+        getattr(self, name) in choices, f"{name} = {getattr(self, name)!r}; it must be one of {', '.join(choices)}"
+      )
+    errors.require(
+      self.seeding in emissions.SEEDINGS,
+      f"seeding = {self.seeding!r}; it must be one of {', '.join(emissions.SEEDINGS)}",
+    )
     least = {"num_states": 1, "floor": 0, "smoothing": 0} | ({"num_symbols": 1} if self._is_categorical else {})
     for name, low in least.items():
-      if getattr(self, name) < low:
-        raise ValueError(f"{name} = {getattr(self, name)}; it must be {low} or more")
-    if self._is_categorical and self._dim > 1:
-      raise ValueError(f"emission = 'categorical' is of one symbol a step; a step of x is {self._dim} numbers")
+      errors.require(getattr(self, name) >= low, f"{name} = {getattr(self, name)}; it must be {low} or more")
+    errors.require(
+      not self._is_categorical or self._dim <= 1,
+      f"emission = 'categorical' is of one symbol a step; a step of x is {self._dim} numbers",
+    )
 
   def setup(self):
     self._check()

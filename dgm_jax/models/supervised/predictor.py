@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions import weights as weight_posteriors
 from dgm_jax.distributions.factorised import Factorised
 from dgm_jax.distributions.likelihoods import families
@@ -80,8 +81,7 @@ class Model(Networks):
       (0 < self.prior_share < 1, f"prior_share = {self.prior_share} must be between 0 and 1"),
       (self.num_classes is None or self.num_targets == 1, f"likelihood {self.likelihood!r} is of num_targets = 1"),
     ):
-      if not holds:
-        raise ValueError(message)
+      errors.require(holds, message)
 
   def _make_net(self) -> nn.Module:
     """A net of no model: its weights are given to it."""
@@ -116,8 +116,9 @@ class Model(Networks):
   def targets(self, batch: dict[str, jax.Array]) -> jax.Array:
     """y as numbers, [B, T]."""
     y = batch["y"].reshape(batch["y"].shape[0], -1).astype(jnp.float32)
-    if y.shape[-1] != self.num_targets:
-      raise ValueError(f"num_targets = {self.num_targets}, and y of the data has {y.shape[-1]} entries")
+    errors.require(
+      y.shape[-1] == self.num_targets, f"num_targets = {self.num_targets}, and y of the data has {y.shape[-1]} entries"
+    )
     return y
 
   def summary(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
+
 Params = dict[str, jax.Array]
 _TINY = 1e-30
 
@@ -188,8 +190,7 @@ class TopicModel(nn.Module):
   num_topics: int = 10
 
   def _check(self) -> None:
-    if self.num_topics < 1:
-      raise ValueError(f"num_topics = {self.num_topics}; it must be 1 or more")
+    errors.require(self.num_topics >= 1, f"num_topics = {self.num_topics}; it must be 1 or more")
 
   @property
   def num_words(self) -> int:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.models.topics import base
 from dgm_jax.models.topics.base import Params, Statistics
 
@@ -36,8 +37,10 @@ class Model(base.TopicModel):
 
   def setup(self):
     self._check()
-    if min(self.alpha, self.eta) < 0:
-      raise ValueError(f"alpha = {self.alpha}, eta = {self.eta}; they must be positive, or 0 for 1 / num_topics")
+    errors.require(
+      min(self.alpha, self.eta) >= 0,
+      f"alpha = {self.alpha}, eta = {self.eta}; they must be positive, or 0 for 1 / num_topics",
+    )
     start = lambda key: jax.random.gamma(key, 100.0, (self.num_topics, self.num_words)) / 100
     self.topic_words = self.param("topic_words", start)  # lambda
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.models.topics import base
 
@@ -82,8 +83,7 @@ class Model(base.TopicModel):
       (0 <= self.dropout < 1, f"dropout = {self.dropout}; it must be at least 0 and less than 1"),
       (0 <= self.decay < 1, f"decay = {self.decay}; it must be at least 0 and less than 1"),
     ):
-      if not holds:
-        raise ValueError(message)
+      errors.require(holds, message)
     self.layers = [nn.Dense(width, kernel_init=nn.initializers.glorot_uniform()) for width in self.hidden]
     # no bias: what is normalised next takes it away, and Adam would move it by the rounding of a gradient of zero
     self.heads = nn.Dense(2 * self.num_topics, kernel_init=nn.initializers.glorot_uniform(), use_bias=False)

@@ -8,6 +8,7 @@ import jax
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
@@ -46,8 +47,10 @@ class Model(Networks):
     return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
-    if min(self.latent_dim, *self.hidden, 1) < 1:
-      raise ValueError(f"latent_dim = {self.latent_dim}, hidden = {tuple(self.hidden)}; they must be 1 or more")
+    errors.require(
+      min(self.latent_dim, *self.hidden, 1) >= 1,
+      f"latent_dim = {self.latent_dim}, hidden = {tuple(self.hidden)}; they must be 1 or more",
+    )
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_z = Likelihood(prod(self.data_shape), family)
     self.encoder = self.mlp((*self.hidden, self.latent_dim), nn.relu)

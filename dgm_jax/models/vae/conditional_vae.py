@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions import posteriors
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
@@ -53,10 +54,10 @@ class Model(Networks):
     return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
-    if min(self.num_classes, self.latent_dim, *self.hidden) < 1:
-      raise ValueError("num_classes, latent_dim and hidden must be 1 or more")
-    if self.prior not in PRIORS:
-      raise ValueError(f"prior = {self.prior!r}; it must be one of {', '.join(PRIORS)}")
+    errors.require(
+      min(self.num_classes, self.latent_dim, *self.hidden) >= 1, "num_classes, latent_dim and hidden must be 1 or more"
+    )
+    errors.require(self.prior in PRIORS, f"prior = {self.prior!r}; it must be one of {', '.join(PRIORS)}")
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_z = Likelihood(prod(self.data_shape), family)
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
@@ -67,10 +68,14 @@ class Model(Networks):
 
   def _context(self, batch: dict[str, jax.Array]) -> jax.Array:
     context = batch.get("context")
-    if context is None:
-      raise ValueError("a conditional VAE takes batch['context'], which the transform 'condition' makes of the labels")
-    if context.shape[-1] != self.num_classes:
-      raise ValueError(f"num_classes = {self.num_classes}, but the context of the data has {context.shape[-1]} entries")
+    errors.require(
+      context is not None,
+      "a conditional VAE takes batch['context'], which the transform 'condition' makes of the labels",
+    )
+    errors.require(
+      context.shape[-1] == self.num_classes,
+      f"num_classes = {self.num_classes}, but the context of the data has {context.shape[-1]} entries",
+    )
     return context
 
   def _prior(self, context: jax.Array) -> distrax.Distribution:

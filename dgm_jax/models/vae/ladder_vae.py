@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
@@ -85,10 +86,14 @@ class Model(Networks):
     return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
-    if len(self.latent_dims) != len(self.hidden) or not self.hidden:
-      raise ValueError(f"there are {len(self.latent_dims)} latent_dims but {len(self.hidden)} groups of hidden layers")
-    if min(*self.latent_dims, *(width for hidden in self.hidden for width in hidden), 1) < 1:
-      raise ValueError("latent_dims and hidden must be 1 or more")
+    errors.require(
+      len(self.latent_dims) == len(self.hidden) and self.hidden,
+      f"there are {len(self.latent_dims)} latent_dims but {len(self.hidden)} groups of hidden layers",
+    )
+    errors.require(
+      min(*self.latent_dims, *(width for hidden in self.hidden for width in hidden), 1) >= 1,
+      "latent_dims and hidden must be 1 or more",
+    )
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_z = Likelihood(prod(self.data_shape), family)
     leaky = lambda h: nn.leaky_relu(h, self.leak)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.distributions.normals import diagonal_normal, standard_normal
@@ -53,10 +54,11 @@ class Model(Networks):
     return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
-    if self.num_classes < 2:
-      raise ValueError(f"num_classes = {self.num_classes} must be 2 or more")
-    if min(self.latent_dim, *self.hidden, 1) < 1 or self.alpha < 0:
-      raise ValueError(f"latent_dim and hidden must be 1 or more and alpha = {self.alpha} not negative")
+    errors.require(self.num_classes >= 2, f"num_classes = {self.num_classes} must be 2 or more")
+    errors.require(
+      min(self.latent_dim, *self.hidden, 1) >= 1 and self.alpha >= 0,
+      f"latent_dim and hidden must be 1 or more and alpha = {self.alpha} not negative",
+    )
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_yz = Likelihood(prod(self.data_shape), family)
     self.classifier = self.mlp((*self.hidden, self.num_classes), nn.softplus)

@@ -9,6 +9,7 @@ import jax
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.chain import Chain
 from dgm_jax.distributions.factorised import Factorised, bernoulli
 from dgm_jax.distributions.likelihoods import families
@@ -79,10 +80,14 @@ class Model(Networks):
 
   def setup(self):
     groups = ((),) * len(self.latent_dims) if self.hidden is None else self.hidden
-    if len(self.latent_dims) != len(groups) or not groups:
-      raise ValueError(f"there are {len(self.latent_dims)} latent_dims but {len(groups)} groups of hidden layers")
-    if min(*self.latent_dims, *(width for hidden in groups for width in hidden), 1) < 1:
-      raise ValueError("latent_dims and hidden must be 1 or more")
+    errors.require(
+      len(self.latent_dims) == len(groups) and groups,
+      f"there are {len(self.latent_dims)} latent_dims but {len(groups)} groups of hidden layers",
+    )
+    errors.require(
+      min(*self.latent_dims, *(width for hidden in groups for width in hidden), 1) >= 1,
+      "latent_dims and hidden must be 1 or more",
+    )
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_z = Likelihood(prod(self.data_shape), family)
     self.encoders = [self.mlp((*hidden, dim)) for hidden, dim in zip(groups, self.latent_dims, strict=True)]

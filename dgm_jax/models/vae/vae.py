@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions import posteriors, priors
 from dgm_jax.distributions.factorised import Factorised, bernoulli
 from dgm_jax.distributions.likelihoods import families
@@ -72,27 +73,31 @@ class Model(Networks):
     return families.make(self.likelihood, **self.likelihood_args).support
 
   def setup(self):
-    if min(self.latent_dim, *self.hidden, 1) < 1:
-      raise ValueError("latent_dim and hidden must be 1 or more")
+    errors.require(min(self.latent_dim, *self.hidden, 1) >= 1, "latent_dim and hidden must be 1 or more")
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_z = Likelihood(prod(self.data_shape), family)
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
     mean = self.px_z.expected(self.data_mean)
     self.pz = priors.make(self.prior, self.latent_dim, mean, family.support, **self.prior_args)
-    if self.prior == "vamp" and self.posterior in posteriors.WITHOUT_LOG_PROB:
-      raise ValueError(f"prior 'vamp' takes log q at any z, which posterior {self.posterior!r} has not")
-    if self.prior == "vamp" and (self.likelihood == "mixed" or family.num_classes is not None):
-      raise ValueError(f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes")
+    errors.require(
+      self.prior != "vamp" or self.posterior not in posteriors.WITHOUT_LOG_PROB,
+      f"prior 'vamp' takes log q at any z, which posterior {self.posterior!r} has not",
+    )
+    errors.require(
+      self.prior != "vamp" or (self.likelihood != "mixed" and family.num_classes is None),
+      f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes",
+    )
     widths, output_bias = (self.qz_x.num_outputs, self.px_z.num_outputs), self.px_z.output_bias(self.data_mean)
     common = (self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, self.compute)
     self.encoder, self.decoder = encoder_decoder.make(self.net, *common, **self.net_args)
     self._setup_missing()
 
   def _setup_missing(self):
-    if self.iota not in ("zero", "constant"):
-      raise ValueError(f"iota = {self.iota!r}; it must be 'zero' or 'constant'")
-    if self.iota == "constant" and self.net == "set":
-      raise ValueError("iota = 'constant' has no part in net 'set', whose encoder leaves missing entries out")
+    errors.require(self.iota in ("zero", "constant"), f"iota = {self.iota!r}; it must be 'zero' or 'constant'")
+    errors.require(
+      self.iota != "constant" or self.net != "set",
+      "iota = 'constant' has no part in net 'set', whose encoder leaves missing entries out",
+    )
     if self.iota == "constant":
       self.fill = self.param("iota", nn.initializers.zeros, (self.px_z.num_features,))
     if self.missing_process != IGNORABLE:
@@ -147,10 +152,10 @@ class Model(Networks):
     """(z, keys), None where p(m|x) is not of x."""
     if not self._draws_missing:
       return latents, None
-    if not isinstance(latents, tuple):
-      raise ValueError(
-        f"with missing_process {self.missing_process!r} the latents are (z, keys), and these are z alone"
-      )
+    errors.require(
+      isinstance(latents, tuple),
+      f"with missing_process {self.missing_process!r} the latents are (z, keys), and these are z alone",
+    )
     return latents
 
   def log_joint(self, batch: dict[str, jax.Array], latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array]:
@@ -192,11 +197,11 @@ class Model(Networks):
 
   def kl(self, batch: dict[str, jax.Array]) -> jax.Array:
     """KL(q(z_l|x) || N(0, 1)), [B, L], of a diagonal q: (mean^2 + variance - 1 - log variance) / 2."""
-    if self.posterior not in ("diagonal", "diagonal_shared") or self.prior != "standard_normal":
-      raise ValueError(
-        f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
-        "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'"
-      )
+    errors.require(
+      self.posterior in ("diagonal", "diagonal_shared") and self.prior == "standard_normal",
+      f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
+      "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'",
+    )
     q = self._posterior(batch)
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
 

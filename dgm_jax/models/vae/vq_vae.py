@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.networks.mlp import Networks
@@ -55,10 +56,11 @@ class Model(Networks):
   def setup(self):
     sizes = {"num_positions": self.num_positions, "num_codes": self.num_codes, "code_dim": self.code_dim}
     for name, value in sizes.items():
-      if value < 1:
-        raise ValueError(f"{name} = {value} must be 1 or more")
-    if min(*self.hidden, 1) < 1 or self.beta < 0:
-      raise ValueError(f"hidden = {tuple(self.hidden)} must be 1 or more and beta = {self.beta} not negative")
+      errors.require(value >= 1, f"{name} = {value} must be 1 or more")
+    errors.require(
+      min(*self.hidden, 1) >= 1 and self.beta >= 0,
+      f"hidden = {tuple(self.hidden)} must be 1 or more and beta = {self.beta} not negative",
+    )
     family = families.make(self.likelihood, **self.likelihood_args)
     self.px_c = Likelihood(prod(self.data_shape), family)
     self.encoder = self.mlp((*self.hidden, self.num_positions * self.code_dim))

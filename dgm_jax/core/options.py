@@ -1,0 +1,73 @@
+"""Options that a user gives by name, validated against the signature of what takes them."""
+
+import collections.abc
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dgm_jax.core import errors
+
+
+def fits(value: Any, annotation: Any) -> bool:
+  """Whether a value is of the annotated type, of those that a config can hold; True for any other annotation."""
+  origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+  if annotation is None or annotation is type(None):
+    return value is None
+  if origin in (typing.Union, types.UnionType):
+    return any(fits(value, a) for a in args)
+  if origin in (tuple, list, collections.abc.Sequence) or annotation in (tuple, list):
+    items = [a for a in args if a is not Ellipsis]
+    # a tuple of fixed length has an annotation for each entry
+    each = items if origin is tuple and Ellipsis not in args else items[:1] * len(value) if _is_row(value) else ()
+    return _is_row(value) and (not items or (len(each) == len(value) and all(map(fits, value, each))))
+  if origin in (dict, collections.abc.Mapping) or annotation in (dict, Mapping):
+    return isinstance(value, Mapping)
+  if annotation is float:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+  if annotation is int:
+    return isinstance(value, int) and not isinstance(value, bool)
+  return isinstance(value, annotation) if annotation in (bool, str) else True
+
+
+def _is_row(value: Any) -> bool:
+  return isinstance(value, tuple | list)
+
+
+def _name(annotation: Any) -> str:
+  """An annotation as a user may read it: int, Sequence[int], str | None."""
+  text = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
+  return text.replace("collections.abc.", "").replace("typing.", "").replace("NoneType", "None")
+
+
+def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> None:
+  """Validates that `function` takes these options: their names, none missing, their types.
+
+  Args:
+    what: "likelihood 'categorical'", for the sentence.
+    function: a function or a class; positional and internal parameters are named in `leave_out`.
+    given: {name: value}.
+    leave_out: parameters that are no options.
+
+  Raises:
+    UserError: an unknown name, a missing option, or a value of another type.
+  """
+  parameters = {k: p for k, p in inspect.signature(function).parameters.items() if k not in leave_out}
+  named = {k: p for k, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+  if len(named) == len(parameters):  # else it takes more names than its signature says
+    for name in given:
+      errors.choose(f"option of {what}", name, named)
+  missing = [k for k, p in named.items() if p.default is p.empty and k not in given]
+  errors.require(not missing, f"{what} needs {' and '.join(missing)}")
+  hints = typing.get_type_hints(function)
+  for name, value in given.items():
+    annotation = hints.get(name, Any)
+    errors.require(fits(value, annotation), f"{name} = {value!r} of {what} must be of type {_name(annotation)}")
+
+
+def call(what: str, function: Callable, *args: Any, **options: Any) -> Any:
+  """function(*args, **options), where the options are a user's: see `check`."""
+  positional = list(inspect.signature(function).parameters)[: len(args)]
+  check(what, function, options, (*positional, "parent", "name"))
+  return function(*args, **options)
