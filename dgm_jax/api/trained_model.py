@@ -16,7 +16,7 @@ from dgm_jax.core import errors, registry, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import importance_sampling
 from dgm_jax.inference import imputation
-from dgm_jax.training import build
+from dgm_jax.training import checks
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import legacy_configs
 
@@ -113,7 +113,7 @@ class LatentModel:
     """The evaluation dgm_jax/evaluate/NAME.py of x with its options: {name: number}, "values": {name: [N]}."""
     evaluation = registry.module(evaluate, "evaluation", name)
     evaluation.check(**options)
-    build.check_evaluation(name, evaluation, self.experiment.model)
+    checks.check_evaluation(name, evaluation, self.experiment.model)
     errors.require(
       name != "means" or hasattr(self.experiment.system, "eval_step"),
       "'means' are of a run's eval_step: there is none.",

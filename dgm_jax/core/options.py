@@ -9,6 +9,8 @@ from typing import Any
 
 from dgm_jax.core import errors
 
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 def fits(value: Any, annotation: Any) -> bool:
   """Whether a value is of the annotated type, of those that a config can hold; True for any other annotation."""
@@ -53,9 +55,9 @@ def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tu
   Raises:
     UserError: an unknown name, a missing option, or a value of another type.
   """
-  parameters = {k: p for k, p in inspect.signature(function).parameters.items() if k not in leave_out}
-  named = {k: p for k, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-  if len(named) == len(parameters):  # else it takes more names than its signature says
+  parameters = inspect.signature(function).parameters
+  named = {k: p for k, p in parameters.items() if p.kind not in _ANY_NUMBER and k not in leave_out}
+  if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):  # else it takes more names than its signature says
     for name in given:
       errors.choose(f"option of {what}", name, named)
   missing = [k for k, p in named.items() if p.default is p.empty and k not in given]
@@ -68,6 +70,6 @@ def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tu
 
 def call(what: str, function: Callable, *args: Any, **options: Any) -> Any:
   """function(*args, **options), where the options are a user's: see `check`."""
-  positional = list(inspect.signature(function).parameters)[: len(args)]
-  check(what, function, options, (*positional, "parent", "name"))
+  positional = [k for k, p in inspect.signature(function).parameters.items() if p.kind not in _ANY_NUMBER]
+  check(what, function, options, (*positional[: len(args)], "parent", "name"))
   return function(*args, **options)

@@ -1,26 +1,34 @@
 """From a config to what the loop runs.  Every name and number is checked here, before anything compiles."""
 
+import contextlib
 import inspect
-import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.errors import FlaxError
 from ml_collections import ConfigDict, config_dict
 
 from dgm_jax import data, evaluate, models, principles
-from dgm_jax.core import batches, errors
+from dgm_jax.core import batches, errors, options
 from dgm_jax.core.registry import module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import sources, transforms
 from dgm_jax.data.splits import Splits
-from dgm_jax.data.statistics import Statistics
-from dgm_jax.networks import mlp
-from dgm_jax.training import early_stopping, optimisers
+from dgm_jax.training import optimisers
+from dgm_jax.training.checks import (
+  check_evaluation,
+  check_mask,
+  check_numbers,
+  check_support,
+  check_targets,
+  networks_options,
+  num_steps,
+)
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, two_examples
+
+_FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every module, or keys of the config itself
 
 
 def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
@@ -37,73 +45,6 @@ def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
     if parameter.default not in (None, parameter.empty):
       config[option] = parameter.default
   return config
-
-
-def _check_numbers(config: ConfigDict, n: int) -> None:
-  """Refuses values that cannot be run on `n` training examples."""
-  errors.require(
-    1 <= config.batch_size <= n,
-    f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}.",
-  )
-  for name in ("log_every", "eval_batch_size", "keep_checkpoints"):
-    errors.require(config[name] >= 1, f"{name} = {config[name]}; it must be 1 or more.")
-  for name in ("eval_every", "figures_every", "checkpoint_every"):
-    errors.require(
-      config[name] >= 0 and config[name] % config.log_every == 0,
-      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
-    )
-  early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
-  errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
-
-
-def _num_steps(config: ConfigDict, n: int) -> int:
-  """config.num_steps if it is given, else config.num_epochs of n // batch_size steps."""
-  steps, epochs = config.num_steps, config.num_epochs
-  errors.require(steps is not None or epochs is not None, "Neither num_steps nor num_epochs is given; give one.")
-  name, value = ("num_epochs", epochs) if steps is None else ("num_steps", steps)
-  errors.require(value >= 1, f"{name} = {value}; it must be 1 or more.")
-  return value * (n // config.batch_size) if steps is None else value
-
-
-def _check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
-  """Refuses data that the model's decoder cannot give."""
-  (low, high), (least, greatest) = model.support, train.range
-  errors.require(
-    low <= least and greatest <= high,
-    f"Model {config.model.name!r} is of x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
-    f"{config.data.transforms} lies in [{least:.4g}, {greatest:.4g}]. Another transform may bring it there.",
-  )
-
-
-def _check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
-  """Refuses data without the targets y that the model is of."""
-  if not hasattr(model, "target_support"):
-    return
-  (low, high), about = model.target_support, f"Model {config.model.name!r} is of y given x"
-  errors.require(
-    "standardize_targets" not in config.data.transforms or low == -high == -math.inf,
-    f"{about}, and of y in [{low:g}, {high:g}] with likelihood {model.likelihood!r}: that of transform "
-    "'standardize_targets' is another.",
-  )
-  for part, arrays in parts.parts().items():
-    errors.require("y" in arrays, f"{about}; {config.data.name!r} has no y.")
-    y = arrays["y"]
-    least, greatest, is_integer = float(y.min()), float(y.max()), jnp.issubdtype(y.dtype, jnp.integer)
-    errors.require(
-      low <= least and greatest <= high and (model.num_classes is None or is_integer),
-      f"{about}, and likelihood {model.likelihood!r} of {'classes' if model.num_classes else 'y'} in [{low:g}, "
-      f"{high:g}]; y of {part} of {config.data.name!r} is {y.dtype} in [{least:.4g}, {greatest:.4g}].",
-    )
-
-
-def _check_mask(experiment: Experiment, config: ConfigDict) -> None:
-  """Refuses data with missing entries for a model that would take them for zeros."""
-  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), two_examples(experiment))
-  errors.require(
-    "mask" not in batch or getattr(experiment.model, "takes_mask", False),
-    f"Model {config.model.name!r} is of complete data; x of {config.data.name!r} after data.transforms = "
-    f"{config.data.transforms} has missing entries.",
-  )
 
 
 def _trace_a_step(experiment: Experiment, seed: int) -> None:
@@ -127,39 +68,28 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
-def _compute(config: ConfigDict, model_class: type) -> dict[str, Any]:
-  """dtype and remat of the model's networks, what of them is not the default; refuses a model without networks."""
-  errors.choose("value of dtype", config.dtype, mlp.DTYPES)
-  errors.require(config.remat in (True, False), f"remat = {config.remat!r}; it must be True or False.")
-  defaults = {name: getattr(mlp.Networks, name) for name in ("dtype", "remat")}
-  asked = {name: config[name] for name, default in defaults.items() if config[name] != default}
-  for name, value in asked.items():
-    errors.require(
-      hasattr(model_class, name),
-      f"{name} = {value!r} is of networks, and model {config.model.name!r} has no field {name!r}: leave it at "
-      f"{defaults[name]!r}.",
-    )
-  return asked
+def _objective(make: Callable, config: ConfigDict, n: int) -> dict[str, Any]:
+  """config.objective, validated, and num_examples for a principle that keeps something of each training example."""
+  of_data = {"num_examples": n} if "num_examples" in inspect.signature(make).parameters else {}
+  given = config.objective.to_dict()
+  options.check(f"principle {config.principle!r} (config.objective)", make, given, ("model", "tx", *of_data))
+  return of_data | given
 
 
-def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
-  """Refuses an evaluation of a model that lacks a method which it NEEDS."""
-  for method in evaluation.NEEDS:
-    errors.require(
-      hasattr(model, method),
-      f"evaluate.{name} needs a model with {' and '.join(evaluation.NEEDS)}; this one has no {method}.",
-    )
-
-
-def _of_data(make: Callable, n: int) -> dict[str, int]:
-  """What a principle asks of the data: the number of training examples, for one that keeps something of each."""
-  return {"num_examples": n} if "num_examples" in inspect.signature(make).parameters else {}
+@contextlib.contextmanager
+def _arguments_of_the_model(config: ConfigDict) -> Iterator[None]:
+  """Names config.model.args where one of the model's own checks fails; any other error shows its traceback."""
+  try:
+    yield
+  except errors.UserError as e:
+    args = config.model.args.to_dict()
+    raise errors.UserError(f"config.model.args = {args} do not make a model {config.model.name!r}: {e}") from e
 
 
 def load(config: ConfigDict) -> tuple[Splits, transforms.Pipeline]:
   """The data of config.data, numbered, and its transforms: runs that have that section in common can share them."""
-  options = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
-  loaded = _number(data.load(config.data.name, **options))
+  given = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
+  loaded = _number(data.load(config.data.name, **given))
   others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
   return loaded, transforms.make(config.data.transforms, loaded.train, others)
 
@@ -176,32 +106,30 @@ def build(config: ConfigDict, loaded: tuple[Splits, transforms.Pipeline] | None 
   """
   principle = module(principles, "principle", config.principle)
   model_class = module(models, "model", config.model.name).Model
-  compute = _compute(config, model_class)
+  compute = networks_options(config, model_class)
   errors.choose("value of data.source", config.data.source, sources.KINDS)
-  for name, options in config.evaluate.items():
+  for name, given in config.evaluate.items():
     evaluation = module(evaluate, "evaluation", name)
-    evaluation.check(**options)
+    options.check(f"evaluate.{name}", evaluation.check, given)
+    evaluation.check(**given)
     check_evaluation(name, evaluation, model_class)
   parts, pipeline = loaded or load(config)
   n = batches.size(parts.train)
-  _check_numbers(config, n)
-  num_steps = _num_steps(config, n)
+  check_numbers(config, n)
+  steps = num_steps(config, n)
+  tx, training = optimisers.make(num_steps=steps, **config.optim), optimisers.Options(**config.optim)
   mean = pipeline.statistics.mean
-  tx, training = optimisers.make(num_steps=num_steps, **config.optim), optimisers.Options(**config.optim)
-  args = config.model.args.to_dict()
-  try:
-    model = model_class(data_shape=mean.shape, data_mean=tuple(mean.ravel().tolist()), **args, **compute)
-    _check_support(model, pipeline.statistics, config)
-    _check_targets(model, parts, config)
-    system = principle.make(model, tx, **_of_data(principle.make, n), **config.objective)
-    if training.ema_decay:
-      system = averaging(system, training.ema_decay, training.accumulate)
-    experiment = Experiment(model, system, parts, pipeline, num_steps, n // config.batch_size, hyper_parameters(config))
-    _check_mask(experiment, config)
+  of_data = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
+  with _arguments_of_the_model(config):
+    options.check(f"model {config.model.name!r}", model_class, config.model.args.to_dict(), (*of_data, *_FLAX_FIELDS))
+    model = model_class(**of_data, **config.model.args.to_dict(), **compute)
+    check_support(model, pipeline.statistics, config)
+  check_targets(model, parts, config)
+  system = principle.make(model, tx, **_objective(principle.make, config, n))
+  if training.ema_decay:
+    system = averaging(system, training.ema_decay, training.accumulate)
+  experiment = Experiment(model, system, parts, pipeline, steps, n // config.batch_size, hyper_parameters(config))
+  check_mask(experiment, config)
+  with _arguments_of_the_model(config):
     _trace_a_step(experiment, config.seed)
-  except (TypeError, NotImplementedError, ValueError, ZeroDivisionError, IndexError, FlaxError) as e:
-    reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-    raise errors.UserError(
-      f"config.model.args = {args} do not make a model {config.model.name!r}: {reason} (DGM_TRACEBACK=1 shows where)"
-    ) from e
   return experiment

@@ -8,6 +8,7 @@ import scipy.special
 import scipy.stats
 from tensorflow_probability.substrates.jax import distributions as tfd
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from dgm_jax.distributions.factorised import softplus, sum_last
 from dgm_jax.distributions.likelihoods import families
@@ -282,7 +283,7 @@ def test_support_is_that_of_the_likelihood():
   ],
 )
 def test_refuses_in_a_sentence(name, options, sentence):
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(errors.UserError, match=sentence):
     families.make(name, **options)
 
 

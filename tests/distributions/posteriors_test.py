@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from dgm_jax.core import errors
 from dgm_jax.distributions import posteriors, priors
 from dgm_jax.distributions.bijectors import inverse_autoregressive, planar
 from dgm_jax.distributions.normals import standard_normal
@@ -243,5 +244,5 @@ def test_default_model_has_an_encoder_and_a_decoder_only():
   ],
 )
 def test_refuses_in_a_sentence(options, sentence):
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(errors.UserError, match=sentence):
     jax.eval_shape(vae.Model(tables.SHAPE, **options).init, jax.random.key(0), tables.TEST)

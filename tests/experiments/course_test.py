@@ -139,7 +139,7 @@ def test_a_linear_gaussian_autoencoder_finds_the_principal_plane():
   ],
 )
 def test_values_that_cannot_be_are_named(make, options, named):
-  with pytest.raises(ValueError, match=named):
+  with pytest.raises(errors.UserError, match=named):
     make(tables.SHAPE, **options).init(KEY, tables.TEST)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.special
 
+from dgm_jax.core import errors
 from dgm_jax.inference import estimators
 
 STATES = 3
@@ -61,7 +62,7 @@ def test_miwae_groups_are_consecutive():
   log_w = jnp.asarray(_RNG.normal(size=(6, 2)))
   expected = (estimators.iwae(log_w[:3]) + estimators.iwae(log_w[3:])) / 2
   np.testing.assert_allclose(estimators.miwae(log_w, 3), expected, rtol=1e-12)
-  with pytest.raises(ValueError, match="6 samples do not make groups of 4"):
+  with pytest.raises(errors.UserError, match="6 samples do not make groups of 4"):
     estimators.miwae(log_w, 4)
 
 
@@ -121,7 +122,7 @@ def test_the_jackknife_leaves_a_bias_of_the_next_order(order):
 
 
 def test_a_jackknife_needs_samples():
-  with pytest.raises(ValueError, match="order 3 needs more than 3 samples, not 3"):
+  with pytest.raises(errors.UserError, match="order 3 needs more than 3 samples, not 3"):
     estimators.jackknife(jnp.zeros((3, 2)), 3)
 
 

@@ -202,11 +202,11 @@ def test_any_likelihood_and_shape_of_x(name, likelihood):
 
 @every_model
 def test_layers_that_do_not_match_are_refused(name):
-  with pytest.raises(ValueError, match="2 latent_dims but 3 groups"):
+  with pytest.raises(errors.UserError, match="2 latent_dims but 3 groups"):
     SMALL[name].clone(latent_dims=(4, 3)).init(KEY, _batch())
-  with pytest.raises(ValueError, match="must be 1 or more"):
+  with pytest.raises(errors.UserError, match="must be 1 or more"):
     SMALL[name].clone(latent_dims=(4, 3, 0)).init(KEY, _batch())
-  with pytest.raises(ValueError, match="it must be one of bernoulli, "):
+  with pytest.raises(errors.UserError, match="it must be one of bernoulli, "):
     SMALL[name].clone(likelihood="bernouli").init(KEY, _batch())
 
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from numpy.polynomial.hermite_e import hermegauss
 
-from dgm_jax.core import rng
+from dgm_jax.core import errors, rng
 from dgm_jax.distributions import missing_process
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
@@ -168,7 +168,7 @@ def _columns(*names):
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_a_sentence(options, sentence):
   model = vae.Model((D,), latent_dim=2, hidden=(8,), **options)
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(errors.UserError, match=sentence):
     jax.eval_shape(model.init, KEY, {"x": X})
 
 
@@ -339,5 +339,5 @@ def test_a_joint_draw_of_the_model_has_its_mask():
   np.testing.assert_array_less(abs(np.mean(batch["mask"] - p, 0)), 5 * error)
   x = model.bind({"params": params}).given((z, keys)).mean()
   np.testing.assert_allclose(x, batch["x"], rtol=1e-5, atol=1e-6)  # the latents determine the draw
-  with pytest.raises(ValueError, match="these are z alone"):
+  with pytest.raises(errors.UserError, match="these are z alone"):
     model.apply({"params": params}, batch, z, method="log_joint")

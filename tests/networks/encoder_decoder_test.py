@@ -7,6 +7,7 @@ import pytest
 import scipy.signal
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.networks import convolutions, encoder_decoder
 
 # kernel, stride, padding, (H, W) of the larger image
@@ -245,11 +246,11 @@ def test_mnist_net_of_seventeen_million_parameters():
   ("residual", {"padding": 1}, "always 'SAME'"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused_in_a_sentence(net, options, sentence):
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(errors.UserError, match=sentence):
     pair(net, **options)
 
 
 def test_a_kernel_that_does_not_fit_is_refused():
   encoder, _ = pair("conv", channels=(4, 4, 4), padding=0)
-  with pytest.raises(ValueError, match="a kernel of 4 does not fit"):
+  with pytest.raises(errors.UserError, match="a kernel of 4 does not fit"):
     encoder.init(jax.random.key(0), jnp.zeros((1, 84)))

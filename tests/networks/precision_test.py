@@ -266,5 +266,5 @@ def test_mistakes_get_a_sentence(config, sentence):
 
 
 def test_a_model_refuses_another_dtype():
-  with pytest.raises(ValueError, match="dtype = 'float16'; it must be one of float32, bfloat16"):
+  with pytest.raises(errors.UserError, match="dtype = 'float16'; it must be one of float32, bfloat16"):
     vae.Model(tables.SHAPE, dtype="float16").init(KEY, BATCH)

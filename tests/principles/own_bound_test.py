@@ -341,12 +341,12 @@ def test_reconstruction_without_a_class_is_the_mean_over_classes(prior):
   (lambda: semi_supervised_vae.Model((3,), num_classes=1), "num_classes = 1 must be 2 or more"),
 ])  # fmt: skip
 def test_bad_values_are_named(make, named):
-  with pytest.raises(ValueError, match=named):
+  with pytest.raises(errors.UserError, match=named):
     jax.eval_shape(make().init, KEY, {"x": BITS, "context": np.eye(5)[[0] * 8]})
 
 
 def test_a_conditional_vae_without_context_names_the_transform():
-  with pytest.raises(ValueError, match="transform 'condition'"):
+  with pytest.raises(errors.UserError, match="transform 'condition'"):
     jax.eval_shape(conditional_vae.Model((3,)).init, KEY, {"x": BITS})
 
 

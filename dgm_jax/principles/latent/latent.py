@@ -33,6 +33,7 @@ from dgm_jax.core.system import System, gradient_system
 from dgm_jax.inference import estimators, objectives
 from dgm_jax.inference.log_terms import LogTerms, log_terms
 from dgm_jax.principles.latent.options import Options, check
+from dgm_jax.principles.latent.paired import paired_objective
 
 
 def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
@@ -92,7 +93,7 @@ def make(
     if hasattr(model, "update"):
       batch = batch | {"key": jax.random.split(rng.stream(key, "noise"), batch["x"].shape[0])}
     if paired:
-      objective, terms = paired(model, everything, key, batch, o, values)
+      objective, terms = paired_objective(model, everything, key, batch, o, values)
     else:
       temperature = values["temperature"] if o.gradient == "gumbel_softmax" else None
       terms = log_terms(model, everything, key, batch, num_draws, o.chunk or None, temperature, remat=True)

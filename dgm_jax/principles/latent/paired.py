@@ -37,7 +37,7 @@ def pair_terms(
   return estimators.map_keys(some, key, num_samples, chunk, remat=True)
 
 
-def paired(
+def paired_objective(
   model: nn.Module, variables: Any, key: jax.Array, batch: dict, o: Options, values: dict[str, Any]
 ) -> tuple[jax.Array, LogTerms]:
   """(what theta raises, averaged over the batch, with the gradients of the pair; its terms).

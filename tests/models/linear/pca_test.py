@@ -9,6 +9,7 @@ import optax
 import pytest
 from sklearn import decomposition
 
+from dgm_jax.core import errors
 from dgm_jax.models.linear import exact_inference as fa
 from dgm_jax.models.linear import factor_analysis
 from dgm_jax.principles import em, own_bound
@@ -121,5 +122,5 @@ def test_bayesian_pca_keeps_the_columns_that_the_data_ask_for():
   {"closed_form": True, "relevance": True},
 ], ids=str)  # fmt: skip
 def test_what_excludes_each_other_is_refused(options):
-  with pytest.raises(ValueError, match="exclude each other"):
+  with pytest.raises(errors.UserError, match="exclude each other"):
     model(**options).init(KEY, {"x": jnp.asarray(X[:2])})

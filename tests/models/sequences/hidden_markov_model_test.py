@@ -11,6 +11,7 @@ import scipy.stats
 from hmmlearn import hmm
 
 from dgm_jax import data as data_sets
+from dgm_jax.core import errors
 from dgm_jax.models.sequences import hidden_markov_model
 from dgm_jax.principles import em, own_bound
 from helpers import tables
@@ -280,5 +281,5 @@ def test_singular_data_give_numbers():
   ({"emission": "categorical", "num_symbols": 3}, "a step of x is 2 numbers"),
 ])  # fmt: skip
 def test_options_that_cannot_be_are_refused(options, named):
-  with pytest.raises(ValueError, match=named):
+  with pytest.raises(errors.UserError, match=named):
     hidden_markov_model.Model((T, D), **options).init(KEY, {"x": jnp.asarray(X[:2])})

@@ -228,7 +228,7 @@ def test_numbers_are_told_in_the_units_of_before_the_transforms():
   ({"net": "set"}, "net = 'set'"),
 ])  # fmt: skip
 def test_values_that_cannot_be_are_named(options, sentence):
-  with pytest.raises(ValueError, match=sentence):
+  with pytest.raises(errors.UserError, match=sentence):
     predictor.Model((D,), **options).init(KEY, DATA)
 
 

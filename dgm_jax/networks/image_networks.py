@@ -1,0 +1,135 @@
+"""Convolutional encoder and decoder of images, plain or with residual blocks.
+
+They take and give x flat, [B, H W C], as the likelihoods do, and are images [B, H, W, C] inside.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dgm_jax.networks.convolutions import Conv, ConvTranspose, ResidualBlock, conv_geometry
+from dgm_jax.networks.mlp import MLP
+from dgm_jax.networks.remat import remat
+
+ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
+
+
+_plain = lambda layers, h: layers[0](h)
+
+
+_after = lambda act, layers, h: layers[0](act(h))
+
+
+class ConvEncoder(nn.Module):
+  """Convolutions, dense layers of widths `hidden`, a linear layer: [B, H W C] -> [B, num_outputs].
+
+  Attributes:
+    image_shape: (H, W, C).
+    hidden: widths of the dense layers.
+    num_outputs: width of the output.
+    channels: of the convolutions, each with the stride.
+    kernel_size: k.
+    stride: s.
+    padding: an int or "SAME", see convolutions.
+    activation: a name of ACTIVATIONS, after every layer but the last.
+    blocks: None; else at each size so many residual blocks, the first of which has the stride.
+    dtype, remat: as of MLP.
+    dropout: of what enters the dense layers, as of MLP.
+  """
+
+  image_shape: Sequence[int]
+  hidden: Sequence[int]
+  num_outputs: int
+  channels: Sequence[int] = (32, 64, 64)
+  kernel_size: int = 4
+  stride: int = 2
+  padding: int | str = "SAME"
+  activation: str = "relu"
+  blocks: int | None = None
+  dtype: Any = None
+  remat: bool = False
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    act, conv = ACTIVATIONS[self.activation], partial(Conv, dtype=self.dtype)
+
+    keep = partial(remat, self.remat)
+    h = x.reshape(x.shape[0], *self.image_shape)
+    if self.blocks is not None:
+      h = conv(self.channels[0], self.kernel_size, gain=1.0)(h)
+    for j, width in enumerate(self.channels):
+      if self.blocks is None:
+        layer = conv(width, self.kernel_size, self.stride, self.padding)
+        h = keep(_plain if j == 0 else partial(_after, act), [layer], h)
+        continue
+      for i in range(self.blocks):
+        block = ResidualBlock(width, self.kernel_size, self.stride if i == 0 else 1, act, dtype=self.dtype)
+        h = keep(_plain, [block], h)
+    compute = {"dtype": self.dtype, "remat": self.remat, "dropout": self.dropout}
+    return MLP((*self.hidden, self.num_outputs), act, **compute)(act(h).reshape(h.shape[0], -1))
+
+
+class ConvDecoder(nn.Module):
+  """Dense layers of widths `hidden` and transposed convolutions: [B, L] -> [B, P H W C], P blocks of an image.
+
+  It has the sizes of a ConvEncoder with the same kernel, stride and padding, backwards.
+
+  Attributes:
+    image_shape: (H, W, C).
+    hidden: widths of the dense layers.
+    num_outputs: P H W C.
+    output_bias: initialiser of the bias [P H W C], one for every output.
+    channels: before each of the transposed convolutions.
+    kernel_size, stride, padding, activation, blocks: as of ConvEncoder; the last of the blocks has the stride.
+    dtype, remat: as of MLP.
+  """
+
+  image_shape: Sequence[int]
+  hidden: Sequence[int]
+  num_outputs: int
+  output_bias: Callable
+  channels: Sequence[int] = (64, 64, 32)
+  kernel_size: int = 4
+  stride: int = 2
+  padding: int | str = "SAME"
+  activation: str = "relu"
+  blocks: int | None = None
+  dtype: Any = None
+  remat: bool = False
+
+  def _sizes(self) -> list[tuple[int, int]]:
+    """(H, W) before the first and after every transposed convolution."""
+    sizes = [tuple(self.image_shape[:2])]
+    for _ in self.channels:
+      sizes.append(tuple(conv_geometry(n, self.kernel_size, self.stride, self.padding)[0] for n in sizes[-1]))
+    return sizes[::-1]
+
+  @nn.compact
+  def __call__(self, z: jax.Array) -> jax.Array:
+    act, (size, *sizes) = ACTIVATIONS[self.activation], self._sizes()
+    num_maps = self.num_outputs // prod(self.image_shape[:2])  # P C
+    keep, block = partial(remat, self.remat), partial(ResidualBlock, activation=act, dtype=self.dtype)
+    mlp = MLP((*self.hidden, prod(size) * self.channels[0]), act, dtype=self.dtype, remat=self.remat)
+    h = mlp(z).reshape(-1, *size, self.channels[0])
+    for i, (width, size) in enumerate(zip((*self.channels[1:], num_maps), sizes, strict=True)):
+      last = i == len(sizes) - 1
+      if self.blocks is None:
+        start = {"gain": 1.0 if last else 2.0, "use_bias": not last, "output_size": size, "dtype": self.dtype}
+        h = keep(partial(_after, act), [ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start)], h)
+        continue
+      for _ in range(self.blocks - 1):
+        h = keep(_plain, [block(h.shape[-1], self.kernel_size)], h)
+      width = h.shape[-1] if last else width
+      h = keep(_plain, [block(width, self.kernel_size, self.stride, output_size=size)], h)
+    if self.blocks is not None:
+      h = Conv(num_maps, self.kernel_size, gain=1.0, use_bias=False, dtype=self.dtype)(act(h))
+    h = h.reshape(*h.shape[:3], -1, self.image_shape[2])  # [B, H, W, P, C]
+    flat = jnp.moveaxis(h, 3, 1).reshape(h.shape[0], -1)
+    flat = flat if self.dtype is None else flat.astype(jnp.float32)
+    return flat + self.param("bias", self.output_bias, flat.shape[1:])

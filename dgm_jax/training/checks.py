@@ -1,0 +1,106 @@
+"""Checks of a config against its data and model, before anything compiles."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dgm_jax.core import errors
+from dgm_jax.data.splits import Splits
+from dgm_jax.data.statistics import Statistics
+from dgm_jax.networks import mlp
+from dgm_jax.training import early_stopping
+from dgm_jax.training.experiment import Experiment, two_examples
+
+
+def check_numbers(config: ConfigDict, n: int) -> None:
+  """Refuses values that cannot be run on `n` training examples."""
+  errors.require(
+    1 <= config.batch_size <= n,
+    f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}.",
+  )
+  for name in ("log_every", "eval_batch_size", "keep_checkpoints"):
+    errors.require(config[name] >= 1, f"{name} = {config[name]}; it must be 1 or more.")
+  for name in ("eval_every", "figures_every", "checkpoint_every"):
+    errors.require(
+      config[name] >= 0 and config[name] % config.log_every == 0,
+      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
+    )
+  early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
+  errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
+
+
+def num_steps(config: ConfigDict, n: int) -> int:
+  """config.num_steps if it is given, else config.num_epochs of n // batch_size steps."""
+  steps, epochs = config.num_steps, config.num_epochs
+  errors.require(steps is not None or epochs is not None, "Neither num_steps nor num_epochs is given; give one.")
+  name, value = ("num_epochs", epochs) if steps is None else ("num_steps", steps)
+  errors.require(value >= 1, f"{name} = {value}; it must be 1 or more.")
+  return value * (n // config.batch_size) if steps is None else value
+
+
+def check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
+  """Refuses data that the model's decoder cannot give."""
+  (low, high), (least, greatest) = model.support, train.range
+  errors.require(
+    low <= least and greatest <= high,
+    f"Model {config.model.name!r} is of x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
+    f"{config.data.transforms} lies in [{least:.4g}, {greatest:.4g}]. Another transform may bring it there.",
+  )
+
+
+def check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
+  """Refuses data without the targets y that the model is of."""
+  if not hasattr(model, "target_support"):
+    return
+  (low, high), about = model.target_support, f"Model {config.model.name!r} is of y given x"
+  errors.require(
+    "standardize_targets" not in config.data.transforms or low == -high == -math.inf,
+    f"{about}, and of y in [{low:g}, {high:g}] with likelihood {model.likelihood!r}: that of transform "
+    "'standardize_targets' is another.",
+  )
+  for part, arrays in parts.parts().items():
+    errors.require("y" in arrays, f"{about}; {config.data.name!r} has no y.")
+    y = arrays["y"]
+    least, greatest, is_integer = float(y.min()), float(y.max()), jnp.issubdtype(y.dtype, jnp.integer)
+    errors.require(
+      low <= least and greatest <= high and (model.num_classes is None or is_integer),
+      f"{about}, and likelihood {model.likelihood!r} of {'classes' if model.num_classes else 'y'} in [{low:g}, "
+      f"{high:g}]; y of {part} of {config.data.name!r} is {y.dtype} in [{least:.4g}, {greatest:.4g}].",
+    )
+
+
+def check_mask(experiment: Experiment, config: ConfigDict) -> None:
+  """Refuses data with missing entries for a model that would take them for zeros."""
+  batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), two_examples(experiment))
+  errors.require(
+    "mask" not in batch or getattr(experiment.model, "takes_mask", False),
+    f"Model {config.model.name!r} is of complete data; x of {config.data.name!r} after data.transforms = "
+    f"{config.data.transforms} has missing entries.",
+  )
+
+
+def networks_options(config: ConfigDict, model_class: type) -> dict[str, Any]:
+  """dtype and remat of the model's networks, what of them is not the default; refuses a model without networks."""
+  errors.choose("value of dtype", config.dtype, mlp.DTYPES)
+  errors.require(config.remat in (True, False), f"remat = {config.remat!r}; it must be True or False.")
+  defaults = {name: getattr(mlp.Networks, name) for name in ("dtype", "remat")}
+  asked = {name: config[name] for name, default in defaults.items() if config[name] != default}
+  for name, value in asked.items():
+    errors.require(
+      hasattr(model_class, name),
+      f"{name} = {value!r} is of networks, and model {config.model.name!r} has no field {name!r}: leave it at "
+      f"{defaults[name]!r}.",
+    )
+  return asked
+
+
+def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
+  """Refuses an evaluation of a model that lacks a method which it NEEDS."""
+  for method in evaluation.NEEDS:
+    errors.require(
+      hasattr(model, method),
+      f"evaluate.{name} needs a model with {' and '.join(evaluation.NEEDS)}; this one has no {method}.",
+    )
