@@ -44,7 +44,7 @@ class StoppedError(BaseException):
   """
 
 
-def told(main: Callable[[], int]) -> int:
+def run_command(main: Callable[[], int]) -> int:
   """The exit status of a command that goes on where it was stopped; a user's mistake is told in a sentence, with 2."""
   try:
     return main()

@@ -34,7 +34,7 @@ class Lone:
   """One run.
 
   Attributes:
-    mesh: of its devices, see devices.within; None of Lanes.
+    mesh: of its devices, see devices.use_mesh; None of Lanes.
   """
 
   def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
@@ -43,7 +43,7 @@ class Lone:
     replicated, batch = devices.shardings(config.batch_size, samples, config.sample_devices)
     self.mesh, self._split, self._held_out = batch.mesh, split, getattr(experiment.splits, split)
     init = make_init(experiment, config.seed)
-    placed = devices.of_state(jax.eval_shape(init), self.mesh, config.shard_params)
+    placed = devices.state_shardings(jax.eval_shape(init), self.mesh, config.shard_params)
     self._init = jax.jit(init, out_shardings=placed)
     self._key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated)()
     system, transforms = experiment.system, experiment.transforms

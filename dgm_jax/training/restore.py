@@ -10,7 +10,7 @@ from dgm_jax.core import errors
 from dgm_jax.training.build import build
 from dgm_jax.training.early_stopping import best_step
 from dgm_jax.training.experiment import Experiment, make_init
-from dgm_jax.training.processes.devices import of_state, shardings
+from dgm_jax.training.processes.devices import state_shardings, shardings
 from dgm_jax.training.results import about
 from dgm_jax.training.workdir import checkpoint, folder, metrics
 
@@ -32,7 +32,9 @@ def restore(
   experiment = build(config)
   folder.check_data(workdir, about(config, experiment))
   init = make_init(experiment, config.seed)
-  placed = of_state(jax.eval_shape(init), shardings(config.batch_size)[0].mesh, config.get("shard_params", False))
+  placed = state_shardings(
+    jax.eval_shape(init), shardings(config.batch_size)[0].mesh, config.get("shard_params", False)
+  )
   state, template = None, jax.jit(init, out_shardings=placed)()
   if (workdir / "checkpoints").is_dir():
     with checkpoint.open_manager(workdir, read_only=True) as checkpoints:

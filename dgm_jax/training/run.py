@@ -46,7 +46,7 @@ class Run:
     Raises:
       UserError: another process has it.
     """
-    hosts.first_does(lambda: stack.enter_context(locked(self.workdir)))
+    hosts.on_first_host(lambda: stack.enter_context(locked(self.workdir)))
     self._checkpoints = stack.enter_context(checkpoint.open_manager(self.workdir, self.config.keep_checkpoints))
     self._stack = stack
 

@@ -95,7 +95,7 @@ def train_runs(
     UserError, StoppedError: see train_and_evaluate; of any of the runs.
   """
   given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
-  hosts.first_does(lambda: [check(workdir, config.to_dict()) for config, workdir in given])
+  hosts.on_first_host(lambda: [check(workdir, config.to_dict()) for config, workdir in given])
   outcomes: dict[pathlib.Path, Outcome] = {}
   with StopRequest() as stop:
     for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
@@ -149,7 +149,7 @@ def _train(
       create(run.workdir, run.config.to_dict())
       check_data(run.workdir, about)
 
-  hosts.first_does(make_folders)
+  hosts.on_first_host(make_folders)
   programs = (Lone if len(runs) == 1 else Lanes)(experiment, configs, split)
 
   # how often, and, for 0, how many times a run
@@ -166,10 +166,10 @@ def _train(
 
   with contextlib.ExitStack() as stack:
     stack.enter_context(disk_errors(workdirs[0]))
-    stack.enter_context(devices.within(programs.mesh))
+    stack.enter_context(devices.use_mesh(programs.mesh))
     for run in runs:
       run.open(stack)
-    hosts.first_does(lambda: [check(run.workdir, run.config.to_dict()) for run in runs])
+    hosts.on_first_host(lambda: [check(run.workdir, run.config.to_dict()) for run in runs])
     if any((w / "results.json").exists() for w in workdirs):  # by another process, meanwhile
       stack.close()
       return dict(zip(workdirs, train_runs(configs, workdirs), strict=True))
@@ -278,7 +278,7 @@ def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -
   if not hosts.is_first():
     hosts.wait_for(run.workdir / "results.json")
     return {}
-  with devices.within(mesh), run.record.timed("final_evaluation"):
+  with devices.use_mesh(mesh), run.record.timed("final_evaluation"):
     results = trained.evaluate_finally(run.config, experiment, state, run.workdir)
   files.write_json(run.workdir / "results.json", results)
   run.record.add_time("total", time.monotonic() - clock)

@@ -24,7 +24,7 @@ def first_losses(batch_size, sample_devices=0, shard_params=False, steps=10):
   config.sample_devices, config.shard_params = sample_devices, shard_params
   experiment = build.build(config)
   programs = lanes.Lone(experiment, [config], "valid")
-  with devices.within(programs.mesh):
+  with devices.use_mesh(programs.mesh):
     state = programs.join(programs.fresh())
     programs.start(state, 0)
     state, values = programs.train(state, steps)
@@ -74,7 +74,7 @@ import jax, jax.numpy as jnp
 from dgm_jax import devices, estimators
 _, sharded = devices.shardings(8, 6, 2)
 f = lambda batch, z: jnp.tanh(z @ jnp.ones((16, 32)) + batch["x"]).sum(-1)
-with devices.within(sharded.mesh):
+with devices.use_mesh(sharded.mesh):
   x = jax.device_put(jnp.ones((8, 32)), sharded)
   run = lambda x, z: estimators.over_samples(f, {"x": x}, z)
   move = lambda x, z: run(x, jax.lax.with_sharding_constraint(z, jax.P(None, "data")))

@@ -242,4 +242,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  sys.exit(errors.told(main))
+  sys.exit(errors.run_command(main))

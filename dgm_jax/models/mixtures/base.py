@@ -117,7 +117,7 @@ class Clusters(nn.Module):
     """Where a copy of a component may begin, [n, D]: at a draw from it."""
     return self.draw(key, params, component)
 
-  def revived(self, key: jax.Array, params: Params, count: jax.Array) -> Params:
+  def reseed_empty(self, key: jax.Array, params: Params, count: jax.Array) -> Params:
     """`params`, the i-th empty component become a copy of the i-th heaviest, with another location.
 
     This may lower the likelihood, and it is all that does.  count: the sums of responsibilities, [C].

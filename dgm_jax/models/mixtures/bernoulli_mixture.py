@@ -81,7 +81,7 @@ class Model(base.Mixture):
     """The parameters that maximise the expected log p(x, c) and the log-prior."""
     zeros = jnp.maximum(s.count[:, None] - s.ones, 0)
     logits = jnp.log(s.ones + self.smoothing) - jnp.log(zeros + self.smoothing)
-    return self.revived(key, params | {"logits": logits}, s.count)
+    return self.reseed_empty(key, params | {"logits": logits}, s.count)
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
     """-log p(x) - 1/N smoothing sum_cd log p_cd (1 - p_cd), nats an example."""

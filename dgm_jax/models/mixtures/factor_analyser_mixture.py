@@ -95,7 +95,7 @@ class Model(base.Mixture):
     """A regression of each entry on z in each component."""
     count, statistics = s
     new = jax.vmap(fa.m_step)({name: params[name] for name in _NAMES}, statistics)
-    return self.revived(key, params | new, count)
+    return self.reseed_empty(key, params | new, count)
 
   def move(self, params: Params, s: tuple[jax.Array, Statistics], new: Params) -> tuple[jax.Array, Statistics]:
     """The statistics about the locations of `new`."""

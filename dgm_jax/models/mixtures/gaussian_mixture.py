@@ -29,7 +29,7 @@ class Model(Located):
   def m_step(self, key: jax.Array, params: Params, s: Moments) -> Params:
     """The parameters that maximise the expected log p(x, c), less the penalty."""
     means, roots = self._kind.update(params["means"], params["roots"], s, s.weight, self.floor)
-    return self.revived(key, params | {"means": means, "roots": roots}, s.weight)
+    return self.reseed_empty(key, params | {"means": means, "roots": roots}, s.weight)
 
   def move(self, params: Params, s: Moments, new: Params) -> Moments:
     """The moments of `params`' coordinates in those of `new`."""

@@ -74,7 +74,7 @@ class Model(base.Clusters):
     by = s.first / jnp.maximum(s.count, 1e-12 * jnp.sum(s.count))[:, None]
     left = s.square / jnp.maximum(s.count, 1e-12 * jnp.sum(s.count)) - jnp.sum(jnp.square(by), 1)
     scales = jnp.sqrt(jnp.maximum(left, 0) / self._dim)
-    return self.revived(key, params | {"means": params["means"] + by, "scales": scales}, s.count)
+    return self.reseed_empty(key, params | {"means": params["means"] + by, "scales": scales}, s.count)
 
   def move(self, params: Params, s: Statistics, new: Params) -> Statistics:
     """The sums about the centres of `new`."""

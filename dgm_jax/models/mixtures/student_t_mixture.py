@@ -85,7 +85,7 @@ class Model(Located):
     if self.learn_dof:
       tail = s.tail / jnp.maximum(s.mass, 1e-12 * jnp.sum(s.mass))
       new["log_dof"] = _most_likely_log_dof(params["log_dof"], tail, self._dim)
-    return self.revived(key, new, s.mass)
+    return self.reseed_empty(key, new, s.mass)
 
   def move(self, params: Params, s: Statistics, new: Params) -> Statistics:
     """The moments of `params`' coordinates in those of `new`."""

@@ -57,7 +57,7 @@ def shardings(
   return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
 
 
-def of_state(state: Any, mesh: Mesh, sharded: bool) -> Any:
+def state_shardings(state: Any, mesh: Mesh, sharded: bool) -> Any:
   """How each array of a state (or of its jax.eval_shape) lies on the mesh.
 
   With `sharded` the longest axis that "data" divides is split; small arrays stay whole.
@@ -85,7 +85,7 @@ def put(arrays: Any, sharding: NamedSharding) -> Any:
   return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), arrays)
 
 
-def within(mesh: Mesh | None) -> contextlib.AbstractContextManager:
+def use_mesh(mesh: Mesh | None) -> contextlib.AbstractContextManager:
   """What is compiled inside splits its batches and samples along the mesh, if there are several devices."""
   return contextlib.nullcontext() if mesh is None or jax.device_count() == 1 else jax.set_mesh(mesh)
 

@@ -65,7 +65,7 @@ def is_first() -> bool:
   return jax.process_index() == 0
 
 
-def first_does(function: Callable[[], None]) -> None:
+def on_first_host(function: Callable[[], None]) -> None:
   """Calls `function` in the first process; the others wait, and raise the UserError that it raised there."""
   sentence = b""
   if is_first():

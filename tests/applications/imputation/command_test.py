@@ -133,7 +133,7 @@ def test_training_ends_and_values_come_from_observed_cells_alone(tmp_path, monke
 
 
 def fails(args, status=2):
-  return errors.told(lambda: impute.main(list(map(str, args)))) == status
+  return errors.run_command(lambda: impute.main(list(map(str, args)))) == status
 
 
 @pytest.mark.parametrize(
