@@ -1,1 +1,1 @@
-"""One file per (model, data): get_config(arg) and, where there are sweeps, sweep()."""
+"""One config per model and data set: get_config(arg) and, for some, sweep(); base.py has what they share."""

@@ -8,36 +8,33 @@ dropout 1.51 %, Bayes by backprop 1.82 % with a normal prior and 1.36 % with a m
   python scripts/sweep.py --config=configs/classifier_mnist.py:quick --root=runs/ensemble
   python -m dgm_jax ensemble runs/ensemble/runs/seed=0 runs/ensemble/runs/seed=1   # a deep ensemble of two
 
-Arguments (after a colon, by commas):
+Arguments (after the colon, separated by commas):
   net=mlp|conv    conv: three convolutions of 5 x 5 with stride 2, of 16, 32 and 32 channels, and 100 units
   method=NAME     map      maximum likelihood with weight decay 1e-4
-                  dropout  MC dropout: half of what enters the hidden and output layers, and of x, is dropped
-                  bayes    Bayes by backprop with the mixture prior, scales 1 and e^-6, half each
+                  dropout  MC dropout: half of the inputs of the hidden and output layers are dropped, of x, too
+                  bayes    Bayes by backprop with the mixture prior, scales 1 and e^-6, of equal weight
   width=N         units of each hidden layer of net=mlp, 400 if not given
   data=NAME       mnist if not given, or fashion_mnist, mnist5k; any set of images with labels
   quick           3,000 steps of batch 100 on mnist5k
-  test            seconds: a few steps of a small net on mnist5k
+  test            seconds: a few steps of a small network on mnist5k
 
-test/auroc_rotated says whether digits turned by 90 degrees have the greater predictive entropy;
---config.evaluate.predictive.shifted=fashion_mnist adds another set.  Sweep (scripts/sweep.py): five members.
+test/auroc_rotated is the probability that a digit turned by 90 degrees has the greater predictive entropy;
+--config.evaluate.predictive.shifted=fashion_mnist adds a comparison with another set.  Sweep (scripts/sweep.py): five
+members of an ensemble.
 """
 
 from ml_collections import ConfigDict
 
-from configs.uci_regression import supervised
+from configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
 
-_PRIOR = {"prior_scales": (1.0, 0.0025), "prior_share": 0.5, "initial_scale": 0.02}
-
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   methods = ("map", "dropout", "bayes")
   a = parse(arg, net=("mlp", "conv"), method=methods, width=400, data="mnist", quick=False, test=False)
-  small = a.quick or a.test
-  data = data_section("mnist5k" if small and "data" not in a.given else a.data, transforms=("scale",))
   hidden, net_args = (a.width, a.width), {"activation": "relu"}
   if a.net == "conv":
     channels = (4, 8) if a.test else (16, 32, 32)
@@ -46,14 +43,17 @@ def get_config(arg: str = "") -> ConfigDict:
   args |= {"likelihood": "categorical", "likelihood_args": {"num_classes": 10}}
   args["dropout"] = 0.5 if a.method == "dropout" else 0.0
   if a.method == "bayes":
-    args |= {"weights": "normal"} | _PRIOR
-  config = supervised(data, args, 1 if a.method == "map" else 50, a.test)
+    args |= {"weights": "normal", "prior_scales": (1.0, 0.0025), "prior_share": 0.5, "initial_scale": 0.02}
+  data = data_section(base.data_name(a), transforms=("scale",))
+  config = base.supervised(data, args, draws=1 if a.method == "map" else 50)
   config.evaluate.predictive.rotation = 90.0
   config.optim.weight_decay = 1e-4 if a.method == "map" else 0.0
-  if not a.test:
-    config.batch_size, config.num_epochs, config.log_every = 100, 100, 200
-  if a.quick:
-    config.num_steps = 3000
+  if a.test:
+    base.shrink(config, batch_size=20)
+  else:
+    config.num_epochs, config.log_every = 100, 200
+    if a.quick:
+      config.num_steps = 3000
   return config.lock()
 
 

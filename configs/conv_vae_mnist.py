@@ -5,57 +5,62 @@ MNIST: test NLL 83.20 nats, bound 86.66.
 
   python -m dgm_jax.main --config=configs/conv_vae_mnist.py --workdir=runs/conv_vae_mnist
 
-The paper's net: three convolutions of 5 x 5 with stride 2, of 16, 32 and 32 channels, and a dense layer of 300 units,
-softplus, mirrored in the decoder.  The 32 latent units, the batch of 100 and the 500 epochs are not from the paper.
+The network of the paper: three convolutions of 5 x 5 with stride 2, of 16, 32 and 32 channels, and a dense layer of 300
+units, softplus, mirrored in the decoder.  The 32 latent units, the batch of 100 and the 500 epochs are not from the
+paper.
 
-Arguments (after a colon, by commas):
+Arguments (after the colon, separated by commas):
   net=conv|residual   residual: 2 blocks of 3 x 3 at each of the three sizes, of 16, 32 and 32 channels, ELU
-  k=N             samples, 1 if not given; the bound is the IWAE's for more than one
-  data=NAME       binarized_mnist if not given, binarised once and for all; other data sets of images are binarised anew
-                  at each step, see dgm_jax/data/README.md
+  k=N             samples, 1 if not given; with more than one the bound is that of the IWAE
+  data=NAME       binarized_mnist if not given, which is binary already; other data sets of images are binarised anew at
+                  each step, see dgm_jax/data/README.md
   quick           6,000 steps of batch 100 on mnist5k
   test            seconds: a few steps of a small network on mnist5k
 
-Sweeps (scripts/sweep.py): three seeds of three learning rates; --name=net, three seeds of both nets.
+Sweeps (scripts/sweep.py): three seeds for each of three learning rates; --name=net, three seeds for each network.
 """
 
 from ml_collections import ConfigDict
 
-from configs import iwae_mnist
+from configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   a = parse(arg, net=("conv", "residual"), k=1, data="binarized_mnist", quick=False, test=False)
-  small = "test," if a.test else "quick," if a.quick else ""
-  config = iwae_mnist.get_config(f"{small}constant,k={a.k}")
-  name = "mnist5k" if small and "data" not in a.given else a.data
-  with config.unlocked():
-    config.data = data_section(name, () if name == "binarized_mnist" else ("binarize:dynamic",))
-    config.objective.bound = "iwae" if a.k > 1 else "elbo"
-    channels = (4, 8) if a.test else (16, 32, 32)
-    net_args = {"channels": channels, "activation": "elu" if a.net == "residual" else "softplus"}
-    net_args["kernel_size"] = 3 if a.net == "residual" else 5
-    config.model.args = {
-      "latent_dim": 8 if a.test else 32,
-      "hidden": (32,) if a.test else (300,),
-      "net": a.net,
-      "net_args": net_args,
-    }
-    config.optim.lr = 1e-3
-    if not small:
-      config.batch_size, config.num_epochs = 100, 500
+  name, residual = base.data_name(a), a.net == "residual"
+  config = base.default()
+  config.data = data_section(name, base.binarize(name, "dynamic"))
+  channels = (4, 8) if a.test else (16, 32, 32)
+  net_args = {
+    "channels": channels,
+    "activation": "elu" if residual else "softplus",
+    "kernel_size": 3 if residual else 5,
+  }
+  config.model.args = {
+    "latent_dim": 8 if a.test else 32,
+    "hidden": (32,) if a.test else (300,),
+    "net": a.net,
+    "net_args": net_args,
+  }
+  config.objective.update(bound="iwae" if a.k > 1 else "elbo", num_samples=a.k, eval_samples=a.k)
+  if a.test:
+    base.shrink(config)
+  elif a.quick:
+    base.quicken(config)
+  else:
+    config.num_epochs = 500
   return config.lock()
 
 
 def sweep() -> list[dict]:
-  """Three seeds of three learning rates, lanes of one program."""
+  """Three seeds for each of three learning rates, lanes of one program."""
   return product({"optim.lr": [3e-4, 1e-3, 3e-3], "seed": range(3)})
 
 
 def sweep_net() -> list[dict]:
-  """Three seeds of the plain and of the residual net."""
+  """Three seeds each of the plain and of the residual network."""
   return product({"arg.net": ["conv", "residual"], "seed": range(3)})

@@ -5,8 +5,8 @@ prints an NLL of binary MNIST.  `elbo` sums all T steps: a bound on the log-prob
 
   python -m dgm_jax.main --config=configs/diffusion_mnist.py --workdir=runs/diffusion
 
-Arguments (after a colon, by commas):
-  objective=elbo|simple   what training raises: the ELBO at a random step, or the paper's plain squared error
+Arguments (after the colon, separated by commas):
+  objective=elbo|simple   what is trained: the ELBO at a random step, or the paper's unweighted squared error
   schedule=linear|cosine  of the noise
   steps=T         100 if not given; the paper has 1000
   data=NAME       mnist if not given; any data set of images, see dgm_jax/data/README.md
@@ -16,17 +16,17 @@ Arguments (after a colon, by commas):
 
 from ml_collections import ConfigDict
 
-from configs.vq_vae_mnist import own_bound
+from configs import base
 from dgm_jax.core.config_args import parse
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   choices = {"objective": ("elbo", "simple"), "schedule": ("linear", "cosine")}
   a = parse(arg, **choices, steps=100, data="mnist", quick=False, test=False)
-  config = own_bound(a)
+  config = base.own_bound(a)
   args = {"num_steps": a.steps, "hidden": (1024, 1024), "schedule": a.schedule, "objective": a.objective}
   if a.test:
     args |= {"num_steps": 20, "hidden": (32,)}
-  config.model = ConfigDict({"name": "diffusion", "args": args | {"decoder": "discretised", "num_levels": 2}})
+  config.model = {"name": "diffusion", "args": args | {"decoder": "discretised", "num_levels": 2}}
   return config.lock()

@@ -2,7 +2,7 @@
 
 Paper: https://doi.org/10.1109/5.18626 (Rabiner, 1989) for the algorithm; Markov (1913) counted vowels and consonants in
 Eugene Onegin as a chain of two states, and Cave & Neuwirth (1980) let EM find them in English letters.  No NLL is
-published for these texts; log_px_step is minus the NLL of a letter, in nats (independent letters: -2.83 on
+published for these texts; log_px_step is minus the NLL per letter, in nats (with independent letters -2.83 on
 tiny_shakespeare).
 
   python -m dgm_jax.main --config=configs/hmm_text.py:c=2 --workdir=runs/hmm      # by download
@@ -10,59 +10,59 @@ tiny_shakespeare).
   python -m dgm_jax.main --config=configs/hmm_text.py:quick --config.data.path=TEXT.txt --config.batch_size=LINES \\
     --workdir=runs/mine
 
-Which state a letter is of, p(z|x) for z ~ how often each state is visited, is printed by
+The probability of each state given a letter, p(z|x) where p(z) is how often each state is visited, is printed by
 
   import dgm_jax, numpy as np
   run = dgm_jax.load("runs/hmm")
   a, b = (np.exp(run.params[name]) for name in ("log_transition", "log_emission"))
-  shown = np.linalg.matrix_power(a, 1000)[0][:, None] * b
-  print(dict(zip(run.experiment.splits.about["vocabulary"], (shown / shown.sum(0)).T.round(2).tolist())))
+  joint = np.linalg.matrix_power(a, 1000)[0][:, None] * b
+  print(dict(zip(run.experiment.splits.about["vocabulary"], (joint / joint.sum(0)).T.round(2).tolist())))
 
-Arguments (after a colon, by commas):
+Arguments (after the colon, separated by commas):
   c=N             states, 2 if not given
   data=NAME       tiny_shakespeare if not given, in windows of 128 letters; licence, the lines of this project's LICENSE
   quick           seconds on 2 cores: data=licence, no download
-  test            seconds: a few steps of the same
+  test            seconds: a few steps on the same data
 
-Letters are a to z without case, and one space for whatever else is between them; a line ends with a symbol of its own.
+Letters are a to z, without case, and one space for all other characters between them; a line ends with a symbol of its
+own.
 
-Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, states for the held-out likelihood to choose.
+Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, numbers of states to compare by the held-out
+likelihood.
 """
 
 import pathlib
 
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
-from configs.bernoulli_mixture_mnist import by_em
+from configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
 
 _LICENCE = pathlib.Path(__file__).parents[1] / "LICENSE"
-_LINES = 135  # of it that are for training
-_WINDOWS = 7457  # of tiny_shakespeare
+_NUM_TRAIN = {"tiny_shakespeare": 7457, "licence": 135}  # windows or lines
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   a = parse(arg, c=2, data=("tiny_shakespeare", "licence"), quick=False, test=False)
-  data = "licence" if (a.quick or a.test) and "data" not in a.given else a.data
-  config = by_em("mnist5k", (), passes=100, online=False, test=a.test)
-  args = {"num_states": a.c, "emission": "categorical"}
-  if data == "licence":
-    config.data = data_section("text")
-    config.data.path, config.data.tokens = str(_LICENCE), "letter"
-    config.batch_size, args["num_symbols"] = _LINES, 30
-    if not a.test:
-      config.num_steps, config.num_epochs = 300, config_dict.placeholder(int)
-      config.log_every, config.checkpoint_every = 10, 100
+  name = base.data_name(a, small="licence")
+  if name == "licence":
+    data = data_section("text")
+    data.path, data.tokens = str(_LICENCE), "letter"
+    batch_size, num_symbols = _NUM_TRAIN[name], 30
   else:
-    config.data = data_section("tiny_shakespeare")
-    config.data.letters = True
-    config.batch_size, args["num_symbols"] = 500, 27
-    if not a.test:
-      config.log_every, config.checkpoint_every = _WINDOWS // 500, 10 * (_WINDOWS // 500)
-  config.model = ConfigDict({"name": "hidden_markov_model", "args": args})
+    data = data_section(name)
+    data.letters = True
+    batch_size, num_symbols = 500, 27
+  config = base.by_em(data, _NUM_TRAIN[name], passes=100, test=a.test, batch_size=batch_size)
+  config.batch_size = batch_size
+  if name == "licence" and not a.test:
+    config.num_epochs, config.num_steps = None, 300  # a step is a pass
+    config.log_every, config.checkpoint_every = 10, 100
+  args = {"num_states": a.c, "emission": "categorical", "num_symbols": num_symbols}
+  config.model = {"name": "hidden_markov_model", "args": args}
   return config.lock()
 
 
@@ -72,5 +72,5 @@ def sweep() -> list[dict]:
 
 
 def sweep_c() -> list[dict]:
-  """States, three starts each."""
+  """Three starts for each number of states."""
   return product({"arg.c": [1, 2, 3, 4, 6, 8, 12], "seed": range(3)})

@@ -1,4 +1,4 @@
-"""k-means on MNIST: Lloyd's algorithm from k-means++'s start.
+"""k-means on MNIST: Lloyd's algorithm, started by k-means++.
 
 Paper: https://dl.acm.org/doi/10.5555/1283383.1283494 (Arthur & Vassilvitskii, 2007), which has no number on MNIST; the
 distortion is the mean of |x - centre|^2 over grey levels in [0, 1], scikit-learn's inertia over N.  There is no p(x),
@@ -6,9 +6,9 @@ and no NLL.
 
   python -m dgm_jax.main --config=configs/kmeans_mnist.py:c=10 --workdir=runs/kmeans
 
-Arguments (after a colon, by commas):
+Arguments (after the colon, separated by commas):
   c=N             centres, 10 if not given
-  online          centres move with each batch of 500
+  online          centres move after each batch of 500
   data=NAME       mnist if not given, or mnist5k
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
@@ -18,17 +18,19 @@ Sweeps (scripts/sweep.py): ten starts, lanes of one program.
 
 from ml_collections import ConfigDict
 
-from configs.bernoulli_mixture_mnist import by_em
+from configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   a = parse(arg, c=10, online=False, data=("mnist", "mnist5k"), quick=False, test=False)
-  data = "mnist5k" if (a.quick or a.test) and "data" not in a.given else a.data
-  config = by_em(data, ("scale",), passes=50, online=a.online, test=a.test)
-  config.model = ConfigDict({"name": "kmeans", "args": {"num_components": a.c}})
+  name = base.data_name(a)
+  data = data_section(name, transforms=("scale",))
+  config = base.by_em(data, base.NUM_TRAIN[name], passes=50, test=a.test, online=a.online)
+  config.model = {"name": "kmeans", "args": {"num_components": a.c}}
   config.evaluate = ConfigDict({"means": {"batch_size": 500}})
   return config.lock()
 

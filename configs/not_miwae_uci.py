@@ -2,7 +2,8 @@
 Data".
 
 Paper: https://arxiv.org/abs/2006.12871 (ICLR 2021), table 1: root mean squared error of imputed entries of standardised
-data, 5 runs; what is above the mean is missing in the first half of the columns (no NLL is printed):
+data, 5 runs; in the first half of the columns entries above the mean are missing (no
+NLL is printed):
 
                              banknote      concrete      red    white  yeast  breast
   PPCA                       1.39          1.61          1.61   1.57   1.67   0.90
@@ -16,26 +17,27 @@ data, 5 runs; what is above the mean is missing in the first half of the columns
   low-rank joint             0.79          1.57          1.42   1.39   1.19   1.22
   mean                       1.73          1.85          1.83   1.74   1.69   1.82
 
-Settings: two layers of 128 with tanh, D - 1 latent dimensions, Gaussians for p(x|z) and q(z|x), zeros for what is
-missing, k = 20, Adam with 1e-3, batches of 16, 100,000 updates; 10,000 samples impute.  decoder=linear is the PPCA
-variant: a linear decoder and one learned variance.  The authors' code imputes the weighted mean of E[x|z], here it is
-that of the drawn x_missing, which is E[x_missing | x_observed, m].  The number to compare is test/imputation_rmse.
+Settings: two layers of 128 with tanh, D - 1 latent dimensions, Gaussians for p(x|z) and q(z|x), zeros in place of
+missing entries, k = 20, Adam with 1e-3, batches of 16, 100,000 updates; 10,000 samples for imputation.  decoder=linear
+is the PPCA variant: a linear decoder and one learned variance.  The authors' code imputes the weighted mean of E[x|z],
+here it is the weighted mean of draws of x_missing, which estimates E[x_missing | x_observed, m].  Compare
+test/imputation_rmse.
 
   python -m dgm_jax.main --config=configs/not_miwae_uci.py:data=white --config.data.manual_dir=FOLDER --workdir=runs/n
   python -m dgm_jax.main --config=configs/not_miwae_uci.py:data=white,process=ignorable --workdir=runs/miwae
 
-Arguments (after a colon, by commas):
+Arguments (after the colon, separated by commas):
   data=NAME       white if not given, or red, banknote, breast, concrete, yeast
   process=NAME    p(m|x): self_masking_known if not given, or self_masking, linear (the paper's agnostic one),
                   nonlinear, low_rank_joint; ignorable is MIWAE
   decoder=mlp|linear
   k=N             importance samples, 20 if not given
-  iota=zero|constant   what the encoder sees where x is missing
-  offset=C        missing is what is more than C standard deviations above the mean, 0 if not given
-  quick           some minutes on 2 cores: 10,000 steps, 1,000 samples impute
-  test            seconds: a few steps of a small network on mnist5k's grey levels
+  iota=zero|constant   input of the encoder where x is missing: 0, or a learned constant
+  offset=C        entries more than C standard deviations above the mean are missing, 0 if not given
+  quick           some minutes on 2 cores: 10,000 steps, 1,000 samples for imputation
+  test            seconds: a few steps of a small network on the grey levels of mnist5k
 
-Sweeps (scripts/sweep.py): five seeds of each process; --name=offset, the offsets of the paper's appendix E.
+Sweeps (scripts/sweep.py): five seeds for each process; --name=offset, the offsets of the paper's appendix E.
 """
 
 from ml_collections import ConfigDict
@@ -48,18 +50,10 @@ PROCESSES = ("self_masking_known", "self_masking", "linear", "nonlinear", "low_r
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
-  a = parse(
-    arg,
-    data=tuple(miwae_uci.TABLES),
-    process=PROCESSES,
-    decoder=("mlp", "linear"),
-    k=20,
-    iota=("zero", "constant"),
-    offset=0.0,
-    quick=False,
-    test=False,
-  )
+  """Returns the config for the arguments above."""
+  choices = {"data": tuple(miwae_uci.TABLES), "process": PROCESSES}
+  choices |= {"decoder": ("mlp", "linear"), "iota": ("zero", "constant")}
+  a = parse(arg, k=20, offset=0.0, quick=False, test=False, **choices)
   config = miwae_uci.table(a.data, ("standardize", f"above_mean:offset={a.offset}"), a.k, a.test)
   linear = a.decoder == "linear"
   config.model.args = {
@@ -72,14 +66,14 @@ def get_config(arg: str = "") -> ConfigDict:
   }
   if not a.test:
     config.batch_size, config.num_steps = 16, 100_000
-  if a.quick:
-    config.num_steps, config.log_every, config.checkpoint_every = 10_000, 500, 5000
-    config.evaluate.imputation.num_samples = config.evaluate.importance_sampling.num_samples = 1000
+    if a.quick:
+      config.num_steps = 10_000
+      config.evaluate.imputation.num_samples = config.evaluate.importance_sampling.num_samples = 1000
   return config.lock()
 
 
 def sweep() -> list[dict]:
-  """Five seeds of each process."""
+  """Five seeds for each process."""
   return product({"arg.process": PROCESSES, "seed": range(5)})
 
 

@@ -1,18 +1,18 @@
-"""Probabilistic PCA, factor analysis and Bayesian PCA on MNIST, exact.
+"""Probabilistic PCA, factor analysis and Bayesian PCA on MNIST, with exact likelihoods.
 
-Paper: https://doi.org/10.1111/1467-9868.00196 (Tipping & Bishop, 1999), which has no NLL on MNIST: here it is of grey
-levels in [0, 1], a density, and of shared noise minus the best ELBO that configs/linear_vae_mnist.py can have.
+Paper: https://doi.org/10.1111/1467-9868.00196 (Tipping & Bishop, 1999), which has no NLL on MNIST.  Here it is that of
+grey levels in [0, 1], a density; with shared noise it is minus the best possible ELBO of configs/linear_vae_mnist.py.
 
   python -m dgm_jax.main --config=configs/ppca_mnist.py:d=50 --workdir=runs/ppca
   python -m dgm_jax.main --config=configs/ppca_mnist.py:d=50,by=em --workdir=runs/ppca_em
   python -m dgm_jax.main --config=configs/ppca_mnist.py:d=50,by=gradient --workdir=runs/ppca_gradient
   python -m dgm_jax.main --config=configs/ppca_mnist.py:d=50,noise=each --workdir=runs/factor_analysis
 
-Arguments (after a colon, by commas):
+Arguments (after the colon, separated by commas):
   d=N             latent dimensions, 50 if not given
   by=closed|em|gradient   one pass and eigenvectors, EM, or Adam on the same likelihood
-  noise=shared|each       one variance for all pixels, or each its own: factor analysis, which has no closed form
-  relevance       a prior that takes away columns that the data do not ask for: Bayesian PCA (Bishop, 1999), by EM
+  noise=shared|each       one variance for all pixels, or one for each: factor analysis, which has no closed form
+  relevance       a prior that removes columns which the data do not support: Bayesian PCA (Bishop, 1999), by EM
   data=NAME       mnist if not given, or mnist5k
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
@@ -22,41 +22,40 @@ Sweeps (scripts/sweep.py): M = 1, 10, 50 and 250 dimensions, whose reconstructio
 
 from ml_collections import ConfigDict
 
-from configs.bernoulli_mixture_mnist import by_em
+from configs import base
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training import optimisers
+from dgm_jax.training.build import data_section
+
+_PASSES = {"closed": 1, "em": 100, "gradient": 50}
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
-  a = parse(
-    arg,
-    d=50,
-    by=("closed", "em", "gradient"),
-    noise=("shared", "each"),
-    relevance=False,
-    data=("mnist", "mnist5k"),
-    quick=False,
-    test=False,
-  )
-  by = a.by if "by" in a.given or (a.noise == "shared" and not a.relevance) else "em"
+  """Returns the config for the arguments above."""
+  choices = {"by": tuple(_PASSES), "noise": ("shared", "each"), "data": ("mnist", "mnist5k")}
+  a = parse(arg, d=50, relevance=False, quick=False, test=False, **choices)
+  plain = a.noise == "shared" and not a.relevance
+  by = a.by if "by" in a.given or plain else "em"
   errors.require(
-    by != "closed" or (a.noise == "shared" and not a.relevance),
-    "Config argument by=closed is of noise=shared without relevance; choose by=em.",
+    by != "closed" or plain, "Config argument by=closed is for noise=shared without relevance; choose by=em."
   )
-  errors.require(not a.relevance or (by == "em" and a.noise == "shared"), "Config argument relevance is of by=em.")
-  data = "mnist5k" if (a.quick or a.test) and "data" not in a.given else a.data
-  config = by_em(data, ("scale",), passes={"closed": 1, "em": 100, "gradient": 50}[by], online=False, test=a.test)
+  errors.require(
+    not a.relevance or (by == "em" and a.noise == "shared"),
+    "Config argument relevance is for by=em with noise=shared.",
+  )
+  name = base.data_name(a)
+  data = data_section(name, transforms=("scale",))
+  config = base.by_em(data, base.NUM_TRAIN[name], _PASSES[by], a.test)
   args = {"latent_dim": a.d, "isotropic": a.noise == "shared", "closed_form": by == "closed", "relevance": a.relevance}
-  config.model = ConfigDict({"name": "factor_analysis", "args": args})
+  config.model = {"name": "factor_analysis", "args": args}
   if by == "gradient":
     config.principle, config.objective = "own_bound", ConfigDict()
     config.optim = ConfigDict(optimisers.Options(lr=1e-2, schedule="cosine")._asdict())
     config.batch_size = 100
     if not a.test:
-      config.log_every = config.checkpoint_every = 40 if data == "mnist5k" else 600
+      config.log_every = config.checkpoint_every = base.NUM_TRAIN[name] // config.batch_size
   return config.lock()
 
 

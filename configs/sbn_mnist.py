@@ -5,11 +5,11 @@ with VIMCO, 92.5 with reweighted wake-sleep.
 
   python -m dgm_jax.main --config=configs/sbn_mnist.py --workdir=runs/sbn_mnist
 
-Adam, its constant learning rate and the 500 epochs are ours.
+Adam, its constant learning rate and the 500 epochs are not from the paper.
 
-Arguments (after a colon, by commas):
-  gradient=vimco|rws|gumbel_softmax   how q is trained, vimco if not given: the score function with the other samples as
-                  a baseline; reweighted wake-sleep; or the derivative of relaxed draws
+Arguments (after the colon, separated by commas):
+  gradient=vimco|rws|gumbel_softmax   how q is trained, vimco if not given: by the score function with the other samples
+                  as a baseline; by reweighted wake-sleep; or by the derivative of relaxed draws
   k=N             importance samples, 50 if not given
   data=NAME       binarized_mnist if not given; any data set of images, see dgm_jax/data/README.md
   quick           minutes on 2 cores: 6,000 steps of batch 100 on mnist5k
@@ -18,25 +18,30 @@ Arguments (after a colon, by commas):
 
 from ml_collections import ConfigDict
 
-from configs import iwae_mnist
+from configs import base
 from dgm_jax.core.config_args import parse
+from dgm_jax.training.build import data_section
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   a = parse(arg, gradient=("vimco", "rws", "gumbel_softmax"), k=50, data="binarized_mnist", quick=False, test=False)
-  words = [word for word in ("quick", "test") if word in a.given] or ["constant"]
-  named = "data" in a.given or words == ["constant"]
-  config = iwae_mnist.get_config(",".join([f"k={a.k}", *words, *([f"data={a.data}"] if named else [])]))
+  name = base.data_name(a)
+  config = base.default()
+  config.data = data_section(name, base.binarize(name, "dynamic"))
   args = {"latent_dims": (16, 8) if a.test else (200, 200, 200), "likelihood": "bernoulli"}
-  with config.unlocked():
-    config.model = ConfigDict({"name": "sigmoid_belief_net", "args": args})
-    if config.data.name == "binarized_mnist":
-      config.data.transforms = ()
+  config.model = {"name": "sigmoid_belief_net", "args": args}
+  config.objective.update(num_samples=a.k, eval_samples=a.k)
   if a.gradient == "rws":
     config.objective.bound = "rws"
   else:
-    config.objective.gradient = a.gradient
-  if not (a.quick or a.test):
+    config.objective.update(bound="iwae", gradient=a.gradient)
+  if a.test:
+    base.shrink(config)
+    config.optim.update(base.BURDA_STAGES)  # the test covers a schedule, too
+  elif a.quick:
+    base.quicken(config)
+    config.optim.update(base.QUICK_STAGES)
+  else:
     config.batch_size, config.num_epochs = 24, 500
-  return config
+  return config.lock()

@@ -5,28 +5,31 @@ units), 85.33 with 2.
 
   python -m dgm_jax.main --config=configs/vae_mnist.py --workdir=runs/vae_mnist
 
-Arguments (after a colon, by commas): k, layers=1|2, data=NAME, reading=paper|code, constant, quick, test; see
-configs/iwae_mnist.py.  With k > 1 the ELBO is averaged over k samples.
+Arguments (after the colon, separated by commas): those of configs/iwae_mnist.py; k is 1 if not given, and with k > 1
+the ELBO is averaged over k samples.
 
-Sweeps (scripts/sweep.py): four seeds of three learning rates; --name=beta, three seeds of four weights of the KL.
+Sweeps (scripts/sweep.py): four seeds for each of three learning rates; --name=beta, three seeds for each of four
+weights of the KL.
 """
 
-from configs import iwae_mnist
+from ml_collections import ConfigDict
+
+from configs import base
+from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 
-def get_config(arg: str = ""):
-  """The config; `arg` as above."""
-  config = iwae_mnist.get_config(arg, default_k=1)
-  config.objective.bound = "elbo"
-  return config
+def get_config(arg: str = "") -> ConfigDict:
+  """Returns the config for the arguments above."""
+  a = parse(arg, k=1, layers=(1, 2), **base.BURDA_ARGUMENTS)
+  return base.burda2016(a, "elbo", a.layers).lock()
 
 
 def sweep() -> list[dict]:
-  """Four seeds of three learning rates, lanes of one program."""
-  return iwae_mnist.sweep()
+  """Four seeds for each of three learning rates, lanes of one program."""
+  return product({"optim.lr": [3e-4, 1e-3, 3e-3], "seed": range(4)})
 
 
 def sweep_beta() -> list[dict]:
-  """Three seeds of each weight of log p(z) - log q(z|x), lanes of one program."""
+  """Three seeds for each weight of log p(z) - log q(z|x), lanes of one program."""
   return product({"objective.beta": [0.25, 0.5, 1.0, 2.0], "seed": range(3)})

@@ -1,12 +1,12 @@
 """VQ-VAE on MNIST: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning" (NeurIPS 2017).
 
 Paper: https://arxiv.org/abs/1711.00937; it prints no NLL of MNIST.  `elbo` is log p(x|z_q) - M log K of binarised
-digits, M positions with one of K codes each: with the even prior over codes an exact bound, log p(x) >= elbo.
+digits, for M positions with one of K codes each: with a uniform prior over the codes an exact bound, log p(x) >= elbo.
 
   python -m dgm_jax.main --config=configs/vq_vae_mnist.py --workdir=runs/vq_vae
 
-Arguments (after a colon, by commas):
-  positions=M     codes of one image, 32 if not given
+Arguments (after the colon, separated by commas):
+  positions=M     codes per image, 32 if not given
   codes=K         size of the codebook, 64 if not given
   data=NAME       mnist if not given; any data set of images, see dgm_jax/data/README.md
   quick           4,000 steps on mnist5k
@@ -15,32 +15,16 @@ Arguments (after a colon, by commas):
 
 from ml_collections import ConfigDict
 
-from configs import iwae_mnist
+from configs import base
 from dgm_jax.core.config_args import parse
 
 
 def get_config(arg: str = "") -> ConfigDict:
-  """The config; `arg` as above."""
+  """Returns the config for the arguments above."""
   a = parse(arg, positions=32, codes=64, data="mnist", quick=False, test=False)
-  config = own_bound(a)
+  config = base.own_bound(a)
   args = {"num_positions": a.positions, "num_codes": a.codes, "code_dim": 8, "hidden": (400,), "beta": 0.25}
   if a.test:
     args |= {"num_positions": 4, "num_codes": 8, "code_dim": 2, "hidden": (32,)}
-  config.model = ConfigDict({"name": "vq_vae", "args": args | {"likelihood": "bernoulli"}})
+  config.model = {"name": "vq_vae", "args": args | {"likelihood": "bernoulli"}}
   return config.lock()
-
-
-def own_bound(a) -> ConfigDict:
-  """What the configs of principle own_bound share, for the arguments data, quick and test; not locked."""
-  words = [word for word in ("quick", "test") if getattr(a, word)]
-  words += [f"data={a.data}"] if "data" in a.given else []
-  config = iwae_mnist.get_config(",".join(["constant", *words])).unlock()
-  config.principle = "own_bound"
-  config.objective = ConfigDict()
-  config.evaluate = ConfigDict({"means": {"batch_size": 100}})
-  config.optim.lr = 1e-3
-  if not a.test:
-    config.batch_size, config.num_epochs = 100, 200
-  if a.quick:
-    config.num_steps = 4000
-  return config

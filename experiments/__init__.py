@@ -1,1 +1,1 @@
-"""Papers, one file each: their published numbers, the runs that reproduce them, and what is reported."""
+"""Reproductions of published results: machinery (harness), experiments of several papers (shared), and the papers."""

@@ -6,11 +6,11 @@
   python -m experiments.reproduce rainforth2018 --figure=2
 
 Budgets: quick, minutes on two cores; short, an hour or so; paper, the full recipe.  Finished runs are never repeated:
-the same command goes on with what is left.  ROOT/index.html is the report of all that was reproduced in a root; text
-and JSON are beside the runs, in ROOT/PAPER/ITEM/BUDGET/.
+the same command continues with the remaining ones.  ROOT/index.html is the report of everything reproduced under ROOT;
+text and JSON are beside the runs, in ROOT/PAPER/ITEM/BUDGET/.
 
-Exit status: 0 all runs are finished, 2 a mistake in the command, 3 some runs failed, 4 stopped (the same command goes
-on).
+Exit status: 0 all runs are finished, 2 the command is invalid, 3 some runs failed, 4 stopped (the same command
+continues).
 """
 
 import argparse
@@ -25,7 +25,7 @@ from dgm_jax.core import errors
 from dgm_jax.sweeps import definition, drive, states, tasks
 from experiments.harness import page, paper, reports, stages
 
-_MISTAKE = 2  # exit status
+_USER_ERROR = 2  # exit status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,26 +36,26 @@ def _parser() -> argparse.ArgumentParser:
     allow_abbrev=False,
   )
   add = parser.add_argument
-  add("paper", nargs="?", default="", help="burda2016 ...; --list names them")
-  add("--list", action="store_true", help="papers, tables, figures, and what each budget costs")
-  add("--table", help="of the paper: 1")
-  add("--figure", help="of the paper: 2; without --table and --figure all that can be reproduced")
-  add("--budget", default="quick", help="quick, short or paper; quick if not given")
-  add("--root", type=pathlib.Path, default=pathlib.Path("runs/reproduce"), help="runs/reproduce if not given")
-  add("--cells", default="", metavar="NAMES", help="only these cells now, and what they start from: vae-1,iwae-5")
-  add("--manual_dir", default="", metavar="FOLDER", help="of the published raw files of a data set")
-  add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run; local if not given")
-  add("--jobs", type=int, help="processes at once")
-  add("--max_lanes", type=int, default=0, metavar="N", help="the most runs in one program; 0 for what fits")
-  add("--cpus", type=int, default=1, help="cores of a process; 1 if not given")
-  add("--gpus", type=int, help="GPUs of a process; 1 where there are some")
-  add("--retry_failed", action="store_true", help="try runs again that ended with NaN or a mistake")
-  add("--save", action="store_true", help="keep the finished numbers, of --cells or of all, in experiments/results/")
+  add("paper", nargs="?", default="", help="for example burda2016; --list shows all papers")
+  add("--list", action="store_true", help="show papers, tables, figures and the cost of each budget")
+  add("--table", help="number of a table of the paper, for example 1")
+  add("--figure", help="number of a figure, for example 2; with neither --table nor --figure, all tables and figures")
+  add("--budget", default="quick", help="quick, short or paper; default: quick")
+  add("--root", type=pathlib.Path, default=pathlib.Path("runs/reproduce"), help="default: runs/reproduce")
+  add("--cells", default="", metavar="NAMES", help="run only these cells and what they start from: vae-1,iwae-5")
+  add("--manual_dir", default="", metavar="FOLDER", help="folder with the published raw files of the data set")
+  add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run; default: local")
+  add("--jobs", type=int, help="number of processes at once")
+  add("--max_lanes", type=int, default=0, metavar="N", help="most runs in one program; 0: as many as fit")
+  add("--cpus", type=int, default=1, help="cores per process; default: 1")
+  add("--gpus", type=int, help="GPUs per process; default: 1 if there are any")
+  add("--retry_failed", action="store_true", help="retry runs that ended with NaN or an error")
+  add("--save", action="store_true", help="save the finished numbers (of --cells, or of all) in experiments/results/")
   return parser
 
 
 def listing() -> str:
-  """Papers, tables and figures, and what each budget costs."""
+  """Text that lists papers, tables, figures and the cost of each budget."""
   lines = []
   for name in paper.names():
     module = paper.load(name)
@@ -70,10 +70,10 @@ def listing() -> str:
 
 
 def chosen_items(module: ModuleType, table: str | None, figure: str | None, budget: str) -> list[str]:
-  """The items that a command names; all that have the budget if it names none.
+  """The items named on the command line; without any, all items that have the budget.
 
   Raises:
-    UserError: unknown ones.
+    UserError: unknown table, figure or budget.
   """
   named = [f"{kind}={value}" for kind, value in (("table", table), ("figure", figure)) if value is not None]
   if not named:
@@ -85,10 +85,10 @@ def chosen_items(module: ModuleType, table: str | None, figure: str | None, budg
 
 
 def chosen_cells(budget: paper.Budget, cells: str) -> dict[str, list[str]]:
-  """{cell: its runs} of the cells that a command names, by commas; of all if it names none.
+  """{cell: its runs} for the comma-separated names in `cells`, or for all cells if it is empty.
 
   Raises:
-    UserError: an unknown one.
+    UserError: unknown cell.
   """
   every = stages.run_names(budget)
   named = [errors.choose("cell", cell.strip(), every) for cell in filter(None, cells.split(","))]
@@ -98,10 +98,10 @@ def chosen_cells(budget: paper.Budget, cells: str) -> dict[str, list[str]]:
 def plan(
   budget: paper.Budget, common: dict[str, str], cells: str, folder: pathlib.Path = pathlib.Path()
 ) -> tuple[list[definition.Run], set[str]]:
-  """(all runs of a sweep, the names of those that are wanted now, with what they start from).
+  """(all runs of a sweep, the names of the chosen ones and of the runs they start from).
 
   Raises:
-    UserError: an unknown cell, or a value that the config does not take.
+    UserError: unknown cell, or a value that the config does not accept.
   """
   chosen, from_run = {name for names in chosen_cells(budget, cells).values() for name in names}, stages.starts(budget)
   chosen |= {from_run[name] for name in chosen if name in from_run}
@@ -130,16 +130,16 @@ def _sweep(folder: pathlib.Path, budget: paper.Budget, args: argparse.Namespace)
 
 
 def attempt(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict | None]:
-  """`run` of one item of several: a mistake in it, data that are not there, is told, and the others are done."""
+  """`run` for one of several items: a UserError (missing data, say) is printed, so that the other items still run."""
   try:
     return run(name, module, item, args)
   except errors.UserError as e:
     print(f"error: {name} --{item}: {e}", file=sys.stderr, flush=True)
-    return _MISTAKE, None
+    return _USER_ERROR, None
 
 
 def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict]:
-  """Does what is left of an item and writes its report; returns the exit status and the report."""
+  """Does the remaining runs of an item and writes its report; returns the exit status and the report."""
   budget = paper.budget(module, item, args.budget)
   folder = paper.folder(args.root, name, item, args.budget)
   print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)
@@ -147,7 +147,7 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
   start, before = time.monotonic(), progress()
   try:
     if budget.compute is not None:
-      errors.require(not args.cells, f"--cells are of a table that is trained; {item} has none.")
+      errors.require(not args.cells, f"--cells chooses training runs; {item} has none.")
       budget.compute(folder / "runs" / "computed")
       status = drive.FINISHED
     else:
@@ -164,12 +164,12 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Does what the command line says; returns the exit status."""
+  """Runs the command line; returns the exit status."""
   args = _parser().parse_args(argv)
   if args.list:
     print(listing(), flush=True)
     return 0
-  errors.require(bool(args.paper), f"Name a paper: {', '.join(paper.names())}; --list says what each has.")
+  errors.require(bool(args.paper), f"Name a paper: {', '.join(paper.names())}; --list shows what each has.")
   module = paper.load(args.paper)
   items = chosen_items(module, args.table, args.figure, args.budget)
   do = run if len(items) == 1 else attempt
@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   print(f"Report: {page.write(args.root)}", flush=True)
   for report in filter(None, found if args.save else ()):
     cells = chosen_cells(paper.budget(module, report["item"], args.budget), args.cells) if args.cells else None
-    print(f"Kept in {reports.save(report, cells)}", flush=True)
+    print(f"Saved in {reports.save(report, cells)}", flush=True)
   return max(statuses)
 
 

@@ -1,16 +1,16 @@
-"""Checks and measures dgm_jax on whatever device JAX finds; scripts/accelerator_check.sh starts it.
+"""Checks and measures dgm_jax on the device that JAX finds; started by scripts/accelerator_check.sh.
 
-Parts, each in processes of its own; one that fails is recorded with the end of its log and does not stop the others:
+Each part runs in its own process.  If a part fails, the end of its log is recorded and the other parts still run:
 
-  install  the wheels that were carried along, if any
-  device   what JAX finds, and versions
+  install  installs the wheels provided with --wheels, if any
+  device   the devices JAX finds, and package versions
   peak     TFLOP/s of the product of two large matrices: float32 at highest and default precision, bfloat16
-  tests    those marked `accelerator`
-  bench    scripts/bench.py, once
+  tests    the tests marked `accelerator`
+  bench    scripts/bench.py, one round
   curves   scripts/bench_curves.py
-  recipe   k = 50 of configs/iwae_mnist.py for some minutes, then interrupted
+  recipe   configs/iwae_mnist.py with k = 50 for some minutes, then interrupted
 
-`share_of_peak` is of the greatest TFLOP/s of float32 at default precision, in which all of training runs.
+`share_of_peak` is relative to the highest measured TFLOP/s of float32 at default precision, which all training uses.
 Exit status: 0 all passed, 1 a part failed.
 """
 
@@ -37,7 +37,7 @@ _PRODUCTS = {  # dtype, precision
 
 
 class Failed(Exception):
-  """A part's process did not end well: the sentence and the end of its log."""
+  """A part's process failed; arguments are a message and the last lines of its log."""
 
 
 def _tail(log: pathlib.Path) -> list[str]:
@@ -45,7 +45,7 @@ def _tail(log: pathlib.Path) -> list[str]:
 
 
 def _run(args: argparse.Namespace, name: str, *command: str, **env: str) -> list[str]:
-  """Lines that a Python command printed; its log is temp/NAME.log."""
+  """The lines printed by a Python command; its log is temp/NAME.log."""
   log = args.temp / f"{name}.log"
   with log.open("w") as file:
     try:
@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace, name: str, *command: str, **env: str) -> list
 
 
 def _environment(args: argparse.Namespace) -> dict[str, str]:
-  """Nothing is written but into the temporary folder."""
+  """Environment variables that make all processes write into the temporary folder only."""
   temp = str(args.temp)
   paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
   return {
@@ -77,13 +77,13 @@ def _environment(args: argparse.Namespace) -> dict[str, str]:
 
 
 def install(args: argparse.Namespace, results: dict) -> dict:
-  """All wheels of the folder but JAX's own where JAX is there; they were chosen, so none is asked what it needs."""
+  """Installs all wheels of the folder except JAX's own, without dependencies: the folder is taken to be complete."""
   del results
   if not args.wheels:
     return {"wheels": None}
-  there = lambda name: name.startswith(("jax", "nvidia")) and not name.startswith("jaxtyping")
+  of_jax = lambda name: name.startswith(("jax", "nvidia")) and not name.startswith("jaxtyping")
   names = sorted({p.name.split("-")[0].lower() for p in pathlib.Path(args.wheels).glob("*.whl")})
-  wanted = [name for name in names if not there(name)]
+  wanted = [name for name in names if not of_jax(name)]
   if not wanted:
     raise Failed(f"{args.wheels} holds no wheels", [])
   pip = ("-m", "pip", "install", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-compile")
@@ -91,22 +91,22 @@ def install(args: argparse.Namespace, results: dict) -> dict:
   return {"wheels": wanted}
 
 
-def _itself(args: argparse.Namespace, part: str) -> dict:
-  """What this script measures in a process of its own, which alone has the device."""
+def _measure_in_child(args: argparse.Namespace, part: str) -> dict:
+  """Runs this script's measurement of a part in a child process, so that the device is free again afterwards."""
   quick = ["--quick"] if args.quick else []
   return json.loads(_run(args, part, __file__, f"--measure={part}", *quick)[-1])
 
 
 def device(args: argparse.Namespace, results: dict) -> dict:
-  """Devices and versions."""
+  """Devices and package versions."""
   del results
-  return _itself(args, "device")
+  return _measure_in_child(args, "device")
 
 
 def peak(args: argparse.Namespace, results: dict) -> dict:
   """{"float32 highest 4096": TFLOP/s, ...}"""
   del results
-  return _itself(args, "peak")
+  return _measure_in_child(args, "peak")
 
 
 def _measure_device() -> dict:
@@ -140,7 +140,7 @@ def _measure_peak(quick: bool) -> dict:
       a = jax.random.normal(jax.random.key(0), (n, n)).astype(dtype)
       product = jax.jit(lambda a, precision=precision: jnp.matmul(a, a, precision=precision)).lower(a).compile()
       seconds = []
-      for _ in range(4):  # the first warms up; ten in a row, so that the device need not wait for the host
+      for _ in range(4):  # the first is a warm-up; ten products at once, so that the device does not wait for the host
         start = time.perf_counter()
         jax.block_until_ready([product(a) for _ in range(10)])
         seconds.append((time.perf_counter() - start) / 10)
@@ -149,18 +149,18 @@ def _measure_peak(quick: bool) -> dict:
 
 
 def tests(args: argparse.Namespace, results: dict) -> dict:
-  """pytest's last line."""
-  # conftest.py takes the CPU unless told otherwise; nothing means what JAX finds
+  """pytest's last line and the skipped tests."""
+  # conftest.py defaults to the CPU; an empty JAX_PLATFORMS lets JAX choose the device
   platform = os.environ.get("JAX_PLATFORMS", "cpu" if results["device"].get("platform") == "cpu" else "")
   marked = [str(p) for p in sorted((ROOT / "tests").rglob("*_test.py")) if "mark.accelerator" in p.read_text()]
   options = ["-m", "accelerator", "-p", "no:cacheprovider", f"--basetemp={args.temp / 'pytest'}"]
-  several = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()  # of a CPU
+  several = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()  # on a CPU
   lines = _run(args, "tests", "-m", "pytest", *options, *marked, JAX_PLATFORMS=platform, XLA_FLAGS=several)
   return {"summary": lines[-1].strip("= "), "skipped": [line for line in lines if line.startswith("SKIPPED")]}
 
 
 def _with_share(row: dict, results: dict) -> dict:
-  """The row with its TFLOP/s, and their share of the measured peak."""
+  """The row with its TFLOP/s and their share of the measured peak added."""
   if "gflops" not in row:
     return row
   best = max((v for k, v in results["peak"].items() if k.startswith("float32 default")), default=None)
@@ -169,7 +169,7 @@ def _with_share(row: dict, results: dict) -> dict:
 
 
 def bench(args: argparse.Namespace, results: dict) -> dict:
-  """{workload: numbers}."""
+  """{workload: measurements}."""
   path = args.temp / "bench.json"
   _run(
     args,
@@ -199,7 +199,7 @@ def curves(args: argparse.Namespace, results: dict) -> dict:
 
 
 def _rows(workdir: pathlib.Path) -> list[dict]:
-  """Rows of the metrics that are whole, after step 0."""
+  """The completely written rows of the metrics file, without step 0."""
   path = workdir / "metrics.jsonl"
   lines = path.read_text().splitlines(keepends=True) if path.exists() else []
   rows = [json.loads(line) for line in lines if line.endswith("\n")]
@@ -207,7 +207,7 @@ def _rows(workdir: pathlib.Path) -> list[dict]:
 
 
 def _watch(process: subprocess.Popen, workdir: pathlib.Path, seconds: float) -> list[tuple[float, int]]:
-  """(time, step) of the chunks from the first on, for so long."""
+  """(time, step) of the logged chunks until `seconds` after the first one."""
   seen, deadline = [], time.monotonic() + _PART_SECONDS
   while process.poll() is None and time.monotonic() < deadline:
     rows = _rows(workdir)
@@ -219,7 +219,7 @@ def _watch(process: subprocess.Popen, workdir: pathlib.Path, seconds: float) -> 
 
 
 def recipe(args: argparse.Namespace, results: dict) -> dict:
-  """Throughput of the whole loop, and the last row of its metrics."""
+  """Throughput of the whole training loop, and the last row of its metrics."""
   data = "mnist" if args.manual_dir else "mnist5k"
   workdir, log = args.temp / "recipe", args.temp / "recipe.log"
   command = [f"--config=configs/iwae_mnist.py:k=50,data={data}", f"--workdir={workdir}"]
@@ -248,19 +248,19 @@ def recipe(args: argparse.Namespace, results: dict) -> dict:
 
 def _parse() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--quick", action="store_true", help="a small part of each, to see that all of it runs")
-  parser.add_argument("--only", default=",".join(PARTS), help="parts by commas; device and install always run")
-  parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("accelerator_check.json"), help="the results")
-  parser.add_argument("--minutes", type=float, default=5.0, help="of the recipe; a twentieth of one with --quick")
-  parser.add_argument("--manual_dir", default="", help="the four published files of MNIST, else mnist5k")
+  parser.add_argument("--quick", action="store_true", help="run a small part of each, to check that everything works")
+  parser.add_argument("--only", default=",".join(PARTS), help="comma-separated parts; device and install always run")
+  parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("accelerator_check.json"), help="result file")
+  parser.add_argument("--minutes", type=float, default=5.0, help="duration of the recipe (5); with --quick, 0.05")
+  parser.add_argument("--manual_dir", default="", help="folder of MNIST's four published files; else mnist5k is used")
   parser.add_argument("--wheels", default="", help="folder of wheels to install")
-  parser.add_argument("--temp", type=pathlib.Path, help="folder for all that is not a result")
+  parser.add_argument("--temp", type=pathlib.Path, help="folder for all files except the results")
   parser.add_argument("--measure", choices=["device", "peak"], help=argparse.SUPPRESS)
   args = parser.parse_args()
   if unknown := [p for p in args.only.split(",") if p not in PARTS]:
-    parser.error(f"unknown part {unknown[0]!r}; choose of {', '.join(PARTS)}")
+    parser.error(f"unknown part {unknown[0]!r}; choose from {', '.join(PARTS)}")
   if args.temp is None and not args.measure:
-    parser.error("--temp is missing; scripts/accelerator_check.sh gives it.")
+    parser.error("--temp is missing; scripts/accelerator_check.sh sets it.")
   if args.quick:
     args.minutes = 0.05
   return args
@@ -273,7 +273,7 @@ def _part(name: str, args: argparse.Namespace, results: dict) -> dict:
     found = globals()[name](args, results)
   except Failed as e:
     found = {"failed": e.args[0], "log": e.args[1]}
-  except Exception as e:  # whatever it is, the other parts run
+  except Exception as e:  # no failure may prevent the other parts from running
     found = {"failed": f"{type(e).__name__}: {e}", "log": _tail(args.temp / f"{name}.log")}
   verdict = f"FAILED ({found['failed']})" if "failed" in found else "passed"
   print(f"{name}: {verdict} in {time.monotonic() - start:.0f} s", flush=True)
@@ -281,7 +281,7 @@ def _part(name: str, args: argparse.Namespace, results: dict) -> dict:
 
 
 def main() -> int:
-  """Runs the parts; the results are written after each, so that what was measured is not lost."""
+  """Runs the parts; writes the results after each of them, so that no measurement is lost."""
   args = _parse()
   if args.measure:
     print(json.dumps(_measure_device() if args.measure == "device" else _measure_peak(args.quick)))

@@ -1,23 +1,23 @@
-"""Measures the speed of training and of log-likelihoods, beside the matrix product that bounds it.
+"""Measures the speed of training and of log-likelihood evaluation, relative to that of a large matrix product.
 
   python scripts/bench.py                      all workloads, three rounds
   python scripts/bench.py --only=w1,w4 --repeats=5 --json=bench.json
-  python scripts/bench.py --quick              a hundredth of the steps: whether all of it runs
+  python scripts/bench.py --quick              a hundredth of the steps, to check that everything works
   python scripts/bench_curves.py               how speed and memory grow with batch, K, width, devices and seeds
 
-Workloads, all but w3 with the network of Burda et al. (2016) with one stochastic layer, on random uint8 images of
-MNIST's size (nothing is downloaded), each through the same loop, config and defaults as a real run:
+Workloads run through the same loop, config and defaults as a real run, on random uint8 images of MNIST's size (nothing
+is downloaded).  All except w3 use the network of Burda et al. (2016) with one stochastic layer:
 
   w1            VAE, k = 1, batch 100: 6,000 steps
   w1_streaming  the same, batches read from the host
   w2_k5         IWAE, k = 5, batch 100: 3,000 steps
-  w2_k50        IWAE, k = 50, batch 100: 600 steps, on a tenth of the images so that it is ten epochs, too
+  w2_k50        IWAE, k = 50, batch 100: 600 steps, on a tenth of the images, so that these are also ten epochs
   w3            convolutional VAE of 17 million parameters, k = 1, batch 128: 20 steps on 2,560 images
   w4            log p(x) of 100 images with 5000 importance samples
 
-`loop` counts all that happens between compilation and the last step: training, evaluation, figures, logging and
-checkpoints at their defaults; `steps` the training steps alone.  GFLOP/s count the matrix products of forward and
-backward passes only.  Times on a shared machine drift: compare the ratios of one round, not times of two runs.
+`loop` is the time from the end of compilation to the last step: training, evaluation, figures, logging and checkpoints
+at their defaults.  `steps` counts the training steps only.  GFLOP/s count only the matrix products of the forward and
+backward passes.  Times on a shared machine drift: compare ratios within a round, not times of different runs.
 """
 
 import argparse
@@ -38,8 +38,8 @@ from dgm_jax.evaluate import importance_sampling
 from dgm_jax.training import build, train
 from dgm_jax.training.experiment import make_init
 
-# of w3: convolutions of 4 x 4 with stride 2, of the outputs' sizes, and a dense layer; transposed ones of 3 x 3, of the
-# inputs' sizes, after a dense layer
+# Multiply-accumulates of w3.  Encoder: 4 x 4 convolutions with stride 2, counted per output position, and a dense
+# layer; decoder: a dense layer and 3 x 3 transposed convolutions, counted per input position.
 _CONV_ENCODER = 16 * (14**2 * 128 + 7**2 * 128 * 256 + 3**2 * 256 * 512 + 512 * 1024) + 1024 * 32
 _CONV_DECODER = 16 * 16_384 + 9 * (4**2 * 1024 * 512 + 7**2 * 512 * 256 + 14**2 * 256)
 WORKLOADS = {  # k, batch, steps, source
@@ -57,20 +57,20 @@ def _multiplications(width: int = 200) -> tuple[int, int]:
 
 
 def mlp_train_flop(k: int, width: int = 200) -> float:
-  """Per image: forward, and backward twice as much, less the gradient that nobody needs, of the pixels."""
+  """FLOP per image: forward and, twice as much, backward, without the gradient with respect to the pixels."""
   encoder, decoder = _multiplications(width)
   return 2 * (3 * encoder - 784 * width + k * 3 * decoder)
 
 
 def train_flop(name: str) -> float:
-  """Per image of a workload."""
+  """FLOP per image of a workload."""
   if name == "w3":
     return 2 * (3 * (_CONV_ENCODER + _CONV_DECODER) - 16 * 14**2 * 128)
   return mlp_train_flop(WORKLOADS[name][0])
 
 
 def config(name: str):
-  """vae_mnist (k = 1) or iwae_mnist at their defaults, on noise; of w3 conv_vae_mnist with a wider net."""
+  """vae_mnist at its defaults with the workload's k, on random images; for w3 conv_vae_mnist with a wider network."""
   k, batch_size, num_steps, source = WORKLOADS[name]
   conv = name == "w3"
   c = conv_vae_mnist.get_config() if conv else vae_mnist.get_config(f"constant,k={k}")
@@ -89,7 +89,7 @@ def config(name: str):
 
 
 def gemm() -> dict[str, float]:
-  """A float32 product of 2048 x 2048 matrices, the best of 10."""
+  """GFLOP/s of a float32 product of 2048 x 2048 matrices, the best of 10."""
   n = 2048
   a = jax.random.normal(jax.random.key(0), (n, n))
   product = jax.jit(jnp.matmul).lower(a, a).compile()
@@ -102,7 +102,7 @@ def gemm() -> dict[str, float]:
 
 
 def training(name: str) -> dict[str, float]:
-  """One run of the real loop in a folder that is thrown away."""
+  """Measures one run of the real training loop in a temporary folder."""
   with tempfile.TemporaryDirectory() as folder:
     train.train_and_evaluate(config(name), pathlib.Path(folder) / "run")
     wall = json.loads((pathlib.Path(folder) / "run" / "run.json").read_text())[-1]["wall_s"]
@@ -116,7 +116,7 @@ def training(name: str) -> dict[str, float]:
 
 
 def nll() -> dict[str, float]:
-  """5000-sample log-likelihoods of 100 images, after a call that compiles."""
+  """Measures 5000-sample log-likelihoods of 100 images, after a first call for compilation."""
   c = config("w1")
   experiment = build.build(c)
   state = jax.jit(make_init(experiment, 0))()
@@ -134,14 +134,14 @@ def main() -> None:
   """Runs the rounds and prints the medians."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   names = [*WORKLOADS, "w4"]
-  parser.add_argument("--only", default=",".join(names), help=f"workloads by commas, of {', '.join(names)}")
-  parser.add_argument("--repeats", type=int, help="rounds, 3 by default; each measures all of them and the product")
-  parser.add_argument("--quick", action="store_true", help="a hundredth of the steps, one round unless --repeats says")
+  parser.add_argument("--only", default=",".join(names), help=f"comma-separated workloads, out of {', '.join(names)}")
+  parser.add_argument("--repeats", type=int, help="rounds (3); each measures all workloads and the matrix product")
+  parser.add_argument("--quick", action="store_true", help="a hundredth of the steps; one round by default")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   args = parser.parse_args()
   chosen = args.only.split(",")
   if unknown := [n for n in chosen if n not in names]:
-    parser.error(f"unknown workload {unknown[0]!r}; choose of {', '.join(names)}")
+    parser.error(f"unknown workload {unknown[0]!r}; choose from {', '.join(names)}")
   if args.quick:
     WORKLOADS.update(
       {name: (k, batch, max(2, steps // 100), source) for name, (k, batch, steps, source) in WORKLOADS.items()}

@@ -1,4 +1,4 @@
-"""Measures how the IWAE's training throughput and memory grow, one curve for each of what a user may turn.
+"""Measures how the IWAE's training throughput and peak memory scale, with one curve for each of five settings.
 
   python scripts/bench_curves.py                                  all curves
   python scripts/bench_curves.py --only=batch,k --json=curves.json --figure=curves.png
@@ -6,16 +6,16 @@
 
 Curves, around batch 100, K = 5 and two hidden layers of 200 on random images of MNIST's size, in float32:
 
-  batch     examples of a step
+  batch     examples per step
   k         importance samples
-  width     units of a hidden layer
-  devices   over which a batch of 480 is split; of a CPU two are forced
-  seeds     runs that one program trains side by side
+  width     units per hidden layer
+  devices   number of devices over which a batch of 480 is split; a CPU is made to appear as two
+  seeds     runs that one program trains in parallel
 
-Throughput is of compiled chunks of training steps alone, and counts the images of all seeds.  Each point is a process
-of its own, so that its peak memory is its own: on an accelerator the arrays of the fullest device, on the CPU the whole
-process with Python, JAX and the compiler (an empty one has some 300 MB).  A point that fails is told with its last
-line; then the exit status is 1.
+Throughput covers compiled chunks of training steps only, and counts the images of all seeds.  Each point is measured in
+its own process, to obtain its own peak memory: on an accelerator the arrays of the fullest device, on the CPU the whole
+process with Python, JAX and the compiler (an idle one takes about 300 MB).  If a point fails, the last line of its
+output is printed and the exit status is 1.
 """
 
 import argparse
@@ -43,16 +43,16 @@ CURVES = {
   "batch": (20, 100, 500, 2000),
   "k": (1, 5, 50, 500),
   "width": (100, 200, 400, 800, 1600),
-  "devices": (1, 2, 4, 8, 16),  # as many as there are
+  "devices": (1, 2, 4, 8, 16),  # up to the number of available devices
   "seeds": (1, 2, 4, 8),
 }
-_SPLIT_BATCH = 480  # of the curve over devices, which all of its numbers divide
-_CHUNK_FLOP = 2e11  # about what is timed at once: two seconds of a CPU
+_SPLIT_BATCH = 480  # of the curve over devices; divisible by all of its device counts
+_CHUNK_FLOP = 2e11  # approximate work of one timed call: two seconds on a CPU
 _POINT_SECONDS = 1800  # after which a point counts as failed
 
 
 def config(point: dict[str, int]):
-  """bench.py's IWAE with the numbers of a point."""
+  """bench.py's IWAE with the settings of a point."""
   c = bench.config("w2_k50")
   with c.unlocked():
     c.objective.num_samples, c.batch_size = point["k"], point["batch"]
@@ -62,7 +62,7 @@ def config(point: dict[str, int]):
 
 
 def _programs(point: dict[str, int], num_steps: int) -> tuple:
-  """() -> state and (state, keys, data) -> (state, metrics), compiled, with keys and data."""
+  """The compiled (state, keys, data) -> (state, metrics), followed by its initial state, keys and data."""
   experiment, seeds = build.build(config(point)), jnp.arange(point["seeds"])
   auto = (jax.sharding.AxisType.Auto,)
   mesh = jax.make_mesh((point["devices"],), ("data",), axis_types=auto, devices=jax.devices()[: point["devices"]])
@@ -84,7 +84,7 @@ def _programs(point: dict[str, int], num_steps: int) -> tuple:
 
 
 def _peak_megabytes() -> float:
-  """Of the fullest device, or of this process where devices do not tell."""
+  """Peak memory of the fullest device, or of this process where devices do not report theirs."""
   peaks = [(d.memory_stats() or {}).get("peak_bytes_in_use", 0) for d in jax.local_devices()]
   process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
   return (max(peaks) or process) / 1e6
@@ -98,7 +98,7 @@ def measure(point: dict[str, int], seconds: float) -> dict[str, float]:
   program, state, keys, data = _programs(point, num_steps)
   set_up, calls = time.perf_counter() - start, 1
   state, _ = jax.block_until_ready(program(state, keys, data))
-  while True:  # calls queue up, so that an accelerator need not wait for the host
+  while True:  # calls are queued, so that an accelerator does not wait for the host
     start = time.perf_counter()
     for _ in range(calls):
       state, _ = program(state, keys, data)
@@ -117,7 +117,7 @@ def measure(point: dict[str, int], seconds: float) -> dict[str, float]:
 
 
 def _child(*arguments: str, devices: int = 1) -> subprocess.CompletedProcess:
-  """This script in another process; a CPU pretends to have `devices`."""
+  """Runs this script in a child process; a CPU is made to appear as `devices` devices."""
   forced = f"--xla_force_host_platform_device_count={devices}"
   env = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {forced}".strip()}
   command = [sys.executable, __file__, *arguments]
@@ -125,7 +125,7 @@ def _child(*arguments: str, devices: int = 1) -> subprocess.CompletedProcess:
 
 
 def _run(point: dict[str, int], seconds: float) -> dict[str, float | int | str]:
-  """The point with what was measured, or with an error."""
+  """The point with its measurements or an error added."""
   try:
     done = _child(f"--point={json.dumps(point)}", f"--seconds={seconds}", devices=point["devices"])
   except subprocess.TimeoutExpired:
@@ -135,7 +135,7 @@ def _run(point: dict[str, int], seconds: float) -> dict[str, float | int | str]:
 
 
 def points(curve: str, num_devices: int, quick: bool) -> list[dict[str, int]]:
-  """Those of a curve, on a machine of so many devices."""
+  """The points of a curve on a machine with `num_devices` devices."""
   base = BASE | ({"batch": _SPLIT_BATCH} if curve == "devices" else {})
   values = [v for v in CURVES[curve] if curve != "devices" or v <= num_devices]
   return [base | {curve: value} for value in values[: 2 if quick else None]]
@@ -152,7 +152,7 @@ _COLUMNS = {"images_per_s": 0, "gflops": 1, "peak_mb": 0, "set_up_s": 1}
 
 
 def draw(curves: dict[str, list[dict]], path: pathlib.Path) -> None:
-  """One panel a curve: images/s (left axis) and peak memory (right axis)."""
+  """Draws one panel per curve: images/s (left axis) and peak memory (right axis)."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -175,21 +175,21 @@ def draw(curves: dict[str, list[dict]], path: pathlib.Path) -> None:
 
 def _parse() -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--only", default=",".join(CURVES), help=f"curves by commas, of {', '.join(CURVES)}")
+  parser.add_argument("--only", default=",".join(CURVES), help=f"comma-separated curves, out of {', '.join(CURVES)}")
   parser.add_argument("--quick", action="store_true", help="the first two points of each curve")
-  parser.add_argument("--seconds", type=float, default=2.0, help="least time over which a point is measured")
+  parser.add_argument("--seconds", type=float, default=2.0, help="minimum time over which a point is measured")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   parser.add_argument("--figure", type=pathlib.Path, help="also draw the curves, if matplotlib is installed")
   parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
   parser.add_argument("--device", action="store_true", help=argparse.SUPPRESS)
   args = parser.parse_args()
   if unknown := [c for c in args.only.split(",") if c not in CURVES]:
-    parser.error(f"unknown curve {unknown[0]!r}; choose of {', '.join(CURVES)}")
+    parser.error(f"unknown curve {unknown[0]!r}; choose from {', '.join(CURVES)}")
   return args
 
 
 def main() -> int:
-  """Runs the points one after another; 1 if one failed."""
+  """Measures the points one after another; returns 1 if one failed, else 0."""
   args = _parse()
   if args.device:
     print(json.dumps({"jax": jax.__version__, "device": jax.devices()[0].device_kind, "devices": jax.device_count()}))
@@ -197,7 +197,7 @@ def main() -> int:
   if args.point:
     print(json.dumps(measure(args.point, args.seconds)))
     return 0
-  # this process leaves the devices to its children
+  # this process does not initialise the devices, so that its children can use them
   about = json.loads(_child("--device", devices=2).stdout.splitlines()[-1])
   print(f"jax {about['jax']}, {about['device']}, {about['devices']} devices")
   curves = {}
@@ -210,7 +210,7 @@ def main() -> int:
     try:
       draw(curves, args.figure)
     except ImportError:
-      print("matplotlib is not installed: no figure.")
+      print("matplotlib is not installed; no figure was drawn.")
   return int(any("error" in row for rows in curves.values() for row in rows))
 
 

@@ -1,16 +1,16 @@
-"""Measures a pass of EM beside scikit-learn's, in one run.
+"""Measures the time of one EM pass and compares it with scikit-learn's in the same run.
 
   python scripts/bench_em.py                      full covariances, 100,000 examples, 32 dimensions, 20 components
   python scripts/bench_em.py --covariance=diagonal --rounds=5
   python scripts/bench_em.py --rows=10000 --quick
-  python scripts/bench_em.py --stream=1000000     and passes over so many examples that stay on the host
+  python scripts/bench_em.py --stream=1000000     also passes over a million examples that stay on the host
   python scripts/bench_em.py --lda --manual_dir=FOLDER   LDA of 20,000 verses of the Bible (kjv.txt), 20 topics
 
-Ours is the training step of a run (single precision: a shuffled batch of all examples, E-step, M-step), in chunks of
-three; scikit-learn's, of the same start, is what one more iteration of `fit` costs, in double and in single precision.
-LDA has the same priors, tolerance (1e-3) and most iterations (100) of a document in both; scikit-learn's takes sparse
-rows, and in its last column as many processes as --jobs.  A ratio above 1 says that ours is the faster.  Rounds are
-interleaved; medians and all ratios are printed.
+Our pass is the training step of a run (single precision: a shuffled batch of all examples, E-step, M-step), run in
+chunks of three.  scikit-learn's pass is the cost of one more iteration of `fit` from the same start, in double and in
+single precision.  For LDA both use the same priors, tolerance (1e-3) and maximum number of iterations per document
+(100); scikit-learn takes sparse rows, and `jobs` uses --jobs processes.  A ratio above 1 means that ours is faster.
+Rounds are interleaved; medians and all ratios are printed.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def data(rows: int, dim: int, components: int) -> np.ndarray:
 
 
 class Ours:
-  """Passes of the principle `em`."""
+  """Runs and times passes of the principle `em`."""
 
   def __init__(self, x: np.ndarray, model: nn.Module, block: int):
     self.system = em.make(model, None, num_examples=len(x), block=block)
@@ -64,11 +64,11 @@ class Ours:
     chunk = programs.make_train_chunk(self.system, lambda key, batch: batch, len(x), _PASSES)
     self._chunk = jax.jit(chunk)
     self.state = jax.jit(lambda: self.system.init(self._key, {"x": x[:2]}, {}))()
-    for _ in range(2):  # the start, and compilation: what a step gives is compiled for anew
+    for _ in range(2):  # initialisation and compilation; the chunk is compiled again for the state that a step returns
       self.state, _ = jax.block_until_ready(self._chunk(self.state, self._key, self._x))
 
   def seconds(self) -> float:
-    """Of a pass."""
+    """Seconds per pass."""
     start = time.perf_counter()
     self.state, metrics = jax.block_until_ready(self._chunk(self.state, self._key, self._x))
     self.loss = float(metrics["loss"][-1])
@@ -76,7 +76,7 @@ class Ours:
 
 
 def theirs(x: Any, make: Callable[[int], Any]) -> float:
-  """Seconds of a pass of scikit-learn, make(iterations): what _PASSES more iterations cost."""
+  """Seconds per pass of the scikit-learn estimator make(iterations), from the cost of _PASSES further iterations."""
 
   def fit(iterations):
     start = time.perf_counter()
@@ -89,7 +89,7 @@ def theirs(x: Any, make: Callable[[int], Any]) -> float:
 
 
 def their_mixture(x: np.ndarray, components: int, covariance: str) -> Callable[[int], Any]:
-  """A Gaussian mixture that starts at the first examples."""
+  """scikit-learn's Gaussian mixture, with means initialised at the first examples."""
   return lambda iterations: mixture.GaussianMixture(
     components, covariance_type=_KINDS[covariance], max_iter=iterations, tol=0, means_init=x[:components],
     weights_init=np.full(components, 1 / components), init_params="random_from_data", random_state=0,
@@ -97,7 +97,7 @@ def their_mixture(x: np.ndarray, components: int, covariance: str) -> Callable[[
 
 
 def lda(args: argparse.Namespace) -> tuple[Ours, dict[str, Callable[[], float]], str]:
-  """(our passes, seconds of one of scikit-learn's by name, what they are of): LDA on verses."""
+  """LDA on verses: (our passes, functions that time a pass of scikit-learn, by name, and a description)."""
   options = {"documents": "verse", "max_share": 1.0, "valid_fraction": 0.0}
   x = data_sets.load("kjv", manual_dir=args.manual_dir, **options).train["x"][:20_000]
   most = int((x > 0).sum(1).max())
@@ -118,7 +118,7 @@ def lda(args: argparse.Namespace) -> tuple[Ours, dict[str, Callable[[], float]],
 
 
 def mixtures(args: argparse.Namespace) -> tuple[Ours, dict[str, Callable[[], float]], str]:
-  """The like of Gaussian mixtures."""
+  """Gaussian mixtures on artificial data; returns what `lda` does."""
   x = data(args.rows, args.dim, args.components)
   model = gaussian_mixture.Model(x.shape[1:], num_components=args.components, covariance=args.covariance)
 
@@ -131,7 +131,7 @@ def mixtures(args: argparse.Namespace) -> tuple[Ours, dict[str, Callable[[], flo
 
 
 def streamed(rows: int, dim: int, components: int, covariance: str, block: int) -> dict[str, float]:
-  """Two passes over examples on the host, in batches of 10,000: seconds of the second, and the process's memory."""
+  """Two passes over examples on the host, in batches of 10,000: seconds of the second pass, and memory use."""
   x, batch_size = data(rows, dim, components), 10_000
   model = gaussian_mixture.Model((dim,), num_components=components, covariance=covariance)
   system, key, steps = em.make(model, None, num_examples=rows, block=block), jax.random.key(0), rows // batch_size
@@ -147,7 +147,7 @@ def streamed(rows: int, dim: int, components: int, covariance: str, block: int) 
     state, metrics = jax.block_until_ready(source.train(state, steps))
   seconds = time.perf_counter() - start
   peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  added = (peak - before) / 1024  # nothing else has run yet whose peak could hide it
+  added = (peak - before) / 1024  # valid because nothing with a higher peak has run before in this process
   found = {"seconds": seconds, "added_megabytes": added, "peak_megabytes": peak / 1024}
   return found | {"data_megabytes": x.nbytes / 2**20, "log_px": float(np.mean(metrics["log_px"]))}
 
@@ -159,13 +159,13 @@ def main() -> None:
   parser.add_argument("--rows", type=int, default=100_000)
   parser.add_argument("--dim", type=int, default=32)
   parser.add_argument("--components", type=int, default=20)
-  parser.add_argument("--block", type=int, default=0, help="examples at once in our E-step; 0: 1000, of LDA 64")
-  parser.add_argument("--lda", action="store_true", help="LDA of verses, not Gaussian mixtures")
-  parser.add_argument("--manual_dir", default="", help="of kjv.txt")
-  parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn's LDA in the last of its columns")
+  parser.add_argument("--block", type=int, default=0, help="examples at once in our E-step; 0: 1000, or 64 for LDA")
+  parser.add_argument("--lda", action="store_true", help="LDA on verses instead of Gaussian mixtures")
+  parser.add_argument("--manual_dir", default="", help="folder of kjv.txt")
+  parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn's LDA in the measurement `jobs`")
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--quick", action="store_true", help="one round")
-  parser.add_argument("--stream", type=int, default=0, help="also two passes over so many examples")
+  parser.add_argument("--stream", type=int, default=0, help="also two passes over this many examples")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   args = parser.parse_args()
   args.block = args.block or (64 if args.lda else 1000)
@@ -173,8 +173,8 @@ def main() -> None:
   if args.stream:
     found["stream"] = streamed(args.stream, args.dim, args.components, args.covariance, args.block)
     print(
-      "streamed: {seconds:.1f} s a pass over {data_megabytes:.0f} MB, {added_megabytes:.0f} MB more than them; the "
-      "process's peak is {peak_megabytes:.0f} MB".format(**found["stream"])
+      "streamed: {seconds:.1f} s per pass over {data_megabytes:.0f} MB; {added_megabytes:.0f} MB were allocated in "
+      "addition to the data; the process's peak memory is {peak_megabytes:.0f} MB".format(**found["stream"])
     )
   ours, others, what = (lda if args.lda else mixtures)(args)
   rounds = []
@@ -186,7 +186,7 @@ def main() -> None:
     ratios = [r[name] / r["ours"] for r in rounds]
     shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     median = statistics.median(r[name] for r in rounds)
-    print(f"{name:8}{median:8.3f} s a pass, {statistics.median(ratios):6.2f} x ours ({shown})")
+    print(f"{name:8}{median:8.3f} s per pass, {statistics.median(ratios):6.2f} x ours ({shown})")
   found["rounds"] = rounds
   if args.json:
     args.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -1,17 +1,17 @@
-"""Measures a sweep's lanes against the same runs one after another.
+"""Compares the speed of a sweep's lanes with that of the same runs one after another.
 
-  python scripts/bench_sweep.py            32 runs, 8 seeds x 4 rates of the VAE of bench.py's w1, 600 steps each
+  python scripts/bench_sweep.py            32 runs of bench.py's w1 (VAE), 8 seeds x 4 learning rates, 600 steps each
   python scripts/bench_sweep.py --steps=60 --rounds=1
   python scripts/bench_sweep.py --json=sweep.json
 
-Each round does all runs in three ways, whole processes with their start, evaluation, figures and checkpoints:
+Each round executes all runs in three ways, including evaluation, figures and checkpoints:
 
-  one by one   in one process that has all cores and has done such a run before: nothing is left to compile
-  lanes        as one task of a sweep: one compiled program in one process that has all cores
-  sweep        as scripts/sweep.py divides them: lanes in one pinned process a core (on a GPU, a process a device)
+  one by one   in one process that uses all cores and has done one run as a warm-up, so that nothing is compiled
+  lanes        as one task of a sweep: one compiled program in one process that uses all cores
+  sweep        as scripts/sweep.py divides them: lanes in one pinned process per core (on GPUs, one process per device)
 
-and says their times as ratios to the first; less than 1 is faster.  Each way but the first starts its processes anew
-and loads its programs from the cache.
+The times are also printed as ratios to the first; less than 1 is faster.  The last two ways start new processes, whose
+start-up is included in their time, and load their programs from the compilation cache.
 """
 
 import argparse
@@ -46,8 +46,8 @@ print(json.dumps(time.monotonic() - start))
 
 
 def configs(steps: int, seeds: int) -> list[Run]:
-  """The runs: those of bench.py's w1, shorter."""
-  import bench  # it starts JAX, which this process does not need otherwise
+  """The runs: bench.py's w1 with fewer steps."""
+  import bench  # imported here because it initialises JAX
 
   found = []
   for seed, lr in itertools.product(range(seeds), (3e-4, 1e-3, 2e-3, 3e-3)):
@@ -64,7 +64,7 @@ def _write(root: pathlib.Path, lists: list[list[Run]]) -> list[pathlib.Path]:
 
 
 def one_by_one(root: pathlib.Path, runs: list[Run]) -> float:
-  """Seconds of all runs, in a warm process."""
+  """Seconds for all runs in a warmed-up process."""
   [path] = _write(root, [runs])
   command = [sys.executable, "-c", _ONE_BY_ONE, str(path)]
   done = subprocess.run(command, cwd=pathlib.Path(__file__).parents[1], capture_output=True, text=True)
@@ -74,7 +74,7 @@ def one_by_one(root: pathlib.Path, runs: list[Run]) -> float:
 
 
 def in_tasks(root: pathlib.Path, runs: list[Run], count: int) -> float:
-  """Seconds of all runs as lanes of `count` tasks, one for each process."""
+  """Seconds for all runs as lanes of `count` tasks, one task per process."""
   cuts = [len(runs) * i // count for i in range(count + 1)]
   paths = _write(root, [runs[a:b] for a, b in itertools.pairwise(cuts)])
   start = time.monotonic()
@@ -87,9 +87,9 @@ def in_tasks(root: pathlib.Path, runs: list[Run], count: int) -> float:
 def main() -> None:
   """Runs the rounds and prints the ratios."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  parser.add_argument("--steps", type=int, default=600, help="of each run; 600 if not given")
-  parser.add_argument("--seeds", type=int, default=8, help="times four rates; 8 if not given")
-  parser.add_argument("--rounds", type=int, default=3, help="each with all three ways; 3 if not given")
+  parser.add_argument("--steps", type=int, default=600, help="training steps per run (600)")
+  parser.add_argument("--seeds", type=int, default=8, help="seeds for each of the four learning rates (8)")
+  parser.add_argument("--rounds", type=int, default=3, help="rounds, each with all three ways (3)")
   parser.add_argument("--json", type=pathlib.Path, help="also write all times to this file")
   args = parser.parse_args()
   runs, processes = configs(args.steps, args.seeds), len(local.slots(None, 1, 0))
@@ -97,7 +97,8 @@ def main() -> None:
   rounds = []
   for i in range(args.rounds):
     measured = {}
-    for name, way in list(ways.items())[:: 1 if i % 2 == 0 else -1]:  # neither always has the quiet minutes
+    # the order alternates, so that drift of the machine's speed affects all ways alike
+    for name, way in list(ways.items())[:: 1 if i % 2 == 0 else -1]:
       with tempfile.TemporaryDirectory() as folder:
         measured[name] = way(pathlib.Path(folder), runs)
       print(f"round {i + 1}: {name} {measured[name]:.1f} s", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-# Sourced by the other scripts: makes the virtual environment if there is none, brings it up to date, sets $python.
-#   PYTHON=python3.12        the interpreter (default: python3, or the newest of 3.11 to 3.13 that there is)
-#   DGM_EXTRAS=tpu           further extras of setup.cfg, by commas; an NVIDIA GPU gets `cuda` by itself
+# Sourced by the other scripts: creates the virtual environment if needed, keeps it up to date, and sets $python.
+#   PYTHON=python3.12        the interpreter (default: python3, or else the newest installed one of 3.11 to 3.13)
+#   DGM_EXTRAS=tpu           further extras of setup.cfg, comma-separated; `cuda` is added if there is an NVIDIA GPU
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,30 +14,30 @@ _choose_python() {
       echo "$candidate"
       return
     fi
-    # pyenv's shims answer only for the versions that are switched on
+    # pyenv's shims work only for activated versions
     if command -v pyenv >/dev/null && candidate=$(pyenv whence "$candidate" 2>/dev/null | tail -n 1) &&
       candidate="$(pyenv root)/versions/$candidate/bin/python" && _supported "$candidate"; then
       echo "$candidate"
       return
     fi
   done
-  echo "error: ${PYTHON:-python3} is not a Python 3.11, 3.12 or 3.13 that runs; name one, e.g. PYTHON=python3.12." >&2
+  echo "error: ${PYTHON:-python3} is not a working Python 3.11, 3.12 or 3.13; set one, e.g. PYTHON=python3.12." >&2
   return 1
 }
 
 venv=.venv
 if [ -x .venv/bin/python ] && ! { _supported .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; }; then
-  echo "error: .venv is not a working environment of Python 3.11 to 3.13; remove it, and it is made anew." >&2
+  echo "error: .venv is not a working environment of Python 3.11 to 3.13; remove it to have it recreated." >&2
   exit 1
 fi
 if [ ! -x .venv/bin/python ] || [ -n "${PYTHON:-}" ]; then
   base=$(_choose_python)
   version=$(_version "$base")
   if [ -x .venv/bin/python ] && [ "$(_version .venv/bin/python)" != "$version" ]; then
-    venv=.venv-$version # .venv is of another version and stays as it is
+    venv=.venv-$version # .venv has another Python version and is kept
   fi
   if [ ! -x "$venv/bin/python" ]; then
-    echo "Making $venv with Python $version ..."
+    echo "Creating $venv with Python $version ..."
     if ! "$base" -m venv "$venv" >/dev/null 2>&1; then # some systems ship Python without venv
       rm -rf "$venv"
       "$base" -m pip install --quiet --target "$venv.tools" virtualenv
@@ -53,10 +53,10 @@ if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; 
 if [ -n "${DGM_EXTRAS:-}" ]; then extras=$extras,$DGM_EXTRAS; fi
 stamp="$extras $(cat setup.cfg pyproject.toml | cksum)"
 if [ "$(cat "$venv/.installed" 2>/dev/null || true)" != "$stamp" ]; then
-  echo "Installing dgm_jax[$extras] into $venv (a minute or two, once) ..."
+  echo "Installing dgm_jax[$extras] into $venv (once, a minute or two) ..."
   if ! "$python" -m pip install --disable-pip-version-check --editable ".[$extras]" >"$venv/install.log" 2>&1; then
     tail -n 30 "$venv/install.log" >&2
-    echo "error: the installation failed; all of it is in $venv/install.log." >&2
+    echo "error: the installation failed; the full log is $venv/install.log." >&2
     exit 1
   fi
   echo "$stamp" >"$venv/.installed"

@@ -1,9 +1,9 @@
-"""Reports a sweep: a table with errors over seeds, curves, parallel coordinates, all runs as CSV and Parquet.
+"""Reports a sweep: a table with errors over seeds, curves, parallel coordinates, and all runs as CSV and Parquet.
 
   python scripts/sweep_report.py runs/rates
   python scripts/sweep_report.py runs/rates --metric=test/nll --out=reports/rates
 
-It may be asked for while the sweep runs.  Exit status: 0 done, 2 there is no such sweep or metric.
+It can also report a sweep that is still running.  Exit status: 0 success, 2 the sweep or the metric does not exist.
 """
 
 import argparse
@@ -20,8 +20,8 @@ def main(argv: list[str] | None = None) -> int:
   """Writes and prints the report; returns the exit status."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("root", type=pathlib.Path, help="folder of the sweep")
-  parser.add_argument("--metric", default="", help="to sort by; test/nll if not given, if there is one")
-  parser.add_argument("--out", type=pathlib.Path, help="folder of the report; ROOT/report if not given")
+  parser.add_argument("--metric", default="", help="metric to sort by (test/nll, if the sweep has it)")
+  parser.add_argument("--out", type=pathlib.Path, help="folder of the report (ROOT/report)")
   args = parser.parse_args(argv)
   try:
     print(report.write(args.root, args.metric, args.out), flush=True)

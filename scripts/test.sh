@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests that are fast; --all runs the slow ones too.  Further arguments go to pytest.
+# Runs the fast tests, or with --all also the slow ones.  Further arguments are passed to pytest.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 select=(-m "not slow")
 if [ "${1:-}" = "--all" ]; then

@@ -1,11 +1,10 @@
-"""Writes README's table of results from experiments/results/*.json; --check says whether it is what they hold.
+"""Writes README's table of results from experiments/results/*.json; --check only compares the two.
 
   python scripts/update_readme.py
   python scripts/update_readme.py --check
 
-The numbers come from the files, the words beside them from here and, for reproduced papers, from
-experiments/papers/PAPER/paper.py.
-Exit status: 0 done, or nothing to do; 1 --check found another table.
+The numbers come from the result files; the descriptions come from this script and, for reproduced papers, from
+experiments/papers/PAPER/paper.py.  Exit status: 0 the table is up to date, 1 --check found a different table.
 """
 
 import argparse
@@ -120,7 +119,7 @@ _ROWS = {
 
 
 def rows(folder: pathlib.Path) -> list[dict[str, str]]:
-  """The rows: what is named above, then reproduced papers by file name."""
+  """The rows: first those of _ROWS, then reproduced papers in the order of file names."""
   made = [make(json.loads((folder / name).read_text())) for name, make in _ROWS.items() if (folder / name).exists()]
   others = [json.loads(p.read_text()) for p in sorted(folder.glob("*.json")) if p.name not in _ROWS]
   return made + [reproduced(found) for found in others if "paper" in found]
@@ -134,7 +133,7 @@ def table(folder: pathlib.Path) -> str:
 
 
 def updated(text: str, folder: pathlib.Path) -> str:
-  """README with the table that the results make."""
+  """The README's text with the table replaced by the one made from the results."""
   before, _, rest = text.partition(_BEGIN)
   _, _, after = rest.partition(_END)
   if not (rest and after):
@@ -143,7 +142,7 @@ def updated(text: str, folder: pathlib.Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-  """Writes or checks; returns the exit status."""
+  """Writes or checks the table; returns the exit status."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--check", action="store_true", help="change nothing; exit status 1 if something would change")
   parser.add_argument("--readme", type=pathlib.Path, default=ROOT / "README.md")

@@ -1,10 +1,11 @@
-"""Configs: every file runs with `test`, says its paper and command, and refuses what it does not know."""
+"""Every config runs with `test`, names its paper and its command, and rejects unknown arguments."""
 
 import importlib.util
 import json
 
 import pytest
 
+from configs import base
 from dgm_jax.core import config_args, errors
 from dgm_jax.training import train
 from helpers import tables
@@ -19,8 +20,27 @@ def load(path):
   return module
 
 
-def test_every_config_has_a_row():
-  assert {p.stem for p in tables.CONFIGS} == set(tables.CONFIG_ARGUMENTS)
+def test_every_config_is_listed():
+  files = {p.stem for p in (tables.ROOT / "configs").glob("*.py")} - {"__init__", "base"}
+  assert files == {p.stem for p in tables.CONFIGS} == set(tables.CONFIG_ARGUMENTS)
+
+
+def test_base_is_not_offered_as_a_config():
+  folder = tables.ROOT / "configs"
+  with pytest.raises(errors.UserError, match=r"configs/base\.py defines no get_config\.$"):
+    config_args.load(f"{folder / 'base.py'}:test")
+  with pytest.raises(errors.UserError, match="Unknown config file") as raised:
+    config_args.load(f"{folder / 'bases.py'}:test")
+  sentence = str(raised.value)
+  assert "configs/iwae_mnist.py" in sentence
+  assert "configs/base.py" not in sentence and "__init__.py" not in sentence
+
+
+@every_config
+def test_every_config_has_the_settings_of_base(path):
+  get_config = load(path).get_config
+  for arg in ("", "test"):
+    assert list(get_config(arg)) == list(base.default())
 
 
 @every_config
@@ -37,7 +57,7 @@ def test_config_is_locked(path):
     load(path).get_config().learning_rate = 1
 
 
-SLOW = {  # compiles for a minute; the others' parts have laws of their own
+SLOW = {  # arguments that take a minute to compile; their parts have tests of their own
   "net=residual,k=5",
   "prior=conditional,k=5",
   "objective=simple,schedule=cosine",

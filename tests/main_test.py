@@ -120,7 +120,7 @@ MISTAKES = {
   "binarization": (["--config.data.transforms=binarize:dynamc"], ["'dynamc'", "'dynamic'"]),
   "source": (["--config.data.source=disk"], ["value of data.source 'disk'", "resident, streaming"]),
   "batch": (["--config.batch_size=4001"], ["batch_size = 4001", "4000"]),
-  "k": (["--config.objective.num_samples=0"], ["num_samples", "k = 0"]),
+  "k": (["--config.objective.num_samples=0"], ["num_samples = 0"]),
   "rate": (["--config.optim.lr=-0.1"], ["optim.lr = -0.1"]),
   "steps": (["--config.num_steps=0"], ["num_steps = 0"]),
   "infinite rate": (["--config.optim.lr=inf"], ["optim.lr = inf"]),

@@ -1,8 +1,8 @@
-"""Trained models in a notebook, and models made elsewhere in front of the same evaluations.
+"""Trained models for use in a notebook, and the same interface for external models.
 
-  run = dgm_jax.load("runs/first")                        a run of this package
+  run = dgm_jax.load("runs/first")                        a run trained with this package
   other = api.from_functions(encode=..., decode=..., latent_dim=8, data_shape=(784,))
-  other = api.from_functions(**api.mlp_from_npz("weights.npz")._asdict())    weights that PyTorch wrote
+  other = api.from_functions(**api.mlp_from_npz("weights.npz")._asdict())    weights exported from PyTorch
 
 See evaluate/README.md for worked examples.
 """

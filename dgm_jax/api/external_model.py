@@ -1,4 +1,4 @@
-"""Models made elsewhere: JAX functions, or weights that PyTorch wrote, in the form that the evaluations take."""
+"""External models, given as JAX functions or as weights exported from PyTorch, in the form the evaluations expect."""
 
 import functools
 import math
@@ -19,35 +19,37 @@ from dgm_jax.distributions.normals import diagonal_normal, standard_normal
 
 
 class FunctionModel:
-  """encode and decode as a model: what bind(...) of a Flax module gives; see principles.latent."""
+  """Wraps encode and decode in the interface of a bound Flax model; see principles.latent."""
 
   def __init__(self, encode, decode, latent_dim, data_shape, family, prior):
     self._encode, self._decode, self._family, self._prior = encode, decode, family, prior
     self.latent_dim, self.data_shape, self.support = latent_dim, tuple(data_shape), (-jnp.inf, jnp.inf)
-    shapes = []  # traced, not run: a wrong shape is told before anything compiles
+    takes_arrays = []  # filled by tracing only, so that a wrong shape is reported before anything compiles
 
     def trace(x, z):
       h = decode(z)
-      shapes.append(not isinstance(h, distrax.Distribution))
+      takes_arrays.append(not isinstance(h, distrax.Distribution))
       q = self.infer({"x": x})
       errors.require(
         len(q.event_shape) == 1,
-        f"encode gives a distribution whose event has shape {list(q.event_shape)}; [{latent_dim}] is expected: put "
-        "distrax.Independent(q, 1) around it.",
+        f"encode returns a distribution whose event has shape {list(q.event_shape)}; [{latent_dim}] is expected: wrap "
+        "it in distrax.Independent(q, 1).",
       )
       return q.sample(seed=jax.random.key(0)), self.log_joint({"x": x}, z)
 
     x, z = jnp.zeros((2, *self.data_shape)), jnp.zeros((2, latent_dim))
     drawn, (log_px_z, log_pz) = jax.eval_shape(trace, x, z)
     errors.require(
-      drawn.shape == z.shape, f"encode gives z of shape {list(drawn.shape[1:])}; [{latent_dim}] is expected."
+      drawn.shape == z.shape, f"encode returns z of shape {list(drawn.shape[1:])}; [{latent_dim}] is expected."
     )
-    errors.require(log_px_z.shape == log_pz.shape == (2,), "decode and prior must give one log-probability an example.")
-    self.takes_mask = shapes[0]
+    errors.require(
+      log_px_z.shape == log_pz.shape == (2,), "decode and prior must return one log-probability per example."
+    )
+    self.takes_mask = takes_arrays[0]
     self.support = family.support if self.takes_mask else self.support
 
   def bind(self, variables: Any) -> "FunctionModel":
-    """The functions hold their parameters."""
+    """Returns self: the functions already contain their parameters."""
     del variables
     return self
 
@@ -60,7 +62,7 @@ class FunctionModel:
     if isinstance(h, distrax.Distribution):
       return h
     h, width = h.reshape(z.shape[0], -1), self._family.width(math.prod(self.data_shape))
-    errors.require(h.shape[1] == width, f"decode gives {h.shape[1]} outputs; {width} are expected of this likelihood.")
+    errors.require(h.shape[1] == width, f"decode returns {h.shape[1]} outputs; this likelihood needs {width}.")
     return self._family.distribution(h)
 
   def log_joint(self, batch: dict, z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -80,7 +82,7 @@ class FunctionModel:
 
 
 class MLPs(NamedTuple):
-  """What from_functions takes of two multilayer perceptrons."""
+  """Two multilayer perceptrons as arguments of from_functions."""
 
   encode: Callable
   decode: Callable
@@ -101,7 +103,7 @@ ACTIVATIONS = {  # as torch.nn defines them
 
 
 def _layers(arrays: dict, path: Any, name: str) -> list[tuple[jax.Array, jax.Array]]:
-  """[(weight [out, in], bias [out])] of NAME.0, NAME.2, ... by their numbers, or of NAME alone."""
+  """[(weight [out, in], bias [out])] of layers NAME.0, NAME.2, ... in numerical order, or of a single layer NAME."""
   found = [k.removesuffix(".weight") for k in arrays if k.endswith(".weight")]
   numbers = sorted(int(k[len(name) + 1 :]) for k in found if k.startswith(f"{name}.") and k[len(name) + 1 :].isdigit())
   names = [f"{name}.{i}" for i in numbers] or [name]
@@ -126,21 +128,21 @@ def mlp_from_npz(
   heads: tuple[str, str] | None = None,
   log_variance: bool = False,
 ) -> MLPs:
-  """encode and decode from the weights of two torch.nn.Sequential's of Linear layers with an activation between.
+  """encode and decode from the weights of two torch.nn.Sequential modules: Linear layers with activations in between.
 
   In PyTorch: np.savez(path, **{k: v.numpy() for k, v in model.state_dict().items()}).  The layers are
-  "encoder.0.weight" [out, in], "encoder.0.bias" [out], "encoder.2.weight" ... ; an activation's number is skipped.
+  "encoder.0.weight" [out, in], "encoder.0.bias" [out], "encoder.2.weight" ... ; activations take the numbers between.
 
   Args:
-    path: the .npz.
-    activation: a name of ACTIVATIONS, after each layer but the last.
-    encoder, decoder: prefixes of the names, or the name of a single layer.
-    heads: the names of two layers behind the encoder (and one more activation) that give loc and log_scale; None: the
-      encoder's last layer gives both, [2L].
-    log_variance: whether the second half is the log of the variance, not of the scale.
+    path: the .npz file.
+    activation: a key of ACTIVATIONS, applied after each layer except the last.
+    encoder, decoder: prefix of the layer names, or the name of a single layer.
+    heads: names of two layers that compute loc and log_scale from the encoder's output after one more activation; None:
+      the encoder's last layer computes both, [2L].
+    log_variance: whether the second output is the log of the variance instead of the log of the scale.
 
   Raises:
-    UserError: no such file, layer or activation.
+    UserError: the file, a layer or the activation does not exist.
   """
   errors.require(pathlib.Path(path).exists(), f"{path} does not exist.")
   act, arrays = ACTIVATIONS[errors.choose("activation", activation, ACTIVATIONS)], files.load_arrays(path)
@@ -165,19 +167,19 @@ def from_functions(
   likelihood_args: dict[str, Any] | None = None,
   prior: Any = "standard_normal",
 ) -> LatentModel:
-  """A model with one stochastic layer from JAX functions, for all that a trained run can be asked.
+  """A model with one stochastic layer from JAX functions; supports everything that a trained run supports.
 
   Args:
     encode: x [B, *data_shape] -> (loc, log_scale), [B, L] each, or a distrax distribution, batch [B], event [L].
-    decode: z [B, L] -> what the likelihood takes (logits [B, D], flat or of the data's shape; for several outputs an
-      entry blocks of D), or a distrax distribution of x.
+    decode: z [B, L] -> the likelihood's parameters (for instance logits [B, D], flat or in the data's shape; with
+      several parameters per entry, blocks of D), or a distrax distribution over x.
     latent_dim: L.
-    data_shape: the shape of one x.
-    likelihood, likelihood_args: a name of likelihoods.FAMILIES and its options, where decode gives arrays.
+    data_shape: shape of one example x.
+    likelihood, likelihood_args: a name of likelihoods.FAMILIES and its options, used where decode returns arrays.
     prior: "standard_normal", or an object with log_prob(z [B, L]) -> [B] and sample(seed=, sample_shape=).
 
   Raises:
-    UserError: a name or shape that cannot be.
+    UserError: an unknown name, an invalid option or a wrong shape.
   """
   try:
     family = families.make(likelihood, **(likelihood_args or {}))

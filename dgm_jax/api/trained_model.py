@@ -1,4 +1,4 @@
-"""A trained model with its parameters, to work with in a notebook."""
+"""A trained model with its parameters, for interactive use in a notebook."""
 
 import functools
 import math
@@ -22,7 +22,7 @@ from dgm_jax.training.workdir import legacy_configs
 
 
 def identity(key: jax.Array, batch: dict) -> dict:
-  """The batch as it is: a transform for data that needs none."""
+  """Returns the batch unchanged: the transform for data that needs none."""
   del key
   return batch
 
@@ -30,15 +30,15 @@ def identity(key: jax.Array, batch: dict) -> dict:
 class LatentModel:
   """A model with its parameters.  Programs are compiled once for each shape and set of options.
 
-  x is an array [N, *data_shape] (or flat, [N, D]), or a dict of arrays with x among them, of what the model is of:
-  binary images for a Bernoulli decoder trained on binarised ones.  With transform=True it is the data as it is stored
-  (uint8 grey levels), and the transforms of the run are applied to it with a fixed key; densities are then those of
-  the data before the transforms.  Results are NumPy arrays; densities in nats.
+  x is an array [N, *data_shape] (or flat, [N, D]), or a dict of arrays that includes x.  It holds values as the model
+  sees them, for instance binary images for a Bernoulli decoder trained on binarised ones.  With transform=True, x holds
+  the data as stored (uint8 grey levels) and the run's transforms are applied with a fixed key; densities then refer to
+  the data before the transforms.  Results are NumPy arrays; densities are in nats.
 
   Attributes:
-    experiment: model and transforms, what the evaluations take.
+    experiment: model and transforms, as the evaluations expect them.
     state: step and parameters.
-    config: the run's config; None for functions.
+    config: the run's config; None for a model made by from_functions.
   """
 
   def __init__(self, experiment: Any, state: Any, config: ConfigDict | None = None):
@@ -47,23 +47,23 @@ class LatentModel:
 
   @property
   def step(self) -> int:
-    """Updates so far."""
+    """Number of training steps taken."""
     return int(self.state.step)
 
   @property
   def params(self) -> Any:
-    """The tree of parameters."""
+    """Tree of parameters."""
     return self.state.params
 
   def log_px(self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
     """The importance-weighted bound with k samples, [N]: E[log p_hat] <= log p(x), P(log p_hat > log p + b) <= e^-b.
 
-    Sizes: batch_size examples and chunk samples at once, see evaluate.importance_sampling.
+    `sizes` are batch_size (examples at once) and chunk (samples at once); see evaluate.importance_sampling.
     """
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["log_px"]
 
   def elbo(self, x: Any, k: int = 100, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
-    """E_q[log p(x, z) - log q(z|x)] by k samples, [N], unbiased."""
+    """Unbiased estimate of E_q[log p(x, z) - log q(z|x)] from k samples, [N]."""
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["elbo"]
 
   def importance(
@@ -74,12 +74,12 @@ class LatentModel:
     return self._run("importance", x, seed, transform, k=k, **sizes)
 
   def encode(self, x: Any, key: jax.Array | None = None, *, transform: bool = False) -> Any:
-    """E_q[z|x], [N, L]; with a key a draw z ~ q(z|x), a tuple of layers for a hierarchy."""
+    """E_q[z|x], [N, L]; with a key, a draw z ~ q(z|x) (for a hierarchical model a tuple with one entry per layer)."""
     name = "encode" if key is None else "draw"
     return self._run(name, x, 0 if key is None else key, transform, batch_size=500)
 
   def decode(self, z: Any) -> Any:
-    """E[x|z], [N, *data_shape]; z as `encode` gives it."""
+    """E[x|z], [N, *data_shape], for z as returned by `encode`."""
     return jax.device_get(self._program("decode")(self.state, jax.tree.map(jnp.asarray, z)))
 
   def sample(self, n: int, seed: int = 0) -> Any:
@@ -87,21 +87,22 @@ class LatentModel:
     return jax.device_get(self._program("sample")(self.state, rng.stream(jax.random.key(seed), "sample"), n))
 
   def impute(self, x: Any, mask: Any, k: int = 1000, *, seed: int = 0, batch_size: int = 10, index: Any = None) -> Any:
-    """x with E[x_missing | x_observed] where mask is 0, by self-normalised importance (Mattei & Frellsen, 2019).
+    """x with E[x_missing | x_observed] where mask is 0, by importance sampling (Mattei & Frellsen, 2019).
 
       sum_k w_k E[x|z_k] / sum_k w_k,   w_k = p(x_observed|z_k) p(z_k) / q(z_k|x_observed)
 
-    Its bias is of order 1/k; see imputation/importance.py.  What x holds where it is missing, be it NaN, has no
-    influence.  A row's noise is a function of its `index`, integers [N], or else of what is observed of it: not of the
-    rows beside it.
+    The bias is of order 1/k; see inference/imputation.py.  Values of x where mask is 0, including NaN, have no
+    influence.  A row's noise depends only on its `index` (integers [N]) or, without one, on its observed entries; it
+    does not depend on the other rows.
 
     Raises:
-      UserError: the model does not take masks.
+      UserError: the model does not support missing entries, or k is less than 1.
     """
     errors.require(
-      getattr(self.experiment.model, "takes_mask", False), "This model is of complete data: it takes no mask to impute."
+      getattr(self.experiment.model, "takes_mask", False),
+      "This model does not support missing entries: it takes no mask.",
     )
-    errors.require(k >= 1, f"k = {k} importance samples; it must be 1 or more.")
+    errors.require(k >= 1, f"k = {k}; the number of importance samples must be 1 or more.")
     shape = (-1, *self.experiment.model.data_shape)
     x, mask = (jnp.asarray(a, jnp.float32).reshape(shape) for a in (x, mask))
     arrays = {"x": jnp.where(mask > 0, x, 0.0), "mask": mask}
@@ -110,13 +111,13 @@ class LatentModel:
     return jax.device_get(jnp.where(mask > 0, x, filled))
 
   def evaluate(self, name: str, x: Any, *, seed: int = 0, transform: bool = False, **options: Any) -> dict[str, Any]:
-    """The evaluation dgm_jax/evaluate/NAME.py of x with its options: {name: number}, "values": {name: [N]}."""
+    """Runs the evaluation dgm_jax/evaluate/NAME.py on x; returns {name: number} and "values": {name: [N]}."""
     evaluation = registry.module(evaluate, "evaluation", name)
     evaluation.check(**options)
     checks.check_evaluation(name, evaluation, self.experiment.model)
     errors.require(
       name != "means" or hasattr(self.experiment.system, "eval_step"),
-      "'means' are of a run's eval_step: there is none.",
+      "The evaluation 'means' needs a trained run's eval_step; this model has none.",
     )
     found = evaluation.evaluate(
       self._seen(transform), self.state, self._key(seed), self._arrays(x, transform), **options
@@ -127,14 +128,14 @@ class LatentModel:
     return rng.stream(jax.random.key(seed) if isinstance(seed, int) else seed, "eval")
 
   def _seen(self, transform: bool) -> Any:
-    """The experiment with its transforms, or without."""
+    """The experiment, with its transforms or with the identity instead."""
     transforms = self.experiment.transforms if transform else types.SimpleNamespace(evaluate=identity)
     return types.SimpleNamespace(
       model=self.experiment.model, transforms=transforms, system=getattr(self.experiment, "system", None)
     )
 
   def _arrays(self, x: Any, transform: bool) -> dict[str, Any]:
-    """The dict of arrays that a batch is cut from."""
+    """The dict of arrays that batches are sliced from."""
     arrays = dict(x) if isinstance(x, dict) else {"x": x}
     shape, given = tuple(self.experiment.model.data_shape), jnp.shape(arrays["x"])
     flat = len(given) == 2 and given[1] == math.prod(shape)
@@ -151,8 +152,8 @@ class LatentModel:
       least, greatest = float(observed.min(initial=jnp.inf)), float(observed.max(initial=-jnp.inf))
       errors.require(
         not observed.size or low <= least <= greatest <= high,
-        f"x is in [{least:g}, {greatest:g}], the model's in [{low:g}, {high:g}]: transform=True applies the run's "
-        "transforms.",
+        f"x has values in [{least:g}, {greatest:g}], but the model expects [{low:g}, {high:g}]: transform=True applies "
+        "the run's transforms.",
       )
     return {"index": jnp.arange(len(arrays["x"]), dtype=jnp.int32)} | arrays
 
@@ -164,9 +165,11 @@ class LatentModel:
     seen = self._seen(transform)
     bind = lambda state: seen.model.bind({"params": state.params, **state.variables})
     missing = [m for m in ("infer", "log_joint") if not hasattr(seen.model, m)]
-    errors.require(name == "sample" or not missing, "This model has no q(z|x) and p(x, z) to weigh samples by.")
+    errors.require(name == "sample" or not missing, f"This model does not provide {' and '.join(missing)}.")
     if name == "sample":
-      errors.require(self.experiment.system.sample is not None, "This model is of y given x: it generates no x.")
+      errors.require(
+        self.experiment.system.sample is not None, "This model is conditional, p(y|x): it cannot sample x."
+      )
       return jax.jit(self.experiment.system.sample, static_argnums=2)
     if name == "decode":
       return jax.jit(lambda state, z: bind(state).reconstruct(z))
@@ -187,19 +190,19 @@ def _mean(q: Any) -> jax.Array:
   try:
     return q.mean()
   except (AttributeError, NotImplementedError) as e:
-    raise errors.UserError("The mean of this q(z|x) has no closed form; give a key for a draw from it.") from e
+    raise errors.UserError("The mean of this q(z|x) has no closed form; pass a key to draw from it instead.") from e
 
 
 def _impute(bound_model: Any, key: jax.Array, batch: dict, k: int) -> jax.Array:
-  """E[x | x_observed], [B, ...]."""
+  """E[x | x_observed], [B, ...], by k importance samples."""
   return imputation.single(bound_model, rng.row_keys(key, batch["index"]), batch, k).x
 
 
 def load(workdir: str | pathlib.Path) -> LatentModel:
-  """The newest checkpoint of a run, finished or not; its data must be there.
+  """Loads the latest checkpoint of a run, finished or not.  The run's data set must be available.
 
   Raises:
-    UserError: no run, no checkpoint, other data.
+    UserError: there is no run or no checkpoint, or the data differs from the run's.
   """
   path = pathlib.Path(workdir)
   found = legacy_configs.read_config(path)

@@ -1,1 +1,1 @@
-"""Applications: for each a command, a Python class and a page, on the models and evaluations of the other packages."""
+"""Applications built on the other packages, each with a command, a Python class and a documentation page."""

@@ -1,1 +1,1 @@
-"""The contracts and services that every other package builds on; imports nothing else of dgm_jax."""
+"""Interfaces and utilities that every other package uses; imports no other package of dgm_jax."""

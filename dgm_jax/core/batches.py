@@ -1,15 +1,15 @@
-"""Batches as dicts of arrays with a common leading axis: how many examples, and which of them."""
+"""Batches as dicts of arrays with a common leading example axis."""
 
 import numpy as np
 
-Arrays = dict[str, np.ndarray]  # every array has the examples in front
+Arrays = dict[str, np.ndarray]  # every array has a leading example axis, [N, ...]
 
 
 def size(arrays: Arrays) -> int:
-  """The number of examples."""
+  """The number of examples N."""
   return len(next(iter(arrays.values())))
 
 
 def take(arrays: Arrays, indices: np.ndarray | slice) -> Arrays:
-  """These examples of every array."""
+  """Selects the examples `indices` (an index array or a slice) from every array."""
   return {k: v[indices] for k, v in arrays.items()}

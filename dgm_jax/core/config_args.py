@@ -1,4 +1,4 @@
-"""A config file and its argument, `configs/x.py:quick,k=50,data=mnist5k`: words and pairs, checked against a spec."""
+"""Config files and their arguments, `configs/x.py:quick,k=50,data=mnist5k`: flags and key=value pairs, validated."""
 
 import pathlib
 import runpy
@@ -7,11 +7,11 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, renamed
 
 
 def _value(what: str, name: str, text: str, default: Any) -> Any:
-  """`text` as the type of `default`, a tuple of choices, a number or a flag."""
+  """Parses `text` by the type of `default`: a flag, a tuple of choices, a number or a word."""
   if isinstance(default, bool):
     values = {"true": True, "false": False}
     return values[errors.choose(f"value of {what} {name!r}", text.lower(), values)]
@@ -29,16 +29,16 @@ def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.
   """Reads "word,key=value,...".
 
   Args:
-    arg: what stands after the colon.
-    what: what its names are called in error messages.
-    **spec: name=default.  A default of False makes a word that may stand alone, a tuple gives the choices, of which
-      the first is the default; anything else gives its type.
+    arg: the text after the colon; None for none.
+    what: the noun for a name in error messages.
+    **spec: name=default.  False declares a flag, which may be given without a value; a tuple lists the choices, the
+      first of which is the default; any other default determines the type.
 
   Returns:
     A namespace of the values, and `given`, the set of names that `arg` mentions.
 
   Raises:
-    UserError: an unknown name or a value that does not fit.
+    UserError: an unknown name, or an invalid or missing value.
   """
   values = {k: v[0] if isinstance(v, tuple) else v for k, v in spec.items()}
   given = set()
@@ -54,28 +54,31 @@ def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.
 
 
 def functions(config: str) -> dict[str, Any]:
-  """What the file of FILE[:ARGUMENT] defines, by name.
+  """Runs the file of FILE[:ARGUMENT] and returns what it defines, {name: value}.
 
   Raises:
-    UserError: there is no such file; the files that are there are named.
+    UserError: there is no such file (the message lists the config files of that folder), or it defines no get_config.
   """
   path = pathlib.Path(config.partition(":")[0])
   if not path.is_file():
-    choices = [str(p) for p in path.parent.glob("*.py") if p.stem != "__init__"] or ["no .py file in that folder"]
-    errors.choose("config file", str(path), choices)
-  beside = str(pathlib.Path(__file__).parents[2])  # where configs/ lies, whose files import each other
-  if beside not in sys.path:
-    sys.path.append(beside)
-  return runpy.run_path(str(path))
+    choices = [str(p) for p in path.parent.glob("*.py") if p.stem not in ("__init__", "base")]
+    errors.choose("config file", str(path), choices or ["no .py file in that folder"])
+  root = str(pathlib.Path(__file__).parents[2])  # the parent of configs/, whose files import each other
+  if root not in sys.path:
+    sys.path.append(root)
+  defined = runpy.run_path(str(path))
+  errors.require("get_config" in defined, f"{path} defines no get_config.")
+  return defined
 
 
 def load(config: str) -> Any:
-  """The config that FILE[:ARGUMENT] stands for."""
+  """The config of FILE[:ARGUMENT]: what get_config(ARGUMENT) of the file returns.  Raises: see `functions`."""
   return functions(config)["get_config"](*config.partition(":")[2:] if ":" in config else ())
 
 
 def check_path(config: Mapping[str, Any], path: str) -> None:
-  """Refuses a path, "optim.lr", that the config lacks, with the nearest key and the choices."""
+  """Raises UserError, with the nearest key and the choices, if the config has no key `path`, such as "optim.lr"."""
+  renamed.check(path)
   node, seen = config, "config"
   for name in path.split("."):
     errors.require(hasattr(node, "keys"), f"{seen} is a value and has no key {name!r}.")

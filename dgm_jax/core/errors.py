@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one sentence that names the offending thing and the choices."""
+"""Errors that the user can fix: a one-sentence message that names the invalid value and the choices."""
 
 import difflib
 import os
@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
-  """A mistake of the user's.  `main` prints its sentence without a traceback and exits with status 2.
+  """A mistake of the user.  `main` prints its message without a traceback and exits with status 2.
 
   Not a ValueError: the flag parser would wrap that in a traceback.
   """
 
 
 class NotAvailableError(UserError, NotImplementedError):
-  """What is asked for does not exist in closed form, for instance log q of a flow without an inverse."""
+  """The requested quantity has no closed form, for instance log q of a flow without an inverse."""
 
 
 class LockedError(UserError):
-  """Another process trains in the run's folder."""
+  """Another process is training in the run's folder."""
 
 
 class DiskFullError(UserError):
@@ -26,7 +26,7 @@ class DiskFullError(UserError):
 
 
 class DivergenceError(RuntimeError):
-  """Training met NaN or Inf, at `step`.  `main` prints its sentence without a traceback and exits with status 3."""
+  """Training produced NaN or Inf at `step`.  `main` prints its message without a traceback and exits with status 3."""
 
   def __init__(self, sentence: str, step: int | None = None):
     super().__init__(sentence)
@@ -34,18 +34,18 @@ class DivergenceError(RuntimeError):
 
 
 class PrunedError(RuntimeError):
-  """Somebody asked the run to end for good (stop.json in its folder), and it did, with its state saved."""
+  """The run ended early on request (stop.json in its folder), after it saved its state."""
 
 
 class StoppedError(BaseException):
-  """A signal asked the run to stop, and it did.  `main` says how to resume it and exits with status 4.
+  """A signal stopped the run.  `main` prints how to resume it and exits with status 4.
 
-  As KeyboardInterrupt it is no Exception: what takes any error for a damaged file, say, must not catch it.
+  Like KeyboardInterrupt it is not an Exception: a handler that takes any error for a damaged file must not catch it.
   """
 
 
 def run_command(main: Callable[[], int]) -> int:
-  """The exit status of a command that goes on where it was stopped; a user's mistake is told in a sentence, with 2."""
+  """Exit status of a resumable command: 2 after a UserError, whose message is printed; 4 if it was interrupted."""
   try:
     return main()
   except UserError as e:
@@ -54,7 +54,7 @@ def run_command(main: Callable[[], int]) -> int:
     print(f"error: {e}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
-    print("interrupted; the same command goes on.", file=sys.stderr)
+    print("interrupted; run the same command again to continue.", file=sys.stderr)
     return 4
 
 

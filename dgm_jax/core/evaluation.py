@@ -1,4 +1,4 @@
-"""Evaluation of a state on a whole data set: compiled once, per example, means with standard errors."""
+"""Evaluation of a state on a whole data set: per-example values, means and standard errors."""
 
 import functools
 import math
@@ -15,7 +15,10 @@ from dgm_jax.core.system import System
 
 
 def make_evaluate_step(eval_step: Callable, transform: Callable) -> Callable:
-  """(state, key, batch, start) -> eval_step of a set's examples start, start + 1, ...; see make_evaluate_examples."""
+  """Makes (state, key, batch, start) -> {name: [B]}: eval_step for the examples start, start + 1, ... of a data set.
+
+  The function raises ValueError if a value lacks the leading axis [B]; see make_evaluate_examples.
+  """
 
   def evaluate_batch(state, key, batch, start):
     indices = start + jnp.arange(size(batch))
@@ -24,24 +27,24 @@ def make_evaluate_step(eval_step: Callable, transform: Callable) -> Callable:
     values = eval_step(state, jax.random.fold_in(rng.stream(key, "step"), start), batch)
     for path, leaf in jax.tree_util.tree_leaves_with_path(values):
       if leaf.shape[:1] != indices.shape:
-        raise ValueError(f"eval_step gives {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
-    return _along_mesh(values, PartitionSpec(), len(indices))  # every host gets all
+        raise ValueError(f"eval_step returns {jax.tree_util.keystr(path)} of shape {leaf.shape}, not [B, ...]")
+    return _along_mesh(values, PartitionSpec(), len(indices))  # every host gets all values
 
   return evaluate_batch
 
 
 def make_evaluate_examples(eval_step: Callable, transform: Callable, batch_size: int, lanes: bool = False) -> Callable:
-  """(state, key, data, progress) -> {name: [N]}, eval_step of every example of a set.
+  """Makes (state, key, data, progress) -> {name: [N]}: eval_step for every example of a data set.
 
-  The transform's randomness is a function of (key, index of the example), so that a set is binarised alike whatever
-  the batch size.  The last batch is padded with examples that are dropped again.  Under a mesh (jax.set_mesh) whose
-  axis "data" divides the batch, each of its devices takes a part.
+  The transform's randomness is a function of (key, index of the example), so that a set is binarised in the same way
+  for any batch size.  The last batch is padded, and the values of the padding are dropped.  Under a mesh (jax.set_mesh)
+  whose axis "data" divides the batch, the batch is split over its devices.
 
   Args:
     eval_step: (state, key, batch) -> pytree with leaves [B, ...].
     transform: see data.transforms.
-    batch_size: examples at once.
-    lanes: whether state and key have runs in front, [R, ...], and so have the values, [R, N, ...].
+    batch_size: number of examples evaluated at once.
+    lanes: whether state and key have a leading run axis, [R, ...]; the values then are [R, N, ...].
   """
 
   evaluate_batch = make_evaluate_step(eval_step, transform)
@@ -65,7 +68,7 @@ def make_evaluate_examples(eval_step: Callable, transform: Callable, batch_size:
 
 
 def _along_mesh(tree: Any, spec: PartitionSpec, rows: int) -> Any:
-  """Lays [rows, ...] along the mesh that there is, if its devices divide the rows."""
+  """Distributes [rows, ...] over the current mesh by `spec`, if the mesh's axis "data" divides the rows."""
   parts = jax.sharding.get_abstract_mesh().shape.get("data")
   return tree if parts is None or rows % parts else jax.lax.with_sharding_constraint(tree, spec)
 
@@ -79,7 +82,7 @@ def mean_and_error(values: jax.Array) -> tuple[float, float]:
 
 
 def make_evaluate(system: System, transform: Callable, batch_size: int) -> Callable:
-  """(state, key, data) -> {name: float}: the exact mean of eval_step over a set, whatever the batch size."""
+  """Makes (state, key, data) -> {name: float}: the mean of eval_step over a data set, exact for any batch size."""
   run = make_evaluate_examples(system.eval_step, transform, batch_size)
 
   def evaluate_set(state, key, data):

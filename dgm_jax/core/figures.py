@@ -1,4 +1,4 @@
-"""Pictures of a run.  matplotlib is imported when the first is drawn."""
+"""Figures of a run.  matplotlib is imported when the first one is drawn."""
 
 import pathlib
 from typing import Any
@@ -10,7 +10,7 @@ from dgm_jax.core.files import write_with
 
 
 def new(width: float, height: float) -> Any:
-  """An empty figure of so many inches; none of pyplot's state, so that any thread may draw."""
+  """An empty figure of this size in inches; it does not use pyplot's global state, so that any thread may draw."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
@@ -25,16 +25,16 @@ def save(path: pathlib.Path, figure: Any) -> None:
 
 
 def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array:
-  """Arranges images in one.
+  """Arranges images in a grid.
 
   Args:
-    images: [n, H, W, C] in [0, 1], or [n, R, H, W, C]: R pictures above one another for each of n (an example and
+    images: [n, H, W, C] in [0, 1], or [n, R, H, W, C]: R images, stacked vertically, for each of n (an example and
       its reconstruction).
-    columns: how many side by side; 0 for about a square.
-    scale: each pixel becomes scale x scale.
+    columns: number of images side by side; 0 for a roughly square grid.
+    scale: each pixel becomes scale x scale pixels.
 
   Returns:
-    [height, width, C], white where nothing is.
+    [height, width, C], white where there is no image.
   """
   if images.ndim == 4:
     images = images[:, None]
@@ -68,7 +68,7 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
   columns = min(4, len(panels)) or 1
   lines = -(-len(panels) // columns) or 1
   figure = Figure(figsize=(4 * columns, 3 * lines))
-  # set by hand: a layout engine costs more than all the drawing
+  # margins set by hand: a layout engine takes longer than the drawing itself
   figure.subplots_adjust(left=0.4 / columns, right=1 - 0.1 / columns, top=1 - 0.1, bottom=0.2 / lines, hspace=0.45)
   FigureCanvasAgg(figure)
   last = rows[-1]["step"] if rows else 0
@@ -77,7 +77,7 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
     for name in (k for k in names if k.split("/", 1)[1] == panel):
       points = [(row["step"], row[name]) for row in rows if name in row]
       axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", label=name.split("/")[0])
-    # the first steps do not set the scale
+    # the first tenth of the steps does not set the vertical range
     late = [
       row[k] for row in rows for k in names if k in row and k.split("/", 1)[1] == panel and 10 * row["step"] >= last
     ]
@@ -97,7 +97,7 @@ def save_progress(folder: pathlib.Path, step: int, grids: dict[str, jax.Array], 
 
 
 def save_histogram(path: pathlib.Path, values: dict[str, jax.Array], label: str, floor: float = 1e-8) -> None:
-  """Draws how many of each {name: [n]} have which log10; what is below `floor` counts as there."""
+  """Writes histograms of log10 of the values {name: [n]}; values below `floor` count as `floor`."""
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 

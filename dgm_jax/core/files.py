@@ -1,4 +1,4 @@
-"""Files that are never half there."""
+"""Atomic file writes: a file is complete or absent."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from dgm_jax.core import errors
 
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A path to write to beside `path`, which it becomes at the end; nothing is left of what was not finished."""
+  """Yields a temporary path beside `path`, which is renamed to `path` at the end; after an error it is removed."""
   beside = path.with_name(f".{os.getpid()}.{path.name}")
   try:
     yield beside
@@ -22,18 +22,18 @@ def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes beside, then renames: the file is never half there."""
+  """Writes the text to a temporary file, then renames it."""
   with whole(path) as beside:
     beside.write_text(text)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """write_text of indented JSON."""
+  """Writes indented JSON, atomically; NaN and Inf raise ValueError."""
   write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """The file's value, or None if there is no such file."""
+  """The value in the JSON file, or None if there is no such file.  Raises UserError if the file is damaged."""
   try:
     return json.loads(path.read_text()) if path.exists() else None
   except json.JSONDecodeError as e:
@@ -41,7 +41,7 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-  """{"optim": {"lr": 1}} -> {"optim.lr": 1}; tuples become lists, as in JSON."""
+  """{"optim": {"lr": 1}} -> {"optim.lr": 1}; every value that is not a dict is kept as it is."""
   flat = {}
   for k, v in tree.items():
     if isinstance(v, dict):
@@ -52,21 +52,21 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def write_with(path: pathlib.Path, write) -> None:
-  """Writes beside, then renames."""
+  """Calls write(temporary path), then renames that file to `path`; creates the folder if it does not exist."""
   path.parent.mkdir(parents=True, exist_ok=True)
   with whole(path) as beside:
     write(beside)
 
 
 def save_arrays(path: pathlib.Path, **arrays) -> None:
-  """Writes an .npz."""
+  """Writes a compressed .npz, atomically."""
   from numpy import savez_compressed
 
   write_with(path, lambda p: savez_compressed(p, **arrays))
 
 
 def load_arrays(path: pathlib.Path) -> dict:
-  """{name: array} of an .npz."""
+  """Reads an .npz as {name: array}."""
   from numpy import load
 
   with load(path) as arrays:

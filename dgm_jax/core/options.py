@@ -1,4 +1,4 @@
-"""Options that a user gives by name, validated against the signature of what takes them."""
+"""Options that a user gives by name, validated against the signature of the function that takes them."""
 
 import collections.abc
 import inspect
@@ -9,11 +9,11 @@ from typing import Any
 
 from dgm_jax.core import errors
 
-_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def fits(value: Any, annotation: Any) -> bool:
-  """Whether a value is of the annotated type, of those that a config can hold; True for any other annotation."""
+  """Whether a value has the annotated type; True for an annotation of a type that no config can hold."""
   origin, args = typing.get_origin(annotation), typing.get_args(annotation)
   if annotation is None or annotation is type(None):
     return value is None
@@ -38,7 +38,7 @@ def _is_row(value: Any) -> bool:
 
 
 def _name(annotation: Any) -> str:
-  """An annotation as a user may read it: int, Sequence[int], str | None."""
+  """An annotation in readable form: int, Sequence[int], str | None."""
   text = annotation.__name__ if isinstance(annotation, type) and not typing.get_args(annotation) else str(annotation)
   return text.replace("collections.abc.", "").replace("typing.", "").replace("NoneType", "None")
 
@@ -47,17 +47,17 @@ def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tu
   """Validates that `function` takes these options: their names, none missing, their types.
 
   Args:
-    what: "likelihood 'categorical'", for the sentence.
-    function: a function or a class; positional and internal parameters are named in `leave_out`.
+    what: the noun in the message, such as "likelihood 'categorical'".
+    function: a function or a class.
     given: {name: value}.
-    leave_out: parameters that are no options.
+    leave_out: parameters that are not options: positional and internal ones.
 
   Raises:
     UserError: an unknown name, a missing option, or a value of another type.
   """
   parameters = inspect.signature(function).parameters
-  named = {k: p for k, p in parameters.items() if p.kind not in _ANY_NUMBER and k not in leave_out}
-  if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):  # else it takes more names than its signature says
+  named = {k: p for k, p in parameters.items() if p.kind not in _VARIADIC and k not in leave_out}
+  if not any(p.kind == p.VAR_KEYWORD for p in parameters.values()):  # **kwargs takes any name
     for name in given:
       errors.choose(f"option of {what}", name, named)
   missing = [k for k, p in named.items() if p.default is p.empty and k not in given]
@@ -69,7 +69,7 @@ def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tu
 
 
 def call(what: str, function: Callable, *args: Any, **options: Any) -> Any:
-  """function(*args, **options), where the options are a user's: see `check`."""
-  positional = [k for k, p in inspect.signature(function).parameters.items() if p.kind not in _ANY_NUMBER]
+  """Returns function(*args, **options), with the options of a user validated by `check`, which raises UserError."""
+  positional = [k for k, p in inspect.signature(function).parameters.items() if p.kind not in _VARIADIC]
   check(what, function, options, (*positional[: len(args)], "parent", "name"))
   return function(*args, **options)

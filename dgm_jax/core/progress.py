@@ -1,4 +1,4 @@
-"""The one progress bar."""
+"""The progress bar."""
 
 import sys
 
@@ -8,7 +8,7 @@ import tqdm
 def progress_bar(
   total: int, initial: int = 0, description: str = "", unit: str = "step", disable: bool = False
 ) -> tqdm.tqdm:
-  """A bar with rate and time left: on a terminal redrawn in place, in a log file a line every half minute."""
+  """A bar with rate and remaining time: redrawn in place on a terminal, one line every 30 s in a log file."""
   terminal = sys.stderr.isatty()
   return tqdm.tqdm(
     total=total,

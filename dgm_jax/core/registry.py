@@ -1,7 +1,7 @@
-"""Modules chosen by name: the file name is the registry.
+"""Modules chosen by their file name.
 
-An entry is a file, at any depth of a package, that defines what its kind is called by: `class Model`, `def make` or
-`def evaluate`.  Entries are found in the source text, so that nothing is imported before it is chosen.
+An entry is a file, at any depth of a package, that defines the symbol of its kind: `class Model`, `def make` or
+`def evaluate`.  Entries are found by a search of the source text, so that only the chosen module is imported.
 """
 
 import functools
@@ -26,7 +26,7 @@ def _entries(root: pathlib.Path, package: str, kind: str) -> dict[str, str]:
 
 
 def entries(package: Any, kind: str) -> dict[str, str]:
-  """{name: full name of the module} of the entries of a package.
+  """The entries of a package, {name: full name of the module}.
 
   Args:
     package: the imported package.
@@ -36,10 +36,10 @@ def entries(package: Any, kind: str) -> dict[str, str]:
 
 
 def module(package: Any, kind: str, name: str) -> Any:
-  """The module of the entry `name`, imported.
+  """Imports and returns the module of the entry `name`.
 
   Raises:
-    UserError: there is no such entry; the sentence names the nearest and the choices.
+    UserError: there is no such entry; the message gives the nearest name and the choices.
   """
   found = entries(package, kind)
   return importlib.import_module(found[errors.choose(kind, name, found)])

@@ -1,4 +1,4 @@
-"""Randomness and data order as functions of (seed, step): nothing random is ever saved or threaded."""
+"""Randomness and data order as functions of (seed, step): no random state is saved or passed on."""
 
 import math
 import zlib
@@ -6,8 +6,8 @@ import zlib
 import jax
 import jax.numpy as jnp
 
-_MISSING = 0x9E3779B9  # stands for an entry that is not observed
-_ROUNDS = 8  # of the Feistel network: four are enough for a pseudo-random permutation (Luby & Rackoff, 1988)
+_MISSING = 0x9E3779B9  # replaces the bits of an unobserved entry
+_ROUNDS = 8  # of the Feistel network; four suffice for a pseudo-random permutation (Luby & Rackoff, 1988)
 
 
 def stream(key: jax.Array, name: str) -> jax.Array:
@@ -16,21 +16,21 @@ def stream(key: jax.Array, name: str) -> jax.Array:
 
 
 def _mix(x: jax.Array) -> jax.Array:
-  """A hash of uint32 in which every bit of the input moves every bit of the output (murmur3's finaliser)."""
+  """A hash of uint32 in which every input bit affects every output bit (murmur3's finaliser)."""
   x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
   x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
   return x ^ (x >> 16)
 
 
 def row_keys(key: jax.Array, index: jax.Array) -> jax.Array:
-  """A key for each row, [B], by (key, index of the row): what is drawn for it does not depend on where it lies."""
+  """A key for each row, [B], from (key, its index): what is drawn for a row does not depend on its position."""
   return jax.vmap(lambda i: jax.random.fold_in(key, i))(index)
 
 
 def content_index(x: jax.Array, mask: jax.Array) -> jax.Array:
-  """A number for each row, uint32 [B], by the observed entries of float32 x [B, ...] and where they are: for row_keys.
+  """A hash of each row, uint32 [B], of the observed entries of float32 x [B, ...] and their positions: for row_keys.
 
-  Rows that are equal in that have equal numbers; others differ, but for one pair in 2^32.
+  Rows with equal observed entries have equal hashes; two other rows collide with probability 2^-32.
   """
   bits = jax.lax.bitcast_convert_type(x.reshape(x.shape[0], -1).astype(jnp.float32), jnp.uint32)
   bits = jnp.where(mask.reshape(bits.shape) > 0, bits, jnp.uint32(_MISSING))
@@ -39,16 +39,19 @@ def content_index(x: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def shuffled(position: jax.Array, round_keys: jax.Array, n: int) -> jax.Array:
-  """Where a pseudo-random permutation of 0 .. n - 1 takes `position`, without ever forming the permutation.
+  """The image of `position` under a pseudo-random permutation of 0 .. n - 1, which is never formed as a whole.
 
-  A generalised Feistel network (Black & Rogaway, 2002) on pairs (l, r) of Z_a x Z_b, a b >= n, that adds a keyed hash
-  of one half to the other in turn; the few results >= n go through it again.  Sorting random numbers instead costs n
-  log n for every part of an epoch: 1 s for a million examples, where this costs the examples of the batch.
+  A generalised Feistel network (Black & Rogaway, 2002) on pairs (l, r) in Z_a x Z_b, a b >= n, alternately adds a keyed
+  hash of one half to the other; the few results >= n go through it again.  To sort random numbers instead would cost
+  n log n for every chunk of an epoch, 1 s for a million examples; this costs only the examples of the batch.
 
   Args:
     position: integers in [0, n), any shape.
-    round_keys: uint32 [..., R], the key of the permutation; leading axes as `position`'s, or of size 1.
+    round_keys: uint32 [..., R], keys of the R rounds; the leading axes broadcast against `position`'s.
     n: static, less than 2^31.
+
+  Returns:
+    int32, the shape of `position`.
   """
   a = math.isqrt(max(n - 1, 0)) + 1
   b = -(-n // a)
@@ -69,15 +72,15 @@ def shuffled(position: jax.Array, round_keys: jax.Array, n: int) -> jax.Array:
 
 
 def epoch_indices(key: jax.Array, start: jax.Array, length: int, n: int, batch_size: int) -> jax.Array:
-  """Indices of the batches start .. start + length - 1 of an endless run of shuffled epochs.
+  """Indices of the batches start .. start + length - 1 of an endless sequence of shuffled epochs.
 
-  Batch t belongs to epoch t // (n // batch_size); every epoch has a permutation of its own, whose remainder of n mod
-  batch_size examples is dropped.  So the order depends on (key, t) alone, whatever the chunks.
+  Batch t belongs to epoch t // (n // batch_size); every epoch has its own permutation, of which the last
+  n mod batch_size examples are dropped.  So the order depends on (key, t) alone, not on the division into chunks.
 
   Args:
     key: the key of the data order.
     start: the first step, an integer that may be traced.
-    length, n, batch_size: static numbers of steps, examples, and examples a step.
+    length, n, batch_size: static numbers of steps, examples, and examples per step.
 
   Returns:
     int32 indices, [length, batch_size].

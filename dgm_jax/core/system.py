@@ -1,4 +1,4 @@
-"""A system is a handful of pure functions; the loop, the sweeps and the tests know nothing else about a model."""
+"""A system: the pure functions through which the training loop, the sweeps and the tests use a model."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from flax import struct
 
 
 class System(NamedTuple):
-  """What can be trained, evaluated and sampled.  A batch is a dict of arrays with B examples in front.
+  """The functions that train, evaluate and sample a model.  A batch is a dict of arrays [B, ...] of B examples.
 
   Attributes:
     init: (key, batch, hparams) -> state, a pytree with a `.step` and, see TrainState, `.averaged()`.
     train_step: (state, key, batch) -> (state, {name: scalar}).
     eval_step: (state, key, batch) -> {name: [B]}; per example, so that averages over a set are exact.
-    sample: (state, key, n) -> [n, ...], what the model generates; None where it is of y given x.
-    pictures: (state, key, batch) -> {name: [n, ...]}, what is worth seeing during training; None for nothing.
+    sample: (state, key, n) -> [n, ...], samples of the model; None for a conditional model p(y given x).
+    pictures: (state, key, batch) -> {name: [n, ...]}, images to save during training; None for none.
   """
 
   init: Callable
@@ -28,15 +28,15 @@ class System(NamedTuple):
 
 
 class TrainState(struct.PyTreeNode):
-  """All there is to save: with (seed, step) it determines the rest of a run.
+  """The complete state of a run: with (seed, step) it determines all further training.
 
   Attributes:
-    step: int32 scalar, updates so far.
-    params: the parameters that the optimiser moves.
+    step: int32 scalar, number of updates so far.
+    params: the parameters that the optimiser updates.
     opt_state: the optimiser's state.
     variables: other collections of the model (batch or spectral norm statistics).
-    hparams: {config path: float32 scalar}, the numbers that may differ between lanes of one program.
-    averages: the moving average of `params`, see averaging; None for none.
+    hparams: {config path: float32 scalar}, the numbers that may differ between lanes (runs) of one program.
+    averages: the moving average of `params`, see `averaging`; None for none.
   """
 
   step: jax.Array
@@ -47,7 +47,7 @@ class TrainState(struct.PyTreeNode):
   averages: Any = None
 
   def averaged(self) -> "TrainState":
-    """The state to evaluate and to sample from: `averages` in the place of `params`, if there are any."""
+    """The state for evaluation and sampling: `averages` in place of `params`, if there are any."""
     return self if self.averages is None else self.replace(params=self.averages)
 
 
@@ -63,8 +63,8 @@ def gradient_system(
 
   Args:
     init_params: (key, batch) -> (params, variables).
-    loss_fn: (params, variables, key, batch, hparams) -> (loss, (metrics, variables)); loss is what goes down, and
-      hparams["step"] the number of updates so far, for what is annealed.
+    loss_fn: (params, variables, key, batch, hparams) -> (loss, (metrics, variables)); the loss is minimised, and
+      hparams["step"] is the number of updates so far, for annealing.
     eval_step: see System.
     sample: see System.
     tx: an optax transformation; its update receives `hparams=` and the loss as `value=` if it takes extra arguments.
@@ -90,17 +90,17 @@ def gradient_system(
 
 
 def averaging(system: System, decay: float, every: int = 1) -> System:
-  """The system whose states have a moving average of the parameters, which it evaluates, samples and draws.
+  """Adds a moving average of the parameters to a system, which evaluation, samples and pictures then use.
 
     averages <- d averages + (1 - d) params,  d = min(decay, (1 + t) / (10 + t)),  averages_0 = params_0
 
-  after update t = 0, 1, ...; d is small at first, so that the initial parameters are forgotten soon.  Other variables
-  are the newest.  Training itself is the same.
+  after update t = 0, 1, ...; d is small at first, so that the initial parameters are soon forgotten.  Other variables
+  are not averaged.  Training itself is unchanged.
 
   Args:
-    system: what is trained, with states of TrainState.
-    decay: the long-run d; a state's hparams["optim.ema_decay"] wins.
-    every: steps in one update of the parameters, where gradients are accumulated.
+    system: the system to train, whose states are TrainStates.
+    decay: the long-run d; hparams["optim.ema_decay"] of a state takes precedence.
+    every: steps per update of the parameters; more than 1 where gradients are accumulated.
   """
 
   def init(key, batch, hparams):
@@ -115,7 +115,7 @@ def averaging(system: System, decay: float, every: int = 1) -> System:
       d = jnp.where(new.step % every == 0, d, 1.0)
     return new.replace(averages=optax.incremental_update(new.params, state.averages, 1 - d)), metrics
 
-  def of_averages(function):
+  def with_averages(function):
     return function and (lambda state, *args: function(state.averaged(), *args))
 
-  return System(init, train_step, *map(of_averages, (system.eval_step, system.sample, system.pictures)))
+  return System(init, train_step, *map(with_averages, (system.eval_step, system.sample, system.pictures)))

@@ -6,7 +6,7 @@ import jax
 
 
 def parameter_table(params: Any) -> str:
-  """One line per array of parameters: name, shape, size; and the total."""
+  """One line per array of parameters, with name, shape, size and dtype; and the total."""
   rows = [
     ("/".join(str(k.key) for k in path), "x".join(map(str, leaf.shape)) or "scalar", leaf.size, str(leaf.dtype))
     for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -20,7 +20,7 @@ def parameter_table(params: Any) -> str:
 
 
 def results_table(results: dict[str, Any]) -> str:
-  """`name  value` lines, numbers to four digits."""
+  """One `name  value` line per result; floats have four decimals."""
   width = max(map(len, results))
   show = lambda v: f"{v:.4f}" if isinstance(v, float) else str(v)
   return "\n".join(f"{name:<{width}}  {show(value)}" for name, value in results.items())

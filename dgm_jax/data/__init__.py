@@ -1,6 +1,6 @@
-"""Data sets: load(name, **options) -> Splits of dicts of arrays.  A data set is a module of dgm_jax/data/sets.
+"""Data sets: load(name, **options) -> Splits of dicts of arrays.  Each data set is a module in dgm_jax/data/sets.
 
-README.md in this folder lists them, with their sizes, splits and sources, and shows how to use one's own data.
+README.md in this folder lists them, with their sizes, splits and sources, and shows how to use your own data.
 """
 
 import importlib
@@ -19,7 +19,7 @@ def _module(name: str) -> Any:
 
 
 def names() -> list[str]:
-  """The data sets there are; those of a family are "family/member"."""
+  """Names of all data sets; a member of a family is named "family/member"."""
   found = []
   for module in pkgutil.iter_modules(sets.__path__):
     members = getattr(_module(module.name), "DATA_SETS", ())
@@ -28,13 +28,13 @@ def names() -> list[str]:
 
 
 def published() -> dict[str, DataSet]:
-  """The data sets that come through TFDS, by name."""
+  """The data sets that are prepared through TFDS, by name."""
   modules = [_module(m.name) for m in pkgutil.iter_modules(sets.__path__)]
   return {spec.name: spec for module in modules for spec in getattr(module, "DATA_SETS", ())}
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:
-  """What the `load` of a data set takes, by name, with defaults and types.
+  """The parameters of a data set's `load` function, by name, with defaults and types.
 
   Raises:
     UserError: there is no such data set.
@@ -48,10 +48,10 @@ def load(name: str, **given: Any) -> Splits:
 
   Args:
     name: one of names().
-    **given: what the data set's own `load` takes; an option that is None or "" counts as not given.
+    **given: options of the data set's own `load`; None or "" means the default.
 
   Raises:
-    UserError: unknown name or option, files that are missing or damaged, a split that leaves nothing.
+    UserError: unknown name or option, missing or damaged files, or an empty split.
   """
   known = options(name)
   given = {k: v for k, v in given.items() if v not in (None, "")}

@@ -1,8 +1,8 @@
 """Mechanisms that make entries missing: completely at random, at random, not at random (Rubin, 1976).
 
-Each gives draw(key, x of one example) -> mask, 1 where x stays observed.  The parameters are functions of the seed and
-of the training set, on which the expected rate of missing entries is met; the mask of an example is a function of
-(seed, index), so that what is missing stays missing throughout training.
+Each returns draw(key, x of one example) -> mask, 1 where x stays observed.  The parameters depend on the seed and the
+training set, on which the expected rate of missing entries is `rate`; the mask of an example is a function of
+(seed, index), so that missing entries stay missing throughout training.
 """
 
 import math
@@ -38,10 +38,10 @@ def _intercepts(logits: np.ndarray, rate: float) -> np.ndarray:
 
 
 def mar(train: Statistics, rate: float, observed: float, seed: int) -> Callable:
-  """At random: a share `observed` of the features is always observed, and the others are missing by it.
+  """At random: a share `observed` of the features is always observed, and whether the others are depends on it.
 
   P(d missing | x) = sigmoid(w_d' z + b_d), z the standardised observed features, w_d ~ N(0, I) scaled to unit variance
-  of w_d' z, b_d such that each of the other features is missing at `rate` (as Muzellec et al., 2020, section 4).
+  of w_d' z, b_d such that each of the other features is missing at `rate` (as in Muzellec et al., 2020, section 4).
   """
   _check("mar", rate)
   errors.require(0 < observed < 1, f"Transform 'mar': observed = {observed}; it must be between 0 and 1.")
@@ -84,23 +84,23 @@ def mnar(train: Statistics, rate: float, slope: float, seed: int) -> Callable:
 
 
 def above_mean(train: Statistics, offset: float, share: float) -> Callable:
-  """Not at random: of the first `share` of the features, what is more than offset std above the mean is missing.
+  """Not at random: in the first `share` of the features, values more than offset std above the mean are missing.
 
   Ipsen, Mattei & Frellsen (2021): half of the features with offset 0; their appendix E has other offsets.
   """
   errors.require(0 < share <= 1, f"Transform 'above_mean': share = {share}; it must be more than 0, at most 1.")
   count = int(share * math.prod(train.shape))
-  errors.require(count >= 1, f"Transform 'above_mean': share = {share} of {math.prod(train.shape)} features is none.")
+  errors.require(count >= 1, f"Transform 'above_mean': share = {share} selects no feature of {math.prod(train.shape)}.")
   limit = np.asarray(train.mean + offset * train.std, np.float32).ravel()
   limit[count:] = np.inf
   return lambda key, x: (x <= limit.reshape(x.shape)).astype(jnp.float32)
 
 
 def mar_top(train: Statistics, seed: int) -> Callable:
-  """At random, of images: parts of the top half are missing by what the bottom half says, which is always observed.
+  """At random, for images: parts of the top half are missing, depending on the bottom half, which is always observed.
 
   h = mean of the bottom half + 0.3, at most 1;   pi ~ Binomial(2, h): 0 hides the second quarter of the rows, 1 the
-  first two, 2 the first (as github.com/federicobergamin/MIWAE-PyTorch has it, for binary digits).
+  first two, 2 the first (as in github.com/federicobergamin/MIWAE-PyTorch, for binary digits).
   """
   del seed
   low, high = train.range
@@ -110,7 +110,7 @@ def mar_top(train: Statistics, seed: int) -> Callable:
     f"[{low:.4g}, {high:.4g}].",
   )
   height = train.shape[0]
-  quarter = np.arange(height) * 4 // height  # of each row
+  quarter = np.arange(height) * 4 // height  # that each row is in
   hides = np.stack([quarter == 1, quarter < 2, quarter == 0])
 
   def draw(key, x):

@@ -1,7 +1,7 @@
-"""How training examples reach the device: all of them once (resident), or batch by batch (streaming).
+"""How training examples reach the device: all at once (resident), or batch by batch (streaming).
 
-The order of the examples is a function of (seed, step) in both, so that a run has the same batches from either, and
-goes on after an interruption without any state of an iterator.
+In both, the order of the examples is a function of (seed, step), so that the batches are the same and a run resumes
+without any iterator state.
 """
 
 import os
@@ -16,17 +16,17 @@ from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, size
 
 KINDS = ("auto", "resident", "streaming")
-_PIECE_BYTES = 2**26  # of batches that are on their way at once
+_PIECE_BYTES = 2**26  # largest size of one piece, see _Pieces
 _AHEAD = 2  # pieces read in advance
 
 
 def num_bytes(arrays: Arrays) -> int:
-  """What a split takes in memory."""
+  """Size of a split in memory, in bytes."""
   return sum(a.nbytes for a in arrays.values())
 
 
 def choose(kind: str, arrays: Arrays) -> str:
-  """ "resident" or "streaming"; for "auto" resident if the training set fits into a third of the device's memory."""
+  """ "resident" or "streaming"; "auto" is resident if the training set fits into a third of the device's memory."""
   if errors.choose("value of data.source", kind, KINDS) != "auto":
     return kind
   limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
@@ -35,18 +35,18 @@ def choose(kind: str, arrays: Arrays) -> str:
 
 
 def piece_length(arrays: Arrays, batch_size: int, chunk: int) -> int:
-  """The most steps, a divisor of `chunk`, whose batches fit into the memory for one piece."""
+  """The largest number of steps that divides `chunk` and whose batches fit into one piece."""
   batch_bytes = max(1, num_bytes(arrays) * batch_size // size(arrays))
   return max(d for d in range(1, chunk + 1) if chunk % d == 0 and (d == 1 or d * batch_bytes <= _PIECE_BYTES))
 
 
 class _Pieces:
-  """Piece i is the batches of steps [i length, (i + 1) length): random access, as Grain's MapDataset wants it.
+  """Piece i holds the batches of steps [i length, (i + 1) length); random access, as Grain's MapDataset requires.
 
   Args:
     arrays: the training set, in memory or mapped.
     order: (start, length) -> indices of the batches, [length, B].
-    length, num_steps: steps of a piece, and of the run.
+    length, num_steps: number of steps of a piece, and of the run.
     share: the rows of each batch that this host reads.
   """
 
@@ -71,7 +71,10 @@ def stream(
     arrays, order, length, num_steps, share: see _Pieces.
     start: a multiple of length, or num_steps.
   """
-  errors.require(start % length == 0 or start == num_steps, f"Step {start} is within a piece of {length} steps.")
+  errors.require(
+    start % length == 0 or start == num_steps,
+    f"Streaming cannot start at step {start}, which is not a multiple of {length}.",
+  )
   pieces: Any = grain.MapDataset.source(_Pieces(arrays, order, length, num_steps, share))
   options = grain.ReadOptions(num_threads=_AHEAD, prefetch_buffer_size=_AHEAD)
   return iter(pieces[-(-start // length) :].to_iter_dataset(options))

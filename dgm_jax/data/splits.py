@@ -1,4 +1,4 @@
-"""What a data set is to the rest: up to three dicts of arrays, and how to hold some out."""
+"""The splits of a data set, up to three dicts of arrays, and functions that hold out examples."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ from dgm_jax.core.batches import Arrays, size, take
 
 
 class Splits(NamedTuple):
-  """Dicts of arrays with the examples in front; `valid` is None where nothing is held out of the training set.
+  """Dicts of arrays with a leading example axis; `valid` is None if there is no validation set.
 
-  x is what is modelled: uint8 for grey levels and colours 0..255, bool for what is binary, float32 for numbers, int32
-  (or uint16) for counts, int32 for tokens.  y is a label (int32) or a response (float32); `mask` is 1 where x was
-  observed.  `about` holds what is no array: names of columns, classes and genes, the vocabulary.
+  x is the modelled variable: uint8 for grey levels and colours 0..255, bool for binary data, float32 for real numbers,
+  int32 (or uint16) for counts, int32 for tokens.  y is a label (int32) or a response (float32); `mask` is 1 where x is
+  observed.  `about` holds metadata: names of columns, classes and genes, the vocabulary.
   """
 
   train: Arrays
@@ -23,21 +23,21 @@ class Splits(NamedTuple):
   about: Mapping[str, Any] = {}
 
   def parts(self) -> dict[str, Arrays]:
-    """The splits that there are, by name."""
+    """The splits that are present, by name."""
     return {name: getattr(self, name) for name in ("train", "valid", "test") if getattr(self, name)}
 
 
 def first(arrays: Arrays, count: int | None) -> Arrays:
-  """The first `count` examples; all for None."""
+  """The first `count` examples; all if it is None."""
   n = size(arrays)
   if count is None:
     return arrays
-  errors.require(1 <= count <= n, f"data.train_size = {count}; it must be 1 to {n}, the training examples there are.")
+  errors.require(1 <= count <= n, f"data.train_size = {count}; it must be 1 to {n}, the number of training examples.")
   return take(arrays, slice(count))
 
 
 def hold_out_last(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | None]:
-  """(all but the last `valid_size` examples, these), in the published order; (arrays, None) for 0."""
+  """(training set, validation set): holds out the last `valid_size` examples; (arrays, None) for 0."""
   n = size(arrays)
   errors.require(
     0 <= valid_size < n,
@@ -49,18 +49,18 @@ def hold_out_last(arrays: Arrays, valid_size: int) -> tuple[Arrays, Arrays | Non
 
 
 def permutation(n: int, seed: int) -> np.ndarray:
-  """0 .. n - 1 in the order of numpy's RandomState(seed), whose stream is fixed for good."""
+  """A permutation of 0 .. n - 1 by numpy's RandomState(seed), whose stream never changes."""
   errors.require(0 <= seed < 2**32, f"data.split_seed = {seed}; it must be in 0 .. 2^32 - 1.")
   return np.random.RandomState(seed).permutation(n)
 
 
 def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: int) -> dict[str, np.ndarray]:
-  """{part: indices} by a permutation of n examples.
+  """{part: indices} from a random permutation of n examples.
 
-  The first round(test_fraction n) of it are the test set, the next round(valid_fraction n) the validation set.
+  The first round(test_fraction n) indices are the test set, the next round(valid_fraction n) the validation set.
 
   Raises:
-    UserError: a fraction that cannot be, or that leaves a split empty (valid_fraction = 0 means none).
+    UserError: an invalid fraction, or an empty split (valid_fraction = 0 means no validation set).
   """
   for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
     errors.require(0 <= value < 1, f"data.{name} = {value}; it must be at least 0 and less than 1.")
@@ -80,7 +80,7 @@ def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: in
 def at_random(
   arrays: Arrays, valid_fraction: float, test_fraction: float, seed: int, about: Mapping[str, Any] | None = None
 ) -> Splits:
-  """The splits of random_indices."""
+  """Splits the examples at random, by random_indices."""
   parts = random_indices(size(arrays), valid_fraction, test_fraction, seed)
   taken = {part: take(arrays, indices) for part, indices in parts.items()}
   return Splits(taken["train"], taken.get("valid"), taken["test"], about or {})

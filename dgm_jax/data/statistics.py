@@ -1,4 +1,4 @@
-"""What transforms must know of the training set, computed in chunks: it may be larger than memory."""
+"""Statistics of the training set that transforms need, computed in chunks: the set may be larger than memory."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +11,16 @@ from dgm_jax.core import errors, rng
 from dgm_jax.core.batches import size
 
 _CHUNK_BYTES = 2**25
-_ROWS = 10_000  # that mechanisms of missing entries are calibrated on
+_ROWS = 10_000  # rows used to calibrate the mechanisms of missing entries
 
 
 def per_example(draw: Callable, name: str, seed: int, epoch: jax.Array, index: jax.Array) -> Callable:
-  """x -> draw(key, x) for each example with a key that is a function of (name, seed, epoch, index) alone.
+  """x -> draw(key, x) for each example, with a key that depends only on (name, seed, epoch, index).
 
   Args:
     draw: (key, x of one example) -> array.
-    name: of the transform: what two of them draw is independent.
-    seed: of the data, not of the run: the same for every run.
+    name: name of the transform, so that different transforms draw independently.
+    seed: seed of the data, not of the run: the same in every run.
     epoch, index: [B], or [] for a single example.
   """
   key = rng.stream(jax.random.key(seed), name)
@@ -31,12 +31,12 @@ def per_example(draw: Callable, name: str, seed: int, epoch: jax.Array, index: j
 class Statistics:
   """Moments of the training set, range and labels of all splits, after the transforms so far.
 
-  Only the moments change x; the range and the labels are there to refuse what cannot be, in whichever split.
+  Only the moments affect the transformed x; range and labels are used to validate the data of all splits.
 
   Args:
     arrays: the training set.
     others: the other splits.
-    expect: x -> what the transforms so far make of x, without their noise.
+    expect: x -> x after the transforms so far, without their noise.
   """
 
   def __init__(self, arrays: dict, others: Sequence[dict] = (), expect: Callable = lambda x: x):
@@ -50,7 +50,7 @@ class Statistics:
     return Statistics(self._arrays, self._others, lambda x, before=self._expect: expect(before(x)))
 
   def _chunks(self, arrays: dict) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """(x, mask) of a chunk of examples after another."""
+    """Yields (x, mask) of consecutive chunks of examples."""
     x, mask = arrays["x"], arrays.get("mask")
     rows = max(1, _CHUNK_BYTES // max(1, 4 * x[0].size))
     for start in range(0, len(x), rows):
@@ -58,7 +58,7 @@ class Statistics:
       yield np.asarray(self._expect(jnp.asarray(x[part]))), None if mask is None else np.asarray(mask[part])
 
   def rows(self) -> np.ndarray:
-    """The first examples, flat and standardised with unit std, missing entries 0: float64 [n, D]."""
+    """The first examples, flattened and standardised, with missing entries 0: float64 [n, D]."""
     n = min(_ROWS, size(self._arrays))
     x = np.asarray(self._expect(jnp.asarray(self._arrays["x"][:n])), np.float64)
     z = (x - self.mean) / self.std
@@ -68,7 +68,7 @@ class Statistics:
 
   @functools.cached_property
   def range(self) -> tuple[float, float]:
-    """The least and the greatest observed entry of all splits."""
+    """Minimum and maximum of the observed entries of all splits."""
     low, high = np.inf, -np.inf
     for arrays in (self._arrays, *self._others):
       for x, mask in self._chunks(arrays):
@@ -79,7 +79,7 @@ class Statistics:
 
   @functools.cached_property
   def mean(self) -> np.ndarray:
-    """By feature, over observed entries: float64 [...]."""
+    """Mean of each feature over its observed entries: float64 [...]."""
     total = count = 0.0
     for x, mask in self._chunks(self._arrays):
       total = total + (x if mask is None else x * mask).sum(0, dtype=np.float64)
@@ -88,7 +88,7 @@ class Statistics:
 
   @functools.cached_property
   def std(self) -> np.ndarray:
-    """By feature, over observed entries; that of a constant feature counts as 1: float64 [...]."""
+    """Standard deviation of each feature over its observed entries, 1 for a constant feature: float64 [...]."""
     square = count = 0.0
     for x, mask in self._chunks(self._arrays):
       d = x - self.mean
@@ -99,29 +99,29 @@ class Statistics:
 
   @property
   def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of the training set's y, by entry; that of a constant entry counts as 1: float64.
+    """Mean and standard deviation of each entry of the training set's y, the latter 1 for constant entries: float64.
 
     Raises:
-      UserError: there is no y, or it is no number.
+      UserError: y is missing or not real-valued.
     """
     y = self._arrays.get("y")
     errors.require(
       y is not None and np.issubdtype(y.dtype, np.floating),
-      "Transform 'standardize_targets' takes numbers y; this data set has none (y is missing, or of classes).",
+      "Transform 'standardize_targets' needs real-valued y; this data set has none (y is missing, or a class label).",
     )
     mean, std = y.mean(0, dtype=np.float64), y.std(0, dtype=np.float64)
     return mean, np.where(std > 1e-7 * abs(mean), std, 1.0)
 
   @property
   def num_classes(self) -> int:
-    """1 + the greatest label y of all splits.
+    """1 + the largest label y of all splits.
 
     Raises:
-      UserError: there is no y, or it is no class.
+      UserError: y is missing or not a class label.
     """
     labels = [arrays.get("y") for arrays in (self._arrays, *self._others)]
     errors.require(
       all(y is not None and np.issubdtype(y.dtype, np.integer) and np.min(y) >= 0 for y in labels),
-      "Transform 'condition' takes class labels; this data set has none (y is missing, or not an integer from 0 on).",
+      "Transform 'condition' takes class labels; this data set has none (y is missing, or not a non-negative integer).",
     )
     return 1 + max(int(np.max(y)) for y in labels)

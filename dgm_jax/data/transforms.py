@@ -1,8 +1,8 @@
-"""What happens to a batch inside the compiled step: named, pure, seeded transforms, composed from their names.
+"""Named, pure, seeded transforms of batches, composed by name and applied inside the compiled step.
 
 config.data.transforms = ("flip", "dequantize", "logit:alpha=1e-6", "standardize") applies them in this order; results
 and metrics record the names.  A batch is a dict with x, `index` (the number of each example within the data set) and,
-in training, `epoch`.  A transform serves a batch and, mapped over keys, single examples.
+in training, `epoch`.  A transform works on a batch and, mapped over keys, on single examples.
 """
 
 import math
@@ -18,12 +18,12 @@ from dgm_jax.data.statistics import Statistics, per_example
 
 
 class Transform(NamedTuple):
-  """One step.
+  """One transform.
 
   Attributes:
     apply: (key, batch) -> batch.
-    expect: x -> what `apply` makes of it without its noise: E[x'] where that is linear, else near it.
-    only_training: whether it augments the training set and leaves evaluation alone.
+    expect: x -> x' without noise: E[x'] for a transform that is linear in its noise, else an approximation.
+    only_training: whether it is applied in training but not in evaluation.
   """
 
   apply: Callable
@@ -46,17 +46,17 @@ def _require_grey(name: str, train: Statistics) -> None:
 
 
 def _add_log_det(batch: dict, log_det: jax.Array) -> jax.Array:
-  """batch["log_det"] with the logs of an elementwise derivative added, summed over the observed entries of each."""
+  """batch["log_det"] plus elementwise log-derivatives, summed over the observed entries of each example."""
   axes = tuple(range(jnp.ndim(batch["index"]), log_det.ndim))
   return batch.get("log_det", 0.0) + jnp.sum(log_det * batch.get("mask", 1.0), axes)
 
 
 def _binarize(train: Statistics, how: str, seed: int) -> Transform:
-  """Grey levels to 0 and 1, what a Bernoulli decoder models.
+  """Binarises grey levels to 0 and 1, for Bernoulli decoders.
 
   dynamic: a fresh draw with mean x at every use (Salakhutdinov & Murray, 2008; Burda et al., 2016); epoch: one draw
-  for each example and epoch; static: one draw for each example, a function of `seed`, for good; threshold: 1 above
-  the middle.  Log-likelihoods under different ones, and those on Larochelle's fixed draw (the data set
+  for each example and epoch; static: one fixed draw for each example, a function of `seed`; threshold: 1 above the
+  middle.  Log-likelihoods under different binarisations, including Larochelle's fixed draw (the data set
   binarized_mnist), are not comparable.
   """
   _require_grey("binarize", train)
@@ -76,16 +76,16 @@ def _binarize(train: Statistics, how: str, seed: int) -> Transform:
 
 
 def _scale(train: Statistics) -> Transform:
-  """Grey levels and colours to [0, 1]."""
+  """Scales grey levels and colours to [0, 1]."""
   _require_grey("scale", train)
   return Transform(lambda key, batch: batch | {"x": _grey(batch["x"])}, _grey)
 
 
 def _dequantize(train: Statistics, levels: int) -> Transform:
-  """(x + u) / levels with u ~ U[0, 1): integers 0 .. levels - 1 to a density on [0, 1] (Uria et al., 2013).
+  """(x + u) / levels with u ~ U[0, 1): maps integers 0 .. levels - 1 to a density on [0, 1] (Uria et al., 2013).
 
   The density of the result bounds the log-probability of the integers: E_u log p(x') - D log levels <= log P(x) (Theis
-  et al., 2016); log_det holds that - D log levels.
+  et al., 2016); - D log levels is added to log_det.
   """
   errors.require(2 <= levels <= 2**16, f"Transform 'dequantize': levels = {levels}; it must be 2 to 65536.")
   low, high = train.range
@@ -108,7 +108,7 @@ def _logit(train: Statistics, alpha: float) -> Transform:
   low, high = train.range
   errors.require(
     low >= 0 and high <= 1,
-    f"Transform 'logit' takes numbers in [0, 1]; x is in [{low:.4g}, {high:.4g}]. Put 'scale' or 'dequantize' before.",
+    f"Transform 'logit' takes numbers in [0, 1]; x is in [{low:.4g}, {high:.4g}]. Put 'scale' or 'dequantize' first.",
   )
   squeeze = lambda x: alpha + (1 - 2 * alpha) * x
   logit = lambda p: jnp.log(p) - jnp.log1p(-p)
@@ -122,7 +122,7 @@ def _logit(train: Statistics, alpha: float) -> Transform:
 
 
 def _standardize(train: Statistics) -> Transform:
-  """(x - mean) / std by feature, statistics of the training split (and of its observed entries) alone.
+  """(x - mean) / std for each feature, with statistics of the observed entries of the training split.
 
   A constant feature keeps its scale.  Adds - sum log std to log_det.
   """
@@ -137,7 +137,7 @@ def _standardize(train: Statistics) -> Transform:
 
 
 def _standardize_targets(train: Statistics) -> Transform:
-  """y' = (y - mean) / std by entry, statistics of the training split alone; batch["y_loc"], ["y_scale"] lead back."""
+  """y' = (y - mean) / std, with statistics of the training split; y = batch["y_loc"] + batch["y_scale"] y'."""
   loc, scale = train.target_moments
   loc, scale = jnp.asarray(loc, jnp.float32), jnp.asarray(scale, jnp.float32)
 
@@ -167,7 +167,7 @@ def _condition(train: Statistics) -> Transform:
 
 
 def _labelled(train: Statistics, per_class: int) -> Transform:
-  """In training, y = -1 but for the first `per_class` training examples of each class: semi-supervised learning."""
+  """In training, y = -1 except for the first `per_class` examples of each class, for semi-supervised learning."""
   errors.require(per_class >= 1, f"Transform 'labelled': per_class = {per_class}; it must be 1 or more.")
   y = train._arrays.get("y")
   errors.require(
@@ -176,16 +176,16 @@ def _labelled(train: Statistics, per_class: int) -> Transform:
   )
   order = jnp.argsort(jnp.asarray(y), stable=True)
   ordered = jnp.asarray(y)[order]
-  rank = jnp.arange(len(y)) - jnp.searchsorted(ordered, ordered)  # among those of its class
+  rank = jnp.arange(len(y)) - jnp.searchsorted(ordered, ordered)  # within its class
   keeps = jnp.zeros(len(y), bool).at[order].set(rank < per_class)
   apply = lambda key, batch: batch | {"y": jnp.where(keeps[batch["index"]], batch["y"], -1)}
   return Transform(apply, only_training=True)
 
 
 def _missing(name: str, mechanism: Callable) -> Callable:
-  """A transform that hides entries: x is 0 where mask is 0; `complete` keeps x, `hidden` is 1 where it was hidden.
+  """A transform that hides entries: x is 0 where mask is 0; `complete` is the full x, `hidden` is 1 at hidden entries.
 
-  With `training` it leaves evaluation alone.
+  With the option `training`, entries are hidden in training only.
   """
 
   def make(train: Statistics, training: bool = False, **options) -> Transform:
@@ -203,7 +203,7 @@ def _missing(name: str, mechanism: Callable) -> Callable:
   return make
 
 
-# name -> (how it is made, its options: a tuple gives the choices, anything else the default)
+# name -> (factory, its options: a tuple lists the choices, any other value is the default)
 TRANSFORMS = {
   "binarize": (_binarize, {"how": ("dynamic", "epoch", "static", "threshold"), "seed": 0}),
   "scale": (_scale, {}),
@@ -245,7 +245,7 @@ class Pipeline(NamedTuple):
 
   Attributes:
     train, evaluate: (key, batch) -> batch.
-    statistics: of the transformed training set, without noise.
+    statistics: statistics of the transformed training set, without noise.
   """
 
   train: Callable
@@ -257,7 +257,7 @@ def _compose(transforms: list[Transform]) -> Callable:
   def apply(key, batch):
     for i, transform in enumerate(transforms):
       batch = transform.apply(jax.random.fold_in(key, i), batch)
-    return batch | {"x": batch["x"] * batch["mask"]} if "mask" in batch else batch  # what is missing is 0
+    return batch | {"x": batch["x"] * batch["mask"]} if "mask" in batch else batch  # missing entries are 0
 
   return apply
 
@@ -267,11 +267,11 @@ def make(names: tuple[str, ...], arrays: dict, others: Sequence[dict] = ()) -> P
 
   Args:
     names: e.g. ("dequantize", "logit:alpha=0.05"); see TRANSFORMS.
-    arrays: the training set, which standardize and the mechanisms of missing entries learn from.
-    others: the other splits, whose range and labels must suit the transforms, too.
+    arrays: the training set, whose statistics standardize and the mechanisms of missing entries use.
+    others: the other splits, whose range and labels are validated as well.
 
   Raises:
-    UserError: an unknown name or option, or data that a transform cannot take.
+    UserError: an unknown name or option, or data that a transform does not support.
   """
   train, transforms, hides = Statistics(arrays, others), [], None
   for text in names:

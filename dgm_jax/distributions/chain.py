@@ -10,14 +10,14 @@ import jax
 class Chain:
   """A Markov chain of distributions, d(z_1) d(z_2 | z_1) ... d(z_L | z_{L-1}).
 
-  It has the part of distrax's interface that inference needs.  A value is the tuple (z_1, ..., z_L).
+  Implements the part of distrax's interface that inference needs.  A value is the tuple (z_1, ..., z_L).
   """
 
   def __init__(self, first: distrax.Distribution, *conditionals: Callable[[jax.Array], Any]):
     self.first, self.conditionals = first, conditionals
 
   def _walk(self, choose: Callable) -> tuple[tuple, list]:
-    """Visits d(z_1), d(z_2|z_1), ...; choose(l, d) gives z_l."""
+    """((z_1, ..., z_L), [d(z_1), d(z_2 | z_1), ...]), where choose(l, d) returns z_l (l counts from 0)."""
     ds, zs = [self.first], [choose(0, self.first)]
     for l, conditional in enumerate(self.conditionals, 1):
       ds.append(conditional(zs[-1]))
@@ -53,6 +53,6 @@ class Chain:
     return tuple(d.mean() for d in ds)
 
   def relaxed(self, temperature: float | jax.Array) -> "Chain":
-    """The chain of its layers' relaxations, d.relaxed(temperature)."""
+    """The chain with every layer replaced by its relaxation, d.relaxed(temperature)."""
     relax = lambda conditional: lambda z: conditional(z).relaxed(temperature)
     return Chain(self.first.relaxed(temperature), *map(relax, self.conditionals))

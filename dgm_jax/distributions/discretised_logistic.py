@@ -12,8 +12,8 @@ class DiscretisedLogisticMixture(distrax.Distribution):
 
   S the sigmoid; the first and the last bin are open (Salimans et al., 2017, PixelCNN++).
 
-  Args: logits of pi, loc mu and log_scale log s, [..., M, D]: components on the last axis but one, which a sample
-  [..., D] has not; num_levels V.
+  Args: logits of pi, loc mu and log_scale log s, [..., M, D]: components on the second-to-last axis, which a
+  sample [..., D] lacks; num_levels V.
   """
 
   def __init__(self, logits: jax.Array, loc: jax.Array, log_scale: jax.Array, num_levels: int):
@@ -32,6 +32,7 @@ class DiscretisedLogisticMixture(distrax.Distribution):
     return (x - self._loc) * jnp.exp(-self._log_scale)
 
   def log_prob(self, value: jax.Array) -> jax.Array:
+    """log P(x), nats, [..., D]; value x [..., D]."""
     value = value[..., None, :]
     half = 0.5 / (self._num_levels - 1)
     above, below = self._standardise(value + half), self._standardise(value - half)
@@ -42,7 +43,7 @@ class DiscretisedLogisticMixture(distrax.Distribution):
     return jax.nn.logsumexp(jax.nn.log_softmax(self._logits, -2) + log_p, -2)
 
   def mean(self) -> jax.Array:
-    """E[x] = 1 - sum_{k < V-1} P(x <= k/(V-1)) / (V-1), level by level: V of them at once would not fit."""
+    """E[x] = 1 - sum_{k < V-1} P(x <= k/(V-1)) / (V-1), summed level by level to save memory."""
     step = 1 / (self._num_levels - 1)
     weights = jax.nn.softmax(self._logits, -2)
     cdf = lambda k: jnp.sum(weights * jax.nn.sigmoid(self._standardise((k + 0.5) * step)), -2)
@@ -50,11 +51,11 @@ class DiscretisedLogisticMixture(distrax.Distribution):
     return 1 - step * jax.lax.fori_loop(0, self._num_levels - 1, lambda k, total: total + cdf(k), zero)
 
   def variance(self) -> jax.Array:
-    """E[(x - c)^2] - (E[x] - c)^2 by the same sum, c = 1/2."""
+    """E[(x - c)^2] - (E[x] - c)^2, c = 1/2, by the same sum."""
     step = 1 / (self._num_levels - 1)
     weights = jax.nn.softmax(self._logits, -2)
     cdf = lambda k: jnp.sum(weights * jax.nn.sigmoid(self._standardise((k + 0.5) * step)), -2)
-    rise = lambda k: step * ((2 * k + 1) * step - 1)  # of (x - c)^2 from level k to the next
+    rise = lambda k: step * ((2 * k + 1) * step - 1)  # increase of (x - c)^2 from level k to the next
     zero = jnp.zeros(self.batch_shape, self._loc.dtype)
     square = 0.25 - jax.lax.fori_loop(0, self._num_levels - 1, lambda k, total: total + rise(k) * cdf(k), zero)
     return square - jnp.square(self.mean() - 0.5)

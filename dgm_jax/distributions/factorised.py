@@ -1,4 +1,4 @@
-"""Distributions that distrax lacks, or has in a form that costs more than it need."""
+"""Products of independent entries, whose log-probability takes a mask; faster forms of sums and softplus."""
 
 import distrax
 import jax
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 def sum_last(a: jax.Array) -> jax.Array:
   """The sum over the last axis as a product with ones.
 
-  XLA on the CPU makes a sum of more than 32 terms a pass of its own over what it sums, written to memory first.
-  Elsewhere it is a plain sum: a TPU multiplies float32 in parts, and makes NaN of -inf so.
+  XLA:CPU turns a sum of more than 32 terms into a separate pass over its input, which it first writes to memory.
+  On other backends it is a plain sum: a TPU multiplies float32 in parts, which turns -inf into NaN.
   """
   if jax.default_backend() != "cpu":
     return jnp.sum(a, -1)
@@ -19,10 +19,10 @@ def sum_last(a: jax.Array) -> jax.Array:
 
 @jax.custom_jvp
 def softplus(x: jax.Array) -> jax.Array:
-  """log(1 + e^x) to an absolute error of the precision's epsilon.
+  """log(1 + e^x) to an absolute error of the dtype's epsilon.
 
-  jax.nn.softplus holds the relative error of values near 0, too, by a log1p that costs twice as much.  In a sum of
-  log-probabilities that is lost, and the pixels' softplus is a tenth of an IWAE's training step.
+  jax.nn.softplus also bounds the relative error of values near 0, with a log1p that costs twice as much.  A sum of
+  log-probabilities loses that accuracy, and the softplus of the pixels is a tenth of the time of an IWAE training step.
   """
   return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
 
@@ -31,7 +31,7 @@ softplus.defjvp(lambda primals, tangents: (softplus(*primals), jax.nn.sigmoid(*p
 
 
 class _LogitBernoulli(distrax.Bernoulli):
-  """A Bernoulli by logits whose log-probability takes one softplus instead of two."""
+  """A Bernoulli parameterised by logits, whose log-probability takes one softplus instead of two."""
 
   def log_prob(self, value):
     # x log s(l) + (1 - x) log(1 - s(l)) = x l - softplus(l); for 0 < x < 1 this is minus the cross-entropy.
@@ -44,7 +44,7 @@ def bernoulli(logits: jax.Array) -> distrax.Distribution:
 
 
 class Factorised(distrax.Independent):
-  """prod_d p(x_d) over the last axis, whose log-probability may leave entries out; event [D]."""
+  """prod_d p(x_d) over the last axis, whose log-probability can leave entries out; event [D]."""
 
   def __init__(self, entries: distrax.Distribution):
     super().__init__(entries, 1)
@@ -52,22 +52,22 @@ class Factorised(distrax.Independent):
   def log_prob(self, value: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """sum_d m_d log p(x_d), nats, for x and m [..., D]: the marginal of the entries with m_d = 1.
 
-    What x is where m_d = 0, be it NaN, changes neither the value nor a gradient.
+    The values of x where m_d = 0, even NaN, affect neither the result nor a gradient.
     """
     if mask is None:
       return sum_last(self.distribution.log_prob(value))
     observed = mask > 0
-    value = jnp.where(observed, value, jnp.asarray(0.5, value.dtype))  # a half lies in every support, 0 does not
+    value = jnp.where(observed, value, jnp.asarray(0.5, value.dtype))  # 0.5 lies in every support, 0 does not
     return sum_last(jnp.where(observed, self.distribution.log_prob(value), 0))
 
   def expected_features(self) -> jax.Array:
-    """E of x, [..., D]; of classes E of their one-hot vectors, [..., D C]: what can be averaged over z."""
+    """E[x], [..., D], or for classes the mean one-hot vectors, [..., D C]: both can be averaged over z."""
     if not isinstance(self.distribution, distrax.Categorical):
       return self.distribution.mean()
     return self.distribution.probs.reshape(*self.batch_shape, -1)
 
   def most_likely(self, features: jax.Array) -> jax.Array:
-    """Averages of expected_features as x [..., D]: themselves, or the number of the most probable class."""
+    """Converts averages of expected_features to x [..., D]: unchanged, or the index of the most probable class."""
     if not isinstance(self.distribution, distrax.Categorical):
       return features
     by_class = features.reshape(*features.shape[:-1], -1, self.distribution.num_categories)

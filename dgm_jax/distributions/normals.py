@@ -8,10 +8,10 @@ import jax.numpy as jnp
 
 
 class _DiagonalNormal(distrax.Independent):
-  """A diagonal normal by log-scale that samples and weighs in one pass.
+  """A diagonal normal, parameterised by its log-scale, with a fused sample_and_log_prob.
 
-  distrax draws [1, ..., L] and takes the first axis off again, which keeps XLA from fusing the draw with what follows:
-  a training step with K = 50 is 5 % slower so.
+  distrax draws [1, ..., L] and then removes the first axis, which keeps XLA from fusing the draw with later operations:
+  a training step with K = 50 samples is 5 % slower.
   """
 
   def __init__(self, loc: jax.Array, log_scale: jax.Array):
@@ -40,7 +40,7 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class LowRankNormal(distrax.Distribution):
-  """N(loc, diag(exp(log_scale))^2 + U U') at a cost of L r^2: the inverse through an r x r matrix (Woodbury).
+  """N(loc, diag(exp(log_scale))^2 + U U') at a cost of L r^2, by the Woodbury identity with an r x r matrix.
 
   Args: loc and log_scale [..., L], u [..., L, r]; event [L].
   """
@@ -79,7 +79,7 @@ class LowRankNormal(distrax.Distribution):
     return self._loc
 
   def covariance(self) -> jax.Array:
-    """[..., L, L]."""
+    """The covariance matrix, [..., L, L]."""
     diagonal = jnp.eye(self._loc.shape[-1]) * jnp.exp(2 * self._log_scale)[..., None]
     return diagonal + jnp.einsum("...lr,...mr->...lm", self._u, self._u)
 
@@ -87,9 +87,9 @@ class LowRankNormal(distrax.Distribution):
 class NormalMixture(distrax.Distribution):
   """sum_m pi_m N(loc_m, diag(exp(log_scale_m))^2), whose draws have implicit gradients.
 
-  A component is drawn and then z from it; through the choice no derivative passes.  F_l(z_l | z_<l), the conditional
-  distribution functions, make z uniform for any parameters, so that moving them moves z by -(dF/dz)^-1 dF: unbiased
-  gradients for all parameters, the weights too (Figurnov, Mohamed & Mnih, 2018, section 3).
+  A component is drawn and then z from it; the choice has no derivative.  The conditional distribution functions
+  F_l(z_l | z_<l) map z to uniform variables for any parameters, so that a change of these moves z by -(dF/dz)^-1 dF:
+  unbiased gradients for all parameters, including the weights (Figurnov, Mohamed & Mnih, 2018, section 3).
 
   Args: logits [..., M], loc and log_scale [..., M, L]; event [L].
   """
@@ -127,13 +127,13 @@ def _conditional_cdfs(z: jax.Array, logits: jax.Array, loc: jax.Array, log_scale
   """F_l(z_l | z_<l) of a mixture of diagonal normals, [L]; z [L], logits [M], loc and log_scale [M, L]."""
   noise = (z - loc) * jnp.exp(-log_scale)
   log_n = -0.5 * jnp.square(noise) - log_scale
-  weights = jax.nn.softmax(logits[:, None] + jnp.cumsum(log_n, -1) - log_n, 0)  # of the components given z_<l
+  weights = jax.nn.softmax(logits[:, None] + jnp.cumsum(log_n, -1) - log_n, 0)  # p(component | z_<l)
   return jnp.sum(weights * jax.scipy.stats.norm.cdf(noise), 0)
 
 
 @jax.custom_jvp
 def _move_with(z: jax.Array, logits: jax.Array, loc: jax.Array, log_scale: jax.Array) -> jax.Array:
-  """z [..., L], a draw from the mixture, as a function of its parameters."""
+  """z [..., L], a draw from the mixture, with its implicit derivatives in the parameters; see NormalMixture."""
   del logits, loc, log_scale
   return z
 

@@ -1,8 +1,8 @@
 """Approximate posteriors q(z|x) over z [L]; `posterior` of a model names one of POSTERIORS.
 
-A posterior is a module with `latent_dim` = L and `num_outputs`, the width of the encoder's last layer; called with such
-outputs [B, ...] it gives q with sample(seed=), sample_and_log_prob(seed=), log_prob(z) and mean(), batch [B], event
-[L], nats.  Draws are differentiable in all parameters.  What a flow lacks raises NotImplementedError.
+A posterior is a module with `latent_dim` = L and `num_outputs`, the width of the encoder's last layer; called with the
+encoder's outputs [B, ...] it returns q with sample(seed=), sample_and_log_prob(seed=), log_prob(z) and mean(), batch
+[B], event [L], nats.  Draws are differentiable in all parameters.  Methods that a flow lacks raise NotAvailableError.
 """
 
 import math
@@ -23,7 +23,7 @@ from dgm_jax.distributions.student_t import StudentT
 class Planar(nn.Module):
   """T planar layers z + u tanh(w'z + b) on N(loc, diag(scale)^2) (Rezende & Mohamed, 2015).
 
-  The encoder's outputs are loc and log scale, and w, u [L] and b of every layer.
+  The encoder's outputs are loc, log scale, and w [L], u [L] and b of every layer.
 
   Attributes:
     latent_dim: L.
@@ -50,13 +50,13 @@ class InverseAutoregressive(nn.Module):
     z_t = s_t * z_{t-1} + (1 - s_t) * m_t,   s_t = sigmoid(a_t),
 
   where entry l of (a_t, m_t) depends on entries < l of z_{t-1}, in reversed order in every other layer, and on a
-  context that the encoder gives beside loc and log scale: a masked network of one hidden layer (Germain et al., 2015).
+  context, a further output of the encoder: a masked network with one hidden layer (Germain et al., 2015).
 
   Attributes:
     latent_dim: L.
     num_layers: T.
-    hidden: units of a layer's network.
-    context: C, outputs of the encoder that all layers see.
+    hidden: hidden units of the network of a layer.
+    context: C, the size of the context, which all layers receive.
   """
 
   latent_dim: int
@@ -67,7 +67,8 @@ class InverseAutoregressive(nn.Module):
   def setup(self):
     errors.require(
       min(self.num_layers, self.hidden, self.context) >= 1,
-      "num_layers, hidden and context of posterior 'iaf' must be 1 or more",
+      f"num_layers = {self.num_layers}, hidden = {self.hidden}, context = {self.context} of posterior 'iaf' must be "
+      "1 or more",
     )
     self.layers = [self._layer(t) for t in range(self.num_layers)]
 
@@ -94,7 +95,11 @@ class InverseAutoregressive(nn.Module):
 
 
 class Diagonal(nn.Module):
-  """N(loc, diag(scale)^2); outputs loc and log scale."""
+  """N(loc, diag(scale)^2); outputs loc and log scale.
+
+  Attributes:
+    latent_dim: L.
+  """
 
   latent_dim: int
 
@@ -109,8 +114,11 @@ class Diagonal(nn.Module):
 class SharedDiagonal(nn.Module):
   """N(loc, diag(scale)^2) with one learned scale for all x; outputs loc.
 
-  With a linear encoder and decoder it is the linear VAE, whose best bound is the log-likelihood of probabilistic PCA
+  With a linear encoder and decoder it is the linear VAE, whose optimal bound is the log-likelihood of probabilistic PCA
   (Lucas et al., 2019).
+
+  Attributes:
+    latent_dim: L.
   """
 
   latent_dim: int
@@ -147,7 +155,11 @@ class LowRank(nn.Module):
 
 
 class Full(nn.Module):
-  """N(loc, T T'), T lower triangular; outputs loc, the log of T's diagonal and sqrt(L) times what is below it."""
+  """N(loc, T T'), T lower triangular; outputs loc, the log of T's diagonal and sqrt(L) times the entries below it.
+
+  Attributes:
+    latent_dim: L.
+  """
 
   latent_dim: int
 
@@ -165,7 +177,11 @@ class Full(nn.Module):
 
 
 class StudentTPosterior(nn.Module):
-  """prod_l of Student-t's; outputs loc, scale through softplus + 0.001, and df through 3 + softplus, as MIWAE's."""
+  """prod_l Student-t(z_l); outputs loc, h_2 and h_3: scale softplus(h_2) + 0.001, df 3 + softplus(h_3), as in MIWAE.
+
+  Attributes:
+    latent_dim: L.
+  """
 
   latent_dim: int
 
@@ -192,7 +208,7 @@ class Mixture(nn.Module):
   @property
   def num_outputs(self):
     errors.require(
-      self.num_components >= 1, f"num_components = {self.num_components} of posterior 'mixture' must be >= 1"
+      self.num_components >= 1, f"num_components = {self.num_components} of posterior 'mixture' must be 1 or more"
     )
     return self.num_components * (1 + 2 * self.latent_dim)
 
@@ -212,11 +228,11 @@ POSTERIORS = {
   "planar": Planar,
   "iaf": InverseAutoregressive,
 }
-WITHOUT_LOG_PROB = {"planar"}  # their log q is that of own draws only
+WITHOUT_LOG_PROB = {"planar"}  # log q is available for their own draws only
 
 
 def make(name: str, latent_dim: int, **given: Any) -> nn.Module:
-  """The posterior `name` over z [L]; options are its attributes.
+  """The posterior `name` over z [L], with its attributes as options.
 
   Raises:
     UserError: no such posterior or option, or an invalid value.

@@ -1,7 +1,7 @@
 """Priors p(z) over z [L]; `prior` of a model names one of PRIORS.
 
-A prior is a module with `latent_dim` = L; called with the encoder, which VampPrior alone uses, it gives p with
-log_prob(z) -> [B] and sample(seed=, sample_shape=), event [L], nats.
+A prior is a module with `latent_dim` = L; called with the encoder, which only the VampPrior uses, it returns p with
+log_prob(z) -> [B] in nats and sample(seed=, sample_shape=), event [L].
 """
 
 import math
@@ -34,7 +34,7 @@ class StandardNormal(nn.Module):
 
 
 class Mixture(nn.Module):
-  """sum_k pi_k N(loc_k, diag(scale_k)^2), all of them learned; at first pi is even, loc N(0, I), scale 1.
+  """sum_k pi_k N(loc_k, diag(scale_k)^2), all of them learned; initially pi is uniform, loc ~ N(0, I), scale 1.
 
   Attributes:
     latent_dim: L.
@@ -60,12 +60,12 @@ class Mixture(nn.Module):
 class Vamp(nn.Module):
   """1/K sum_k q(z | u_k), the mean posterior of K learned pseudo-inputs u_k [D] (VampPrior, Tomczak & Welling, 2018).
 
-  On a bounded support u = low + (high - low) sigmoid(v), else u = v; v starts at N(0, 1) around the data's mean.
+  On a bounded support u = low + (high - low) sigmoid(v), else u = v; initially v ~ N(v of the data's mean, I).
 
   Attributes:
     latent_dim: L.
-    mean: the data's mean, [D].
-    support: the least and the greatest x.
+    mean: mean of the data, [D].
+    support: the smallest and the largest x.
     num_components: K.
   """
 
@@ -88,7 +88,7 @@ class Vamp(nn.Module):
     self.v = self.param("pseudo_inputs", init, (self.num_components, len(self.mean)))
 
   def pseudo_inputs(self) -> jax.Array:
-    """u, [K, D]."""
+    """The pseudo-inputs u, [K, D]."""
     low, high = self.support
     return low + (high - low) * jax.nn.sigmoid(self.v) if self.bounded else self.v
 
@@ -98,7 +98,7 @@ class Vamp(nn.Module):
 
 
 class VampMixture(distrax.Distribution):
-  """The even mixture of the K members of a batch of distributions, event [L]."""
+  """The uniform mixture of the K members of a batch of distributions, event [L]."""
 
   def __init__(self, components: distrax.Distribution, num_components: int):
     super().__init__()
@@ -118,6 +118,7 @@ class VampMixture(distrax.Distribution):
     return self._components.sample(seed=key_z, sample_shape=(n,))[jnp.arange(n), k]
 
   def log_prob(self, value: jax.Array) -> jax.Array:
+    """log 1/K sum_k q_k(z), nats, [...]; value z [..., L]."""
     each = lambda z: self._components.log_prob(jnp.broadcast_to(z, (self._num_components, *z.shape)))
     log_qs = jax.vmap(each)(value.reshape(-1, value.shape[-1]))  # [B, K]
     log_p = jax.nn.logsumexp(log_qs, -1) - jnp.log(self._num_components)
@@ -125,16 +126,16 @@ class VampMixture(distrax.Distribution):
 
 
 class Flow(nn.Module):
-  """A real-valued flow of N(0, I): T affine couplings, of every other entry in turn (RealNVP, Dinh et al., 2017).
+  """RealNVP on N(0, I): T affine couplings that alternate between even and odd entries (Dinh et al., 2017).
 
-    z' = z for one half of the entries;  z' = z exp(s) + t with (s, t) a network of that half for the other.
+    z' = z for one half of the entries;  z' = z exp(s) + t for the other, with (s, t) a network of the first half.
 
   s = tanh(...) is bounded.
 
   Attributes:
     latent_dim: L, 2 or more.
     num_layers: T.
-    hidden: units of the one hidden layer of each network.
+    hidden: units of the hidden layer of each network.
   """
 
   latent_dim: int
@@ -143,7 +144,7 @@ class Flow(nn.Module):
 
   def setup(self):
     _require_positive("flow", "num_layers", self.num_layers)
-    errors.require(self.latent_dim >= 2, "prior 'flow' couples entries of z: latent_dim must be 2 or more")
+    errors.require(self.latent_dim >= 2, f"latent_dim = {self.latent_dim} of prior 'flow' must be 2 or more")
     self.nets = [MLP((self.hidden, 2 * self.latent_dim)) for _ in range(self.num_layers)]
 
   def __call__(self, encode: Callable) -> distrax.Distribution:
@@ -170,11 +171,11 @@ def _require_positive(prior: str, name: str, value: int) -> None:
 
 
 def make(name: str, latent_dim: int, mean: tuple, support: tuple[float, float], **given: Any) -> nn.Module:
-  """The prior `name` over z [L]; options are its attributes; mean and support of x are for VampPrior.
+  """The prior `name` over z [L], with its attributes as options; only the VampPrior uses mean and support of x.
 
   Raises:
     UserError: no such prior or option, or an invalid value.
   """
   errors.require(name in PRIORS, f"prior = {name!r}; it must be one of {', '.join(PRIORS)}")
-  of_data = (mean, support) if name == "vamp" else ()
-  return options.call(f"prior {name!r}", PRIORS[name], latent_dim, *of_data, **given)
+  data_arguments = (mean, support) if name == "vamp" else ()
+  return options.call(f"prior {name!r}", PRIORS[name], latent_dim, *data_arguments, **given)

@@ -1,4 +1,4 @@
-"""Distributions over the weights of a net: trees of arrays in, nats and trees out."""
+"""Distributions over the weights of a network, which are pytrees of arrays."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,14 +10,14 @@ from jax.flatten_util import ravel_pytree
 
 
 def rho_of(scale: float) -> float:
-  """The rho of which softplus is `scale`."""
+  """The rho with softplus(rho) = `scale`."""
   return math.log(math.expm1(scale))
 
 
 def draw(key: jax.Array, loc: Any, rho: Any) -> Any:
-  """w ~ prod_i N(loc_i, softplus(rho_i)^2), differentiable in both (Blundell et al., 2015)."""
+  """w ~ prod_i N(loc_i, softplus(rho_i)^2), differentiable in loc and rho (Blundell et al., 2015)."""
   flat, unravel = ravel_pytree(loc)
-  noise = unravel(jax.random.normal(key, flat.shape, flat.dtype))  # one draw: each costs seconds of compilation
+  noise = unravel(jax.random.normal(key, flat.shape, flat.dtype))  # one draw for all: each costs seconds to compile
   return jax.tree.map(lambda m, r, e: m + jax.nn.softplus(r) * e, loc, rho, noise)
 
 
@@ -30,12 +30,15 @@ def _log_normal(x: jax.Array, scale: jax.Array | float) -> jax.Array:
 
 
 def log_q(w: Any, loc: Any, rho: Any) -> jax.Array:
-  """log q(w), nats, []."""
+  """log q(w) = sum_i log N(w_i; loc_i, softplus(rho_i)^2), nats, []."""
   return _sum(lambda w, m, r: _log_normal(w - m, jax.nn.softplus(r)), w, loc, rho)
 
 
 def log_prior(w: Any, scales: Sequence[float], share: float) -> jax.Array:
-  """log prod_i (pi N(w_i; 0, s_1^2) + (1 - pi) N(w_i; 0, s_2^2)), nats, []; of one scale log prod_i N(w_i; 0, s^2)."""
+  """log prod_i (pi N(w_i; 0, s_1^2) + (1 - pi) N(w_i; 0, s_2^2)), nats, []; pi = `share` (Blundell et al., 2015).
+
+  With a single scale s: log prod_i N(w_i; 0, s^2).
+  """
   if len(scales) == 1:
     return _sum(lambda w: _log_normal(w, scales[0]), w)
   first, second = scales
@@ -50,8 +53,8 @@ def kl(w: Any, loc: Any, rho: Any, scales: Sequence[float], share: float) -> jax
     return log_q(w, loc, rho) - log_prior(w, scales, share)
   (s,) = scales
 
-  def of_entry(m, r):
+  def per_entry(m, r):
     ratio = jax.nn.softplus(r) / s
     return 0.5 * (jnp.square(ratio) + jnp.square(m / s) - 1) - jnp.log(ratio)
 
-  return _sum(of_entry, loc, rho)
+  return _sum(per_entry, loc, rho)

@@ -1,8 +1,8 @@
-"""Numbers that need more than eval_step, for the end of a run.
+"""Evaluations of a trained model that need more than eval_step, computed at the end of a run.
 
-Each file has evaluate(experiment, state, key, arrays, **options) -> {name: number}, and check(**options), which refuses
-bad options before anything compiles.  config.evaluate.FILE holds the options; --config.evaluate.FILE.OPTION=... changes
-them.  "values" among the results holds {name: array}: [N], a value for each example, or [L] under "units/...", one for
-each latent unit, or [N, ...] under "predictive/...".  NEEDS names the methods without which a model cannot have
-it.  "figures" holds {name: function that draws it to a path}.  README.md says what the numbers mean.
+Each file has evaluate(experiment, state, key, arrays, **options) -> {name: number}, and check(**options), which raises
+UserError for invalid options before anything compiles.  config.evaluate.FILE holds the options, which
+--config.evaluate.FILE.OPTION=... changes.  NEEDS lists the methods that a model must provide.  Among the results
+"values" holds {name: array}: [N], one value per example; [L] under "units/...", one per latent unit; or [N, ...] under
+"predictive/...".  "figures" holds {name: function that draws the figure to a path}.  README.md explains the numbers.
 """

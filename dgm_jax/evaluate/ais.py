@@ -1,8 +1,8 @@
-"""Log-likelihood by annealed importance sampling, and how far to trust it by bidirectional Monte Carlo.
+"""Log-likelihood by annealed importance sampling (AIS), calibrated by bidirectional Monte Carlo (BDMC).
 
 On real x every estimate here is a stochastic lower bound: E[p_hat] = p(x), so E[log p_hat] <= log p(x) and
 P(log p_hat > log p(x) + b) <= exp(-b) (Markov's inequality).  Upper bounds need an exact draw from p(z|x), which exists
-only for x that the model itself generated: the gap of BDMC says how far AIS is off on such x, and certifies nothing
+only for x that the model itself generated: the gap of BDMC bounds the error of AIS on such x, but certifies nothing
 about test data.
 """
 
@@ -26,15 +26,15 @@ NEEDS = ("infer", "log_joint")  # methods of the model
 
 
 class Settings(NamedTuple):
-  """How to anneal.
+  """Settings of AIS.
 
   Attributes:
     num_temperatures: T; the variance of log p_hat falls like 1 / T.
-    num_chains: C for each example; log p_hat is the log of the mean of C weights.
+    num_chains: C, chains per example; log p_hat is the log of the mean of C weights.
     num_leapfrog: leapfrog steps in each of the T transitions.
     start: "normal" or "q", see make_path.
     pilot_chains, pilot_updates: see tune.
-    chunk: at most so many of the C chains in memory at once.
+    chunk: how many of the C chains to hold in memory at once.
   """
 
   num_temperatures: int = 1000
@@ -47,16 +47,16 @@ class Settings(NamedTuple):
 
 
 def make_path(bound_model: Any, batch: dict, start: str) -> Path:
-  """The path of a model with infer and log_joint, bound to its parameters.
+  """The annealing path from p_0(z) to p(x, z) of a model with infer and log_joint, bound to its parameters.
 
   Args:
     bound_model: see principles.latent.
     batch: B examples.
-    start: what p_0 is.  "normal": N(0, I), the prior of most models with one stochastic layer (Wu et al., 2017); "q":
-      q(z|x), which is nearer but may lack the posterior's tails.  Both are unbiased, whatever the prior.
+    start: choice of p_0.  "normal": N(0, I), the prior of most models with one stochastic layer (Wu et al., 2017); "q":
+      q(z|x), which is closer to the posterior but may miss its tails.  Both are unbiased for any prior.
 
   Raises:
-    UserError: the latent variables are not real numbers, or log q is not known at every z (planar flows).
+    UserError: the latent variables are discrete, or start = "q" and log q is not known at every z (planar flows).
   """
   q = bound_model.infer(batch)
   draw = lambda key: q.sample_and_log_prob(seed=key)[0]
@@ -64,15 +64,15 @@ def make_path(bound_model: Any, batch: dict, start: str) -> Path:
   errors.require(
     not getattr(bound_model, "discrete", False)
     and all(jnp.issubdtype(a.dtype, jnp.floating) for a in jax.tree.leaves(shapes)),
-    "evaluate.ais follows gradients in z, and this model's latent variables are discrete; "
-    "evaluate.importance_sampling needs no gradients.",
+    "evaluate.ais needs gradients with respect to z, but this model's latent variables are discrete; "
+    "use evaluate.importance_sampling.",
   )
   log_target = lambda z: sum(bound_model.log_joint(batch, z))
   if start == "q":
     try:
       jax.eval_shape(q.log_prob, shapes)
     except NotImplementedError as e:
-      raise errors.UserError(f"evaluate.ais.start = 'q' takes log q at any z: {e}. Choose 'normal'.") from e
+      raise errors.UserError(f"evaluate.ais.start = 'q' needs log q at any z: {e}. Choose 'normal'.") from e
     return Path(draw, q.log_prob, log_target)
 
   def sample(key):
@@ -116,8 +116,8 @@ def _tuned(model: Any, state: Any, key: jax.Array, batch: dict, settings: Settin
 def make_log_px(experiment: Any, batch_size: int = 10, **settings: Any) -> Callable:
   """(state, key, data, progress) -> {"log_px", "ess", "acceptance"}, each [N].
 
-  log_px = log 1/C sum_c w_c; ess, Kish's effective number of the C chains, whose Monte Carlo error in log_px is about
-  sqrt(1/ess - 1/C); acceptance, the mean over chains and temperatures.  For `settings` see Settings.
+  log_px = log 1/C sum_c w_c, with a Monte Carlo error of about sqrt(1/ess - 1/C); ess, Kish's effective number of the C
+  chains; acceptance, the mean over chains and temperatures.  For `settings` see Settings.
   """
   settings = Settings(**settings)
 
@@ -134,7 +134,7 @@ def make_log_px(experiment: Any, batch_size: int = 10, **settings: Any) -> Calla
 
 
 def simulate(model: Any, state: Any, key: jax.Array, n: int) -> dict[str, jax.Array]:
-  """{"x": [n, ...], "z": [n, L]}: x from the model, and with it the z that made it, an exact draw from p(z|x).
+  """{"x": [n, ...], "z": [n, L]}: draws x of the model with the z that generated them, exact draws from p(z|x).
 
   Raises:
     UserError: the model is not of the form z ~ N(0, I), x ~ decode(z).
@@ -142,7 +142,7 @@ def simulate(model: Any, state: Any, key: jax.Array, n: int) -> dict[str, jax.Ar
   bound_model = model.bind({"params": state.params, **state.variables})
   errors.require(
     hasattr(model, "decode") and hasattr(model, "latent_dim"),
-    "evaluate.ais.bdmc_examples needs a model with z ~ N(0, I), x ~ decode(z); this one is none, set it to 0.",
+    "evaluate.ais.bdmc_examples needs a model with z ~ N(0, I), x ~ decode(z); this model is not of that form: set it to 0.",
   )
   key_z, key_x = jax.random.split(key)
   prior = standard_normal(model.latent_dim)
@@ -151,13 +151,13 @@ def simulate(model: Any, state: Any, key: jax.Array, n: int) -> dict[str, jax.Ar
   _, log_pz = bound_model.log_joint({"x": x}, z)
   errors.require(
     bool(jnp.allclose(log_pz, prior.log_prob(z), rtol=1e-3)),
-    "evaluate.ais.bdmc_examples needs a model whose prior is N(0, I); this one has another, set it to 0.",
+    "evaluate.ais.bdmc_examples needs a model whose prior is N(0, I); the prior of this model differs: set it to 0.",
   )
   return {"x": x, "z": z}
 
 
 def make_bdmc(experiment: Any, batch_size: int = 10, **settings: Any) -> Callable:
-  """(state, key, simulated, progress) -> {"lower", "upper"}, each [N], for what `simulate` gives.
+  """(state, key, simulated, progress) -> {"lower", "upper"}, each [N], for the output of `simulate`.
 
   E[lower] <= log p(x) <= E[upper] (Grosse, Ghahramani & Adams, 2015; Wu et al., 2017), lower = log 1/C sum_c w_c by
   chains from p_0, upper = -log 1/C sum_c w_c by chains from the exact posterior draw, both with the same step sizes.
@@ -174,7 +174,7 @@ def make_bdmc(experiment: Any, batch_size: int = 10, **settings: Any) -> Callabl
 
 
 def check(*, num_examples: int = 1, bdmc_examples: int = 0, batch_size: int = 1, **settings: Any) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   settings = Settings(**settings)._asdict()
   errors.choose("value of evaluate.ais.start", settings.pop("start"), STARTS)
   for name, value in settings.items() | {"num_examples": num_examples, "batch_size": batch_size}.items():
@@ -196,16 +196,16 @@ def evaluate(
   """log p(x) ~ log 1/C sum_c w_c by annealed importance sampling (Neal, 2001; Wu et al., 2017), in nats.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    num_examples: the first so many of them; 1000 temperatures cost some seconds an image on a CPU.
-    bdmc_examples: of so many images simulated from the model, the bounds from both sides; 0 for none.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    num_examples: number of examples to use, the first ones; 1000 temperatures take some seconds per image on a CPU.
+    bdmc_examples: number of images to simulate from the model for bounds from both sides; 0 for none.
     batch_size: images at once.
     **settings: see Settings.
 
   Returns:
     ais_log_px, its standard error over examples, ais_nll, ais_ess (of the chains), ais_acceptance; with bdmc_examples,
-    bdmc_lower, bdmc_upper and bdmc_gap, which calibrate AIS on simulated images and say nothing certain of `arrays`.
-    In "values" ais_log_px, ais_ess and ais_acceptance of each example.
+    bdmc_lower, bdmc_upper and bdmc_gap, which calibrate AIS on simulated images but guarantee nothing for `arrays`.
+    "values" holds ais_log_px, ais_ess and ais_acceptance of each example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run = make_log_px(experiment, batch_size, **settings)

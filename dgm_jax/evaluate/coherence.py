@@ -13,21 +13,21 @@ _ROWS = 10_000
 
 
 def check(*, num_words: int = 2, unseen: float = -1.0) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   errors.require(num_words >= 2, f"evaluate.coherence.num_words = {num_words}; it must be 2 or more.")
   errors.require(-1 <= unseen <= 0, f"evaluate.coherence.unseen = {unseen}; it must be in [-1, 0].")
 
 
 def npmi(top: jax.Array, x: Any, unseen: float = -1.0) -> jax.Array:
-  """The mean over pairs of a topic's words of log p(u, v) / (p(u) p(v)) / -log p(u, v), [K], in [-1, 1].
+  """The mean over pairs of a topic's words of log (p(u, v) / (p(u) p(v))) / -log p(u, v), [K], in [-1, 1].
 
-  Bouma (2009); Aletras & Stevenson (2013); Lau, Newman & Baldwin (2014).  p is the share of documents that have the
-  words.  Words that are in all documents are of no information, and count 0.
+  Bouma (2009); Aletras & Stevenson (2013); Lau, Newman & Baldwin (2014).  p is the share of documents that contain the
+  words.  Pairs of words that are in all documents carry no information and count 0.
 
   Args:
     top: indices of the words of each topic, [K, W].
     x: counts of the reference documents, [N, V], on the host or the device.
-    unseen: of two words that are in no document together: -1, the limit, or 0, as the script of Lau et al. has it.
+    unseen: value of a pair that occurs in no document: -1, the limit, or 0, as in the script of Lau et al.
   """
   together = jnp.zeros((top.shape[0], top.shape[1], top.shape[1]))
   for i in range(0, len(x), _ROWS):
@@ -45,17 +45,17 @@ def npmi(top: jax.Array, x: Any, unseen: float = -1.0) -> jax.Array:
 def evaluate(
   experiment: Any, state: Any, key: jax.Array, arrays: dict, *, num_words: int = 10, unseen: float = -1.0
 ) -> dict[str, Any]:
-  """NPMI of the topics, by the documents of the training set, and the topics in words.
+  """NPMI of the topics in the documents of the training set, and the topics as words.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state; evaluation key and documents are not used.
-    num_words: W, top words of a topic.
+    experiment, state, key, arrays: the built experiment and the trained state; key and arrays are not used.
+    num_words: W, top words per topic.
     unseen: see npmi.
 
   Returns:
-    npmi, the mean over topics, and its standard error over them; npmi_words, W; topics, the words of each in a string,
-    the most coherent first; different_words, the share of top words that are of one topic alone.  In "values"
-    topics/npmi [K], topics/words [K, W], in the order of the model.
+    npmi, the mean over topics, and its standard error over them; npmi_words, W; topics, one string of words per topic,
+    the most coherent first; different_words, the share of top words that are in one topic only.  "values" holds
+    topics/npmi [K] and topics/words [K, W], in the order of the model.
   """
   del key, arrays
   train = experiment.splits.train["x"]

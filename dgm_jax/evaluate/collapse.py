@@ -1,4 +1,4 @@
-"""Posterior collapse: what the latent variables carry, in all, unit by unit, and against the aggregate posterior."""
+"""Posterior collapse: information in the latent variables, in total, per unit, and in the aggregate posterior."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ NEEDS = ("infer", "log_joint")  # methods of the model
 
 
 def unit_kl(q: Any) -> jax.Array | None:
-  """KL(q(z_l|x) || N(0, 1)) = (mean^2 + variance - 1 - log variance) / 2, [B, L], if q is a diagonal normal."""
+  """KL(q(z_l|x) || N(0, 1)) = (mean^2 + variance - 1 - log variance) / 2, [B, L]; None if q is no diagonal normal."""
   if not (isinstance(q, distrax.Independent) and isinstance(q.distribution, distrax.Normal)):
     return None
   variance = jnp.square(q.distribution.scale)
@@ -33,7 +33,7 @@ def _distance_to_normal(z: Any, log_pz: jax.Array) -> jax.Array:
 
 
 def make_aggregate(bound_model: Any, batches: dict, counted: jax.Array) -> Callable:
-  """z with B draws -> log q(z) [B], q(z) = 1/N sum_n q(z|x_n) over all the examples, exactly.
+  """Returns the function z, B draws -> log q(z) [B], q(z) = 1/N sum_n q(z|x_n) over all examples, evaluated exactly.
 
   Args:
     bound_model: see principles.latent.
@@ -57,7 +57,7 @@ def make_aggregate(bound_model: Any, batches: dict, counted: jax.Array) -> Calla
 
 
 def _in_chunks(batch: dict, chunk: int) -> tuple[dict, jax.Array]:
-  """(leaves [N, ...] as [M, C, ...], whether an entry is an example [M, C]); the first ones fill the last chunk."""
+  """(leaves [N, ...] as [M, C, ...], False for padding else True [M, C]); the first examples pad the last chunk."""
   n = len(batch["x"])
   indices = jnp.arange(-(-n // chunk) * chunk).reshape(-1, chunk)
   return jax.tree.map(lambda a: jnp.asarray(a)[indices % n], batch), indices < n
@@ -73,9 +73,9 @@ def _knows_log_q(bound_model: Any, batch: dict) -> bool:
 
 
 def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chunk: int = 100) -> Callable:
-  """(state, key, data, progress) -> {name: [N]}, and unit_kl [N, L] and activity where there are such.
+  """(state, key, data, progress) -> {name: [N]}, with activity and, for a diagonal normal q, unit_kl [N, L].
 
-  rate = log q(z|x) - log p(z), distortion = -log p(x|z), and where log q is known at every z mutual_information =
+  rate = log q(z|x) - log p(z), distortion = -log p(x|z), and, if log q is known at every z, mutual_information =
   log q(z|x) - log q(z) and marginal_kl = log q(z) - log p(z): means over num_samples draws z ~ q(z|x).
   """
 
@@ -83,8 +83,8 @@ def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chu
     state, batches, counted = everything
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
     q = bound_model.infer(batch)
-    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
-    one_prior = getattr(experiment.model, "prior", "") != "conditional"  # else p(z) is another for each example
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are reported in the units of the data
+    one_prior = getattr(experiment.model, "prior", "") != "conditional"  # else p(z) differs between examples
     known = one_prior and _knows_log_q(bound_model, batch)
     aggregate = make_aggregate(bound_model, batches, counted) if known else None
 
@@ -111,7 +111,7 @@ def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chu
   terms = make_evaluate_examples(eval_step, lambda key, batch: batch, batch_size)
 
   def run(state, key, data, progress=lambda count: None):
-    data = transformed(state, key, data)  # every draw meets every example: all of them lie on the device
+    data = transformed(state, key, data)  # all examples stay on the device: every draw is scored with each of them
     return terms((state, *_in_chunks(data, min(chunk, len(data["x"])))), key, data, progress)
 
   return run
@@ -120,7 +120,7 @@ def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chu
 def check(
   *, num_samples: int = 1, num_examples: int | None = None, batch_size: int = 1, chunk: int = 1, threshold: float = 1.0
 ) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   numbers = {"num_samples": num_samples, "num_examples": num_examples or 1, "batch_size": batch_size, "chunk": chunk}
   for name, value in numbers.items():
     errors.require(value >= 1, f"evaluate.collapse.{name} = {value}; it must be 1 or more.")
@@ -145,17 +145,17 @@ def evaluate(
   the mutual information I_q is at most log N.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    num_samples: draws of z for each example.
-    num_examples: the first so many of them, None for all; the cost grows with the square.
-    batch_size, chunk: draws and examples that meet at once.
-    threshold: of A_u and of the KL of a unit that is in use, see active_units.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    num_samples: draws of z per example.
+    num_examples: number of examples to use, the first ones; None for all.  The cost grows quadratically.
+    batch_size, chunk: at once, the draws of batch_size examples are scored under q(z|x_n) of chunk examples.
+    threshold: a unit is active if its A_u (see active_units), or its KL, is above this.
 
   Returns:
     collapse_rate, collapse_distortion (rate + distortion = -ELBO), collapse_mutual_information and
-    collapse_marginal_kl (sum: the rate), with standard errors over the examples; active_units and
-    active_units_by_layer; where q is a diagonal normal and p(z) = N(0, I) collapse_units_by_kl, the number of units
-    with a KL above `threshold`.  Nats.  In "values" the terms of each example, units/activity_1 ... and units/kl [L].
+    collapse_marginal_kl (their sum is the rate), with standard errors over the examples; active_units and
+    active_units_by_layer; if q is a diagonal normal and p(z) = N(0, I), collapse_units_by_kl, the number of units with
+    a KL above `threshold`.  Nats.  "values" holds the terms of each example, units/activity_1 ... and units/kl [L].
   """
   arrays = {name: a[: num_examples or None] for name, a in arrays.items()}
   run = make_terms(experiment, num_samples, batch_size, chunk)

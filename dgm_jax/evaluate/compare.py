@@ -3,8 +3,8 @@
   python -m dgm_jax compare runs/a runs/b
   python -m dgm_jax compare runs/a_0,runs/a_1,runs/a_2 runs/b_0,runs/b_1,runs/b_2
 
-The first is what the others are compared with.  Runs joined by commas are seeds of one method: their values are
-averaged example by example before the difference is taken.  Exit status: 0 done, 2 runs that cannot be compared.
+All others are compared with the first.  Runs joined by commas are seeds of one method: their values are averaged
+example by example before the difference is taken.  Exit status: 0 done, 2 runs that cannot be compared.
 """
 
 import argparse
@@ -21,12 +21,12 @@ _SAME = ("data", "data_digest", "transforms", "split_sizes")
 
 
 class Run(NamedTuple):
-  """What a run says of itself.
+  """Results of an evaluated run.
 
   Attributes:
-    path: its folder.
-    results: results.json, or evaluation.json of a run that is not finished.
-    values: {name: [N]}, of each test example.
+    path: folder of the run.
+    results: results.json, or evaluation.json if the run is not finished.
+    values: {name: [N]}, one value per test example.
   """
 
   path: str
@@ -35,13 +35,13 @@ class Run(NamedTuple):
 
 
 class Difference(NamedTuple):
-  """Of one value, between two methods; nats, or what the value is in.
+  """Difference of one value between two methods, in the unit of the value, mostly nats.
 
   Attributes:
-    name: of the value.
-    first, second: the means over examples and seeds.
+    name: name of the value.
+    first, second: means over examples and seeds.
     difference: second - first.
-    stderr: of the difference over the test examples, for these trained models.
+    stderr: standard error of the difference over the test examples, for these trained models.
     first_spread, second_spread: standard deviation over the seeds of the mean over examples; None for one seed.
     num_examples: N.
   """
@@ -57,29 +57,31 @@ class Difference(NamedTuple):
 
 
 def read(path: str) -> Run:
-  """Reads a run.
+  """Reads the results and values of a run.
 
   Raises:
-    UserError: there is no evaluated run, or one without values.
+    UserError: the folder does not exist, or holds no results or no values.
   """
   folder = pathlib.Path(path)
-  errors.require(folder.is_dir(), f"{path} is no folder of a run.")
+  errors.require(folder.is_dir(), f"{path} is not the folder of a run.")
   results = files.read_json(folder / "results.json") or files.read_json(folder / "evaluation.json")
   evaluate = f"python -m dgm_jax.main --mode=evaluate --workdir={path}"
-  errors.require(results is not None, f"{path} holds no results; `{evaluate}` makes them.")
+  errors.require(results is not None, f"{path} holds no results; `{evaluate}` computes them.")
   file = folder / "values.npz"
-  errors.require(file.exists(), f"{path} holds no values of single examples (values.npz); `{evaluate}` makes them.")
+  errors.require(file.exists(), f"{path} holds no values per example (values.npz); `{evaluate}` computes them.")
   arrays = {name.removeprefix("test/"): a for name, a in files.load_arrays(file).items()}
   return Run(path, results, {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))})
 
 
 def check(runs: Sequence[Run]) -> None:
-  """Refuses runs that were not measured on the same examples."""
+  """Raises UserError if the runs were not evaluated on the same examples."""
   first, *others = runs
   for run in others:
     for name in _SAME:
       a, b = first.results.get(name), run.results.get(name)
-      errors.require(a == b, f"{first.path} and {run.path} cannot be compared: {name} is {a} there and {b} here.")
+      errors.require(
+        a == b, f"{first.path} and {run.path} cannot be compared: {name} is {a} in the first and {b} in the second."
+      )
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
@@ -95,10 +97,10 @@ def _mean_and_spread(runs: Sequence[Run], name: str) -> tuple[np.ndarray, float 
 
 
 def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
-  """The differences of all values that the runs have in common, for equally many examples.
+  """The differences of all values that the runs have in common, for the same number of examples.
 
   Raises:
-    UserError: other data, or nothing in common.
+    UserError: the runs differ in their data, or have no values in common.
   """
   runs = [*first, *second]
   check(runs)
@@ -113,7 +115,7 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
 
 
 def warnings(runs: Sequence[Run]) -> list[str]:
-  """What makes a difference hard to read, a sentence each."""
+  """Caveats of the comparison, one sentence each."""
   found = []
   for name in sorted({k for run in runs for k in run.results if k.endswith("_samples")}):
     numbers = {run.results.get(name) for run in runs}
@@ -122,12 +124,12 @@ def warnings(runs: Sequence[Run]) -> list[str]:
   for name in sorted({k for run in runs for k in run.values}):
     sizes = {len(run.values[name]) if name in run.values else 0 for run in runs}
     if len(sizes) > 1:
-      found.append(f"{name} is left out: the runs have it of {', '.join(map(str, sorted(sizes)))} examples.")
+      found.append(f"{name} is left out: the runs have it for {', '.join(map(str, sorted(sizes)))} examples.")
   return found
 
 
 def table(differences: Sequence[Difference]) -> str:
-  """A line for each, numbers to four digits."""
+  """A text table, one line per difference, numbers to four decimals."""
   show = lambda v: "" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v)
   head = ("value", "first", "second", "difference", "stderr", "sd of first", "sd of second", "examples")
   rows = [head, *(tuple(map(show, d)) for d in differences)]
@@ -143,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   parser = argparse.ArgumentParser(
     prog="python -m dgm_jax compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="a run, or several seeds of it")
+  parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="the folder of a run, or of several seeds")
   arguments = parser.parse_args(argv).runs
   try:
     errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")

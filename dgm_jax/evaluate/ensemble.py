@@ -1,9 +1,9 @@
-"""Deep ensembles: the equally weighted mixture of what several runs predict (Lakshminarayanan et al., 2017).
+"""Deep ensembles: the equally weighted mixture of the predictions of several runs (Lakshminarayanan et al., 2017).
 
   python -m dgm_jax ensemble runs/a runs/b runs/c
 
-The runs are of one data set and were evaluated (config.evaluate.predictive): as a rule seeds of one sweep, trained as
-lanes of one program.  Exit status: 0 done, 2 runs that cannot be averaged.
+The runs must have the same data and have been evaluated with config.evaluate.predictive.  Usually they are the seeds of
+one sweep, trained together as lanes of one program.  Exit status: 0 done, 2 runs that cannot be averaged.
 """
 
 import argparse
@@ -23,17 +23,18 @@ _KEPT = "test/predictive/"
 
 
 def members(runs: Sequence[str | pathlib.Path]) -> list[Mapping[str, Any]]:
-  """What each run predicts of the test set: its log_py [N], y, and probs [N, C], or mean and variance [N, T].
+  """The predictions of each run for the test set: log_py [N], y, and probs [N, C], or mean and variance [N, T].
 
   Raises:
-    UserError: a run that has no predictions, or runs of other data.
+    UserError: a run has no predictions, or the runs differ in their data.
   """
   compare.check([compare.read(str(path)) for path in runs])
   found = []
   for path in runs:
     arrays = files.load_arrays(pathlib.Path(path) / "values.npz")
     errors.require(
-      f"{_KEPT}y" in arrays, f"{path} holds no predictions: config.evaluate has no predictive, or it is no such model."
+      f"{_KEPT}y" in arrays,
+      f"{path} holds no predictions: it was evaluated without config.evaluate.predictive, or its model predicts no y.",
     )
     kept = {name.removeprefix(_KEPT): a for name, a in arrays.items() if name.startswith(_KEPT)}
     found.append(kept | {"log_py": arrays["test/log_py"]})
@@ -47,7 +48,7 @@ def mixed(parts: Sequence[Mapping[str, Any]]) -> tuple[predictions.Prediction, A
 
 
 def scored(parts: Sequence[Mapping[str, Any]], num_bins: int = 15) -> dict[str, float]:
-  """The scores of the mixture over the set, as evaluate.predictive has them."""
+  """Scores of the mixture over the set, as in evaluate.predictive."""
   return predictive.of_values(predictions.of_examples(*mixed(parts)), num_bins)
 
 
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("runs", nargs="+", metavar="RUN", help="a member")
+  parser.add_argument("runs", nargs="+", metavar="RUN", help="the folder of a member")
   runs = parser.parse_args(argv).runs
   try:
     print(results_table(scored(members(runs)) | {"members": len(runs)}), flush=True)

@@ -1,4 +1,4 @@
-"""What a bound loses to its family of q, and what to the encoder (Cremer, Li & Duvenaud, 2018)."""
+"""Inference gaps: what the ELBO loses to the family of q and to the encoder (Cremer, Li & Duvenaud, 2018)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ from dgm_jax.core.progress import progress_bar
 from dgm_jax.evaluate import ais, importance_sampling, quadrature
 from dgm_jax.inference import estimators
 
-LOG_PX = {"importance_sampling": importance_sampling, "ais": ais, "quadrature": quadrature}  # where log p(x) comes from
+LOG_PX = {"importance_sampling": importance_sampling, "ais": ais, "quadrature": quadrature}  # estimators of log p(x)
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 
@@ -38,14 +38,14 @@ def fit_local(
 ) -> tuple[Any, Any]:
   """q* = argmax_q E_q[log p(x, z) - log q(z)] over diagonal normals, one for each example.
 
-  Adam with a cosine schedule, from the mean and spread of 64 draws of q(z|x).  The gradient is sticking-the-landing
-  (Roeder et al., 2017): unbiased for the ELBO, and without noise where q* is the posterior itself.
+  Adam with a cosine schedule, initialised at the mean and spread of 64 draws of q(z|x).  The gradient is
+  sticking-the-landing (Roeder et al., 2017): unbiased for the ELBO, and without noise where q* is the posterior itself.
 
   Args:
     key: PRNG key.
     q: the amortised q(z|x).
     log_joint: z -> log p(x, z), [B].
-    num_steps, num_samples, lr: of Adam; draws of z a step; the learning rate that it starts from.
+    num_steps, num_samples, lr: steps of Adam, draws of z per step, initial learning rate.
 
   Returns:
     (means, log-scales), trees like z, leaves [B, ...].
@@ -65,7 +65,7 @@ def _ascend(
 
   def negative_elbo(local, key):
     log_w, _ = estimators.log_weights(key, lambda key: draw(local, key), log_joint, num_samples)
-    return -jnp.sum(estimators.elbo(log_w))  # a sum: each example has parameters of its own
+    return -jnp.sum(estimators.elbo(log_w))  # a sum: each example has its own parameters
 
   def update(carry, key):
     local, opt_state = carry
@@ -76,7 +76,7 @@ def _ascend(
 
 
 def _sample_own(model: Any, variables: dict, local: dict, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(z [B, L], log q(z) [B]) of the members `local` of the model's family."""
+  """(z [B, L], log q(z) [B]), a draw from the member `local` of the model's family for each example."""
 
   def one(local, key):
     params = {**variables["params"], "qz_x": local["flow"]}
@@ -99,12 +99,12 @@ def fit_own(
 ) -> dict[str, Any]:
   """q* = argmax_q E_q[log p(x, z) - log q(z)] over the family of the model's q, one for each example.
 
-  Free are the encoder's outputs and, where q is a flow, the flow's own parameters; both start where training left them.
+  Optimises the encoder's outputs and, if q is a flow, the flow's parameters, initialised at their trained values.
   The gradient is reparameterised.
 
   Args:
     key: PRNG key.
-    model, variables: with encoder_outputs and proposal, see models.vae, and its parameters.
+    model, variables: a model with encoder_outputs and proposal, see models/vae/vae.py, and its variables.
     batch: B examples.
     log_joint, num_steps, num_samples, lr: see fit_local.
 
@@ -129,17 +129,18 @@ def make_elbos(
   chunk: int = 100,
   own_family: bool = False,
 ) -> Callable:
-  """(state, key, data, progress) -> {"elbo", "elbo_local"}, each [N]: of the encoder's q and of q*, by fresh draws.
+  """(state, key, data, progress) -> {"elbo", "elbo_local"}, each [N]: ELBOs of the encoder's q and of q*, by new draws.
 
-  With own_family "elbo_own", too, of the best member of the family of the model's q.
+  With own_family also "elbo_own", the ELBO of the best member of the family of the model's q.
   """
   errors.require(
     not getattr(experiment.model, "discrete", False),
-    "evaluate.gaps fits normals to p(z|x), and this model's latent variables are discrete.",
+    "evaluate.gaps fits normals to p(z|x), but this model's latent variables are discrete.",
   )
   errors.require(
     not own_family or hasattr(experiment.model, "proposal"),
-    "evaluate.gaps.own_family needs a model with encoder_outputs and proposal; this one has none, leave it at False.",
+    "evaluate.gaps.own_family needs a model with encoder_outputs and proposal, which this model does not provide: "
+    "leave it at False.",
   )
 
   def eval_step(state, key, batch):
@@ -180,7 +181,7 @@ def check(
   chunk: int = 1,
   own_family: bool = False,
 ) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   LOG_PX[errors.choose("value of evaluate.gaps.log_px", log_px, LOG_PX)].check(**(log_px_options or {}))
   numbers = {"num_examples": num_examples, "num_steps": num_steps, "num_samples": num_samples}
   for name, value in (numbers | {"elbo_samples": elbo_samples, "batch_size": batch_size, "chunk": chunk}).items():
@@ -204,29 +205,27 @@ def evaluate(
 
     approximation gap = log p(x) - L[q*],    amortisation gap = L[q*] - L[q],
 
-  L[q] = E_q[log p(x, z) - log q(z)] with the encoder's q(z|x), q* the best diagonal normal of each example or, with
-  own_family, the best member of the family of the model's q.  Unless
-  log p(x) is by quadrature it is a stochastic lower bound, and so is the approximation gap.  The amortisation gap may
-  be negative where the encoder's q is of a richer family.
+  L[q] = E_q[log p(x, z) - log q(z)] with the encoder's q(z|x), q* the best diagonal normal for each example or, with
+  own_family, the best member of the family of the model's q.  Except by quadrature, log p(x) is a stochastic lower
+  bound, and so is the approximation gap.  The amortisation gap may be negative if the encoder's family of q is richer.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    log_px: where log p(x) comes from: "ais", "quadrature" (one or two latent dimensions) or "importance_sampling".
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    log_px: estimator of log p(x): "ais", "quadrature" (one or two latent dimensions) or "importance_sampling".
     log_px_options: options of that evaluation's make_log_px, e.g. {"num_temperatures": 500}.
-    num_examples: the first so many of them.
-    **options: num_steps, num_samples, lr: see fit_local; elbo_samples for each ELBO; batch_size images and chunk
+    num_examples: number of examples to use, the first ones.
+    **options: num_steps, num_samples, lr: see fit_local; elbo_samples: draws per ELBO; batch_size, chunk: images and
       samples at once; own_family.
 
   Returns:
     gaps_log_px, gaps_elbo_local (L[q*] of diagonal normals), gaps_elbo_own (L[q*] of the model's family, if
-    own_family), gaps_elbo (L[q]), gaps_approximation, gaps_amortisation, gaps_inference (their
-    sum), the standard errors of the gaps over the examples (gaps_approximation_stderr ...); nats.  In "values" all
-    of them for each example.
+    own_family), gaps_elbo (L[q]), gaps_approximation, gaps_amortisation, gaps_inference (their sum), the standard
+    errors of the gaps over the examples (gaps_approximation_stderr ...); nats.  "values" holds all of them per example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run_log_px = LOG_PX[log_px].make_log_px(experiment, **(log_px_options or {}))
   with progress_bar(2 * len(arrays["x"]), description="gaps of inference", unit="image") as bar:
-    # one key: a transform that draws gives both the same x
+    # the same key, so that random transforms give both the same x
     exact = run_log_px(state, key, arrays, bar.update)["log_px"]
     elbos = make_elbos(experiment, **options)(state, key, arrays, bar.update)
   best = elbos.get("elbo_own", elbos["elbo_local"])

@@ -17,7 +17,7 @@ NEEDS = ("infer", "log_joint")  # methods of the model
 
 
 def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("chunk", chunk)):
     errors.require(value >= 1, f"evaluate.importance_sampling.{name} = {value}; it must be 1 or more.")
 
@@ -26,14 +26,14 @@ def make_log_px(experiment: Any, num_samples: int, batch_size: int = 10, chunk: 
   """(state, key, data, progress) -> {"log_px", "elbo", "ess", "log_px_error", ...}, each [N]; see `evaluate`.
 
   ess is Kish's effective number of the K samples, log_px_error the Monte Carlo error of log_px by the delta method,
-  sqrt(1/ess - 1/K): the standard error of the mean weight over that mean.  From 25 samples on there is pareto_k, too:
-  above 0.7 that error is not to be trusted (see estimators.pareto_k).
+  sqrt(1/ess - 1/K): the standard error of the mean weight divided by that mean.  With K >= 25 there is also pareto_k:
+  above 0.7 this error is unreliable (see estimators.pareto_k).
   """
 
   def eval_step(state, key, batch):
     variables = {"params": state.params, **state.variables}
     log_w = log_terms.log_terms(experiment.model, variables, key, batch, num_samples, chunk).w
-    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are reported in the units of the data
     ess = estimators.effective_sample_size(log_w)
     values = {
       "log_px": estimators.iwae(log_w) + log_det,
@@ -56,21 +56,22 @@ def evaluate(
   batch_size: int = 10,
   chunk: int = 500,
 ) -> dict[str, Any]:
-  """log p(x) ~ log 1/K sum_k p(x, z_k) / q(z_k|x), K = num_samples: the NLL that papers print is minus this.
+  """log p(x) ~ log 1/K sum_k p(x, z_k) / q(z_k|x), K = num_samples; papers report its negative as the NLL.
 
   It is a lower bound in expectation (Burda et al., 2016), and seldom far above log p(x): by Markov's inequality
   P(log p_hat > log p + b) <= exp(-b).  5000 samples are the convention for MNIST.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
     num_samples: K.
     batch_size: images at once.
-    chunk: at most so many of the K samples in memory at once; 10 x 500 is the fastest on a CPU.
+    chunk: how many of the K samples to hold in memory at once; batches of 10 with chunks of 500 are fastest on a CPU.
 
   Returns:
     log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats, of x before the transforms
     where these have a Jacobian (batch["log_det"]).  likelihood_ess, the mean effective number of samples;
-    pareto_k_above_0.7, the share of examples whose weights have too heavy a tail.  In "values" what make_log_px gives.
+    pareto_k_above_0.7, the share of examples whose weights have too heavy a tail.  "values" holds what make_log_px
+    returns.
   """
   run = make_log_px(experiment, num_samples, batch_size, chunk)
   with progress_bar(len(arrays["x"]), description=f"log p(x), K = {num_samples}", unit="image") as bar:

@@ -1,4 +1,4 @@
-"""How well hidden entries are imputed: data whose transforms hid entries on purpose (data/missing.py)."""
+"""Imputation error on entries that transforms hid on purpose (data/missing_mechanisms.py)."""
 
 import math
 from collections.abc import Callable
@@ -17,14 +17,14 @@ NEEDS = ("infer", "log_joint", "decode")  # methods of the model
 
 
 def check(*, num_samples: int = 1, batch_size: int = 1, chunk: int = 1, part: str = "") -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("chunk", chunk)):
     errors.require(value >= 1, f"evaluate.imputation.{name} = {value}; it must be 1 or more.")
   errors.choose("value of evaluate.imputation.part", part, ("", "train", "valid", "test"))
 
 
 def make(model: nn.Module, transform: Callable, num_samples: int, batch_size: int, chunk: int) -> Callable:
-  """((state, key), key, arrays, progress) -> {name: [N]}: each example's sum of squares, hidden entries and ess."""
+  """((state, key), key, arrays, progress) -> {name: [N]}: sum of squared errors, number of hidden entries, and ess."""
 
   def eval_step(held, _, batch):
     errors.require(
@@ -45,7 +45,7 @@ def make(model: nn.Module, transform: Callable, num_samples: int, batch_size: in
 
 
 def mean_squared_error(values: dict[str, Any]) -> float:
-  """Of hidden entries, from what `make`'s function gives; NaN if there are none."""
+  """Mean squared error of hidden entries from the values of `make`'s function; NaN if none are hidden."""
   square, hidden = (math.fsum(values[f"imputation_{name}"].tolist()) for name in ("square", "hidden"))
   return square / hidden if hidden else math.nan
 
@@ -61,27 +61,26 @@ def evaluate(
   chunk: int = 500,
   part: str = "",
 ) -> dict[str, Any]:
-  """The error of E[x_hidden | x_observed] (and m, with a missing process) by importance sampling, see imputation.
+  """Error of E[x_hidden | x_observed] (with a missing process, given m, too), estimated by inference.imputation.
 
-    rmse^2 = mse = sum over hidden entries (x - imputed)^2 / number of them,
+    rmse^2 = mse = sum over hidden entries (x - imputed)^2 / number of hidden entries,
 
-  in the units that the transforms leave: after "standardize" an error of 1 is that of the mean where entries are
-  missing at random.  A hidden class that is imputed wrongly counts by its number's distance.
+  in the units after the transforms: after "standardize", imputing the mean has an error of 1 if entries are missing at
+  random.  A wrongly imputed class counts by the difference of the class numbers.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
     num_samples: K.
     batch_size, chunk: examples and samples at once.
-    part: the examples of this split instead: "train" for what training itself had not seen of them.
+    part: a split to use instead of `arrays`; "train" scores the entries that were hidden in training.
 
   Returns:
-    imputation_rmse, imputation_mse, imputation_samples, imputation_ess (the mean effective number of samples); in
-    "values" each example's sum of squares and number of hidden entries.
+    imputation_rmse, imputation_mse, imputation_samples, imputation_ess (the mean effective number of samples); "values"
+    holds the sum of squared errors, the number of hidden entries and the effective number of samples of each example.
 
   Raises:
-    UserError: nothing was hidden.
+    UserError: the transforms hide no entries.
   """
-
   run = make(experiment.model, experiment.transforms.evaluate, num_samples, batch_size, chunk)
   if part:
     parts = experiment.splits.parts()

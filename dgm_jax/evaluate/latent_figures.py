@@ -1,4 +1,4 @@
-"""Pictures of a latent space.  matplotlib is imported when the first is drawn."""
+"""Figures of a latent space.  matplotlib is imported when the first figure is drawn."""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dgm_jax.core import figures
 
-_MASSES = (0.5, 0.9, 0.99)  # of a posterior, within its lines
+_MASSES = (0.5, 0.9, 0.99)  # probability within the contours of a posterior
 
 
 def _show(axis: Any, image: Any, **options: Any) -> None:
@@ -27,13 +27,13 @@ def _mosaic(images: jax.Array) -> jax.Array:
 def save_scatter(
   path: pathlib.Path, points: jax.Array, classes: jax.Array | None, labels: Sequence[str] = ("z1", "z2")
 ) -> None:
-  """Codes as points.
+  """Scatter plot of codes.
 
   Args:
     path: the .png.
     points: [N, 2].
-    classes: integers [N], a colour each; None for one colour.
-    labels: of the two axes.
+    classes: integers [N], with one colour per class; None for a single colour.
+    labels: labels of the two axes.
   """
   points = jax.device_get(points)
   figure = figures.new(6.6, 5.6)
@@ -58,7 +58,7 @@ def save_scatter(
 
 
 def _colours(count: int) -> Any:
-  """`count` colours that can be told apart, [count, 4]."""
+  """`count` distinguishable colours, [count, 4]."""
   from matplotlib import colormaps
 
   if count <= 20:
@@ -88,7 +88,7 @@ def save_manifold(path: pathlib.Path, images: jax.Array, z1: jax.Array, z2: jax.
 
 
 def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) -> None:
-  """Decoded means on straight lines between the codes of two examples, a line in each row, between the examples.
+  """Decoded means along straight lines between the codes of two examples; each row is a line between its examples.
 
   Args:
     path: the .png.
@@ -113,12 +113,12 @@ def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) 
 
 
 def density_levels(density: jax.Array, cell: float, masses: Sequence[float] = _MASSES) -> list[float]:
-  """For each mass the level above which the density on a grid has it: the highest-density regions' edges.
+  """For each mass, the level of a density on a grid above which it has this mass (highest-density regions).
 
   Args:
     density: values on the grid.
     cell: the area of one of its cells.
-    masses: falling in (0, 1) or rising; the levels are in their order.
+    masses: in (0, 1), in any order; the levels have the same order.
   """
   values = jnp.sort(jnp.ravel(jnp.asarray(density)))[::-1]
   within = jnp.cumsum(values) * cell
@@ -128,12 +128,12 @@ def density_levels(density: jax.Array, cell: float, masses: Sequence[float] = _M
 def save_posteriors(
   path: pathlib.Path, z1: jax.Array, z2: jax.Array, p: jax.Array, q: jax.Array, images: jax.Array | None = None
 ) -> None:
-  """Exact posteriors, filled, under the approximate ones, lines; of B examples side by side.
+  """Exact posteriors (filled contours) and approximate ones (lines) of B examples, side by side.
 
   Args:
     path: the .png.
-    z1, z2: coordinates [B, P]; p, q: densities [B, P, P], first axis z1.
-    p, q: see there.
+    z1, z2: coordinates, [B, P].
+    p, q: exact and approximate densities, [B, P, P], with z1 along the first axis of the P x P points.
     images: the examples, [B, H, W, C], shown above.
   """
   z1, z2, p, q, images = jax.device_get((z1, z2, p, q, images))
@@ -149,12 +149,12 @@ def save_posteriors(
     panels[-1, b].set_xlabel("z1")
   panels[-1, 0].set_ylabel("z2")
   percents = ", ".join(f"{mass:.0%}" for mass in _MASSES)
-  figure.suptitle(f"p(z|x), filled, and q(z|x), lines: regions of highest density with {percents} of the mass")
+  figure.suptitle(f"p(z|x) (filled) and q(z|x) (lines): highest-density regions with {percents} of the mass")
   figures.save(path, figure)
 
 
 def _contours(axis: Any, z1: Any, z2: Any, p: Any, q: Any) -> None:
-  """The regions of p in blues, those of q as orange lines."""
+  """Highest-density regions of p in shades of blue, of q as orange lines."""
   cell = float((z1[1] - z1[0]) * (z2[1] - z2[0]))
   rising = lambda density: sorted(set(density_levels(density, cell)))
   levels = rising(p)

@@ -12,7 +12,7 @@ from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import latent_figures, quadrature
 from dgm_jax.evaluate.active_units import activities
 
-_DRAWS = 256  # of q, which tell where it lies
+_DRAWS = 256  # draws of q that locate it
 _LEAST = {"num_examples": 1, "grid": 2, "num_pairs": 1, "num_steps": 2}
 _LEAST |= {"num_posteriors": 0, "num_points": 4, "batch_size": 1}
 
@@ -20,7 +20,7 @@ NEEDS = ("reconstruct",)  # methods of the model
 
 
 class Densities(NamedTuple):
-  """Two posteriors of B examples on a square of P x P points each; values at [b, i, j] are at (z1[b, i], z2[b, j]).
+  """Posterior densities of B examples, each on a square of P x P points; [b, i, j] is at (z1[b, i], z2[b, j]).
 
   Attributes:
     z1, z2: the coordinates, [B, P].
@@ -37,7 +37,7 @@ class Densities(NamedTuple):
 
 
 def quantile_grid(num_points: int) -> jax.Array:
-  """Phi^-1((i + 1/2) / n), i = 0..n-1: coordinates with equal shares of N(0, 1) (Kingma & Welling, 2014, fig. 4)."""
+  """Phi^-1((i + 1/2) / n), i = 0..n-1: points at equal quantiles of N(0, 1) (Kingma & Welling, 2014, fig. 4)."""
   return ndtri((jnp.arange(num_points) + 0.5) / num_points)
 
 
@@ -45,8 +45,8 @@ def principal_components(z: jax.Array) -> tuple[jax.Array, jax.Array]:
   """Principal component analysis of z [N, L].
 
   Returns:
-    (the first two coordinates [N, 2] of z - mean, the share of the variance that each of the L axes has, falling).
-    An axis points to where its largest loading is positive.
+    (the first two principal coordinates of z - mean, [N, 2]; each axis's share of the variance, [L], decreasing).
+    The sign of an axis is such that its largest loading is positive.
   """
   centred = z - jnp.mean(z, 0)
   _, singular, axes = jnp.linalg.svd(centred, full_matrices=False)
@@ -64,14 +64,14 @@ def interpolate(start: jax.Array, end: jax.Array, num_steps: int) -> jax.Array:
 def posterior_densities(
   bound_model: Any, key: jax.Array, batch: dict, num_points: int = 80, grid_points: int = 400, radius: float = 6.0
 ) -> Densities:
-  """p(z|x) = p(x, z) / p(x) and q(z|x) on a square that holds four standard deviations of both; L = 2.
+  """p(z|x) = p(x, z) / p(x) and q(z|x) on a square that covers four standard deviations of both; L = 2.
 
-  p(x) is from quadrature on a grid of its own, so that p sums to 1 over the square, times the area of a cell, as far as
-  the square holds its mass.
+  p(x) is computed by quadrature on a separate grid, so that the sum of p over the square, times the area of a cell, is
+  1 if the square covers its mass.
 
   Args:
     bound_model: a model with infer and log_joint, bound to its parameters.
-    key: for the draws of q that tell where it lies.
+    key: for the draws of q that locate it.
     batch: B examples.
     num_points: P.
     grid_points, radius: of the quadrature, see evaluate.quadrature.
@@ -83,10 +83,10 @@ def posterior_densities(
 
 
 def densities(bound_model: Any, key: jax.Array, batch: dict, exact: quadrature.Posterior, num_points: int) -> Densities:
-  """`posterior_densities` where the quadrature is done."""
+  """`posterior_densities` given the result of the quadrature."""
   q = bound_model.infer(batch)
   z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(jax.random.split(key, _DRAWS))
-  variance = jnp.diagonal(exact.covariance, axis1=1, axis2=2)  # [B, 2]; a rounding below 0 where the grid is coarse
+  variance = jnp.diagonal(exact.covariance, axis1=1, axis2=2)  # [B, 2]; may be rounded below 0 on a coarse grid
   spread = jnp.sqrt(jnp.maximum(variance, 0))
   low = jnp.minimum(exact.mean - 4 * spread, jnp.mean(z, 0) - 4 * jnp.std(z, 0))
   high = jnp.maximum(exact.mean + 4 * spread, jnp.mean(z, 0) + 4 * jnp.std(z, 0))
@@ -105,14 +105,14 @@ def densities(bound_model: Any, key: jax.Array, batch: dict, exact: quadrature.P
 
 
 def check(**options: int) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   for name, value in options.items():
     least = _LEAST[errors.choose("option of evaluate.latent_space", name, _LEAST)]
     errors.require(value >= least, f"evaluate.latent_space.{name} = {value}; it must be {least} or more.")
 
 
 def _encode(experiment: Any, state: Any, key: jax.Array, arrays: dict, batch_size: int) -> dict[str, jax.Array]:
-  """{"z": the codes [N, L]}; of several layers {"first_layer": those next to x}."""
+  """{"z": the codes [N, L]}; with several layers, {"first_layer": the codes of the layer next to x}."""
 
   def eval_step(state, key, batch):
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
@@ -126,7 +126,7 @@ def _encode(experiment: Any, state: Any, key: jax.Array, arrays: dict, batch_siz
 
 
 def _transformed(experiment: Any, key: jax.Array, arrays: dict) -> jax.Array:
-  """x of these examples as the model sees them."""
+  """x of these examples after the transforms."""
   run = make_evaluate_examples(lambda state, key, batch: batch["x"], experiment.transforms.evaluate, len(arrays["x"]))
   return run(None, key, arrays)
 
@@ -136,7 +136,7 @@ def _is_image(shape: tuple[int, ...]) -> bool:
 
 
 def _scatter(z: jax.Array, arrays: dict) -> tuple[Any, dict]:
-  """(the figure of the codes, what it says in numbers)."""
+  """(the figure of the codes, its numbers)."""
   coordinates, shares = principal_components(z)
   labels = ("z1", "z2")
   if z.shape[1] == 2:
@@ -149,7 +149,7 @@ def _scatter(z: jax.Array, arrays: dict) -> tuple[Any, dict]:
 
 
 def _manifold(experiment: Any, reconstruct: Any, z: jax.Array, grid: int) -> Any:
-  """The figure of the decoded plane, at the quantiles of N(0, I), or, where p(z) is another, of the codes' normal."""
+  """The figure of the decoded plane, at quantiles of N(0, I) or, for other p(z), of a normal fitted to the codes."""
   known = hasattr(experiment.model, "infer") and getattr(experiment.model, "prior", "standard_normal")
   loc, scale, what = jnp.zeros(2), jnp.ones(2), "N(0, 1)"
   if known != "standard_normal":
@@ -170,7 +170,7 @@ def _interpolations(reconstruct: Any, x: jax.Array, z: jax.Array, num_steps: int
 
 
 def _posteriors(experiment: Any, state: Any, key: jax.Array, arrays: dict, num_points: int) -> tuple[Any, dict]:
-  """(the figure of p(z|x) and q(z|x) of these examples, the worst error of the grid)."""
+  """(the figure of p(z|x) and q(z|x) of these examples, the largest error of the grid)."""
 
   def eval_step(state, key, batch):
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
@@ -198,16 +198,16 @@ def evaluate(
   num_points: int = 80,
   batch_size: int = 100,
 ) -> dict[str, Any]:
-  """Draws the latent space of a model with `infer` or `encode`: what its dimensions and layers allow.
+  """Figures of the latent space of a model with `infer` or `encode`, as far as its dimensions and layers allow.
 
   A code is E_q[z|x], or z(x) of an autoencoder.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    num_examples: codes of the first so many of them.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    num_examples: number of examples whose codes are shown, the first ones.
     grid: images on each side of the manifold.
-    num_pairs, num_steps: interpolations, and images in each.
-    num_posteriors: posteriors drawn, of the first so many examples; 0 for none.
+    num_pairs, num_steps: number of interpolations, and of images in each.
+    num_posteriors: number of posteriors drawn, of the first examples; 0 for none.
     num_points: points on each side of a posterior's square.
     batch_size: examples at once.
 
@@ -219,12 +219,13 @@ def evaluate(
     of the posteriors' log p(x), nats.
 
   Raises:
-    UserError: a model without codes that its decoder takes.
+    UserError: the model has no codes, or cannot decode them.
   """
   model = experiment.model
   errors.require(
     hasattr(model, "reconstruct") and (hasattr(model, "infer") or hasattr(model, "encode")),
-    f"evaluate.latent_space takes a model with infer or encode, and reconstruct; {type(model).__module__} has not.",
+    "evaluate.latent_space needs a model with infer or encode, and reconstruct; "
+    f"{type(model).__module__} does not provide them.",
   )
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   codes = _encode(experiment, state, key, arrays, batch_size)

@@ -1,4 +1,4 @@
-"""The means over a set of what the system itself says of each example, for models without log-weights."""
+"""Means of eval_step's metrics over a set, for models without log-weights."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ NEEDS = ()  # methods of the model
 
 
 def check(*, batch_size: int = 1) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   errors.require(batch_size >= 1, f"evaluate.means.batch_size = {batch_size}; it must be 1 or more.")
 
 
 def evaluate(experiment: Any, state: Any, key: Any, arrays: dict, *, batch_size: int = 100) -> dict[str, Any]:
   """The mean of every metric of eval_step, and its standard error over the examples.
 
-  What is in nats of x after the transforms (elbo, log_px, rate + distortion) is so here.
+  As in eval_step, elbo, log_px and rate + distortion are in nats of x after the transforms.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
     batch_size: examples at once.
 
   Returns:
-    NAME and NAME_stderr for every metric; in "values" each example's.
+    NAME and NAME_stderr for every metric; "values" holds the metrics of each example.
   """
   run = make_evaluate_examples(experiment.system.eval_step, experiment.transforms.evaluate, batch_size)
   with progress_bar(len(arrays["x"]), description="means", unit="example") as bar:

@@ -1,4 +1,4 @@
-"""Perplexity of held-out documents: of a bound on their likelihood, and of words that are held out of each."""
+"""Perplexity of held-out documents, from a bound on their likelihood and from held-out words of each document."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ NEEDS = ("word_distribution",)  # methods of the model
 
 
 def check(*, batch_size: int = 1, share: float = 0.5) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   errors.require(batch_size >= 1, f"evaluate.perplexity.batch_size = {batch_size}; it must be 1 or more.")
   errors.require(0 < share < 1, f"evaluate.perplexity.share = {share}; it must be between 0 and 1.")
 
@@ -22,23 +22,23 @@ def check(*, batch_size: int = 1, share: float = 0.5) -> None:
 def evaluate(
   experiment: Any, state: Any, key: jax.Array, arrays: dict, *, batch_size: int = 100, share: float = 0.5
 ) -> dict[str, Any]:
-  """exp of minus nats a word, by
+  """exp(-r), where r is the log-likelihood per word in nats:
 
-    perplexity            sum_d elbo_d / sum_d words_d (Blei, Ng & Jordan, 2003)
-    document_perplexity   1/D sum_d elbo_d / words_d (Mnih & Gregor, 2014; Srivastava & Sutton, 2017)
-    completion_perplexity sum_d log p(held out words of d | the others) / their number (document completion, Wallach et
-                          al., 2009), which is no bound: models with any bound compare
+    perplexity            r = sum_d elbo_d / sum_d words_d (Blei, Ng & Jordan, 2003)
+    document_perplexity   r = 1/D sum_d elbo_d / words_d (Mnih & Gregor, 2014; Srivastava & Sutton, 2017)
+    completion_perplexity r = sum_d log p(held-out words of d | the others) / their number (document completion, Wallach
+                          et al., 2009); not a bound, so that models with different bounds can be compared
 
-  The first two are upper bounds, of systems that report an elbo.
+  The first two are upper bounds, and reported only for systems with an elbo.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the documents.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the documents.
     batch_size: documents at once.
     share: the probability that a word is held out of its document.
 
   Returns:
-    The perplexities, completion_log_pw, nats a word, and its standard error over documents, weighed by their words.
-    In "values" completion_log_pw, the sum over a document's held-out words, held_out and words of each.
+    The perplexities; completion_log_pw, nats per word, and its standard error over documents, weighted by their words.
+    "values" holds for each document completion_log_pw (the sum over its held-out words), held_out and words (counts).
   """
   key_held_out = rng.stream(key, "held out")
 
@@ -64,7 +64,7 @@ def evaluate(
 
 
 def of_values(values: dict[str, jax.Array]) -> dict[str, Any]:
-  """The perplexities of a set from what its documents have, {name: [N]}."""
+  """The perplexities of a set from the values of its documents, {name: [N]}."""
   mean = lambda a: mean_and_error(a)[0]
   held_out, ratio = mean(values["held_out"]), mean(values["completion_log_pw"]) / mean(values["held_out"])
   _, error = mean_and_error((values["completion_log_pw"] - ratio * values["held_out"]) / held_out)

@@ -1,6 +1,6 @@
 """log p(x) from HMC draws of p(z|x) and a normal fitted to them: Kingma & Welling (2014), appendix D.
 
-Without an encoder, so that models trained with and without one are measured alike.
+Needs no encoder, so that models with and without one are evaluated in the same way.
 """
 
 from collections.abc import Callable
@@ -20,19 +20,19 @@ NEEDS = ("log_joint", "simulate")  # methods of the model
 
 
 def make_log_px(experiment: Any, batch_size: int = 100, **settings: int) -> Callable:
-  """(state, key, data, progress) -> {"upper", "lower", "acceptance"}, each [N]; see posterior_samples.of_model."""
+  """(state, key, data, progress) -> {"upper", "lower", "acceptance"}, each [N]; see inference.hmc_marginal_likelihood."""
 
   def eval_step(state, key, batch):
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
     found = draws.of_model(bound_model, key, batch, **settings)
-    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are reported in the units of the data
     return found._replace(upper=found.upper + log_det, lower=found.lower + log_det)._asdict()
 
   return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
 
 
 def check(**options: int) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an unknown or invalid option."""
   for name, value in options.items():
     least = _LEAST[errors.choose("option of evaluate.posterior_samples", name, _LEAST)]
     errors.require(value >= least, f"evaluate.posterior_samples.{name} = {value}; it must be {least} or more.")
@@ -48,18 +48,18 @@ def evaluate(
   batch_size: int = 100,
   **settings: int,
 ) -> dict[str, Any]:
-  """Two estimates of log p(x), which is between them in expectation once the chains have found p(z|x).
+  """Two estimates of log p(x) that bracket it in expectation once the chains have converged to p(z|x).
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    num_examples: the first so many of them; 1000 in the paper.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    num_examples: number of examples to use, the first ones; 1000 in the paper.
     batch_size: examples at once.
-    **settings: num_starts, num_samples, num_warmup, num_leapfrog, num_importance; see posterior_samples.log_px.
+    **settings: num_starts, num_samples, num_warmup, num_leapfrog, num_importance; see hmc_marginal_likelihood.
 
   Returns:
     posterior_upper, the paper's estimate, and posterior_lower, importance sampling from the fitted normal, each with
-    its standard error over examples; posterior_gap, their difference; posterior_acceptance; nats.  In "values" these
-    of each example.
+    its standard error over examples; posterior_gap, their difference; posterior_acceptance; nats.  "values" holds
+    posterior_upper, posterior_lower and posterior_acceptance of each example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run = make_log_px(experiment, batch_size, **settings)

@@ -1,4 +1,4 @@
-"""How good predictions of y are: of held-out x, and of x from elsewhere, of which the model should be less sure."""
+"""Scores of predictions of y for held-out x, and of their uncertainty for shifted x, where it should be larger."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ NEEDS = ("summary",)  # methods of the model
 def check(
   *, num_samples: int = 1, batch_size: int = 1, num_bins: int = 1, rotation: float = 0.0, shifted: str = ""
 ) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   for name, value in (("num_samples", num_samples), ("batch_size", batch_size), ("num_bins", num_bins)):
     errors.require(value >= 1, f"evaluate.predictive.{name} = {value}; it must be 1 or more.")
   errors.choose("data set evaluate.predictive.shifted", shifted, ["", *data.names()])
 
 
 def rotated(x: jax.Array, degrees: float) -> jax.Array:
-  """Images [N, H, W, C] turned counterclockwise about their middles, linearly interpolated, 0 outside; x's dtype."""
+  """Images [N, H, W, C] rotated counterclockwise about their centres, linearly interpolated, 0 outside; x's dtype."""
   (h, w), angle = x.shape[1:3], jnp.deg2rad(degrees)
   rows, columns = jnp.meshgrid(jnp.arange(h) - (h - 1) / 2, jnp.arange(w) - (w - 1) / 2, indexing="ij")
   at = jnp.stack(
@@ -47,27 +47,27 @@ def evaluate(
   rotation: float = 0.0,
   shifted: str = "",
 ) -> dict[str, Any]:
-  """Scores of 1/S sum_s p(y | x, w_s), S = num_samples, over a set; y in the units of before the transforms.
+  """Scores of 1/S sum_s p(y | x, w_s), S = num_samples, over a set; y in its units before the transforms.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    num_samples: S; more than 1 is of use where weights are random or units are dropped.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    num_samples: S; more than 1 is useful only with random weights or dropout.
     batch_size: examples at once.
-    num_bins: of the calibration error.
-    rotation: degrees; if not 0 the same images, turned, are what is shifted.
-    shifted: or a data set, whose test set is; it has the shape of x.
+    num_bins: number of bins of the calibration error.
+    rotation: degrees; if not 0, the test images rotated by this angle are a shifted set.
+    shifted: name of a data set whose test set, of the same shape as x, is another shifted set; "" for none.
 
   Returns:
-    nll, log_py and its standard error over examples, in nats; of numbers rmse; of classes accuracy, brier, ece,
+    nll, log_py and its standard error over examples, in nats; for numeric y rmse; for classes accuracy, brier, ece,
     entropy, and auroc_rotated, auroc_shifted: the chance that a shifted example has the greater predictive entropy.
-    In "values" the scores of each example, and under predictive/ what the mixture of several runs is made of.
+    "values" holds the scores of each example, and under predictive/ the predictions, which evaluate.ensemble averages.
 
   Raises:
-    UserError: shifted data for numbers y, or of another shape.
+    UserError: shifted data if y is numeric, or shifted data of another shape.
   """
   errors.require(
     experiment.model.num_classes is not None or not (rotation or shifted),
-    "evaluate.predictive tells shifted x by the entropy of classes; rotation and shifted are not of numbers y.",
+    "evaluate.predictive scores shifted x by the entropy of classes; rotation and shifted do not support numeric y.",
   )
 
   def eval_step(state, key, batch):
@@ -87,7 +87,7 @@ def evaluate(
 
 
 def of_values(values: dict[str, jax.Array], num_bins: int = 15) -> dict[str, float]:
-  """The scores of a set from those of its examples, {name: [N]}."""
+  """The scores of a set from the scores of its examples, {name: [N]}."""
   (log_py, error), mean = mean_and_error(values["log_py"]), lambda name: mean_and_error(values[name])[0]
   found = {"nll": -log_py, "log_py": log_py, "log_py_stderr": error}
   if "square_error" in values:
@@ -97,10 +97,13 @@ def of_values(values: dict[str, jax.Array], num_bins: int = 15) -> dict[str, flo
 
 
 def _shifted(arrays: dict, rotation: float, shifted: str) -> dict[str, dict]:
-  """{name: arrays} of what comes from elsewhere, with y's that stand for nothing."""
+  """{name: arrays} of the shifted sets; their y is not used."""
   found = {}
   if rotation:
-    errors.require(arrays["x"].ndim == 4, "evaluate.predictive.rotation is of images [H, W, C].")
+    errors.require(
+      arrays["x"].ndim == 4,
+      f"evaluate.predictive.rotation needs images [H, W, C]; x has shape {list(arrays['x'].shape[1:])}.",
+    )
     found["rotated"] = arrays | {"x": jax.device_get(rotated(jnp.asarray(arrays["x"]), rotation))}
   if shifted:
     x = data.load(shifted).test["x"]

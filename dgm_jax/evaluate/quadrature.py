@@ -15,18 +15,19 @@ NEEDS = ("infer", "log_joint")  # methods of the model
 
 
 class Posterior(NamedTuple):
-  """What the grid says of p(z|x), for each of B examples; nats.
+  """Integrals over the grid for each of B examples; nats.
 
   Attributes:
     log_px: log p(x), [B].
-    error: an estimate of |error of log_px|, [B], by far too large once the grid resolves the posterior: how far p(x)
-      by a grid of twice the spacing is off, relatively and at worst over its 2^L offsets, and the mass of p(z|x) in the
-      outer tenth of the range, which it might exceed.  Near 1 or above, log_px means nothing.
+    error: an estimate of |error of log_px|, [B]: the largest relative change of p(x) on the 2^L grids of twice the
+      spacing, plus the mass of p(z|x) in the outer tenth of the range, beyond which there may be more.  Far too large
+      once the grid resolves the posterior; near 1 or above, log_px is meaningless.
     mean: E[z | x], [B, L].
     covariance: Cov[z | x], [B, L, L].
-    elbo: E_q[log p(x, z) - log q(z|x)], [B]; NaN, as what follows, if log q is not known at every z (planar flows).
+    elbo: E_q[log p(x, z) - log q(z|x)], [B].  NaN, as are kl and elbo_error, if log q is not known at every z (planar
+      flows).
     kl: KL(q(z|x) || p(z|x)) = log p(x) - elbo, [B].
-    elbo_error: the like for elbo, absolute, [B].
+    elbo_error: an estimate of |error of elbo|, [B]: the largest change on the grids of twice the spacing.
   """
 
   log_px: jax.Array
@@ -44,14 +45,14 @@ class _Sums(NamedTuple):
   top: jax.Array  # [B]
   p: jax.Array  # [2^L, B], for each of the grids of twice the spacing
   p_shell: jax.Array  # [B], over the outer tenth of the range
-  p_d: jax.Array  # [B, L], d = z - reference: moments about a point near the posterior keep their digits in float32
+  p_d: jax.Array  # [B, L], d = z - reference: moments about a point near the posterior stay accurate in float32
   p_dd: jax.Array  # [B, L, L]
   q: jax.Array  # [B]
   q_log_w: jax.Array  # [2^L, B]
 
 
 def grid_points(indices: jax.Array, num_points: int, radius: float, latent_dim: int) -> tuple[jax.Array, jax.Array]:
-  """For the indices 0 .. num_points^L - 1, [G]: z [G, L], and which coarse grid each is on, one-hot [G, 2^L]."""
+  """For indices [G] in 0 .. num_points^L - 1: the points z [G, L], and the coarse grid of each, one-hot [G, 2^L]."""
   axes = jnp.stack([indices // num_points**l % num_points for l in range(latent_dim)], -1)
   coarse = jax.nn.one_hot(axes % 2 @ 2 ** jnp.arange(latent_dim), 2**latent_dim)
   return radius * (2 * axes / (num_points - 1.0) - 1), coarse
@@ -79,16 +80,16 @@ def _add(
 def posterior(bound_model: Any, batch: dict, num_points: int = 400, radius: float = 6.0, chunk: int = 200) -> Posterior:
   """log p(x) = log int p(x, z) dz by the rectangle rule on num_points^L points, |z_l| <= radius.
 
-  For a smooth integrand that vanishes at the ends the rule is the trapezoid's, and converges faster than any power of
-  the spacing h = 2 radius / (num_points - 1): a Gaussian posterior of standard deviation s is off by a factor of
-  2 exp(-2 (pi s / h)^2), 1e-8 at h = s and 3e-4 at h = 1.5 s, for each axis (Trefethen & Weideman, 2014).
+  For a smooth integrand that vanishes at the ends this is the trapezoidal rule, and converges faster than any power of
+  the spacing h = 2 radius / (num_points - 1): for a Gaussian posterior of standard deviation s the relative error per
+  axis is 2 exp(-2 (pi s / h)^2), 1e-8 at h = s and 3e-4 at h = 1.5 s (Trefethen & Weideman, 2014).
 
   Args:
     bound_model: a model with infer and log_joint, bound to its parameters; see principles.latent.
     batch: B examples.
     num_points: points on each axis.
     radius: half the range of each axis.
-    chunk: at most so many points in memory at once, each with all B examples.
+    chunk: how many points to hold in memory at once, each with all B examples.
 
   Raises:
     UserError: L is not 1 or 2, or z is not one array.
@@ -96,7 +97,7 @@ def posterior(bound_model: Any, batch: dict, num_points: int = 400, radius: floa
   q = bound_model.infer(batch)
   reference, _ = q.sample_and_log_prob(seed=jax.random.key(0))
   single = not isinstance(reference, tuple) and reference.ndim == 2
-  has = f"{reference.shape[1]} of {reference.dtype}" if single else "layers of them"
+  has = f"{reference.shape[1]} of type {reference.dtype}" if single else "several layers"
   errors.require(
     single and reference.shape[1] <= 2 and jnp.issubdtype(reference.dtype, jnp.floating),
     f"evaluate.quadrature integrates over 1 or 2 real latent variables; this model has {has}. Use evaluate.ais.",
@@ -157,7 +158,7 @@ def make_log_px(
     del key
     bound_model = experiment.model.bind({"params": state.params, **state.variables})
     found = posterior(bound_model, batch, num_points, radius, chunk)
-    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are told in the units of the data
+    log_det = batch.get("log_det", 0.0)  # of the transforms: densities are reported in the units of the data
     return found._replace(log_px=found.log_px + log_det, elbo=found.elbo + log_det)._asdict()
 
   return make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
@@ -166,7 +167,7 @@ def make_log_px(
 def check(
   *, num_examples: int = 1, num_points: int = 4, radius: float = 1.0, batch_size: int = 1, chunk: int = 1
 ) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   for name, value in (("num_examples", num_examples), ("batch_size", batch_size), ("chunk", chunk)):
     errors.require(value >= 1, f"evaluate.quadrature.{name} = {value}; it must be 1 or more.")
   errors.require(4 <= num_points <= 2**15, f"evaluate.quadrature.num_points = {num_points}; it must be in 4 .. 32768.")
@@ -188,19 +189,19 @@ def evaluate(
   """log p(x), the ELBO and KL(q || p(z|x)) without sampling error, for a model with one or two latent dimensions.
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the examples.
-    num_examples: the first so many of them.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
+    num_examples: number of examples to use, the first ones.
     num_points, radius, chunk: see `posterior`.
     batch_size: images at once.
 
   Returns:
-    exact_log_px, its standard error over examples, exact_nll, exact_elbo, exact_kl, and the greatest estimate of the
-    grid's error in log p(x) and in the ELBO over the examples (exact_log_px_error, exact_elbo_error); nats.  Without
-    those of the ELBO if log q is not known at every z.  In "values" these of each example.
+    exact_log_px, its standard error over examples, exact_nll, exact_elbo, exact_kl, and the largest estimated error of
+    log p(x) and of the ELBO over the examples (exact_log_px_error, exact_elbo_error); nats.  exact_elbo, its error and
+    exact_kl are absent if log q is not known at every z.  "values" holds the numbers of each example.
   """
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   run = make_log_px(experiment, num_points, radius, batch_size, chunk)
-  with progress_bar(len(arrays["x"]), description=f"log p(x), {num_points} points an axis", unit="image") as bar:
+  with progress_bar(len(arrays["x"]), description=f"log p(x), {num_points} points per axis", unit="image") as bar:
     values = run(state, key, arrays, bar.update)
   log_px, stderr = mean_and_error(values["log_px"])
   results = {

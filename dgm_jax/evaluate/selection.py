@@ -1,4 +1,4 @@
-"""AIC, BIC and ICL of a model whose likelihood is exact, and its likelihood of held-out data."""
+"""AIC, BIC and ICL of a model with an exact likelihood, and its log-likelihood of held-out data."""
 
 import math
 from typing import Any
@@ -14,26 +14,26 @@ NEEDS = ("log_prob", "num_free_parameters")  # methods of the model
 
 
 def check(*, batch_size: int = 1) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError for an invalid option."""
   errors.require(batch_size >= 1, f"evaluate.selection.batch_size = {batch_size}; it must be 1 or more.")
 
 
 def evaluate(experiment: Any, state: Any, key: jax.Array, arrays: dict, *, batch_size: int = 500) -> dict[str, Any]:
-  """With L = sum log p(x) of the N training examples and p free parameters, lower is better:
+  """Information criteria from L = sum_n log p(x_n) of the N training examples and p free parameters; lower is better:
 
     AIC = -2 L + 2 p (Akaike, 1974);  BIC = -2 L + p log N (Schwarz, 1978);
-    ICL = BIC + 2 sum_n H[p(c|x_n)], of mixtures (Biernacki, Celeux & Govaert, 2000)
+    ICL = BIC + 2 sum_n H[p(c|x_n)], for mixtures (Biernacki, Celeux & Govaert, 2000)
 
-  In them p(x) is of x after the transforms, so that models are compared after the same; the held-out log_px is of x
-  before, where these have a Jacobian (batch["log_det"]).
+  Here p(x) is the density of x after the transforms, so compare only models with the same transforms.  log_px and
+  train_log_px are of x before the transforms where these have a Jacobian (batch["log_det"]).
 
   Args:
-    experiment, state, key, arrays: what was built, the trained state, the evaluation key, the held-out examples.
+    experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the held-out examples.
     batch_size: examples at once.
 
   Returns:
     log_px of `arrays`, log_px_stderr, its standard error over examples, nll = -log_px; train_log_px; aic, bic, icl;
-    num_free_parameters.  In "values" log_px of each held-out example.
+    num_free_parameters.  "values" holds log_px of each held-out example.
   """
   model, variables = experiment.model, {"params": state.params}
 

@@ -9,19 +9,13 @@ import jax.numpy as jnp
 from dgm_jax.inference.hmc import step
 
 _TARGET_ACCEPTANCE = 0.65  # optimal for HMC in many dimensions (Beskos et al., 2013)
-
-
 _ADAPTATION_RATE = 0.5
-
-
 _FIRST_STEP_SIZE = 0.1
-
-
-_WARM_UP = 40  # transitions before the pilot's first temperature: from 0.1, steps of 1e-3 and of 10 are within reach
+_WARM_UP = 40  # transitions before the pilot's first temperature; enough to adapt the step size to 1e-3 or to 10
 
 
 class Path(NamedTuple):
-  """Densities of z between p_0 and p(x, z) for B examples: log f_beta = (1 - beta) log p_0(z) + beta log p(x, z).
+  """Path of densities of z from p_0 to p(x, z) for B examples: log f_beta = (1 - beta) log p_0(z) + beta log p(x, z).
 
   Attributes:
     sample: key -> z ~ p_0, leaves [B, ...].
@@ -53,16 +47,16 @@ def anneal(
   """One annealed run for each example (Neal, 2001), along `betas` in the order given.
 
   log w = sum_t (beta_t - beta_{t-1}) (log p(x, z_{t-1}) - log p_0(z_{t-1})),   z_t ~ HMC(z_{t-1}), invariant for
-  f_{beta_t}.  From 0 to 1 with z_0 ~ p_0, E[w] = p(x); from 1 to 0 with z_0 ~ p(z|x), E[w] = 1 / p(x).  Exact for any
-  step sizes that are fixed beforehand; chosen during the run, by what the run itself does, they bias it.
+  f_{beta_t}.  From 0 to 1 with z_0 ~ p_0, E[w] = p(x); from 1 to 0 with z_0 ~ p(z|x), E[w] = 1 / p(x).  Unbiased for
+  any step sizes fixed before the run; step sizes adapted during the run would bias it.
 
   Args:
     key: PRNG key.
     z: z_0, leaves [B, ...].
     path: see Path.
     betas: [T + 1].
-    step_sizes: of the transitions at betas[1:], [T, B] or [T].
-    num_leapfrog: leapfrog steps in a transition.
+    step_sizes: step sizes of the transitions at betas[1:], [T, B] or [T].
+    num_leapfrog: leapfrog steps per transition.
 
   Returns:
     (log w [B], z_T, mean acceptance over the T transitions [B]); nats.
@@ -84,15 +78,15 @@ def anneal(
 def tune(
   key: jax.Array, path: Path, betas: jax.Array, num_leapfrog: int, num_chains: int = 4, num_updates: int = 2
 ) -> jax.Array:
-  """A pilot run from p_0 that finds each temperature's step size, for a mean acceptance of 0.65: [T, B].
+  """Step sizes [T, B] for a mean acceptance of 0.65 at each temperature, adapted in a pilot run from p_0.
 
-  log step += 1/2 (mean acceptance - 0.65) after every transition of the pilot's chains.  Its draws are thrown away: the
-  run that is scored takes these step sizes as they are, and a key of its own.
+  log step += 1/2 (mean acceptance - 0.65) after every transition of the pilot's chains.  The pilot's draws are
+  discarded: the scored run uses these step sizes unchanged, with another key.
 
   Args:
-    key: PRNG key, not that of the scored run.
+    key: PRNG key, different from the scored run's.
     path, betas, num_leapfrog: as in `anneal`.
-    num_chains: chains for each example.
+    num_chains: chains per example.
     num_updates: transitions at each temperature.
   """
 

@@ -1,7 +1,7 @@
-"""Estimates of log p(x): pure functions of log-weights that know no network, parameter or config.
+"""Estimates of log p(x): pure functions of log-weights, independent of networks, parameters and configs.
 
-K importance samples, B examples; a bound maps [K, B] to [B].  What each is in expectation is said with it; none holds
-for a single draw.
+K importance samples, B examples; a bound maps [K, B] to [B].  The docstrings say what holds in expectation; no bound
+holds for a single draw.
 
   log_w[k, b] = log p(x_b, z_kb) - log q(z_kb | x_b),    z_kb ~ q(z | x_b)
 """
@@ -19,9 +19,9 @@ from dgm_jax.core import errors
 
 
 def map_keys(f: Callable, key: jax.Array, num_samples: int, chunk: int | None = None, remat: bool = False) -> Any:
-  """f of K independent keys, at most `chunk` at once: f(keys [k]) with leaves [k, B, ...] becomes leaves [K, B, ...].
+  """f at K independent keys, at most `chunk` at once: f(keys [k]) with leaves [k, B, ...] becomes leaves [K, B, ...].
 
-  So K = 5000 at test time need not fit; with `remat` f is computed again, chunk by chunk, in a backward pass.
+  This bounds memory, e.g. for K = 5000 at test time; with `remat` the backward pass recomputes f chunk by chunk.
   """
   keys = jax.random.split(key, num_samples)
   if chunk is None or chunk >= num_samples:
@@ -45,11 +45,11 @@ def map_samples(f: Callable, key: jax.Array, num_samples: int, chunk: int | None
 def over_samples(f: Callable, batch: Any, z: Any) -> Any:
   """f(batch, z_k) for each k: leaves [B, ...] of the batch and [K, B, ...] of z give leaves [K, B, ...].
 
-  What vmap(f, (None, 0)) gives, by one call on B K examples, so that a dense layer is a plain product of matrices:
-  XLA on the CPU then transposes and sums less in the backward pass, and a training step with K = 50 is 13 % faster.
-  The examples go in front: a batch that lies on several devices stays there, each with the samples of its examples.
+  Equals vmap(f, (None, 0)), but calls f once on B K examples, so that a dense layer is a single matrix product: on the
+  CPU, XLA then transposes and sums less in the backward pass, and a training step with K = 50 is 13 % faster.
+  The B K examples are ordered by example: a batch sharded over devices stays there, with the samples of its examples.
 
-  Under a mesh with an axis "samples" (jax.set_mesh) that divides K, each of its devices takes a part of the samples.
+  Under a mesh (jax.set_mesh) with an axis "samples" whose size divides K, each device computes a part of the samples.
   """
   num_samples = jax.tree.leaves(z)[0].shape[0]
   parts = jax.sharding.get_abstract_mesh().shape.get("samples", 1)
@@ -69,7 +69,7 @@ def _as_one_batch(f: Callable, batch: Any, z: Any) -> Any:
 
 
 def _over_devices(a: jax.Array) -> jax.Array:
-  """Splits the first axis along "samples"; the others are as the compiler likes."""
+  """Shards the first axis over the mesh axis "samples"; the compiler chooses the sharding of the other axes."""
   rest = [PartitionSpec.UNCONSTRAINED] * (a.ndim - 1)
   return jax.lax.with_sharding_constraint(a, PartitionSpec("samples", *rest))
 
@@ -81,12 +81,12 @@ def log_weights(
   num_samples: int,
   chunk: int | None = None,
 ) -> tuple[jax.Array, Any]:
-  """Draws K proposals for each example and weighs them: log w = log p(x, z) - log q(z|x).
+  """Draws K proposals for each example and computes their log-weights, log w = log p(x, z) - log q(z|x).
 
   Args:
     key: PRNG key.
     sample_q: key -> (z, log q(z|x)), one proposal per example: leaves of z [B, ...], log q [B].
-    log_p: z -> log p(x, z), [B].  Both are closed over x and the parameters.
+    log_p: z -> log p(x, z), [B].  Both functions close over x and the parameters.
     num_samples: K.
     chunk: see map_samples.
 
@@ -104,7 +104,7 @@ def log_weights(
 def elbo(log_w: jax.Array) -> jax.Array:
   """Evidence lower bound, E_q[log w] <= log p(x), by the mean of K samples (Kingma & Welling, 2014).
 
-  log_w [K, B] -> [B], nats.  The gap is KL(q(z|x) || p(z|x)), whatever K.
+  log_w [K, B] -> [B], nats.  The gap is KL(q(z|x) || p(z|x)) for every K.
   """
   return jnp.mean(log_w, 0)
 
@@ -123,10 +123,10 @@ def miwae(log_w: jax.Array, k: int) -> jax.Array:
   log_w [M k, B] -> [B], nats; sample m k + i is the i-th of the m-th bound.  k = 1 is the ELBO, M = 1 is IWAE(k).
 
   Raises:
-    ValueError: k does not divide the number of samples.
+    UserError: k does not divide the number of samples.
   """
   num_samples, rest = divmod(log_w.shape[0], k)
-  errors.require(not rest and k >= 1, f"{log_w.shape[0]} samples do not make groups of {k}")
+  errors.require(not rest and k >= 1, f"{log_w.shape[0]} samples cannot be split into groups of {k}")
   return jnp.mean(jax.vmap(iwae)(log_w.reshape(num_samples, k, *log_w.shape[1:])), 0)
 
 
@@ -136,27 +136,27 @@ def ciwae(log_w: jax.Array, beta: float) -> jax.Array:
 
 
 def renyi(log_w: jax.Array, alpha: float) -> jax.Array:
-  """1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha), of Renyi's divergence of order alpha (Li & Turner, 2016).
+  """Renyi bound of order alpha, 1 / (1 - alpha) log 1/K sum_k w_k^(1 - alpha) (Li & Turner, 2016).
 
   log_w [K, B] -> [B], nats.  alpha = 1 is the ELBO, 0 is IWAE(K), -inf the greatest log-weight (vr_max).  For
-  0 <= alpha its expectation is at most log p(x); for alpha < 0 it may be on either side.
+  alpha >= 0 the expectation is at most log p(x); for alpha < 0 it may lie on either side of log p(x).
   """
   a = 1.0 - jnp.asarray(alpha, log_w.dtype)
-  small = jnp.abs(a) < 1e-6  # the limit; the other branch must not divide by zero, in its gradient either
+  small = jnp.abs(a) < 1e-6  # takes the limit; the other branch must not divide by zero, not even in its gradient
   safe = jnp.where(small, 1.0, a)
   powered = (jax.nn.logsumexp(safe * log_w, 0) - jnp.log(log_w.shape[0])) / safe
   return jnp.where(small, elbo(log_w), powered)
 
 
 def vr_max(log_w: jax.Array) -> jax.Array:
-  """The greatest log-weight, Renyi's alpha -> -inf (Li & Turner, 2016): no bound.  log_w [K, B] -> [B], nats."""
+  """The greatest log-weight, `renyi` for alpha -> -inf (Li & Turner, 2016); not a bound.  log_w [K, B] -> [B], nats."""
   return jnp.max(log_w, 0)
 
 
 def jackknife(log_w: jax.Array, order: int) -> jax.Array:
   """IWAE(K) with its bias of order 1/K, ..., 1/K^order removed (JVI, Nowozin, 2018): an estimate, not a bound.
 
-  sum_{j=0}^m c_j mean over all subsets of K - j samples of their IWAE, c_j = (-1)^j (K - j)^m / ((m - j)! j!).
+  sum_{j=0}^m c_j (mean of IWAE over all subsets of K - j samples),   c_j = (-1)^j (K - j)^m / ((m - j)! j!).
 
   Args:
     log_w: [K, B].
@@ -166,7 +166,7 @@ def jackknife(log_w: jax.Array, order: int) -> jax.Array:
     [B], nats; E = log p(x) + O(K^-(m + 1)).
 
   Raises:
-    ValueError: too few samples.
+    UserError: the order is not in 0 .. K - 1.
   """
   k = log_w.shape[0]
   errors.require(0 <= order < k, f"a jackknife of order {order} needs more than {order} samples, not {k}")
@@ -182,12 +182,12 @@ def jackknife(log_w: jax.Array, order: int) -> jax.Array:
 def tvo(log_w: jax.Array, betas: Sequence[float]) -> jax.Array:
   """Left Riemann sum of the thermodynamic integral: sum_s (b_{s+1} - b_s) E_s[log w] (Masrani, Le & Wood, 2019).
 
-  E_s is over pi_s(z) ~ q(z|x)^(1 - b_s) p(x, z)^b_s, by self-normalised importance sampling from q.  With exact
-  expectations the left sum is a lower bound; one bin is the ELBO.
+  E_s is the expectation under pi_s(z), proportional to q(z|x)^(1 - b_s) p(x, z)^b_s, by self-normalised importance
+  sampling from q.  With exact expectations the left sum is a lower bound; with one bin it is the ELBO.
 
   Args:
     log_w: [K, B].
-    betas: b_0 = 0 < b_1 < ... ; the last is followed by 1.
+    betas: b_0 = 0 < b_1 < ... < 1, the left ends of the bins; the last bin ends at 1.
   """
   lefts = jnp.asarray(betas, log_w.dtype)
   widths = jnp.diff(lefts, append=1.0)
@@ -215,7 +215,7 @@ def effective_sample_size(log_w: jax.Array) -> jax.Array:
 
 
 def sumo_survival(num_samples: int) -> jax.Array:
-  """P(T >= t), t = 1 .. K - 1, of the stopping time of Luo et al. (2020): 1/t up to 80, then 0.9^(t - 80) / 80."""
+  """P(T >= t), t = 1 .. K - 1, for the stopping time of Luo et al. (2020): 1/t up to 80, then 0.9^(t - 80) / 80."""
   t = jnp.arange(1.0, num_samples)
   return jnp.where(t <= 80, 1 / t, 0.9 ** (t - 80) / 80)
 
@@ -223,11 +223,11 @@ def sumo_survival(num_samples: int) -> jax.Array:
 def sumo(log_w: jax.Array, stop: jax.Array, survival: jax.Array) -> jax.Array:
   """IWAE(1) + sum_{t=1}^T (IWAE(t + 1) - IWAE(t)) / P(T >= t), Russian roulette (SUMO, Luo et al., 2020).
 
-  Its expectation is that of IWAE(K), for K -> inf log p(x), though only T + 1 samples are used.  Its variance may be
-  infinite in that limit.
+  Its expectation is that of IWAE(K), which tends to log p(x) for K -> inf, although only T + 1 samples are used.  Its
+  variance may be infinite in that limit.
 
   Args:
-    log_w: [K, B]; those after T + 1 change nothing.
+    log_w: [K, B]; only the first T + 1 samples have an influence.
     stop: T, integers 0 .. K - 1, [B], drawn independently of log_w.
     survival: P(T >= t) for t = 1 .. K - 1, [K - 1].
 
@@ -243,18 +243,18 @@ def sumo(log_w: jax.Array, stop: jax.Array, survival: jax.Array) -> jax.Array:
 def pareto_k(log_w: jax.Array) -> jax.Array:
   """Shape k of a generalised Pareto law fitted to the largest weights (Vehtari et al., 2024).  log_w [K, B] -> [B].
 
-  Below 0.5 the weights' variance is finite, above 0.7 estimates by them are not to be trusted.  The fit is the
-  posterior mean of Zhang & Stephens (2009) on the min(K / 5, 3 sqrt K) largest, drawn a little towards 1/2;
-  -inf where these are all equal.
+  Below 0.5 the weights have finite variance; above 0.7 estimates from them are unreliable.  The fit is the posterior
+  mean of Zhang & Stephens (2009) on the min(K / 5, 3 sqrt K) largest weights, shrunk slightly towards 1/2; -inf where
+  these weights are all equal.
 
   Raises:
-    ValueError: fewer than 25 samples.
+    UserError: fewer than 25 samples.
   """
   k = log_w.shape[0]
-  errors.require(k >= 25, f"pareto_k looks at the tail of the weights: {k} samples are too few, 25 are the least")
+  errors.require(k >= 25, f"pareto_k fits the tail of the weights and needs 25 samples or more; it got {k}")
   tail = math.ceil(min(k / 5, 3 * math.sqrt(k)))
   largest = jnp.sort(log_w, 0)[-tail - 1 :]
-  # below e^-80 of the greatest float32 has nothing left to fit; where all are equal there is no tail
+  # weights below e^-80 of the greatest would underflow in float32; where all are equal there is no tail
   ratio = jnp.exp(jnp.maximum(largest - largest[-1], -80.0))
   flat = largest[0] == largest[-1]
   excess = jnp.where(flat, jnp.linspace(0.1, 1, tail)[:, None], jnp.maximum(ratio[1:] - ratio[0], 1e-36))  # ascending

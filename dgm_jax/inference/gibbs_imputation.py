@@ -1,4 +1,4 @@
-"""Filling in what is missing of x with a latent-variable model, by a Markov chain: pure functions of its parts."""
+"""Imputation of missing entries by Markov chains over (z, x_missing): pure functions of a latent-variable model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,22 +16,22 @@ def pseudo_gibbs(
   num_steps: int,
   keep: Callable = lambda x, mean: x,
 ) -> tuple[jax.Array, Any]:
-  """z ~ q(z|x), x_missing ~ p(x|z), in turn (Rezende, Mohamed & Wierstra, 2014, appendix F).
+  """Alternates z ~ q(z|x) and x_missing ~ p(x|z) (Rezende, Mohamed & Wierstra, 2014, appendix F).
 
-  With q(z|x) = p(z|x) this is Gibbs sampling, and x_missing goes to p(x_missing | x_observed); with another q the
-  chain goes where the error of q takes it (Mattei & Frellsen, 2018).
+  With q(z|x) = p(z|x) this is Gibbs sampling, and x_missing converges to p(x_missing | x_observed); with another q
+  the limit is biased by the error of q (Mattei & Frellsen, 2018).
 
   Args:
     key: PRNG key.
-    x: [B, ...]; where mask is 0 the chain's start.
-    mask: 1 where x is observed, of the shape of x.
+    x: [B, ...]; the entries where mask is 0 are the start of the chain.
+    mask: 1 where x is observed, same shape as x.
     infer: x -> q(z|x), with sample(seed=).
     decode: z -> p(x|z) over the shape of x, with sample(seed=) and mean().
     num_steps: T.
-    keep: (x after a step, E[x|z] there) -> what is kept of the step.
+    keep: (x after a step, E[x|z] of the step) -> what to record of the step.
 
   Returns:
-    (x after T steps, what was kept with leaves [T, ...]).
+    (x after T steps, the records with leaves [T, ...]).
   """
 
   def step(x, key):
@@ -53,22 +53,22 @@ def metropolis_within_gibbs(
   num_steps: int,
   keep: Callable = lambda x, mean: x,
 ) -> tuple[jax.Array, Any, jax.Array]:
-  """Gibbs sampling of (z, x_missing) whose z is moved by a Metropolis step (Mattei & Frellsen, 2018, algorithm 1).
+  """Gibbs sampling of (z, x_missing) with Metropolis updates of z (Mattei & Frellsen, 2018, algorithm 1).
 
-  z' ~ q(z|x) is taken with probability min(1, rho), else z is kept; then x_missing ~ p(x|z).
+  z' ~ q(z|x) is accepted with probability min(1, rho), else z is kept; then x_missing ~ p(x|z).
 
     rho = p(x, z') q(z|x) / (p(x, z) q(z'|x)),   x = (x_observed, x_missing)
 
-  The chain goes to p(z, x_missing | x_observed) whatever q; where q is the posterior, rho is 1 and it is pseudo_gibbs.
-  The paper begins with some steps of pseudo_gibbs: a start far from the data leaves q, and the chain with it, far off.
+  The chain converges to p(z, x_missing | x_observed) for any q; if q is the posterior, rho = 1, as in pseudo_gibbs.
+  The paper starts with some steps of pseudo_gibbs, because q, and with it the proposals, is poor far from the data.
 
   Args:
-    key, x, mask, decode, num_steps, keep: as of pseudo_gibbs.
+    key, x, mask, decode, num_steps, keep: as in pseudo_gibbs.
     infer: x -> q(z|x), with sample(seed=) and log_prob(z) at any z.
     log_joint: (x, z) -> log p(x|z) + log p(z), [B].
 
   Returns:
-    (x after T steps, what was kept with leaves [T, ...], the share of steps that were taken [B]).
+    (x after T steps, the records with leaves [T, ...], the acceptance rate [B]).
   """
 
   def step(carry, key):

@@ -1,6 +1,6 @@
-"""Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011), and annealed runs that are made of its transitions.
+"""Transitions of Hamiltonian Monte Carlo (Duane et al., 1987; Neal, 2011).
 
-Trees of latent variables z with leaves [B, ...]: one chain for each of B examples; more chains come from vmap.
+The latent variables z are a tree with leaves [B, ...]: one chain for each of B examples; vmap gives more chains.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 def along(values: jax.Array, leaf: jax.Array) -> jax.Array:
-  """Values [] or [B] with axes added to multiply a leaf [B, ...]."""
+  """Values [] or [B], reshaped to broadcast against a leaf [B, ...]."""
   return values.reshape(values.shape + (1,) * (leaf.ndim - values.ndim))
 
 
@@ -28,7 +28,7 @@ def leapfrog(z: Any, momentum: Any, gradient: Callable, step_size: jax.Array, nu
   Args:
     z, momentum: trees with leaves [B, ...].
     gradient: z -> grad log f(z), a tree like z.
-    step_size: [B], or one for all.
+    step_size: [B], or a scalar for all.
     num_leapfrog: 1 or more.
   """
   move = lambda a, b, scale: jax.tree.map(lambda a, b: a + scale * along(step_size, b) * b, a, b)
@@ -45,22 +45,22 @@ def leapfrog(z: Any, momentum: Any, gradient: Callable, step_size: jax.Array, nu
 
 
 def step(key: jax.Array, z: Any, log_prob: Callable, step_size: jax.Array, num_leapfrog: int) -> tuple[Any, jax.Array]:
-  """One transition with a Metropolis correction, a chain for each of the B examples.
+  """One transition with a Metropolis correction, for one chain per example.
 
-  v ~ N(0, I); (z', v') = leapfrog(z, v); z' is taken with probability min(1, f(z') N(v') / (f(z) N(v))), else z is
-  kept.  Each transition draws its own step size within 20 % of the one given: a trajectory of fixed length may be a
-  whole period of some coordinate, which then never moves (Neal, 2011, section 5.4.2).  f is invariant for every step
-  size that is not chosen by looking at the chain itself.  A proposal at which log f is not a number is refused.
+  v ~ N(0, I); (z', v') = leapfrog(z, v); z' is accepted with probability min(1, f(z') N(v') / (f(z) N(v))), else z is
+  kept.  Each transition draws its step size within 20 % of the given one: a trajectory of fixed length may be a whole
+  period of some coordinate, which would then never move (Neal, 2011, section 5.4.2).  f is invariant for every step
+  size that is chosen independently of the chain.  A proposal where log f is NaN is rejected.
 
   Args:
     key: PRNG key.
     z: tree with leaves [B, ...], real.
-    log_prob: z -> log f(z) up to a constant, [B]; example b's depends on z_b alone.
-    step_size: [B], or one for all.
-    num_leapfrog: leapfrog steps in one transition.
+    log_prob: z -> log f(z) up to a constant, [B]; entry b depends on z_b alone.
+    step_size: [B], or a scalar for all.
+    num_leapfrog: leapfrog steps per transition.
 
   Returns:
-    (z, the probability [B] with which the proposal was to be taken).
+    (z, the acceptance probability of the proposal [B]).
   """
   gradient = jax.grad(lambda z: jnp.sum(log_prob(z)))
   leaves, tree = jax.tree.flatten(z)

@@ -1,6 +1,6 @@
 """log p(x) from draws of p(z|x) by HMC and a density fitted to them (Kingma & Welling, 2014, appendix D).
 
-Needs log p(x, z) and its gradient alone: no encoder.  For few latent dimensions, where a normal fits p(z|x).
+Needs only log p(x, z) and its gradient, no encoder.  Meant for few latent dimensions, where a normal fits p(z|x).
 """
 
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from jax.scipy.stats import multivariate_normal
 from dgm_jax.inference import estimators, hmc
 
 _FIRST_STEP_SIZE = 0.1
-_RIDGE = 1e-6  # of the fitted covariance, relative: a chain that has hardly moved has none
+_RIDGE = 1e-6  # relative ridge of the fitted covariance, which is singular if a chain has hardly moved
 
 
 class Estimates(NamedTuple):
-  """Of log p(x), each [B]; nats.
+  """Estimates of log p(x), in nats, and the acceptance rate; each [B].
 
   Attributes:
     upper: -log 1/S sum_s q(z_s) / p(x, z_s), z_s ~ p(z|x), the estimator of appendix D: E[exp(-upper)] = 1 / p(x) for
-      exact draws, so that E[upper] >= log p(x).  Draws that miss a part of p(z|x) raise it further.
-    lower: log 1/K sum_k p(x, z_k) / r(z_k), z_k ~ r: E[exp(lower)] = p(x) whatever the chain did, so that E[lower] <=
-      log p(x).
+      exact draws, so that E[upper] >= log p(x).  Draws that miss a part of p(z|x) increase it further.
+    lower: log 1/K sum_k p(x, z_k) / r(z_k), z_k ~ r: E[exp(lower)] = p(x) even if the chains have not converged, so
+      that E[lower] <= log p(x).
     acceptance: mean over the transitions after the warm-up.
   """
 
@@ -33,7 +33,7 @@ class Estimates(NamedTuple):
 
 
 def adapted(log_step: jax.Array, acceptance: jax.Array, target: float) -> jax.Array:
-  """log step + 1/2 (acceptance - target): repeated, the step size at which so many proposals are taken."""
+  """log step + 1/2 (acceptance - target), one update towards the step size with the target acceptance."""
   return log_step + 0.5 * (acceptance - target)
 
 
@@ -42,7 +42,7 @@ def chain(
 ) -> tuple[jax.Array, jax.Array]:
   """HMC from z [B, L] with log_joint: z -> [B]: (draws [S, B, L], mean acceptance [B]).
 
-  Each example's step size is adapted during the warm-up, whose draws are dropped, and stays from then on.
+  Each example's step size is adapted during the warm-up, whose draws are discarded, and fixed afterwards.
   """
 
   def warm(carry, key):
@@ -62,7 +62,7 @@ def chain(
 
 
 def most_likely(log_joint: Callable, starts: jax.Array) -> jax.Array:
-  """For each example that of starts [C, B, L] at which log_joint is largest, [B, L]."""
+  """The start with the largest log_joint for each example: starts [C, B, L] -> [B, L]."""
   best = jnp.argmax(jax.lax.map(log_joint, starts), 0)
   return jnp.take_along_axis(starts, best[None, :, None], 0)[0]
 
@@ -89,21 +89,21 @@ def log_px(
 ) -> Estimates:
   """Estimates of log p(x) for B examples.
 
-  A chain draws S = num_samples z to which a normal q is fitted, and another one, independent of it, the S z_s of
-  `upper`: the later draws of the first are near those that q fits, and too likely under it.  `lower` has the proposal
-  r, a normal with the mean of q and `spread` times its covariance: the weights of importance sampling ask for tails
-  heavier than the posterior's, those of appendix D for lighter ones.
+  A normal q is fitted to S = num_samples draws of one chain; the S draws z_s of `upper` are from a second, independent
+  chain, because further draws of the first would be correlated with those that q fits, and too likely under it.  The
+  proposal r of `lower` is a normal with the mean of q and `spread` times its covariance: importance sampling needs
+  tails heavier than the posterior's, the estimator of appendix D lighter ones.
 
   Args:
     key: PRNG key.
     log_joint: z [B, L] -> log p(x, z), [B].
-    starts: C places for the chains of an example to start from, [C, B, L]; they start where p(x, z) is largest.
+    starts: C candidate starts for each example, [C, B, L]; both chains start at the one with the largest p(x, z).
     num_samples: S; 50 in the paper.
-    num_warmup: transitions before, in which step sizes are found.
-    num_leapfrog: leapfrog steps in a transition; 4 in the paper.
-    num_importance: K.
-    target_acceptance: of the transitions.
-    spread: of r.
+    num_warmup: warm-up transitions, which adapt the step sizes.
+    num_leapfrog: leapfrog steps per transition; 4 in the paper.
+    num_importance: K, draws from r.
+    target_acceptance: acceptance to which the step sizes are adapted.
+    spread: covariance of r relative to that of q.
   """
   key_chain, key_r = jax.random.split(key)
   z = most_likely(log_joint, starts)
@@ -132,7 +132,7 @@ def of_model(bound_model: Any, key: jax.Array, batch: dict, num_starts: int = 10
     bound_model: see principles.latent; z is one array [B, L], real.
     key: PRNG key.
     batch: B examples.
-    num_starts: prior draws of which each chain takes the most likely; the same for all examples.
+    num_starts: number of prior draws, shared by all examples; chains start at the one with the largest p(x, z).
     **settings: see log_px.
   """
   key_start, key_run = jax.random.split(key)

@@ -1,13 +1,13 @@
 """Imputation by importance sampling from q(z | x_observed) (Mattei & Frellsen, 2019; Ipsen et al., 2021).
 
-With w_k = p(x_observed, z_k) / q(z_k | x_observed), and p(m | x) in it where the model has a missing process,
+With w_k = p(x_observed, z_k) / q(z_k | x_observed), times p(m | x) if the model has a missing process,
 
   E[f | x_observed] ~ sum_k w_k E[f(x) | z_k] / sum_k w_k.
 
-A model is what `bind` of a Flax module gives, with infer, log_joint and decode, and `given` where its latents ask for
-it (principles/latent.py).  Every row is drawn for by a key of its own (rng.row_keys), so that nothing depends on where
-in a batch it lies; sample k of it has the same noise whatever `chunk`, and memory grows with the chunk, not with K.
-x where mask is 0, be it NaN, has no influence.
+`model` is a bound Flax module with infer, log_joint and decode, and `given` if decode does not take its latents (see
+principles/latent/latent.py).  Each row has its own key (rng.row_keys), so that its result does not depend on its place
+in the batch; sample k has the same noise for every `chunk`, and memory grows with the chunk, not with K.  Entries of x
+where mask is 0, even NaN, have no influence.
 """
 
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Single(NamedTuple):
   """One value for each missing entry.
 
   Attributes:
-    x: [B, ...], where mask is 0 E[x | x_observed]; of a class, the number of the most probable one.
+    x: [B, ...]; where mask is 0, E[x | x_observed] or, for a class, the number of the most probable one.
     variance: Var[x | x_observed] = E[Var[x|z]] + Var[E[x|z]] of missing entries, 0 of observed ones, [B, ...].
-    log_px: log 1/K sum_k w_k, [B], nats: of x_observed, and of m where the model has a missing process.
-    ess: the effective number of the K samples, [B].
-    features: E of all entries, observed ones too, as families' expected_features has them, [B, F]: of classes their
+    log_px: log 1/K sum_k w_k, [B], nats: log p(x_observed), or log p(x_observed, m) with a missing process.
+    ess: effective number of the K samples, [B].
+    features: E[expected_features of p(x|z) | x_observed] for all entries, observed ones too, [B, F]; for a class, its
       probabilities.
   """
 
@@ -45,7 +45,7 @@ class Multiple(NamedTuple):
 
   Attributes:
     x: [R, B, ...], x ~ p(x_missing | x_observed) where mask is 0, and x elsewhere.
-    log_px, ess: as of Single.
+    log_px, ess: as in Single.
   """
 
   x: jax.Array
@@ -54,7 +54,7 @@ class Multiple(NamedTuple):
 
 
 def _given(model: Any, z: Any) -> Any:
-  """p(x | latents); those of a hierarchy have z_1, next to x, in front."""
+  """p(x | latents); in a hierarchy (z_1, ..., z_L) x depends on z_1."""
   if hasattr(model, "given"):
     return model.given(z)
   return model.decode(z[0] if isinstance(z, tuple) else z)
@@ -63,9 +63,10 @@ def _given(model: Any, z: Any) -> Any:
 def _fold(
   model: Any, key: jax.Array, row: dict, num_samples: int, chunk: int, start: Callable, add: Callable
 ) -> tuple[streaming_weights.Weights, Any]:
-  """(weights, state) of one row [1, ...]: state = add(state, p, share, z [C, 1, ...], key of the chunk), from start(z).
+  """(weights, state) after the K samples of one row [1, ...], taken in chunks of C.
 
-  p, share: see streaming.add_weights.
+  state = start(z of one sample), then state = add(state, p, share, z [C, 1, ...], key of the chunk) for each chunk;
+  p, share: see streaming_weights.add_weights.
   """
   q, chunk = model.infer(row), min(chunk, num_samples)
   draw = lambda k: q.sample_and_log_prob(seed=jax.random.fold_in(rng.stream(key, "proposals"), k))
@@ -83,27 +84,27 @@ def _fold(
 
 
 def _by_row(f: Callable, keys: jax.Array, batch: dict) -> Any:
-  """f(key, row [1, ...]) of each row."""
+  """f(key, row [1, ...]) for each row."""
   return jax.vmap(lambda key, row: f(key, jax.tree.map(lambda a: a[None], row)))(keys, batch)
 
 
 def _flat(f: Callable, z: Any) -> Any:
-  """f of latents [C, 1, ...] as of a batch of C."""
+  """f of latents [C, 1, ...], taken as a batch of C."""
   return f(jax.tree.map(lambda a: a[:, 0], z))
 
 
 def both(
   model: Any, keys: jax.Array, batch: dict, num_draws: int, num_samples: int = 1000, chunk: int = 500
 ) -> tuple[Single, Multiple]:
-  """`single` and `multiple` of the same K samples.
+  """`single` and `multiple` from the same K samples.
 
   Args:
     model: see the module's docstring.
-    keys: [B], of the rows.
-    batch: x [B, ...], mask [B, ...] and what else the model takes.
+    keys: [B], one for each row.
+    batch: x [B, ...], mask [B, ...] and any other inputs of the model.
     num_draws: R.
     num_samples: K.
-    chunk: at most so many at once.
+    chunk: maximal number of samples in memory at once.
   """
 
   def values(z):
@@ -129,7 +130,7 @@ def both(
     sums, (moments, averages, kept) = _fold(model, key, row, num_samples, chunk, start, add)
     kind = _given(model, model.infer(row).sample_and_log_prob(seed=key)[0])  # numbers or classes
     x, variance = kind.most_likely(averages["features"]), averages["variance"] + moments.variance
-    draws = jnp.zeros((0, x.size))  # no net has to do with no rows
+    draws = jnp.zeros((0, x.size))  # networks are not called with 0 rows
     if num_draws:
       draws = _flat(partial(_given, model), kept).sample(seed=rng.stream(key, "entries"))
     log_px = sums.log_sum - jnp.log(num_samples)
@@ -143,23 +144,23 @@ def both(
 
 
 def single(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, chunk: int = 500) -> Single:
-  """Self-normalised importance sampling; bias of order 1/K.  Arguments as of `both`."""
+  """Self-normalised importance sampling; bias of order 1/K.  Arguments as in `both`."""
   return both(model, keys, batch, 0, num_samples, chunk)[0]
 
 
 def multiple(
   model: Any, keys: jax.Array, batch: dict, num_draws: int, num_samples: int = 1000, chunk: int = 500
 ) -> Multiple:
-  """Sampling importance resampling: z of K with probabilities w_k / sum w, x_missing ~ p(x|z), R times for itself.
+  """Sampling importance resampling: z is z_k with probability w_k / sum w, then x_missing ~ p(x|z), R times.
 
-  As K grows the draws become independent ones of p(x_missing | x_observed); z is drawn with replacement.  Arguments as
-  of `both`.
+  z is drawn with replacement.  As K grows the R draws become independent draws from p(x_missing | x_observed).
+  Arguments as in `both`.
   """
   return both(model, keys, batch, num_draws, num_samples, chunk)[1]
 
 
 def log_prob(model: Any, keys: jax.Array, batch: dict, num_samples: int = 1000, chunk: int = 500) -> jax.Array:
-  """log 1/K sum_k w_k of the observed entries, [B], nats: a stochastic lower bound; arguments as of `both`."""
+  """log 1/K sum_k w_k of the observed entries, [B], nats: a stochastic lower bound; arguments as in `both`."""
 
   def one(key, row):
     sums, _ = _fold(model, key, row, num_samples, chunk, lambda z: (), lambda *state: ())
@@ -173,12 +174,12 @@ def conditional_log_prob(
 ) -> jax.Array:
   """log p(x_held_out | x_observed) = log p(x_observed, x_held_out) - log p(x_observed), [B], nats.
 
-  Each term is a bound with proposals of its own, so that the difference is neither bound: its bias is of order 1/K.  A
-  missing process is of the same m in both.
+  Each term is a lower bound with its own proposals, so the difference is not a bound; its bias is of order 1/K.  A
+  missing process has the same m in both terms.
 
   Args:
-    model, keys, batch, num_samples, chunk: as of `both`; x holds the values that were held out.
-    held_out: [B, ...], 1 where an entry is asked for, which mask has not.
+    model, keys, batch, num_samples, chunk: as in `both`; x holds the held-out values, too.
+    held_out: [B, ...], 1 for held-out entries, where mask is 0.
   """
   known = jnp.maximum(batch["mask"], held_out)
   both = batch | {"mask": known, "indicator": batch.get("indicator", batch["mask"])}

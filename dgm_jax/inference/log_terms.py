@@ -1,4 +1,4 @@
-"""The three log-densities that every bound of a latent variable model is made of."""
+"""Log-densities of a latent variable model at draws z ~ q(z|x), from which every bound on log p(x) is computed."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,13 @@ from dgm_jax.inference import estimators
 
 
 class LogTerms(NamedTuple):
-  """The terms of the log-weights, each [K, B], in nats."""
+  """Terms of the log-weights at K draws z ~ q(z|x) for each of B examples, each [K, B], in nats.
+
+  Attributes:
+    px_z: log p(x|z).
+    pz: log p(z).
+    qz_x: log q(z|x).
+  """
 
   px_z: jax.Array
   pz: jax.Array
@@ -39,9 +45,16 @@ def log_terms(
   temperature: float | jax.Array | None = None,
   remat: bool = False,
 ) -> LogTerms:
-  """Draws K proposals z ~ q(z|x) for each example and returns log p(x|z), log p(z) and log q(z|x).
+  """Draws K proposals z ~ q(z|x) for each example and evaluates the log-densities there.
 
-  With a temperature, discrete draws are relaxed.  chunk and remat: see estimators.map_keys.
+  Args:
+    model: see principles.latent.
+    variables: parameters and other collections of the model.
+    key: PRNG key.
+    batch: B examples.
+    num_samples: K.
+    chunk, remat: see estimators.map_keys.
+    temperature: of the relaxation of a discrete q; None for exact draws.
   """
   bound_model = model.bind(variables)
   q = bound_model.infer(batch)  # outside the map over samples: the encoder runs once

@@ -1,30 +1,30 @@
-"""What training raises, and how its gradient is estimated: pure functions of log-weights, as estimators.py.
+"""Training objectives and the estimators of their gradients: pure functions of log-weights, as in estimators.py.
 
-An objective is a pair of targets, one for the model's parameters theta and one for the proposal's phi; for most it is
+An objective is a pair of targets, one for the model's parameters theta and one for the proposal's phi; mostly both are
 the same function F of the log-weights of K samples.  Let f_k = dF / d log w_k, and for every sample
 
   path_k = dz_k/dphi  d/dz log w_k        (z moves, the parameters of log q are fixed)
   score_k = d/dphi log q(z_k | x)         (z is fixed).
 
-Every estimator of this file has the form
+Every estimator in this file has the form
 
   g_theta = sum_k a_k d/dtheta log p(x, z_k),      g_phi = sum_k b_k path_k + c_k score_k,
 
-and is its Coefficients (a, b, c), each [K, B]:
+and is given by its Coefficients (a, b, c), each [K, B]:
 
   reparameterised  f_k, f_k, -f_k             the gradient of F itself (Kingma & Welling, 2014)
   stl              f_k, f_k, 0                sticking the landing (Roeder, Wu & Duvenaud, 2017)
   dreg             f_k, f_k - f_kk, 0         doubly reparameterised (Tucker et al., 2019), f_kk = d^2 F / (d log w_k)^2
-  vimco            f_k, 0, F - F_-k - f_k     score function; F_-k has the mean of the other log-weights for the k-th
-                                              (Mnih & Rezende, 2016; for the ELBO it is REINFORCE with a leave-one-out
-                                              baseline)
-  gdreg            f_k, f_k - f_kk, 0         dreg, and for a learned prior p(z_l | z_{l+1}) of a hierarchy too (Bauer
+  vimco            f_k, 0, F - F_-k - f_k     score function; in F_-k the mean of the other log-weights replaces the
+                                              k-th (Mnih & Rezende, 2016; for the ELBO it is REINFORCE with a
+                                              leave-one-out baseline)
+  gdreg            f_k, f_k - f_kk, 0         dreg, also for the learned priors p(z_l | z_{l+1}) of a hierarchy (Bauer
                                               & Mnih, 2021): z_l is written as T(noise, theta), and
                                               f_k d/dtheta log p(z_l | z_{l+1}) becomes
                                               (f_kk dlog w_k/dz_l + f_k d/dz_l log (q / p(z_l | z_{l+1}))) dT/dtheta
 
 dreg follows from E[f_k score_k] = E[f_kk path_k], a reparameterisation of the score's expectation; for IWAE f_k - f_kk
-is the square of the normalised weight.  Parameters that p and q share get the sum of both roles.
+is the square of the normalised weight.  Parameters that p and q share receive g_theta + g_phi.
 """
 
 from collections.abc import Callable
@@ -36,11 +36,11 @@ import jax.numpy as jnp
 from dgm_jax.inference import estimators
 
 GRADIENTS = ("reparameterised", "stl", "dreg", "gdreg", "vimco", "gumbel_softmax")
-_TVO_FIRST = 1e-2  # the least inverse temperature above 0: the integrand bends near 0
+_TVO_FIRST = 1e-2  # the smallest inverse temperature above 0; the integrand is most curved near 0
 
 
 class Coefficients(NamedTuple):
-  """Of one estimator, each [K, B]; None where a term is absent."""
+  """Coefficients a (theta), b (path), c (score) of one estimator, each [K, B]; None where a term is absent."""
 
   theta: jax.Array
   path: jax.Array | None
@@ -52,12 +52,12 @@ class Objective(NamedTuple):
   """A pair of targets.
 
   Attributes:
-    theta: (log_w [K, B], options) -> [B], nats, what theta raises.
-    phi: the same for phi; or "wake", E_{p(z|x)}[log q(z|x)] by self-normalised weights; or "sleep", the same over x
-      that the model draws.
+    theta: (log_w [K, B], options) -> [B], nats, the target that theta maximises.
+    phi: the target that phi maximises; or "wake", E_{p(z|x)}[log q(z|x)] by self-normalised weights; or "sleep",
+      E_{p(x, z)}[log q(z|x)] by draws of the model.
     smooth: whether f_k is continuous, which dreg needs.
     flat: whether f_kk = 0, so that stl is unbiased.
-    grouped: whether its samples come as M groups of K.
+    grouped: whether the samples are M groups of K.
   """
 
   theta: Callable
@@ -94,27 +94,27 @@ OBJECTIVES = {
 
 
 def verdict(objective: str, gradient: str) -> tuple[str, str]:
-  """("unbiased" | "biased" | "refused", why) for a name of OBJECTIVES and one of GRADIENTS.
+  """("unbiased" | "biased" | "refused", reason) for a name of OBJECTIVES and one of GRADIENTS.
 
-  Unbiased is meant for the gradient of the expected objective of K samples, in theta and in phi.
+  The estimated quantity is the gradient of the expected objective of K samples, in theta and in phi.
   """
   targets = OBJECTIVES[objective]
   if gradient == "gumbel_softmax":
     if targets.phi is not targets.theta:
-      return "refused", f"theta and phi of {objective} have targets of their own, and relaxed draws serve one for both"
+      return "refused", f"theta and phi of {objective} have different targets, and relaxed draws need a common one"
     return "biased", "it is the gradient of an objective whose discrete draws are relaxed by the temperature"
   if targets.phi == "sleep":
     if gradient == "reparameterised":
-      return "biased", "phi follows E_p(x,z)[log q(z|x)], x from the model and not from the data"
-    return "refused", "its phi follows log q of the model's own draws, without weights"
+      return "biased", "phi maximises E_p(x,z)[log q(z|x)], with x from the model and not from the data"
+    return "refused", "phi maximises log q(z|x) at draws of the model, which have no weights"
   if targets.phi == "wake":
     if gradient in ("reparameterised", "dreg"):
-      return "biased", "phi follows E_p(z|x)[log q(z|x)] by self-normalised weights, whose bias is of order 1/K"
-    return "refused", "its phi follows E_p(z|x)[log q(z|x)], in which log q's score is the signal"
+      return "biased", "phi maximises E_p(z|x)[log q(z|x)] by self-normalised weights, whose bias is of order 1/K"
+    return "refused", "phi maximises E_p(z|x)[log q(z|x)], whose gradient is the score of log q"
   if gradient == "stl" and not targets.flat:
-    return "biased", "it drops -sum_k f_k score_k, whose expectation is 0 for the ELBO alone"
+    return "biased", "it drops -sum_k f_k score_k, whose expectation is 0 only for the ELBO"
   if gradient in ("dreg", "gdreg") and not targets.smooth:
-    return "refused", f"the greatest log-weight's derivative jumps, and {gradient} needs it continuous"
+    return "refused", f"the derivative of the greatest log-weight is discontinuous, and {gradient} needs it continuous"
   return "unbiased", "for the expected objective of K samples"
 
 
@@ -134,7 +134,7 @@ def second_derivatives(bound: Callable, log_w: jax.Array) -> jax.Array:
 
 
 def leave_one_out(bound: Callable, log_w: jax.Array) -> jax.Array:
-  """F - F_-k, [K, B]: what the k-th log-weight adds to having the mean of the others in its place."""
+  """F - F_-k, [K, B]: the gain over replacing the k-th log-weight by the mean of the others."""
   others = (jnp.sum(log_w, 0) - log_w) / (log_w.shape[0] - 1)
   without = jax.vmap(lambda k: bound(log_w.at[k].set(others[k])))(jnp.arange(log_w.shape[0]))
   return bound(log_w) - without
@@ -147,13 +147,13 @@ def coefficients(
 
   Args:
     objective: a name of OBJECTIVES.
-    gradient: "reparameterised", "stl", "dreg", "gdreg" or "vimco"; see `verdict` for what goes with what.
+    gradient: "reparameterised", "stl", "dreg", "gdreg" or "vimco"; see `verdict` for the valid pairs.
     log_w: log p(x|z) + beta (log p(z) - log q(z|x)), [K, B].
     options: num_samples, alpha, ciwae_beta, order, num_bins, as the objective needs them.
-    beta: the weight of log q in log_w: the scores then have -beta f_k, and dreg has f_k - beta f_kk.
+    beta: the weight of log q in log_w: -f_k in c becomes -beta f_k, and f_k - f_kk becomes f_k - beta f_kk.
 
   Returns:
-    Coefficients without a gradient.
+    Coefficients through which no gradient flows.
   """
   log_w = jax.lax.stop_gradient(log_w)
   targets = OBJECTIVES[objective]

@@ -1,7 +1,7 @@
-"""Scores of predictive distributions p(y|x), each example's, or a set's.
+"""Scores of predictive distributions p(y|x), for each example or for a set.
 
-A prediction is a dict: of classes {"log_py" [B], "probs" [B, C]}, of numbers {"log_py" [B], "mean" [B, T], "variance"
-[B, T]}; log_py is log p(y|x) of the y that there was, nats.
+A prediction is a dict: for classes {"log_py" [B], "probs" [B, C]}, for numeric y {"log_py" [B], "mean" [B, T],
+"variance" [B, T]}; log_py is log p(y|x) at the observed y, nats.
 """
 
 import math
@@ -15,7 +15,7 @@ Prediction = dict[str, jax.Array]
 
 
 def mixture(parts: Prediction) -> Prediction:
-  """The prediction 1/S sum_s p_s(y|x) of parts with S in front: draws of the weights, or members of an ensemble."""
+  """The mixture 1/S sum_s p_s(y|x) over the leading axis S of `parts`: draws of the weights or ensemble members."""
   found = {"log_py": jax.nn.logsumexp(parts["log_py"], 0) - math.log(len(parts["log_py"]))}
   if "probs" in parts:
     return found | {"probs": jnp.mean(parts["probs"], 0)}
@@ -29,12 +29,12 @@ def entropy(probs: jax.Array) -> jax.Array:
 
 
 def of_examples(prediction: Prediction, y: jax.Array) -> dict[str, jax.Array]:
-  """{name: [B]}: log_py, nats; and of classes accuracy, confidence, brier, entropy; of numbers square_error.
+  """{name: [B]}: log_py, nats; for classes also accuracy, confidence, brier, entropy; for numeric y square_error.
 
-  brier = sum_c (p_c - [y = c])^2, in [0, 2]: for two classes twice what it is of the probability of one of them.
+  brier = sum_c (p_c - [y = c])^2, in [0, 2]: for two classes, twice the score of one class's probability.
 
   Args:
-    prediction: see the module.
+    prediction: see the module's docstring.
     y: classes [B], or numbers [B, T].
   """
   scores = {"log_py": prediction["log_py"]}
@@ -54,14 +54,14 @@ def calibration_error(confidence: jax.Array, right: jax.Array, num_bins: int = 1
 
 
 def auroc(inside: jax.Array, outside: jax.Array) -> jax.Array:
-  """P(a < b) + P(a = b) / 2 of a drawn from `inside` [N] and b from `outside` [M]: the area under the ROC curve."""
+  """P(a < b) + P(a = b) / 2 for a drawn from `inside` [N] and b from `outside` [M]: the area under the ROC curve."""
   ordered = jnp.sort(inside)
   below = jnp.searchsorted(ordered, outside, side="left") + jnp.searchsorted(ordered, outside, side="right")
   return jnp.mean(below / 2) / len(inside)
 
 
 def predictive(model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int) -> Prediction:
-  """1/S sum_s p(y | x, w_s), in the units of y before the transforms."""
+  """The prediction 1/S sum_s p(y | x, w_s), S = num_samples, in the units of y before the transforms."""
   draw = lambda key: model.apply(variables, key, batch, method="summary")
   found = mixture(jax.vmap(draw)(jax.random.split(key, num_samples)))
   if "mean" not in found:
@@ -72,7 +72,7 @@ def predictive(model: nn.Module, variables: Any, key: jax.Array, batch: dict, nu
 
 
 def targets(model: nn.Module, batch: dict) -> jax.Array:
-  """y as scores take it: classes int32 [B], or numbers [B, T] in the units of before the transforms."""
+  """y as of_examples takes it: classes int32 [B], or numbers [B, T] in their units before the transforms."""
   y = batch["y"].reshape(batch["y"].shape[0], -1)
   if model.num_classes is not None:
     return y[:, 0].astype(jnp.int32)
@@ -81,6 +81,6 @@ def targets(model: nn.Module, batch: dict) -> jax.Array:
 
 
 def units(batch: dict) -> tuple[jax.Array, jax.Array]:
-  """(loc, scale) [B, T] of y = loc + scale y'."""
+  """(loc, scale) [B, T] with y = loc + scale y', y' being batch["y"] after the transforms."""
   rows = lambda name, default: jnp.reshape(batch[name], (len(batch[name]), -1)) if name in batch else jnp.array(default)
   return rows("y_loc", 0.0), rows("y_scale", 1.0)

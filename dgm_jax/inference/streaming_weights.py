@@ -1,6 +1,6 @@
-"""Folds over importance samples that come in chunks: memory does not grow with their number.
+"""Running sums over chunks of importance samples: memory does not grow with the number of samples.
 
-A chunk is C log-weights log_w [C], -inf where there is no sample.
+A chunk has C log-weights log_w [C], -inf for padding.
 """
 
 from typing import Any, NamedTuple
@@ -34,12 +34,12 @@ class Weights(NamedTuple):
 
 
 def no_weights() -> Weights:
-  """Of no sample at all."""
+  """The sums over no samples."""
   return Weights(jnp.float32(-jnp.inf), jnp.float32(0), jnp.float32(0))
 
 
 def add_weights(sums: Weights, log_w: jax.Array) -> tuple[Weights, jax.Array, jax.Array]:
-  """(sums with a chunk more; the chunk's weights over their sum, [C]; that sum over the new total)."""
+  """(sums including the chunk; the chunk's weights divided by their sum, [C]; that sum divided by the new total)."""
   top = jnp.maximum(sums.top, jnp.max(log_w))
   reference = jnp.where(jnp.isfinite(top), top, 0)  # where all weights so far are 0
   old, w = jnp.exp(sums.top - reference), jnp.exp(log_w - reference)
@@ -57,9 +57,9 @@ class Moments(NamedTuple):
 
 
 def add_moments(moments: Moments, p: jax.Array, share: jax.Array, f: Any) -> Moments:
-  """The moments with f [C, ...] of a chunk more, no large numbers subtracted (Chan, Golub & LeVeque, 1983).
+  """The moments including f [C, ...] of a chunk, without cancellation (Chan, Golub & LeVeque, 1983).
 
-  p, share: what add_weights gives.
+  p, share: the second and third result of add_weights.
   """
 
   def mean(old, f):
@@ -74,22 +74,21 @@ def add_moments(moments: Moments, p: jax.Array, share: jax.Array, f: Any) -> Mom
 
 
 def resample(key: jax.Array, kept: Any, p: jax.Array, share: jax.Array, z: Any) -> Any:
-  """R samples kept with probabilities proportional to the weights of all that were seen, each for itself.
+  """R independent draws with probabilities proportional to the weights of all samples so far (reservoir; Chao, 1982).
 
-  A chunk's sample takes the place of a kept one with probability `share`, and is then the c-th with probability p_c:
-  after the last chunk sample k is kept with probability w_k / sum w, as if all had been drawn from at once (a
-  reservoir; Chao, 1982).
+  Each kept draw is replaced with probability `share`, by the chunk's c-th sample with probability p_c.  After the last
+  chunk it is sample k with probability w_k / sum w, as if drawn from all samples at once.
 
   Args:
     key: PRNG key, a new one for each chunk.
     kept: leaves [R, ...].
-    p, share: what add_weights gives.
+    p, share: the second and third result of add_weights.
     z: leaves [C, ...].
   """
   num_kept = jax.tree.leaves(kept)[0].shape[0]
   u, v = jax.random.uniform(key, (2, num_kept))
   ends = jnp.cumsum(p)
-  last = jnp.searchsorted(ends, ends[-1])  # rounding must not lead behind it, to samples of weight 0
+  last = jnp.searchsorted(ends, ends[-1])  # rounding must not select a later sample, of weight 0
   chosen = jnp.minimum(jnp.searchsorted(ends, v * ends[-1], side="right"), last)
   replaced = u < share
   pick = lambda old, new: jnp.where(replaced.reshape(-1, *(1,) * (new.ndim - 1)), new[chosen], old)

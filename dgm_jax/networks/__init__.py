@@ -1,1 +1,1 @@
-"""Neural networks as Flax modules; they know no distribution and no model."""
+"""Neural networks as Flax modules, independent of distributions and models."""

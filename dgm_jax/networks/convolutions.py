@@ -1,9 +1,9 @@
-"""Convolutions of images and their transposes, in the form that is fast on the backend.
+"""Convolutions of images and their transposes, in the form that is fastest on the backend.
 
 Images are [B, H, W, C].  Geometry of a convolution along an axis of n entries, kernel k, stride s: with padding p (an
 int) there are p zeros on both sides and (n + 2p - k) // s + 1 outputs; with "SAME" there are ceil(n / s) outputs and
-as many zeros as they need, the odd one behind.  A transposed convolution is the transpose of the convolution that maps
-its output's size to its input's, which is why it is given `output_size`.
+as many zeros as they need, the odd one at the end.  A transposed convolution is the transpose of the convolution from
+its output's size to its input's, which is why it takes `output_size`.
 """
 
 import functools
@@ -20,10 +20,10 @@ from dgm_jax.core import errors
 
 
 def conv_geometry(size: int, kernel: int, stride: int, padding: int | str) -> tuple[int, tuple[int, int]]:
-  """(number of outputs, (zeros in front, zeros behind)) along one axis; see the module's docstring.
+  """(number of outputs, (zeros before, zeros after)) along one axis; see the module's docstring.
 
   Raises:
-    ValueError: the kernel is larger than the padded axis.
+    UserError: the kernel is larger than the padded axis.
   """
   if padding == "SAME":
     outputs = -(-size // stride)
@@ -31,13 +31,14 @@ def conv_geometry(size: int, kernel: int, stride: int, padding: int | str) -> tu
     return outputs, (total // 2, total - total // 2)
   outputs = (size + 2 * padding - kernel) // stride + 1
   errors.require(
-    outputs >= 1, f"a kernel of {kernel} does not fit {size} pixels with padding {padding}: fewer layers, or 'SAME'"
+    outputs >= 1,
+    f"a kernel of {kernel} does not fit {size} pixels with padding {padding}: use fewer layers or padding 'SAME'",
   )
   return outputs, (padding, padding)
 
 
 def _geometries(sizes: Sequence[int], kernel: jax.Array, stride: int, padding: int | str) -> tuple[list, list]:
-  """Outputs and paddings of the two axes."""
+  """Numbers of outputs and paddings of the two axes."""
   pairs = [conv_geometry(n, k, stride, padding) for n, k in zip(sizes, kernel.shape[:2], strict=True)]
   return [n for n, _ in pairs], [p for _, p in pairs]
 
@@ -49,23 +50,23 @@ def conv_by_lax(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str
 
 
 def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """[..., I] @ [I, O] as a product of two matrices, whose gradient XLA:CPU takes without transposing a copy of it."""
+  """[..., I] @ [I, O] as a product of two matrices, whose gradient XLA:CPU computes without a transposed copy."""
   return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
 
 
 def _is_narrow(kernel: jax.Array) -> bool:
-  """Whether x times the kernel at all its taps is smaller than x: then that comes first, and its slices are added."""
+  """Whether x times the kernel at all taps is smaller than x: then the product comes first and its slices are added."""
   return math.prod(kernel.shape[:2]) * kernel.shape[3] < kernel.shape[2]
 
 
 def _at_all_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
-  """x[i, j] kernel[a, b], [B, H, W, k, k, O]: one matrix product."""
+  """x[i, j] kernel[a, b] for all taps (a, b), [B, H, W, k, k, O]: one matrix product."""
   taps = _product(x, jnp.moveaxis(kernel, 2, 0).reshape(kernel.shape[2], -1))
   return taps.reshape(*x.shape[:3], *kernel.shape[:2], kernel.shape[3])
 
 
 def conv_by_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str) -> jax.Array:
-  """The same as strided slices and one matrix product: an order faster on XLA:CPU, most of all inside a scan."""
+  """conv_by_lax as strided slices and one matrix product: ten times faster on XLA:CPU, most of all inside a scan."""
   (h, w), paddings = _geometries(x.shape[1:3], kernel, stride, padding)
   ends = ((h - 1) * stride + 1, (w - 1) * stride + 1)
   cut = lambda x, a, b: x[:, a : a + ends[0] : stride, b : b + ends[1] : stride]
@@ -97,12 +98,12 @@ def _phase_taps(kernel: int, stride: int, low: int) -> list[list[tuple[int, int]
 def conv_transpose_by_matmul(
   x: jax.Array, kernel: jax.Array, stride: int, padding: int | str, output_size: Sequence[int]
 ) -> jax.Array:
-  """The same as products of shifted inputs for each of the s * s phases of the output, which are then interleaved."""
+  """conv_transpose_by_lax as products of shifted inputs, for each of the s * s phases, which are then interleaved."""
   _, paddings = _geometries(output_size, kernel, stride, padding)
   phases = [_phase_taps(k, stride, low) for k, (low, _) in zip(kernel.shape[:2], paddings, strict=True)]
   counts = [[-(-(size - r) // stride) for r in range(stride)] for size in output_size]  # outputs of each phase
   first, padding_of_x = [], []
-  for axis, ms, n in zip(phases, counts, x.shape[1:3], strict=True):  # a phase meets the inputs d .. d + m - 1
+  for axis, ms, n in zip(phases, counts, x.shape[1:3], strict=True):  # a phase reads the inputs d .. d + m - 1
     spans = [(d, d + m) for taps, m in zip(axis, ms, strict=True) for _, d in taps]
     first.append(min(0, *(start for start, _ in spans)))
     padding_of_x.append((-first[-1], max(n, *(end for _, end in spans)) - n))
@@ -126,7 +127,7 @@ def conv_transpose_by_matmul(
 
 @jax.custom_jvp
 def add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
-  """y [..., O] + bias [O], whose gradient in the bias is a product with ones: a fast sum on XLA:CPU."""
+  """y [..., O] + bias [O]; the gradient of the bias is a product with ones, a fast sum on XLA:CPU."""
   return y + bias
 
 
@@ -142,12 +143,12 @@ class Conv(nn.Module):
 
   Attributes:
     features: channels of the output.
-    kernel_size: k, of both axes.
-    stride: s, of both axes.
+    kernel_size: k, along both axes.
+    stride: s, along both axes.
     padding: an int or "SAME", see the module's docstring.
-    gain: variance of an output over the mean square of the inputs, at first: 2 before a rectifier (He et al., 2015).
-    use_bias: whether each channel has a bias; it starts at 0.
-    dtype: of the products and the output; None: that of the input and the parameters, which are float32.
+    gain: initial variance of an output over the mean square of the inputs; 2 before a rectifier (He et al., 2015).
+    use_bias: whether each channel has a bias, initially 0.
+    dtype: dtype of the products and the output; None: that of the input and the parameters, which are float32.
   """
 
   features: int
@@ -163,7 +164,7 @@ class Conv(nn.Module):
     return convolve(x, kernel, self.stride, self.padding)
 
   def _reach(self) -> float:
-    """How many of the k * k taps an output has, as a fraction."""
+    """Fraction of the k * k taps that contribute to an output."""
     return 1.0
 
   @nn.compact
@@ -200,16 +201,16 @@ class ConvTranspose(Conv):
 class ResidualBlock(nn.Module):
   """shortcut(x) + g(x),   g = conv(act(conv(act(x)))), without normalisation (He et al., 2016, full pre-activation).
 
-  The first convolution has the stride.  Where the shape changes the shortcut is a convolution of kernel and stride s of
-  act(x).  The last convolution starts at 0: at first a block is its shortcut, however deep the net.
+  The first convolution has the stride.  Where the shape changes, the shortcut is a convolution of act(x) with kernel
+  size s and stride s.  The last convolution starts at 0: initially a block equals its shortcut, for nets of any depth.
 
   Attributes:
     features: channels of the output.
     kernel_size: k of the convolutions of g.
     stride: s.
     activation: act.
-    output_size: None, or (H', W') of transposed convolutions.
-    dtype: as of Conv; the input is cast to it, too.
+    output_size: None, or (H', W') for transposed convolutions.
+    dtype: as in Conv; the input is cast to it, too.
   """
 
   features: int

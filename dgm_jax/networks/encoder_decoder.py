@@ -1,6 +1,6 @@
-"""Networks shared by the models; `net` of a model names one of NETS.
+"""Encoders and decoders shared by the models; `net` of a model names one of NETS.
 
-Those of images take and give x flat, [B, H W C], as the likelihoods do, and are images [B, H, W, C] inside.
+Convolutional nets take and return x flat, [B, H W C], as the likelihoods do; inside they use images [B, H, W, C].
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from dgm_jax.networks.set_encoder import SetEncoder
 
 
 def maxout(h: jax.Array, window: int = 4) -> jax.Array:
-  """The greatest of each `window` of units, [..., D] -> [..., D / window] (Goodfellow et al., 2013)."""
+  """The maximum of each group of `window` units, [..., D] -> [..., D / window] (Goodfellow et al., 2013)."""
   return h.reshape(*h.shape[:-1], -1, window).max(-1)
 
 
@@ -38,13 +38,13 @@ def _mlps(
   decoder_hidden: Sequence[int] | None = None,
   init_scale: float | None = None,
 ) -> Pair:
-  """Multilayer perceptrons; a hidden layer of maxout units is a fourth as wide as the linear map before it."""
+  """Multilayer perceptrons; with maxout, a hidden layer has a quarter of the units of its linear map."""
   del shape, depth
   known = ", ".join(MLP_ACTIVATIONS)
   errors.require(activation in MLP_ACTIVATIONS, f"activation = {activation!r}; it must be one of {known}")
   between = hidden[::-1] if decoder_hidden is None else decoder_hidden
   odd = any(width % 4 for width in (*hidden, *between))
-  errors.require(activation != "maxout" or not odd, f"hidden = {hidden} of maxout units must be multiples of 4")
+  errors.require(activation != "maxout" or not odd, f"hidden = {hidden} of activation 'maxout' must be multiples of 4")
   if init_scale is not None:
     errors.require(init_scale > 0, f"init_scale = {init_scale} must be positive")
     output_bias = nn.initializers.normal(init_scale)
@@ -72,8 +72,8 @@ def _convs(
   decoder: Mapping[str, Any] = FrozenDict(),
   **args: Any,
 ) -> Pair:
-  """Convolutional nets; the decoder has the encoder's channels, reversed, and its options, but for those given."""
-  errors.require(len(shape) == 3, f"this net is of images: the shape of x must be [H, W, C], and it is {list(shape)}")
+  """Convolutional nets; the decoder has the encoder's channels, reversed, and options, except those in `decoder`."""
+  errors.require(len(shape) == 3, f"this net needs images: the shape of x must be [H, W, C], but it is {list(shape)}")
   encoder = {"channels": channels, **args}
   decoder = {**encoder, "channels": channels[::-1], **decoder}
   for given in (encoder, decoder):
@@ -94,7 +94,7 @@ def _check(
   blocks: int | None = None,
 ) -> None:
   errors.require(activation in ACTIVATIONS, f"activation = {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
-  errors.require(len(channels) > 0, "channels must name one convolution or more")
+  errors.require(len(channels) > 0, "channels must list at least one convolution")
   numbers = {"channels": min(channels), "kernel_size": kernel_size, "stride": stride, "blocks": blocks or 1}
   for name, value in numbers.items():
     errors.require(value >= 1, f"{name} = {value} must be 1 or more")
@@ -102,7 +102,7 @@ def _check(
 
 
 def _conv(*common: Any, **args: Any) -> Pair:
-  errors.require("blocks" not in {*args, *args.get("decoder", ())}, "blocks are an option of net 'residual'")
+  errors.require("blocks" not in {*args, *args.get("decoder", ())}, "blocks is an option of net 'residual' only")
   return options.call("a convolutional net", _convs, *common, **args)
 
 
@@ -129,18 +129,17 @@ def make(
 
   Args:
     net: a name of NETS.
-    shape: of one x.
-    depth: features of each of its entries, 1, or the number of classes.
-    hidden: widths of the dense layers of the encoder, between convolutions and output; the decoder's, reversed.
+    shape: shape of one x.
+    depth: features per entry of x: 1, or the number of classes.
+    hidden: widths of the encoder's dense layers, between convolutions and output; the decoder has them reversed.
     widths: outputs of the encoder and of the decoder.
-    output_bias: initialiser of the decoder's.
-    compute: dtype and remat of both, see precision.Networks.
-    **given: of "mlp": activation, a name of MLP_ACTIVATIONS, and init_scale, of N(0, init_scale^2) from which all
-      weights and biases are drawn, the decoder's last too, instead of Glorot's; of "conv" and "residual": channels,
-      kernel_size, stride, activation; padding of the one, blocks of the other, see ConvEncoder; and `decoder`, a
-      mapping of those that differ in the decoder.  Of "mlp" and "set": decoder_hidden, the widths of the decoder where
-      they are others, () for a linear one; of "set", whose encoder takes (features, mask), embedding_dim and code_dim,
-      see SetEncoder.
+    output_bias: initialiser of the decoder's output bias.
+    compute: dtype and remat of both, see mlp.Networks.
+    **given: options of the net.  "mlp": activation, a name of MLP_ACTIVATIONS; init_scale, to draw all weights and
+      biases (the decoder's output bias, too) from N(0, init_scale^2).  "conv" and "residual": channels, kernel_size,
+      stride, activation, and padding ("conv") or blocks ("residual"), see ConvEncoder; `decoder`, a mapping of the
+      options that differ in the decoder.  "mlp" and "set": decoder_hidden, the decoder's widths if they differ, () for
+      a linear decoder.  "set", whose encoder takes (features, mask): embedding_dim and code_dim, see SetEncoder.
 
   Raises:
     UserError: no such net or option, or an invalid value.

@@ -1,6 +1,6 @@
 """Convolutional encoder and decoder of images, plain or with residual blocks.
 
-They take and give x flat, [B, H W C], as the likelihoods do, and are images [B, H, W, C] inside.
+They take and return x flat, [B, H W C], as the likelihoods do; inside they use images [B, H, W, C].
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +32,14 @@ class ConvEncoder(nn.Module):
     image_shape: (H, W, C).
     hidden: widths of the dense layers.
     num_outputs: width of the output.
-    channels: of the convolutions, each with the stride.
+    channels: output channels of each convolution; each has the stride.
     kernel_size: k.
     stride: s.
     padding: an int or "SAME", see convolutions.
-    activation: a name of ACTIVATIONS, after every layer but the last.
-    blocks: None; else at each size so many residual blocks, the first of which has the stride.
-    dtype, remat: as of MLP.
-    dropout: of what enters the dense layers, as of MLP.
+    activation: a name of ACTIVATIONS, applied after every layer but the last.
+    blocks: None for plain convolutions; else the number of residual blocks at each size, the first with the stride.
+    dtype, remat: as in MLP.
+    dropout: dropout probability of the dense layers, as in MLP.
   """
 
   image_shape: Sequence[int]
@@ -76,18 +76,18 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-  """Dense layers of widths `hidden` and transposed convolutions: [B, L] -> [B, P H W C], P blocks of an image.
+  """Dense layers of widths `hidden` and transposed convolutions: [B, L] -> [B, P H W C], P image-sized blocks.
 
-  It has the sizes of a ConvEncoder with the same kernel, stride and padding, backwards.
+  Its image sizes are those of a ConvEncoder with the same kernel, stride and padding, in reverse order.
 
   Attributes:
     image_shape: (H, W, C).
     hidden: widths of the dense layers.
     num_outputs: P H W C.
-    output_bias: initialiser of the bias [P H W C], one for every output.
-    channels: before each of the transposed convolutions.
-    kernel_size, stride, padding, activation, blocks: as of ConvEncoder; the last of the blocks has the stride.
-    dtype, remat: as of MLP.
+    output_bias: initialiser of the bias [P H W C], one per output.
+    channels: input channels of each transposed convolution.
+    kernel_size, stride, padding, activation, blocks: as in ConvEncoder; the last block of a size has the stride.
+    dtype, remat: as in MLP.
   """
 
   image_shape: Sequence[int]

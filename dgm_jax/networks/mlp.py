@@ -1,7 +1,7 @@
-"""What the networks of a model compute in, what they keep for the backward pass, and the commonest of them.
+"""Multilayer perceptrons, and the options of precision and memory that all networks of a model share.
 
-Parameters are float32, and so is what a network puts out: distributions, log-probabilities and log-weights are exact,
-to float32, for the function that the networks are in their precision.
+Parameters and the outputs of networks are float32: distributions, log-probabilities and log-weights are exact, to
+float32, for the function that the networks compute in their precision.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ DTYPES = ("float32", "bfloat16")
 
 
 class Dense(nn.Module):
-  """x W + b, whose product is taken in `dtype`; W and b are float32, and so are the sums of b's gradient.
+  """x W + b with the product in `dtype`; W and b are float32, and so are the sums of b's gradient.
 
-  A sum over thousands of rows in bfloat16, which has 8 binary digits, would lose most of them.
+  A sum over thousands of rows in bfloat16, which has 8 significant bits, would lose most of them.
 
   Attributes:
     features: width of the output.
-    dtype: of the product.
-    output_dtype: of the output.
+    dtype: dtype of the product.
+    output_dtype: dtype of the output.
     kernel_init, bias_init: initialisers.
   """
 
@@ -39,7 +39,7 @@ class Dense(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
     bias = self.param("bias", self.bias_init, (self.features,))
-    flat = x.reshape(-1, x.shape[-1])  # XLA:CPU of jax 0.12 adds up products over several axes in bfloat16
+    flat = x.reshape(-1, x.shape[-1])  # XLA:CPU accumulates products over several axes in bfloat16
     y = jnp.matmul(flat.astype(self.dtype), kernel.astype(self.dtype)).reshape(*x.shape[:-1], -1)
     return (y.astype(jnp.float32) + bias).astype(self.output_dtype)
 
@@ -49,13 +49,13 @@ class MLP(nn.Module):
 
   Attributes:
     features: widths of the hidden layers and of the output.
-    activation: what follows every hidden layer.
+    activation: applied after every hidden layer.
     output_bias: initialiser of the last layer's bias; None for bias_init.
     kernel_init, bias_init: initialisers.
-    dtype: of products and activations, while parameters and output are float32; None: of the input and parameters.
-    remat: whether activations are computed again in the backward pass, see `again`.
-    dropout: probability that a unit which enters a layer, of the input, too, is dropped for an example, where there is
-      a stream "dropout"; the others are divided by 1 - dropout (Srivastava et al., 2014).
+    dtype: dtype of products and activations (parameters and output are float32); None: that of input and parameters.
+    remat: whether activations are recomputed in the backward pass, see `remat` in dgm_jax/networks/remat.py.
+    dropout: probability that an input unit of a layer (the first layer, too) is dropped for an example, if there is an
+      RNG stream "dropout"; the other units are divided by 1 - dropout (Srivastava et al., 2014).
   """
 
   features: Sequence[int]
@@ -92,13 +92,13 @@ class MLP(nn.Module):
 
 
 class Networks(nn.Module, kw_only=True):
-  """A model made of networks: what is common to all of these.
+  """Base class of the models that are made of networks.
 
-  What is part of a distribution stays float32: flows of priors and posteriors, codebooks, a table of means by class.
+  The parts of a distribution stay float32: flows of priors and posteriors, codebooks, a table of means by class.
 
   Attributes:
-    dtype: a name of DTYPES, of the products and activations inside the networks.
-    remat: whether these are computed again in the backward pass instead of being kept (Chen et al., 2016).
+    dtype: a name of DTYPES, for the products and activations inside the networks.
+    remat: whether these are recomputed in the backward pass instead of being stored (Chen et al., 2016).
   """
 
   dtype: str = "float32"
@@ -106,11 +106,11 @@ class Networks(nn.Module, kw_only=True):
 
   @property
   def compute(self) -> dict[str, Any]:
-    """The same as attributes of a network: dtype None is that of its input and parameters."""
+    """dtype and remat as attributes of a network, with None for float32.  Raises UserError for an unknown dtype."""
     errors.require(self.dtype in DTYPES, f"dtype = {self.dtype!r}; it must be one of {', '.join(DTYPES)}")
     return {"dtype": None if self.dtype == "float32" else jnp.dtype(self.dtype), "remat": self.remat}
 
   @nn.nowrap
   def mlp(self, *args: Any, **kwargs: Any) -> MLP:
-    """An MLP that computes so."""
+    """An MLP with this dtype and remat."""
     return MLP(*args, **kwargs, **self.compute)

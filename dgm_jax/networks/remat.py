@@ -10,10 +10,10 @@ from flax import linen as nn
 
 
 def remat(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
-  """f(layers, x); with `remat` only x is kept for the backward pass, and what f computes is computed again there.
+  """f(layers, x); with `remat` only x is stored for the backward pass, which computes f again.
 
-  XLA:CPU drops the barrier by which jax.checkpoint keeps it from taking the second computation for the first.  There x
-  is tied to the cotangent instead, by adding 0 times its sum, at the price that there is no forward-mode derivative.
+  XLA:CPU removes the barrier with which jax.checkpoint keeps the two computations from being merged.  On the CPU x is
+  therefore tied to the cotangent, by adding 0 times its sum; then there is no forward-mode derivative.
   """
   if not remat or layers[0].is_initializing():
     return f(layers, x)
@@ -32,6 +32,6 @@ def remat(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -
 
 
 def segments(num_layers: int) -> list[range]:
-  """The layers in the groups whose inputs are kept: about sqrt(n) groups of sqrt(n) layers need the least memory."""
+  """Groups of layers whose inputs are stored: about sqrt(n) groups of sqrt(n) layers need the least memory."""
   size = max(1, math.ceil(math.sqrt(num_layers)))
   return [range(i, min(i + size, num_layers)) for i in range(0, num_layers, size)]

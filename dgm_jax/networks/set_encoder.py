@@ -1,4 +1,4 @@
-"""An encoder of whatever entries are observed: it sees a set, not a vector with holes."""
+"""An encoder of the set of observed entries, for data with missing entries."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,15 @@ from dgm_jax.networks.mlp import MLP
 class SetEncoder(nn.Module):
   """g(sum over observed d of relu(A (e_d, x_d) + a)), g an MLP with tanh units (Ma et al., 2019; Ipsen et al., 2021).
 
-  e_d is the learned embedding of feature d.  The output is the same in whatever order the pairs (d, x_d) come, and no
-  value stands in for what is missing.
+  e_d is the learned embedding of feature d.  The output does not depend on the order of the pairs (d, x_d), and
+  missing entries need no placeholder value.
 
   Attributes:
     hidden: widths of g's hidden layers.
     num_outputs: width of the output.
-    embedding_dim: of e_d.
-    code_dim: of the sum.
-    dtype, remat: as of MLP.
+    embedding_dim: size of e_d.
+    code_dim: size of the sum.
+    dtype, remat: as in MLP.
   """
 
   hidden: Sequence[int]
@@ -33,7 +33,7 @@ class SetEncoder(nn.Module):
 
   @nn.compact
   def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-    """[B, num_outputs] of features x [B, F] where mask [B, F] is not 0; without a mask, of all."""
+    """Encodes the features x [B, F] where mask [B, F] is not 0, all without a mask, as [B, num_outputs]."""
     shape = (x.shape[-1], self.embedding_dim)
     embedding = self.param("embedding", nn.initializers.glorot_uniform(), shape)
     pairs = jnp.concatenate([jnp.broadcast_to(embedding, (*x.shape[:-1], *shape)), x[..., None]], -1)

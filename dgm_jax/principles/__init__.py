@@ -1,1 +1,1 @@
-"""Principles: HOW models are trained; each file has make(model, tx, **options) -> System."""
+"""Training principles: how models are trained.  Each has make(model, tx, **options) -> System."""

@@ -3,28 +3,28 @@
   E: s(theta) = sum_n E[t(x_n, z) | x_n, theta], t the sufficient statistics of (x, z)
   M: theta <- argmax of E[log p(x, z)] given s
 
-batch: s is that of a whole epoch, the M-step is made at its end.  With batch_size = N a step is a pass of EM; with
-less, data may be larger than the memory.  online (Cappe & Moulines, 2009, https://arxiv.org/abs/0712.4273): an M-step
-for each batch of B, from
+update = "batch": s is summed over a whole epoch, with an M-step at its end.  With batch_size = N a step is a full EM
+iteration; smaller batches allow data larger than memory.  update = "online" (Cappe & Moulines, 2009,
+https://arxiv.org/abs/0712.4273): an M-step after each batch of B examples, from
 
   s <- (1 - g_t) s + g_t N / B s_batch(theta),  g_t = scale ((t + 1 + delay) / (1 + delay))^-decay,  g_0 = 1
 
-The first step begins with what `start` makes of its batch.  scale = (1 + delay)^-decay gives (t + 1 + delay)^-decay
-(Hoffman, Blei & Bach, 2010).  A model is a Flax module with these methods, pure functions
-of `params` for what EM does; theta is its parameters, and a batch that counts `weight` [B] is a part of the data:
+scale = (1 + delay)^-decay gives g_t = (t + 1 + delay)^-decay (Hoffman, Blei & Bach, 2010).  The parameters are
+initialised by `start` on the first batch.  A model is a Flax module with these methods; those of the EM steps are pure
+functions of the parameters `params`, theta, and `weight` [B] is 1 for an example and 0 for padding:
 
-  start(key, params, batch)          -> params to begin with
-  e_step(params, batch, weight)      -> (s, {name: sum of what is reported}), sums over the batch
-  m_step(key, params, s)             -> params; s are sums over N examples, of E-steps with these params
-  loss(params, {name: mean}, N)      -> what a batch step never raises, from the means of what e_step reports
+  start(key, params, batch)          -> initial params
+  e_step(params, batch, weight)      -> (s, {name: sum of a reported quantity}), sums over the batch
+  m_step(key, params, s)             -> params; s are sums over N examples, from E-steps with the old params
+  loss(params, {name: mean}, N)      -> what no batch update increases, from the means of e_step's reported quantities
   evaluate(key, batch)               -> {name: [B]}
   generate(key, n, mean=False)       -> [n, ...], draws of x, or of its mean given the latent variables
   __call__(batch)                    -> touches every parameter (init)
 
-and, where they say something:
+and, optionally:
 
-  move(params, s, new params)        -> s as sums with the new ones, where t depends on theta; for `online`
-  reconstruct_batch(key, batch)      -> [B, ...];  clusters() -> [C, ...]: pictures
+  move(params, s, new params)        -> s converted to the new params, if t depends on theta; for "online"
+  reconstruct_batch(key, batch)      -> [B, ...], and clusters() -> [C, ...], for pictures
 """
 
 from collections.abc import Callable
@@ -42,16 +42,16 @@ UPDATES = ("batch", "online")
 
 
 def _ones(batch: dict[str, jax.Array]) -> jax.Array:
-  """What the examples count, [B]; x may be of bits or bytes."""
+  """Weights of 1, [B], in floating point even if x holds bits or bytes."""
   return jnp.ones(batch["x"].shape[0], jnp.promote_types(batch["x"].dtype, jnp.float32))
 
 
 def sums(e_step: Callable, batch: dict[str, jax.Array], block: int) -> Any:
-  """e_step(part, weight) added up over parts of at most `block` examples, which bounds its memory."""
+  """The sum of e_step(part, weight) over parts of at most `block` examples, which bounds memory."""
   n = batch["x"].shape[0]
   count = -(-n // block)
   rows = -(-n // count)
-  # parts are interleaved, so that each device that has a range of the batch has some of every part
+  # parts are interleaved, so that each device of a sharded batch holds some rows of every part
   split = lambda a: jnp.pad(a, ((0, rows * count - n), *[(0, 0)] * (a.ndim - 1))).reshape(rows, count, *a.shape[1:])
   parts = jax.tree.map(split, batch), split(_ones(batch))
   part = lambda i: jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, i, 1, keepdims=False), parts)
@@ -63,7 +63,7 @@ def sums(e_step: Callable, batch: dict[str, jax.Array], block: int) -> Any:
 
 
 def _if(condition: jax.Array, function: Callable, otherwise: Any) -> Any:
-  """function() or `otherwise`.  A loop: lanes of lax.cond would compute both, whatever the condition."""
+  """function() if condition, else `otherwise`.  A loop, because under vmap lax.cond computes both branches."""
 
   def body(carry):
     found = jax.tree.map(lambda new, old: new.astype(old.dtype), function(), carry[1])
@@ -75,7 +75,7 @@ def _if(condition: jax.Array, function: Callable, otherwise: Any) -> Any:
 def _check(model: nn.Module, update: str, numbers: dict[str, float]) -> None:
   errors.require(
     hasattr(model, "e_step") and hasattr(model, "m_step"),
-    f"principle 'em' trains a model with e_step and m_step; {type(model).__module__} has none.",
+    f"principle 'em' trains a model with e_step and m_step; {type(model).__module__} does not provide them.",
   )
   errors.choose("value of objective.update", update, UPDATES)
   errors.require(0 <= numbers["decay"] <= 1, f"objective.decay = {numbers['decay']}; it must be in [0, 1].")
@@ -95,22 +95,22 @@ def make(
   scale: float = 1.0,
   block: int = 1024,
 ) -> System:
-  """A system of EM.
+  """A system trained by EM.
 
   Args:
     model: see the module's docstring.
-    tx: there is nothing for an optimiser to do.
+    tx: unused, because EM needs no optimiser.
     num_examples: N, the size of the training set.
-    update: "batch" or "online".  A batch size that does not divide N leaves N mod B examples, others each time, out of
-      an epoch, and of the statistics of a batch update.
-    decay, delay, scale: of online's step size.  In theory decay is in (1/2, 1]; 0.6 and an average of parameters are
-      Cappe & Moulines' advice, and 0 forgets all batches but the newest.
-    block: examples at once in an E-step.
+    update: "batch" or "online".  If the batch size B does not divide N, each epoch leaves out N mod B examples,
+      different ones each time; a batch update does not count them.
+    decay, delay, scale: of the step size g_t of "online".  The theory needs decay in (1/2, 1]; Cappe & Moulines advise
+      0.6 and averaged parameters; with 0 (and scale 1) only the latest batch counts.
+    block: maximal number of examples at once in an E-step.
 
-  Training reports `loss` and what the model's e_step does, of the parameters before the step.
+  Training reports `loss` and the quantities that e_step reports, at the parameters before the step.
 
   Raises:
-    UserError: a name or number that cannot be, or a model without e_step and m_step.
+    UserError: an invalid option, or a model without e_step and m_step.
   """
   del tx
   _check(model, update, {"decay": decay, "delay": delay, "scale": scale, "block": block})

@@ -1,12 +1,12 @@
 """Training principle: Monte Carlo EM with HMC in the E-step; no encoder (Kingma & Welling, 2014, appendix E).
 
-  E: z_n <- HMC(z_n), which leaves p(z|x_n) invariant: one trajectory for each example of the batch, from where it was
-     when the example was last seen.
+  E: z_n <- HMC(z_n), which leaves p(z|x_n) invariant: one trajectory for each example of the batch, continuing the
+     example's own chain.
   M: theta <- theta + step(grad_theta mean_n log p(x_n, z_n)), several times with the same z.
 
-The step size of the trajectories is adapted to an acceptance, for all examples alike.  A model is one of
-principles.latent with log_joint, simulate and generate; an encoder that it may have is not trained, and what uses
-q(z|x) says nothing of it: config.evaluate.posterior_samples measures log p(x) without.
+One step size, shared by all examples, is adapted to a target acceptance.  A model is one for principles.latent with
+log_joint, simulate and generate.  Its encoder, if any, is not trained, so that numbers that use q(z|x) are meaningless;
+config.evaluate.posterior_samples estimates log p(x) without q(z|x).
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _FIRST_STEP_SIZE = 0.1
 
 
 def _collection(key: jax.Array, model: nn.Module, params: Any, variables: dict, num_examples: int) -> dict:
-  """What an E-step needs beside the model: each example's z [N, L], drawn from the prior, and log step size []."""
+  """Initial state of the E-step: each example's z [N, L], drawn from the prior, and the log step size []."""
   _, z = model.bind({"params": params, **variables}).simulate(key, num_examples)
   return {"z": z, "log_step": jnp.log(jnp.float32(_FIRST_STEP_SIZE))}
 
@@ -35,7 +35,7 @@ def _e_step(
 ) -> tuple[jax.Array, dict, jax.Array]:
   """(z of the batch [B, L], all chains after its transition, the mean acceptance).
 
-  An index beyond the chains gives NaN, which ends the run, and not another example's z.
+  An index without a chain gives NaN, which stops the run, instead of another example's z.
   """
   z = chains["z"].at[index].get(mode="fill", fill_value=jnp.nan)
   z, acceptance = hmc.step(key, z, log_joint, jnp.exp(chains["log_step"]), num_leapfrog)
@@ -54,27 +54,27 @@ def make(
   target_acceptance: float = 0.9,
   eval_samples: int = 20,
 ) -> System:
-  """A system of Monte Carlo EM.
+  """A system trained by Monte Carlo EM.
 
   Args:
     model: see the module's docstring.
-    tx: the optimiser; state.step counts E-steps, its own schedule the num_updates updates in each.
+    tx: the optimiser; state.step counts E-steps, the optimiser's schedule the num_updates updates in each.
     num_examples: N, the size of the training set, whose examples have batch["index"] in 0 .. N - 1.
-    num_leapfrog: leapfrog steps of a trajectory.
-    num_updates: of the parameters, in an M-step.
-    target_acceptance: that the step size is adapted to.
-    eval_samples: S and K of eval_step.
+    num_leapfrog: leapfrog steps per trajectory.
+    num_updates: updates of the parameters per M-step.
+    target_acceptance: acceptance to which the step size is adapted.
+    eval_samples: S and K of hmc_marginal_likelihood.log_px in eval_step.
 
-  eval_step gives, per example and in nats, `log_px`, a stochastic lower bound by a short chain, see `lower` of
-  posterior_samples.Estimates.
+  eval_step returns `log_px` [B], nats: a stochastic lower bound from a short chain, see `lower` of
+  hmc_marginal_likelihood.Estimates.
 
   Raises:
-    UserError: a number that cannot be, or a model without log_joint and simulate.
+    UserError: an invalid number, a model without log_joint and simulate, or discrete z.
   """
   errors.require(
     hasattr(model, "log_joint") and hasattr(model, "simulate") and not getattr(model, "discrete", False),
-    f"principle 'monte_carlo_em' trains a model of real z with log_joint and simulate; {type(model).__module__} is "
-    "none.",
+    "principle 'monte_carlo_em' trains a model with continuous z, log_joint and simulate; "
+    f"{type(model).__module__} does not provide them.",
   )
   for name, value in (("num_leapfrog", num_leapfrog), ("num_updates", num_updates)):
     errors.require(value >= 1, f"objective.{name} = {value}; it must be 1 or more.")

@@ -1,8 +1,8 @@
-"""Training principle: raise an objective that the model itself estimates.  VQ-VAE, diffusion, M2, ...
+"""Training principle: maximise an objective that the model itself estimates (VQ-VAE, diffusion, M2, ...).
 
-For models whose bound on log p(x) is not one of the log-weights of principles.latent.  A model is a Flax module with
+For models whose bound on log p(x) is no function of log-weights as in principles.latent.  A model is a Flax module with
 
-  bound(key, batch)             -> (objective [B], {metric: [B]}), what training raises, and what it reports
+  bound(key, batch)             -> (objective [B], {metric: [B]}): what training maximises, and what it reports
   evaluate(key, batch)          -> {name: [B]} in nats, with `elbo` <= log p(x) in expectation if there is a p(x)
   generate(key, n, mean=False)  -> [n, ...], draws of x, or of its mean given the latent variables
   __call__(batch)               -> touches every parameter (init)
@@ -22,19 +22,19 @@ from dgm_jax.core.system import System, gradient_system
 
 
 def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> System:
-  """A system that raises the mean over the batch of the model's own objective.
+  """A system that maximises the batch mean of the model's own objective.
 
   Args:
     model: see the module's docstring.
     tx: the optimiser.
-    **options: none; what an objective is weighed with are arguments of the model.
+    **options: none are accepted; weights of the objective's terms are arguments of the model.
 
   Raises:
-    UserError: there are options, or the model has no bound of its own.
+    UserError: an option is given, or the model has no bound or no evaluate.
   """
   errors.require(
     hasattr(model, "bound") and hasattr(model, "evaluate"),
-    f"principle 'own_bound' trains a model with a bound of its own; {type(model).__module__} has none.",
+    f"principle 'own_bound' trains a model with bound and evaluate; {type(model).__module__} does not provide them.",
   )
   for name in options:
     errors.choose("key of config.objective", name, ())

@@ -1,19 +1,19 @@
-"""Training principle: the likelihood of targets y given x, of one net or of nets with random weights.
+"""Training principle: the likelihood of targets y given x, with fixed or random network weights w.
 
-  raises  mean_b 1/K sum_k log p(y_b | x_b, w_k) - beta / N KL(q(w) || p(w)),   w_k ~ q(w)
+  maximise  mean_b 1/K sum_k log p(y_b | x_b, w_k) - beta / N KL(q(w) || p(w)),   w_k ~ q(w)
 
-Of weights that are a point it is the log-likelihood, with config.optim's weight_decay or l2 the log-posterior (MAP);
-of a normal q(w) the bound log p(y_1..N | x_1..N) / N >= ELBO / N (Bayes by backprop; Blundell et al., 2015); with
-dropout it is that of Monte Carlo dropout (Gal & Ghahramani, 2016).  What is evaluated is the predictive distribution
-1/S sum_s p(y | x, w_s).  A model is a Flax module with
+For point estimates of w this is the log-likelihood or, with config.optim's weight_decay or l2, the log-posterior (MAP);
+for a normal q(w) it is the bound ELBO / N <= log p(y_1..N | x_1..N) / N (Bayes by backprop; Blundell et al., 2015);
+with dropout it is the objective of Monte Carlo dropout (Gal & Ghahramani, 2016).  Evaluation uses the predictive
+distribution 1/S sum_s p(y | x, w_s).  A model is a Flax module with
 
   log_prob(key, batch)  -> log p(y | x, w) [B], nats, w drawn by the key
-  summary(key, batch)   -> a prediction at one draw of w, see scores
-  kl(key)               -> KL(q(w) || p(w)), nats [], or an unbiased estimate at the same w; None where w is a point
+  summary(key, batch)   -> a prediction at one draw of w, see inference/predictions.py
+  kl(key)               -> KL(q(w) || p(w)), nats [], or an unbiased estimate at the same w; None for a point estimate
   num_classes           C where y is a class, else None
   __call__(batch)       -> touches every parameter (init)
 
-Where batch has `y_loc` and `y_scale` (the transform standardize_targets), the numbers are of y in its own units.
+If batch has `y_loc` and `y_scale` (the transform standardize_targets), the scores refer to y in its original units.
 """
 
 import functools
@@ -31,11 +31,11 @@ from dgm_jax.inference.predictions import predictive, targets
 
 
 class Options(NamedTuple):
-  """What config.objective may say.
+  """Options of config.objective.
 
   Attributes:
-    num_samples: K, draws of w in a training step.
-    eval_samples: S, draws of w in a prediction during training.
+    num_samples: K, draws of w per training step.
+    eval_samples: S, draws of w per prediction in evaluations during training.
     kl_weight: beta; 1 for the ELBO.
   """
 
@@ -45,20 +45,20 @@ class Options(NamedTuple):
 
 
 def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, **options: Any) -> System:
-  """A system that raises the likelihood of y given x, or a bound on the evidence of the training set.
+  """A system that maximises the likelihood of y given x, or a lower bound on the evidence of the training set.
 
   Args:
     model: see the module's docstring.
     tx: the optimiser.
-    num_examples: N, of the training set, over which the KL is spread.
+    num_examples: N, the size of the training set, by which the KL is divided.
     **options: see Options.
 
   Raises:
-    UserError: an option that does not exist or a value that cannot be; a model that is of no targets.
+    UserError: an unknown option, an invalid value, or a model without log_prob, summary and kl.
   """
   errors.require(
     all(hasattr(model, method) for method in ("log_prob", "summary", "kl")),
-    f"principle 'supervised' trains a model of y given x; {type(model).__module__} is none.",
+    f"principle 'supervised' trains a conditional model p(y given x); {type(model).__module__} is not one.",
   )
   for name in options:
     errors.choose("key of config.objective", name, Options._fields)

@@ -1,1 +1,1 @@
-"""Sweeps: many runs, as lanes of few compiled programs, in processes of one machine or of many."""
+"""Sweeps: many runs, trained as lanes of few compiled programs, on one machine or many."""

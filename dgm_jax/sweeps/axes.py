@@ -1,12 +1,12 @@
-"""Sweeps are iterables of flat override dicts, {"optim.lr": 1e-3, "seed": 0}; here is what makes and combines them.
+"""Functions that make and combine sweeps: iterables of flat override dicts, {"optim.lr": 1e-3, "seed": 0}.
 
   product({"optim.lr": [1e-4, 1e-3], "seed": range(8)})                  16 runs
-  zip_({"objective.num_samples": [1, 5], "objective.eval_samples": [1, 5]})   2 runs, value by value
-  chain(a, b)                                                            the runs of a, then those of b
+  zip_({"objective.num_samples": [1, 5], "objective.eval_samples": [1, 5]})   2 runs, values in pairs
+  chain(a, b)                                                            all runs of a, then all runs of b
   random(20, 0, {"optim.lr": log_uniform(1e-4, 1e-2), "batch_size": choice([50, 100])})   20 draws, seed 0
-  product(zip_(...), {"seed": range(3)})                                 sweeps multiply, too
+  product(zip_(...), {"seed": range(3)})                                 sweeps can be multiplied, too
 
-A key is a path of the config, or `arg.NAME`: an argument of the config file (what stands after the colon).
+A key is a config path, or `arg.NAME` for an argument of the config file (the text after the colon of FILE:ARGUMENT).
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from typing import Any, NamedTuple
 from dgm_jax.core import errors
 
 Overrides = dict[str, Any]
-_LONGEST = 100  # characters of a run's name; file systems take 255 bytes
+_LONGEST = 100  # maximum length of a run's name; file systems allow 255 bytes
 
 
 class Distribution(NamedTuple):
-  """What the values of an axis are drawn from.
+  """Distribution of the values of an axis.
 
   Attributes:
     kind: "uniform", "log_uniform", "integers" or "choice".
-    low, high: the range, both ends included; of numbers.
-    values: of "choice".
+    low, high: range of a distribution of numbers, both ends included.
+    values: values of "choice".
   """
 
   kind: str
@@ -43,7 +43,7 @@ class Distribution(NamedTuple):
     return f"{self.kind}({', '.join(map(str, inside))})"
 
   def draw(self, rng: _random.Random) -> Any:
-    """One value."""
+    """Draws one value."""
     if self.kind == "choice":
       return rng.choice(self.values)
     if self.kind == "integers":
@@ -53,28 +53,28 @@ class Distribution(NamedTuple):
 
 
 def log_uniform(low: float, high: float) -> Distribution:
-  """Numbers whose logarithm is uniform."""
+  """Log-uniform distribution on [low, high]."""
   errors.require(0 < low < high < math.inf, f"log_uniform({low}, {high}): 0 < low < high is needed.")
   return Distribution("log_uniform", low, high)
 
 
 def uniform(low: float, high: float) -> Distribution:
-  """Numbers between low and high."""
+  """Uniform distribution on [low, high]."""
   errors.require(-math.inf < low < high < math.inf, f"uniform({low}, {high}): low < high is needed.")
   return Distribution("uniform", low, high)
 
 
 def integers(low: int, high: int) -> Distribution:
-  """Whole numbers from low to high, both included."""
+  """Uniform distribution on the integers from low to high, both included."""
   whole = isinstance(low, int) and isinstance(high, int)
-  errors.require(whole and low < high, f"integers({low}, {high}): whole numbers, low < high, are needed.")
+  errors.require(whole and low < high, f"integers({low}, {high}): integers with low < high are needed.")
   return Distribution("integers", low, high)
 
 
 def choice(values: Iterable[Any]) -> Distribution:
-  """One of some values, all alike."""
+  """Uniform distribution on the given values."""
   values = tuple(values)
-  errors.require(bool(values), "choice() of no values: give one or more.")
+  errors.require(bool(values), "choice() needs at least one value.")
   return Distribution("choice", values=values)
 
 
@@ -82,7 +82,7 @@ DISTRIBUTIONS = {"log_uniform": log_uniform, "uniform": uniform, "integers": int
 
 
 def _values(path: str, values: Any) -> list:
-  """The values of an axis; a single one, or a distribution, is an axis of one."""
+  """The values of an axis as a list; a single value or distribution becomes a list of one."""
   if isinstance(values, str | Distribution) or not isinstance(values, Iterable):
     return [values]
   values = list(values)
@@ -91,7 +91,7 @@ def _values(path: str, values: Any) -> list:
 
 
 def _join(overrides: Iterable[Overrides]) -> Overrides:
-  """One dict of several, whose keys must differ."""
+  """Merges override dicts, whose keys must be disjoint."""
   joined: Overrides = {}
   for one in overrides:
     for path in one:
@@ -101,7 +101,7 @@ def _join(overrides: Iterable[Overrides]) -> Overrides:
 
 
 def _columns(parts: Sequence[Mapping[str, Any] | Iterable[Overrides]]) -> list[list[Overrides]]:
-  """Every axis of the mappings, and every sweep, as a list of override dicts."""
+  """One list of override dicts for each axis of the mappings and for each sweep."""
   columns = []
   for part in parts:
     if isinstance(part, Mapping):
@@ -112,46 +112,46 @@ def _columns(parts: Sequence[Mapping[str, Any] | Iterable[Overrides]]) -> list[l
 
 
 def product(*parts: Mapping[str, Any] | Iterable[Overrides]) -> list[Overrides]:
-  """Every value of each axis with every value of the others; the last changes fastest.
+  """Cartesian product of axes and sweeps; the last varies fastest.
 
   Args:
-    *parts: {path: values}, each key an axis, or sweeps.
+    *parts: mappings {path: values}, in which each key is an axis, or sweeps.
   """
   return [_join(row) for row in itertools.product(*_columns(parts))]
 
 
 def zip_(*parts: Mapping[str, Any] | Iterable[Overrides]) -> list[Overrides]:
-  """The first values of all axes, then the second values, ...
+  """Combines the first values of all axes, then the second values, ...
 
   Raises:
-    UserError: axes of different lengths.
+    UserError: the axes have different lengths.
   """
   columns = _columns(parts)
   lengths = {", ".join(column[0]) if column else "an empty sweep": len(column) for column in columns}
   listed = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-  errors.require(len({len(c) for c in columns}) <= 1, f"zip_ needs axes of one length: {listed}.")
+  errors.require(len({len(c) for c in columns}) <= 1, f"zip_ needs axes of equal length: {listed}.")
   return [_join(row) for row in zip(*columns, strict=True)]
 
 
 def chain(*sweeps: Iterable[Overrides]) -> list[Overrides]:
-  """One sweep after the other."""
+  """Concatenates sweeps."""
   return list(itertools.chain(*sweeps))
 
 
 def generator(seed: int | str) -> _random.Random:
-  """What distributions draw with."""
+  """Random generator for Distribution.draw."""
   return _random.Random(seed)
 
 
 def random(n: int, seed: int, space: Mapping[str, Any]) -> list[Overrides]:
-  """n independent draws.  Draw i is a function of (seed, i, path): a larger n adds runs and changes none.
+  """n independent draws.  Draw i is a function of (seed, i, path): a larger n adds draws without changing others.
 
   Args:
-    n: how many.
-    seed: another one, other draws.
-    space: {path: distribution}, or a list of values for `choice`.
+    n: number of draws.
+    seed: seed of the draws.
+    space: {path: distribution}; a list of values stands for `choice`.
   """
-  errors.require(n >= 1, f"random({n}, ...): 1 draw or more.")
+  errors.require(n >= 1, f"random({n}, ...): the number of draws must be 1 or more.")
 
   def draw(i, path, values):
     of = values if isinstance(values, Distribution) else choice(_values(path, values))
@@ -161,13 +161,13 @@ def random(n: int, seed: int, space: Mapping[str, Any]) -> list[Overrides]:
 
 
 def space_of(sweep: Sequence[Overrides]) -> dict[str, Distribution]:
-  """The search space that a sweep stands for: its distributions, and its lists of values as choices.
+  """The search space of a sweep: its distributions, and its lists of values as choices.
 
   Raises:
-    UserError: the axes do not multiply, so that the sweep is no space.
+    UserError: the sweep is not the full product of its axes.
   """
   keys = {tuple(sorted(overrides)) for overrides in sweep}
-  errors.require(len(keys) == 1, "A search needs a sweep() whose axes multiply: all its runs must have the same keys.")
+  errors.require(len(keys) == 1, "A search needs the full product of its axes: all runs must have the same keys.")
   found = {}
   for path in sweep[0]:
     distinct = list({json.dumps(o[path], default=str): o[path] for o in sweep}.values())
@@ -177,12 +177,12 @@ def space_of(sweep: Sequence[Overrides]) -> dict[str, Distribution]:
     )
     found[path] = distinct[0] if alone else choice(distinct)
   sizes = math.prod(len(d.values) for d in found.values() if d.kind == "choice")
-  errors.require(sizes == len(sweep), "A search needs a sweep() whose axes multiply, like product({...}).")
+  errors.require(sizes == len(sweep), "A search needs the full product of its axes, as from product({...}).")
   return found
 
 
 def _split(text: str) -> Iterator[str]:
-  """At the commas outside of brackets."""
+  """Splits text at the commas outside brackets."""
   depth, start = 0, 0
   for i, c in enumerate(text):
     depth += (c in "([") - (c in ")]")
@@ -193,9 +193,9 @@ def _split(text: str) -> Iterator[str]:
 
 
 def parse_values(path: str, text: str) -> list[Any]:
-  """The values of `--sweep.PATH=text`: texts, integers of a range a:b, or one distribution.
+  """Parses the values of `--sweep.PATH=text`: plain texts, integer ranges a:b, or one distribution.
 
-  What a text means is known by the config's value at that path, see definition.typed.
+  definition.typed converts the texts to the type of the config's value at that path.
   """
   items = [item.strip() for item in _split(text)]
   errors.require(all(items), f"--sweep.{path}={text}: a value is missing.")
@@ -203,10 +203,10 @@ def parse_values(path: str, text: str) -> list[Any]:
   for item in items:
     if match := re.fullmatch(r"(-?\d+):(-?\d+)", item):
       a, b = map(int, match.groups())
-      errors.require(a < b, f"--sweep.{path}={text}: the range {item} is empty; a:b are the integers a .. b - 1.")
+      errors.require(a < b, f"--sweep.{path}={text}: the range {item} is empty; a:b means the integers a to b - 1.")
       values += range(a, b)
     elif match := re.fullmatch(r"([a-z_]+)\((.*)\)", item):
-      errors.require(len(items) == 1, f"--sweep.{path}={text}: a distribution stands alone.")
+      errors.require(len(items) == 1, f"--sweep.{path}={text}: a distribution must be the only value.")
       values.append(_parse_distribution(path, *match.groups()))
     else:
       values.append(item)
@@ -226,21 +226,21 @@ def _parse_distribution(path: str, kind: str, inside: str) -> Distribution:
 
 
 def show(value: Any) -> str:
-  """A value as it stands in names, tables and commands: what the command line reads as the same value."""
+  """Text of a value for names, tables and commands; the command line parses it back to the same value."""
   if isinstance(value, list | tuple):
     return f"({','.join(map(show, value))}{',' if len(value) == 1 else ''})"
   return value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
 
 
 def digest(value: Any) -> str:
-  """Eight hexadecimal digits of a JSON value."""
+  """The first eight hexadecimal digits of the SHA-256 hash of a JSON value."""
   return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run_name(overrides: Overrides) -> str:
-  """A folder name that depends on the overrides alone, not on their order: "optim.lr=0.001,seed=3".
+  """A folder name that depends only on the overrides, not on their order: "optim.lr=0.001,seed=3".
 
-  What is long, or has characters that file systems do not like, is cut and ends with a hash.
+  A name that is too long, or has characters that are unsafe in file names, is shortened and ends with a hash.
   """
   paths = sorted(overrides, key=lambda path: (path == "seed", path))
   full = ",".join(f"{path}={show(overrides[path])}" for path in paths) or "base"

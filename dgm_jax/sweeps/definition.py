@@ -1,6 +1,6 @@
-"""From a config file, its sweep() and the command line to the runs of a sweep.
+"""Builds the runs of a sweep from a config file, its sweep() and the command line.
 
-A config file may define `sweep()`, which gives override dicts (see axes), and `sweep_NAME()`, chosen by --name=NAME.
+A config file may define `sweep()`, which returns override dicts (see axes), and `sweep_NAME()`, chosen by --name=NAME.
 """
 
 import ast
@@ -19,10 +19,10 @@ class Run(NamedTuple):
   """One run of a sweep.
 
   Attributes:
-    name: its folder in ROOT/runs.
-    overrides: {path: value}, what the sweep sets.
-    config: the whole config, as config.json has it.
-    command: the arguments that run it alone, but for --workdir.
+    name: name of its folder in ROOT/runs.
+    overrides: {path: value} set by the sweep.
+    config: the full config, as in config.json.
+    command: command line that trains this run alone, without --workdir.
   """
 
   name: str
@@ -39,18 +39,18 @@ def _kind(config: Any, path: str) -> type:
 
 
 def typed(config: Any, path: str, value: Any) -> Any:
-  """`value`, a number or its text, as what the config has at `path`.
+  """Converts `value`, a number or text, to the type of the config's value at `path`.
 
   Raises:
-    UserError: the config has no such path, or the value does not fit.
+    UserError: the config has no such path, or the value cannot be converted.
   """
   config_args.check_path(config, path)
   kind = _kind(config, path)
-  wrong = errors.UserError(f"Axis {path!r}: {axes.show(value)!r} is no {kind.__name__}, which the config has there.")
+  wrong = errors.UserError(f"Axis {path!r}: {axes.show(value)!r} is not of the config's type {kind.__name__}.")
   if isinstance(value, axes.Distribution):
     errors.require(
       value.kind == "choice" or kind is float or (kind is int and value.kind == "integers"),
-      f"Axis {path!r}: {value} gives numbers of another kind than the config's {kind.__name__}.",
+      f"Axis {path!r}: {value} does not draw values of the config's type {kind.__name__}.",
     )
     return value._replace(values=tuple(typed(config, path, v) for v in value.values))
   try:
@@ -72,46 +72,46 @@ def typed(config: Any, path: str, value: Any) -> Any:
 
 
 def _with_arguments(file: str, overrides: Mapping[str, Any]) -> str:
-  """FILE:ARGUMENT with what `arg.NAME` and data.name (another data set has other options) add to the argument."""
+  """FILE:ARGUMENT extended by `arg.NAME` and by data.name, since the options of a config depend on its data set."""
   pairs = [f"{path[4:]}={axes.show(v)}" for path, v in overrides.items() if path.startswith("arg.")]
   pairs += [f"data={axes.show(overrides['data.name'])}"] if "data.name" in overrides else []
   return ",".join(filter(None, [file if ":" in file else f"{file}:", *pairs])).replace(":,", ":") if pairs else file
 
 
 def typed_common(file: str, common: Mapping[str, Any]) -> dict[str, Any]:
-  """What --config.PATH=TEXT of all runs say, as what the config has there."""
+  """Converts the values of --config.PATH=TEXT, shared by all runs, to the config's types."""
   config = config_args.load(_with_arguments(file, common))
   return {path: typed(config, path, text) for path, text in common.items()}
 
 
 def typed_space(file: str, common: Mapping[str, Any], sweep: Iterable[Mapping[str, Any]]) -> list[axes.Overrides]:
-  """A sweep whose values may be distributions, as what the config has there."""
+  """Converts the values of a sweep, which may be distributions, to the config's types."""
   config = config_args.load(_with_arguments(file, common))
   argument = lambda path: path.startswith("arg.")
   return [{path: v if argument(path) else typed(config, path, v) for path, v in o.items()} for o in sweep]
 
 
 def make_run(file: str, common: Mapping[str, Any], overrides: Mapping[str, Any]) -> Run:
-  """The run of a config under overrides.
+  """Builds a run from a config file and overrides.
 
   Args:
     file: FILE[:ARGUMENT] of the config.
-    common: {path: value or text} of all runs.
-    overrides: {path: value or text} of this one.
+    common: {path: value or text} shared by all runs.
+    overrides: {path: value or text} of this run.
 
   Raises:
-    UserError: a path or a value that cannot be.
+    UserError: an unknown path, or an invalid value.
   """
   for path in overrides:
-    errors.require(path not in common, f"{path!r} is an axis of the sweep and --config.{path} too: give one of them.")
+    errors.require(path not in common, f"{path!r} is both an axis and set by --config.{path}: give only one of them.")
   config = config_args.load(_with_arguments(file, {**common, **overrides}))
   values = {}
   for path, value in {**common, **overrides}.items():
     values[path] = axes.show(value) if path.startswith("arg.") else typed(config, path, value)
     errors.require(
       not isinstance(values[path], axes.Distribution),
-      f"Axis {path!r} is {values[path]}, which has no list of values: draw some with axes.random(n, seed, ...), or "
-      "search with --search=tpe.",
+      f"Axis {path!r} is the distribution {values[path]}, but a sweep needs values: draw some with "
+      "axes.random(n, seed, ...), or search with --search=tpe.",
     )
   plain = {path: v for path, v in values.items() if not path.startswith("arg.")}
   try:
@@ -127,15 +127,15 @@ def make_run(file: str, common: Mapping[str, Any], overrides: Mapping[str, Any])
 
 
 def overrides_of(file: str, name: str = "", command_line: Mapping[str, Sequence[Any]] | None = None) -> list:
-  """The sweep of a config file times the axes of the command line.
+  """The override dicts of a config file's sweep, multiplied by the axes of the command line.
 
   Args:
     file: FILE[:ARGUMENT].
-    name: of the function sweep_NAME(); "" for sweep(), if there is one.
-    command_line: {path: values} of --sweep.PATH=VALUES; an axis that sweep() has, too, takes its place.
+    name: NAME of the function sweep_NAME(); "" for sweep(), if it is defined.
+    command_line: {path: values} of --sweep.PATH=VALUES; they replace an axis of the same path in sweep().
 
   Raises:
-    UserError: no such sweep, or none at all.
+    UserError: there is no such sweep, or it is empty.
   """
   functions = config_args.functions(file)
   named = {k.removeprefix("sweep_"): f for k, f in functions.items() if k.startswith("sweep_") and callable(f)}
@@ -144,7 +144,7 @@ def overrides_of(file: str, name: str = "", command_line: Mapping[str, Sequence[
     sweep = named[errors.choose(f"sweep of {file}", name, named)]
   else:
     sweep = functions.get("sweep")
-    also = f" It has {', '.join(f'--name={n}' for n in sorted(named))}." if named else ""
+    also = f" It defines {', '.join(f'--name={n}' for n in sorted(named))}." if named else ""
     errors.require(
       sweep is not None or bool(command_line), f"{file} has no sweep(), and no --sweep.PATH=VALUES is given.{also}"
     )
@@ -156,18 +156,18 @@ def overrides_of(file: str, name: str = "", command_line: Mapping[str, Sequence[
 
 
 def make_runs(file: str, common: Mapping[str, Any], sweep: Iterable[Mapping[str, Any]]) -> list[Run]:
-  """The runs of a sweep, in its order.
+  """The runs of a sweep, in order.
 
   Raises:
-    UserError: an empty sweep, the same overrides twice, a path or value that cannot be.
+    UserError: an empty sweep, duplicate overrides, an unknown path or an invalid value.
   """
   runs = [make_run(file, common, overrides) for overrides in sweep]
   errors.require(bool(runs), "The sweep is empty.")
   name, count = Counter(run.name for run in runs).most_common(1)[0]
-  errors.require(count == 1, f"The sweep has {name!r} {count} times: every run must differ from the others.")
+  errors.require(count == 1, f"The sweep contains the run {name!r} {count} times; all runs must be different.")
   return runs
 
 
 def shell_command(run: Run, root: pathlib.Path) -> str:
-  """What runs it alone, in any shell, from the folder that the package lies in."""
+  """Shell command that trains this run alone, to be run from the folder that contains the package."""
   return shlex.join([*run.command, f"--workdir={root / 'runs' / run.name}"])

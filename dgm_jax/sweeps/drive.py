@@ -1,4 +1,4 @@
-"""Does a sweep: plan what is left, write the tasks, launch them, watch the folders, say what became of the runs."""
+"""Runs a sweep: plans the remaining runs, writes and launches tasks, shows progress, reports the outcomes."""
 
 import contextlib
 import importlib
@@ -24,15 +24,15 @@ _BUSY = "--root {} is being worked on by another command; wait, or stop it."
 
 
 class Options(NamedTuple):
-  """How a sweep is run.
+  """Options for running a sweep.
 
   Attributes:
-    launcher: a name of LAUNCHERS.
-    jobs: processes at once; None for as many as the launcher makes of itself, 1 where it cannot say.
+    launcher: a key of LAUNCHERS.
+    jobs: concurrent processes; None for the launcher's default, planned as 1 if it is unknown beforehand.
     max_lanes, gigabytes: see plan.make.
-    cpus, gpus: of each process; None for a GPU where the plan finds some.
-    launcher_options: of the launcher's own, by name.
-    metric: of which the best so far is shown.
+    cpus, gpus: of each process; gpus = None for one GPU if the planner runs on a GPU.
+    launcher_options: {name: value} of additional arguments of the launcher.
+    metric: metric whose best value so far is shown.
   """
 
   launcher: str = "local"
@@ -46,10 +46,10 @@ class Options(NamedTuple):
 
 
 def extra(module: str) -> Any:
-  """Imports a module of the extra [sweep], or one of ours that needs it.
+  """Imports a module of the extra [sweep], or a module of this package that needs it.
 
   Raises:
-    UserError: it is not installed; the command that installs it is said.
+    UserError: it is not installed; the message gives the install command.
   """
   try:
     return importlib.import_module(module)
@@ -66,7 +66,7 @@ def launcher(name: str) -> Any:
 
 
 def check_launcher(options: Options) -> None:
-  """Refuses options that the launcher has not."""
+  """Raises UserError if the launcher does not have one of the options."""
   known = inspect.signature(launcher(options.launcher).launch).parameters
   open_ended = tuple(f"{name}_" for name, p in known.items() if p.kind is p.VAR_KEYWORD)
   ours = {"paths", "jobs", "on_change", "worker"}
@@ -76,7 +76,7 @@ def check_launcher(options: Options) -> None:
 
 
 def number_of_jobs(options: Options) -> int:
-  """Processes at once."""
+  """Number of concurrent processes."""
   if options.jobs is not None:
     errors.require(options.jobs >= 1, f"--jobs={options.jobs}; it must be 1 or more.")
     return options.jobs
@@ -85,21 +85,21 @@ def number_of_jobs(options: Options) -> int:
 
 
 def left(root: pathlib.Path, runs: Sequence[Run], retry_failed: bool = False) -> list[Run]:
-  """The runs that are neither finished, nor pruned, nor failed; with `retry_failed` those that failed, too."""
+  """The runs that are neither finished nor pruned nor failed; `retry_failed` includes failed ones."""
   over = {"finished", "pruned"} | (set() if retry_failed else {"failed"})
   found = states.of(root, [run.name for run in runs])
   return [run for run in runs if found[run.name].state not in over]
 
 
 def make_plan(runs: Sequence[Run], options: Options, timed: bool = False) -> plan.Plan:
-  """The plan of some runs, made by another process."""
+  """Plans runs in a separate process."""
   return plan.make_in_process(
     runs, jobs=number_of_jobs(options), max_lanes=options.max_lanes, gigabytes=options.gigabytes, timed=timed
   )
 
 
 def write(root: pathlib.Path, planned: plan.Plan, runs: Sequence[Run], options: Options, keep: bool) -> list:
-  """Writes the tasks of a plan; their paths."""
+  """Writes the tasks of a plan; returns their paths."""
   by_name = {run.name: run for run in runs}
   gpus = options.gpus if options.gpus is not None else int(planned.platform == "gpu")
   lists = [[by_name[name] for name in names] for _, names in planned.tasks]
@@ -107,13 +107,13 @@ def write(root: pathlib.Path, planned: plan.Plan, runs: Sequence[Run], options: 
 
 
 def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: Any = None) -> list:
-  """Launches tasks and watches until they are done; their outcomes.
+  """Launches tasks and watches them until they end; returns their outcomes.
 
   Args:
     paths: the tasks' files.
     options: see Options.
-    view: what shows the progress.
-    look: called now and then, beside the view's.
+    view: progress display.
+    look: another function to call periodically.
   """
 
   def both():
@@ -130,7 +130,7 @@ def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: An
 
 
 def report_outcomes(root: pathlib.Path, names: Sequence[str], outcomes: Sequence) -> int:
-  """Prints what did not go well; the exit status of the sweep: 0 all finished, 3 some failed, 4 stopped."""
+  """Prints failures and counts; returns the exit status of the sweep: 0 all finished, 3 some failed, 4 stopped."""
   for outcome in outcomes:
     if outcome.status not in (0, STOPPED):
       code = outcome.status
@@ -146,18 +146,16 @@ def report_outcomes(root: pathlib.Path, names: Sequence[str], outcomes: Sequence
   open_runs = [name for name, state in found.items() if state.state not in ("finished", "pruned", "failed")]
   if open_runs and all(outcome.status in (0, STOPPED, FAILED) for outcome in outcomes):
     command = shlex.join(sys.orig_argv)
-    print(
-      f"error: stopped; {len(open_runs)} runs are not finished. The same command goes on:\n  {command}", file=sys.stderr
-    )
+    print(f"error: stopped; {len(open_runs)} runs are not finished. To resume:\n  {command}", file=sys.stderr)
     return STOPPED
   return FAILED if open_runs or counts["failed"] else FINISHED
 
 
 def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], options: Options, retry: bool) -> int:
-  """Does all that is left of a sweep; returns the exit status.
+  """Trains the remaining runs of a sweep; returns the exit status.
 
   Raises:
-    UserError: a mistake in a run, or a ROOT that holds another sweep; nothing is launched then.
+    UserError: a run is invalid, or ROOT holds another sweep; nothing is launched then.
   """
   tasks.check(root, definition)
   tasks.check_runs(root, runs)
@@ -176,7 +174,7 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
         stack.enter_context(locked(root / "tasks"))
       except errors.LockedError as e:
         raise errors.UserError(_BUSY.format(root)) from e
-      for run in todo:  # that were left because they failed, and are to be tried again
+      for run in todo:  # failed runs, if they are retried
         (states.folder(root, run.name) / "failure.json").unlink(missing_ok=True)
       paths = write(root, planned, todo, options, keep=False)
       outcomes = launch(paths, options, View(root, planned.num_steps, options.metric))

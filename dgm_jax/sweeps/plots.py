@@ -1,4 +1,4 @@
-"""Pictures of sweeps.  matplotlib is imported when the first is drawn."""
+"""Figures of sweeps.  matplotlib is imported when the first one is drawn."""
 
 import math
 import pathlib
@@ -9,11 +9,11 @@ from dgm_jax.core import figures
 from dgm_jax.sweeps import axes
 from dgm_jax.training import early_stopping
 
-_WIDE = 20.0  # positive numbers with a larger ratio of the extremes have a logarithmic axis
+_WIDE = 20.0  # positive numbers whose extremes have at least this ratio get a logarithmic axis
 
 
 def _range(values: list[float], metric: str) -> tuple[float, float]:
-  """The range to show: from the best to half as far again as three quarters of the values are from it, or the worst."""
+  """Range to show: from the best value to 1.5 times as far as the third quartile, but not beyond the worst value."""
   costs = early_stopping.score(metric, {metric: 1.0}) < 0
   ordered = sorted(values, reverse=not costs)
   end = ordered[0] + 1.5 * (ordered[3 * (len(ordered) - 1) // 4] - ordered[0])
@@ -24,7 +24,7 @@ def _range(values: list[float], metric: str) -> tuple[float, float]:
 
 
 def _colours(values: list[float], metric: str) -> Any:
-  """A map from values to colours, the darkest for the best."""
+  """Map from values to colours; the best value is the darkest."""
   from matplotlib import colormaps
   from matplotlib.cm import ScalarMappable
   from matplotlib.colors import Normalize
@@ -36,14 +36,14 @@ def _colours(values: list[float], metric: str) -> Any:
 def save_curves(
   path: pathlib.Path, rows: dict[str, list[dict]], values: dict[str, float], metric: str, curves: list[str]
 ) -> None:
-  """A panel for each name of `curves`, a line for each run, coloured by the metric; runs without a value are grey.
+  """One panel for each name in `curves`, one line for each run, coloured by the metric; runs without one are grey.
 
   Args:
-    path: of the PNG.
+    path: path of the PNG.
     rows: {run: rows of metrics.jsonl}.
-    values: {run: metric}; NaN for none.
-    metric: its name.
-    curves: metrics of the rows.
+    values: {run: value of the metric}; NaN if missing.
+    metric: name of the metric.
+    curves: names of the metrics to plot.
   """
   figure = figures.new(5.5 * len(curves) + 0.8, 4.2)
   known = {name: v for name, v in values.items() if not math.isnan(v)}
@@ -55,7 +55,7 @@ def save_curves(
     panels.append(axis)
     last = max((row["step"] for r in rows.values() for row in r), default=0)
     late = []
-    for name in order:  # the best above the others
+    for name in order:  # the best is drawn last, on top of the others
       points = [(row["step"], row[curve]) for row in rows[name] if curve in row]
       late += [v for step, v in points if 5 * step >= last]
       if points:
@@ -63,7 +63,7 @@ def save_curves(
         axis.plot(
           *zip(*points, strict=True), color=colour, linewidth=1, alpha=0.9, marker="." if len(points) < 12 else ""
         )
-    if late:  # neither the first steps nor the worst runs set the scale
+    if late:  # the first steps and the worst runs do not set the scale
       low, high = _range(late, curve)
       axis.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
     axis.grid(alpha=0.3)
@@ -72,7 +72,7 @@ def save_curves(
 
 
 def _scale(values: list) -> tuple[list[float], list[tuple[float, str]], str]:
-  """(positions in [0, 1], ticks, what is said of the scale) of the values of one axis."""
+  """(positions in [0, 1], ticks, note about the scale) of the values of one axis."""
   numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
   distinct = sorted(set(values)) if numbers else sorted({axes.show(v) for v in values})
   if not numbers or len(distinct) == 1:
@@ -94,13 +94,13 @@ def _ticks(low: float, high: float, logarithmic: bool) -> list[float]:
 
 
 def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[float], metric: str) -> None:
-  """Parallel coordinates: an axis for each column and one for the metric, a line for each run, coloured by it.
+  """Parallel coordinates: an axis for each column and for the metric, a line for each run, coloured by the metric.
 
   Args:
-    path: of the PNG.
-    columns: {config path: the value of each run}.
-    values: the metric of each run.
-    metric: its name.
+    path: path of the PNG.
+    columns: {config path: its value in each run}.
+    values: value of the metric in each run.
+    metric: name of the metric.
   """
   names = [*columns, metric]
   figure = figures.new(2.0 + 1.9 * len(names), 4.6)
@@ -114,7 +114,7 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   for i in sorted(range(len(values)), key=lambda i: early_stopping.score(metric, {metric: values[i]})):
     axis.plot(range(len(names)), places[i], color=colours.to_rgba(values[i]), linewidth=1.2, alpha=0.8)
   notes = [f" ({note})" if note else "" for _, _, note in scales]
-  notes.append("" if inside == values else " (worse is cut)")
+  notes.append("" if inside == values else " (worse values clipped)")
   ticks = [t for _, t, _ in scales] + [[((v - low) / span, f"{v:.4g}") for v in _ticks(low, high, False)]]
   box = {"facecolor": "white", "alpha": 0.8, "pad": 0.6, "linewidth": 0}
   for x, (name, marks) in enumerate(zip(names, ticks, strict=True)):
@@ -132,18 +132,19 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
 def save_comparison(
   path: pathlib.Path, axis_name: str, x: list[float], metric: list[float], name: str, criteria: dict[str, list[float]]
 ) -> None:
-  """What a number does to the metric and to criteria of selection, a dot for each run.
+  """The metric and model selection criteria as functions of a number that is varied.
 
-  The line of the metric is the mean over runs of a value, with its standard error; those of criteria are of the best
-  run of each value, as a criterion is of the greatest likelihood, and a star is where each is least.
+  The metric has a dot for each run, and a line through the mean over the runs of each value, with its standard error.
+  The lines of the criteria show the best run of each value, since a criterion assumes the maximum of the likelihood; a
+  star marks the minimum.
 
   Args:
-    path: of the PNG.
-    axis_name: of the number.
-    x: its value in each run.
-    metric: of each run.
-    name: the metric's.
-    criteria: {name: of each run}; NaN for none.
+    path: path of the PNG.
+    axis_name: name of the number.
+    x: value of the number in each run.
+    metric: value of the metric in each run.
+    name: name of the metric.
+    criteria: {name: value in each run}; NaN if missing.
   """
   figure = figures.new(5.0 * (1 + bool(criteria)), 3.8)
   distinct = sorted(set(x))
@@ -155,7 +156,7 @@ def save_comparison(
   panel.errorbar(list(runs), [statistics.fmean(r) for r in runs.values()], errors, capsize=3)
   panels = [panel]
   if criteria:
-    panels.append(figure.add_subplot(1, 2, 2, title="the best run of each", xlabel=axis_name))
+    panels.append(figure.add_subplot(1, 2, 2, title="best run of each value", xlabel=axis_name))
   for label, values in criteria.items():
     best = {v: min(found) for v in distinct if (found := of(values, v))}
     (line,) = panels[1].plot(list(best), list(best.values()), marker=".", label=label)

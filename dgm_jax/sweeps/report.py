@@ -1,7 +1,7 @@
-"""What came out of a sweep: a table with errors over seeds, curves, parallel coordinates, all runs as CSV and Parquet.
+"""Reports a sweep: a table with errors over seeds, curves, parallel coordinates, all runs as CSV and Parquet.
 
-setting: the overrides of a run but `seed`; runs that differ in the seed alone are one row of the table, with
-mean and standard error s / sqrt(n), s the standard deviation over the n seeds with n - 1 in its denominator.
+A setting is the overrides of a run without `seed`.  Runs that differ only in the seed are one row of the table, with
+mean and standard error s / sqrt(n), where s is the standard deviation over the n seeds (denominator n - 1).
 """
 
 import pathlib
@@ -22,10 +22,10 @@ _PREFERRED = ("test/nll", "test/log_px", "valid/log_px", "valid/elbo", "train/lo
 
 
 def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
-  """(a row for each run, the paths that the sweep varies).
+  """(table with one row per run, config paths that the sweep varies).
 
-  Columns: name, state, step, minutes (of training), note, the varied paths, and every number that the run measured:
-  the newest row of metrics.jsonl, and results.json.
+  Columns: name, state, step, minutes (of training), note, the varied paths, and every metric of the run: its latest
+  value in metrics.jsonl, or its value in results.json.
 
   Raises:
     UserError: the folder holds no sweep.
@@ -44,7 +44,7 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
     row = {"name": name, "state": state.state, "step": state.step, "minutes": seconds / 60, "note": state.note}
     rows.append(row | values | measured)
   runs = pd.DataFrame(rows, columns=None if rows else ["name", "state", "step", "minutes", "note"])
-  for path in (p for p in paths if p.startswith("arg.")):  # words of an argument: 12 after 2, if all are numbers
+  for path in (p for p in paths if p.startswith("arg.")):  # arguments are text; as numbers they sort 2, 12
     numbers = pd.to_numeric(runs[path], errors="coerce")
     if numbers.notna().all():
       runs[path] = numbers
@@ -52,15 +52,15 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _plain(value: Any) -> Any:
-  """What a table can hold: lists as text."""
+  """The value for a table cell: lists become text."""
   return axes.show(value) if isinstance(value, list | tuple) else value
 
 
 def choose_metric(runs: pd.DataFrame, name: str) -> str:
-  """The metric to sort by: `name`, or the first of the usual ones that there is; "" if nothing was measured.
+  """The metric to sort by: `name`, else the first available default; "" if nothing was measured.
 
   Raises:
-    UserError: no run has measured it.
+    UserError: no run has the metric `name`.
   """
   measured = [c for c in runs.columns if "/" in c]
   if name and measured:
@@ -69,7 +69,7 @@ def choose_metric(runs: pd.DataFrame, name: str) -> str:
 
 
 def settings(runs: pd.DataFrame, paths: list[str], metric: str) -> pd.DataFrame:
-  """A row for each setting, the best first, of finished runs: varied paths, runs, mean and stderr of the metric."""
+  """One row per setting of finished runs, best first: varied paths, number of runs, mean and stderr of the metric."""
   keys = [path for path in paths if path != "seed"]
   done = runs[(runs["state"] == "finished") & runs[metric].notna()]
   if not keys:
@@ -100,16 +100,16 @@ def _named(runs: pd.DataFrame, kinds: tuple[str, ...], title: str) -> list[str]:
 
 
 def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
-  """The table in text, the best setting, and the runs that are not finished."""
+  """The report as text: the table, the best setting, and the runs that failed, were pruned or are not finished."""
   counts = runs["state"].value_counts()
   lines = [f"{len(runs)} runs: " + ", ".join(f"{counts[s]} {s}" for s in states.STATES if s in counts)]
   table = settings(runs, paths, metric) if metric else pd.DataFrame()
   if table.empty:
     lines.append("No run is finished yet.")
   else:
-    better = "less is better" if early_stopping.score(metric, {metric: 1.0}) < 0 else "more is better"
+    better = "lower is better" if early_stopping.score(metric, {metric: 1.0}) < 0 else "higher is better"
     lines += [
-      f"\n{metric}, mean ± standard error over runs that differ in the seed alone; {better}",
+      f"\n{metric}, mean ± standard error over runs that differ only in the seed; {better}",
       _table(table, metric),
     ]
     keys = [c for c in table.columns if c not in ("runs", "mean", "stderr")]
@@ -120,13 +120,13 @@ def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
   return "\n".join(lines)
 
 
-def _beside(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-  with files_module.whole(path) as beside:
-    write(beside)
+def _write_atomically(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+  with files_module.whole(path) as temporary:
+    write(temporary)
 
 
 def _curve_metrics(runs: pd.DataFrame, metric: str) -> list[str]:
-  """What there are curves of: training loss, and the held-out metric most like the one sorted by."""
+  """The metrics to plot as curves: training loss, and the held-out metric most similar to `metric`."""
   held_out = [c for c in runs.columns if c.split("/")[0] == "valid"] or [
     c for c in runs.columns if c.split("/")[0] == "test"
   ]
@@ -135,8 +135,8 @@ def _curve_metrics(runs: pd.DataFrame, metric: str) -> list[str]:
   return [c for c in ("train/loss", *chosen[:1]) if c in runs.columns]
 
 
-def _is_of_a_number(runs: pd.DataFrame, varied: list[str]) -> bool:
-  """Whether what is varied is one number, the seed not counted, of which some values have a run."""
+def _varies_one_number(runs: pd.DataFrame, varied: list[str]) -> bool:
+  """Whether exactly one path is varied, not counting the seed, and is numeric with two values or more."""
   if len(varied) != 1 or varied[0] == "seed" or runs[varied[0]].nunique() < 2:
     return False
   return all(isinstance(v, int | float) and not isinstance(v, bool) for v in runs[varied[0]].tolist())
@@ -145,12 +145,12 @@ def _is_of_a_number(runs: pd.DataFrame, varied: list[str]) -> bool:
 def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None) -> str:
   """Writes report.txt, settings.csv, runs.csv, runs.parquet, curves.png, parallel.png; returns text and paths.
 
-  Where one number is varied, there is comparison.png, with AIC, BIC and ICL if the runs have them.
+  If a single number is varied, also writes comparison.png, with AIC, BIC and ICL if the runs have them.
 
   Args:
-    root: of the sweep.
-    metric: to sort by; "" for a usual one.
-    out: folder; ROOT/report if not given.
+    root: folder of the sweep.
+    metric: metric to sort by; "" for a default (see choose_metric).
+    out: folder of the report; ROOT/report if not given.
   """
   runs, paths = read(root)
   metric = choose_metric(runs, metric)
@@ -158,17 +158,17 @@ def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None)
   out.mkdir(parents=True, exist_ok=True)
   text, files = summary(runs, paths, metric), ["report.txt", "runs.csv"]
   write_text(out / "report.txt", text + "\n")
-  _beside(out / "runs.csv", lambda p: runs.to_csv(p, index=False))
+  _write_atomically(out / "runs.csv", lambda p: runs.to_csv(p, index=False))
   try:
     import pyarrow  # noqa: F401
   except ModuleNotFoundError:
-    text += '\n\nruns.parquet is left out: `pip install "dgm_jax[data]"` installs what writes it.'
+    text += '\n\nruns.parquet was not written; it needs `pip install "dgm_jax[data]"`.'
   else:
     mixed = {c: runs[c].map(lambda v: None if v is None else axes.show(v)) for c in paths if runs[c].dtype == object}
-    _beside(out / "runs.parquet", lambda p: runs.assign(**mixed).to_parquet(p, index=False))
+    _write_atomically(out / "runs.parquet", lambda p: runs.assign(**mixed).to_parquet(p, index=False))
     files.append("runs.parquet")
   if metric:
-    _beside(out / "settings.csv", lambda p: settings(runs, paths, metric).to_csv(p, index=False))
+    _write_atomically(out / "settings.csv", lambda p: settings(runs, paths, metric).to_csv(p, index=False))
     rows = {name: metrics.read(states.folder(root, name)) for name in runs["name"]}
     values = dict(zip(runs["name"], runs[metric].tolist(), strict=True))
     plots.save_curves(out / "curves.png", rows, values, metric, _curve_metrics(runs, metric))
@@ -181,7 +181,7 @@ def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None)
       columns = {path: whole[path].tolist() for path in varied}
       plots.save_parallel(out / "parallel.png", columns, whole[metric].tolist(), metric)
       files.append("parallel.png")
-    if _is_of_a_number(whole, varied):
+    if _varies_one_number(whole, varied):
       measured = {c.upper(): f"test/{c}" for c in _CRITERIA}
       criteria = {label: whole[c].tolist() for label, c in measured.items() if c in whole and whole[c].notna().any()}
       x, y = whole[varied[0]].tolist(), whole[metric].tolist()

@@ -1,6 +1,6 @@
-"""What state the runs of a sweep are in, by their folders.
+"""States of the runs of a sweep, read from their folders.
 
-The folders are the truth: nothing about a run is kept elsewhere, and any process on any host may look.
+Nothing about the progress of a run is stored elsewhere, so any process on any host can read it.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dgm_jax.core import files
 from dgm_jax.training.workdir import metrics
 
-_FRESH = 120.0  # seconds: a run of another host whose metrics grew since then is running
+_FRESH = 120.0  # seconds; a run on another host counts as running if its files changed within this time
 STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")
 
 
@@ -29,12 +29,12 @@ def is_finished(root: pathlib.Path, name: str) -> bool:
 
 
 class State(NamedTuple):
-  """Of one run.
+  """State of one run.
 
   Attributes:
     state: one of STATES.
-    step: of the newest row of metrics.
-    note: the error of a failed run, the reason of a pruned one.
+    step: step of the latest row of metrics.jsonl.
+    note: error of a failed run, reason for a pruned one.
   """
 
   state: str
@@ -43,18 +43,18 @@ class State(NamedTuple):
 
 
 def stop_reason(path: pathlib.Path) -> str | None:
-  """Why somebody asked the run in this folder to end (stop.json), or None."""
+  """Why the run in this folder was asked to end (stop.json), or None."""
   found = files.read_json(path / "stop.json")
   return None if found is None else str(found["reason"])
 
 
 def ask_to_stop(path: pathlib.Path, reason: str) -> None:
-  """Asks the run in this folder to end after the steps in progress; see search."""
+  """Asks the run in this folder to end after the current chunk of steps; see search.search."""
   files.write_json(path / "stop.json", {"reason": reason})
 
 
 def last_row(path: pathlib.Path) -> dict[str, Any]:
-  """The newest whole row of metrics.jsonl, {} if there is none; reads the end of the file alone."""
+  """The latest complete row of metrics.jsonl, {} if there is none; reads only the end of the file."""
   try:
     with open(path / "metrics.jsonl", "rb") as file:
       file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
@@ -72,10 +72,10 @@ def last_row(path: pathlib.Path) -> dict[str, Any]:
 
 
 def is_alive(path: pathlib.Path) -> bool:
-  """Whether a process is at work in a run's folder, without touching its lock: a starting one could meet ours."""
+  """Whether a process works on the run; reads the lock file without locking it, which could block a starting run."""
   try:
     held = json.loads((path / "lock").read_text())
-  except (OSError, json.JSONDecodeError):  # not there, or given back
+  except (OSError, json.JSONDecodeError):  # missing, or released
     return False
   if held.get("host") != platform.node():
     newest = max((p.stat().st_mtime for p in (path / "metrics.jsonl", path / "lock") if p.exists()), default=0.0)
@@ -105,11 +105,11 @@ def state(path: pathlib.Path) -> State:
 
 
 def of(root: pathlib.Path, names: Iterable[str]) -> dict[str, State]:
-  """{name: state} of runs of a sweep."""
+  """{name: state} of the given runs of a sweep."""
   return {name: state(folder(root, name)) for name in names}
 
 
 def last_values(path: pathlib.Path) -> dict[str, Any]:
-  """The newest value of everything that a run has measured, results.json's where it is finished."""
+  """The latest value of each metric of a run; results.json takes precedence where it exists."""
   rows = metrics.read(path)
   return {k: v for row in rows for k, v in row.items()} | (files.read_json(path / "results.json") or {})

@@ -1,11 +1,11 @@
-"""What a sweep has on disk beside its runs: ROOT/sweep.json, what it is, ROOT/tasks/NNNN.json, what runs together."""
+"""Files of a sweep beside its runs: its definition (ROOT/sweep.json), runs trained together (ROOT/tasks/NNNN.json)."""
 
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors, files
+from dgm_jax.core import errors, files, renamed
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.training.workdir import folder
@@ -15,14 +15,14 @@ _FORMAT = 1
 
 
 class Definition(NamedTuple):
-  """What sweep.json says.
+  """Content of sweep.json.
 
   Attributes:
     config: FILE[:ARGUMENT].
-    common: {path: value} of --config.PATH=VALUE, of all runs.
+    common: {path: value} of --config.PATH=VALUE, shared by all runs.
     runs: {name: overrides}.
-    search: of a search its space, sampler, metric ...; None of a sweep.
-    command: the newest that worked on it.
+    search: space, sampler, metric ... of a search; None for a sweep.
+    command: the latest command that worked on it.
   """
 
   config: str
@@ -33,30 +33,32 @@ class Definition(NamedTuple):
 
 
 def define(config: str, common: Mapping[str, Any], runs: Sequence[Run], command: str = "") -> Definition:
-  """The definition of a sweep of these runs."""
+  """The definition of a sweep with these runs."""
   return Definition(config, dict(common), {run.name: run.overrides for run in runs}, command=command)
 
 
 def _plain(value: Any) -> Any:
-  """As JSON has it: lists for tuples."""
+  """The value as JSON represents it: tuples become lists."""
   return json.loads(json.dumps(value))
 
 
 def read(root: pathlib.Path) -> Definition | None:
-  """The sweep of a folder, or None if it holds none.
+  """The sweep in a folder, or None if there is none.
 
   Raises:
-    UserError: sweep.json is damaged or of another format.
+    UserError: sweep.json is damaged or has another format.
   """
   found = files.read_json(root / "sweep.json") if root.is_dir() else None
   if found is None:
     return None
   errors.require(
     isinstance(found, dict) and found.get("format") == _FORMAT,
-    f"{root / 'sweep.json'} is not of format {_FORMAT}; this version cannot read it.",
+    f"{root / 'sweep.json'} does not have format {_FORMAT}; this version cannot read it.",
   )
-  runs = {run["name"]: run["overrides"] for run in found["runs"]}
-  return Definition(found["config"], found.get("common", {}), runs, found.get("search"), found.get("command", ""))
+  today = lambda values: {renamed.new_path(path): renamed.new_value(path, value) for path, value in values.items()}
+  runs = {run["name"]: today(run["overrides"]) for run in found["runs"]}
+  common, search = today(found.get("common", {})), found.get("search")
+  return Definition(found["config"], common, runs, search, found.get("command", ""))
 
 
 def _few(names: Sequence[str]) -> str:
@@ -65,21 +67,21 @@ def _few(names: Sequence[str]) -> str:
 
 
 def check(root: pathlib.Path, new: Definition) -> None:
-  """Refuses a ROOT that holds another sweep, or something else; more runs of the same sweep are none.
+  """Raises UserError if ROOT holds another sweep or other files.
 
-  A sweep of which nothing was run yet may be replaced.
+  The same sweep may gain runs; a sweep of which no run has started may be replaced.
 
   Raises:
-    UserError: what differs.
+    UserError: lists the differences.
   """
-  errors.require(not root.exists() or root.is_dir(), f"--root {root} is a file; name a folder.")
+  errors.require(not root.exists() or root.is_dir(), f"--root {root} is a file; it must be a folder.")
   old = read(root)
   if old is None:
     strange = [p.name for p in root.iterdir() if p.name != "lock"] if root.is_dir() else []
-    errors.require(not strange, f"--root {root} holds files that are no sweep's ({_few(sorted(strange))}).")
+    errors.require(not strange, f"--root {root} holds files that do not belong to a sweep ({_few(sorted(strange))}).")
     return
   if old.search is None and new.search is None and not (root / "runs").exists():
-    return  # nothing of it was ever run
+    return  # no run of it has started
   different = [
     f"{name} ({a} there, {b} now)"
     for name, a, b in (("config", old.config, new.config), ("search", old.search, _plain(new.search)))
@@ -95,13 +97,13 @@ def check(root: pathlib.Path, new: Definition) -> None:
     different.append(f"it has runs that are not in this one: {_few(missing)}")
   errors.require(
     not different,
-    f"--root {root} holds another sweep. It differs in: {'; '.join(different)}. Name another folder, or give the same "
-    "values to go on; runs may be added, not removed.",
+    f"--root {root} holds another sweep. It differs in: {'; '.join(different)}. Choose another folder, or give "
+    "the same values to resume it; runs may be added but not removed.",
   )
 
 
 def write(root: pathlib.Path, new: Definition) -> None:
-  """Writes sweep.json; runs that are there already stay.
+  """Writes sweep.json; runs that it already lists are kept.
 
   Raises:
     UserError: see check; another process is writing; the folder cannot be written.
@@ -122,10 +124,10 @@ def write(root: pathlib.Path, new: Definition) -> None:
 
 
 def check_runs(root: pathlib.Path, runs: Sequence[Run]) -> None:
-  """Refuses runs whose folders hold runs of other configs: the config file was changed meanwhile.
+  """Raises UserError if the folder of a run holds another config because the config file has changed.
 
   Raises:
-    UserError: the first of them, and what differs.
+    UserError: names the first such run and what differs.
   """
   for run in runs:
     if (path := states.folder(root, run.name)).is_dir() and any(path.iterdir()) and (path / "config.json").exists():
@@ -135,16 +137,16 @@ def check_runs(root: pathlib.Path, runs: Sequence[Run]) -> None:
 def write_tasks(
   root: pathlib.Path, tasks: Sequence[Sequence[Run]], resources: Mapping[str, int], keep: bool = False
 ) -> list[pathlib.Path]:
-  """Writes ROOT/tasks/NNNN.json, one for each list of runs.
+  """Writes ROOT/tasks/NNNN.json, one file per list of runs.
 
   Args:
-    root: of the sweep.
-    tasks: the runs of each.
-    resources: {"cpus": n, "gpus": n} of each.
-    keep: whether the files that are there stay, and the numbers go on; else they are replaced.
+    root: folder of the sweep.
+    tasks: the runs of each task.
+    resources: {"cpus": n, "gpus": n} of each task.
+    keep: whether to keep existing files and continue their numbering; else they are replaced.
 
   Returns:
-    Their paths.
+    Paths of the files.
   """
   place = root / "tasks"
   place.mkdir(parents=True, exist_ok=True)

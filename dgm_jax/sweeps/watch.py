@@ -1,4 +1,4 @@
-"""A live view of a sweep, read from its folders: how many runs are in which state, steps a second, the best so far."""
+"""Live view of a sweep, read from its folders: number of runs in each state, steps per second, best value so far."""
 
 import contextlib
 import pathlib
@@ -17,25 +17,25 @@ _DONE = ("finished", "pruned", "failed")
 
 
 class View:
-  """The progress of runs as one bar over all their steps; on no terminal a line every half minute.
+  """Progress of all runs as one bar over their steps; without a terminal, one line every half minute.
 
   Args:
-    root: of the sweep.
+    root: folder of the sweep.
     num_steps: {name: steps} of the runs.
-    metric: of which the best so far is shown; "" for none.
+    metric: metric whose best value so far is shown; "" for none.
   """
 
   def __init__(self, root: pathlib.Path, num_steps: Mapping[str, int], metric: str = ""):
     self._root, self._num_steps, self._metric = root, dict(num_steps), metric
     self._bar: tqdm.tqdm | None = None
-    self._seen: dict[str, tuple[int, float | None]] = {}  # {run: (bytes of its metrics, newest value)}
+    self._seen: dict[str, tuple[int, float | None]] = {}  # {run: (bytes of its metric files, latest value)}
 
   def add(self, num_steps: Mapping[str, int]) -> None:
-    """More runs."""
+    """Adds runs."""
     self._num_steps |= num_steps
 
   def look(self) -> None:
-    """Reads the folders and moves the bar."""
+    """Reads the folders and updates the bar."""
     found = states.of(self._root, list(self._num_steps))
     done = sum(n if found[k].state in _DONE else min(n, found[k].step) for k, n in self._num_steps.items())
     total = sum(self._num_steps.values())
@@ -50,7 +50,7 @@ class View:
     self._bar.update(done - self._bar.n)
 
   def _best(self) -> tuple[str, float] | None:
-    """(run, value) of the best newest value of the metric; files that have not grown are not read again."""
+    """(run, value) of the best among the runs' latest values; files whose size is unchanged are not read again."""
     for name in self._num_steps:
       path = states.folder(self._root, name)
       files = [p for p in (path / "metrics.jsonl", path / "results.json") if p.exists()]
@@ -64,7 +64,7 @@ class View:
     return name, known[name]
 
   def close(self) -> None:
-    """Ends the line."""
+    """Ends the progress line."""
     if self._bar is not None:
       self._bar.refresh()
       self._bar.close()
@@ -72,9 +72,9 @@ class View:
 
 @contextlib.contextmanager
 def watching(look: Callable[[], None], every: float = 2.0) -> Iterator[None]:
-  """Calls `look` now and then, in a thread, while the block runs; and once more at its end.
+  """Calls `look` every `every` seconds in a thread while the block runs, and once more at its end.
 
-  What `look` raises, the block's end raises.
+  An exception raised by `look` is raised again at the end of the block.
   """
   over, raised = threading.Event(), []
 
@@ -82,7 +82,7 @@ def watching(look: Callable[[], None], every: float = 2.0) -> Iterator[None]:
     while not over.wait(every):
       try:
         look()
-      except errors.UserError:  # a file of a shared folder was just being replaced
+      except errors.UserError:  # a file on a shared file system was being replaced
         continue
       except Exception as e:
         raised.append(e)

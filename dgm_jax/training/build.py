@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict, config_dict
 
 from dgm_jax import data, evaluate, models, principles
-from dgm_jax.core import batches, errors, options
+from dgm_jax.core import batches, errors, files, options, renamed
 from dgm_jax.core.registry import module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import sources, transforms
@@ -104,6 +104,8 @@ def build(config: ConfigDict, loaded: tuple[Splits, transforms.Pipeline] | None 
   Raises:
     UserError: a name that does not exist, a number that cannot be, data that cannot be had.
   """
+  for path, value in files.flatten(config.to_dict()).items():
+    renamed.check(path, value)
   principle = module(principles, "principle", config.principle)
   model_class = module(models, "model", config.model.name).Model
   compute = networks_options(config, model_class)

@@ -1,1 +1,1 @@
-"""What every paper's reproduction runs on: budgets, stages, reports and the page."""
+"""Machinery of all reproductions: budgets, stages, reports and the HTML page."""

@@ -1,4 +1,4 @@
-"""Budgets that train nothing through the loop: arrays that are computed piece by piece, and gone on with."""
+"""Budgets without the training loop: arrays are computed and saved in pieces, so that a computation can be resumed."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ from dgm_jax.training.workdir.lock import locked
 
 
 def read(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
-  """What `write` wrote of a name, in the folder of a budget; None if it is not there yet."""
+  """The arrays that `write` saved under a name in a budget's folder; None if they are missing."""
   path = folder / "runs" / "computed" / f"{name}.npz"
   return files.load_arrays(path) if path.exists() else None
 
@@ -27,13 +27,13 @@ def write(
   made: Mapping[str, Callable[[], dict[str, Any]]],
   what: str = "draws",
 ) -> None:
-  """Writes what `made` {name: () -> arrays} gives, a file each, but what is there; results.json says that all are.
+  """Computes and writes the missing pieces of `made`, {name: () -> arrays}, one file each; results.json marks the end.
 
   Raises:
-    UserError: the folder holds `what` of another config.
+    UserError: the folder holds results of another config; `what` names them.
   """
   old = files.read_json(folder / "config.json") if folder.is_dir() else None
-  errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} of another setting: {old}.")
+  errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} computed with other settings: {old}.")
   if (folder / "results.json").exists():
     return
   create(folder, config)

@@ -1,10 +1,10 @@
-"""Numbers out of finished runs: means with standard errors over seeds, differences paired by test image.
+"""Numbers from finished runs: means with standard errors over seeds, differences paired by test image.
 
-standard error over seeds   s / sqrt(S), s the standard deviation over the S seeds with S - 1 in its denominator
-paired by image             the mean over the N test images of the difference, each image's value averaged over the
-                            seeds first; its standard error is over images, for these trained models.  Where each seed
-                            has a test set of its own (folds), over the images of all of them
-paired by seed              the difference of the means of two runs of the same seed, and the standard error over seeds
+standard error over seeds   s / sqrt(S), s the standard deviation over the S seeds (denominator S - 1)
+paired by image             the mean difference over the N test images, each image's value averaged over seeds first;
+                            its standard error is over images, for fixed trained models.  If each seed has its own test
+                            set (folds), the images of all of them are pooled
+paired by seed              the mean difference between runs of the same seed, and its standard error over seeds
 """
 
 import math
@@ -21,7 +21,7 @@ from dgm_jax.evaluate import compare
 from dgm_jax.sweeps import states
 from dgm_jax.training.workdir import metrics
 
-_LEVEL = 0.95  # of the one-sided tests that an order is said to be shown by
+_LEVEL = 0.95  # of the one-sided tests that decide whether an order is shown
 
 
 class Mean(NamedTuple):
@@ -33,13 +33,13 @@ class Mean(NamedTuple):
 
 
 class Paired(NamedTuple):
-  """A value of the first minus that of the second; of NLL, nats, below zero where the first is better.
+  """The first minus the second value; for NLL (nats), below zero if the first is better.
 
   Attributes:
-    difference: the mean over images and seeds.
-    stderr_images: over the images.
-    by_seed: of each seed's pair of runs.
-    stderr_seeds: over the seeds; None for one.
+    difference: mean over images and seeds.
+    stderr_images: standard error over images.
+    by_seed: difference between the two runs of each seed.
+    stderr_seeds: standard error over seeds; None for one seed.
     verdict: "lower", "higher", or "undecided".
   """
 
@@ -58,7 +58,7 @@ def mean(values: Sequence[float]) -> Mean:
 
 
 def verdict(difference: float, stderr_images: float, stderr_seeds: float | None, num_seeds: int) -> str:
-  """Whether a difference is below or above zero by both errors: z over images, Student's t over seeds, each at 95 %."""
+  """Whether a difference is below or above zero by a z test over images and a t test over seeds, both at 95 %."""
   bound = stderr_images * float(scipy.stats.norm.ppf(_LEVEL))
   if stderr_seeds is not None:
     bound = max(bound, stderr_seeds * float(scipy.stats.t.ppf(_LEVEL, num_seeds - 1)))
@@ -68,7 +68,7 @@ def verdict(difference: float, stderr_images: float, stderr_seeds: float | None,
 
 
 def words(found: str, claimed: str) -> str:
-  """What a verdict says of the claim that a difference is "lower", or "higher"."""
+  """What a verdict says about the claim that a difference is "lower" or "higher"."""
   if found == "undecided":
     return "cannot be told"
   return "shown" if found == claimed else "the opposite is shown"
@@ -80,24 +80,24 @@ def named_words(found: str, claimed: str) -> str:
 
 
 def read(folder: pathlib.Path, names: Sequence[str]) -> dict[int, compare.Run]:
-  """{seed: run} of those runs of a sweep that are finished."""
+  """{seed: run} for the finished runs of a sweep."""
   done = [states.folder(folder, n) for n in names if states.is_finished(folder, n)]
   runs = [compare.read(str(path)) for path in done]
   return {int(run.results["seed"]): run for run in runs}
 
 
 def file(folder: pathlib.Path, name: str) -> pathlib.Path:
-  """Where of_runs writes what it measured of a run."""
+  """File in which `of_runs` saves the measurements of a run."""
   return folder / "measured" / f"{name}.npz"
 
 
 def of_runs(folder: pathlib.Path, names: Mapping[str, Sequence[str]], measure: Callable[[Any], dict[str, Any]]) -> None:
-  """Writes `file`, {name: array} of each finished run as dgm_jax.load has it; none is done twice.
+  """Measures every finished run, loaded by dgm_jax.load, and saves the arrays in `file`; skips runs already measured.
 
   Args:
-    folder: of the budget.
+    folder: the budget's folder.
     names: {cell: its runs}.
-    measure: of a loaded run.
+    measure: loaded run -> {name: array}.
   """
   for name in [name for runs in names.values() for name in runs]:
     path = file(folder, name)
@@ -108,23 +108,23 @@ def of_runs(folder: pathlib.Path, names: Mapping[str, Sequence[str]], measure: C
 
 
 def arrays(folder: pathlib.Path, names: Sequence[str]) -> list[dict[str, np.ndarray]]:
-  """What of_runs wrote of those runs that are measured."""
+  """The arrays that `of_runs` saved, for the runs already measured."""
   paths = [file(folder, name) for name in names]
   return [files.load_arrays(path) for path in paths if path.exists()]
 
 
 def by_image(values: np.ndarray, same_images: bool = True) -> np.ndarray:
-  """Values [S, N] of S seeds: averaged over the seeds, [N], or, where each has images of its own, all, [S N]."""
+  """Values [S, N] of S seeds: averaged over seeds, [N], or, if each seed has its own images, pooled, [S N]."""
   return values.mean(0) if same_images else values.ravel()
 
 
 def have_same_images(runs: Iterable[compare.Run]) -> bool:
-  """Whether all were measured on one test set; else each seed has its own."""
+  """Whether all were evaluated on the same test set; otherwise each seed has its own."""
   return len({run.results["data_digest"] for run in runs}) == 1
 
 
 def difference(first: np.ndarray, second: np.ndarray, same_images: bool = True) -> Paired:
-  """First minus second of values [S, N] of the same S seeds, and for each seed the same N images."""
+  """First minus second for values [S, N] of the same S seeds and, within each seed, the same N images."""
   value, stderr = compare.paired(by_image(second, same_images), by_image(first, same_images))
   by_seed = mean((first - second).mean(1))
   return Paired(
@@ -133,23 +133,23 @@ def difference(first: np.ndarray, second: np.ndarray, same_images: bool = True) 
 
 
 def seed_difference(first: Mapping[Any, float], second: Mapping[Any, float]) -> dict[str, Any] | None:
-  """First minus second, {seed: value}, over the seeds that both have, with Student's t; None if there are none."""
+  """First minus second of {seed: value}, over the shared seeds, with a t test; None if no seed is shared."""
   seeds = sorted(first.keys() & second.keys())
   if not seeds:
     return None
   found = mean([first[s] - second[s] for s in seeds])
-  told = found.stderr is not None
-  shown = verdict(found.mean, 0.0, found.stderr, len(seeds)) if told else "undecided"
-  return {"difference": found.mean, "stderr": found.stderr, "by_seed": list(found.values), "verdict": shown}
+  has_error = found.stderr is not None
+  decided = verdict(found.mean, 0.0, found.stderr, len(seeds)) if has_error else "undecided"
+  return {"difference": found.mean, "stderr": found.stderr, "by_seed": list(found.values), "verdict": decided}
 
 
 def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run], value: str = "log_px") -> Paired | None:
-  """The difference of NLL over the seeds that both have; None if there is none.
+  """The paired difference of NLL over the shared seeds; None if no seed is shared.
 
-  With another value, "elbo", of which more is better, the difference is of minus that.
+  For another `value`, such as "elbo", it is the difference of minus that value: below zero if the first is better.
 
   Raises:
-    UserError: the runs were not measured on the same images.
+    UserError: the runs were not evaluated on the same images.
   """
   seeds = sorted(first.keys() & second.keys())
   if not seeds:
@@ -161,7 +161,7 @@ def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run], va
 
 
 def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 60) -> list[tuple[float, float]]:
-  """(step, mean over runs) at the steps that all of them have, thinned."""
+  """(step, mean over runs) at the steps that all runs have logged, thinned to about `most` points."""
   rows = [{r["step"]: r[metric] for r in metrics.read(states.folder(folder, n)) if metric in r} for n in names]
   rows = [r for r in rows if r]
   steps = sorted(set.intersection(*map(set, rows))) if rows else []
@@ -171,7 +171,7 @@ def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 6
 
 
 def late_curve(folder: pathlib.Path, names: Sequence[str], metric: str) -> list[tuple[float, float]]:
-  """`curve` without the first twentieth of its steps, which would set the scale of a picture."""
+  """`curve` without the first twentieth of its steps, which would dominate the scale of a plot."""
   points = curve(folder, names, metric)
   return [p for p in points if p[0] >= points[-1][0] / 20]
 
@@ -182,7 +182,7 @@ def _hardware(start: Mapping[str, Any]) -> str:
 
 
 def provenance(path: pathlib.Path) -> dict[str, Any]:
-  """Where a run's numbers come from: seed, commit, hardware, versions, wall time; of the newest process that worked."""
+  """Where a run's numbers come from: seed, commit, hardware, versions, wall time; from its latest process."""
   starts = files.read_json(path / "run.json") or []
   if not starts:
     return {}

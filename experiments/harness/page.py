@@ -1,4 +1,4 @@
-"""The page of a root: one static HTML file with every report that is in it; no server, no request to anywhere."""
+"""The report page of a root folder: one static HTML file with all its reports; no server and no network requests."""
 
 import base64
 import itertools
@@ -27,7 +27,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-  """The powers of ten from low to high, 2 and 5 times them if there are few."""
+  """The powers of ten from low to high, with 2 and 5 times them if there are fewer than three."""
   powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
   inside = lambda values: [v for v in values if low * (1 - 1e-9) <= v <= high * (1 + 1e-9)]
   tens = inside([10.0**p for p in powers])
@@ -35,7 +35,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-  """A number as an axis shows it."""
+  """A number as text for an axis."""
   if value and not 1e-4 <= abs(value) < 1e6:
     return f"{value:.0e}".replace("e-0", "e−").replace("e-", "e−").replace("e+0", "e")
   text = f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:.4g}"
@@ -51,7 +51,7 @@ def _range(values: Sequence[float], log: bool) -> tuple[float, float]:
 
 
 def _path(points: Sequence[dict[str, Any]], style: str) -> str:
-  """What a polyline goes through; a histogram's goes to each bar's right edge before it steps."""
+  """The corners of a polyline; a histogram's line goes to each bar's right edge before it steps."""
   if style == "bars":
     first, last = points[0], points[-1]
     corners = [(first["x"], last["y"]), (first["x"], first["y"])]
@@ -65,7 +65,7 @@ def _path(points: Sequence[dict[str, Any]], style: str) -> str:
 def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
   """The geometry of a figure: ticks, lines, points to hover; None if it has no points.
 
-  Colours are numbers of the template's palette; lines of one name share one, faint lines have none of their own.
+  Colours are numbers in the template's palette; lines with the same name share a colour.
   """
   lines = [s for s in figure["series"] if s["points"]]
   if not lines:
@@ -112,9 +112,9 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def read(root: pathlib.Path) -> list[dict[str, Any]]:
-  """The reports of a root, in the order of paper, item, budget; each with its folder, relative to the root.
+  """The reports of a root, sorted by paper, item and budget; each with its folder, relative to the root.
 
-  Figures that are pictures have them in "data", base64.
+  A figure that is a picture has its PNG in "data", base64-encoded.
   """
   found = []
   for path in sorted(root.glob("*/*/*/report.json")):
@@ -129,7 +129,7 @@ def read(root: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def _with_links(report: dict[str, Any]) -> dict[str, Any]:
-  """Runs numbered, so that cells can point to them; figures with their geometry."""
+  """Adds ids to runs, links from table cells to runs, and the geometry of figures."""
   numbers = {name: i for i, name in enumerate(report["runs"])}
   runs = [{"id": f"{report['id']}-run-{i}", "name": name, **report["runs"][name]} for name, i in numbers.items()]
   for table in report["tables"]:
@@ -141,7 +141,7 @@ def _with_links(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def render(reports: Sequence[dict[str, Any]]) -> str:
-  """The page; all text is escaped."""
+  """The HTML page; all text is escaped."""
   try:
     import jinja2
   except ModuleNotFoundError as e:

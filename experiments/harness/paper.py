@@ -1,6 +1,6 @@
-"""What a paper's file says: PAPER, published numbers; RUNS, what each table and figure needs; report(); summary().
+"""Interface of a paper's module: PAPER, published numbers; RUNS, budgets of each table and figure; report(); summary().
 
-A paper is a folder of experiments/papers with a paper.py that defines these; the folder's name is the registry.
+A paper is a folder of experiments/papers, named after it, with a paper.py that defines these.
 Items are named "table=1", "figure=2"; budgets "quick" (minutes on two cores), "short" (an hour or so), "paper" (the
 full recipe).
 """
@@ -23,9 +23,9 @@ class Value(NamedTuple):
   """A published number.
 
   Attributes:
-    value: in the units of its table.
-    more: what the table has beside it, the active units "16+5".
-    verified: whether it was read in its source; if not, it is shown as unverified and nothing is concluded from it.
+    value: the number, in the units of its table.
+    more: what the table prints beside it, for example the active units "16+5".
+    verified: whether it was read in its source; if not, it is shown as unverified and no conclusion is drawn from it.
   """
 
   value: float
@@ -34,13 +34,13 @@ class Value(NamedTuple):
 
 
 class Paper(NamedTuple):
-  """A paper.
+  """A paper and its published numbers.
 
   Attributes:
-    authors, title, venue, url: of the paper.
+    authors, title, venue, url: bibliographic data.
     items: {"table=1": what it shows}.
-    published: {"table=1": {cell: Value}}; what is not known is not there.
-    notes: {"table=1": protocol of the paper and of ours, a sentence each}.
+    published: {"table=1": {cell: Value}}; unknown numbers are left out.
+    notes: {"table=1": the paper's protocol and ours, in sentences}.
   """
 
   authors: str
@@ -53,28 +53,27 @@ class Paper(NamedTuple):
 
 
 class Budget(NamedTuple):
-  """What is run for a table or figure: a sweep, or a computation that trains nothing.
+  """What is run for a table or figure: a sweep, or a computation without the training loop.
 
   Attributes:
-    what: data, length and samples in words.
+    what: data, length of training and samples, in words.
     minutes: estimated wall time on two cores.
-    full: whether it is the paper's own recipe, so that its numbers may be held against the published.
-    caveat: what that means for the comparison, if it is not.
+    full: whether it is the paper's own recipe, so that its numbers can be compared with the published ones.
+    caveat: if it is not, what that means for the comparison.
     config: FILE[:ARGUMENT] of the sweep.
     common: {path: value} of all its runs.
-    cells: {cell of the table: overrides of its runs, which differ in the seed alone}.
-    after: the like, of runs that start from the parameters of finished ones: their init_from names a cell, whose run of
-      the same seed it is.  They are planned once that run is finished.
-    compute: (folder) -> None writes a run's folder without training; it goes on where it was interrupted.
-    measure: (folder, {cell: names of its runs}) -> None, for a sweep: computes from its finished runs what their
-      evaluations do not have, into folder/measured; called after the runs, again and again; what is already there it
-      does not repeat.
+    cells: {cell of the table: overrides of its runs, which differ only in the seed}.
+    after: as `cells`, for runs that start from the parameters of finished ones: their init_from names a cell and means
+      its run with the same seed.  They are planned once that run is finished.
+    compute: (folder) -> None: computes a run's folder without the training loop; resumes where it was interrupted.
+    measure: (folder, {cell: names of its runs}) -> None, for a sweep: measures on the finished runs what their
+      evaluations do not contain, into folder/measured.  It is called by every command and skips what is there.
   """
 
   what: str
   minutes: float
   full: bool = False
-  caveat: str = "Its numbers are not comparable with the published."
+  caveat: str = "Its numbers are not comparable with the published ones."
   config: str = ""
   common: Mapping[str, Any] = {}
   cells: Mapping[str, list[Overrides]] = {}
@@ -89,19 +88,19 @@ def names() -> list[str]:
 
 
 def load(name: str) -> ModuleType:
-  """The file of a paper, experiments/papers/NAME/paper.py.
+  """The module of a paper, experiments/papers/NAME/paper.py.
 
   Raises:
-    UserError: there is none; the nearest name and the choices are said.
+    UserError: there is none; the message has the nearest name or the choices.
   """
   return importlib.import_module(f"experiments.papers.{errors.choose('paper', name, names())}.paper")
 
 
 def budget(module: ModuleType, item: str, name: str) -> Budget:
-  """What is run.
+  """The budget `name` of an item.
 
   Raises:
-    UserError: the paper has no such table or figure, or none in this budget.
+    UserError: the paper has no such table or figure, or the item has no such budget.
   """
   kind = item.partition("=")[0]
   known = [i for i in module.RUNS if i.startswith(f"{kind}=")]
@@ -110,17 +109,17 @@ def budget(module: ModuleType, item: str, name: str) -> Budget:
 
 
 def folder(root: pathlib.Path, paper: str, item: str, name: str) -> pathlib.Path:
-  """Where all of it lies: ROOT/burda2016/table1/quick."""
+  """Folder of a budget's runs and report: ROOT/burda2016/table1/quick."""
   return root / paper / item.replace("=", "") / name
 
 
 def results_file(paper: str, item: str, name: str) -> pathlib.Path:
-  """Where the measured numbers of a finished budget are kept."""
+  """File with the saved numbers of a finished budget."""
   return RESULTS / f"{paper}_{item.replace('=', '')}_{name}.json"
 
 
 def cost(paper: str, item: str, name: str, planned: Budget) -> str:
-  """Wall time in words: measured, where a finished budget is kept, or estimated."""
+  """Wall time in words: measured if the budget's numbers are saved, else estimated."""
   kept: Any = files.read_json(results_file(paper, item, name))
   if kept is not None and kept.get("minutes"):
     return f"{show_minutes(kept['minutes'])} measured ({kept['hardware']})"
@@ -128,7 +127,7 @@ def cost(paper: str, item: str, name: str, planned: Budget) -> str:
 
 
 def show_minutes(minutes: float) -> str:
-  """A time to two digits or so."""
+  """A time in words, to about two digits."""
   if minutes < 1.5:
     return f"{60 * minutes:.0f} s"
   if minutes < 90:

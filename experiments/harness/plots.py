@@ -1,4 +1,4 @@
-"""Figures of a report as PNG.  matplotlib is imported when the first is drawn."""
+"""Figures of a report as PNG files.  matplotlib is imported when the first figure is drawn."""
 
 import pathlib
 from typing import Any
@@ -16,15 +16,15 @@ _STYLES = {
 
 
 def save(path: pathlib.Path, figure: dict[str, Any]) -> None:
-  """Writes a figure of lines; lines of one name share a colour, and their name is said once."""
+  """Writes a line figure; lines with the same name share a colour and one entry of the legend."""
   picture = figures.new(6.0, 4.2)
   axis = picture.add_subplot(title=figure["title"], xlabel=figure["x"], ylabel=figure["y"])
   axis.set(**{f"{name}scale": "log" for name in figure["log"]})
   names = list(dict.fromkeys(s["name"] for s in figure["series"]))
-  unsaid = set(names)
+  unlabelled = set(names)
   for line in figure["series"]:
-    label = line["name"] if line["style"] != "faint" and line["name"] in unsaid else None
-    unsaid.discard(label)
+    label = line["name"] if line["style"] != "faint" and line["name"] in unlabelled else None
+    unlabelled.discard(label)
     colour = _COLOURS[names.index(line["name"]) % len(_COLOURS)]
     x, y = zip(*line["points"], strict=True)
     axis.plot(x, y, color=colour, label=label, **_STYLES[line["style"]])

@@ -1,4 +1,4 @@
-"""A report: published beside ours, with what every number is of; JSON, text, what experiments/results/ keeps."""
+"""Reports: published numbers beside ours, with the runs each comes from; as JSON, text, and in experiments/results/."""
 
 import datetime
 import json
@@ -16,25 +16,25 @@ _FORMAT = 1
 
 
 def run_names(module: ModuleType, item: str, budget: str) -> list[str]:
-  """The names of all runs of an item, folders in runs/."""
+  """Names of all runs of an item, which are folders in runs/."""
   return [n for names in stages.run_names(module.RUNS[item][budget]).values() for n in names] or ["computed"]
 
 
 def num_finished(folder: pathlib.Path, module: ModuleType, item: str, budget: str) -> int:
-  """How many runs are finished."""
+  """Number of finished runs of an item."""
   names = run_names(module, item, budget)
   return sum(states.is_finished(folder, name) for name in names)
 
 
 def add_session(folder: pathlib.Path, seconds: float) -> None:
-  """Notes that a command worked on it for so long; what is measured as the cost is the sum."""
+  """Records how long a command worked on a budget; the measured cost is the sum."""
   sessions = files.read_json(folder / "sessions.json") or []
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   files.write_json(folder / "sessions.json", [*sessions, {"ended": now, "seconds": round(seconds, 1)}])
 
 
 def _commands(folder: pathlib.Path, planned: papers.Budget) -> dict[str, str]:
-  """{run: the command that does it alone} of a sweep."""
+  """{run: the command that runs it alone}, for a sweep."""
   found = tasks.read(folder)
   if found is None:
     return {}
@@ -65,7 +65,7 @@ def _warnings(planned: papers.Budget, paper: papers.Paper, item: str, budget: st
 
 
 def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: str) -> dict[str, Any]:
-  """The report of an item, from what is finished."""
+  """The report of an item, from its finished runs."""
   folder, planned, paper = papers.folder(root, name, item, budget), module.RUNS[item][budget], module.PAPER
   names = run_names(module, item, budget)
   command = f"python -m experiments.reproduce {name} --{item} --budget={budget} --root={root}"
@@ -104,7 +104,7 @@ def write(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: 
 
 
 def as_text(found: dict[str, Any]) -> str:
-  """A report in text."""
+  """A report as text."""
   done = (
     f"{found['finished']} of {found['of']} runs finished, {found['minutes']:.1f} minutes, {found['hardware'] or '?'}"
   )
@@ -120,31 +120,31 @@ def as_text(found: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def _without_places(value: Any, places: dict[str, str]) -> Any:
-  """The same with folders of this machine by their names."""
+def _replace_folders(value: Any, folders: dict[str, str]) -> Any:
+  """Replaces folders of this machine in all text by placeholders, {folder: placeholder}."""
   text = json.dumps(value, ensure_ascii=False)
-  for place, word in places.items():
-    text = text.replace(json.dumps(place)[1:-1], word)
+  for folder, word in folders.items():
+    text = text.replace(json.dumps(folder)[1:-1], word)
   return json.loads(text)
 
 
 def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) -> pathlib.Path:
-  """Keeps the numbers of a finished budget in experiments/results/; curves stay with the runs.
+  """Saves the numbers of a finished budget in experiments/results/, without tables and figures.
 
   Args:
     found: the report.
-    cells: {cell: its runs} that are enough, if not all are needed.
+    cells: {cell: its runs} that must be finished; None for all runs.
 
   Raises:
-    UserError: a run of them is not finished.
+    UserError: one of these runs is not finished.
   """
   needed = [*found["runs"]] if cells is None else [name for names in cells.values() for name in names]
   done = [name for name in needed if found["runs"][name]["state"] == "finished"]
   item = f"{found['paper']} --{found['item']} --budget={found['budget']}"
   errors.require(
     len(done) == len(needed),
-    f"--save keeps what is finished: {item} has {len(done)} of {len(needed)} runs"
-    + (f" of {', '.join(cells)}." if cells else "; --cells names those to keep."),
+    f"--save needs finished runs: {item} has {len(done)} of {len(needed)}"
+    + (f" for {', '.join(cells)}." if cells else "; choose finished cells with --cells."),
   )
   path = papers.results_file(found["paper"], found["item"], found["budget"])
   kept = {k: v for k, v in found.items() if k not in ("figures", "tables")}
@@ -157,5 +157,5 @@ def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) ->
     for word in run["command"].split()
     if "data.manual_dir=" in word
   }
-  files.write_json(path, _without_places(kept, folders))
+  files.write_json(path, _replace_folders(kept, folders))
   return path

@@ -1,4 +1,4 @@
-"""The runs of a budget: its cells, and those that start from the parameters of finished ones (Budget.after)."""
+"""The runs of a budget: its cells, and runs that start from the parameters of finished ones (Budget.after)."""
 
 import pathlib
 from collections.abc import Mapping
@@ -9,36 +9,36 @@ from experiments.harness.paper import Budget
 
 
 def cells(budget: Budget) -> dict[str, list[axes.Overrides]]:
-  """{cell: overrides of its runs} of all stages."""
+  """{cell: overrides of its runs}, for all stages."""
   return {**budget.cells, **budget.after}
 
 
 def _run_name(overrides: axes.Overrides) -> str:
-  """As definition.make_run has it, whose config arguments are text."""
+  """The name as in definition.make_run, in which config arguments are text."""
   return axes.run_name({path: axes.show(v) if path.startswith("arg.") else v for path, v in overrides.items()})
 
 
 def run_names(budget: Budget) -> dict[str, list[str]]:
-  """{cell: names of its runs, folders in runs/}."""
+  """{cell: names of its runs, which are folders in runs/}."""
   return {cell: [_run_name(o) for o in runs] for cell, runs in cells(budget).items()}
 
 
 def starts(budget: Budget) -> dict[str, str]:
-  """{run: the run whose parameters it starts from}, the one of the cell it names that has the same seed."""
+  """{run: the run it starts from}, which is the run with the same seed of the cell that init_from names."""
   names = {(cell, o["seed"]): _run_name(o) for cell, runs in budget.cells.items() for o in runs}
   return {_run_name(o): names[o["init_from"], o["seed"]] for runs in budget.after.values() for o in runs}
 
 
 def make_runs(budget: Budget, common: Mapping[str, Any], folder: pathlib.Path) -> list[definition.Run]:
-  """All runs in the order of the cells; names and overrides say cells, configs and commands folders.
+  """All runs in the order of the cells; init_from is a cell in names and overrides, a folder in configs and commands.
 
   Args:
-    budget: of an item.
+    budget: budget of an item.
     common: {path: value} of all runs.
-    folder: of the budget, in which runs/ is.
+    folder: the budget's folder, which contains runs/.
 
   Raises:
-    UserError: a path or value that the config does not take.
+    UserError: a path or value that the config does not accept.
   """
   from_run = starts(budget)
   runs = definition.make_runs(budget.config, common, [o for runs in cells(budget).values() for o in runs])

@@ -1,4 +1,4 @@
-"""Tables and figures of a report, as JSON, and as text."""
+"""Tables and figures of a report, as JSON and as text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,28 +7,28 @@ NOT_COMPARABLE = "not comparable"
 
 
 def cell(text: str, runs: Sequence[str] = ()) -> dict[str, Any]:
-  """A cell; `runs` are the names of the runs that its number is of."""
+  """A cell; `runs` are the names of the runs that its number comes from."""
   return {"text": text, "runs": list(runs)}
 
 
 def published(text: str, verified: bool = True) -> dict[str, Any]:
-  """A published number; one that was not read in its source says so."""
+  """A cell with a published number, marked as unverified if it was not read in its source."""
   return cell(text if verified else f"{text} (unverified)") | {"published": True}
 
 
 def plus_minus(value: float, stderr: float | None, sign: bool = False, digits: int = 2) -> str:
-  """86.76 ± 0.03; the value alone where there is no error."""
+  """Text such as 86.76 ± 0.03; the value alone if there is no error."""
   text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
   return text.replace("-", "−") + ("" if stderr is None else f" ± {stderr:.{digits}f}")
 
 
 def difference(value: float, stderr: float | None, comparable: bool, digits: int = 2) -> str:
-  """Ours minus published, with our standard error; what another recipe trained says so."""
+  """Ours minus published, with our standard error; marked if the recipes are not comparable."""
   return plus_minus(value, stderr, sign=True, digits=digits) + ("" if comparable else f" ({NOT_COMPARABLE})")
 
 
 def paired_row(name: str, found: Mapping[str, Any], words: str) -> list[dict]:
-  """A row of a measured.Paired: its name, difference ± over images, by seed, error over seeds, what it says."""
+  """A row for a measured.Paired: name, difference ± error over images, by seed, error over seeds, verdict in words."""
   by_seed = ", ".join(plus_minus(d, None, sign=True) for d in found["by_seed"])
   seeds = "" if found["stderr_seeds"] is None else f"± {found['stderr_seeds']:.2f}"
   difference = plus_minus(found["difference"], found["stderr_images"], sign=True)
@@ -46,17 +46,17 @@ def series(
   """A line of a figure.
 
   Args:
-    name: in the legend; lines of one name share a colour.
+    name: entry of the legend; lines with the same name share a colour.
     points: (x, y).
-    runs: whose numbers they are.
+    runs: names of the runs that the points come from.
     style: "ours"; "published", markers; "theory", dashed; "faint", one of many; "bars", a histogram whose points are
-      (left edge, count), and the last one (right edge, 0).
+      (left edge, count), the last one (right edge, 0).
   """
   return {"name": name, "style": style, "points": [list(map(float, p)) for p in points], "runs": list(runs)}
 
 
 def figure(title: str, x: str, y: str, lines: Sequence[dict], log: str = "", note: str = "") -> dict[str, Any]:
-  """A figure with lines, drawn on the page and hovered; `log` names the logarithmic axes: "", "x", "y" or "xy"."""
+  """A figure with lines, interactive on the page; `log` names the logarithmic axes: "", "x", "y" or "xy"."""
   return {"title": title, "x": x, "y": y, "log": log, "series": list(lines), "note": note, "file": ""}
 
 
@@ -65,14 +65,14 @@ def picture(title: str, file: str, note: str = "") -> dict[str, Any]:
 
   Args:
     title: what it shows.
-    file: a PNG, relative to the item's folder; the page holds a copy of it.
-    note: what one should see; with the title it stands in for the picture where that cannot be seen.
+    file: path of the PNG, relative to the item's folder; the page embeds a copy.
+    note: description; together with the title it is the picture's alternative text.
   """
   return figure(title, "", "", [], note=note) | {"file": file}
 
 
 def as_text(found: dict[str, Any]) -> str:
-  """A table in aligned text."""
+  """A table as aligned text."""
   rows = [found["columns"], *([c["text"] for c in row] for row in found["rows"])]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = ["  ".join(f"{t:<{w}}" for t, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,7 +1,7 @@
 """Trains one config on many data sets of one shape at once: a lane for each data set and seed, in one compiled program.
 
-The runs of a sweep are lanes where they share their data; here each has its own, random splits or masks of one table,
-transformed beforehand.  A lane's seed, batches, noise and numbers are those of the lone run of its config.
+In a sweep, runs are lanes only if they share their data.  Here every lane has its own data, a random split or mask of
+one table, transformed beforehand.  A lane has the seed, batches, noise and results of a single run of its config.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ from dgm_jax.training.experiment import Experiment, make_init_of
 
 
 class Trained(NamedTuple):
-  """Lanes at the end of training.
+  """Trained lanes.
 
   Attributes:
-    experiment: of the first config.
-    parts: {part: arrays} of each of the S data sets, after its own transforms, on the host.
-    states: leaves [S, M, ...].
+    experiment: built from the first config.
+    parts: {part: arrays} for each of the S data sets, after its own transforms, on the host.
+    states: training states, leaves [S, M, ...].
   """
 
   experiment: Experiment
@@ -33,7 +33,7 @@ class Trained(NamedTuple):
   states: Any
 
   def state(self, s: int, m: int) -> Any:
-    """Of seed m on data set s."""
+    """The training state of seed m on data set s."""
     return jax.tree.map(lambda a: a[s, m], self.states)
 
 
@@ -54,8 +54,8 @@ def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trai
   """Trains M seeds on each data set.
 
   Args:
-    configs: of each data set; they differ in what data.transforms or data.split_seed say alone, and their transforms
-      do the same to an example in training, at every use, as in evaluation.
+    configs: one for each data set; they differ only in data.transforms or data.split_seed, and their transforms map an
+      example to the same values at every use, in training and in evaluation.
     seeds: [S][M].
   """
   loaded = [build.load(config) for config in configs]
@@ -72,18 +72,18 @@ def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trai
 
 
 def _evaluation_key() -> jax.Array:
-  """That of every run's final evaluation."""
+  """The key of every run's final evaluation."""
   return rng.stream(jax.random.key(0), "eval")
 
 
 def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-  """What each trained lane predicts of its split's test set.
+  """Predictions of each trained lane on its split's test set.
 
   Args:
-    configs, seeds: as of `train`, for S splits.
+    configs, seeds: as in `train`, for S splits.
 
   Returns:
-    log_py [S, M, N], mean and variance [S, M, N, T], y [S, N, T]; nats, and units of y before the transforms.
+    log_py [S, M, N], mean and variance [S, M, N, T], y [S, N, T], in nats and in the units of y before the transforms.
   """
   trained = train(configs, seeds)
   options, model = configs[0].evaluate.predictive, trained.experiment.model
@@ -101,11 +101,11 @@ def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -
 
 
 def imputation_errors(configs: Sequence[ConfigDict], seeds: Sequence[int]) -> dict[str, np.ndarray]:
-  """Mean squared errors "mse" [S] of hidden entries, imputed by the lane of each mask, whose seed is given.
+  """Mean squared errors "mse" [S] of hidden entries, imputed by one lane for each mask.
 
   Args:
-    configs: as of `train`, for S masks; evaluate.imputation says how, see evaluate/imputation.py.
-    seeds: [S].
+    configs: as in `train`, for S masks; for evaluate.imputation see dgm_jax/evaluate/imputation.py.
+    seeds: [S], one for each mask.
   """
   trained = train(configs, [[seed] for seed in seeds])
   options, key = configs[0].evaluate.imputation, _evaluation_key()

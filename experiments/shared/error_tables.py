@@ -1,4 +1,4 @@
-"""Tables of imputation errors by data set: published, ours, paired differences, what they show."""
+"""Tables of imputation errors by data set: published, ours, paired differences and conclusions."""
 
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,16 +11,16 @@ Values = Mapping[str, Mapping[str, Mapping[int, float]]]  # {data set: {row: {se
 
 
 class Claims(NamedTuple):
-  """What a paper's table says.
+  """The claims of a paper's table.
 
   Attributes:
-    error: what is shown, "RMSE".
-    over: what a seed stands for, "seeds", "masks".
+    error: name of the error, "RMSE".
+    over: what the seeds stand for, "seeds" or "masks".
     published: {"white-miwae": error}.
-    labels: of the rows, in their order.
-    pairs: (first, second) rows, of which the first has the lower error.
-    digits: after the point.
-    within: how near ours should be to the published, 0 for no such column.
+    labels: {row: label}, in the order of the table.
+    pairs: (first, second) rows, where the first is claimed to have the lower error.
+    digits: decimal places.
+    within: largest |ours - published| that counts as reproduced; 0 for no such column.
   """
 
   error: str
@@ -32,7 +32,7 @@ class Claims(NamedTuple):
   within: float = 0.0
 
   def show(self, value: float, stderr: float | None = None, sign: bool = False) -> str:
-    """tables.plus_minus with these digits."""
+    """tables.plus_minus with `digits`."""
     return tables.plus_minus(value, stderr, sign, self.digits)
 
 
@@ -79,7 +79,7 @@ def _pair_table(claims: Claims, pairs: Mapping[str, Mapping[str, Any]]) -> dict:
 
 
 def _sentence(claims: Claims, first: str, second: str, pairs: Mapping[str, Mapping[str, Any]], data: Sequence) -> str:
-  """In how many data sets the first is lower, by the mean and beyond its error; and so published."""
+  """In how many data sets the first is lower: by the mean, beyond its error, and as published."""
   found = {d: pairs[name] for d in data if (name := _pair_name(claims, d, first, second)) in pairs}
   if not found:
     return ""
@@ -88,7 +88,7 @@ def _sentence(claims: Claims, first: str, second: str, pairs: Mapping[str, Mappi
   opposite = [d for d, p in found.items() if p["verdict"] == "higher"]
   numbers = "; ".join(f"{d} {claims.show(p['difference'], p['stderr'], sign=True)}" for d, p in found.items())
   a, b = claims.labels[first], claims.labels[second]
-  text = f"The error of {a} is lower than that of {b} in {lower} of {len(found)}, shown in {shown}"
+  text = f"The error of {a} is lower than that of {b} in {lower} of {len(found)} data sets, shown in {shown}"
   text += f", the opposite is shown in {', '.join(opposite)}" if opposite else ""
   known = [(claims.published.get(f"{d}-{first}"), claims.published.get(f"{d}-{second}")) for d in found]
   if all(v is not None and v.verified for pair in known for v in pair):
@@ -103,13 +103,13 @@ def _pair_name(claims: Claims, data: str, first: str, second: str) -> str:
 def report(
   claims: Claims, values: Values, names: Mapping[str, Sequence[str]], comparable: Container[str]
 ) -> dict[str, Any]:
-  """What errors say: numbers, tables, sentences.
+  """The report of imputation errors: numbers, tables, sentences.
 
   Args:
-    claims: of the table.
-    values: {data set: {row: {seed: error}}} of what is measured.
-    names: {cell "white-miwae": runs} of the rows that are trained.
-    comparable: rows whose numbers may be held against the published.
+    claims: claims of the table.
+    values: {data set: {row: {seed: error}}}, as far as measured.
+    names: {cell "white-miwae": runs} of the trained rows.
+    comparable: rows whose numbers may be compared with the published ones.
   """
   cells, pairs, made = {}, {}, []
   for data, rows in values.items():
@@ -143,7 +143,7 @@ def by_seed(values: Sequence[float] | np.ndarray) -> dict[int, float]:
 
 
 def summary(claims: Claims, numbers: Mapping[str, Any], system: str, rows: Sequence[str]) -> dict[str, str]:
-  """A row of README's table, of some rows."""
+  """A row of README's table, from the given rows of the paper's table."""
   kept = {c: n for c, n in numbers["cells"].items() if c.partition("-")[2] in rows}
   data = list(dict.fromkeys(c.partition("-")[0] for c in kept))
   label = lambda c: claims.labels[c.partition("-")[2]]

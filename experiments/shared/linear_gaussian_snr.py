@@ -3,14 +3,14 @@
   z ~ N(mu, I),   x | z ~ N(z, I),   q(z|x) = N(A x + b, 2/3 I)
 
 At the optimum A = I/2, b = mu/2, and mu is the mean of the data.  The generative network is mu, the inference network
-b; both are perturbed.  The estimators, by name:
+b; both are perturbed.  The gradient estimators, by name:
 
-  mu                of the generative network, from the bound by K samples
-  b, b_dreg, b_stl  of the inference network, reparameterised, doubly so (Tucker et al., 2019), without the score
-                    (sticking the landing)
-  b_rws, b_rws_dreg of the inference network, the wake phase of reweighted wake-sleep, by scores or by paths
+  mu                 generative network, the bound with K samples
+  b, b_dreg, b_stl   inference network, the same bound: reparameterised, doubly reparameterised (Tucker et al., 2019),
+                     and without the score term (sticking the landing)
+  b_rws, b_rws_dreg  inference network, wake phase of reweighted wake-sleep: by score functions, and by paths
 
-With b_stl = b_dreg + b_rws_dreg draw by draw, and b_dreg unbiased, the bias of b_stl is the mean of b_rws_dreg.
+For every draw b_stl = b_dreg + b_rws_dreg, and b_dreg is unbiased, so the bias of b_stl is the mean of b_rws_dreg.
 """
 
 import functools
@@ -28,10 +28,10 @@ from dgm_jax.inference import objectives
 from dgm_jax.principles.latent.options import Options
 from experiments.harness import computed
 
-PARTS = 10  # of the repeats, for standard errors
-WHOLE = np.ones(PARTS, bool)  # all of them
+PARTS = 10  # into which the repeats are divided, for standard errors
+WHOLE = np.ones(PARTS, bool)  # the mask of all parts
 _OPTIONS = Options()._asdict()
-_SIGNALS = {"b": "b_dreg", "b_rws": "b_rws_dreg"}  # the same expectation with less noise
+_SIGNALS = {"b": "b_dreg", "b_rws": "b_rws_dreg"}  # estimators with the same expectation and less noise
 _ESTIMATORS = {
   "mu": ("iwae", "reparameterised"),
   "b": ("iwae", "reparameterised"),
@@ -43,16 +43,16 @@ _ESTIMATORS = {
 
 
 class Setting(NamedTuple):
-  """Of the toy.
+  """Setting of an experiment.
 
   Attributes:
-    points: data points N.
-    repeats: gradient estimates for each of them.
+    points: number of data points N.
+    repeats: gradient estimates for each data point.
     ks, ms: numbers of samples, K with M = 1 and M with K = 1.
-    dim, perturbation, seed: of the model.
-    perturb_a: whether A is perturbed, too.  It takes q(z|x) further from the posterior the larger x is; for K near 10
-      the O(1/K) bias of the bound then shows in the mean of mu's gradient, whose SNR rises less than sqrt(K) there.
-    estimators: names of those that are drawn; b needs b_dreg beside it, and b_rws b_rws_dreg.
+    dim, perturbation, seed: dimension, scale of the perturbation, and seed of the model.
+    perturb_a: whether A is perturbed as well.  This moves q(z|x) further from the posterior for larger x; near K = 10
+      the O(1/K) bias of the bound then shows in the mean of mu's gradient, whose SNR grows more slowly than sqrt(K).
+    estimators: names of the estimators to draw; b also needs b_dreg, and b_rws needs b_rws_dreg.
   """
 
   points: int
@@ -95,12 +95,12 @@ def make_model(setting: Setting) -> Model:
 def gradients(
   model: Model, key: jax.Array, num_repeats: int, k: int, names: tuple[str, ...] = ("mu", "b", "b_dreg")
 ) -> dict[str, jax.Array]:
-  """Estimates by K samples, {name: [R, N, D]}, all of the same draws; for the names see the module's docstring."""
+  """Estimates with K samples, {name: [R, N, D]}, all from the same draws; for the names see the module's docstring."""
   n, dim = model.x.shape
   noise = math.sqrt(2 / 3) * jax.random.normal(key, (k, num_repeats * n, dim))  # [K, B, D], B = R N
   x = jnp.tile(model.x, (num_repeats, 1))
   z = x @ model.a.T + model.b + noise
-  log_w = jnp.sum(-0.5 * (z - model.mu) ** 2 - 0.5 * (x - z) ** 2 + 0.75 * noise**2, -1)  # but for a constant
+  log_w = jnp.sum(-0.5 * (z - model.mu) ** 2 - 0.5 * (x - z) ** 2 + 0.75 * noise**2, -1)  # up to a constant
   terms = {
     "theta": z - model.mu,
     "path": -(z - model.mu) + (x - z) + 1.5 * noise,  # d log w / dz, and dz/db = I
@@ -148,12 +148,12 @@ def moments(model: Model, key: jax.Array, setting: Setting, k: int, m: int) -> d
 
 
 def pieces(setting: Setting) -> list[tuple[str, int, int]]:
-  """(name, K, M) of all that is drawn."""
+  """(name, K, M) of every piece of the computation."""
   return [(f"k{k:05d}", k, 1) for k in setting.ks] + [(f"m{m:05d}", 1, m) for m in setting.ms]
 
 
 def compute(folder: pathlib.Path, setting: Setting) -> None:
-  """Draws the moments of every K and M that are not there yet."""
+  """Computes the missing moments of every K and M."""
   model = make_model(setting)
 
   def make(k, m):
@@ -164,9 +164,9 @@ def compute(folder: pathlib.Path, setting: Setting) -> None:
 
 
 def signal(found: dict[str, np.ndarray], name: str, kept: np.ndarray, repeats: int) -> float:
-  """|E[g]|^2 from the parts that are `kept` [10].
+  """|E[g]|^2 from the parts in the mask `kept` [10].
 
-  The square of the estimated mean is too large by the variance of the estimate, which is taken out; it may be negative.
+  The square of the estimated mean is too large by the estimate's variance, which is subtracted; it may be negative.
   """
   mean = found[f"{name}_mean"][kept].mean(0)
   error = found[f"{name}_variance"][kept].mean(0) * len(kept) / (repeats * kept.sum())
@@ -191,12 +191,12 @@ def snr_by_dimension(found: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def slope(counts: list[int], values: list[float]) -> float:
-  """Of log value against log count."""
+  """Slope of log value against log count, by least squares."""
   return float(np.polyfit(np.log(counts), np.log(np.maximum(values, 1e-300)), 1)[0])
 
 
 def jackknife(of: Callable[[np.ndarray], float]) -> tuple[float, float]:
-  """(of all parts of the repeats, its jackknife standard error over them); of: which are kept [10] -> number."""
+  """(`of` all parts, its jackknife standard error over parts); `of` maps the mask of kept parts [10] to a number."""
   without = [of(np.arange(PARTS) != i) for i in range(PARTS)]
   return of(WHOLE), float(np.std(without) * math.sqrt(PARTS - 1))
 
@@ -204,12 +204,12 @@ def jackknife(of: Callable[[np.ndarray], float]) -> tuple[float, float]:
 def slope_and_error(
   parts: list[dict[str, np.ndarray]], counts: list[int], name: str, repeats: int, of: Callable = snr
 ) -> tuple[float, float]:
-  """(slope of snr, or of `variance`, its standard error)."""
+  """(slope of `of`, which is snr or variance, against the counts; its standard error)."""
   return jackknife(lambda kept: slope(counts, [of(p, name, kept, repeats) for p in parts]))
 
 
 def read(setting: Setting, folder: pathlib.Path) -> dict[str, dict[int, dict]]:
-  """{"k" or "m": {count: moments}} of what is drawn."""
+  """{"k" or "m": {count: moments}} of the finished pieces."""
   found: dict[str, dict[int, dict]] = {"k": {}, "m": {}}
   for name, k, m in pieces(setting):
     if (folder / f"{name}.npz").exists():

@@ -21,7 +21,7 @@ class Linear(NamedTuple):
 
 
 def of_params(params: dict, variance: float = 0.0) -> Linear:
-  """From the parameters of configs/linear_vae_mnist.py; `variance` if it is not learned."""
+  """From the parameters of a model of configs/linear_vae_mnist.py; `variance` is given if it is not learned."""
   array = lambda a: np.asarray(a, np.float64)
   encoder, decoder = (params[name]["Dense_0"] for name in ("encoder", "decoder"))
   variance = variance or math.exp(2 * float(params["px_z"]["log_scale"]))
@@ -49,7 +49,7 @@ def log_px(model: Linear, x: np.ndarray) -> np.ndarray:
 
 
 def eigenvalues(x: np.ndarray) -> np.ndarray:
-  """Of the covariance of x [N, D] with N in its denominator, falling, [D]; those beyond the rank are 0."""
+  """Eigenvalues of the covariance (denominator N) of x [N, D], [D], decreasing; zero beyond the rank."""
   from sklearn.decomposition import PCA
 
   n, dim = x.shape
@@ -58,11 +58,11 @@ def eigenvalues(x: np.ndarray) -> np.ndarray:
 
 
 def best_log_px(spectrum: np.ndarray, latent: int, variance: float = 0.0) -> float:
-  """The greatest mean log-likelihood of probabilistic PCA with `latent` dimensions; s^2 is learned if it is 0 here.
+  """The maximum mean log-likelihood of probabilistic PCA with L = `latent`; s^2 is learned if `variance` is 0.
 
     -1/2 [D log 2 pi + sum_{i in A} (log l_i + 1) + sum_{i not in A} (log s^2 + l_i / s^2)]
 
-  A are the eigenvalues l_i > s^2 among the first L; a learned s^2 is the mean of those beyond L.
+  A is the set of eigenvalues l_i > s^2 among the first L; a learned s^2 is the mean of the eigenvalues beyond L.
   """
   s2 = variance or float(spectrum[latent:].mean())
   kept = spectrum[: active(spectrum, latent, s2)]
@@ -72,10 +72,10 @@ def best_log_px(spectrum: np.ndarray, latent: int, variance: float = 0.0) -> flo
 
 
 def active(spectrum: np.ndarray, latent: int, variance: float) -> int:
-  """Columns of W that are not 0 at the optimum for a given s^2: min(L, number of eigenvalues above s^2)."""
+  """Number of columns of W that are not 0 at the optimum for a given s^2: min(L, number of eigenvalues above s^2)."""
   return min(latent, int((spectrum > variance).sum()))
 
 
 def inactive(kl: np.ndarray, epsilon: float, delta: float = 0.01) -> float:
-  """The share of units of which KL(q(z_l|x) || p(z_l)) < epsilon for a share 1 - delta of x at least; kl [N, L]."""
+  """The share of units with KL(q(z_l|x) || p(z_l)) < epsilon for at least a share 1 - delta of the x; kl [N, L]."""
   return float(((kl < epsilon).mean(0) >= 1 - delta).mean())

@@ -1,4 +1,4 @@
-"""What other methods make of the masked tables that runs were trained on: the same rows, the same entries hidden."""
+"""Other imputation methods on the masked tables that runs were trained on: the same rows, the same entries hidden."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -25,22 +25,22 @@ LABELS = {
   "mean": "mean",
 }
 NOTE = (
-  "The other methods fill the same hidden entries of the same rows, to which they are fitted. PPCA is probabilistic "
-  "PCA by EM on the observed entries to 1e-9 nats a row, with as many latent dimensions as the models; forest is "
-  "scikit-learn's IterativeImputer with extremely randomised trees, not missForest; MICE-like is the same with "
-  "Bayesian ridge regression, means in place of draws."
+  "The other methods are fitted to the same rows and impute the same hidden entries. PPCA is probabilistic PCA, fitted "
+  "to the observed entries by EM with a tolerance of 1e-9 nats per row and as many latent dimensions as the models; "
+  "forest is scikit-learn's IterativeImputer with extremely randomised trees, not missForest; MICE-like is the same "
+  "imputer with Bayesian ridge regression, using means instead of draws."
 )
 _RANDOM = ("ppca", "forest")  # depend on a seed
 _TOLERANCE, _MAX_STEPS = 1e-9, 5000
 
 
 class Table(NamedTuple):
-  """Rows with holes.
+  """Rows with missing entries.
 
   Attributes:
-    x: the complete rows, as the transforms leave them, [N, D].
-    mask: 1 where an entry is seen, [N, D].
-    latent_dim: of the model that was trained on them.
+    x: the complete rows, after the transforms, [N, D].
+    mask: 1 where an entry is observed, [N, D].
+    latent_dim: latent dimensions of the model that was trained on them.
   """
 
   x: np.ndarray
@@ -66,7 +66,7 @@ def _ppca(table: Table, seed: int) -> np.ndarray:
 
 
 def fill(table: Table, method: str, seed: int = 0) -> np.ndarray:
-  """The rows without holes, [N, D], by a method of LABELS; it sees no hidden entry."""
+  """The rows with hidden entries imputed, [N, D], by a method of LABELS; it sees no hidden entry."""
   if method == "ppca":
     return _ppca(table, seed)
   seen = np.where(table.mask > 0, table.x, np.nan)
@@ -85,13 +85,13 @@ def _name(label: str, method: str) -> str:
 def measure(
   folder: pathlib.Path, tables: Mapping[str, Sequence[str]], methods: Sequence[str], seeds: Sequence[int]
 ) -> None:
-  """Writes the mean squared errors "mse" [S] of each method on each table; none is done twice.
+  """Writes the mean squared errors "mse" [S] of each method on each table; skips those already measured.
 
   Args:
-    folder: of the budget.
-    tables: {label of a table: the runs that are trained on it}; one has to be finished.
-    methods: of LABELS.
-    seeds: S of them; without randomness a method has the same error for all.
+    folder: the budget's folder.
+    tables: {label of a table: the runs trained on it}; tables without a finished run are skipped.
+    methods: keys of LABELS.
+    seeds: the S seeds; a method without randomness has the same error for all.
   """
   for label, runs in tables.items():
     done = [states.folder(folder, run) for run in runs if states.is_finished(folder, run)]
@@ -107,6 +107,6 @@ def measure(
 
 
 def errors(folder: pathlib.Path, label: str, methods: Sequence[str]) -> dict[str, np.ndarray]:
-  """{method: mean squared errors [S]} of a table, of what is measured."""
+  """{method: mean squared errors [S]} of a table, for the methods already measured."""
   found = {method: measured.arrays(folder, [_name(label, method)]) for method in methods}
   return {method: arrays[0]["mse"] for method, arrays in found.items() if arrays}

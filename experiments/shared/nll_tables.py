@@ -1,4 +1,4 @@
-"""Tables of test NLL: published, ours, over images, active units; differences paired by image, and what they show."""
+"""Tables of test NLL, published and ours, and of active units; differences paired by image, and conclusions."""
 
 import itertools
 import pathlib
@@ -12,14 +12,14 @@ from experiments.harness import measured, paper, stages, tables
 
 
 class Claims(NamedTuple):
-  """What a paper's table says.
+  """The claims of a paper's table.
 
   Attributes:
     published: {cell: NLL, with its active units}.
-    label: of a cell, as tables name it.
-    orders: of cells whose NLL rises in the paper, ("iwae-50", "iwae-5", "vae-1").
-    pairs: (first, second), more differences that the paper has below zero.
-    more: what the published numbers have beside them.
+    label: maps a cell to its name in tables.
+    orders: cells by increasing NLL in the paper, such as ("iwae-50", "iwae-5", "vae-1").
+    pairs: (first, second), further differences that are below zero in the paper.
+    more: what `Value.more` of the published numbers is.
   """
 
   published: Mapping[str, paper.Value]
@@ -34,7 +34,7 @@ def _links(order: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _pairs(claims: Claims, cells: Sequence[str]) -> list[tuple[str, str]]:
-  """All differences between cells that there are, each once."""
+  """The pairs of existing cells to compare, each once."""
   every = [link for order in claims.orders for link in _links(order)] + list(claims.pairs)
   return [(a, b) for a, b in dict.fromkeys(every) if a in cells and b in cells]
 
@@ -61,7 +61,7 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
 
 
 def data_of(runs: dict[str, dict]) -> str:
-  """mnist5k (4,000 train, 500 test), as the runs say."""
+  """The data of the runs in words: mnist5k (4,000 train, 500 test)."""
   about = [run.results for found in runs.values() for run in found.values()]
   found = {f"{r['data']} ({r['split_sizes']['train']:,} train, {r['split_sizes']['test']:,} test)" for r in about}
   return ", ".join(sorted(found))
@@ -94,14 +94,14 @@ def _paired_table(pairs: dict[str, dict[str, Any]]) -> dict:
   rows = [tables.paired_row(name, p, measured.named_words(p["verdict"], "lower")) for name, p in pairs.items()]
   columns = ["first − second", "NLL difference ± over images", "by seed", "over seeds", "first is"]
   note = (
-    "Each image's log p(x), averaged over seeds, before the difference is taken; all runs are evaluated with the same "
-    "key, on the same binarised images. Shown: below zero at 95 % by the errors over images and, by Student's t, seeds."
+    "log p(x) of each image is averaged over seeds before the difference is taken; all runs are evaluated with the "
+    "same key, on the same binarised images. Shown: below zero at 95 % by a z test over images and a t test over seeds."
   )
   return tables.table("Paired differences", columns, rows, note)
 
 
 def _verdict(claims: Claims, order: Sequence[str], pairs: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str]]:
-  """("shown", "cannot be told" or "not so", the links that decide it); ("", []) where a link is not measured."""
+  """("shown", "cannot be told" or "not so", the links that decide it); ("", []) if a link is not measured."""
   links = [f"{claims.label(a)} − {claims.label(b)}" for a, b in _links(order)]
   if not all(link in pairs for link in links):
     return "", []
@@ -112,7 +112,7 @@ def _verdict(claims: Claims, order: Sequence[str], pairs: Mapping[str, Mapping[s
 
 
 def _sentences(claims: Claims, pairs: dict[str, dict[str, Any]]) -> list[str]:
-  """Of each order whether it is shown."""
+  """For each claimed order, whether it is shown."""
   found = []
   for cells in claims.orders:
     verdict, links = _verdict(claims, cells, pairs)
@@ -127,14 +127,14 @@ def _sentences(claims: Claims, pairs: dict[str, dict[str, Any]]) -> list[str]:
       {
         "shown": f"The order of NLL {order} is shown ({numbers}).",
         "cannot be told": f"This budget cannot show the order of NLL {order}: {names} may be zero ({numbers}).",
-        "not so": f"The order of NLL {order} is not that of this budget: {names} is above zero ({numbers}).",
+        "not so": f"The order of NLL {order} does not hold in this budget: {names} is above zero ({numbers}).",
       }[verdict]
     )
   return found
 
 
 def curves(folder: pathlib.Path, names: dict[str, list[str]], label: Callable[[str], str]) -> list[dict]:
-  """Learning curves, mean over seeds: held-out log p(x) where there is a validation split, else the ELBO trained on."""
+  """Learning curves, mean over seeds: validation log p(x) and training ELBO, where they were logged."""
   found = []
   for metric, what in (("valid/log_px", "validation log p(x), nats"), ("train/elbo", "training ELBO, nats")):
     series = []
@@ -148,7 +148,7 @@ def curves(folder: pathlib.Path, names: dict[str, list[str]], label: Callable[[s
 
 
 def report(claims: Claims, budget: paper.Budget, folder: pathlib.Path) -> dict[str, Any]:
-  """What the runs in a folder say: numbers, tables, figures, sentences."""
+  """The report of the runs in a folder: numbers, tables, figures, sentences."""
   names = stages.run_names(budget)
   cells = {cell: _cell(folder, runs) for cell, runs in names.items()}
   runs = {cell: measured.read(folder, names[cell]) for cell in names}

@@ -1,4 +1,4 @@
-"""The notebook's view of a run, and models made elsewhere, against closed forms and NumPy."""
+"""The notebook interface of trained runs and of external models, compared with closed forms and NumPy."""
 
 import itertools
 import math
@@ -45,7 +45,7 @@ def foreign(model=MODEL, as_distributions=False, **options):
 
 
 @pytest.mark.parametrize("as_distributions", [False, True])
-def test_functions_of_a_linear_gaussian_model_give_its_log_px_within_the_error(as_distributions):
+def test_log_px_of_a_linear_gaussian_model_is_exact_within_the_reported_error(as_distributions):
   model, exact = foreign(as_distributions=as_distributions), MODEL.exact(X)
   got = model.importance(X, 2000, batch_size=40)
   errors_made = (got["log_px"] - exact.log_px) / got["log_px_error"]
@@ -60,7 +60,7 @@ def test_functions_of_a_linear_gaussian_model_give_its_log_px_within_the_error(a
 
 
 @pytest.mark.slow
-def test_functions_go_through_every_evaluation():
+def test_every_evaluation_accepts_a_model_made_from_functions():
   model, exact = foreign(), MODEL.exact(X)
   assert model.evaluate("quadrature", X, num_points=100)["exact_log_px"] == pytest.approx(exact.log_px.mean(), abs=1e-3)
   ais = model.evaluate(
@@ -83,8 +83,8 @@ def test_draws_have_the_moments_of_the_model():
   np.testing.assert_allclose(np.cov(x.T), w @ w.T + MODEL.s**2 * np.eye(3), atol=0.08)
 
 
-def test_another_prior_counts():
-  """N(0, 4 I) for N(0, I): log p(x) is that of W with doubled columns."""
+def test_a_user_defined_prior_changes_log_px():
+  """With prior N(0, 4 I) instead of N(0, I), log p(x) equals the density of the model with 2 W in place of W."""
   prior = distrax.Independent(distrax.Normal(jnp.zeros(2), 2 * jnp.ones(2)), 1)
   cov = 4 * np.asarray(MODEL.w) @ np.asarray(MODEL.w).T + MODEL.s**2 * np.eye(3)
   got = foreign(prior=prior, as_distributions=True).importance(X, 4000, batch_size=40)
@@ -93,13 +93,13 @@ def test_another_prior_counts():
 
 
 def test_imputation_is_the_conditional_mean():
-  """E[x_2 | x_0, x_1] of a joint normal, whatever stands in place of x_2."""
+  """Matches E[x_2 | x_0, x_1] of a joint normal; the value stored at the missing x_2 does not matter."""
   w, b = np.asarray(MODEL.w), np.asarray(MODEL.b)
   cov = w @ w.T + MODEL.s**2 * np.eye(3)
   expected = b[2] + (X[:, :2] - b[:2]) @ np.linalg.solve(cov[:2, :2], cov[:2, 2])
-  mask, holes = np.ones_like(X), X.copy()
-  mask[:, 2], holes[:, 2] = 0, np.nan
-  wide = lambda x: (0.0 * x[:, :2], jnp.zeros((len(x), 2)))  # q = N(0, I): the weights do all the work
+  mask, incomplete = np.ones_like(X), X.copy()
+  mask[:, 2], incomplete[:, 2] = 0, np.nan
+  wide = lambda x: (0.0 * x[:, :2], jnp.zeros((len(x), 2)))  # q = N(0, I) ignores x: only the weights depend on it
   decode = lambda z: z @ w.T.astype("f") + b.astype("f")
   model = api.from_functions(
     encode=wide,
@@ -109,19 +109,19 @@ def test_imputation_is_the_conditional_mean():
     likelihood="gaussian_fixed",
     likelihood_args={"scale": MODEL.s},
   )
-  filled = model.impute(holes, mask, k=5000, batch_size=40)
+  filled = model.impute(incomplete, mask, k=5000, batch_size=40)
   np.testing.assert_array_equal(filled[:, :2], X[:, :2])
   assert np.abs(filled[:, 2] - expected).mean() < 0.03
-  few = model.impute(holes, mask, k=5, batch_size=40)  # noise is of the row, wherever it lies and with whom
-  np.testing.assert_allclose(model.impute(holes[::-1], mask[::-1], k=5, batch_size=40)[::-1], few, rtol=1e-5)
+  few = model.impute(incomplete, mask, k=5, batch_size=40)  # a row's noise depends on neither its position nor others
+  np.testing.assert_allclose(model.impute(incomplete[::-1], mask[::-1], k=5, batch_size=40)[::-1], few, rtol=1e-5)
   index = np.arange(len(X))
-  alike = model.impute(np.repeat(holes[:1], 2, 0), mask[:2], k=5, index=index[:2])
-  assert alike[0, 2] != alike[1, 2]  # two rows of like content, told apart
-  with pytest.raises(errors.UserError, match="takes no mask"):
-    foreign(as_distributions=True).impute(holes, mask)
+  alike = model.impute(np.repeat(incomplete[:1], 2, 0), mask[:2], k=5, index=index[:2])
+  assert alike[0, 2] != alike[1, 2]  # two rows with equal content, distinguished by their index
+  with pytest.raises(errors.UserError, match="does not support missing entries: it takes no mask"):
+    foreign(as_distributions=True).impute(incomplete, mask)
 
 
-def test_programs_are_compiled_once_for_a_shape():
+def test_programs_are_compiled_once_per_shape():
   model, traced = foreign(), []
   infer = model.experiment.model.infer
   model.experiment.model.infer = lambda batch: traced.append(1) or infer(batch)
@@ -131,7 +131,7 @@ def test_programs_are_compiled_once_for_a_shape():
 
 
 def torch_weights(path, sizes, heads=()):
-  """What numpy.savez of a state_dict writes: weights [out, in]; the activations take every other number."""
+  """The arrays numpy.savez writes for a state_dict: weights [out, in]; activations occupy every other layer number."""
   rng, arrays = np.random.default_rng(0), {}
   for name, widths in sizes.items():
     for i, (a, b) in enumerate(itertools.pairwise(widths)):
@@ -155,7 +155,7 @@ NUMPY_ACTIVATIONS = {
 
 
 @pytest.mark.parametrize("activation", api.mlp_from_npz.__globals__["ACTIVATIONS"])
-def test_npz_weights_give_what_numpy_gives(tmp_path, activation):
+def test_networks_from_npz_weights_agree_with_numpy(tmp_path, activation):
   a = torch_weights(tmp_path / "w.npz", {"encoder": (12, 7, 6, 4), "decoder": (2, 5, 12)})
   f, x = NUMPY_ACTIVATIONS[activation], np.random.default_rng(1).normal(size=(3, 12)).astype("f")
   mlps = api.mlp_from_npz(tmp_path / "w.npz", activation=activation, log_variance=True)
@@ -181,7 +181,7 @@ def test_heads_follow_one_more_activation(tmp_path):
   np.testing.assert_allclose(log_scale, h @ a["sd.weight"].T + a["sd.bias"], rtol=1e-4, atol=1e-5)
 
 
-def test_mistakes_get_one_sentence(tmp_path):
+def test_user_mistakes_are_reported_in_one_sentence(tmp_path):
   torch_weights(tmp_path / "w.npz", {"enc": (12, 4), "decoder": (2, 12)})
   with pytest.raises(errors.UserError, match=r"no encoder.0.weight or encoder.weight; layers: enc.0, decoder.0"):
     api.mlp_from_npz(tmp_path / "w.npz")
@@ -190,7 +190,7 @@ def test_mistakes_get_one_sentence(tmp_path):
   with pytest.raises(errors.UserError, match=r"none.npz does not exist"):
     api.mlp_from_npz(tmp_path / "none.npz")
   mlps = api.mlp_from_npz(tmp_path / "w.npz", encoder="enc")._asdict()
-  with pytest.raises(errors.UserError, match="decode gives 12 outputs; 24 are expected"):
+  with pytest.raises(errors.UserError, match="decode returns 12 outputs; this likelihood needs 24"):
     api.from_functions(**mlps, likelihood="gaussian")
   with pytest.raises(errors.UserError, match=r"likelihood = 'bernouli'; it must be one of"):
     api.from_functions(**mlps, likelihood="bernouli")
@@ -198,14 +198,18 @@ def test_mistakes_get_one_sentence(tmp_path):
     api.from_functions(**mlps, likelihood="gaussian_shared")
   with pytest.raises(errors.UserError, match="Choices: standard_normal"):
     api.from_functions(**mlps, prior="normal")
-  with pytest.raises(errors.UserError, match=r"encode gives z of shape \[2\]; \[3\] is expected"):
+  with pytest.raises(errors.UserError, match=r"encode returns z of shape \[2\]; \[3\] is expected"):
     api.from_functions(**mlps | {"latent_dim": 3, "decode": lambda z: jnp.zeros((len(z), 12))})
-  with pytest.raises(errors.UserError, match=r"event has shape \[\]; \[2\] is expected: put distrax.Independent"):
+  with pytest.raises(
+    errors.UserError, match=r"event has shape \[\]; \[2\] is expected: wrap it in distrax.Independent"
+  ):
     api.from_functions(**mlps | {"encode": lambda x: distrax.Normal(jnp.zeros((len(x), 2)), 1.0)})
   model = api.from_functions(**mlps)
   with pytest.raises(errors.UserError, match=r"x is of shape \[2, 5\]; \[N, 12\] is expected"):
     model.log_px(np.zeros((2, 5)))
-  with pytest.raises(errors.UserError, match=r"x is in \[255, 255\], the model's in \[0, 1\]: transform=True"):
+  with pytest.raises(
+    errors.UserError, match=r"x has values in \[255, 255\], but the model expects \[0, 1\]: transform=True"
+  ):
     model.log_px(np.full((2, 12), 255))
   with pytest.raises(errors.UserError, match="num_samples = 0"):
     model.log_px(np.zeros((2, 12)), 0)
@@ -224,7 +228,7 @@ def finished(tmp_path_factory):
   return folder, train.train_and_evaluate(config, folder / "runs" / "first")
 
 
-def test_values_of_a_run_average_to_its_results(finished):
+def test_per_example_values_of_a_run_average_to_its_results(finished):
   folder, results = finished
   values = files.load_arrays(folder / "runs" / "first" / "values.npz")
   for name in ("log_px", "elbo", "collapse_rate", "collapse_mutual_information"):
@@ -239,8 +243,8 @@ def test_values_of_a_run_average_to_its_results(finished):
   assert (folder / "runs" / "first" / "figures" / "activities.png").exists()
 
 
-def test_a_loaded_run_gives_the_number_of_its_results(finished):
-  """The transforms, the key and the samples are those of the evaluation."""
+def test_a_loaded_run_reproduces_its_reported_results(finished):
+  """It uses the same transforms, key and samples as the run's final evaluation."""
   folder, results = finished
   run = dgm_jax.load(folder / "runs" / "first")
   test = run.experiment.splits.test
@@ -253,8 +257,8 @@ def test_a_loaded_run_gives_the_number_of_its_results(finished):
   assert np.abs(run.encode(binary, key) - run.encode(binary)).max() > 0.01
 
 
-def test_seeds_see_the_same_test_images(finished, monkeypatch):
-  """config.seed does not reach the evaluation: with the parameters of one run, another seed gives the same values."""
+def test_all_seeds_are_evaluated_on_the_same_test_images(finished, monkeypatch):
+  """The evaluation does not depend on config.seed: for fixed parameters, another seed gives the same values."""
   folder, results = finished
   run = dgm_jax.load(folder / "runs" / "first")
   config = run.config.copy_and_resolve_references()
@@ -267,7 +271,7 @@ def test_seeds_see_the_same_test_images(finished, monkeypatch):
   np.testing.assert_array_equal(files.load_arrays(folder / "values.npz")["test/log_px"], before["test/log_px"])
 
 
-def test_the_examples_of_the_page_run(finished, monkeypatch, capsys):
+def test_the_examples_of_the_readme_run(finished, monkeypatch, capsys):
   folder, _ = finished
   torch_weights(folder / "weights.npz", {"encoder": (784, 16, 8), "decoder": (4, 16, 784)})
   monkeypatch.chdir(folder)

@@ -1,4 +1,4 @@
-"""Figures: the right pixels in the right place."""
+"""Figures: pixels of image grids, and complete files."""
 
 import numpy as np
 from matplotlib import image
@@ -20,7 +20,7 @@ def test_image_grid_stacks_pairs():
   np.testing.assert_allclose(grid[1::4, 1::4], [[0, 0], [0.5, 0.5], [0, 0], [0.5, 0.5]])
 
 
-def test_files_are_whole(tmp_path):
+def test_saved_figures_are_complete_and_leave_no_temporary_file(tmp_path):
   figures.save_image(tmp_path / "new" / "x.png", np.random.default_rng(0).random((8, 9, 1)))
   assert image.imread(tmp_path / "new" / "x.png").ndim == 3
   rows = [{"step": 0, "valid/elbo": -3.0}]

@@ -1,4 +1,4 @@
-"""The order of the data: permutations, as uniform as those of a sort."""
+"""The order of the data: pseudo-random permutations that are uniform; streams of keys."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def _orders(n, epochs):
   return np.asarray(draw(0))  # [epochs, n]
 
 
-def test_every_example_is_equally_likely_at_every_place():
+def test_every_example_is_equally_likely_at_every_position():
   n, epochs = 50, 20_000
   orders = _orders(n, epochs)
   counts = np.stack([np.bincount(orders[:, place], minlength=n) for place in range(n)])
@@ -30,7 +30,7 @@ def test_every_example_is_equally_likely_at_every_place():
 
 
 def test_neighbours_in_the_data_are_not_neighbours_in_the_order():
-  """The distance of two successive examples is distributed as that of two random ones."""
+  """The distance of two successive examples has the distribution for two random examples."""
   n = 1000
   orders = _orders(n, 300)
   steps = np.abs(np.diff(orders, axis=1)).ravel()
@@ -41,7 +41,7 @@ def test_neighbours_in_the_data_are_not_neighbours_in_the_order():
   assert scipy.stats.chi2.sf(chi2, len(bins) - 1) > 1e-4
 
 
-def test_epochs_and_keys_have_orders_of_their_own():
+def test_epochs_and_keys_have_different_orders():
   a, b = _orders(1000, 2)
   assert (a == b).mean() < 0.01
   c = rng.epoch_indices(jax.random.key(1), 0, 1, 1000, 1000)[0]

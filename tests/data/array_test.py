@@ -1,4 +1,4 @@
-"""The user's own data: every format, the right values, and a sentence for whatever is wrong with it."""
+"""The user's own data: every format gives the right values, and bad files a one-sentence error."""
 
 import gzip
 import pathlib
@@ -82,7 +82,7 @@ def test_parts_share_classes_and_dtypes(load, tmp_path):
   assert loaded.about["classes"] == ["a", "b", "c"]
 
 
-def test_a_mask_of_ones_own(load, tmp_path):
+def test_a_mask_of_the_user(load, tmp_path):
   mask = RNG.integers(0, 2, X.shape)
   np.savez(tmp_path / "d.npz", x=X, mask=mask)
   found = whole(load(tmp_path / "d.npz"))
@@ -211,7 +211,7 @@ def test_a_folder_with_train_and_val_takes_its_test_set_from_train(load, tmp_pat
   np.testing.assert_array_equal(loaded.valid["x"], images[10:])
   assert [batches.size(a) for a in loaded.parts().values()] == [7, 2, 3]
   draw_images(tmp_path / "pictures", ["extra/0.png"])
-  with pytest.raises(errors.UserError, match="has a folder train and, beside it, 'extra'"):
+  with pytest.raises(errors.UserError, match="has a folder train and, next to it, 'extra'"):
     load(tmp_path / "pictures")
 
 
@@ -226,7 +226,7 @@ def test_transparent_pixels_are_black(load, tmp_path):
   assert (x[:, 1:] == 200).all()
 
 
-def test_what_is_kept_is_made_again_when_the_file_or_an_option_changes(load, tmp_path):
+def test_the_cache_is_replaced_when_the_file_or_an_option_changes(load, tmp_path):
   np.save(tmp_path / "x.npy", X)
   first = load(tmp_path / "x.npy")
   np.testing.assert_array_equal(load(tmp_path / "x.npy").train["x"], first.train["x"])
@@ -236,7 +236,7 @@ def test_what_is_kept_is_made_again_when_the_file_or_an_option_changes(load, tmp
 
 
 def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
-  """{name: (options, sentence)}, of files written to the folder."""
+  """Writes bad files to the folder; returns {name: (options, expected message)}."""
   write = lambda name, content: (folder / name).write_bytes(content)
   np.save(folder / "objects.npy", np.array([{}, 1], object), allow_pickle=True)
   np.save(folder / "strings.npy", np.array(["a", "b"]))
@@ -286,31 +286,31 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
   return {
     "absent.npy": ({}, "does not exist"),
     "objects.npy": ({}, "object arrays are pickles and never loaded"),
-    "strings.npy": ({}, "'x' holds <U1, where numbers belong"),
+    "strings.npy": ({}, "'x' holds <U1, where numbers are expected"),
     "none.npy": ({}, r"'x' is empty \(shape \[0, 3\]\)"),
     "inf.npy": ({}, "'x' holds Inf"),
     "nan.npy": ({}, "'x' has no observed entry"),
     "short.npy": ({}, "is not a .npy file of numbers"),
     "nox.npz": ({}, r"lacks the array 'x' \(or x_train and x_test\); it has z"),
     "ragged.npz": ({}, "'y' has shape \\[7\\] for 100 examples"),
-    "notest.npz": ({}, "has x_train and no x_test"),
+    "notest.npz": ({}, "has x_train but no x_test"),
     "shapes.npz": ({}, "the parts differ in shape"),
     "cut.npz": ({}, "is not a .npz file"),
     "evil.npz": ({}, "'../../evil' cannot be the name of an array"),
     "reserved.npz": ({}, "'index' cannot be the name of an array"),
     "onehot.npz": ({}, r"label 'y' has shape \[100, 3\]; one class or number"),
     "scalar.npz": ({}, r"'y' has shape \[\] for 100 examples"),
-    "big.npz": ({}, "'y' has integers beyond 32 bits"),
-    "huge.npz": ({}, "'x' holds Inf, or numbers beyond 32 bits"),
-    "mask.npz": ({}, "mask must be of x's shape"),
+    "big.npz": ({}, "'y' has integers too large for int32"),
+    "huge.npz": ({}, "'x' holds Inf, or numbers too large for float32"),
+    "mask.npz": ({}, "mask must have x's shape"),
     "alone.npz": ({}, "has x_train, y_train, but x_test"),
-    "holes.npz": ({}, "'more' has missing values; only x may"),
-    "sparse.npz": ({}, "is not a sparse matrix of scipy.sparse.save_npz"),
+    "holes.npz": ({}, "'more' has missing values; only x may have them"),
+    "sparse.npz": ({}, "is not a sparse matrix as scipy.sparse.save_npz writes it"),
     "coo.npz": ({}, "is a sparse matrix in format 'coo'; save it as csr"),
     "renamed.npy": ({}, "it is a .npz file"),
     "time.parquet": ({}, "column 'when' holds datetime64"),
-    "deep": ({}, "more than 8 bits; save it with 8"),
-    "words.csv": ({}, "column 'b' holds 'high' in row 2, where numbers belong"),
+    "deep": ({}, "more than 8 bits; save it with 8 bits"),
+    "words.csv": ({}, "column 'b' holds 'high' in row 2, where numbers are expected"),
     "empty.csv": ({}, "is not a table: No columns"),
     "head.csv": ({}, "is empty: it has no rows"),
     "uneven.csv": ({}, "Expected 2 fields in line 3, saw 4"),
@@ -318,15 +318,15 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
     "cut.csv.gz": ({}, "is not a table"),
     "x.parquet": ({}, "is not a table"),
     "x.h5ad": ({}, "is not an .h5ad file"),
-    "x.docx": ({}, "is none of what can be read: .npz, .npy, .csv"),
-    "x.pkl": ({}, "is a pickle, and those are never loaded.*numpy.savez"),
+    "x.docx": ({}, "has an unknown format; supported: .npz, .npy, .csv"),
+    "x.pkl": ({}, "is a pickle; pickles are never loaded.*numpy.savez"),
     "nothing": ({}, r"holds no images \(.png"),
-    "sizes": ({}, "b.png is 5 x 5 pixels, .*a.png 6 x 8; give data.image_size"),
+    "sizes": ({}, "b.png is 5 x 5 pixels, but .*a.png is 6 x 8; set data.image_size"),
     "broken": ({}, "b.png is not an image of 8 bits that Pillow can decode"),
   }
 
 
-def test_bad_files_get_one_sentence_that_names_them_and_leave_nothing(load, tmp_path):
+def test_bad_files_raise_one_sentence_that_names_them_and_leave_nothing(load, tmp_path):
   for name, (options, sentence) in bad_files(tmp_path).items():
     with pytest.raises(errors.UserError, match=sentence) as caught:
       load(tmp_path / name, test_fraction=0.5, valid_fraction=0.0, **options)
@@ -335,7 +335,7 @@ def test_bad_files_get_one_sentence_that_names_them_and_leave_nothing(load, tmp_
   assert not [f for f in (tmp_path / "data" / "dgm_arrays").glob("*") if f.suffix != ".lock"]
 
 
-def test_an_unpickling_trap_is_never_sprung(load, tmp_path):
+def test_pickles_are_never_loaded(load, tmp_path):
   class Trap:
     def __reduce__(self):
       return (pathlib.Path.touch, (tmp_path / "sprung",))
@@ -349,6 +349,6 @@ def test_an_unpickling_trap_is_never_sprung(load, tmp_path):
   assert not (tmp_path / "sprung").exists()
 
 
-def test_path_is_asked_for():
+def test_path_is_required():
   with pytest.raises(errors.UserError, match=r"Data set 'array' needs data\.path"):
     data.load("array")

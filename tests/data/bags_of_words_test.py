@@ -1,4 +1,4 @@
-"""Bags of words: counts by hand, documents of lines, the Bible, and documents drawn from planted topics."""
+"""Bags of words: hand-checked counts, documents of lines, the Bible, and documents drawn from known topics."""
 
 import collections
 import re
@@ -22,8 +22,8 @@ def _bags(train=_TRAIN, test=("olive olive whale", "whale"), size=10, **options)
   return bags_of_words.bags(Splits(part(train), None, part(list(test))), size, **options)
 
 
-def test_counts_are_of_the_training_splits_words():
-  """Without stop words, numbers and single letters; the rest by frequency, then by the alphabet."""
+def test_the_vocabulary_is_that_of_the_training_split():
+  """Stop words, numbers and single letters are left out; other words are sorted by frequency, then alphabetically."""
   found = _bags(test=("olive ark ark", "whale"), stop_words="Olive")
   assert found.about["vocabulary"] == ("ark", "dove", "raven")
   np.testing.assert_array_equal(found.train["x"], [[2, 0, 0], [1, 2, 0], [0, 1, 1], [0, 0, 1]])
@@ -45,14 +45,14 @@ def test_rare_and_common_words_are_left_out():
   ({"min_documents": 0}, r"data\.min_documents = 0"),
   ({"max_share": 0.0}, r"data\.max_share = 0"),
   ({"min_documents": 5}, r"data\.min_documents = 5.*no terms remain"),
-  ({"test": ["whale"]}, "No document of the test split has one of the 4 words"),
+  ({"test": ["whale"]}, "No document of the test split contains any of the 4 words"),
 ])  # fmt: skip
-def test_options_that_leave_nothing_are_refused(options, named):
+def test_options_that_leave_nothing_raise(options, named):
   with pytest.raises(errors.UserError, match=named):
     _bags(**options)
 
 
-def test_lines_that_begin_alike_are_a_document(tmp_path):
+def test_consecutive_lines_with_the_same_beginning_are_a_document(tmp_path):
   (tmp_path / "a.txt").write_text("".join(f"Bk{i // 3}:{i % 3} word{chr(97 + i // 3)} olive\n" for i in range(30)))
   options = {"path": str(tmp_path / "a.txt"), "min_documents": 1, "max_share": 1.0, "valid_fraction": 0.2}
   found = data.load("bag_of_words", **options, documents="[^:]*:")

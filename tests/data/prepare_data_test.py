@@ -1,4 +1,4 @@
-"""The command that prepares data sets: lists, verifies, waits for another, says what is wrong."""
+"""The command that prepares data sets: lists, verifies, waits for another process, reports mistakes."""
 
 import pathlib
 import subprocess
@@ -29,7 +29,7 @@ def test_every_published_set_is_listed_and_documented(tmp_path):
     assert all(f.url or f.made_by for f in spec.files.values())
 
 
-def test_what_is_registered_fits_the_specs():
+def test_registered_fingerprints_match_the_specs():
   specs = {spec.folder: spec for spec in data.published().values()}
   for folder, known in fingerprints.registered().items():
     if folder in specs:
@@ -37,7 +37,7 @@ def test_what_is_registered_fits_the_specs():
       assert sizes == specs[folder].sizes, folder
 
 
-def test_one_is_described():
+def test_list_with_a_name_describes_the_data_set():
   described = prepare("--list", "uci/concrete").stdout
   for word in ("rows 1,030", "CC BY 4.0", "Concrete_Data.xls", "https://archive.ics.uci.edu", "x float32 [8]"):
     assert word in described
@@ -47,7 +47,7 @@ def test_mistakes_get_one_sentence(tmp_path):
   for args, named in (
     (("minst",), "Did you mean 'mnist'"),
     (("mnist", f"--manual_dir={tmp_path}"), "lacks 'train-images-idx3-ubyte.gz'"),
-    (("maf/gas",), "maf/gas cannot be downloaded. Three ways out"),
+    (("maf/gas",), "maf/gas cannot be downloaded. Alternatives: "),
   ):
     done = prepare(*args, f"--data_dir={tmp_path / 'data'}")
     assert done.returncode == 2
@@ -56,14 +56,14 @@ def test_mistakes_get_one_sentence(tmp_path):
     assert named in done.stderr
 
 
-def test_one_that_cannot_be_had_does_not_keep_the_others(tmp_path):
+def test_a_data_set_that_fails_does_not_stop_the_others(tmp_path):
   done = prepare("maf/gas", "mnist5k", f"--data_dir={tmp_path}")
   assert done.returncode == 2
   assert "mnist5k: train 4,000, valid 500, test 500" in done.stdout
   assert "error: not prepared: maf/gas." in done.stderr
 
 
-def test_the_embedded_digits_are_the_registered_ones_and_a_change_is_found(tmp_path):
+def test_mnist5k_is_the_registered_one_and_a_change_is_found(tmp_path):
   done = prepare("mnist5k", "--verify", f"--data_dir={tmp_path}")
   assert done.returncode == 0, done.stderr
   assert done.stdout.count("as registered") == 6
@@ -77,7 +77,7 @@ def test_the_embedded_digits_are_the_registered_ones_and_a_change_is_found(tmp_p
   assert done.stdout.count("DIFFERS") == 1
 
 
-def test_fingerprints_are_of_the_values():
+def test_fingerprints_depend_on_the_values():
   import hashlib
 
   array = np.arange(24, dtype=np.float32).reshape(4, 6)
@@ -89,7 +89,7 @@ def test_fingerprints_are_of_the_values():
 
 @pytest.mark.slow
 def test_two_processes_leave_one_good_set(raw_data, tmp_path):
-  """And the third way in: a folder with a folder of the set's name."""
+  """The files are in a sub-folder with the set's name."""
   command = [*COMMAND, "mnist", "--verify", f"--manual_dir={raw_data}", f"--data_dir={tmp_path}"]
   both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
   outputs = [process.communicate() for process in both]

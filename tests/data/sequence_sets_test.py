@@ -1,4 +1,4 @@
-"""Text and molecules: the published lines, in the published splits, and back from their token ids."""
+"""Text and molecules: the published lines, in the published splits, decoded from their token ids."""
 
 import collections
 import gzip
@@ -24,12 +24,12 @@ def _splits(train, test, **more):
   return Splits(part(train), None, part(test), {"kept": 1})
 
 
-def test_letters_are_what_is_left_of_a_text_without_case_and_signs():
+def test_letters_drop_case_and_other_characters():
   assert tokens.letters("  It's -- 2nd: Über, OK?\n") == "it s nd ber ok"
   encoded = tokens.encode(_splits(["A b!", "b-B"], ["?"]), "letter")
   assert encoded.about["vocabulary"][3:] == ("b", " ", "a")  # 3, 2, 1 times
   assert tokens.decode(encoded.train["x"], encoded.about) == ["a b", "b b"]
-  np.testing.assert_array_equal(encoded.test["length"], [1])  # nothing but its end
+  np.testing.assert_array_equal(encoded.test["length"], [1])  # only <end>
 
 
 def test_ids_are_ranked_by_frequency_in_the_training_split():
@@ -38,7 +38,7 @@ def test_ids_are_ranked_by_frequency_in_the_training_split():
     "kept": 1, "tokens": "word", "dropped": {"train": 1, "test": 0}, "vocabulary": (*tokens.SPECIAL, "be", "not"),
   }  # fmt: skip
   np.testing.assert_array_equal(encoded.train["x"], [[3, 4, 2, 0, 0]])
-  np.testing.assert_array_equal(encoded.train["y"], [1])  # of the line that is left
+  np.testing.assert_array_equal(encoded.train["y"], [1])  # of the line that is kept
   np.testing.assert_array_equal(encoded.test["x"], [[1, 1, 1, 2, 0], [1, 2, 0, 0, 0]])
   np.testing.assert_array_equal(encoded.test["length"], [4, 2])
   everything = tokens.encode(_splits(["to be or not to be", "be not"], ["or to  die", "die"]), "word")
@@ -56,22 +56,22 @@ def test_ids_are_ranked_by_frequency_in_the_training_split():
   ("word", ["in the beginning", "the end", "<end> of <pad> the"]),
   ("atom", ["C[C@@H](Br)Cl", "c1cc[nH]c1", "C%10CC%10", "[NH3+]CC(=O)[O-]", "C@@", "BrC[Si](Cl)Cl"]),
 ])  # fmt: skip
-def test_lines_come_back_from_their_ids(kind, lines):
+def test_lines_are_recovered_from_their_ids(kind, lines):
   encoded = tokens.encode(_splits(lines, lines[::-1]), kind)
   assert tokens.decode(encoded.train["x"], encoded.about) == lines
   assert tokens.decode(encoded.test["x"], encoded.about) == lines[::-1]
   stored = Splits({"text": np.array([s.encode() for s in lines])}, None, {"text": np.array([lines[0].encode()])})
-  again = tokens.encode(stored, kind)  # as the cache has them
+  again = tokens.encode(stored, kind)  # as in the cache
   np.testing.assert_array_equal(again.train["x"], encoded.train["x"])
 
 
-def test_what_the_training_split_lacks_is_unknown():
+def test_tokens_not_in_the_training_split_are_unknown():
   encoded = tokens.encode(_splits(["CCO"], ["C[nH]é", "CC"]), "atom")
   assert tokens.decode(encoded.test["x"], encoded.about) == ["C<unk><unk>", "CC"]
   assert encoded.about["vocabulary"] == (*tokens.SPECIAL, "C", "O")
 
 
-def test_atoms_are_those_of_the_usual_pattern(raw_data):
+def test_atoms_match_the_usual_pattern(raw_data):
   pattern = re.compile(r"\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|[()=#\-+\\/:~@?>*$.]|%[0-9]{2}|[0-9]")
   lines = (raw_data / "zinc" / "jtvae_zinc250k_test.txt").read_text().split()
   encoded = tokens.encode(_splits(lines, lines[:1]), "atom")
@@ -86,7 +86,7 @@ def test_atoms_are_those_of_the_usual_pattern(raw_data):
   ({"kind": "word", "vocabulary_size": -1}, "data.vocabulary_size = -1; it must be 0 or more"),
   ({"kind": "word", "max_length": 3}, "data.max_length = 3 leaves no line of the test split"),
 ])  # fmt: skip
-def test_options_that_cannot_be_are_refused(options, named):
+def test_invalid_options_raise(options, named):
   with pytest.raises(errors.UserError, match=re.escape(named)):
     tokens.encode(_splits(["a b"], ["a b c d e"]), **options)
 
@@ -99,7 +99,7 @@ def test_lines_too_long_for_memory_ask_for_a_length(monkeypatch):
   assert tokens.encode(_splits(lines, ["a"]), "character", max_length=9).about["dropped"]["train"] == 1
 
 
-def test_tiny_shakespeare_is_the_published_text(raw_data, tmp_path):
+def test_tiny_shakespeare_equals_the_published_text(raw_data, tmp_path):
   folder = raw_data / "text" / "tinyshakespeare"
   text = (folder / "input.txt").read_text()
   loaded = data.load("tiny_shakespeare", data_dir=str(tmp_path), manual_dir=str(folder))
@@ -111,7 +111,7 @@ def test_tiny_shakespeare_is_the_published_text(raw_data, tmp_path):
   for arrays, start in zip(loaded[:3], (0, 1_003_854, 1_059_624), strict=True):  # 90 %, 5 %, 5 %
     joined = "".join(tokens.decode(arrays["x"], loaded.about))
     assert joined == text[start : start + arrays["x"].size]
-  exact = data.load("tiny_shakespeare", data_dir=str(tmp_path), seq_len=55_770)  # nothing is left over
+  exact = data.load("tiny_shakespeare", data_dir=str(tmp_path), seq_len=55_770)  # no remainder
   assert tokens.decode(exact.test["x"], exact.about) == [text[-55_770:]]
   for seq_len in (0, 55_771):
     with pytest.raises(errors.UserError, match=rf"data\.seq_len = {seq_len}"):
@@ -147,7 +147,7 @@ def test_ptb_is_read_as_it_is_published(tmp_path, monkeypatch):
   _archive(path, {names[part]: text.encode() for part, text in _PTB.items()})
   loaded = data.load("ptb", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
   vocabulary = (*tokens.SPECIAL, "was", "N", "black", "but", "it", "monday", "n't", "no", "stocks")
-  assert loaded.about["vocabulary"] == vocabulary  # <unk> is 1
+  assert loaded.about["vocabulary"] == vocabulary  # <unk> has the id 1
   assert tokens.decode(loaded.train["x"], loaded.about) == [s.strip() for s in _PTB["train"].split("\n")][:3]
   np.testing.assert_array_equal(loaded.valid["x"], [[7, 3, 1, 2, 0, 0, 0]])
   np.testing.assert_array_equal(loaded.test["x"], [[9, 1, 1, 2, 0, 0, 0], [10, 2, 0, 0, 0, 0, 0]])
@@ -166,7 +166,7 @@ def test_ptb_is_read_as_it_is_published(tmp_path, monkeypatch):
   (lambda p: _archive(p, dict.fromkeys(map("./simple-examples/data/ptb.{}.txt".format, _PTB), b" a \n")),
    r"1 train examples were read, 3 are published"),
 ])  # fmt: skip
-def test_damaged_ptb_is_told_in_a_sentence(damage, named, tmp_path, monkeypatch):
+def test_damaged_ptb_raises_one_sentence(damage, named, tmp_path, monkeypatch):
   monkeypatch.setattr(ptb, "DATA_SETS", (made(ptb.DATA_SETS[0], train=3, valid=1, test=2),))
   path = tmp_path / "simple-examples.tgz"
   _archive(path, {f"./simple-examples/data/ptb.{part}.txt": text.encode() for part, text in _PTB.items()})
@@ -175,7 +175,7 @@ def test_damaged_ptb_is_told_in_a_sentence(damage, named, tmp_path, monkeypatch)
     data.load("ptb", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
 
 
-def test_text_of_the_user_is_all_there(raw_data):
+def test_text_of_the_user_is_complete(raw_data):
   path = raw_data / "text" / "kjv.txt"
   lines = [" ".join(line.split()) for line in path.read_text().splitlines()]
   assert len(lines) == 31_102
@@ -213,7 +213,7 @@ def test_text_may_be_gzipped(tmp_path):
   (b"a\0\0\0b\0\n", "is not lines of text in UTF-8: it holds NUL bytes"),
   (b"one line", "split is empty"),
 ])  # fmt: skip
-def test_files_that_are_no_text_are_refused(content, named, tmp_path):
+def test_files_that_are_not_text_raise(content, named, tmp_path):
   (tmp_path / "a.txt").write_bytes(content)
   with pytest.raises(errors.UserError, match=named):
     data.load("text", path=str(tmp_path / "a.txt"))
@@ -226,7 +226,7 @@ def test_text_needs_a_path_that_exists(tmp_path):
     data.load("text", path=str(tmp_path / "b.txt"))
 
 
-def test_zinc_small_is_the_published_part(raw_data, tmp_path):
+def test_zinc_small_equals_the_published_parts(raw_data, tmp_path):
   options = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "zinc")}
   loaded = data.load("zinc250k/small", **options)
   assert loaded.valid is None
@@ -254,16 +254,16 @@ def test_zinc_jtvae_has_its_three_parts(tmp_path, monkeypatch):
     (tmp_path / f"jtvae_zinc250k_{part}.txt").write_text("\n".join(found) + "\n")
   loaded = data.load("zinc250k/jtvae", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path), tokens="atom")
   assert {p: tokens.decode(a["x"], loaded.about) for p, a in loaded.parts().items()} == lines
-  assert loaded.train["x"].shape == (3, 10)  # Cl is one
+  assert loaded.train["x"].shape == (3, 10)  # Cl is one token
   (tmp_path / "jtvae_zinc250k_test.txt").write_text("smiles,logP\nC,1.0\n")
-  with pytest.raises(errors.UserError, match=r"_test\.txt is not one SMILES in each line: number 1 is 'smiles,logP'"):
+  with pytest.raises(errors.UserError, match=r"_test\.txt must hold one SMILES in each line, but number 1 is 'smiles,logP'"):
     data.load("zinc250k/jtvae", data_dir=str(tmp_path / "other"), manual_dir=str(tmp_path))
 
 
 _TABLE = 'smiles,logP,qed,SAS\n"CCO\n",5.0506,0.702012232801,2.0840945720726807\n"[NH3+]C\n",-1.5,0.9,3.25\n'
 
 
-def test_zinc_properties_go_with_their_molecules(tmp_path, monkeypatch):
+def test_zinc_properties_belong_to_their_molecules(tmp_path, monkeypatch):
   monkeypatch.setattr(zinc250k, "DATA_SETS", (made(zinc250k.DATA_SETS[2], molecules=20),))
   body = _TABLE + "".join(f'"{"C" * i}\n",{i},{i / 10},{-i}\n' for i in range(1, 19))
   (tmp_path / "250k_rndm_zinc_drugs_clean_3.csv").write_text(body)
@@ -283,11 +283,11 @@ def test_zinc_properties_go_with_their_molecules(tmp_path, monkeypatch):
   (_TABLE.replace("0.9", "high"), r"column 'qed' holds 'high' in row 2"),
   (_TABLE.replace("0.9", ""), r"clean_3\.csv is not a \.csv table with columns smiles, logP.*missing"),
   (_TABLE.replace("qed", "QED"), r"clean_3\.csv is not a \.csv table with columns smiles, logP, qed, SAS"),
-  (_TABLE.replace("CCO", "a molecule"), r"is not one SMILES in each line: number 1 is 'a molecule'"),
+  (_TABLE.replace("CCO", "a molecule"), r"must hold one SMILES in each line, but number 1 is 'a molecule'"),
   (_TABLE, r"2 molecules examples were read, 20 are published"),
   ("", r"clean_3\.csv is not a \.csv table"),
 ])  # fmt: skip
-def test_damaged_properties_are_told_in_a_sentence(text, named, tmp_path, monkeypatch):
+def test_damaged_properties_raise_one_sentence(text, named, tmp_path, monkeypatch):
   monkeypatch.setattr(zinc250k, "DATA_SETS", (made(zinc250k.DATA_SETS[2], molecules=20),))
   (tmp_path / "250k_rndm_zinc_drugs_clean_3.csv").write_text(text)
   with pytest.raises(errors.UserError, match=named):
@@ -321,11 +321,11 @@ def test_moses_has_two_test_sets(raw_data, tmp_path, monkeypatch):
   (b"SMILES\nCC\n", "test.csv.gz is not a gzipped .csv file with one column, SMILES"),
   (gzip.compress(b"CC\nCO\n", mtime=0), "its first line is 'CC'"),
   (gzip.compress(b"SMILES,SPLIT\nCC,test\n", mtime=0), "its first line is 'SMILES,SPLIT'"),
-  (gzip.compress(b"SMILES\nCC\nC;O\n", mtime=0), "test.csv.gz is not one SMILES in each line: number 2 is 'C;O'"),
+  (gzip.compress(b"SMILES\nCC\nC;O\n", mtime=0), "test.csv.gz must hold one SMILES in each line, but number 2 is 'C;O'"),
   (gzip.compress(b"", mtime=0), "test.csv.gz is not a gzipped .csv file"),
   (gzip.compress(b"SMILES\nCC\n", mtime=0)[:-6], "test.csv.gz is not a gzipped .csv file"),
 ])  # fmt: skip
-def test_damaged_moses_is_told_in_a_sentence(content, named, tmp_path, monkeypatch):
+def test_damaged_moses_raises_one_sentence(content, named, tmp_path, monkeypatch):
   monkeypatch.setattr(moses, "DATA_SETS", (made(moses.DATA_SETS[0], train=1, test=1, test_scaffolds=1),))
   for part in moses._SIZES:
     (tmp_path / f"{part}.csv.gz").write_bytes(gzip.compress(b"SMILES\nC\n"))

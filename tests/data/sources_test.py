@@ -1,4 +1,4 @@
-"""Resident and streaming: the same batches, the same run, from any step on."""
+"""Resident and streaming sources: the same batches and the same run, from any step on."""
 
 import json
 import shutil
@@ -65,12 +65,12 @@ def test_both_sources_give_the_same_batches_and_the_same_run(piece_bytes, monkey
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), streamed[2].params, state.params)
 
 
-def test_streaming_goes_on_from_any_chunk():
+def test_streaming_resumes_from_any_chunk():
   system = tables.SYSTEMS["vae"]()
   np.testing.assert_array_equal(run("streaming", 24, 30, 12, system)[0], order(24, 6))
 
 
-def test_the_hosts_read_the_whole_batch_between_them():
+def test_the_hosts_together_read_the_whole_batch():
   parts = [list(sources.stream(ARRAYS, order, 5, 10, 23, slice(2 * host, 2 * host + 2))) for host in range(4)]
   for i, pieces in enumerate(zip(*parts, strict=True)):
     start = 10 + 5 * i
@@ -98,7 +98,7 @@ def test_the_source_is_chosen_by_size(monkeypatch):
 
 @pytest.mark.slow
 def test_a_streaming_run_is_the_resident_run_bit_for_bit(tmp_path):
-  """The whole loop; and a run goes on with the other source."""
+  """The whole training loop, and a run that is resumed with the other source."""
   rows = {}
   for kind in ("resident", "streaming", "both"):
     config = vae_mnist.get_config("test")

@@ -1,4 +1,4 @@
-"""Tables in files: what is not filled stays as it was, letter for letter."""
+"""Tables in files: all that is not filled stays as it was, byte for byte."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_a_text_file_that_is_not_filled_is_written_byte_for_byte(tmp_path, newli
   assert (tmp_path / "o.csv").read_bytes() == text.encode()
 
 
-def test_only_missing_cells_are_filled_and_classes_are_written_as_elsewhere(tmp_path):
+def test_only_missing_cells_are_filled_and_classes_are_written_as_in_other_rows(tmp_path):
   table = text_table(tmp_path, 'n,k,c\n1.250,7,"ab"\n,,\n -3 ,8,plain\n?,-999.0,?\n', markers=("?", "-999"))
   table.write(tmp_path / "o.csv", {0: [0.123456789, 1e6], 1: [5, 12345678], 2: ["ab", "new, one"]})
   expected = 'n,k,c\n1.250,7,"ab"\n0.123457,5,"ab"\n -3 ,8,plain\n1e+06,12345678,"new, one"\n'
@@ -36,12 +36,12 @@ def test_only_missing_cells_are_filled_and_classes_are_written_as_elsewhere(tmp_
 
 
 @pytest.mark.parametrize(("separator", "name"), [(",", "t.csv"), (";", "t.csv"), ("|", "t.csv"), ("\t", "t.tsv")])
-def test_the_separator_is_found(tmp_path, separator, name):
+def test_the_separator_is_detected(tmp_path, separator, name):
   table = text_table(tmp_path, f"a{separator}b\n1{separator}\n", name)
   assert table.names == ("a", "b")
 
 
-def test_a_file_of_one_column_has_empty_lines_for_holes(tmp_path):
+def test_empty_lines_of_a_file_with_one_column_are_missing_entries(tmp_path):
   table = text_table(tmp_path, "a\n1\n\n3\n")
   assert list(table.missing[0]) == [False, True, False]
 
@@ -56,16 +56,16 @@ def test_without_a_header_columns_are_numbered_and_none_is_written(tmp_path):
 @pytest.mark.parametrize(
   ("text", "sentence"),
   [
-    ("a,b\n1,2\n1;2\n", "line 3 has 1 cells, the first one 2, with the separator ','"),
+    ("a,b\n1,2\n1;2\n", "line 3 has 1 cells, but the first line has 2, with the separator ','"),
     ("a,b\n1,2,3\n", "line 2 has 3 cells"),
-    ("a,b\n", "holds no row"),
-    ("", "holds no row"),
-    ("a,a\n1,2\n", "two columns of the name 'a'"),
+    ("a,b\n", "has no rows"),
+    ("", "has no rows"),
+    ("a,a\n1,2\n", "two columns named 'a'"),
     ("1,2\n3,\n", "the first line holds numbers"),
     ('a,b\n"1,2\n3,4\n', "a quote is not closed"),
   ],
 )
-def test_what_is_no_table_is_told_in_a_sentence(tmp_path, text, sentence):
+def test_invalid_tables_raise_one_sentence(tmp_path, text, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     text_table(tmp_path, text)
 
@@ -119,7 +119,7 @@ def test_npz_keeps_its_other_arrays_and_may_have_a_mask(tmp_path):
     tables.read(tmp_path / "bad.npz")
 
 
-def test_nothing_is_left_of_a_file_that_could_not_be_finished(tmp_path):
+def test_an_interrupted_write_leaves_the_previous_file(tmp_path):
   (tmp_path / "o.csv").write_text("before")
   with pytest.raises(RuntimeError), files.whole(tmp_path / "o.csv") as beside:
     beside.write_text("half")

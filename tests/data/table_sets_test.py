@@ -1,4 +1,4 @@
-"""The tables of uci and maf: what the files say, and what the papers made of it."""
+"""The tables of uci and maf: the values in the files, and the preprocessing of the papers."""
 
 import csv
 import hashlib
@@ -33,11 +33,11 @@ def _rows(raw_data, tmp_path, member):
   return loaded.train["x"], loaded.train["y"], loaded.about
 
 
-def test_breast_is_the_one_of_scikit_learn(raw_data, tmp_path):
+def test_breast_equals_that_of_scikit_learn(raw_data, tmp_path):
   x, y, about = _rows(raw_data, tmp_path, "breast")
   known = sklearn.datasets.load_breast_cancer()
   np.testing.assert_array_equal(x, known.data.astype(np.float32))
-  np.testing.assert_array_equal(y, 1 - known.target)  # theirs is 0 for malignant
+  np.testing.assert_array_equal(y, 1 - known.target)  # scikit-learn has 0 for malignant
   names = [sorted(name.replace(" ", "_").split("_")) for name in known.feature_names]
   assert [sorted(name.split("_")) for name in about["columns"]] == names
   assert np.bincount(y).tolist() == [357, 212]
@@ -107,7 +107,7 @@ def _text(rows, separator, before="", after=""):
 
 
 def _sheets(*tables, names="", empty=False):
-  """An Excel file; with `empty`, it has a blank row and column within and formatted cells beyond."""
+  """An Excel file; `empty` adds a blank row and column inside the table and formatted cells outside."""
   book, raw = openpyxl.Workbook(), io.BytesIO()
   for i, table in enumerate(tables):
     sheet = book.active if i == 0 else book.create_sheet()
@@ -131,7 +131,7 @@ def _zipped(name, content):
 
 _ARFF = "% about\n@relation kin8nm\n\n@attribute 'theta1' real\n@attribute 'y' real\n@DATA\n"
 _YACHT = lambda t: _text(t, " ").replace(b" ", b"  ", 3) + b" \n\n"
-# the columns of the file, the target's, the features', and how the publisher writes it
+# number of columns, target column, feature columns, and a writer of the published format
 _PUBLISHED = {
   "boston": (14, 13, range(13), lambda t: b" " + _text(t, "   ")),
   "energy": (10, 8, range(8), lambda t: _sheets(t, names="X1 X2 X3 X4 X5 X6 X7 X8 Y1 Y2", empty=True)),
@@ -157,7 +157,7 @@ def test_uci_tables_in_their_published_formats(tmp_path, member):
   ("banknote", b"1,2,3,4,0\n1,2,3,4\n", "table of 5 columns .*: row 2 has 4"),
   ("banknote", b"1,2,3,4,0\n1,?,3,4,1\n", r"could not convert string to float: '\?'"),
   ("banknote", b"1,2,3,4,0\n1,2,nan,4,1\n", "a number is missing in row 2"),
-  ("banknote", b"1,2,3,4,2\n1,2,3,4,1\n", "class is '2', where 0, 1 are known"),
+  ("banknote", b"1,2,3,4,2\n1,2,3,4,1\n", "class is '2', not one of 0, 1"),
   ("banknote", b"\xff\xfe", "can't decode"),
   ("banknote", b"", "0 rows examples were read, 2 are published"),
   ("concrete", b"no Excel", "table of 9 columns"),
@@ -250,9 +250,9 @@ def test_maf_hepmass(tmp_path):
 
 def _gas(rows=50):
   table = np.random.default_rng(0).normal(0, 3, (rows, 13))
-  table[:, 3] = 2 * table[:, 8] + 1  # the earlier of the two goes
-  table[:, 12] = 5 * table[:, 4]  # column 4 goes
-  table[:, 6] = -table[:, 7]  # both stay
+  table[:, 3] = 2 * table[:, 8] + 1  # the earlier of the two is dropped
+  table[:, 12] = 5 * table[:, 4]  # column 4 is dropped
+  table[:, 6] = -table[:, 7]  # both are kept
   return pd.DataFrame(table, columns=["Time", "Meth", "Eth", *(f"R{i}" for i in range(10))])
 
 
@@ -277,9 +277,9 @@ class _Harm:
     return exec, ("raise SystemExit('the pickle was loaded')",)
 
 
-def test_the_pickle_of_gas_is_refused_with_the_command(tmp_path):
+def test_the_pickle_of_gas_raises_with_the_command_to_convert_it(tmp_path):
   (tmp_path / "ethylene_CO.pickle").write_bytes(pickle.dumps(_Harm()))
-  way = r"ethylene_CO\.pickle there is a pickle.* never loaded\. ethylene_CO\.csv: .*pandas\.read_pickle\('ethylene"
+  way = r"has ethylene_CO\.pickle, but pickles .*never loaded\. ethylene_CO\.csv: .*pandas\.read_pickle\('ethylene"
   with pytest.raises(errors.UserError, match=way):
     data.load("maf/gas", data_dir=str(tmp_path), manual_dir=str(tmp_path))
   (tmp_path / "ethylene_CO.pickle").rename(tmp_path / "ethylene_CO.csv")
@@ -291,15 +291,15 @@ def test_the_pickle_of_gas_is_refused_with_the_command(tmp_path):
 
 @pytest.mark.parametrize("member,name,content,named", [
   ("power", _NPY.format("miniboone"), b"", "data/power/data.npy is missing"),
-  ("power", _NPY.format("power"), b"0", "with a good data/power/data.npy"),
+  ("power", _NPY.format("power"), b"0", "with valid data/power/data.npy"),
   ("power", _NPY.format("power"), _npy(np.zeros((4, 7))), r"float64 \[4, 7\] instead of finite numbers \[N, 8\]"),
   ("power", _NPY.format("power"), _npy(np.full((4, 8), "1.0")), r"<U3 \[4, 8\] instead of finite numbers"),
   ("power", _NPY.format("power"), _npy(np.array([_Harm()]), allow_pickle=True), "Python objects"),
   ("miniboone", _NPY.format("miniboone"), _npy(np.full((4, 43), np.nan)), "instead of finite numbers"),
   ("hepmass", "data/hepmass/1000_train.csv", b"label\n" + b",".join([b"0"] * 28), r"float64 \[0, 27\]"),
   ("hepmass", "data/hepmass/1000_train.csv", b"label\n" + b",".join([b"1"] * 28), "1000_test.csv is missing"),
-  ("hepmass", "data/hepmass/1000_train.csv", b"label\n1,x\n", "a good data/hepmass/1000_train.csv"),
-  ("bsds300", "data/BSDS300/BSDS300.hdf5", b"0", "a good data/BSDS300/BSDS300.hdf5"),
+  ("hepmass", "data/hepmass/1000_train.csv", b"label\n1,x\n", "with valid data/hepmass/1000_train.csv"),
+  ("bsds300", "data/BSDS300/BSDS300.hdf5", b"0", "with valid data/BSDS300/BSDS300.hdf5"),
 ])  # fmt: skip
 def test_damaged_archives_are_named(tmp_path, member, name, content, named):
   _archive(tmp_path, **{name: content})
@@ -307,7 +307,7 @@ def test_damaged_archives_are_named(tmp_path, member, name, content, named):
     _made(tmp_path, member, 2, 1, 1)
 
 
-def test_other_damages_of_maf_are_named(tmp_path):
+def test_other_damaged_maf_files_are_named(tmp_path):
   (tmp_path / "data.tar.gz").write_bytes(b"no archive")
   with pytest.raises(errors.UserError, match=r"data\.tar\.gz is not the archive of Zenodo record 1161203"):
     _made(tmp_path, "power", 2, 1, 1)

@@ -1,4 +1,4 @@
-"""Transforms: the right distribution, the right Jacobian, the same draw whenever it must be the same."""
+"""Transforms: their distributions, their Jacobians, and which draws are repeated."""
 
 import functools
 
@@ -35,7 +35,7 @@ def test_binarized_pixels_have_the_grey_level_as_their_mean(how):
   assert (abs(draws.mean(0) - p) <= 5 * np.sqrt(p * (1 - p) / len(draws))).all()  # exact at 0 and 1
 
 
-def test_binarizations_are_fixed_for_as_long_as_they_say():
+def test_binarizations_are_fixed_for_as_long_as_documented():
   draw = lambda how, **kw: np.asarray(apply((f"binarize:{how}",), GREY, **kw)["x"])
   assert (draw("dynamic", key=0) != draw("dynamic", key=1)).any()
   np.testing.assert_array_equal(draw("epoch", key=0, epoch=3), draw("epoch", key=1, epoch=3))
@@ -46,7 +46,7 @@ def test_binarizations_are_fixed_for_as_long_as_they_say():
 
 
 @pytest.mark.parametrize("names", [("binarize:static",), ("binarize:epoch",), ("mcar:0.3",), ("dequantize", "mnar")])
-def test_what_is_drawn_for_an_example_does_not_depend_on_its_batch(names):
+def test_draws_for_an_example_do_not_depend_on_its_batch(names):
   pipeline = transforms.make(names, {"x": GREY})
   whole = pipeline.train(jax.random.key(0), batch(GREY))
   rows = jnp.array([7, 250, 3])
@@ -59,7 +59,7 @@ def test_what_is_drawn_for_an_example_does_not_depend_on_its_batch(names):
     np.testing.assert_array_equal(singly[name], whole[name][rows])
 
 
-def test_targets_are_standardized_by_the_training_split_and_lead_back():
+def test_targets_are_standardized_by_the_training_split_and_can_be_recovered():
   y = (30 + 7 * RNG.standard_normal((300, 2)) * [1, 0]).astype(np.float32)  # the second is constant
   found = apply(("standardize_targets",), GREY, y=y)
   np.testing.assert_allclose(found["y"][:, 0], StandardScaler().fit_transform(y)[:, 0], atol=1e-4)
@@ -67,7 +67,7 @@ def test_targets_are_standardized_by_the_training_split_and_lead_back():
   assert (found["y_scale"][:, 1] == 1).all()
   np.testing.assert_array_equal(found["x"], GREY)
   for bad in ({}, {"y": np.zeros(300, np.int32)}):
-    with pytest.raises(errors.UserError, match="'standardize_targets' takes numbers y"):
+    with pytest.raises(errors.UserError, match="'standardize_targets' needs real-valued y"):
       apply(("standardize_targets",), GREY, **bad)
 
 
@@ -85,7 +85,7 @@ def test_mean_is_the_mean_of_the_transformed_training_set(names):
 @pytest.mark.parametrize("names", [
   ("dequantize",), ("dequantize", "logit:alpha=0.05"), ("dequantize", "logit", "standardize"), ("standardize",),
 ])  # fmt: skip
-def test_log_det_is_that_of_the_jacobian(names):
+def test_log_det_is_the_log_determinant_of_the_jacobian(names):
   pipeline = transforms.make(names, {"x": GREY[:, :2, :, 0]})
   x = GREY[:, :2, :, 0].astype(np.float32)
   one = {"index": jnp.int32(0)}
@@ -94,7 +94,7 @@ def test_log_det_is_that_of_the_jacobian(names):
     found = pipeline.evaluate(jax.random.key(0), one | {"x": jnp.asarray(x[i])})["log_det"]
     _, expected = np.linalg.slogdet(np.asarray(jax.jacobian(f)(jnp.asarray(x[i]).ravel()), np.float64))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-  np.testing.assert_allclose(  # a batch has one for each
+  np.testing.assert_allclose(  # one per example of a batch
     pipeline.evaluate(jax.random.key(0), batch(x))["log_det"].shape, (300,)
   )
 
@@ -153,7 +153,7 @@ def test_hidden_entries(names):
   np.testing.assert_array_equal(found["x"], np.where(hidden, 0, TABLE))
   np.testing.assert_array_equal(found["complete"], TABLE)
   again = apply(names, TABLE, key=1, epoch=9)["mask"]
-  np.testing.assert_array_equal(found["mask"], again)  # missing stays missing
+  np.testing.assert_array_equal(found["mask"], again)  # missing entries stay missing
   assert (apply((f"{names[0]},seed=1",), TABLE)["mask"] != again).any()
   rates = hidden.mean(0)
   if names[0].startswith("mar"):
@@ -162,7 +162,7 @@ def test_hidden_entries(names):
   np.testing.assert_allclose(rates, 0.3, atol=5 * np.sqrt(0.21 / 2000))
 
 
-def test_mechanisms_depend_on_what_they_should():
+def test_mechanisms_depend_on_the_right_variables():
   hidden = {name: np.asarray(apply((name,), TABLE)["hidden"]) for name in ("mcar", "mar", "mnar")}
   z = (TABLE - TABLE.mean(0)) / TABLE.std(0)
   difference = lambda h, v: abs(v[h == 1].mean() - v[h == 0].mean())
@@ -172,7 +172,7 @@ def test_mechanisms_depend_on_what_they_should():
   seen = int(np.flatnonzero(hidden["mar"].sum(0) == 0)[0])
   for d in set(range(4)) - {seen}:
     assert difference(hidden["mar"][:, d], z[:, seen]) > 0.5
-    same = abs(z[:, seen]) < 0.05  # given what is seen, its own value does not matter
+    same = abs(z[:, seen]) < 0.05  # given the observed feature, its own value does not matter
     slope = np.polyfit(z[same, d], hidden["mar"][same, d], 1)[0]
     assert abs(slope) < 5 * 0.5 / (np.sqrt(same.sum()) * z[same, d].std())
   for d in range(4):  # P(missing | z) = sigmoid(4 z + b)
@@ -183,7 +183,7 @@ def test_mechanisms_depend_on_what_they_should():
   assert all(hides_small[z[:, d] < -1.5, d].mean() > 0.98 for d in range(4))
 
 
-def test_what_is_above_the_mean_is_hidden_in_a_share_of_the_features():
+def test_values_above_the_mean_are_hidden_in_a_share_of_the_features():
   found = apply(("standardize", "above_mean:offset=0.5"), TABLE)
   z = (TABLE - TABLE.mean(0)) / TABLE.std(0)
   np.testing.assert_array_equal(np.asarray(found["hidden"])[:, :2], z[:, :2] > 0.5)
@@ -193,12 +193,12 @@ def test_what_is_above_the_mean_is_hidden_in_a_share_of_the_features():
   np.testing.assert_array_equal(whole["mask"], mean >= GREY)
 
 
-def test_the_top_half_goes_missing_by_the_bottom_half():
-  """Frequencies of the three patterns are the binomial's; what is bright is always missing a top quarter."""
+def test_missing_rows_of_the_top_half_depend_on_the_bottom_half():
+  """Frequencies of the three patterns are binomial; a bright bottom half always hides the top quarter."""
   x = np.zeros((9000, 8, 3, 1), np.float32)
   x[:3000, 4:, 1] = 1  # the bottom half has a mean of 1/3
   x[3000:6000, 4:] = 1
-  x[6000:, :4] = 1  # the top half has no say
+  x[6000:, :4] = 1  # the top half has no effect
   pipeline = transforms.make(("mar_top",), {"x": x})
   rows = np.asarray(pipeline.evaluate(jax.random.key(0), batch(x))["mask"])
   assert (rows == rows[:, :, :1]).all()
@@ -211,7 +211,7 @@ def test_the_top_half_goes_missing_by_the_bottom_half():
     assert (abs(part.mean(0) - p) <= 5 * np.sqrt(p * (1 - p) / 3000)).all()
 
 
-def test_what_is_hidden_in_training_alone_is_seen_in_evaluation():
+def test_entries_hidden_in_training_only_are_observed_in_evaluation():
   hides = ("mcar:rate=0.5,training",)
   np.testing.assert_array_equal(apply(hides, TABLE)["mask"], apply(("mcar:rate=0.5",), TABLE)["mask"])
   seen = apply(hides, TABLE, part="evaluate")
@@ -219,7 +219,7 @@ def test_what_is_hidden_in_training_alone_is_seen_in_evaluation():
   np.testing.assert_array_equal(seen["x"], TABLE)
 
 
-def test_hidden_entries_leave_out_what_was_missing_before():
+def test_hidden_entries_exclude_entries_that_were_missing_before():
   mask = (RNG.random(TABLE.shape) < 0.7).astype(np.float32)
   found = apply(("standardize", "mcar:0.5"), TABLE * mask, mask=mask)
   np.testing.assert_array_equal(found["mask"] + found["hidden"], mask)
@@ -228,7 +228,7 @@ def test_hidden_entries_leave_out_what_was_missing_before():
 
 
 @pytest.mark.parametrize("first", ["binarize:static", "binarize:epoch", "mnar:0.5"])
-def test_what_two_transforms_draw_is_independent(first):
+def test_draws_of_two_transforms_are_independent(first):
   x = np.full((4000, 2), 128, np.uint8)
   x[:, 1] = RNG.integers(0, 256, 4000)
   hidden = np.asarray(apply(("mcar:0.5",), x)["hidden"])[:, 0]
@@ -243,7 +243,7 @@ def test_every_split_must_suit_the_transforms():
     transforms.make(("binarize",), train, [test])
   pipeline = transforms.make(("condition",), train, [test])
   assert pipeline.evaluate(jax.random.key(0), batch(**test))["context"].shape == (9, 5)
-  np.testing.assert_array_equal(pipeline.statistics.mean, [0.5] * 4)  # of the training set alone
+  np.testing.assert_array_equal(pipeline.statistics.mean, [0.5] * 4)  # of the training set only
 
 
 def test_condition_gives_one_hot_labels():
@@ -258,7 +258,7 @@ def test_condition_gives_one_hot_labels():
   (("binarize",), TABLE, r"'binarize' takes grey levels \(uint8\), bool, or numbers in \[0, 1\]; x is float32 in"),
   (("dequantize",), TABLE, r"takes integers 0 .. 255; x is float32"),
   (("dequantize:levels=2",), GREY, r"takes integers 0 .. 1; x is uint8 in \[0, 255\]"),
-  (("logit",), GREY, "Put 'scale' or 'dequantize' before"),
+  (("logit",), GREY, "Put 'scale' or 'dequantize' first"),
   (("logit:alpha=0.6",), GREY, "alpha = 0.6; it must be"),
   (("dequantize", "logit:alpha=0.0"), GREY, "alpha = 0.0; it must be"),
   (("mnar:slope=nan",), TABLE, "slope = nan; it must be finite"),
@@ -272,7 +272,7 @@ def test_condition_gives_one_hot_labels():
   (("mar:observed=0.0",), TABLE, "observed = 0.0; it must be"),
   (("mcar", "standardize"), TABLE, "'standardize' must come before 'mcar'"),
 ])  # fmt: skip
-def test_what_cannot_be_is_one_sentence(names, x, named):
+def test_invalid_transforms_raise_one_sentence(names, x, named):
   with pytest.raises(errors.UserError, match=named):
     transforms.make(names, {"x": x})
 

@@ -1,4 +1,4 @@
-"""Likelihoods: normalisation, moments and masks of every one; agreement with scipy, TFP and NumPy."""
+"""Likelihoods: normalisation, moments and masks of all families; agreement with scipy, TFP and NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -34,16 +34,16 @@ def outputs(name, seed=0):
   """The likelihood of D entries, its parameters and B random outputs of a decoder."""
   p = Likelihood(D, families.make(name, **OPTIONS.get(name, {})))
   h = np.random.default_rng(seed).normal(0.5, 1.0, (B, p.num_outputs))
-  h = jnp.asarray(abs(h) + 0.5 if name == "beta" else h)  # or the mass next to 0 and 1 is not small
+  h = jnp.asarray(abs(h) + 0.5 if name == "beta" else h)  # small mass next to 0 and 1
   variables = jax.tree.map(lambda a: a - 0.3, p.init(jax.random.key(0), h))
   return p, variables, h
 
 
 def grid(name, support):
-  """(x [N], weights [N]) that integrate, or sum, over the support."""
+  """(x [N], weights [N]) for integrals, or sums, over the support."""
   if name in LEVELS:
     return LEVELS[name], np.ones(len(LEVELS[name]))
-  if np.isfinite(support[0]):  # x = sigmoid(t): steps that shrink towards both ends
+  if np.isfinite(support[0]):  # x = sigmoid(t): steps shrink towards both ends
     t = np.linspace(-36, 36, 4001)
     x = scipy.special.expit(t)
     return x, x * scipy.special.expit(-t) * (t[1] - t[0])
@@ -64,9 +64,9 @@ def test_integrates_to_one_with_its_mean(name):
     x, weights = grid(name, p.family.support)
     log_p = jax.jit(jax.vmap(lambda x: d.distribution.log_prob(jnp.full((B, D), x))))(jnp.asarray(x))
     mass = np.exp(log_p) * weights[:, None, None]
-    np.testing.assert_allclose(mass.sum(0), 1, rtol=1e-5)  # the cut of beta at 1e-6 and of Student-t's tails
+    np.testing.assert_allclose(mass.sum(0), 1, rtol=1e-5)  # error from clipping beta at 1e-6 and from Student-t's tails
     np.testing.assert_allclose((mass * x[:, None, None]).sum(0), d.mean(), rtol=1e-4, atol=1e-5)
-    square = np.square(x[:, None, None] - np.asarray(d.mean()))  # of Student-t's variance some lies beyond the grid
+    square = np.square(x[:, None, None] - np.asarray(d.mean()))  # part of Student-t's variance lies beyond the grid
     np.testing.assert_allclose((mass * square).sum(0), d.variance(), rtol=1e-3 if name == "student_t" else 1e-5)
     np.testing.assert_allclose(d.log_prob(jnp.full((B, D), x[1])), log_p[1].sum(-1), rtol=1e-9)
 
@@ -84,7 +84,7 @@ def test_samples_have_the_mean(name):
     assert np.isclose(x[..., None], LEVELS[name]).any(-1).all()
 
 
-def test_own_samplers_have_the_distribution_function():
+def test_samplers_follow_the_distribution_function():
   logits = np.array([-30.0, -1.0, 5e-4, 1e-6, 3.0], "f")
   x = np.asarray(ContinuousBernoulli(logits).sample(seed=jax.random.key(0), sample_shape=(20_000,)), np.float64)
   for l, column in zip(logits.astype(np.float64), x.T, strict=True):
@@ -102,7 +102,7 @@ def test_own_samplers_have_the_distribution_function():
   np.testing.assert_array_less(abs(found - expected), 5 * np.sqrt(expected * (1 - expected) / len(x)) + 1e-4)
 
 
-def test_density_of_students_t_is_exact_for_few_and_for_many_degrees_of_freedom():
+def test_density_of_students_t_is_exact_for_small_and_large_degrees_of_freedom():
   """log p and its derivative in v; a difference of log-gammas would be off by 1e-2 at v = 1e5 in float32."""
   v = np.array([1.01, 1.5, 3.0, 7.3, 100.0, 1e5])
   log_p = lambda v: StudentT(v, jnp.zeros_like(v), jnp.ones_like(v)).log_prob(jnp.full_like(v, 0.7))
@@ -113,7 +113,7 @@ def test_density_of_students_t_is_exact_for_few_and_for_many_degrees_of_freedom(
 
 
 def test_draws_of_students_t_have_the_gradients_of_its_moments():
-  """E|x - m| = 2 s sqrt(v) / ((v - 1) B(v/2, 1/2)), whose derivatives in s and v are those of the mean of draws."""
+  """E|x - m| = 2 s sqrt(v) / ((v - 1) B(v/2, 1/2)), and so are its derivatives in s and v."""
   v, m, s = 4.0, 0.3, 0.5
   each = lambda key, v, m, s: jnp.abs(StudentT(v, m, s).sample(seed=key) - m)
   scalar = lambda *args: jax.vmap(jax.grad(each, (1, 2, 3)), (0, None, None, None))(*args)
@@ -137,7 +137,7 @@ def test_masked_entries_contribute_nothing(name):
   mask = np.random.default_rng(0).random((B, D)) < 0.5
   np.testing.assert_allclose(d.log_prob(x, mask), np.sum(d.distribution.log_prob(x) * mask, -1), rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(d.log_prob(x, np.ones((B, D))), d.log_prob(x), rtol=1e-5)
-  bad = jnp.where(mask, x, -7 if name == "categorical" else np.nan)  # nor does what stands there reach a gradient
+  bad = jnp.where(mask, x, -7 if name == "categorical" else np.nan)  # masked values do not reach a gradient
   log_p = lambda h: p.apply(variables, h).log_prob(bad, mask).sum()
   assert np.isfinite(jax.jit(jax.grad(log_p))(h)).all()
   np.testing.assert_array_equal(p.features(bad, mask).reshape(B, D, -1)[~mask], 0)
@@ -151,7 +151,7 @@ def test_decoder_starts_at_the_mean_of_the_data(name):
   found = p.apply(variables, bias[None]).mean()[0]
   if name == "categorical":
     np.testing.assert_allclose(found, 1.5)
-  elif name == "discretised_logistic":  # the open bins pull it to the middle
+  elif name == "discretised_logistic":  # the open bins move the mean to the middle
     assert abs(found - np.array(mean)).max() < 0.1
   else:
     np.testing.assert_allclose(found, mean, atol=2e-3)
@@ -208,7 +208,7 @@ def test_categorical_is_the_softmax():
   np.testing.assert_allclose(p.apply(variables, h).log_prob(x), expected, rtol=1e-5)
 
 
-def test_continuous_bernoulli_agrees_with_tfp_and_a_series_joins_smoothly():
+def test_continuous_bernoulli_agrees_with_tfp_and_its_series_is_continuous():
   logits = np.concatenate([np.linspace(-20, 20, 40), [-1e-3, 1e-6, 0.0, 0.19999, 0.20001, -0.19999, -0.20001]])
   with jax.enable_x64(True):
     ours, theirs = ContinuousBernoulli(jnp.asarray(logits)), tfd.ContinuousBernoulli(logits=logits)
@@ -222,7 +222,7 @@ def test_continuous_bernoulli_agrees_with_tfp_and_a_series_joins_smoothly():
   np.testing.assert_allclose(ContinuousBernoulli(single).log_prob(0.3), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_discretised_logistic_is_the_difference_of_distribution_functions():
+def test_discretised_logistic_is_a_difference_of_distribution_functions():
   """256 levels: all bins sum to 1, and each is the integral of a logistic's density over it."""
   with jax.enable_x64(True):
     p = Likelihood(1, families.make("discretised_logistic", num_components=2))
@@ -238,16 +238,16 @@ def test_discretised_logistic_is_the_difference_of_distribution_functions():
   assert found.sum() == pytest.approx(1, abs=1e-12)
 
 
-def test_floor_bounds_the_likelihood():
+def test_min_scale_bounds_the_likelihood():
   p, variables, _ = outputs("gaussian_bounded")
-  h = jnp.concatenate([jnp.full((1, D), 0.3), jnp.full((1, D), -1e4)], -1)  # at x, with as small a scale as may be
+  h = jnp.concatenate([jnp.full((1, D), 0.3), jnp.full((1, D), -1e4)], -1)  # mean at x, with the smallest scale
   found = p.apply(variables, h).log_prob(jnp.full((1, D), 0.3))
   np.testing.assert_allclose(found, -D * np.log(0.1 * np.sqrt(2 * np.pi)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "gaussian_shared"])
-def test_a_model_is_of_the_observed_entries(name):
-  """log p(x|z) of a batch with a mask: the sum over observed entries, whatever is written into the others."""
+def test_log_joint_depends_on_observed_entries_only(name):
+  """log p(x|z) of a batch with a mask: the sum over observed entries, for any values of the others."""
   model = vae.Model((D,), latent_dim=2, hidden=(4,), likelihood=name)
   x, mask = np.ones((B, D), "f"), (np.random.default_rng(1).random((B, D)) < 0.5).astype("f")
   variables = model.init(jax.random.key(0), {"x": x})
@@ -263,7 +263,7 @@ def test_a_model_is_of_the_observed_entries(name):
   np.testing.assert_array_equal(*loc)
 
 
-def test_support_is_that_of_the_likelihood():
+def test_support_of_a_model_follows_its_likelihood():
   support = lambda **kwargs: vae.Model(tables.SHAPE, **kwargs).support
   assert support() == (0, 1)
   assert support(likelihood="gaussian")[1] == np.inf
@@ -282,13 +282,13 @@ def test_support_is_that_of_the_likelihood():
     ("discretised_logistic", {"num_levels": 1}, "num_levels = 1"),
   ],
 )
-def test_refuses_in_a_sentence(name, options, sentence):
+def test_invalid_options_raise_a_user_error(name, options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     families.make(name, **options)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_softplus_and_its_derivative_are_those_of_scipy_to_the_precisions_epsilon(dtype):
+def test_softplus_and_its_derivative_agree_with_scipy_to_the_epsilon_of_the_dtype(dtype):
   with jax.enable_x64(True):
     x = np.concatenate([np.linspace(-80, 80, 481), [-1e5, -1e-6, 0.0, 1e-6, 1e5]]).astype(dtype)
     found, slope = jax.vmap(jax.value_and_grad(softplus))(jnp.asarray(x))

@@ -1,4 +1,4 @@
-"""Posteriors and priors: each is normalised, draws from what it says, and moves its draws with its parameters."""
+"""Posteriors and priors: normalisation, agreement of samples and density, and gradients of samples."""
 
 import functools
 
@@ -23,7 +23,7 @@ every_density = pytest.mark.parametrize("name", sorted(set(posteriors.POSTERIORS
 
 
 def outputs(name, dim=L):
-  """The posterior, its parameters (none but of an IAF) and B random outputs of an encoder."""
+  """The posterior, its parameters and B random outputs of an encoder."""
   kind = posteriors.make(name, dim, **OPTIONS.get(name, {}))
   h = jnp.asarray(np.random.default_rng(0).normal(0.1, 0.5, (B, kind.num_outputs)))
   noise = lambda a: a + 0.7 * jnp.asarray(np.random.default_rng(a.size).normal(size=a.shape), a.dtype)
@@ -32,29 +32,29 @@ def outputs(name, dim=L):
 
 @functools.cache
 def draws(name):
-  """q, and N draws of it with their log q."""
+  """q, and N samples of it with their log q."""
   kind, variables, h = outputs(name)
   q = kind.apply(variables, h)
   return q, *jax.jit(lambda key: q.sample_and_log_prob(seed=key, sample_shape=(N,)))(jax.random.key(1))
 
 
 def plane(n=121, width=16.0):
-  """(z [n^2, 2], the weight of each) for integrals over the plane: z = sinh(t) in both directions, heavy tails."""
+  """(z [n^2, 2], weights [n^2]) for integrals over the plane; z = sinh(t) on both axes, for heavy tails."""
   t = np.linspace(-np.arcsinh(width), np.arcsinh(width), n)
   z, weight = np.sinh(t), np.cosh(t) * (t[1] - t[0])
   return np.stack(np.meshgrid(z, z, indexing="ij"), -1).reshape(-1, 2), np.outer(weight, weight).ravel()
 
 
 def assert_means(values, expected, tolerance=0.0):
-  """The mean over axis 0 is `expected`, within five standard errors."""
+  """Asserts that the mean over axis 0 is `expected`, within five standard errors."""
   values = np.asarray(values, np.float64)
   error = values.std(0) / np.sqrt(len(values))
   np.testing.assert_array_less(abs(values.mean(0) - expected), 5 * error + tolerance + 1e-7)
 
 
 @every_posterior
-def test_weights_of_its_draws_average_to_one(name):
-  """E_q[p(z) / q(z)] = 1 for a p inside q: the density that comes with the draws is theirs."""
+def test_importance_weights_average_to_one(name):
+  """E_q[p(z) / q(z)] = 1 for a p narrower than q: log q of sample_and_log_prob is the density of its samples."""
   _, z, log_q = draws(name)
   assert z.shape == (N, B, L)
   assert log_q.shape == (N, B)
@@ -64,14 +64,14 @@ def test_weights_of_its_draws_average_to_one(name):
 
 
 @every_density
-def test_density_of_draws_is_log_prob(name):
+def test_density_of_samples_is_log_prob(name):
   q, z, log_q = draws(name)
   np.testing.assert_allclose(jax.jit(jax.vmap(q.log_prob))(z), log_q, atol=2e-4)
 
 
 @every_density
-def test_integrates_to_one_and_draws_move_as_the_density_does(name):
-  """d/dh E_q[f] by quadrature equals the mean of df(z(h))/dh: reparameterised or implicit, in every parameter."""
+def test_integrates_to_one_and_gradients_of_samples_are_unbiased(name):
+  """d/dh E_q[f] by quadrature equals the mean of df(z(h))/dh for every parameter, reparameterised or implicit."""
   kind, variables, h = outputs(name)
   z, weights = plane()
   f = lambda z: jnp.sin(z[..., 0]) + jnp.tanh(z[..., 1]) * z[..., 0]
@@ -90,7 +90,7 @@ def test_integrates_to_one_and_draws_move_as_the_density_does(name):
 
 
 @every_posterior
-def test_mean_is_that_of_draws(name):
+def test_mean_agrees_with_the_mean_of_samples(name):
   q, z, _ = draws(name)
   if name in ("iaf", "planar"):
     with pytest.raises(NotImplementedError, match="average draws"):
@@ -100,7 +100,7 @@ def test_mean_is_that_of_draws(name):
 
 
 @pytest.mark.parametrize("name", ["full", "low_rank"])
-def test_is_the_multivariate_normal_of_scipy(name):
+def test_agrees_with_the_multivariate_normal_of_scipy(name):
   with jax.enable_x64(True):
     kind, variables, h = outputs(name, 4)
     q = kind.apply(variables, h)
@@ -119,8 +119,8 @@ def test_is_the_multivariate_normal_of_scipy(name):
 
 
 @pytest.mark.parametrize("name", ["planar", "iaf"])
-def test_flow_log_det_is_that_of_the_jacobian(name):
-  """z_0 = loc + ..., so dz/dloc is the Jacobian of the flow."""
+def test_log_det_of_a_flow_agrees_with_its_jacobian(name):
+  """z_0 = loc + ..., so that dz/dloc is the Jacobian of the flow."""
   with jax.enable_x64(True):
     kind, variables, h = outputs(name, 4)
 
@@ -133,10 +133,10 @@ def test_flow_log_det_is_that_of_the_jacobian(name):
     np.testing.assert_allclose(log_det, np.linalg.slogdet(jacobian[..., :4])[1], rtol=1e-9)
 
 
-def test_planar_layer_is_invertible_whatever_its_parameters():
+def test_planar_layer_is_invertible_for_all_parameters():
   w, u = 2 * jax.random.normal(jax.random.key(0), (2, 500, 3))
   along = w / jnp.linalg.norm(w, axis=-1, keepdims=True)
-  line = jnp.linspace(-0.3, 0.3, 101)[:, None, None] * along  # the layer is monotone along w: that decides it
+  line = jnp.linspace(-0.3, 0.3, 101)[:, None, None] * along  # the layer is invertible iff it is monotone along w
   y, log_det = planar.planar_step(line, w, u, jnp.zeros(500))
   assert (jnp.diff(jnp.sum(y * w, -1), axis=0) > -1e-4).all()
   assert jnp.isfinite(log_det).all()
@@ -151,7 +151,7 @@ def test_a_shared_scale_is_the_same_for_every_x():
   np.testing.assert_allclose(kind.apply(variables, h).log_prob(jnp.asarray(z)), expected, rtol=1e-4)
 
 
-def test_planar_has_no_density_elsewhere():
+def test_log_prob_of_planar_raises():
   with pytest.raises(NotImplementedError, match="own draws only"):
     draws("planar")[0].log_prob(jnp.zeros((B, L)))
 
@@ -180,7 +180,7 @@ def make_prior(name, **options):
 
 
 @pytest.mark.parametrize("name", priors.PRIORS)
-def test_prior_integrates_to_one_with_the_mean_of_its_draws(name):
+def test_prior_integrates_to_one_with_the_moments_of_its_samples(name):
   p, variables = make_prior(name)
   d = p.apply(variables, encode)
   z, weights = plane()
@@ -217,13 +217,13 @@ def test_model_integrates_to_one(posterior, prior):
   model = vae.Model((3,), latent_dim=L, hidden=(4,), posterior=posterior, prior=prior)
   x = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 3).astype("f")
   variables = jax.jit(model.init)(jax.random.key(0), {"x": x})
-  flat = jax.tree.map(lambda a: 0.4 * a, variables["params"]["encoder"])  # q near its start: steady weights
+  flat = jax.tree.map(lambda a: 0.4 * a, variables["params"]["encoder"])  # q near its start: weights of low variance
   variables = {"params": variables["params"] | {"encoder": flat}}
   terms = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": x}, 10_000, 500))(jax.random.key(1))
   assert_means(np.exp(np.asarray(terms.w, np.float64)).sum(1), 1.0)
 
 
-def test_default_model_has_an_encoder_and_a_decoder_only():
+def test_default_model_has_only_an_encoder_and_a_decoder():
   params = jax.eval_shape(vae.Model(tables.SHAPE).init, jax.random.key(0), tables.TEST)["params"]
   assert set(params) == {"encoder", "decoder"}
 
@@ -243,6 +243,6 @@ def test_default_model_has_an_encoder_and_a_decoder_only():
     ({"prior": "vamp", "likelihood": "categorical", "likelihood_args": {"num_classes": 2}}, "are classes"),
   ],
 )
-def test_refuses_in_a_sentence(options, sentence):
+def test_invalid_options_raise_a_user_error(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     jax.eval_shape(vae.Model(tables.SHAPE, **options).init, jax.random.key(0), tables.TEST)

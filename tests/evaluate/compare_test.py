@@ -1,4 +1,4 @@
-"""Comparisons of runs: planted differences are found, what cannot be compared is refused."""
+"""Comparisons of runs: planted differences are found, runs that cannot be compared raise an error."""
 
 import json
 
@@ -21,7 +21,7 @@ EASE = 20 * np.random.default_rng(0).normal(size=N)  # some examples are far lik
 
 
 def plant(folder, shift, seed=0, name="results", about=None, **more):
-  """A run whose log_px is that of the examples + shift + noise of 0.1."""
+  """Writes a run with log_px = EASE + shift + noise of 0.1."""
   folder.mkdir()
   (folder / f"{name}.json").write_text(json.dumps(ABOUT | (about or {})))
   log_px = EASE + shift + 0.1 * np.random.default_rng(seed).normal(size=N)
@@ -40,7 +40,7 @@ def test_a_planted_difference_is_found_and_pairing_makes_it_sharp(tmp_path):
   assert (found.name, found.num_examples, found.first_spread) == ("log_px", N, None)
 
 
-def test_seeds_are_averaged_and_their_spread_is_told(tmp_path, capsys):
+def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path, capsys):
   shifts = {"a": (-90.0, -91.0, -92.0), "b": (-80.0, -82.0)}
   paths = {k: [plant(tmp_path / f"{k}{i}", s, i) for i, s in enumerate(v)] for k, v in shifts.items()}
   groups = [[compare.read(p) for p in paths[k]] for k in "ab"]
@@ -62,7 +62,7 @@ def test_seeds_are_averaged_and_their_spread_is_told(tmp_path, capsys):
   ("key", "value"),
   [("data_digest", "abd"), ("transforms", ["scale", "logit"]), ("split_sizes", {"train": 8}), ("data", "other")],
 )
-def test_other_examples_are_refused_in_one_sentence(tmp_path, capsys, key, value):
+def test_runs_on_other_examples_are_an_error_of_one_sentence(tmp_path, capsys, key, value):
   runs = [plant(tmp_path / "a", 0), plant(tmp_path / "b", 0, about={key: value})]
   assert compare.main(runs) == 2
   error = capsys.readouterr().err
@@ -70,21 +70,21 @@ def test_other_examples_are_refused_in_one_sentence(tmp_path, capsys, key, value
   assert error.count("\n") == 1
 
 
-def test_missing_values_are_refused_with_the_command_that_makes_them(tmp_path):
+def test_the_error_for_missing_values_names_the_command_that_computes_them(tmp_path):
   path = plant(tmp_path / "a", 0)
   (tmp_path / "a" / "values.npz").unlink()
   with pytest.raises(errors.UserError, match=r"values.npz\); `python -m dgm_jax.main --mode=evaluate --workdir="):
     compare.read(path)
-  with pytest.raises(errors.UserError, match="is no folder of a run"):
+  with pytest.raises(errors.UserError, match="is not the folder of a run"):
     compare.read(str(tmp_path / "none"))
   assert compare.main([path]) == 2
 
 
-def test_values_of_unequal_sets_and_unequal_bounds_are_told(tmp_path):
+def test_warnings_name_values_of_unequal_sets_and_unequal_bounds(tmp_path):
   first = plant(tmp_path / "a", 0, **{"test/ais_log_px": np.zeros(10)})
   second = plant(tmp_path / "b", 0, about={"test/likelihood_samples": 5000}, **{"test/ais_log_px": np.zeros(20)})
   runs = [compare.read(p) for p in (first, second)]
   assert [d.name for d in compare.compare(runs[:1], runs[1:])] == ["log_px"]
-  told = " ".join(compare.warnings(runs))
-  assert "likelihood_samples differs" in told
-  assert "ais_log_px is left out: the runs have it of 10, 20 examples" in told
+  text = " ".join(compare.warnings(runs))
+  assert "likelihood_samples differs" in text
+  assert "ais_log_px is left out: the runs have it for 10, 20 examples" in text

@@ -129,7 +129,7 @@ def test_what_is_drawn_depends_on_dimensions_and_layers():
 
 def test_a_model_without_codes_is_refused_in_a_sentence():
   model = bernoulli_product.Model(tables.SHAPE)
-  with pytest.raises(errors.UserError, match="bernoulli_product has not"):
+  with pytest.raises(errors.UserError, match="bernoulli_product does not provide them"):
     evaluate(model, state_of(model))
 
 

@@ -173,7 +173,7 @@ def test_log_px_needs_no_log_q_but_the_elbo_does():
 
 def test_more_than_two_dimensions_are_refused_in_a_sentence():
   deep = dlgm.Model(tables.SHAPE, latent_dims=(1, 1), hidden=((4,), (4,)))
-  for model, why in ((vae.Model(tables.SHAPE, latent_dim=3, hidden=(4,)), "3 of float32"), (deep, "layers of them")):
+  for model, why in ((vae.Model(tables.SHAPE, latent_dim=3, hidden=(4,)), "3 of type float32"), (deep, "several layers")):
     run = lambda key: quadrature.posterior(model.bind(model.init(key, tables.TEST)), tables.TEST)
     with pytest.raises(errors.UserError, match=f"1 or 2 real latent variables; this model has {why}"):
       jax.eval_shape(run, lg.KEY)

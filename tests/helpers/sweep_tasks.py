@@ -1,7 +1,7 @@
-"""Tasks of a sweep whose worker is this file: it sleeps for training, and keeps the interface of a worker.
+"""Tasks of a sweep with a fake worker, this file: it sleeps instead of training but has the interface of a worker.
 
-Each run counts its steps in runs/NAME/checkpoint, and what happens to it in runs/NAME/events; a worker ends, crashes or
-is stopped as the task says.
+Each run counts its steps in runs/NAME/checkpoint and logs its events in runs/NAME/events; a worker ends, crashes or is
+stopped as the task specifies.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ WORKER = (sys.executable, __file__)
 
 
 def write(root, count, *, steps=4, ends=(), cpus=1, gpus=0, runs=1):
-  """Writes `count` tasks of `runs` runs and returns their files; ends[i] is how the i-th worker of a task ends."""
+  """Writes `count` tasks of `runs` runs and returns their files; the i-th worker of a task ends with status ends[i]."""
   (root / "tasks").mkdir(parents=True, exist_ok=True)
   paths = []
   for i in range(count):
@@ -32,7 +32,7 @@ def write(root, count, *, steps=4, ends=(), cpus=1, gpus=0, runs=1):
 
 
 def events(root, kind=None):
-  """What happened, in the order of time: [{"event", "run", "time", "pid", "step", ...}]."""
+  """Events of all runs in the order of time: [{"event", "run", "time", "pid", "step", ...}]."""
   found = []
   for path in (root / "runs").glob("*/events"):
     found += [json.loads(line) | {"run": path.parent.name} for line in path.read_text().splitlines()]
@@ -47,7 +47,7 @@ def most_at_once(root):
 
 
 def alive(pid):
-  """Whether a process runs (zombies do not)."""
+  """Whether a process is running (and no zombie)."""
   try:
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
   except FileNotFoundError:
@@ -57,12 +57,12 @@ def alive(pid):
 def wait_until(true, seconds=60):
   deadline = time.monotonic() + seconds
   while not true():
-    assert time.monotonic() < deadline, "what was waited for did not happen"
+    assert time.monotonic() < deadline, "timed out"
     time.sleep(0.02)
 
 
 def launcher(module, paths, **options):
-  """A process that launches; it prints its outcomes as JSON, at its end."""
+  """Starts a process that launches tasks and finally prints their outcomes as JSON."""
   code = (
     "import json, pathlib, sys\n"
     f"from dgm_jax.sweeps.launchers import {module}\n"
@@ -82,7 +82,7 @@ def note(run, kind, **more):
 
 
 def work(folder, config, signals):
-  """One run, under its lock; returns how its worker is to end."""
+  """Works on one run, holding its lock; returns the status with which its worker ends."""
   folder.mkdir(parents=True, exist_ok=True)
   if (folder / "results.json").exists():
     return 0
@@ -102,7 +102,7 @@ def work(folder, config, signals):
         return config["ends"][begun - 1]
       if signals:
         checkpoint.write_text(str(step))
-        time.sleep(2 * STEP)  # so that a second signal of the same would be seen
+        time.sleep(2 * STEP)  # time in which a second signal would be noticed
         note(folder, "stop", step=step, signals=list(signals))
         return 4
       checkpoint.write_text(str(step))

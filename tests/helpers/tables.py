@@ -37,7 +37,7 @@ from dgm_jax.principles import em, monte_carlo_em, own_bound, supervised
 from dgm_jax.principles.latent import latent
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem != "__init__")
+CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem not in ("__init__", "base"))
 # config file and its arguments beside `test`, for the laws that need a whole run
 CONFIG_ARGUMENTS = {
   "aevb_mnist": ["", "method=wake_sleep,nz=2"],

@@ -62,7 +62,7 @@ def test_miwae_groups_are_consecutive():
   log_w = jnp.asarray(_RNG.normal(size=(6, 2)))
   expected = (estimators.iwae(log_w[:3]) + estimators.iwae(log_w[3:])) / 2
   np.testing.assert_allclose(estimators.miwae(log_w, 3), expected, rtol=1e-12)
-  with pytest.raises(errors.UserError, match="6 samples do not make groups of 4"):
+  with pytest.raises(errors.UserError, match="6 samples cannot be split into groups of 4"):
     estimators.miwae(log_w, 4)
 
 

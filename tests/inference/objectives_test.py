@@ -406,7 +406,7 @@ def test_tempering_drawn_weighs_the_joint():
   "options,sentence",
   [
     ({"bound": "iwea"}, 'Did you mean "iwae"|iwae'),
-    ({"bound": "vr_max", "gradient": "dreg"}, "derivative jumps"),
+    ({"bound": "vr_max", "gradient": "dreg"}, "derivative of the greatest log-weight is discontinuous"),
     ({"gradient": "vimco"}, "must be 2 or more"),
     ({"gradient": "gdreg"}, "choose 'dreg'"),
     ({"gradient": "gumbel_softmax"}, "relaxes discrete draws"),
@@ -414,7 +414,7 @@ def test_tempering_drawn_weighs_the_joint():
     ({"bound": "iwae", "kl": "analytic"}, "is for bound = 'elbo'"),
     ({"free_bits": 1.0}, "needs kl = 'analytic'"),
     ({"temper_steps": 10, "bound": "iwae"}, "temper_steps = 10: it must not be negative, and is for bound = 'elbo'"),
-    ({"bound": "rws", "gradient": "stl"}, "log q's score is the signal"),
+    ({"bound": "rws", "gradient": "stl"}, "whose gradient is the score of log q"),
     ({"bound": "rws", "beta": 0.5}, "leave it at 1"),
     ({"bound": "jackknife"}, "between 0 and num_samples - 1"),
     ({"num_sampels": 3}, "num_samples"),

@@ -155,7 +155,7 @@ def _columns(*names):
 
 
 @pytest.mark.parametrize("options,sentence", [
-  (_columns("gaussian"), "columns of likelihood 'mixed' are 1; x has 5"),
+  (_columns("gaussian"), "the number of columns of likelihood 'mixed' is 1, but x has 5"),
   (_columns(), "must name a likelihood for each column"),
   (_columns(*["gausian"] * 5), "column 'gausian' .* one of bernoulli"),
   (_columns(*["categorical(x)"] * 5), "'categorical\\(x\\)' .* 'categorical\\(3\\)'"),

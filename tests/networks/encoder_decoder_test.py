@@ -1,4 +1,4 @@
-"""Convolutions against lax, Flax and scipy; convolutional nets against what they are built of."""
+"""Convolutions against lax, Flax and scipy; connections and parameters of convolutional nets."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ GEOMETRIES = [
   (4, 2, "SAME", (7, 6)),
   (5, 3, "SAME", (10, 7)),
   (2, 2, "SAME", (7, 5)),
-  (2, 3, "SAME", (7, 8)),  # a stride beyond the kernel
+  (2, 3, "SAME", (7, 8)),  # a stride larger than the kernel
   (1, 2, "SAME", (5, 6)),
   (4, 2, 1, (6, 7)),
   (3, 2, 1, (7, 7)),
@@ -63,7 +63,7 @@ def test_both_forms_of_a_transposed_convolution_agree(kernel, stride, padding, s
 
 @every_geometry
 def test_both_forms_agree_where_the_output_is_narrower_than_its_taps(kernel, stride, padding, size):
-  """Then the product comes before the shifts."""
+  """In this case the product is taken before the shifts."""
   wide = kernel**2 + 1
   x, w, out = draw(0, (2, *size, wide), (kernel, kernel, wide, 1), (2, *small(kernel, stride, padding, size), 1))
   forms = (convolutions.conv_by_matmul, convolutions.conv_by_lax)
@@ -85,7 +85,7 @@ def test_a_bias_has_the_derivatives_of_a_sum():
 
 
 @every_geometry
-def test_the_transpose_is_the_transpose(kernel, stride, padding, size):
+def test_transposed_convolution_is_the_adjoint_of_the_convolution(kernel, stride, padding, size):
   """<conv(x), y> = <x, convT(y)>, with the kernel's channels exchanged."""
   x, w, y = draw(1, (2, *size, 3), (kernel, kernel, 3, 4), (2, *small(kernel, stride, padding, size), 4))
   forward = jnp.vdot(convolutions.conv_by_matmul(x, w, stride, padding), y)
@@ -94,7 +94,7 @@ def test_the_transpose_is_the_transpose(kernel, stride, padding, size):
 
 
 @every_geometry
-def test_convolution_is_flax_convolution(kernel, stride, padding, size):
+def test_convolution_agrees_with_flax(kernel, stride, padding, size):
   ours = convolutions.Conv(4, kernel, stride, padding)
   flax = nn.Conv(4, (kernel, kernel), (stride, stride), padding if padding == "SAME" else [(padding, padding)] * 2)
   x, bias = draw(2, (2, *size, 3), (4,))
@@ -104,8 +104,8 @@ def test_convolution_is_flax_convolution(kernel, stride, padding, size):
 
 
 @pytest.mark.parametrize("kernel,stride,padding,size", [g for g in GEOMETRIES if g[1] == 2 or g[0] == 3])
-def test_transposed_convolution_is_flax_transposed_convolution(kernel, stride, padding, size):
-  """With transpose_kernel Flax, too, has the gradient of a convolution; its padding is that of the dilated image."""
+def test_transposed_convolution_agrees_with_flax(kernel, stride, padding, size):
+  """With transpose_kernel, Flax computes the gradient of a convolution, too; its padding is for the dilated image."""
   low = small(kernel, stride, padding, size)
   ours = convolutions.ConvTranspose(4, kernel, stride, padding, output_size=size)
   paddings = []
@@ -120,7 +120,7 @@ def test_transposed_convolution_is_flax_transposed_convolution(kernel, stride, p
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
-def test_single_channel_is_scipy_correlation(stride):
+def test_single_channel_agrees_with_scipy(stride):
   x, w = draw(4, (1, 8, 9, 1), (3, 3, 1, 1))
   expected = scipy.signal.correlate2d(np.float64(x[0, ..., 0]), np.float64(w[..., 0, 0]), "valid")[::stride, ::stride]
   np.testing.assert_allclose(convolutions.conv_by_matmul(x, w, stride, 0)[0, ..., 0], expected, atol=1e-5)
@@ -132,8 +132,8 @@ def test_single_channel_is_scipy_correlation(stride):
 
 
 @pytest.mark.parametrize("transpose", [False, True])
-def test_other_backends_take_the_other_form(transpose, monkeypatch):
-  """The same parameters give the same function whichever backend reads them."""
+def test_other_backends_use_the_lax_form(transpose, monkeypatch):
+  """The same parameters give the same function on every backend."""
   (x,) = draw(5, (2, 6, 6, 3))
   layer = convolutions.ConvTranspose(4, 4, 2, output_size=(12, 11)) if transpose else convolutions.Conv(4, 4, 2)
   variables = layer.init(jax.random.key(0), x)
@@ -149,13 +149,13 @@ def test_other_backends_take_the_other_form(transpose, monkeypatch):
   convolutions.Conv(32, 4, 2, 0),
   convolutions.ConvTranspose(32, 4, 2, 0, output_size=(34, 34)),
 ])  # fmt: skip
-def test_first_outputs_have_the_variance_of_the_gain(layer, gain):
+def test_initial_outputs_have_the_variance_of_the_gain(layer, gain):
   x = jax.random.normal(jax.random.key(0), (8, 16, 16, 64))
   y = layer.clone(gain=gain).init_with_output(jax.random.key(1), x)[0][:, 2:-2, 2:-2]  # without the edges
   assert float(y.var()) == pytest.approx(gain, rel=0.1)
 
 
-def test_a_new_residual_block_is_its_shortcut():
+def test_a_residual_block_is_initially_its_shortcut():
   (x,) = draw(6, (2, 5, 6, 3))
   y, variables = convolutions.ResidualBlock(3).init_with_output(jax.random.key(0), x)
   np.testing.assert_array_equal(y, x)
@@ -171,7 +171,7 @@ def pair(net, shape=(7, 6, 2), depth=1, widths=(5, 84), hidden=(), **options):
   return encoder_decoder.make(net, shape, depth, hidden, widths, nn.initializers.zeros, **options)
 
 
-def test_maxout_is_the_greatest_of_four_linear_maps():
+def test_maxout_is_the_maximum_of_four_linear_maps():
   encoder, decoder = pair("mlp", hidden=(12,), activation="maxout")
   for module, size in ((encoder, 84), (decoder, 3)):
     (x,) = draw(9, (6, size))
@@ -182,8 +182,8 @@ def test_maxout_is_the_greatest_of_four_linear_maps():
 
 
 @pytest.mark.parametrize("net", ["conv", pytest.param("residual", marks=pytest.mark.slow)])
-def test_a_pixel_reaches_every_code_and_back(net):
-  """No pixel is skipped by the strides and each is written: the Jacobians have no zero row or column."""
+def test_every_input_and_output_is_connected(net):
+  """The strides skip no pixel and every pixel is written: the Jacobians have no zero row or column."""
   encoder, decoder = pair(net, channels=(8, 8), kernel_size=3, activation="tanh")
   x, z = draw(7, (1, 84), (1, 3))
   for module, value in ((encoder, x), (decoder, z)):
@@ -194,8 +194,8 @@ def test_a_pixel_reaches_every_code_and_back(net):
 
 
 @pytest.mark.parametrize("net", ["conv", "residual"])
-def test_outputs_are_blocks_of_images(net):
-  """The parameters of P = 2 numbers an entry: channel p C + c at (i, j) is output (p, i, j, c), plus its own bias."""
+def test_decoder_outputs_are_blocks_of_images(net):
+  """P = 2 outputs per entry: channel p C + c at (i, j) is output (p, i, j, c), plus its bias."""
   bias = lambda key, shape: jnp.arange(168.0).reshape(shape)
   _, decoder = encoder_decoder.make(net, (7, 6, 2), 1, (), (5, 168), bias, channels=(4,), kernel_size=3)
   z = draw(8, (3, 4))[0]
@@ -214,7 +214,7 @@ def test_outputs_are_blocks_of_images(net):
 
 
 def test_mnist_net_of_seventeen_million_parameters():
-  """Convolutions 4x4 of 128-256-512-1024 channels; transposed 3x3 of 1024 at 4x4, 512, 256: 17 M in all."""
+  """Convolutions 4x4 of 128-256-512-1024 channels; transposed 3x3 of 1024 (4x4 images), 512, 256: 17 M in all."""
   encoder, decoder = encoder_decoder.make(
     "conv", (28, 28, 1), 1, (), (32, 784), nn.initializers.zeros, channels=(128, 256, 512, 1024), padding=1,
     decoder={"channels": (1024, 512, 256), "kernel_size": 3},
@@ -233,10 +233,10 @@ def test_mnist_net_of_seventeen_million_parameters():
 @pytest.mark.parametrize("net,options,sentence", [
   ("cnn", {}, "net = 'cnn'; it must be one of mlp, conv, residual, set"),
   ("mlp", {"activation": "step"}, "activation = 'step'; it must be one of relu"),
-  ("mlp", {"activation": "maxout", "hidden": (10,)}, r"hidden = \(10,\) of maxout units must be multiples of 4"),
-  ("conv", {"shape": (84,)}, r"must be \[H, W, C\], and it is \[84\]"),
+  ("mlp", {"activation": "maxout", "hidden": (10,)}, r"hidden = \(10,\) of activation 'maxout' must be multiples of 4"),
+  ("conv", {"shape": (84,)}, r"must be \[H, W, C\], but it is \[84\]"),
   ("conv", {"activation": "step"}, "activation = 'step'; it must be one of relu"),
-  ("conv", {"channels": ()}, "channels must name one"),
+  ("conv", {"channels": ()}, "channels must list at least one"),
   ("conv", {"channels": (4, 0)}, "channels = 0 must be 1 or more"),
   ("conv", {"decoder": {"stride": 0}}, "stride = 0 must"),
   ("conv", {"padding": "VALID"}, "padding = 'VALID'; it must be 'SAME', or 0 or more"),
@@ -245,12 +245,12 @@ def test_mnist_net_of_seventeen_million_parameters():
   ("residual", {"blocks": 0}, "blocks = 0 must be 1 or more"),
   ("residual", {"padding": 1}, "always 'SAME'"),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_in_a_sentence(net, options, sentence):
+def test_invalid_options_raise_a_user_error(net, options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     pair(net, **options)
 
 
-def test_a_kernel_that_does_not_fit_is_refused():
+def test_a_kernel_that_does_not_fit_raises_a_user_error():
   encoder, _ = pair("conv", channels=(4, 4, 4), padding=0)
   with pytest.raises(errors.UserError, match="a kernel of 4 does not fit"):
     encoder.init(jax.random.key(0), jnp.zeros((1, 84)))

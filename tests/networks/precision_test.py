@@ -1,4 +1,4 @@
-"""Reduced precision and recomputation: what stays float32, and that less memory does not change the numbers."""
+"""bfloat16 and rematerialisation: what stays float32, and that saving memory does not change the results."""
 
 import dataclasses
 import importlib
@@ -22,17 +22,17 @@ from helpers import tables
 
 BATCH = {k: v[:64] for k, v in tables.TRAIN.items()}
 KEY = jax.random.key(1)
-# mcem's network is iwae's, dropout is not computed again, and topic models have no choice of precision
+# mcem has the network of iwae, dropout is not recomputed, and topic models have no dtype
 _WITHOUT = ("bernoulli_product", "mcem", "classifier_dropout", "prodlda", "nvlda", *tables.EM)
 NETWORKS = [name for name in tables.SYSTEMS if name not in _WITHOUT]
-ALWAYS = {"iwae", "semi_supervised_vae"}  # the others are traced, and compiled by --all
+ALWAYS = {"iwae", "semi_supervised_vae"}  # the others are only traced, and compiled with --all
 compiled = pytest.mark.parametrize(
   "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ALWAYS)) for n in NETWORKS]
 )
 
 
 def parts(name):
-  """(principle's make, model, its options) of a row of the table."""
+  """(make of the principle, model, options) of tables.SYSTEMS[name]."""
   found = []
   record = lambda make: lambda model, tx, **options: found.append((make, model, options)) or make(model, tx, **options)
   with (
@@ -45,13 +45,13 @@ def parts(name):
 
 
 def system(name, changes=None, **compute):
-  """The row with other options, its model with other fields, and steps along the gradient itself."""
+  """The system of the table with other options and model fields, trained by SGD with learning rate 1."""
   make, model, options = parts(name)
   return make(model.clone(**compute), optax.sgd(1.0), **(options | (changes or {})))
 
 
 def step(made, state):
-  """(gradient, metrics) of a step; the state's parameters may come from another system."""
+  """(gradient, metrics) of a step; the state may come from another system."""
   after, metrics = jax.jit(made.train_step)(state, KEY, BATCH)
   return jax.tree.map(lambda a, b: a - b, state.params, after.params), metrics
 
@@ -61,7 +61,7 @@ def flat(tree):
 
 
 def equations(jaxpr):
-  """All of a jaxpr's, those of its inner ones, too."""
+  """All equations of a jaxpr, including those of nested jaxprs."""
   for eqn in jaxpr.eqns:
     yield eqn
     for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda a: hasattr(a, "eqns")):
@@ -70,13 +70,13 @@ def equations(jaxpr):
 
 
 def traced(made):
-  """(state's shapes, equations of a step, shapes of eval_step's and the step's values)."""
+  """(shapes of the state, equations of a step, shapes of the values of the step and of eval_step)."""
   state = jax.eval_shape(made.init, jax.random.key(0), BATCH, {})
   jaxpr, out = jax.make_jaxpr(made.train_step, return_shape=True)(state, KEY, BATCH)
   return state, list(equations(jaxpr.jaxpr)), (out, jax.eval_shape(made.eval_step, state, KEY, BATCH))
 
 
-def halves(eqns, names):
+def in_bfloat16(eqns, names):
   return [
     e for e in eqns if e.primitive.name in names and any(v.aval.dtype == jnp.bfloat16 for v in (*e.invars, *e.outvars))
   ]
@@ -86,7 +86,7 @@ def halves(eqns, names):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_products_are_bfloat16_and_all_else_that_sums_is_float32(name):
+def test_matrix_products_are_bfloat16_and_sums_are_float32(name):
   default = traced(system(name))
   state, eqns, values = traced(system(name, dtype="bfloat16"))
   assert not [e for e in default[1] if any(getattr(v.aval, "dtype", None) == jnp.bfloat16 for v in e.outvars)]
@@ -94,11 +94,11 @@ def test_products_are_bfloat16_and_all_else_that_sums_is_float32(name):
   assert {a.dtype for a in jax.tree.leaves((state.params, values)) if jnp.issubdtype(a.dtype, jnp.floating)} == {
     jnp.dtype("float32")
   }
-  products = halves(eqns, {"dot_general"})
-  assert len(products) >= 5  # two layers, forwards, and backwards in their kernels and one input
+  products = in_bfloat16(eqns, {"dot_general"})
+  assert len(products) >= 5  # of two layers: forward, and the gradients of both kernels and one input
   assert all(v.aval.dtype == jnp.bfloat16 for e in products for v in (*e.invars, *e.outvars))
-  # log-probabilities, their sums and those of biases' gradients
-  assert not halves(eqns, {"reduce_sum", "reduce_max", "log", "lgamma", "erf_inv", "cumsum", "argmin", "argmax"})
+  # log-probabilities, their sums and the sums of the biases' gradients
+  assert not in_bfloat16(eqns, {"reduce_sum", "reduce_max", "log", "lgamma", "erf_inv", "cumsum", "argmin", "argmax"})
 
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if parts(n)[0] is latent.make])
@@ -110,7 +110,7 @@ def test_log_terms_are_float32(name):
 
 
 @compiled
-def test_bounds_and_gradients_are_near_those_of_float32(name):
+def test_bfloat16_bounds_and_gradients_are_close_to_float32(name):
   exact, half = system(name), system(name, dtype="bfloat16")
   state = tables.init(exact)
   np.testing.assert_array_equal(flat(state.params), flat(tables.init(half).params))
@@ -120,12 +120,12 @@ def test_bounds_and_gradients_are_near_those_of_float32(name):
   (g, _), (h, _) = step(exact, state), step(half, state)
   g, h = flat(g), flat(h)
   assert not np.array_equal(g, h)
-  drawn = getattr(parts(name)[1], "discrete", False) or name == "vq_vae"  # a code may flip
+  drawn = getattr(parts(name)[1], "discrete", False) or name == "vq_vae"  # a code may change
   assert np.dot(g, h) / np.linalg.norm(g) / np.linalg.norm(h) > (0.98 if drawn else 0.99)
 
 
 @pytest.mark.parametrize("layer", ["dense", "conv"])
-def test_gradient_of_a_bias_keeps_its_digits_over_many_rows(layer):
+def test_gradient_of_a_bias_keeps_its_precision_over_many_rows(layer):
   x, upstream = jnp.ones((3000, 1, 1, 2)), 1 + jax.random.uniform(KEY, (3000, 1, 1, 4))
   half = jnp.bfloat16
   net = mlp.Dense(4, half, half) if layer == "dense" else convolutions.Conv(4, 1, dtype=half)
@@ -136,11 +136,11 @@ def test_gradient_of_a_bias_keeps_its_digits_over_many_rows(layer):
   np.testing.assert_allclose(gradient["kernel"].reshape(2, 4), jnp.stack([exact, exact]), rtol=5e-3)
 
 
-# Recomputation
+# Rematerialisation
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_remat_changes_no_name_and_no_shape(name):
+def test_remat_keeps_parameter_names_and_shapes(name):
   plain, again = (jax.eval_shape(system(name, remat=r).init, KEY, BATCH, {}) for r in (False, True))
   assert plain == again
 
@@ -148,7 +148,7 @@ def test_remat_changes_no_name_and_no_shape(name):
 @pytest.mark.parametrize(
   "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("vae_conv", "ladder_vae"))) for n in NETWORKS]
 )
-def test_remat_changes_no_number(name):
+def test_remat_keeps_losses_and_gradients(name):
   changes = {"chunk": 2} if name in ("ladder_vae", "iwae_dreg") else {}
   plain, again = system(name), system(name, changes, remat=True)
   state, other = tables.init(plain), tables.init(again)
@@ -196,7 +196,7 @@ CHUNKED = {
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (i > 3)) for i, n in enumerate(CHUNKED)])
-def test_chunks_have_the_same_draws_values_and_gradients(name):
+def test_chunks_give_the_same_draws_values_and_gradients(name):
   whole, parted = CHUNKED[name](), CHUNKED[name](chunk=2)  # 5 = 2 + 2 + 1
   state = tables.init(whole)
   (g, values), (h, others) = step(whole, state), step(parted, state)
@@ -230,13 +230,13 @@ def configured(path="iwae_mnist", arg="test", **changes):
 
 
 @pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
-def test_every_config_has_the_keys(path):
+def test_every_config_has_the_keys_of_precision_and_memory(path):
   config = configured(path.stem)
   assert (config.dtype, config.remat) == ("float32", False)
   assert config.principle != "latent" or config.objective.chunk == 0
 
 
-def test_the_config_reaches_the_model():
+def test_dtype_and_remat_of_the_config_are_set_on_the_model():
   fields = lambda **changes: {
     f.name: getattr(m, f.name) for m in [build.build(configured(**changes)).model] for f in dataclasses.fields(m)
   }
@@ -253,7 +253,7 @@ def test_the_config_reaches_the_model():
   ({"path": "course_mnist", "arg": "test,lab=bernoulli", "remat": True},
    "remat = True is of networks, and model 'bernoulli_product' has no field 'remat': leave it at False."),
 ])  # fmt: skip
-def test_mistakes_get_a_sentence(config, sentence):
+def test_invalid_values_raise_a_user_error(config, sentence):
   try:
     made = configured(**{k: v for k, v in config.items() if k != "remat"})
     with made.ignore_type():
@@ -262,9 +262,9 @@ def test_mistakes_get_a_sentence(config, sentence):
   except errors.UserError as e:
     assert str(e) == sentence
   else:
-    pytest.fail("not refused")
+    pytest.fail("no UserError was raised")
 
 
-def test_a_model_refuses_another_dtype():
+def test_an_unknown_dtype_raises_a_user_error():
   with pytest.raises(errors.UserError, match="dtype = 'float16'; it must be one of float32, bfloat16"):
     vae.Model(tables.SHAPE, dtype="float16").init(KEY, BATCH)

@@ -1,4 +1,4 @@
-"""Axes multiply, zip and chain as sets of runs do; names are stable; values are what the config has."""
+"""Axes are multiplied, zipped and chained; run names are stable; values have the config's types."""
 
 import math
 import pathlib
@@ -21,18 +21,18 @@ def test_products_have_every_combination_once():
   assert len({tuple(o.items()) for o in found}) == 12
 
 
-def test_products_of_products_are_products_of_all_axes():
+def test_nested_products_are_products_of_all_axes():
   a, b, c = {"a": [1, 2]}, {"b": [3, 4]}, {"c": range(3)}
   assert axes.product(axes.product(a, b), c) == axes.product(a, b, c) == axes.product(a | b | c)
 
 
-def test_zips_go_value_by_value_and_chains_one_after_the_other():
+def test_zip_pairs_values_and_chain_concatenates():
   zipped = axes.zip_({"a": [1, 2], "b": [3, 4]})
   assert zipped == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
   assert axes.chain(zipped, [{"c": 0}]) == [*zipped, {"c": 0}]
 
 
-def test_more_draws_and_more_axes_change_none_of_the_others():
+def test_more_draws_or_axes_do_not_change_the_other_draws():
   space = {"optim.lr": axes.log_uniform(1e-4, 1e-2), "batch_size": [50, 100]}
   few, many = axes.random(5, 0, space), axes.random(50, 0, space | {"seed": axes.integers(0, 9)})
   assert few == [{k: o[k] for k in space} for o in many[:5]]
@@ -53,10 +53,10 @@ def test_more_draws_and_more_axes_change_none_of_the_others():
     (lambda: axes.parse_values("a", "1,,2"), "a value is missing"),
     (lambda: axes.parse_values("a", "loguniform(1,2)"), "Did you mean 'log_uniform'"),
     (lambda: axes.parse_values("a", "uniform(1)"), "two numbers are needed"),
-    (lambda: axes.space_of([{"a": 1, "b": 1}, {"a": 2, "b": 2}]), "axes multiply"),
+    (lambda: axes.space_of([{"a": 1, "b": 1}, {"a": 2, "b": 2}]), "full product of its axes"),
   ],
 )
-def test_mistakes_in_axes_are_told(make, sentence):
+def test_invalid_axes_raise(make, sentence):
   with pytest.raises(errors.UserError, match=sentence.replace("(", r"\(")):
     make()
 
@@ -71,11 +71,11 @@ def test_mistakes_in_axes_are_told(make, sentence):
     ("log_uniform(1e-4,1e-2)", [axes.log_uniform(1e-4, 1e-2)]),
   ],
 )
-def test_values_of_the_command_line(text, values):
+def test_command_line_values_are_parsed(text, values):
   assert axes.parse_values("a", text) == values
 
 
-def test_names_are_of_the_overrides_alone_and_differ_where_they_do():
+def test_run_names_depend_only_on_the_overrides_and_are_unique():
   assert axes.run_name({"seed": 3, "optim.lr": 1e-3}) == axes.run_name({"optim.lr": 1e-3, "seed": 3})
   assert axes.run_name({"seed": 3, "optim.lr": 1e-3}) == "optim.lr=0.001,seed=3"
   odd = [{"a": "x/y"}, {"a": "x:y"}, {"a": "x y"}, {"a": "x" * 300}, {"a": "x" * 299 + "y"}, {}, {"a": (1, 2)}]
@@ -97,7 +97,7 @@ def test_names_are_of_the_overrides_alone_and_differ_where_they_do():
     ("num_epochs", "2", 2),
   ],
 )
-def test_values_are_of_the_kind_that_the_config_has(path, text, value):
+def test_values_have_the_types_of_the_config(path, text, value):
   run = definition.make_run(TEST, {}, {path: text})
   assert run.overrides == {path: value}
   assert type(run.overrides[path]) is type(value)
@@ -108,32 +108,32 @@ def test_values_are_of_the_kind_that_the_config_has(path, text, value):
   [
     ({"optim.lrr": 1}, "Did you mean 'lr'"),
     ({"seed.x": 1}, "config.seed is a value"),
-    ({"seed": "1e-3"}, "'1e-3' is no int"),
-    ({"seed": 1.5}, "is no int"),
-    ({"optim.lr": "fast"}, "'fast' is no float"),
-    ({"optim.lr": True}, "is no float"),
-    ({"optim.decay_biases": "2"}, "is no bool"),
-    ({"model.args.hidden": "8"}, "is no tuple"),
+    ({"seed": "1e-3"}, "'1e-3' is not of the config's type int"),
+    ({"seed": 1.5}, "is not of the config's type int"),
+    ({"optim.lr": "fast"}, "'fast' is not of the config's type float"),
+    ({"optim.lr": True}, "is not of the config's type float"),
+    ({"optim.decay_biases": "2"}, "is not of the config's type bool"),
+    ({"model.args.hidden": "8"}, "is not of the config's type tuple"),
     ({"arg.kk": 5}, "Did you mean 'k'"),
-    ({"optim.lr": axes.log_uniform(1e-4, 1)}, "no list of values"),
-    ({"batch_size": axes.log_uniform(1, 4)}, "numbers of another kind"),
+    ({"optim.lr": axes.log_uniform(1e-4, 1)}, "but a sweep needs values"),
+    ({"batch_size": axes.log_uniform(1, 4)}, "does not draw values of the config's type int"),
   ],
 )
-def test_mistakes_in_overrides_are_told(overrides, sentence):
+def test_invalid_overrides_raise(overrides, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     definition.make_run(TEST, {}, overrides)
 
 
-def test_a_sweep_is_neither_empty_nor_has_a_run_twice():
+def test_empty_sweeps_and_duplicate_runs_raise():
   with pytest.raises(errors.UserError, match="empty"):
     definition.make_runs(TEST, {}, [])
   with pytest.raises(errors.UserError, match=r"'optim.lr=0.001' 2 times"):
     definition.make_runs(TEST, {}, [{"optim.lr": 1e-3}, {"optim.lr": "1e-3"}])
-  with pytest.raises(errors.UserError, match="give one of them"):
+  with pytest.raises(errors.UserError, match="give only one of them"):
     definition.make_runs(TEST, {"seed": 1}, [{"seed": 2}])
 
 
-def test_axes_of_the_command_line_multiply_with_the_config_and_replace_its_own(tmp_path):
+def test_command_line_axes_multiply_the_sweep_of_the_config_and_replace_its_axes(tmp_path):
   config = tmp_path / "mine.py"
   config.write_text(
     "from configs.iwae_mnist import get_config\n"
@@ -157,7 +157,7 @@ def test_axes_of_the_command_line_multiply_with_the_config_and_replace_its_own(t
     {"data.name": "mnist5k", "num_epochs": 3, "optim.decay_biases": True},
   ],
 )
-def test_the_command_of_a_run_gives_its_config(overrides, monkeypatch):
+def test_the_command_of_a_run_reproduces_its_config(overrides, monkeypatch):
   run = definition.make_run(TEST, {"log_every": "20"}, overrides)
   argv = ["main", *run.command[3:]]
   monkeypatch.setattr("sys.argv", argv)  # where config_flags looks for --config.PATH
@@ -168,7 +168,7 @@ def test_the_command_of_a_run_gives_its_config(overrides, monkeypatch):
 
 
 @pytest.mark.parametrize("file", ["iwae_mnist", "vae_mnist", "conv_vae_mnist"])
-def test_sweeps_of_configs_can_be_made(file):
+def test_sweeps_of_the_configs_are_valid(file):
   path = str(tables.ROOT / f"configs/{file}.py")
   names = [k.removeprefix("sweep_") for k in definition.config_args.functions(path) if k.startswith("sweep_")]
   assert names
@@ -176,7 +176,7 @@ def test_sweeps_of_configs_can_be_made(file):
     assert len(definition.make_runs(f"{path}:test", {}, definition.overrides_of(path, name))) >= 6
 
 
-def test_table_1_has_its_cells():
+def test_the_sweep_of_table_1_has_all_cells():
   runs = definition.make_runs(IWAE, {}, definition.overrides_of(IWAE, "table1"))
   cells = {(run.config["model"]["name"], run.config["objective"]["num_samples"]) for run in runs}
   assert cells == {(model, k) for model in ("vae", "dlgm") for k in (1, 5, 50)}

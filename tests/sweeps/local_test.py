@@ -1,4 +1,4 @@
-"""Sweeps on one machine, with real processes: cores, attempts, signals, deaths."""
+"""Sweeps on one machine, with real processes: cores, attempts, signals, crashes."""
 
 import fcntl
 import json
@@ -24,7 +24,7 @@ def launch(paths, **options):
   return local.launch(paths, worker=WORKER, **options)
 
 
-def test_all_tasks_finish_in_order_each_once_with_their_output_logged(tmp_path):
+def test_all_tasks_finish_once_in_order_and_their_output_is_logged(tmp_path):
   paths, seen = sweep_tasks.write(tmp_path, 5, runs=2), []
   found = launch(paths, on_change=seen.append)
   assert found == [(path, 0, 1, "") for path in paths]
@@ -42,7 +42,7 @@ def test_launching_again_repeats_nothing_and_appends_to_the_logs(tmp_path):
   assert (tmp_path / "tasks" / "0000.log").read_text().count("working on") == 2
 
 
-def test_each_process_sees_its_core_alone(tmp_path):
+def test_each_process_sees_only_its_core(tmp_path):
   launch(sweep_tasks.write(tmp_path, 2 * len(CORES), steps=6))
   seen = [(e["cores"], e["OMP_NUM_THREADS"]) for e in events(tmp_path, "start")]
   assert {tuple(cores) for cores, _ in seen} == {(core,) for core in CORES}
@@ -51,14 +51,14 @@ def test_each_process_sees_its_core_alone(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_at_most_jobs_processes_at_once_divide_the_cores(jobs, tmp_path):
+def test_at_most_jobs_concurrent_processes_divide_the_cores(jobs, tmp_path):
   launch(sweep_tasks.write(tmp_path, 4), jobs=jobs)
   assert sweep_tasks.most_at_once(tmp_path) == jobs
   cores = [e["cores"] for e in events(tmp_path, "start")]
   assert {len(c) for c in cores} == ({len(CORES)} if jobs == 1 else {max(1, len(CORES) // 3)})
 
 
-@pytest.mark.skipif(len(CORES) < 2, reason="there is one core only")
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
 def test_the_affinity_of_the_launcher_is_respected(tmp_path):
   paths = sweep_tasks.write(tmp_path, 2)
   try:
@@ -70,14 +70,14 @@ def test_the_affinity_of_the_launcher_is_respected(tmp_path):
   assert sweep_tasks.most_at_once(tmp_path) == 1
 
 
-@pytest.mark.skipif(len(CORES) < 2, reason="there is one core only")
-def test_a_task_that_asks_for_more_cores_has_them(tmp_path):
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_task_that_requests_more_cores_gets_them(tmp_path):
   launch(sweep_tasks.write(tmp_path, 2, cpus=2))
   assert {len(e["cores"]) for e in events(tmp_path, "start")} == {len(CORES) // (len(CORES) // 2)}
 
 
 @pytest.mark.parametrize("end", [1, -signal.SIGKILL])
-def test_a_crash_is_tried_once_more_and_goes_on_from_the_checkpoint(end, tmp_path):
+def test_a_crashed_task_is_retried_once_from_its_checkpoint(end, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=8, ends=[end])
   assert launch(paths) == [(paths[0], 0, 2, "")]
   assert [e["step"] for e in events(tmp_path, "start")] == [0, 3]
@@ -92,14 +92,14 @@ def test_two_crashes_are_reported_with_the_end_of_the_log(end, tmp_path):
 
 
 @pytest.mark.parametrize(("end", "tail"), [(2, True), (3, True), (4, False)])
-def test_mistakes_divergence_and_stops_are_not_tried_again(end, tail, tmp_path):
+def test_user_errors_divergence_and_stops_are_not_retried(end, tail, tmp_path):
   [outcome] = launch(sweep_tasks.write(tmp_path, 1, ends=[end] * 3))
   assert (outcome.status, outcome.attempts, bool(outcome.tail)) == (end, 1, tail)
   assert len(events(tmp_path, "start")) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_workers_saved_and_the_rest_is_left(number, tmp_path):
+def test_after_a_signal_the_workers_save_and_no_other_task_starts(number, tmp_path):
   paths = sweep_tasks.write(tmp_path, 4, steps=400)
   process = sweep_tasks.launcher("local", paths, jobs=2)
   wait_until(lambda: len(events(tmp_path, "start")) == 2)
@@ -129,8 +129,8 @@ def test_a_second_signal_kills(tmp_path):
   assert json.loads(process.communicate(timeout=10)[0])[0]["status"] == 4
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal at a parent's death is Linux's")
-def test_workers_of_a_killed_launcher_save_and_end_and_the_next_takes_over(tmp_path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a process when its parent ends")
+def test_workers_of_a_killed_launcher_save_and_the_next_launcher_resumes(tmp_path):
   paths = sweep_tasks.write(tmp_path, 2, steps=60)
   process = sweep_tasks.launcher("local", paths, jobs=2)
   wait_until(lambda: len(events(tmp_path, "start")) == 2)
@@ -144,7 +144,7 @@ def test_workers_of_a_killed_launcher_save_and_end_and_the_next_takes_over(tmp_p
   assert sorted(e["step"] for e in starts[2:]) == sorted(e["step"] for e in stops)
 
 
-def test_a_run_that_stays_held_is_refused_by_the_worker_after_the_patience(tmp_path):
+def test_the_worker_of_a_locked_run_fails_when_the_patience_ends(tmp_path):
   paths = sweep_tasks.write(tmp_path, 1)
   (tmp_path / "runs" / "0_0").mkdir(parents=True)
   with open(tmp_path / "runs" / "0_0" / "lock", "w") as lock:
@@ -171,7 +171,7 @@ def test_children_of_a_crashed_worker_are_killed(tmp_path):
   wait_until(lambda: not any(sweep_tasks.alive(pid) for pid in pids), 5)
 
 
-def test_an_error_of_the_caller_stops_the_workers(tmp_path):
+def test_an_exception_in_the_callback_stops_the_workers(tmp_path):
   def fail(outcome):
     raise ZeroDivisionError
 
@@ -181,7 +181,7 @@ def test_an_error_of_the_caller_stops_the_workers(tmp_path):
   wait_until(lambda: len(events(tmp_path / "long", "stop")) == 1 or not events(tmp_path / "long", "start"), 10)
 
 
-def test_it_works_in_a_thread(tmp_path):
+def test_launching_works_in_a_thread(tmp_path):
   found = []
   thread = threading.Thread(target=lambda: found.extend(launch(sweep_tasks.write(tmp_path, 1))))
   thread.start()
@@ -189,12 +189,12 @@ def test_it_works_in_a_thread(tmp_path):
   assert [o.status for o in found] == [0]
 
 
-def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch):
+def test_user_errors_name_the_problem(tmp_path, monkeypatch):
   paths = sweep_tasks.write(tmp_path, 1)
   assert launch([]) == []
-  with pytest.raises(errors.UserError, match="--jobs=0 is not a number of processes"):
+  with pytest.raises(errors.UserError, match="--jobs=0; it must be 1 or more"):
     launch(paths, jobs=0)
-  with pytest.raises(errors.UserError, match="asks for 1 GPUs, and this machine lends none"):
+  with pytest.raises(errors.UserError, match="asks for 1 GPUs, but none are available here"):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     launch(sweep_tasks.write(tmp_path, 1, gpus=1))
   (tmp_path / "tasks" / "0000.json").write_text("{")
@@ -214,7 +214,7 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-7d00aaaa)
 
 @pytest.fixture
 def nvidia(tmp_path, monkeypatch):
-  """A machine with an nvidia-smi that lists two GPUs, one of them sliced."""
+  """Provides an nvidia-smi that lists two GPUs, one of them divided into MIG slices."""
   program = tmp_path / "bin" / "nvidia-smi"
   program.parent.mkdir()
   program.write_text(f"#!/bin/sh\ncat <<'END'\n{NVIDIA_SMI}END\n")
@@ -224,14 +224,14 @@ def nvidia(tmp_path, monkeypatch):
     monkeypatch.delenv(name, raising=False)
 
 
-def test_a_process_a_gpu_or_slice(nvidia, tmp_path):
+def test_one_process_runs_per_gpu_or_mig_slice(nvidia, tmp_path):
   launch(sweep_tasks.write(tmp_path, 6))
   devices = [e["CUDA_VISIBLE_DEVICES"] for e in events(tmp_path, "start")]
   assert set(devices) == {"MIG-11111111-aaaa", "MIG-22222222-bbbb", "1"}
   assert sweep_tasks.most_at_once(tmp_path) == 3
   with pytest.raises(errors.UserError, match="--jobs=4 is more than this machine's GPUs allow; at most 3"):
     launch(sweep_tasks.write(tmp_path, 6), jobs=4)
-  with pytest.raises(errors.UserError, match="asks for 4 GPUs, and this machine lends 3"):
+  with pytest.raises(errors.UserError, match="asks for 4 GPUs, but only 3 are available here"):
     launch(sweep_tasks.write(tmp_path, 6, gpus=4))
 
 
@@ -249,11 +249,11 @@ def test_visible_devices_are_honoured(visible, expected, nvidia, monkeypatch):
   assert machine.gpus() == []
 
 
-def test_a_tpu_serves_one_process(monkeypatch):
+def test_only_one_process_uses_a_tpu(monkeypatch):
   monkeypatch.setenv("JAX_PLATFORMS", "tpu")
   [slot] = local.slots(None, 1, 0)
   assert slot.cores == machine.share(machine.cores(), machine.quota())
-  with pytest.raises(errors.UserError, match="a TPU serves one process"):
+  with pytest.raises(errors.UserError, match="only one process at a time can use a TPU"):
     local.slots(2, 1, 0)
 
 
@@ -278,8 +278,8 @@ def test_the_quota_of_a_container_limits_the_cores(files, cores, tmp_path):
   assert len(shared) == min(8, math.ceil(min(cores, 8)))
 
 
-@pytest.mark.skipif(len(CORES) < 2, reason="there is one core only")
-def test_borrowed_cores_are_lent_once(tmp_path, monkeypatch):
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_core_is_borrowed_only_once_at_a_time(tmp_path, monkeypatch):
   monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
   with machine.borrowed(1) as first, machine.borrowed(1) as second:
     assert len(first) == len(second) == 1

@@ -1,4 +1,4 @@
-"""Runs become lanes of one program where nothing but its inputs differs, as tracing finds; and they fit the memory."""
+"""Runs are lanes of one program if tracing finds that they differ only in its inputs; tasks fit in memory."""
 
 import os
 
@@ -23,7 +23,7 @@ def groups_of(*parts, common=()):
   return grouping.group(definition.make_runs(TEST, dict(common), axes.product(*parts)), BUILDER)
 
 
-def test_seeds_and_rates_are_lanes_and_few_programs_are_traced():
+def test_runs_with_other_seeds_and_rates_are_lanes_and_few_programs_are_traced():
   before = BUILDER.count
   (group,) = groups_of({"optim.lr": [1e-4, 1e-3, 1e-2], "objective.beta": [0.5, 1.0], "seed": range(3)})
   assert len(group.runs) == 18
@@ -33,16 +33,20 @@ def test_seeds_and_rates_are_lanes_and_few_programs_are_traced():
 @pytest.mark.parametrize(
   "path, values, why",
   [
-    ("batch_size", [50, 100], "batch_size is 50 here, 100 in others: other shapes"),
-    ("optim.warmup", [0.0, 0.1], "optim.warmup is 0.0 here: not in the program"),
-    ("model.args.latent_dim", [4, 8], "model.args.latent_dim is 4 here, 8 in others: other shapes"),
-    ("objective.gradient", ["reparameterised", "dreg"], "dreg in others: other operations"),
-    ("num_steps", [40, 80], "num_steps is 40 here, 80 in others: another constant in the program"),
-    ("checkpoint_every", [10, 20], "checkpoint_every is 10 here, 20 in others: what the loop does, not the program"),
-    ("evaluate.importance_sampling.num_samples", [20, 40], "what the loop does"),
+    ("batch_size", [50, 100], "batch_size is 50 here, 100 in others: different shapes"),
+    ("optim.warmup", [0.0, 0.1], "optim.warmup is 0.0 here: not an input of the program"),
+    ("model.args.latent_dim", [4, 8], "model.args.latent_dim is 4 here, 8 in others: different shapes"),
+    ("objective.gradient", ["reparameterised", "dreg"], "dreg in others: different operations"),
+    ("num_steps", [40, 80], "num_steps is 40 here, 80 in others: a different constant in the program"),
+    (
+      "checkpoint_every",
+      [10, 20],
+      "checkpoint_every is 10 here, 20 in others: changes the training loop, not the program",
+    ),
+    ("evaluate.importance_sampling.num_samples", [20, 40], "changes the training loop"),
   ],
 )
-def test_what_is_no_input_of_the_program_parts_groups(path, values, why):
+def test_values_that_are_not_inputs_of_the_program_separate_groups(path, values, why):
   first, second = groups_of({path: values, "seed": range(2)})
   assert [len(first.runs), len(second.runs)] == [2, 2]
   assert why in grouping.why(first, [second])
@@ -50,7 +54,7 @@ def test_what_is_no_input_of_the_program_parts_groups(path, values, why):
   assert grouping.why(first, []) == ""
 
 
-def test_what_a_run_starts_from_is_no_part_of_the_program_and_must_be_there(tmp_path):
+def test_init_from_does_not_separate_groups_and_must_hold_a_checkpoint(tmp_path):
   for name in "ab":
     (tmp_path / name / "checkpoints").mkdir(parents=True)
   starts = [{"init_from": str(tmp_path / name), "seed": seed} for seed, name in enumerate("ab")]
@@ -62,7 +66,7 @@ def test_what_a_run_starts_from_is_no_part_of_the_program_and_must_be_there(tmp_
     grouping.group(definition.make_runs(TEST, {}, [starts[0], {"init_from": "nowhere", "seed": 1}]), BUILDER)
 
 
-def test_values_of_warmup_that_is_on_are_lanes():
+def test_runs_with_different_positive_warmup_are_lanes():
   assert len(groups_of({"optim.warmup": [0.1, 0.2]})) == 1
 
 
@@ -87,31 +91,31 @@ def bake(monkeypatch, of_beta):
   [float, lambda beta: np.full(3, beta, np.float32), lambda beta: jnp.full(3, beta)],
   ids=["float", "np", "jnp"],
 )
-def test_a_float_that_is_baked_in_is_found_and_parts_the_runs(monkeypatch, of_beta):
+def test_a_float_that_is_baked_in_is_found_and_separates_the_runs(monkeypatch, of_beta):
   bake(monkeypatch, of_beta)
   found = groups_of({"objective.beta": [0.25, 0.5], "seed": range(2)})
   assert [len(g.runs) for g in found] == [2, 2]
-  assert "objective.beta is 0.25 here, 0.5 in others: another constant" in grouping.why(found[0], found[1:])
+  assert "objective.beta is 0.25 here, 0.5 in others: a different constant" in grouping.why(found[0], found[1:])
 
 
 @pytest.mark.slow
-def test_of_many_values_a_few_are_traced_and_those_that_are_special(monkeypatch):
+def test_of_many_values_only_a_few_and_special_ones_are_traced(monkeypatch):
   monkeypatch.setattr(grouping, "_TRACED", 3)
   before = BUILDER.count
   assert len(groups_of({"seed": range(2, 300)})) == 1
   assert BUILDER.count - before == 6
   bake(monkeypatch, lambda beta: 1.0 if beta == 1 else 2.0)
-  found = groups_of({"objective.beta": [0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3]})  # without 1 all that are chosen are alike
+  found = groups_of({"objective.beta": [0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3]})  # all but 1 have one program
   assert sorted(len(g.runs) for g in found) == [1, 6]
   assert min(found, key=lambda g: len(g.runs)).runs[0].overrides == {"objective.beta": 1.0}
 
 
-def test_a_mistake_in_a_run_names_the_run():
+def test_the_error_of_an_invalid_run_names_the_run():
   with pytest.raises(errors.UserError, match=r"Run optim.lr=-1.0: optim.lr = -1.0; it must be positive"):
     groups_of({"optim.lr": [1e-3, -1.0]})
 
 
-def test_texts_tell_constants_shapes_and_operations_apart():
+def test_hashes_distinguish_constants_shapes_and_operations():
   x = jax.ShapeDtypeStruct((3,), jnp.float32)
   of = lambda f, x=x: trace.hashes(jax.make_jaxpr(f)(x))
   one = of(lambda x: jnp.sin(x) * jnp.arange(3.0))
@@ -125,10 +129,10 @@ def test_texts_tell_constants_shapes_and_operations_apart():
   assert of(lambda x: x - x[::-1])["texts"] != of(lambda x: x[::-1] - x)["texts"]
 
 
-def test_the_peak_of_a_program_that_can_be_counted_by_hand():
+def test_peak_memory_equals_a_count_by_hand():
   x = jax.ShapeDtypeStruct((100, 100), jnp.float32)
   matrix = 40_000
-  two = jax.make_jaxpr(lambda x: ((x @ x) @ x) @ x)(x)  # each product lives with the one before alone
+  two = jax.make_jaxpr(lambda x: ((x @ x) @ x) @ x)(x)  # each product is alive only together with the previous one
   assert memory.peak(two) == 2 * matrix
   kept = jax.make_jaxpr(lambda x: (lambda a, b: (a @ b) @ a)(x @ x, x @ x @ x))(x)
   assert memory.peak(kept) == 3 * matrix
@@ -161,7 +165,7 @@ def test_memory_is_estimated_within_a_factor_of_three(optimised, overrides):
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("sizes", [[1], [16], [12, 4], [5, 5, 5], [1, 1, 30]])
-def test_jobs_have_shares_of_the_lanes(sizes, jobs):
+def test_jobs_get_equal_shares_of_the_lanes(sizes, jobs):
   caps = plan.divide(sizes, jobs)
   pieces = [plan._pieces(range(n), cap) for n, cap in zip(sizes, caps, strict=True)]
   assert [sum(len(p) for p in group) for group in pieces] == sizes
@@ -169,7 +173,7 @@ def test_jobs_have_shares_of_the_lanes(sizes, jobs):
   assert all(max(map(len, group)) - min(map(len, group)) <= 1 for group in pieces)
 
 
-def test_groups_are_cut_to_fit_and_what_does_not_fit_alone_is_refused():
+def test_groups_are_cut_to_fit_in_memory_and_a_run_that_does_not_fit_raises():
   groups = groups_of({"seed": range(7)})
   lane, once = plan.cost(groups[0])
   room = lambda lanes: (once + lanes * lane) / plan._USABLE
@@ -179,23 +183,23 @@ def test_groups_are_cut_to_fit_and_what_does_not_fit_alone_is_refused():
   assert sorted(name for _, names in made.tasks for name in names) == sorted(run.name for run in groups[0].runs)
   assert "valid/log_px" in made.metrics
   assert [len(names) for _, names in plan.arrange(groups, 1, 1, room(9)).tasks] == [1] * 7
-  with pytest.raises(errors.UserError, match=r"Run seed=0 does not fit: it needs about .* MB and .* GB"):
+  with pytest.raises(errors.UserError, match=r"Run seed=0 does not fit in memory: it needs about .* MB, plus .* GB"):
     plan.arrange(groups, 1, 0, room(0.5))
   assert "7 runs in 1 compiled programs" in plan.describe(made, 1)
 
 
-def test_a_shared_load_gives_the_same_experiment():
+def test_data_loaded_once_give_the_same_experiment():
   config = ConfigDict(definition.make_run(TEST, {}, {}).config)
   alone, shared = build(config), grouping.Builder()(config)[0]
   assert trace.trace(config, alone).texts == trace.trace(config, shared).texts
 
 
-def test_inputs_that_others_do_not_have_at_all_are_absent_there():
+def test_inputs_that_another_group_lacks_are_shown_as_absent():
   programs = trace.Programs({}, {"a": "1"}, {}, {"a": "1"}, ())
   here = grouping.Group(
     [], None, None, programs, {"principle": "monte_carlo_em"}, frozenset({"objective.target_acceptance"})
   )
   there = here._replace(static={"principle": "latent"}, inputs=frozenset({"objective.beta"}))
   sentence = grouping.why(here, [there])
-  assert "objective.target_acceptance is absent in others: not in their program" in sentence
-  assert "objective.beta is absent here: not in the program" in sentence
+  assert "objective.target_acceptance is absent in others: not an input of their program" in sentence
+  assert "objective.beta is absent here: not an input of the program" in sentence

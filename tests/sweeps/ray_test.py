@@ -1,4 +1,4 @@
-"""Sweeps on Ray, with real nodes of a cluster on this machine."""
+"""Sweeps on Ray, with real cluster nodes on this machine."""
 
 import json
 import os
@@ -20,7 +20,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 ray = pytest.importorskip("ray")
 
 
-def test_a_ray_of_its_own_finishes_all_retries_a_crash_and_reports_the_rest(tmp_path):
+def test_a_local_ray_finishes_tasks_retries_a_crash_and_reports_failures(tmp_path):
   paths = [
     *sweep_tasks.write(tmp_path / "a", 3),
     *sweep_tasks.write(tmp_path / "b", 1, ends=[-signal.SIGKILL]),
@@ -42,7 +42,7 @@ def test_a_ray_of_its_own_finishes_all_retries_a_crash_and_reports_the_rest(tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_the_workers(number, tmp_path):
+def test_after_a_signal_the_workers_save_and_stop(number, tmp_path):
   paths = sweep_tasks.write(tmp_path, 4, steps=1200)
   process = sweep_tasks.launcher("ray_launcher", paths, jobs=2)
   wait_until(lambda: len(events(tmp_path, "start")) == 2)
@@ -61,8 +61,8 @@ def test_no_worker_outlives_a_killed_launcher(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_node_loses_nothing_and_repeats_nothing(tmp_path):
-  """Two nodes of one core; the one that works on a task is removed: the task goes on elsewhere from its checkpoint."""
+def test_after_the_loss_of_a_node_nothing_is_lost_or_repeated(tmp_path):
+  """Two nodes with one core each; when one is removed, its task resumes on the other from its checkpoint."""
   from ray.cluster_utils import Cluster
 
   paths = sweep_tasks.write(tmp_path, 6, steps=80)
@@ -73,21 +73,21 @@ def test_a_lost_node_loses_nothing_and_repeats_nothing(tmp_path):
     wait_until(lambda: len(events(tmp_path, "start")) == 2)
     time.sleep(1)
     cluster.remove_node(second, allow_graceful=False)
-    found = json.loads(process.communicate(timeout=150)[0].splitlines()[-1])  # Ray tells of the loss above it
+    found = json.loads(process.communicate(timeout=150)[0].splitlines()[-1])  # Ray reports the loss above it
   finally:
     cluster.shutdown()
-  assert [(o["status"], o["attempts"]) for o in found] == [(0, 1)] * 6  # the loss was no crash of a worker's
+  assert [(o["status"], o["attempts"]) for o in found] == [(0, 1)] * 6  # the loss does not count as a crash of a worker
   assert len(events(tmp_path, "finish")) == 6
   assert len({e["run"] for e in events(tmp_path, "finish")}) == 6
   starts = events(tmp_path, "start")
   assert len(starts) == 7
-  [again] = [e for e in starts if e["step"] > 0]  # another worker went on from the checkpoint
+  [again] = [e for e in starts if e["step"] > 0]  # another worker resumed from the checkpoint
   [lost] = [e for e in starts if e["run"] == again["run"] and e["step"] == 0]
   assert lost["pid"] in [e["pid"] for e in starts[:2]]
   assert not any(sweep_tasks.alive(e["pid"]) for e in starts)
 
 
-def test_a_closed_port_is_told_in_a_sentence(tmp_path):
+def test_a_closed_port_raises_a_user_error(tmp_path):
   with socket.socket() as free:
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -98,9 +98,9 @@ def test_a_closed_port_is_told_in_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(
-  ("answer", "message"), [(None, "nothing came back"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not a Ray cluster")]
+  ("answer", "message"), [(None, "no reply"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is not a Ray cluster")]
 )
-def test_what_does_not_answer_as_ray_is_told_in_a_sentence(answer, message, tmp_path):
+def test_a_server_that_is_not_ray_raises_a_user_error(answer, message, tmp_path):
   with socket.create_server(("127.0.0.1", 0)) as server:
 
     def serve():
@@ -120,12 +120,12 @@ def test_what_does_not_answer_as_ray_is_told_in_a_sentence(answer, message, tmp_
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:port", ":6379"])
-def test_what_is_no_address_is_refused(address, tmp_path):
+def test_an_invalid_address_raises_a_user_error(address, tmp_path):
   with pytest.raises(errors.UserError, match="is not HOST:PORT"):
     ray_launcher.launch(sweep_tasks.write(tmp_path, 1), address=address)
 
 
-def test_without_ray_the_command_that_installs_it_is_told(tmp_path):
+def test_without_ray_the_error_gives_the_install_command(tmp_path):
   code = (
     "import pathlib, sys\n"
     "sys.modules['ray'] = None\n"

@@ -1,4 +1,4 @@
-"""A report's means and errors are those by hand; every run is in it, whatever became of it."""
+"""Means and standard errors of a report match NumPy's; it includes every run, also failed and unfinished ones."""
 
 import json
 
@@ -36,10 +36,10 @@ def root(tmp_path):
   return tmp_path
 
 
-def test_means_and_errors_are_those_by_hand(root):
+def test_means_and_standard_errors_match_numpy(root):
   runs, paths = report.read(root)
   table = report.settings(runs, paths, "test/nll")
-  assert table["optim.lr"].tolist() == [1e-3, 1e-4, 1e-2]  # less is better
+  assert table["optim.lr"].tolist() == [1e-3, 1e-4, 1e-2]  # lower is better
   assert table["runs"].tolist() == [3, 2, 1]
   for lr, mean, error in zip(table["optim.lr"], table["mean"], table["stderr"], strict=True):
     values = np.array([v for (rate, _), v in NLL.items() if rate == lr])
@@ -48,10 +48,10 @@ def test_means_and_errors_are_those_by_hand(root):
       np.sqrt(((values - values.mean()) ** 2).sum() / (len(values) - 1) / len(values)) if len(values) > 1 else None
     )
     assert (error == pytest.approx(expected, rel=1e-12)) if expected else np.isnan(error)
-  assert report.settings(runs, paths, "valid/log_px")["optim.lr"].tolist() == [1e-3, 1e-4, 1e-2]  # more is better
+  assert report.settings(runs, paths, "valid/log_px")["optim.lr"].tolist() == [1e-3, 1e-4, 1e-2]  # higher is better
 
 
-def test_every_run_is_in_it_and_those_without_results_are_named(root):
+def test_a_report_includes_every_run_and_names_those_without_results(root):
   text = report.write(root)
   assert "9 runs: 6 finished, 1 failed, 1 interrupted, 1 waiting" in text
   assert "optim.lr=0.01,seed=1: failed at step 7, NaN at 7." in text
@@ -69,7 +69,7 @@ def test_every_run_is_in_it_and_those_without_results_are_named(root):
 
 
 def finished(root, runs):
-  """A sweep all of whose runs are finished, each with another NLL."""
+  """Writes a sweep whose runs are all finished, each with a different NLL."""
   tasks.write(root, tasks.define("configs/x.py", {}, runs))
   for i, run in enumerate(runs):
     folder = states.folder(root, run.name)
@@ -79,7 +79,7 @@ def finished(root, runs):
 
 
 def drawn(root, monkeypatch):
-  """({panel: [(label, x, y)]}, text) of the comparison that a report draws."""
+  """({panel title: [(label, x, y)]} of the comparison figure, text) of a report."""
   found = {}
 
   def keep(path, figure):
@@ -91,7 +91,7 @@ def drawn(root, monkeypatch):
   return found, report.write(root)
 
 
-def test_criteria_are_compared_by_their_best_runs(root, monkeypatch):
+def test_criteria_are_compared_at_the_best_run_of_each_value(root, monkeypatch):
   for (lr, seed), nll in NLL.items():
     folder = states.folder(root, axes.run_name({"optim.lr": lr, "seed": seed}))
     criteria = {"test/aic": 2 * nll, "test/bic": 1000 * lr + 2 * nll}
@@ -99,15 +99,15 @@ def test_criteria_are_compared_by_their_best_runs(root, monkeypatch):
   found, text = drawn(root, monkeypatch)
   assert "comparison.png" in text
   rates = [1e-4, 1e-3, 1e-2]
-  aic, star, bic, other_star = found["the best run of each"]
+  aic, star, bic, other_star = found["best run of each value"]
   assert aic == ("AIC", rates, [202.0, 196.0, 240.0])
   assert bic == ("BIC", rates, [202.1, 197.0, 250.0])
   assert (star[1:], other_star[1:]) == (([1e-3], [196.0]), ([1e-3], [197.0]))
-  means = [y for _, x, y in found["test/nll"] if x == rates]  # and the ends of their errors
+  means = [y for _, x, y in found["test/nll"] if x == rates]  # and the ends of the error bars
   assert pytest.approx([102.0, 296.5 / 3, 120.0]) in means
 
 
-def test_words_of_a_configs_argument_are_numbers_where_all_are(tmp_path, monkeypatch):
+def test_values_of_a_config_argument_become_numbers_if_all_are_numeric(tmp_path, monkeypatch):
   for values, expected in ((("1", "12", "2"), [1, 2, 12]), (("1", "zero", "2"), None)):
     root = tmp_path / values[1]
     finished(root, [run_of({"arg.c": c}) for c in values])
@@ -115,7 +115,7 @@ def test_words_of_a_configs_argument_are_numbers_where_all_are(tmp_path, monkeyp
     assert sorted({v for _, x, _ in found.get("test/nll", []) for v in x}) == (expected or [])
 
 
-def test_only_a_single_number_is_compared(root, tmp_path, monkeypatch):
+def test_only_a_single_varied_number_has_a_comparison(root, tmp_path, monkeypatch):
   found, _ = drawn(root, monkeypatch)
   assert list(found) == ["test/nll"]  # no criteria, no second panel
   finished(tmp_path / "names", [run_of({"model.name": name, "seed": seed}) for name in ("a", "b") for seed in (0, 1)])
@@ -124,7 +124,7 @@ def test_only_a_single_number_is_compared(root, tmp_path, monkeypatch):
   assert "comparison.png" not in text
 
 
-def test_a_report_goes_where_it_is_asked_to_and_wants_a_metric_that_there_is(root, tmp_path):
+def test_a_report_is_written_to_out_and_an_unknown_metric_raises(root, tmp_path):
   report.write(root, "valid/log_px", tmp_path / "there")
   assert pd.read_csv(tmp_path / "there" / "settings.csv")["mean"].is_monotonic_decreasing
   with pytest.raises(errors.UserError, match="Did you mean 'test/nll'"):
@@ -133,12 +133,12 @@ def test_a_report_goes_where_it_is_asked_to_and_wants_a_metric_that_there_is(roo
     report.write(tmp_path / "nothing")
 
 
-def test_a_sweep_that_has_just_begun_has_a_report(tmp_path):
+def test_a_sweep_without_finished_runs_has_a_report(tmp_path):
   tasks.write(tmp_path, tasks.define("configs/x.py", {}, [run_of({"seed": 0})]))
   assert "No run is finished yet" in report.write(tmp_path)
 
 
-def test_states_are_those_of_the_folders(root, tmp_path):
+def test_states_are_read_from_the_folders(root, tmp_path):
   folder = states.folder(root, "optim.lr=0.0001,seed=2")
   assert states.state(folder) == states.State("interrupted", 20)
   states.ask_to_stop(folder, "it lags behind")
@@ -149,10 +149,10 @@ def test_states_are_those_of_the_folders(root, tmp_path):
   assert states.state(folder).state == "finished"
 
 
-def test_a_root_goes_on_with_its_sweep_alone(tmp_path):
+def test_a_root_accepts_only_its_own_sweep(tmp_path):
   root, runs = tmp_path / "root", [run_of({"seed": s}) for s in range(3)]
   tasks.write(root, tasks.define("c.py", {}, runs[1:]))
-  tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs[:2]))  # nothing of the other was run
+  tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs[:2]))  # no run of the other has started
   assert list(tasks.read(root).runs) == ["seed=0", "seed=1"]
   (root / "runs").mkdir()
   tasks.write(root, tasks.define("a.py", {"batch_size": 5}, runs))  # more runs
@@ -167,11 +167,11 @@ def test_a_root_goes_on_with_its_sweep_alone(tmp_path):
       tasks.write(root, definition)
   (tmp_path / "other").mkdir()
   (tmp_path / "other" / "thesis.tex").touch()
-  with pytest.raises(errors.UserError, match=r"no sweep's \(thesis.tex\)"):
+  with pytest.raises(errors.UserError, match=r"do not belong to a sweep \(thesis.tex\)"):
     tasks.write(tmp_path / "other", tasks.define("a.py", {}, runs))
 
 
-def test_tasks_replace_the_old_ones_or_go_on_after_them(tmp_path):
+def test_tasks_replace_the_old_ones_or_continue_their_numbering(tmp_path):
   lists = [[run_of({"seed": s})] for s in range(3)]
   assert [p.name for p in tasks.write_tasks(tmp_path, lists, {"cpus": 1})] == ["0000.json", "0001.json", "0002.json"]
   first = tasks.write_tasks(tmp_path, lists[2:], {"cpus": 2, "gpus": 0})

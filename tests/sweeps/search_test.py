@@ -1,4 +1,4 @@
-"""Sweeps and searches by a launcher that makes up its runs: what is repeated, counted, pruned, told; exit statuses."""
+"""Sweeps and searches with a fake launcher: resuming, counting, pruning, error messages and exit statuses."""
 
 import json
 import math
@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
 
 
 class Launcher:
-  """Writes rows and results of runs, better the nearer optim.lr is to 0.01; `fate` says what becomes of a run."""
+  """Writes made-up rows and results, best at optim.lr = 0.01; `fate` gives the outcome of a run."""
 
   def __init__(self):
     self.launched, self.fate = [], lambda run: "finished"
@@ -57,7 +57,7 @@ def write_rows(folder, lr, evaluations=4):
   (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def made_up_plan(runs, **options):
+def fake_plan(runs, **options):
   names = [run.name for run in runs]
   group = plan.PlannedGroup(tuple(names), "", 1, 1, 99, 40, len(names))
   return plan.Plan((group,), ((0, tuple(names)),), 1e9, ("train/loss", "valid/log_px"), dict.fromkeys(names, 40))
@@ -67,7 +67,7 @@ def made_up_plan(runs, **options):
 def launcher(monkeypatch):
   found = Launcher()
   monkeypatch.setattr(drive, "launcher", lambda name: types.SimpleNamespace(launch=found.launch))
-  monkeypatch.setattr(plan, "make_in_process", made_up_plan)
+  monkeypatch.setattr(plan, "make_in_process", fake_plan)
   return found
 
 
@@ -76,10 +76,10 @@ def sweep(root, seeds=3, retry=False):
   return drive.run(root, tasks.define(TEST, {}, runs), runs, drive.Options(metric="valid/log_px"), retry)
 
 
-def test_finished_runs_are_never_repeated_and_the_status_says_how_it_ended(launcher, tmp_path, capsys):
+def test_finished_runs_are_never_repeated_and_the_exit_status_is_right(launcher, tmp_path, capsys):
   launcher.fate = lambda run: "stopped" if run["config"]["seed"] == 2 else "finished"
   assert sweep(tmp_path) == 4
-  assert "The same command goes on" in capsys.readouterr().err
+  assert "runs are not finished. To resume:\n" in capsys.readouterr().err
   launcher.fate = lambda run: "failed"
   assert sweep(tmp_path) == 3
   assert launcher.launched == ["seed=0", "seed=1", "seed=2", "seed=2"]
@@ -93,13 +93,13 @@ def test_finished_runs_are_never_repeated_and_the_status_says_how_it_ended(launc
   assert launcher.launched[4:] == ["seed=2", "seed=3"]
 
 
-def test_a_crash_is_told_with_its_log(launcher, tmp_path, capsys):
+def test_a_crash_is_reported_with_its_task(launcher, tmp_path, capsys):
   launcher.fate = lambda run: "crashed"
   assert sweep(tmp_path) == 3
   assert "0000.json ended with status 137 after 1 attempts" in capsys.readouterr().err
 
 
-def test_a_second_command_at_the_same_time_is_refused(launcher, tmp_path):
+def test_a_second_command_at_the_same_time_raises(launcher, tmp_path):
   def second(run):
     with pytest.raises(errors.UserError, match="is being worked on by another command"):
       sweep(tmp_path, seeds=1)
@@ -109,7 +109,7 @@ def test_a_second_command_at_the_same_time_is_refused(launcher, tmp_path):
   assert sweep(tmp_path, seeds=1) == 0
 
 
-def test_a_config_that_changed_meanwhile_is_refused(launcher, tmp_path):
+def test_a_config_that_has_changed_raises(launcher, tmp_path):
   assert sweep(tmp_path) == 0
   path = states.folder(tmp_path, "seed=1") / "config.json"
   path.write_text(path.read_text().replace('"batch_size": 50', '"batch_size": 60', 1))
@@ -117,7 +117,7 @@ def test_a_config_that_changed_meanwhile_is_refused(launcher, tmp_path):
     sweep(tmp_path)
 
 
-def test_a_missing_extra_names_its_command():
+def test_the_error_of_a_missing_extra_gives_the_install_command():
   with pytest.raises(errors.UserError, match=r'`pip install "dgm_jax\[sweep\]"`'):
     drive.extra("a_package_that_is_not_there")
   with pytest.raises(errors.UserError, match="Choices: local, ray, slurm"):
@@ -135,7 +135,7 @@ def trials_of(root, found):
   return study.open_study(root, found).get_trials()
 
 
-def test_trials_are_counted_in_all_and_a_stopped_search_goes_on_with_its_own(launcher, tmp_path):
+def test_trials_are_counted_across_commands_and_a_stopped_search_resumes_its_trials(launcher, tmp_path):
   launcher.fate = lambda run: "stopped" if "trial=0001" in run["name"] else "finished"
   assert search.run(tmp_path, a_search(), drive.Options()) == 4
   assert [t.state.name for t in trials_of(tmp_path, a_search())] == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
@@ -148,7 +148,7 @@ def test_trials_are_counted_in_all_and_a_stopped_search_goes_on_with_its_own(lau
   assert len({t.params["optim.lr"] for t in trials}) == 6
   assert len(set(launcher.launched)) == 12  # two seeds each
   assert sorted(launcher.launched) == sorted([*set(launcher.launched), "trial=0001,seed=0", "trial=0001,seed=1"])
-  for t in trials:  # the mean over seeds of the newest value, and of every evaluation after the start
+  for t in trials:  # the mean over seeds of the latest value, and of every evaluation after step 0
     expected = [-abs(math.log10(t.params["optim.lr"]) + 2) - 1 / (i + 1) for i in range(1, 5)]
     assert t.value == pytest.approx(expected[-1])
     assert list(t.intermediate_values.values()) == pytest.approx(expected)
@@ -157,7 +157,7 @@ def test_trials_are_counted_in_all_and_a_stopped_search_goes_on_with_its_own(lau
   assert len(tasks.read(tmp_path).runs) == 14
 
 
-def test_what_failed_counts_as_pruned_and_what_crashed_as_failed(launcher, tmp_path):
+def test_failed_trials_count_as_pruned_and_crashed_ones_as_failed(launcher, tmp_path):
   fates = {"trial=0000": "failed", "trial=0001": "crashed"}
   launcher.fate = lambda run: fates.get(run["name"][:10], "finished")
   assert search.run(tmp_path, a_search(trials=3), drive.Options()) == 3
@@ -165,7 +165,7 @@ def test_what_failed_counts_as_pruned_and_what_crashed_as_failed(launcher, tmp_p
 
 
 @pytest.mark.parametrize("pruner, pruned", [("median", True), ("asha", True), ("none", False)])
-def test_a_trial_that_lags_behind_is_asked_to_stop_and_its_schedule_is_not_touched(launcher, tmp_path, pruner, pruned):
+def test_a_trial_that_lags_behind_is_asked_to_stop_and_keeps_its_num_steps(launcher, tmp_path, pruner, pruned):
   found = a_search(pruner=pruner, sampler="random", trials=8)
   assert (
     search.run(tmp_path, found._replace(space=SPACE | {"optim.lr": axes.log_uniform(5e-3, 2e-2)}), drive.Options()) == 0
@@ -197,19 +197,19 @@ def test_a_trial_that_lags_behind_is_asked_to_stop_and_its_schedule_is_not_touch
     ({"trials": 0}, "--trials=0"),
   ],
 )
-def test_mistakes_in_searches_are_told_before_anything_is_written(launcher, tmp_path, changes, sentence):
+def test_invalid_searches_raise_before_anything_is_written(launcher, tmp_path, changes, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     search.run(tmp_path / "root", a_search(**changes), drive.Options())
   assert not (tmp_path / "root").exists()
 
 
-def test_another_space_is_another_search(launcher, tmp_path):
+def test_a_search_with_another_space_raises(launcher, tmp_path):
   assert search.run(tmp_path, a_search(trials=1), drive.Options()) == 0
   with pytest.raises(errors.UserError, match="It differs in: search"):
     search.run(tmp_path, a_search(space={"optim.lr": axes.log_uniform(1e-4, 1e-3)}), drive.Options())
 
 
-def test_values_of_all_kinds_are_suggested_and_suggested_again():
+def test_values_of_all_kinds_are_suggested_repeatably():
   space = {
     "a": axes.uniform(0, 1),
     "b": axes.log_uniform(1e-3, 1),

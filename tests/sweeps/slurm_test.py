@@ -1,4 +1,4 @@
-"""Sweeps through submitit: its local executor always, and a real SLURM where one answers."""
+"""Sweeps with submitit: always with its local executor, and with a real SLURM where one is available."""
 
 import json
 import os
@@ -51,16 +51,16 @@ def check_stop(tmp_path, **options):
   assert not any(sweep_tasks.alive(e["pid"]) for e in events(tmp_path, "start"))
 
 
-def test_all_finish_a_crash_is_tried_again_and_the_rest_is_reported(tmp_path):
+def test_tasks_finish_a_crash_is_retried_and_failures_are_reported(tmp_path):
   check_all_ends(tmp_path, jobs=4)
 
 
-def test_a_signal_stops_the_workers_saved(tmp_path):
+def test_after_a_signal_the_workers_save_and_stop(tmp_path):
   check_stop(tmp_path, jobs=2, cluster="local")
 
 
 @pytest.mark.parametrize("detach", [True, False])
-def test_a_job_whose_time_is_up_goes_on_from_its_checkpoint(detach, tmp_path):
+def test_a_job_that_reaches_its_time_limit_resumes_from_its_checkpoint(detach, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=60)
   process = sweep_tasks.launcher("slurm_launcher", paths, cluster="local", detach=detach)
   wait_until(lambda: len(events(tmp_path, "start")) == 1)
@@ -74,9 +74,9 @@ def test_a_job_whose_time_is_up_goes_on_from_its_checkpoint(detach, tmp_path):
   assert 0 < stop["step"] < 60
 
 
-def test_detached_jobs_are_told_of_and_go_on(tmp_path, capfd):
+def test_detached_jobs_are_listed_and_continue(tmp_path, capfd):
   assert launch(sweep_tasks.write(tmp_path, 2), detach=True) == []
-  assert capfd.readouterr().out.startswith("2 tasks are jobs ")
+  assert capfd.readouterr().out.startswith("2 tasks were submitted as jobs ")
   wait_until(lambda: len(events(tmp_path, "finish")) == 2)
 
 
@@ -84,19 +84,19 @@ def test_detached_jobs_are_told_of_and_go_on(tmp_path, capfd):
   ("limit", "expected"),
   [(30, 30), ("30", 30), ("30:01", 31), ("8:00:00", 480), ("2-12", 3600), ("1-00:30", 1470), ("1-00:00:30", 1441)],
 )
-def test_time_limits_are_those_of_slurm(limit, expected):
+def test_time_limits_in_the_format_of_slurm_are_parsed(limit, expected):
   assert slurm_launcher.minutes(limit) == expected
 
 
 @pytest.mark.parametrize("limit", ["soon", "", "0", "1:2:3:4", "-5"])
-def test_other_time_limits_are_refused(limit, tmp_path):
-  with pytest.raises(errors.UserError, match=f"--time={limit} is no"):
+def test_invalid_time_limits_raise(limit, tmp_path):
+  with pytest.raises(errors.UserError, match=f"--time={limit} is not a (positive )?time limit"):
     launch(sweep_tasks.write(tmp_path, 1), time=limit)
 
 
-def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch):
+def test_user_errors_name_the_problem(tmp_path, monkeypatch):
   paths = sweep_tasks.write(tmp_path, 1)
-  with pytest.raises(errors.UserError, match="Unknown option 'partitoin' of SLURM"):
+  with pytest.raises(errors.UserError, match="Unknown SLURM option 'partitoin'"):
     launch(paths, partitoin="main")
   monkeypatch.setenv("PATH", str(tmp_path))
   with pytest.raises(errors.UserError, match='Could not detect "srun"'):
@@ -108,7 +108,7 @@ def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch):
 
 @pytest.fixture
 def slurm():
-  """Skips where no SLURM answers."""
+  """Skips the test if no SLURM is available."""
   if shutil.which("sinfo") is None:
     pytest.skip("there is no SLURM: sinfo is not installed")
   done = subprocess.run(["sinfo", "-h", "-t", "idle,mixed"], capture_output=True, text=True, timeout=60)
@@ -117,17 +117,17 @@ def slurm():
 
 
 @pytest.mark.slow
-def test_slurm_all_finish_a_crash_is_tried_again_and_the_rest_is_reported(slurm, tmp_path):
+def test_slurm_tasks_finish_a_crash_is_retried_and_failures_are_reported(slurm, tmp_path):
   check_all_ends(tmp_path, cluster="slurm", mem_gb=0.5, time=5, slurm_comment="test")
 
 
 @pytest.mark.slow
-def test_slurm_a_signal_stops_the_workers_saved(slurm, tmp_path):
+def test_slurm_after_a_signal_the_workers_save_and_stop(slurm, tmp_path):
   check_stop(tmp_path, cluster="slurm", mem_gb=0.5, time=5, jobs=2)
 
 
 @pytest.mark.slow
-def test_slurm_a_job_whose_time_is_up_goes_on_from_its_checkpoint(slurm, tmp_path):
+def test_slurm_a_job_that_reaches_its_time_limit_resumes_from_its_checkpoint(slurm, tmp_path):
   [outcome] = launch(sweep_tasks.write(tmp_path, 1, steps=800), cluster="slurm", mem_gb=0.5, time=1)
   assert (outcome.status, outcome.attempts) == (0, 1)
   stops, starts = events(tmp_path, "stop"), events(tmp_path, "start")
@@ -136,7 +136,7 @@ def test_slurm_a_job_whose_time_is_up_goes_on_from_its_checkpoint(slurm, tmp_pat
 
 
 @pytest.mark.slow
-def test_slurm_a_job_that_may_not_be_requeued_is_submitted_again(slurm, tmp_path):
+def test_slurm_a_job_that_may_not_be_requeued_is_resubmitted(slurm, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=100)
   process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5, slurm_no_requeue="true")
   wait_until(lambda: len(events(tmp_path, "start")) == 1)
@@ -148,13 +148,13 @@ def test_slurm_a_job_that_may_not_be_requeued_is_submitted_again(slurm, tmp_path
 
 
 @pytest.mark.slow
-def test_slurm_a_refused_job_is_told_in_a_sentence(slurm, tmp_path):
+def test_slurm_a_rejected_job_raises_a_user_error(slurm, tmp_path):
   with pytest.raises(errors.UserError, match=r"could not be submitted: .*invalid partition"):
     launch(sweep_tasks.write(tmp_path, 2), cluster="slurm", partition="nowhere")
 
 
 @pytest.mark.slow
-def test_slurm_a_job_that_is_killed_is_a_crash(slurm, tmp_path):
+def test_slurm_a_killed_job_counts_as_a_crash(slurm, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=2400)
   process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5)
   for count in (1, 2):

@@ -1,4 +1,4 @@
-"""The worker of a task: whatever kills it, another one ends with the same runs."""
+"""The worker of a task: if it is killed at any time, the next worker finishes with the same results."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def folders(path):
 
 
 def wait_for_step(process, path, step, seconds=120):
-  """Until some run is past a step."""
+  """Waits until some run has reached a step."""
   deadline = time.monotonic() + seconds
   while time.monotonic() < deadline and process.poll() is None:
     rows = [metrics.read(folder) for folder in (path.parents[1] / "runs").glob("*")]
@@ -55,7 +55,7 @@ POINTS = [(0, 1e-3), (1, 1e-3), (0, 3e-3)]
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_and_stopped_ends_as_if_it_had_not_been(tmp_path):
+def test_a_task_whose_workers_are_killed_and_stopped_has_the_same_results(tmp_path):
   whole = write_task(tmp_path / "whole", POINTS)
   process = start(whole)
   assert process.wait() == 0, process.communicate()
@@ -77,13 +77,13 @@ def test_a_worker_that_is_killed_and_stopped_ends_as_if_it_had_not_been(tmp_path
     assert all(np.diff(starts) > 0)
 
 
-def test_finished_and_failed_runs_are_passed_over_and_a_diverged_one_is_told(tmp_path):
+def test_finished_and_failed_runs_are_skipped_and_a_diverged_one_is_reported(tmp_path):
   path = write_task(tmp_path, [(0, 1e-3), (1, 1e30)], num_steps=40, eval_every=40, figures_every=40)
   process = start(path)
-  _, told = process.communicate()
+  _, stderr = process.communicate()
   assert process.returncode == 3
-  assert "lr=1e+30,seed=1: train/" in told
-  assert "Traceback" not in told
+  assert "lr=1e+30,seed=1: train/" in stderr
+  assert "Traceback" not in stderr
   good, bad = folders(path)
   assert files.read_json(bad / "failure.json")["step"] == 2
   assert not (bad / "results.json").exists()
@@ -93,7 +93,7 @@ def test_finished_and_failed_runs_are_passed_over_and_a_diverged_one_is_told(tmp
 
 
 @pytest.mark.slow
-def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_leaves_the_others(tmp_path):
+def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_the_others_continue(tmp_path):
   path = write_task(tmp_path, [(0, 1e-3), (1, 1e-3)], checkpoint_every=400)
   process = start(path)
   wait_for_step(process, path, 30)
@@ -109,8 +109,8 @@ def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_leaves_the_others(t
   assert metrics.read(pruned)[-1]["step"] == last
 
 
-def test_a_run_that_cannot_be_is_told_and_the_others_go_on(tmp_path, capsys):
-  """Its folder holds something else; the two others are lanes of one program all the same."""
+def test_an_invalid_run_is_reported_and_the_others_continue(tmp_path, capsys):
+  """The folder of one run holds a foreign file; the other two runs are still lanes of one program."""
   path = write_task(tmp_path, POINTS, num_steps=40, eval_every=40, figures_every=40)
   strange = tmp_path / "runs" / "lr=0.001,seed=0"
   strange.mkdir(parents=True)
@@ -123,9 +123,9 @@ def test_a_run_that_cannot_be_is_told_and_the_others_go_on(tmp_path, capsys):
   assert all((f / "results.json").exists() for f in others)
 
 
-def test_mistakes_get_a_sentence(tmp_path, capsys):
+def test_invalid_tasks_raise_user_errors(tmp_path, capsys):
   assert worker.main([str(tmp_path / "none.json")]) == 2
-  assert "is no task of a sweep" in capsys.readouterr().err
+  assert "is not a task of a sweep" in capsys.readouterr().err
   path = write_task(tmp_path, [(0, 1e-3)])
   files.write_json(path, {"format": 2, "runs": []})
   with pytest.raises(errors.UserError, match="has format 2; this version reads 1"):

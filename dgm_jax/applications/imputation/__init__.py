@@ -1,1 +1,1 @@
-"""Imputation of missing entries: what p(x_missing | x_observed) of a model with latents says."""
+"""Imputation of missing table entries by p(x_missing | x_observed) of a latent-variable model."""

@@ -1,4 +1,4 @@
-"""What a new imputation is to be compared with: scikit-learn's, of tables with numbers and classes."""
+"""Baseline imputation methods from scikit-learn, extended to tables with numeric and categorical columns."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,20 +9,22 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 
 from dgm_jax.core import errors
 
-_MEMORY = 64  # MB of distances at once
+_MEMORY = 64  # MB of pairwise distances at once
 _TREES = 50
 
 
 class Chained(BaseEstimator, TransformerMixin):
-  """Each column from all others, round by round, that with the fewest holes first; holes start at the means.
+  """Chained imputation: predicts each column from all others, in rounds; missing entries start at the column's mean.
 
-  IterativeImputer does so, and of numbers this is the same.  Here columns of classes have a classifier, and are
-  indicators to the other columns: to a regressor an indicator would be one minus the others of its own column.
+  Columns with the fewest missing entries come first.  For numeric tables this equals IterativeImputer.  A categorical
+  column is predicted by one classifier and enters the other predictions as C indicators; IterativeImputer would fit one
+  regressor to each indicator, which could read its target off the column's other indicators, as they sum to one.
 
   Args:
-    regressor, classifier: of columns of numbers and of classes, scikit-learn's.
-    widths: of each column of the table, how many of x [N, F] it is: C indicators of C classes, 1 of a number.
-    rounds: how often the columns are gone through.
+    regressor, classifier: scikit-learn estimators for numeric and for categorical columns.
+    widths: for each column of the table, how many columns of x [N, F] it occupies: C (indicators) for C classes, 1 for
+      a number.
+    rounds: number of passes over the columns.
   """
 
   def __init__(self, regressor: Any, classifier: Any, widths: Sequence[int], rounds: int = 10):
@@ -32,15 +34,15 @@ class Chained(BaseEstimator, TransformerMixin):
     self.rounds = rounds
 
   def fit(self, x: np.ndarray, y: Any = None) -> "Chained":
-    """Of x [N, F], NaN where missing; every column has an observed entry."""
+    """Fits to x [N, F], NaN where missing; every column must have an observed entry."""
     del y
-    gone, ends = np.isnan(x), np.cumsum(self.widths)
+    is_missing, ends = np.isnan(x), np.cumsum(self.widths)
     columns = [np.arange(end - width, end) for end, width in zip(ends, self.widths, strict=True)]
-    columns.sort(key=lambda at: gone[:, at[0]].sum())
+    columns.sort(key=lambda at: is_missing[:, at[0]].sum())
     self.means_, self.steps_ = np.nanmean(x, 0), []
-    filled = np.where(gone, self.means_, x)
+    filled = np.where(is_missing, self.means_, x)
     for at in columns * self.rounds:
-      missing, others = gone[:, at[0]], np.delete(filled, at, 1)
+      missing, others = is_missing[:, at[0]], np.delete(filled, at, 1)
       target = x[~missing][:, at]
       if others.size and (target != target[0]).any():
         step = clone(self.regressor if len(at) == 1 else self.classifier)
@@ -50,16 +52,16 @@ class Chained(BaseEstimator, TransformerMixin):
     return self
 
   def transform(self, x: np.ndarray) -> np.ndarray:
-    """x [N, F] without holes: what was fitted, in that order."""
-    gone = np.isnan(x)
-    filled = np.where(gone, self.means_, x)
+    """x [N, F] with its missing entries imputed, by the fitted predictors in the order of their fit."""
+    is_missing = np.isnan(x)
+    filled = np.where(is_missing, self.means_, x)
     for at, step in self.steps_:
-      _predict(step, at, filled, gone[:, at[0]])
+      _predict(step, at, filled, is_missing[:, at[0]])
     return filled
 
 
 def _predict(step: Any, at: np.ndarray, filled: np.ndarray, missing: np.ndarray) -> None:
-  """Puts what `step` says of the rows `missing` into columns `at` of filled [N, F]."""
+  """Writes the predictions of `step` for the rows `missing` into columns `at` of filled [N, F]."""
   if missing.any():
     values = step.predict(np.delete(filled[missing], at, 1))[:, None]
     filled[np.ix_(missing, at)] = values if len(at) == 1 else values == np.arange(len(at))
@@ -95,7 +97,7 @@ def _mice(seed: int, num_classes: Sequence[int]) -> Any:
 
 
 def _forest(seed: int, num_classes: Sequence[int]) -> Any:
-  """As many columns are tried at a split as by missForest; more rounds did not lower errors on white wine."""
+  """Tries as many columns per split as missForest does; more rounds did not lower the errors on white wine."""
   from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
   options = {"n_estimators": _TREES, "max_features": "sqrt", "n_jobs": -1, "random_state": seed}
@@ -111,14 +113,14 @@ IMPUTERS: dict[str, Callable[[int, Sequence[int]], Any]] = {
 
 
 class Imputer(BaseEstimator, TransformerMixin):
-  """An imputer of arrays, of tables with classes, too: those are one-hot vectors; the greatest entry wins.
+  """Wraps an imputer of numeric arrays so that it also handles classes, as one-hot vectors; the largest entry wins.
 
-  Numbers are standardised by their observed entries before, and brought back.  So "mean" is the mean of numbers and
-  the mode of classes, and neighbours are near in all columns alike.
+  Numbers are standardised by their observed entries before imputation and transformed back afterwards.  Hence "mean" is
+  the mean of a numeric and the mode of a categorical column, and all columns count alike in a neighbour's distance.
 
   Args:
-    imputer: of arrays with NaN, a scikit-learn transformer.
-    num_classes: for each column C where it is of classes 0 .. C - 1, 0 where it is of numbers; None: all numbers.
+    imputer: a scikit-learn transformer of arrays with NaN.
+    num_classes: for each column, C if it holds classes 0 .. C - 1, or 0 if it is numeric; None: all are numeric.
   """
 
   def __init__(self, imputer: Any, num_classes: Sequence[int] | None = None):
@@ -137,18 +139,18 @@ class Imputer(BaseEstimator, TransformerMixin):
     return np.concatenate(parts).T
 
   def fit(self, x: np.ndarray, y: Any = None) -> "Imputer":
-    """Of x [N, D], NaN where missing; every column has an observed entry."""
+    """Fits to x [N, D], NaN where missing; every column must have an observed entry."""
     del y
     x = np.asarray(x, float)
     self.mean_, scale = np.nanmean(x, 0), np.nanstd(x, 0)
     self.scale_ = np.where(scale > 0, scale, 1)
     with warnings.catch_warnings():
-      warnings.simplefilter("ignore")  # after a fixed number of rounds some have not converged
+      warnings.simplefilter("ignore")  # convergence warnings: the number of rounds is fixed
       self.imputer_ = clone(self.imputer).fit(self._spread(x))
     return self
 
   def transform(self, x: np.ndarray) -> np.ndarray:
-    """x [N, D] without holes."""
+    """x [N, D] with its missing entries imputed."""
     from sklearn import config_context
 
     x = np.asarray(x, float)
@@ -163,17 +165,17 @@ class Imputer(BaseEstimator, TransformerMixin):
 
 
 def make(name: str, num_classes: Sequence[int] | None = None, seed: int = 0) -> Imputer:
-  """A baseline, to `fit` and `transform` arrays [N, D] with NaN.
+  """A baseline imputer with `fit` and `transform` for arrays [N, D] with NaN.
 
   Args:
-    name: "mean" (and mode); "knn", the mean of 5 neighbours (Troyanskaya et al., 2001); "mice", chained Bayesian
-      ridge and logistic regressions, their means and modes (van Buuren & Groothuis-Oudshoorn, 2011); "forest", chained
-      extremely randomised trees, like missForest (Stekhoven & Buhlmann, 2012).
+    name: "mean" (and mode); "knn", the mean of 5 neighbours (Troyanskaya et al., 2001); "mice", the means and modes of
+      chained Bayesian ridge and logistic regressions (van Buuren & Groothuis-Oudshoorn, 2011); "forest", chained
+      extremely randomised trees, similar to missForest (Stekhoven & Buhlmann, 2012).
     num_classes: see Imputer.
-    seed: of those with randomness.
+    seed: of the methods that are random.
 
   Raises:
-    UserError: no such name.
+    UserError: the name is unknown.
   """
   make_imputer = IMPUTERS[errors.choose("baseline", name, IMPUTERS)]
   return Imputer(make_imputer(seed, num_classes or ()), num_classes)

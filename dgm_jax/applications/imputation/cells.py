@@ -1,4 +1,4 @@
-"""What a MIWAE of a table says of its missing cells."""
+"""Imputes the missing cells of a table by a fitted MIWAE."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ from dgm_jax.distributions.likelihoods import families
 from dgm_jax.inference import imputation
 
 _CHUNK = 100  # importance samples at once
-_LEVEL, _DRAWS = 0.9, 39  # of intervals, and the draws that they are order statistics of
+_LEVEL, _DRAWS = 0.9, 39  # of intervals, and the number of draws whose order statistics they are
 
 
 class Imputed(NamedTuple):
-  """What is said of the missing cells of a table, in the order of numpy.nonzero: [C] each.
+  """Imputed values of the missing cells of a table and their uncertainty, [C] each, in the order of numpy.nonzero.
 
   Attributes:
-    row, column: where the cells are.
-    x: E[x | x_observed] of real numbers, rounded for integers; of classes the number of the most probable.
-    deviation: the standard deviation of a number, NaN of a class.
-    probability: of the class, NaN of a number.
-    low, high: of a number, its 90 % interval; NaN of a class.
-    draws: [M, C], multiple imputations.
-    ess: the effective number of importance samples of every row that has a missing cell.
+    row, column: indices of the cells.
+    x: for numbers E[x | x_observed], rounded for integers; for classes the index of the most probable class.
+    deviation: for numbers the standard deviation; NaN for classes.
+    probability: for classes the probability of the imputed class; NaN for numbers.
+    low, high: for numbers the limits of the 90 % interval; NaN for classes.
+    draws: M multiple imputations, [M, C].
+    ess: effective number of importance samples for each row that has a missing cell.
   """
 
   row: np.ndarray
@@ -44,7 +44,7 @@ class Imputed(NamedTuple):
 
 
 class _Block(NamedTuple):
-  """Of a block of rows, standardised, [B, D]; see Imputed."""
+  """The fields of Imputed for a block of rows, in standardised units, [B, D]."""
 
   x: Any
   deviation: Any
@@ -57,7 +57,7 @@ class _Block(NamedTuple):
 
 @functools.lru_cache(maxsize=32)
 def _imputer(spec: fit.Spec, num_samples: int, num_draws: int) -> Callable:
-  """(variables, key, x [B, D], mask) -> _Block: the R models are equally probable, draw m is of model m mod R."""
+  """(variables, key, x [B, D], mask) -> _Block: an equal mixture of the R models; draw m comes from model m mod R."""
   model, groups = fit.model(spec), families.make("mixed", columns=spec.columns).groups
   chunk = min(_CHUNK, num_samples)
 
@@ -83,7 +83,7 @@ def _imputer(spec: fit.Spec, num_samples: int, num_draws: int) -> Callable:
 
 
 def _by_column(groups: Sequence, features: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
-  """(the mean, or number of the most probable class, and its probability, [B, D]) of expected features [B, F]."""
+  """(mean or most probable class's index, probability of that class), [B, D] each, from expected features [B, F]."""
   x = probability = jnp.full((len(features), dim), jnp.nan)
   start = 0
   for family, members in groups:
@@ -111,18 +111,18 @@ def impute(
   seed: int = 0,
   progress: Callable[[int], Any] = lambda rows: None,
 ) -> Imputed:
-  """What the model says of the missing entries of x [N, D], NaN where missing.
+  """Imputes the missing entries of x [N, D], NaN where missing.
 
-  A row's noise is a function of what is observed of it and of the seed: not of the rows beside it.
+  A row's noise is a function of its observed entries and the seed; it does not depend on the other rows.
 
   Args:
     fitted: the model.
-    x: as of `fit`.
-    where: bool [N, D], which of the missing entries are asked for; None for all.
-    num_draws: M.
-    num_samples: K importance samples.
+    x: as in fitted.fit.
+    where: bool [N, D], which of the missing entries to impute; None for all.
+    num_draws: M, the number of multiple imputations.
+    num_samples: K, the number of importance samples per row.
     seed: of the noise.
-    progress: called with the number of rows of each block.
+    progress: called with the number of rows of each finished block.
   """
   where = np.isnan(x) if where is None else where
   row, column = np.nonzero(where)
@@ -130,11 +130,11 @@ def impute(
   program = _imputer(fitted.spec, num_samples, -(-max(num_draws, _DRAWS) // num_models))
   key = rng.stream(jax.random.key(seed), "impute")
   z, parts, ess, done = tables.standardise(fitted.columns, x), [], [], 0
-  draws = np.empty((num_draws, len(row)))  # of which a large table has room for one copy alone
+  draws = np.empty((num_draws, len(row)))  # for a large table, memory suffices for only one copy
   for rows, block in blocks(z, np.unique(row)):
     found = jax.device_get(program(fitted.fit.variables, key, *block))
     some = draws[:, done : (done := done + np.count_nonzero(where[rows]))]
-    some[:] = found.draws[:num_draws, : len(rows)][:, where[rows]]  # the others were for the intervals
+    some[:] = found.draws[:num_draws, : len(rows)][:, where[rows]]  # further draws are used only for the intervals
     parts.append(tuple(a[: len(rows)][where[rows]] for a in found[:5]))
     ess.append(found.ess[: len(rows)])
     progress(len(rows))
@@ -143,7 +143,7 @@ def impute(
 
 
 def _restored(columns, row, column, x, deviation, probability, low, high, draws, ess) -> Imputed:
-  """In the table's units; draws [M, C] are written over."""
+  """Converts standardised values to the table's units; overwrites draws [M, C]."""
   numeric, scale = np.array([c.numeric for c in columns])[column], np.array([c.scale for c in columns])[column]
   x, low, high = (tables.restore(columns, a, column) for a in (x, low, high))
   for drawn in draws:

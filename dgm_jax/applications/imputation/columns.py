@@ -1,4 +1,4 @@
-"""The columns of a table, and their entries as the numbers that a model is of."""
+"""The kinds of a table's columns, and the encoding of their entries as the numbers a model is fitted to."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ _LIKELIHOODS = {"real": "student_t", "integer": "student_t", "binary": "bernoull
 
 
 class Column(NamedTuple):
-  """What is known of a column from its observed entries.
+  """A column as described by its observed entries.
 
   Attributes:
     name: of the column.
-    kind: real, integer, binary (two values), categorical; or constant, empty, ignored, which no model is of.
-    classes: of binary and categorical, and the value of constant: the values as the table has them.
-    loc, scale: mean and standard deviation of real and integer: the model is of (x - loc) / scale.
-    low, high: the least and the greatest of them: imputed values stay between.
+    kind: real, integer, binary (two values) or categorical; or constant, empty or ignored, which are not modelled.
+    classes: the distinct values of a binary or categorical column, or the value of a constant one, as in the table.
+    loc, scale: mean and standard deviation of a real or integer column: the model is fitted to (x - loc) / scale.
+    low, high: least and greatest observed value: imputed values stay within this range.
   """
 
   name: str
@@ -43,36 +43,36 @@ class Column(NamedTuple):
 
   @property
   def likelihood(self) -> str:
-    """As likelihoods.make_mixed has it."""
+    """The likelihood as an entry of `columns` of the likelihood 'mixed'."""
     return _LIKELIHOODS[self.kind].format(len(self.classes))
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
-  """float64, NaN where a value is no number."""
+  """Values as float64, NaN where a value is not a number."""
   if values.dtype.kind in "fiub":
     return values.astype(np.float64)
   return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").to_numpy(np.float64)
 
 
 def _integers(values: np.ndarray, numbers: np.ndarray) -> bool:
-  if values.dtype == object:  # 7.0 is written as a real number
+  if values.dtype == object:  # the text "7.0" counts as a real number
     return all(map(_INTEGER.fullmatch, values))
   return bool((numbers == np.round(numbers)).all())
 
 
 def infer(name: str, values: np.ndarray, missing: np.ndarray, kind: str | None = None) -> Column:
-  """The column that its observed entries make.
+  """Infers a column's kind from its observed entries.
 
-  Texts are classes, and so are any two values, be they numbers; other numbers are integer or real.
+  Texts are classes, as is any column with exactly two distinct values; other numbers are integer or real.
 
   Args:
     name: of the column.
     values: [N], texts or numbers.
     missing: bool [N].
-    kind: "numeric" or "categorical", where it is not to be inferred; or "ignored".
+    kind: "numeric" or "categorical" to set the kind instead of inferring it; or "ignored".
 
   Raises:
-    UserError: infinite numbers, numbers beside texts, or too many classes.
+    UserError: the column has infinite numbers, mixes numbers and texts, or has too many classes.
   """
   if kind == "ignored":
     return Column(name, "ignored")
@@ -83,7 +83,7 @@ def infer(name: str, values: np.ndarray, missing: np.ndarray, kind: str | None =
   _check_finite(name, values, missing, numbers)
   texts = pd.unique(seen[np.isnan(numbers)])
   if kind == "numeric":
-    errors.require(not len(texts), f"Column {name!r} is said to be numeric, and holds {_some(texts)}.")
+    errors.require(not len(texts), f"Column {name!r} is declared numeric but holds {_some(texts)}.")
   distinct = pd.unique(seen if len(texts) or kind == "categorical" else numbers)
   if len(distinct) == 1:
     return Column(name, "constant", tuple(seen[:1]))
@@ -98,7 +98,7 @@ def _check_finite(name: str, values: np.ndarray, missing: np.ndarray, numbers: n
   if np.isinf(numbers).any():
     row = np.nonzero(~missing)[0][np.isinf(numbers)][0]
     raise errors.UserError(
-      f"Column {name!r} is infinite in row {row + 1}; --missing={values[row]} says that this means missing."
+      f"Column {name!r} is infinite in row {row + 1}; --missing={values[row]} marks this value as missing."
     )
 
 
@@ -107,18 +107,18 @@ def _check_classes(name: str, seen: np.ndarray, numbers: np.ndarray, texts: np.n
   if kind is None and len(texts):
     errors.require(
       2 * np.isfinite(numbers).sum() < len(seen),
-      f"Column {name!r} holds numbers, and {_some(texts)}: --missing={texts[0]} says that this means missing, "
-      f"--categorical={name} that all are classes.",
+      f"Column {name!r} holds numbers as well as {_some(texts)}: --missing={texts[0]} marks this text as missing, "
+      f"--categorical={name} treats all values as classes.",
     )
     errors.require(
       2 * distinct <= len(seen) or len(seen) < 10,
-      f"Column {name!r} has {distinct} different texts in {len(seen)} entries: --ignore={name} leaves it as it is, "
-      f"--categorical={name} says that they are classes.",
+      f"Column {name!r} has {distinct} different texts in {len(seen)} entries: --ignore={name} leaves the "
+      f"column unchanged, --categorical={name} treats the texts as classes.",
     )
   errors.require(
     distinct <= _MAX_CLASSES,
-    f"Column {name!r} has {distinct} classes; {_MAX_CLASSES} are the most that are modelled: --ignore={name} leaves it "
-    "as it is.",
+    f"Column {name!r} has {distinct} classes; at most {_MAX_CLASSES} are supported: --ignore={name} leaves the column "
+    "unchanged.",
   )
 
 
@@ -128,7 +128,7 @@ def _some(texts: np.ndarray) -> str:
 
 
 def _classes(name: str, seen: np.ndarray) -> Column:
-  """Sorted, as numbers where all are."""
+  """The column with its classes sorted: numerically if all are numbers, else as texts."""
   distinct = pd.unique(seen)
   numbers = _numbers(distinct)
   order = np.argsort(distinct.astype(str)) if np.isnan(numbers).any() else np.argsort(numbers, kind="stable")
@@ -137,7 +137,7 @@ def _classes(name: str, seen: np.ndarray) -> Column:
 
 
 def encode(columns: Sequence[Column], values: Sequence[np.ndarray], missing: Sequence[np.ndarray]) -> np.ndarray:
-  """[N, D] float64 of the modelled columns, classes as their numbers; NaN where missing, or of a class unknown."""
+  """The modelled columns as float64 [N, D], classes as their indices; NaN where missing or where a class is unknown."""
   return np.stack([_encode(*column) for column in zip(columns, values, missing, strict=True) if column[0].modelled], 1)
 
 
@@ -149,7 +149,7 @@ def _encode(column: Column, values: np.ndarray, missing: np.ndarray) -> np.ndarr
     _check_finite(column.name, values, missing, x[~missing])
     errors.require(
       not np.isnan(x[~missing]).any(),
-      f"Column {column.name!r} is of numbers, and holds {_some(pd.unique(seen[np.isnan(x[~missing])]))}.",
+      f"Column {column.name!r} is numeric but holds {_some(pd.unique(seen[np.isnan(x[~missing])]))}.",
     )
   else:
     codes = pd.Index(column.classes).get_indexer(pd.Index(seen))
@@ -158,7 +158,7 @@ def _encode(column: Column, values: np.ndarray, missing: np.ndarray) -> np.ndarr
 
 
 def scaled(columns: Sequence[Column], x: np.ndarray) -> tuple[Column, ...]:
-  """The columns with mean, standard deviation and range of what is observed in x [N, D], NaN elsewhere."""
+  """The columns with mean, standard deviation and range of the observed entries of x [N, D], NaN where missing."""
   measured = []
   for column, values in zip(columns, x.T, strict=True):
     seen = values[~np.isnan(values)]
@@ -176,7 +176,7 @@ def standardise(columns: Sequence[Column], x: np.ndarray) -> np.ndarray:
 
 
 def restore(columns: Sequence[Column], cells: np.ndarray, column: np.ndarray) -> np.ndarray:
-  """Standardised values [..., C] of cells in `column` [C] as those of the table, float64: within the range, rounded."""
+  """Standardised values [..., C] of cells in `column` [C], in the table's units: float64, rounded, clipped to range."""
   loc, scale, low, high = (
     np.array([getattr(c, name) for c in columns])[column] for name in ("loc", "scale", "low", "high")
   )

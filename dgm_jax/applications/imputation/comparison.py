@@ -1,4 +1,4 @@
-"""Errors of imputations on observed entries that were hidden from all methods alike."""
+"""Compares imputation methods by their errors on observed entries that were hidden from all of them."""
 
 import time
 from collections.abc import Sequence
@@ -10,17 +10,18 @@ from dgm_jax.applications.imputation import baselines, cells
 from dgm_jax.applications.imputation.columns import Column
 from dgm_jax.applications.imputation.fitted import Fitted
 
-_FOREST = 60_000  # cells of a table whose trees take about a gigabyte
+_FOREST = 60_000  # cells; the trees of a table of this size take about a gigabyte
 
 
 class Errors(NamedTuple):
-  """Of one method.
+  """Errors of one method.
 
   Attributes:
-    by_column: root mean squared error of numbers in the table's units, share of wrong classes; None: nothing hid.
-    numbers: root mean squared error of all numbers, each in standard deviations of its column, or None.
-    classes: the share of wrong classes, or None.
-    seconds: that the method took.
+    by_column: root mean squared error in the table's units for a numeric column, share of wrong classes for a
+      categorical one; None where nothing was hidden.
+    numbers: root mean squared error over all numbers, each in standard deviations of its column, or None.
+    classes: share of wrong classes over all categorical columns, or None.
+    seconds: run time of the method.
   """
 
   by_column: list[float | None]
@@ -32,7 +33,7 @@ class Errors(NamedTuple):
 def measure(
   columns: Sequence[Column], truth: np.ndarray, filled: np.ndarray, hidden: np.ndarray, seconds: float
 ) -> Errors:
-  """The errors of `filled` [N, D] where hidden."""
+  """The errors of `filled` [N, D] on the hidden entries."""
   numeric, scale = (np.array([getattr(c, name) for c in columns]) for name in ("numeric", "scale"))
   wrong = np.where(numeric, np.square((filled - truth) / scale), filled != truth)
 
@@ -48,20 +49,20 @@ def measure(
 
 
 def methods(x: np.ndarray) -> tuple[str, ...]:
-  """Baselines to compare with if nobody says which; trees take too long of large tables."""
+  """The default baselines to compare with; trees take too long on large tables."""
   return ("mean", "knn", "forest") if x.size <= _FOREST else ("mean", "knn")
 
 
 def compare(
   fitted: Fitted, x: np.ndarray, hidden: np.ndarray, names: Sequence[str], **options: Any
 ) -> tuple[dict[str, Errors], float | None]:
-  """({method: Errors}, the share of hidden numbers that lie in their 90 % interval).
+  """({method: Errors}, share of hidden numbers that lie in their 90 % interval).
 
   Args:
-    fitted: to x without what is hidden.
+    fitted: the model, fitted to x without the hidden entries.
     x: [N, D], NaN where missing.
-    hidden: bool [N, D], observed entries.
-    names: of baselines, which are fitted to x without what is hidden, too.
+    hidden: bool [N, D], the observed entries that were hidden.
+    names: of the baselines, which are also fitted to x without the hidden entries.
     options: num_samples and seed of cells.impute.
   """
   seen, rows = np.where(hidden, np.nan, x), hidden.any(1)

@@ -1,8 +1,8 @@
-"""Fits a MIWAE to a table with holes: IWAE's bound on log p(x_observed) (Mattei & Frellsen, 2019).
+"""Fits a MIWAE to a table with missing entries: the IWAE bound on log p(x_observed) (Mattei & Frellsen, 2019).
 
-Several models, one for each bootstrap sample of the rows, are lanes of one program.  Some observed entries are hidden
-from training: when their log p(x_hidden | x_seen) stops rising the rate is lowered, and in the end the fit ends; the
-parameters are those that it was highest with.
+Several models, one per bootstrap sample of the rows, are trained as lanes of one program.  Some observed entries are
+hidden from training and scored by log p(x_hidden | x_seen): when this score stops improving, the learning rate is
+lowered, and after the lowest rate the fit ends.  The parameters with the highest score are returned.
 """
 
 import functools
@@ -20,8 +20,8 @@ from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
 from dgm_jax.training import optimisers
 
-_STEPS = 200  # in one call of the program
-_UNSCORED = 600  # steps where nothing is hidden
+_STEPS = 200  # per call of the program
+_UNSCORED = 600  # training steps if no entry is hidden, so that there is no score
 _BLOCK = 128  # rows whose hidden entries are scored at once
 _SCORE_SAMPLES = 50
 _PATIENCE = 5  # calls without a better score before the rate is lowered
@@ -29,15 +29,15 @@ _RATES = (1.0, 0.3, 0.1)
 
 
 class Spec(NamedTuple):
-  """What a model and its programs depend on.
+  """The settings that determine a model and its programs.
 
   Attributes:
-    columns: the likelihood of each, see likelihoods.make_mixed.
+    columns: the likelihood of each column, as `columns` of the likelihood 'mixed'.
     latent_dim: L.
-    hidden: widths of the encoder's hidden layers, and reversed of the decoder's.
+    hidden: widths of the encoder's hidden layers; the decoder has them in reverse order.
     num_samples: K of the bound.
-    batch_size: rows a step.
-    lr: Adam's learning rate, at first.
+    batch_size: rows per step.
+    lr: initial learning rate of Adam.
   """
 
   columns: tuple[str, ...]
@@ -49,10 +49,10 @@ class Spec(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """A table as the programs take it: entries [N, D], numbers standardised, classes as their numbers.
+  """A table as input of the programs: entries [N, D], numbers standardised, classes as their indices.
 
   Attributes:
-    x: values; where mask is 0 they have no influence.
+    x: values; those where mask is 0 have no influence.
     mask: 1 where an entry is observed.
   """
 
@@ -61,11 +61,11 @@ class Rows(NamedTuple):
 
 
 class Limits(NamedTuple):
-  """When a fit ends that still gets better.
+  """Limits that end a fit even if its score is still improving.
 
   Attributes:
-    max_steps: steps.
-    minutes: of training; None for no limit.
+    max_steps: maximum number of training steps.
+    minutes: maximum training time; None for no limit.
   """
 
   max_steps: int
@@ -73,12 +73,12 @@ class Limits(NamedTuple):
 
 
 class Fit(NamedTuple):
-  """Parameters and how they were found.
+  """Fitted parameters and a record of the fit.
 
   Attributes:
-    variables: of the model, leaves [R, ...], one for each lane.
-    steps: taken.
-    score: log p of the hidden entries given those that were seen, nats an entry, averaged over lanes; None: none hid.
+    variables: of the model, leaves [R, ...], one entry per lane.
+    steps: number of training steps taken.
+    score: log p(x_hidden | x_seen), nats per hidden entry, averaged over lanes; None if no entry was hidden.
     reason: a clause that says why the fit ended.
   """
 
@@ -90,7 +90,7 @@ class Fit(NamedTuple):
 
 @functools.lru_cache(maxsize=32)
 def model(spec: Spec) -> vae.Model:
-  """p(z) prod_d p(x_d | z), each column with its likelihood."""
+  """The model p(z) prod_d p(x_d | z), in which each column has its own likelihood."""
   options = FrozenDict(columns=spec.columns)
   return vae.Model(
     data_shape=(len(spec.columns),),
@@ -104,13 +104,13 @@ def model(spec: Spec) -> vae.Model:
 class _Programs(NamedTuple):
   start: Callable  # keys [R] -> states
   train: Callable  # (states, keys, rows, chosen [R, N], n) -> states
-  score: Callable  # (states, key, rows, hidden) -> [R], nats an entry
-  keep: Callable  # (where [R], new, old) -> states
+  score: Callable  # (states, key, rows, hidden) -> [R], nats per hidden entry
+  keep: Callable  # (where [R], new, old) -> states: new where `where` holds, else old
 
 
 @functools.lru_cache(maxsize=32)
 def _programs(spec: Spec) -> _Programs:
-  """Compiled once for each shape of what they are given."""
+  """The programs; each is compiled once per shape of its arguments."""
   miwae = model(spec)
   tx = optimisers.make(num_steps=1, lr=spec.lr, schedule="constant")
   system = latent.make(miwae, tx, bound="iwae", num_samples=spec.num_samples)
@@ -153,12 +153,12 @@ def _programs(spec: Spec) -> _Programs:
 
 
 def padded(n: int) -> int:
-  """The least power of two, from 16 on, that is n or more: sizes that programs are compiled for."""
+  """The least power of two that is at least n and 16: one of the few sizes that programs are compiled for."""
   return max(16, 1 << (n - 1).bit_length())
 
 
 def pad(a: Any) -> jax.Array:
-  """a [N, ...] with zeros behind, on the device."""
+  """a [N, ...] padded with zeros at the end of axis 0, on the device."""
   return jnp.pad(jnp.asarray(a), [(0, padded(len(a)) - len(a)), *[(0, 0)] * (a.ndim - 1)])
 
 
@@ -171,19 +171,19 @@ def fit(
   limits: Limits,
   progress: Callable[[int, float | None], Any],
 ) -> Fit:
-  """Trains a lane for each row of `chosen` until its score has not risen for a while at the lowest rate.
+  """Trains one lane per row of `chosen` until no score has improved for a while at the lowest learning rate.
 
   Args:
     spec: the model.
-    rows: [N, D] on the host; nothing is seen of entries with mask 0.
-    hidden: [N, D], 1 for entries whose x is given and mask is 0: the score is of them, and training never sees them.
-    chosen: int32 [R, N], the rows that a lane is trained on: all of them, or a bootstrap sample.
+    rows: [N, D] on the host; entries with mask 0 have no influence on training.
+    hidden: [N, D], 1 for entries that are scored: their x is given but their mask is 0, so training never sees them.
+    chosen: int32 [R, N], indices of the rows that each lane is trained on: all rows or a bootstrap sample.
     seed: of parameters, batches and noise.
-    limits: when to end else.
-    progress: called with steps so far and the score.
+    limits: limits that may end the fit earlier.
+    progress: called with the number of steps so far and the score.
 
   Raises:
-    DivergenceError: the score was never a number.
+    DivergenceError: a lane's first score is not finite.
   """
   programs, key, num_models = _programs(spec), jax.random.key(seed), len(chosen)
   lanes = lambda name: jax.random.split(rng.stream(key, name), num_models)
@@ -211,7 +211,7 @@ def _limit(limits: Limits, steps: int, seconds: float) -> str | None:
 
 
 class _Watch:
-  """Keeps the best states of the lanes, lowers their rates, and says when all have stopped improving."""
+  """Keeps the best state of each lane, lowers its learning rate, and decides when all lanes have stopped improving."""
 
   def __init__(self, programs: _Programs, lr: float, num_models: int, scored: bool):
     self.scored, self._programs, self._lr, self._best = scored, programs, lr, None
@@ -220,19 +220,19 @@ class _Watch:
 
   @property
   def score(self) -> float | None:
-    """The best scores, averaged over lanes."""
+    """The lanes' best scores, averaged over lanes."""
     return float(jnp.mean(self._scores)) if self.scored else None
 
   def best(self, states: Any) -> Any:
     return self._best if self.scored else states
 
   def see(self, states: Any, scores: jax.Array) -> Any:
-    """The states to go on from; a lane that has not improved goes back to its best one, at a lower rate."""
+    """The states to continue from; a lane that stopped improving returns to its best state, with a lower rate."""
     better = scores > self._scores
     self._best = states if self._best is None else self._programs.keep(better, states, self._best)
     self._scores = jnp.where(better, scores, self._scores)
     if not bool(jnp.all(jnp.isfinite(self._scores))):
-      raise errors.DivergenceError("The fit met NaN or Inf.")
+      raise errors.DivergenceError("The fit diverged: its score is NaN or Inf.")
     waited = jnp.where(better, 0, self._waited + 1)
     lowered = waited >= _PATIENCE
     self._waited, self._level = jnp.where(lowered, 0, waited), self._level + lowered
@@ -244,5 +244,5 @@ class _Watch:
 
   def reason(self, steps: int) -> str | None:
     if not self.scored:
-      return "nothing was hidden from it to score it by" if steps >= _UNSCORED else None
+      return "no entry was hidden to score it by" if steps >= _UNSCORED else None
     return "its score stopped rising" if bool(jnp.all(self._level >= len(_RATES))) else None

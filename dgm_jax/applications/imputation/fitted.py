@@ -14,17 +14,17 @@ from dgm_jax.inference import imputation
 
 _BLOCK = 128  # rows at once
 _CHUNK = 100  # importance samples at once
-_SCORED_ROWS = 2000  # at most so many have hidden entries
-_LEAST = 10  # observed entries of a column that entries are hidden of
+_SCORED_ROWS = 2000  # maximum number of rows with hidden entries
+_LEAST = 10  # entries are hidden only in columns with at least this many observed entries
 
 
 class Fitted(NamedTuple):
-  """A model and the columns that it is of.
+  """A fitted model and the columns it models.
 
   Attributes:
-    spec: the model.
-    columns: D of them, with means, scales and ranges.
-    fit: parameters of R models, and how they were found.
+    spec: settings of the model.
+    columns: the D modelled columns with their means, scales and ranges.
+    fit: parameters of R models and a record of their fit.
   """
 
   spec: training.Spec
@@ -33,19 +33,19 @@ class Fitted(NamedTuple):
 
 
 def steps_for(n: int) -> int:
-  """How long n rows are trained on at most: ten thousand steps, or so many epochs."""
+  """Default maximum number of training steps for n rows: 1,000 epochs of batch 128, between 2,000 and 10,000 steps."""
   return min(10_000, max(2000, 1000 * n // 128))
 
 
 def held_out_rate(x: np.ndarray) -> float:
-  """The share of observed entries to hide: 5 %, more of a small table, up to 10 %."""
+  """The share of observed entries to hide: 5 %, and up to 10 % for small tables."""
   return min(0.1, max(0.05, 200 / max(1, (~np.isnan(x)).sum())))
 
 
 def hide(x: np.ndarray, rate: float, seed: int) -> np.ndarray:
-  """bool [N, D]: observed entries of x, NaN elsewhere, that are to be hidden, each with probability `rate`.
+  """Selects observed entries of x [N, D] (NaN where missing) to hide, each with probability `rate`; bool [N, D].
 
-  They are of so many rows at most that scoring them is quick, and of columns with more than a few observed entries.
+  They lie in at most 2,000 rows, so that scoring is fast, and only in columns with at least 10 observed entries.
   """
   generator = np.random.default_rng(seed)
   observed = ~np.isnan(x)
@@ -68,20 +68,20 @@ def fit(
   seed: int = 0,
   progress: Callable[[int, float | None], Any] = lambda steps, score: None,
 ) -> Fitted:
-  """A model of the observed entries of x [N, D], NaN elsewhere.
+  """Fits a model to the observed entries of x [N, D], NaN where missing.
 
   Args:
-    x: numbers as the table has them, classes as theirs.
-    columns: of it.
-    latent_dim, hidden, num_samples: see training.Spec.
-    limits: see training.fit.
-    held_out: the share of observed entries by which it is seen when to end.
-    num_models: 1: trained on all rows; more: each on a bootstrap sample of the rows.
+    x: numbers in the table's units, classes as their indices.
+    columns: the columns of x.
+    latent_dim, hidden, num_samples: see fit.Spec.
+    limits: see fit.Limits.
+    held_out: share of observed entries that are hidden from training to decide when it ends.
+    num_models: 1: one model, trained on all rows; more: each is trained on a bootstrap sample of the rows.
     seed: of everything random.
-    progress: see training.fit.
+    progress: see fit.fit.
 
   Raises:
-    UserError: nothing to learn from.
+    UserError: there is no column to learn from.
   """
   errors.require(len(columns) > 0, "No column has two different observed values: there is nothing to learn from.")
   scored = hide(x, held_out, seed)
@@ -98,7 +98,7 @@ def fit(
 
 
 def blocks(x: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-  """(numbers of rows, (values, mask) [B, D]) of standardised x, NaN where missing; padded, for few shapes compile."""
+  """(row indices, (values, mask) [B, D]) of standardised x, NaN where missing; padded, so that few shapes compile."""
   size = min(_BLOCK, training.padded(len(rows)))
   for start in range(0, len(rows), size):
     block = rows[start : start + size]
@@ -122,9 +122,9 @@ def _density(spec: training.Spec, num_samples: int) -> Callable:
 
 
 def log_prob(fitted: Fitted, x: np.ndarray, num_samples: int = 1000, seed: int = 0) -> np.ndarray:
-  """log p(x_observed) of rows of x [N, D], NaN where missing, in the table's units: [N] nats, a stochastic lower bound.
+  """log p(x_observed) of each row of x [N, D], NaN where missing, in the table's units: a stochastic lower bound.
 
-  Of several models, that of the first.
+  Returns nats, [N].  If there are several models, the first one is used.
   """
   program, key = _density(fitted.spec, num_samples), rng.stream(jax.random.key(seed), "log_prob")
   variables = jax.tree.map(lambda a: a[0], fitted.fit.variables)
@@ -140,7 +140,7 @@ def _generator(spec: training.Spec) -> Callable:
 
 
 def generate(fitted: Fitted, n: int, seed: int = 0) -> np.ndarray:
-  """n draws of p(x), [n, D], in the table's units."""
+  """n draws from p(x) of the first model, [n, D], in the table's units."""
   variables = jax.tree.map(lambda a: a[0], fitted.fit.variables)
   drawn = _generator(fitted.spec)(variables, rng.stream(jax.random.key(seed), "generate"), training.padded(n))[:n]
   return tables.restore(fitted.columns, np.asarray(drawn), np.arange(len(fitted.columns)))

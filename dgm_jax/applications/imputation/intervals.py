@@ -1,4 +1,4 @@
-"""Intervals from multiple imputation, and how often they cover the truth."""
+"""Intervals from multiple imputations, and how often they cover the truth."""
 
 import jax
 import jax.numpy as jnp
@@ -7,16 +7,16 @@ from dgm_jax.core import errors
 
 
 def interval(draws: jax.Array, level: float = 0.9) -> tuple[jax.Array, jax.Array]:
-  """(low, high), each [...], of draws [R, ...]: the order statistics a and R + 1 - a, a = (1 - level) (R + 1) / 2.
+  """(low, high), each [...], from draws [R, ...]: the order statistics a and R + 1 - a, a = (1 - level) (R + 1) / 2.
 
-  If the truth is one more draw of the same law, it lies between them with probability 1 - 2 a / (R + 1): `level` where
-  a is an integer, else a little more.
+  If the truth is another draw from the same distribution, it lies between them with probability 1 - 2 a / (R + 1):
+  exactly `level` if a is an integer; otherwise a is rounded down and the probability is slightly larger.
 
   Raises:
     UserError: R is too small for the level.
   """
   num_draws = draws.shape[0]
-  errors.require(0 < level < 1, f"level = {level} of an interval; it must be between 0 and 1.")
+  errors.require(0 < level < 1, f"level = {level}; the level of an interval must be between 0 and 1.")
   a = int((1 - level) * (num_draws + 1) / 2 + 1e-6)
   errors.require(a >= 1, f"An interval of level {level} needs more than {num_draws} draws.")
   ordered = jnp.sort(draws, 0)
@@ -26,7 +26,7 @@ def interval(draws: jax.Array, level: float = 0.9) -> tuple[jax.Array, jax.Array
 def coverage(draws: jax.Array, truth: jax.Array, where: jax.Array, level: float = 0.9) -> jax.Array:
   """The share of entries with where = 1 whose truth lies in their interval, a scalar.
 
-  draws [R, ...], truth and where [...].
+  Shapes: draws [R, ...], truth and where [...].
   """
   low, high = interval(draws, level)
   inside = (low <= truth) & (truth <= high)

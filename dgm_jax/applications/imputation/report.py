@@ -1,4 +1,4 @@
-"""What is told of an imputed table."""
+"""Reports of an imputation: a .csv with one line per imputed cell, and a summary as text and JSON."""
 
 import argparse
 import csv
@@ -14,11 +14,14 @@ from dgm_jax.applications.imputation.fitted import Fitted
 from dgm_jax.core import files
 from dgm_jax.data.files import tables
 
-_IMPROPER = "parameters fixed: not proper multiple imputation, the spread lacks their uncertainty (--proper)"
+_IMPROPER = (
+  "all from one fitted model: not proper multiple imputation, as their spread ignores the uncertainty of its "
+  "parameters (see --proper)"
+)
 
 
 def write_cells(path: pathlib.Path, columns: Sequence[Column], found: cells.Imputed) -> None:
-  """A .csv with a line for each imputed cell: row (from 1), column, value, deviation, low, high, probability."""
+  """Writes a .csv with one line per imputed cell: row (from 1), column, value, deviation, low, high, probability."""
   with files.whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as f:
     writer = csv.writer(f)
     writer.writerow(("row", "column", "value", "deviation", "low", "high", "probability"))
@@ -45,15 +48,15 @@ def make(
   coverage: float | None,
   num_hidden: int,
 ) -> dict[str, Any]:
-  """Everything that the report says, for JSON."""
-  gone = np.stack(table.missing, 1)
+  """The contents of the report, as a dict for JSON."""
+  missing = np.stack(table.missing, 1)
   modelled = [j for j, c in enumerate(columns) if c.modelled]
   by_column = []
   for j, column in enumerate(columns):
     errors = {m: e.by_column[modelled.index(j)] for m, e in compared.items()} if column.modelled else {}
     unknown = _unknown(column, table.values[j][~table.missing[j]])
     by_column.append(
-      {"name": column.name, "kind": column.kind, "missing": int(gone[:, j].sum()), "errors": errors}
+      {"name": column.name, "kind": column.kind, "missing": int(missing[:, j].sum()), "errors": errors}
       | ({"classes": len(column.classes)} if column.modelled and not column.numeric else {})
       | ({"unknown": unknown} if unknown else {})
     )
@@ -61,8 +64,8 @@ def make(
     "table": {
       "file": str(args.data),
       "rows": table.num_rows,
-      "missing": int(gone.sum()),
-      "empty_rows": int(gone.all(1).sum()),
+      "missing": int(missing.sum()),
+      "empty_rows": int(missing.all(1).sum()),
     },
     "fitted": {"file": str(args.fit or args.data), "rows": fitted_rows, "inductive": args.fit is not None},
     "model": {"latents": args.latents, "hidden": args.hidden, "samples": args.samples, "seed": args.seed}
@@ -77,7 +80,7 @@ def make(
 
 
 def _unknown(column: Column, seen: np.ndarray) -> list[str]:
-  """Classes of the table that the model does not know."""
+  """The table's classes that did not occur in the data the model was fitted to."""
   if not column.modelled or column.numeric:
     return []
   return sorted(map(str, set(seen.tolist()) - set(column.classes)))
@@ -98,28 +101,29 @@ def _sentences(about: dict[str, Any]) -> list[str]:
   lines = [f"{table['file']}: {table['rows']} rows, {len(about['columns'])} columns, {table['missing']} missing cells "
            f"({100 * table['missing'] / cells_:.1f} %)"]  # fmt: skip
   if table["empty_rows"]:
-    lines.append(f"{table['empty_rows']} rows with nothing observed are imputed from the model alone")
-  way = "inductive" if source["inductive"] else "transductive: the rows that are imputed"
+    lines.append(f"{table['empty_rows']} rows without any observed cell are imputed from the model's marginal p(x)")
+  way = "inductive" if source["inductive"] else "transductive: the imputed rows themselves"
   lines.append(f"Fitted to {source['rows']} rows of {source['file']} ({way})")
-  score = "" if model["held_out"] is None else f"; held-out entries have log p = {model['held_out']:.3f} nats each"
-  lines.append(f"MIWAE, {model['latents']} latents, {model['steps']} steps; ended as {model['ended']}{score}")
+  score = "" if model["held_out"] is None else f"; log p of held-out entries: {model['held_out']:.3f} nats per entry"
+  lines.append(f"MIWAE, {model['latents']} latents, {model['steps']} steps; ended because {model['ended']}{score}")
   if multiple["proper"]:
     lines.append(
-      f"{multiple['imputations']} imputations by {model['models']} models, each fitted to a bootstrap sample: proper"
+      f"{multiple['imputations']} imputations by {model['models']} models, each fitted to a bootstrap sample of the "
+      "rows: proper multiple imputation"
     )
   elif multiple["imputations"]:
     lines.append(f"{multiple['imputations']} imputations, {_IMPROPER}")
   for column in about["columns"]:
     if column["kind"] == "empty":
-      lines.append(f"Column {column['name']!r} has no observed cell, and is left empty")
+      lines.append(f"Column {column['name']!r} has no observed cell and is left empty")
     if column.get("unknown"):
       listed = ", ".join(column["unknown"][:5])
-      lines.append(f"Column {column['name']!r} has classes that were not fitted to, taken as unknown: {listed}")
+      lines.append(f"Column {column['name']!r} has classes unknown to the model, kept but treated as missing: {listed}")
   return lines
 
 
 def text(about: dict[str, Any]) -> str:
-  """The report to read."""
+  """The report as text."""
   methods = list(about["errors"])
   rows = [("column", "kind", "missing", *methods)]
   rows += [
@@ -131,11 +135,11 @@ def text(about: dict[str, Any]) -> str:
   lines = [*_sentences(about), ""]
   if methods:
     lines += [
-      f"Root mean squared errors of numbers and shares of wrong classes, of {about['hidden']} observed cells that were "
+      f"Root mean squared errors of numbers and shares of wrong classes, on {about['hidden']} observed cells that were "
       "hidden from every method",
     ]
   lines += _aligned(rows)
   if about["coverage"] is not None:
-    lines.append(f"The 90 % intervals hold {100 * about['coverage']:.1f} % of the hidden numbers")
+    lines.append(f"The 90 % intervals contain {100 * about['coverage']:.1f} % of the hidden numbers")
   lines.append(f"{about['seconds']:.0f} s")
   return "\n".join(lines) + "\n"

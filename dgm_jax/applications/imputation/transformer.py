@@ -1,4 +1,4 @@
-"""The imputation of a MIWAE as a scikit-learn transformer."""
+"""MIWAE imputation as a scikit-learn transformer."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -14,25 +14,26 @@ from dgm_jax.applications.imputation.fit import Limits
 
 
 class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-  """Fills NaN by a deep latent-variable model of the observed entries (Mattei & Frellsen, MIWAE, 2019).
+  """Imputes NaN by a deep latent-variable model of the observed entries (MIWAE; Mattei & Frellsen, 2019).
 
-  Numbers get E[x | x_observed], classes the most probable one.  A row's values are a function of what is observed of
-  it and of the fit, not of the rows beside it.  Columns with a single observed value get that value.
+  Missing numbers are replaced by E[x | x_observed], missing classes by the most probable class.  A row's imputed values
+  depend only on its observed entries and the fit, not on the other rows.  Columns with a single observed value are
+  filled with that value.
 
   Args:
     latent_dim: dimensions of the latent variable.
-    hidden: widths of the networks' layers.
-    num_samples: K of the bound that training raises.
-    max_steps: of training; None: 10,000, fewer for few rows.  Training ends before when the probability of entries
-      that were hidden from it stops rising.
-    validation_fraction: the share of observed entries that are hidden for that.
-    impute_samples: importance samples an imputation.
-    categorical_features: numbers or names of the columns that hold classes, as numbers.
+    hidden: widths of the networks' hidden layers.
+    num_samples: K of the bound that training maximises.
+    max_steps: maximum number of training steps; None: 10,000, fewer for few rows.  Training ends earlier when the
+      log-probability of entries hidden from it stops improving.
+    validation_fraction: share of observed entries that are hidden from training for this purpose.
+    impute_samples: number of importance samples per row for imputation.
+    categorical_features: indices or names of the columns that hold classes, encoded as numbers.
     random_state: a seed, a RandomState or None.
 
   Attributes:
-    fitted_: the model, see imputation.fitted.Fitted.
-    n_iter_: steps of training.
+    fitted_: the fitted model, see imputation.fitted.Fitted.
+    n_iter_: number of training steps taken.
   """
 
   def __init__(
@@ -65,11 +66,11 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
 
   def _categorical(self) -> set[int]:
-    """The numbers of the columns that hold classes."""
+    """Indices of the columns that hold classes."""
     names, found = list(getattr(self, "feature_names_in_", ())), set()
     for feature in () if self.categorical_features is None else self.categorical_features:
       if feature not in names and feature not in range(self.n_features_in_):
-        raise ValueError(f"categorical_features names {feature!r}, which X has not.")
+        raise ValueError(f"categorical_features contains {feature!r}, which is not a column of X.")
       found.add(names.index(feature) if feature in names else int(feature))
     return found
 
@@ -77,7 +78,7 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fits the model to the observed entries of X [N, D].
 
     Raises:
-      ValueError: a column without an observed entry, or none with two different ones.
+      ValueError: a column has no observed entry, or no column has two different observed values.
     """
     del y
     X = self._validated(X, reset=True)
@@ -107,7 +108,7 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     return self
 
   def _impute(self, X: Any, num_draws: int) -> tuple[np.ndarray, cells.Imputed, np.ndarray]:
-    """(X with constants in their columns; what is imputed; the numbers of the modelled columns)."""
+    """(X with its constant columns filled, imputed cells of the modelled columns, indices of these columns)."""
     check_is_fitted(self)
     X = self._validated(X, reset=False).copy()
     missing, columns = np.isnan(X), np.array([j for j, c in enumerate(self.columns_) if c.modelled])
@@ -119,7 +120,7 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     return X, cells.impute(self.fitted_, x, where=missing[:, columns], **options), columns
 
   def _values(self, column: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Entries x [..., C] of modelled columns [C]: numbers as they are, classes as X has them."""
+    """Entries x [..., C] of modelled columns [C] with class indices replaced by the classes' values in X."""
     x = x.copy()
     for d, known in enumerate(self.fitted_.columns):
       if not known.numeric:
@@ -128,15 +129,15 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     return x
 
   def transform(self, X: Any) -> np.ndarray:
-    """X [N, D] with its NaN filled."""
+    """X [N, D] with its missing entries imputed."""
     X, found, columns = self._impute(X, 0)
     X[found.row, columns[found.column]] = self._values(found.column, found.x)
     return X
 
   def sample(self, X: Any = None, m: int = 1) -> np.ndarray:
-    """m draws: x ~ p(x_missing | x_observed) of every row of X, [m, N, D]; without X, x ~ p(x), [m, D].
+    """m draws of p(x_missing | x_observed) for every row of X, [m, N, D]; without X, m draws of p(x), [m, D].
 
-    The parameters are the same in all draws, whose spread lacks the uncertainty about them.
+    All draws use the same fitted parameters, so their spread ignores the uncertainty of the parameters.
     """
     if X is not None:
       X, found, columns = self._impute(X, m)
@@ -150,7 +151,7 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     return X
 
   def score(self, X: Any, y: Any = None) -> float:
-    """log p(x_observed), nats, averaged over the rows of X: a stochastic lower bound, of columns that vary."""
+    """A stochastic lower bound on log p(x_observed) of the modelled columns, nats, averaged over the rows of X."""
     del y
     check_is_fitted(self)
     X = self._validated(X, reset=False)

@@ -1,1 +1,1 @@
-"""Files of the user: tables, images, texts."""
+"""Readers of files: arrays, tables, images, text."""

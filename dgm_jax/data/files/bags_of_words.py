@@ -1,4 +1,4 @@
-"""Documents to counts of their words, in any order: bags of words."""
+"""Bags of words: the word counts of documents."""
 
 import re
 
@@ -15,21 +15,21 @@ _MOST = 2**16 - 1
 def bags(
   splits: Splits, vocabulary_size: int, min_documents: int = 1, max_share: float = 1.0, stop_words: str = ""
 ) -> Splits:
-  """The splits with x uint16 [N, V], how often each word is in a document, instead of `text`.
+  """Replaces `text` by x uint16 [N, V], the number of times each word occurs in each document.
 
-  Words are runs of two letters or more in lower case; those of the training split alone count.  about["vocabulary"] are
-  the words that are kept, the most frequent first; documents without any of them are dropped, about["dropped"] has
-  their number in each split.
+  Words are runs of two letters or more, in lower case; the vocabulary is that of the training split.
+  about["vocabulary"] lists the words that are kept, the most frequent first; documents without any of them are dropped,
+  and about["dropped"] has their number in each split.
 
   Args:
     splits: each part has the feature `text`, [N] strings.
     vocabulary_size: V, at most.
     min_documents: words in fewer documents are left out.
     max_share: words in a greater share of the documents are left out.
-    stop_words: words that are left out beside scikit-learn's English list of 318, with spaces between.
+    stop_words: words left out in addition to scikit-learn's English list of 318, separated by spaces.
 
   Raises:
-    UserError: a value that cannot be, no word that is left, a split whose documents have none.
+    UserError: an invalid value, an empty vocabulary, or a split without any of its words.
   """
   from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
@@ -37,7 +37,7 @@ def bags(
   errors.require(min_documents >= 1, f"data.min_documents = {min_documents}; it must be 1 or more.")
   errors.require(0 < max_share <= 1, f"data.max_share = {max_share}; it must be more than 0, at most 1.")
   stop = sorted(ENGLISH_STOP_WORDS | set(stop_words.lower().split()))
-  stop = [word for word in stop if re.fullmatch(_TOKEN, word)]  # scikit-learn warns of others
+  stop = [word for word in stop if re.fullmatch(_TOKEN, word)]  # scikit-learn warns about others
   counter = CountVectorizer(
     token_pattern=_TOKEN, stop_words=stop, min_df=min_documents, max_df=float(max_share), max_features=vocabulary_size
   )
@@ -51,7 +51,7 @@ def bags(
   for part, arrays in splits.parts().items():
     x = np.minimum(counted[part][:, order].toarray(), _MOST).astype(np.uint16)
     keep = x.any(1)
-    errors.require(bool(keep.any()), f"No document of the {part} split has one of the {len(order)} words.")
+    errors.require(bool(keep.any()), f"No document of the {part} split contains any of the {len(order)} words.")
     found[part] = take({"x": x} | {k: a for k, a in arrays.items() if k != "text"}, keep)
     dropped[part] = int((~keep).sum())
   words = counter.get_feature_names_out()[order].tolist()

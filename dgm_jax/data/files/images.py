@@ -26,10 +26,10 @@ def listed(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _split(folder: pathlib.Path, names: list[tuple[str, ...]], fractions: tuple[float, float, int]) -> dict:
-  """{part: indices}: by the folders train, valid (or val) and test, else at random; without test that is of train.
+  """{part: indices}: by the folders train, valid (or val), test, else random; a missing test set is taken from train.
 
   Raises:
-    UserError: there is a folder train, and beside it something else than the other splits.
+    UserError: there is a folder train and, next to it, something other than the other splits.
   """
   valid_fraction, test_fraction, seed = fractions
   tops = [name[0].lower() if len(name) > 1 else name[0] for name in names]
@@ -38,8 +38,8 @@ def _split(folder: pathlib.Path, names: list[tuple[str, ...]], fractions: tuple[
   for name, top in zip(names, tops, strict=True):
     errors.require(
       top in _PARTS,
-      f"{folder} has a folder train and, beside it, {name[0]!r}; what has its own splits holds train, valid (or val), "
-      "test and nothing else.",
+      f"{folder} has a folder train and, next to it, {name[0]!r}; a folder with its own splits may only hold train, "
+      "valid (or val) and test.",
     )
   found = np.array([_PARTS[top] for top in tops])
   split = {part: np.flatnonzero(found == part) for part in dict.fromkeys(found.tolist())}
@@ -50,7 +50,7 @@ def _split(folder: pathlib.Path, names: list[tuple[str, ...]], fractions: tuple[
 
 
 def _labels(names: list[tuple[str, ...]], depth: int) -> tuple[np.ndarray | None, list[str]]:
-  """(y, classes) from the names of the sub-folders at a depth; (None, []) if not all have one."""
+  """(y, classes) from the names of the sub-folders at a depth; (None, []) if not all images are in one."""
   if any(len(name) < depth + 2 for name in names):
     return None, []
   classes, y = np.unique([name[depth] for name in names], return_inverse=True)
@@ -69,9 +69,9 @@ def write(
 
   Args:
     target: an empty folder.
-    folder, files: where the images lie, and which.
-    side: crop the largest square and resize it to so many pixels; 0: leave as they are, all of one size.
-    grey: to one channel.
+    folder, files: the folder of the images, and their paths.
+    side: side in pixels to which the largest central square is resized; 0: keep the images, all of one size.
+    grey: whether to convert the images to one channel.
     fractions: valid_fraction, test_fraction and seed of a random split.
   """
   errors.require(side >= 0, f"data.image_size = {side}; it must be 0 or more.")
@@ -89,8 +89,8 @@ def write(
         pixels = decode(files[i])
         errors.require(
           pixels.shape == shape,
-          f"{files[i]} is {pixels.shape[0]} x {pixels.shape[1]} pixels, {files[0]} {shape[0]} x {shape[1]}; give "
-          "data.image_size to bring them to one size.",
+          f"{files[i]} is {pixels.shape[0]} x {pixels.shape[1]} pixels, but {files[0]} is {shape[0]} x {shape[1]}; set "
+          "data.image_size to resize all images to one size.",
         )
         x[row] = pixels
         bar.update()

@@ -1,6 +1,6 @@
-"""Files into arrays.  Whatever is wrong with one is told in a sentence that names it and what was expected.
+"""Reads files into arrays.  An error is one sentence with the file's name and what was expected.
 
-Nothing here ever loads a pickle: that runs whatever code the file holds.
+Pickles are never loaded, because they can run any code.
 """
 
 import contextlib
@@ -21,28 +21,28 @@ from dgm_jax.core import errors
 
 @contextlib.contextmanager
 def reading(path: Any, expected: str) -> Iterator[None]:
-  """Turns what a parser raises on a file into a UserError that names the file and what was expected."""
+  """Turns any exception of a parser into a UserError that names the file and what was expected."""
   try:
     yield
   except errors.UserError:
     raise
   except OSError as e:
-    if e.errno is not None:  # the system's, e.g. no permission; gzip's and PIL's have none
+    if e.errno is not None:  # from the system, e.g. no permission; gzip and PIL set no errno
       raise errors.UserError(f"{path} cannot be read: {e.strerror}.") from e
     raise errors.UserError(f"{path} is not {expected}: {_reason(e)}.") from e
-  except Exception as e:  # parsers raise anything at all on a damaged file
+  except Exception as e:  # parsers raise all kinds of exceptions on damaged files
     raise errors.UserError(f"{path} is not {expected}: {_reason(e)}.") from e
 
 
 def _reason(e: Exception) -> str:
   text = re.sub(r"<_io\.BytesIO[^>]*>", "it", " ".join(str(e).split())) or type(e).__name__
   if "allow_pickle" in text:  # numpy's advice to allow it
-    text = "it holds Python objects, or something else altogether"
+    text = "it holds Python objects, or is not a NumPy file"
   return (text if len(text) <= 200 else f"{text[:200]} ...").rstrip(".")
 
 
 def extra(name: str, path: Any) -> ModuleType:
-  """A module of the extra [data], or a sentence that says how to install it."""
+  """Imports a module of the extra [data]; the UserError says how to install a missing one."""
   try:
     return importlib.import_module(name)
   except ImportError:
@@ -66,12 +66,12 @@ def digits(path: pathlib.Path, columns: int) -> np.ndarray:
   with reading(path, f"lines of {columns} zeros and ones"):
     found = np.frombuffer(path.read_bytes().translate(None, b" \r\n"), np.uint8) - ord("0")
     if found.size == 0 or found.max() > 1:
-      raise ValueError("it holds something else")
+      raise ValueError("it holds other values")
     return found.reshape(-1, columns)
 
 
 def array(path: pathlib.Path) -> np.ndarray:
-  """A .npy file, mapped into memory; object arrays, which are pickles, are refused."""
+  """A memory-mapped .npy file; raises UserError on object arrays, which are pickles."""
   with reading(path, "a .npy file of numbers (object arrays are pickles and never loaded)"):
     found = np.load(path, "r", allow_pickle=False)
     if not isinstance(found, np.ndarray):
@@ -80,14 +80,14 @@ def array(path: pathlib.Path) -> np.ndarray:
 
 
 def archive(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """A .npz file, all of it; object arrays, which are pickles, are refused."""
+  """All arrays of a .npz file; raises UserError on object arrays, which are pickles."""
   expected = "a .npz file of numbers and strings (object arrays are pickles and never loaded)"
   with reading(path, expected), np.load(path, allow_pickle=False) as found:
     return {name: found[name] for name in found.files}
 
 
 def mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
-  """These variables of a MATLAB file (up to version 7.2)."""
+  """The variables `names` of a MATLAB file (up to version 7.2)."""
   import scipy.io
 
   with reading(path, f"a MATLAB file with {', '.join(names)}"):
@@ -111,7 +111,7 @@ def table(path: Any, expected: str = "a table", **options: Any) -> Any:
   Args:
     path: the file.
     expected: what it should be, for the error message.
-    **options: of pandas' reader, e.g. header=None, sep=";".  Without any, a first line of nothing but numbers is data.
+    **options: of pandas' reader, e.g. header=None, sep=";".  Without options, a first line of only numbers is data.
   """
   import pandas as pd
 
@@ -123,7 +123,7 @@ def table(path: Any, expected: str = "a table", **options: Any) -> Any:
       return pd.read_parquet(path, **options)
     if suffix in (".xls", ".xlsx"):
       return pd.read_excel(path, **options)
-    warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the line of names
+    warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
     if not options:
       options = {"sep": "\t" if suffix == ".tsv" else ",", "index_col": False}
       first = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0].dropna()
@@ -133,7 +133,7 @@ def table(path: Any, expected: str = "a table", **options: Any) -> Any:
 
 
 def numbers(frame: Any, path: Any) -> np.ndarray:
-  """The values of a DataFrame as float64, NaN where one is missing; strings are refused by column and row."""
+  """The values of a DataFrame as float64, NaN where one is missing; the UserError on a string names column and row."""
   import pandas as pd
 
   columns = []
@@ -141,37 +141,37 @@ def numbers(frame: Any, path: Any) -> np.ndarray:
     kind = frame[name].dtype
     errors.require(
       pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind),
-      f"{path}: column {str(name)!r} holds {kind}, where numbers belong; leave the column out.",
+      f"{path}: column {str(name)!r} holds {kind}, where numbers are expected; leave the column out.",
     )
     found = pd.to_numeric(frame[name], errors="coerce")
     bad = found.isna() & frame[name].notna()
     if bad.any():
       row = int(np.flatnonzero(bad)[0])
       raise errors.UserError(
-        f"{path}: column {str(name)!r} holds {frame[name].iloc[row]!r} in row {row + 1}, where numbers belong; "
-        "leave the column out, or name it as data.label."
+        f"{path}: column {str(name)!r} holds {frame[name].iloc[row]!r} in row {row + 1}, where numbers are "
+        "expected; leave the column out, or choose it as data.label."
       )
     columns.append(found.to_numpy(np.float64))
   return np.stack(columns, 1) if columns else np.zeros((len(frame), 0))
 
 
 def image(raw: bytes, path: Any, size: tuple[int, int] | None, grey: bool = False, crop: int | None = None):
-  """A picture, decoded: uint8 [H, W, 1 or 3].
+  """A decoded image: uint8 [H, W, 1 or 3].  Transparent pixels are composited on black.
 
   Args:
     raw: the file's contents.
     path: its name, for the error message.
-    size: (height, width) to resize to, by averaging (Pillow's box filter, exact where the factor is whole); None
-      leaves it as it is.
-    grey: to one channel.  Transparent pixels are put on black.
-    crop: first cuts the square of this side out of the middle; 0 for the largest square.
+    size: (height, width) to resize to, by averaging (Pillow's box filter, exact for integer factors); None
+      keeps the size.
+    grey: whether to convert to one channel.
+    crop: side of the central square that is cut out first; 0 for the largest square, None for no crop.
   """
   from PIL import Image
 
   with reading(path, "an image of 8 bits that Pillow can decode"):
     picture = Image.open(io.BytesIO(raw))
     if picture.mode.startswith(("I", "F")):
-      raise ValueError(f"its pixels are {picture.mode}, more than 8 bits; save it with 8")
+      raise ValueError(f"its pixels are {picture.mode}, more than 8 bits; save it with 8 bits")
     if picture.has_transparency_data:
       picture = Image.alpha_composite(Image.new("RGBA", picture.size, "black"), picture.convert("RGBA"))
     picture = picture.convert("L" if grey else "RGB")

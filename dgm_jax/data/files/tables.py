@@ -1,6 +1,6 @@
-"""Tables with holes in files, .csv, .tsv, .parquet and .npz, and the same files with the holes filled.
+"""Reads tables with missing entries (.csv, .tsv, .parquet, .npz), and writes the same files with the entries filled.
 
-What is not filled is written as it was: the cells of a text file letter for letter, the types of the others.
+All else is written unchanged: the cells of text files byte for byte, the column types of the other formats.
 """
 
 import pathlib
@@ -19,13 +19,13 @@ _SEPARATORS = (",", ";", "\t", "|")
 
 
 class Table(NamedTuple):
-  """The columns of a file.
+  """The columns of a table in a file.
 
   Attributes:
-    names: of the columns.
-    values: for each [N], numbers, or objects: texts as they are without quotes.
-    missing: for each bool [N], where there is none.
-    write: (path, {number of a column: values of its missing entries, in order}) -> None: the file, filled.
+    names: names of the columns.
+    values: of each column [N], numbers, or objects (strings without their quotes).
+    missing: of each column bool [N], true at missing entries.
+    write: (path, {column index: values of its missing entries, in order}) -> None; writes the filled file.
   """
 
   names: tuple[str, ...]
@@ -39,33 +39,33 @@ class Table(NamedTuple):
 
 
 def read(path: pathlib.Path, markers: Sequence[str] = (), separator: str = "", header: bool = True) -> Table:
-  """The table of a file.
+  """Reads the table in a file.
 
   Args:
-    path: of a name of SUFFIXES.
-    markers: texts, or numbers, that mean missing, beside empty cells, NA, NaN and null.
-    separator: of a text file; "" to find it out.
-    header: whether the first line of a text file has the names; else they are column_1, column_2, ...
+    path: a file with one of SUFFIXES.
+    markers: strings or numbers that mark missing entries, in addition to empty cells, NA, NaN and null.
+    separator: column separator of a text file; "" to detect it.
+    header: whether the first line of a text file has the column names; else they are column_1, column_2, ...
 
   Raises:
-    UserError: it cannot be read, or is no such table.
+    UserError: the file cannot be read, or is not such a table.
   """
   errors.require(path.suffix in SUFFIXES, f"{path}: its name must end in one of {', '.join(SUFFIXES)}.")
-  with readers.reading(path, f"a table as {path.suffix} files hold"):
+  with readers.reading(path, f"a {path.suffix} table"):
     if path.suffix == ".parquet":
       table = _read_parquet(path, markers)
     elif path.suffix == ".npz":
       table = _read_npz(path, markers)
     else:
       table = _read_text(path, markers, separator or ("\t" if path.suffix == ".tsv" else ""), header)
-  errors.require(len(table.names) > 0 and table.num_rows > 0, f"{path} holds no row.")
+  errors.require(len(table.names) > 0 and table.num_rows > 0, f"{path} has no rows.")
   twice = sorted({name for name in table.names if table.names.count(name) > 1})
-  errors.require(not twice, f"{path} has two columns of the name {twice[0]!r}." if twice else "")
+  errors.require(not twice, f"{path} has two columns named {twice[0]!r}." if twice else "")
   return table
 
 
 def _marked(values: np.ndarray, markers: Sequence[str]) -> np.ndarray:
-  """Where numbers or texts [N] say that nothing is there."""
+  """bool [N], true where a number or string marks a missing entry."""
   numbers = [float(m) for m in markers if _number(m) is not None]
   if values.dtype.kind in "fiub":
     return np.isnan(values) | np.isin(values, numbers)
@@ -83,7 +83,7 @@ def _number(text: str) -> float | None:
 
 
 def _split(text: str, separator: str, newline: str) -> list[list[str]]:
-  """The raw cells of each line; a quoted one may hold separators and line ends."""
+  """The raw cells of each line; a quoted cell may hold separators and line ends."""
   s = re.escape(separator)
   cell = re.compile(rf'(?:^|{s})((?:"[^"]*"|[^{s}"])*)')
   rows, begun = [], ""
@@ -114,14 +114,14 @@ def _read_text(path: pathlib.Path, markers: Sequence[str], separator: str, heade
   for i, row in enumerate(rows):
     errors.require(
       len(row) == len(rows[0]),
-      f"{path}: line {i + 1} has {len(row)} cells, the first one {len(rows[0])}, with the separator {separator!r}; "
-      "every line must have as many, and --separator names another.",
+      f"{path}: line {i + 1} has {len(row)} cells, but the first line has {len(rows[0])}, with the separator "
+      f"{separator!r}; all lines must have the same number, or choose another --separator.",
     )
   top = rows[:1] if header else []
   names = tuple(map(_plain, rows[0])) if header else tuple(f"column_{j + 1}" for j in range(len(rows[0])))
   errors.require(
     not header or any(_number(name) is None for name in names),
-    f"{path}: the first line holds numbers, where names are expected; --no_header says that there are none.",
+    f"{path}: the first line holds numbers, where column names are expected; use --no_header if there are none.",
   )
   cells = [np.array(column, dtype=object) for column in zip(*rows[len(top) :], strict=True)] or [np.array([])]
   del rows, text
@@ -138,8 +138,8 @@ def _read_text(path: pathlib.Path, markers: Sequence[str], separator: str, heade
 
 
 def _filled(cells: np.ndarray, missing: np.ndarray, values: Sequence[Any], separator: str) -> np.ndarray:
-  """The raw cells [N] with values in the place of the missing ones."""
-  raw = {_plain(c): c for c in cells[~missing]}  # a class is written as it is elsewhere, in quotes, say
+  """The raw cells [N] with `values` in place of the missing ones."""
+  raw = {_plain(c): c for c in cells[~missing]}  # a class is written as in other rows, e.g. in quotes
   cells = cells.copy()
   cells[missing] = [raw.get(v) or _quoted(v, separator) if isinstance(v, str) else _written(v) for v in values]
   return cells
@@ -151,7 +151,7 @@ def _quoted(text: str, separator: str) -> str:
 
 
 def _written(value: float) -> str:
-  """Six digits; integers all of theirs."""
+  """Six significant digits; integers in full."""
   return str(int(value)) if isinstance(value, int | np.integer) else f"{value:.6g}"
 
 
@@ -196,7 +196,7 @@ def _read_npz(path: pathlib.Path, markers: Sequence[str]) -> Table:
   x, mask = arrays["x"], arrays.get("mask")
   errors.require(x.ndim == 2 and x.dtype.kind in "fiub", f"{path}: x is {x.dtype} {list(x.shape)}, not numbers [N, D].")
   errors.require(
-    mask is None or mask.shape == x.shape, f"{path}: mask must be of x's shape {list(x.shape)}, 1 where x is observed."
+    mask is None or mask.shape == x.shape, f"{path}: mask must have x's shape {list(x.shape)}, 1 where x is observed."
   )
   missing = [_marked(column, markers) for column in x.T]
   if mask is not None:

@@ -1,8 +1,8 @@
-"""Lines of text to token ids and back.
+"""Conversion of lines of text to token ids and back.
 
 Ids are 0 <pad>, 1 <unk>, 2 <end>, then the tokens of the training split, the most frequent first (ties in the order of
-the tokens themselves).  A token of another split that the training split lacks is <unk>.  A line ends with <end>, and
-<pad> fills its row.
+the tokens themselves).  Tokens that do not occur in the training split are <unk>.  A line ends with <end>, and <pad>
+fills its row.
 """
 
 import re
@@ -20,17 +20,17 @@ PAD, UNK, END = range(3)
 KINDS = ("character", "letter", "word", "atom")
 
 _ATOM = re.compile(r"\[[^\]\n]*\]|Br|Cl|@@|%\d\d")  # tokens of SMILES with more than one character
-_PRIVATE = 0xF0000  # code points that no text has: one stands for each such token
+_PRIVATE = 0xF0000  # private code points, which no text has: one for each such token
 _MOST_BYTES = 2**33
 
 
 def letters(text: str) -> str:
-  """The text in the 27 symbols of Shannon (1951): a to z, and one space for whatever else stands between them."""
+  """The text in the 27 symbols of Shannon (1951): a to z, and one space for each run of other characters."""
   return re.sub("[^a-z]+", " ", text.lower()).strip()
 
 
 def _strings(text: np.ndarray) -> list[str]:
-  """Strings of an array of bytes in UTF-8, as the cache holds them, or of objects."""
+  """The strings of an array of UTF-8 bytes, as in the cache, or of objects."""
   return b"\n".join(text.tolist()).decode().split("\n") if text.dtype.kind == "S" else text.tolist()
 
 
@@ -40,7 +40,7 @@ def _codes(lines: list[str], kind: str, seen: dict[str, int]) -> tuple[np.ndarra
   Args:
     lines: N strings without line breaks.
     kind: one of KINDS.
-    seen: numbers the words, or the atoms of more than one character; grows.
+    seen: the index of each word, or atom of more than one character, so far; new ones are added.
   """
   if kind == "word":
     words = [line.split() for line in lines]
@@ -63,13 +63,13 @@ def _vocabulary(codes: np.ndarray, kind: str, seen: dict[str, int], size: int) -
   name = lambda c: longer[c] if kind == "word" else longer[c - _PRIVATE] if longer and c >= _PRIVATE else chr(c)
   names = {name(c): c for c in np.flatnonzero(counts).tolist()}
   if kind == "word":
-    names.pop(SPECIAL[UNK], None)  # a text whose rare words are replaced already: the same token
+    names.pop(SPECIAL[UNK], None)  # rare words may already be replaced by <unk> in the text
   ranked = sorted(names, key=lambda token: (-counts[names[token]], token))[: size or None]
   return ranked, [names[token] for token in ranked]
 
 
 def _rows(ids: np.ndarray, counts: np.ndarray, width: int) -> np.ndarray:
-  """Ids of all lines as int32 [N, width], each line with <end> and <pad> behind."""
+  """Ids of all lines as int32 [N, width], each line followed by <end> and <pad>."""
   x = np.full((len(counts), width), PAD, np.int32)
   x[np.arange(width) < counts[:, None]] = ids
   x[np.arange(len(counts)), counts] = END
@@ -77,20 +77,20 @@ def _rows(ids: np.ndarray, counts: np.ndarray, width: int) -> np.ndarray:
 
 
 def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int = 0) -> Splits:
-  """The splits with x int32 [N, T] token ids and `length` int32 [N], which counts <end>, instead of `text`.
+  """Replaces `text` by x int32 [N, T], token ids, and `length` int32 [N], which counts <end>.
 
-  about["vocabulary"] are the tokens by id, about["tokens"] is `kind`, about["dropped"] has the number of lines of each
-  split that are too long.
+  about["vocabulary"] lists the tokens by id, about["tokens"] is `kind`, about["dropped"] has the number of lines
+  in each split that are too long.
 
   Args:
     splits: each part has the feature `text`, [N] strings; bytes in UTF-8 or objects.
-    kind: "character"; "letter", see letters; "word", what stands between white space; "atom", which takes the bracket
-      atoms, Cl, Br and ring numbers %NN of SMILES as one token and every other character as another.
-    vocabulary_size: so many of the most frequent tokens, beside the three special ones (0: all).
-    max_length: T; lines whose length is greater are dropped (0: the longest of all splits, so that none is).
+    kind: "character"; "letter", see letters; "word", separated by white space; "atom", for SMILES: bracket atoms, Cl,
+      Br, @@ and ring numbers %NN are one token each, and so is every other character.
+    vocabulary_size: number of tokens, the most frequent ones, in addition to the three special ones (0: all).
+    max_length: T; lines with a greater length are dropped (0: the greatest length in all splits, so that none is).
 
   Raises:
-    UserError: a value that cannot be, a split without a line that is short enough, more than fits into memory.
+    UserError: an invalid value, a split whose lines are all too long, or arrays too large for memory.
   """
   errors.choose("value of data.tokens", kind, KINDS)
   for name, value in (("vocabulary_size", vocabulary_size), ("max_length", max_length)):
@@ -101,7 +101,7 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
   needed = 4 * longest * sum(len(counts) for _, counts in coded.values())
   errors.require(
     max_length > 0 or needed <= _MOST_BYTES,
-    f"The longest line has {longest - 1} tokens, so that all take {needed / 2**30:.0f} GiB; choose data.max_length.",
+    f"The longest line has {longest - 1} tokens; x would take {needed / 2**30:.0f} GiB; choose data.max_length.",
   )
   width = max_length or longest
   keep = {part: counts < width for part, (_, counts) in coded.items()}  # one is for <end>
@@ -123,11 +123,11 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
 
 
 def decode(x: np.ndarray, about: Mapping[str, Any]) -> list[str]:
-  """The strings of token ids [N, T], up to the first <end> or <pad>; words with one space between.
+  """The strings of token ids [N, T], up to the first <end> or <pad>; words are joined by a space.
 
   Args:
     x: token ids.
-    about: of the splits that they are from, for the vocabulary.
+    about: `about` of the splits that they come from, with the vocabulary.
   """
   vocabulary = about["vocabulary"]
   stops = (PAD, END) if tuple(vocabulary[: len(SPECIAL)]) == SPECIAL else ()

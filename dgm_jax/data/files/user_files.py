@@ -1,4 +1,4 @@
-"""The user's own files as arrays: .npy, .npz, tables, .h5ad.  Each reader gives (arrays, about)."""
+"""Readers of the user's own files: .npy, .npz, tables, .h5ad.  Each returns (arrays, about)."""
 
 import pathlib
 import re
@@ -11,34 +11,34 @@ from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data.files import readers
 
 _SPARSE = {"data", "indices", "indptr", "shape"}
-_RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # what batches have besides
+_RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # other keys of batches
 _PART = re.compile(r"(\w+)_(train|valid|val|test)")
 
 
 def _int32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
   limits = np.iinfo(np.int32)
-  errors.require(x.min() >= limits.min and x.max() <= limits.max, f"{path}: {name!r} has integers beyond 32 bits.")
+  errors.require(x.min() >= limits.min and x.max() <= limits.max, f"{path}: {name!r} has integers too large for int32.")
   return x.astype(np.int32)
 
 
 def _float32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
   with np.errstate(over="ignore"):
     x = x.astype(np.float32)
-  errors.require(not np.isinf(x).any(), f"{path}: {name!r} holds Inf, or numbers beyond 32 bits.")
+  errors.require(not np.isinf(x).any(), f"{path}: {name!r} holds Inf, or numbers too large for float32.")
   return x
 
 
 def values(x: np.ndarray, path: Any, name: str = "x") -> np.ndarray:
-  """x in the dtypes that the rest expects.
+  """x converted to a supported dtype.
 
-  bool stays, uint8 of zeros and ones becomes bool, other integers int32, numbers float32 (in which NaN may remain); a
-  vector becomes a column, and uint8 or bool images [N, H, W] get a channel.
+  bool and uint8 stay, but uint8 of only zeros and ones becomes bool; other integers become int32, floats float32 (NaN
+  may remain); a vector becomes a column, and uint8 or bool images [N, H, W] get a channel axis.
 
   Raises:
-    UserError: no numbers, Inf, or nothing at all.
+    UserError: x is not numeric, holds Inf, or is empty.
   """
   kind = x.dtype.kind
-  errors.require(kind in "biuf", f"{path}: {name!r} holds {x.dtype}, where numbers belong.")
+  errors.require(kind in "biuf", f"{path}: {name!r} holds {x.dtype}, where numbers are expected.")
   errors.require(x.ndim >= 1 and x.size > 0, f"{path}: {name!r} is empty (shape {list(x.shape)}).")
   if x.dtype == np.uint8:
     x = x.astype(bool) if x.max() <= 1 else x
@@ -52,7 +52,7 @@ def values(x: np.ndarray, path: Any, name: str = "x") -> np.ndarray:
 
 
 def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
-  """(int32 classes or float32 responses [N], names of the classes where they were strings)."""
+  """(int32 classes or float32 responses [N], names of the classes if y holds strings)."""
   if y.ndim == 2 and y.shape[1] == 1:
     y = y[:, 0]
   errors.require(
@@ -69,15 +69,15 @@ def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] |
 
 
 def _with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None) -> Arrays:
-  """Adds `mask`, 1 where x is observed, if there are NaN in x or a mask is given; x is 0 where it is 0."""
+  """Adds `mask`, 1 where x is observed, if x has NaN or a mask is given; x is 0 where the mask is 0."""
   x = arrays["x"]
   missing = np.isnan(x) if x.dtype.kind == "f" else np.zeros((), bool)
   if mask is not None:
-    errors.require(mask.dtype.kind in "biuf", f"{path}: mask holds {mask.dtype}, where 0 and 1 belong.")
+    errors.require(mask.dtype.kind in "biuf", f"{path}: mask holds {mask.dtype}, where 0 and 1 are expected.")
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
     errors.require(
       mask.shape == x.shape and np.isin(mask, (0, 1)).all(),
-      f"{path}: mask must be of x's shape {list(x.shape)}, 1 where x is observed and 0 where it is missing.",
+      f"{path}: mask must have x's shape {list(x.shape)}, 1 where x is observed and 0 where it is missing.",
     )
     missing = missing | (mask == 0)
   elif not missing.any():
@@ -98,7 +98,7 @@ def _add(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: 
 def table(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
   """x float32 [N, D] of a .csv, .tsv or .parquet file; mask where cells are empty or NaN.
 
-  A first line of numbers (and empty cells) alone counts as data, else it has the names of the columns.
+  A first line of only numbers (and empty cells) is data, else it holds the column names.
   """
   frame = readers.table(path, "a table")
   errors.require(len(frame) > 0, f"{path} is empty: it has no rows.")
@@ -115,7 +115,7 @@ def table(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
 
 
 def array(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
-  """x of a .npy file; images in uint8 [N, H, W, C] stay mapped, however large."""
+  """x of a .npy file; uint8 images [N, H, W, C] stay memory-mapped."""
   errors.require(not label, f"{path} holds one array and no label; save a .npz with x and {label!r}.")
   x = readers.array(path)
   if x.dtype == np.uint8 and x.ndim == 4 and x[: 2**12].max(initial=0) > 1:
@@ -126,8 +126,8 @@ def array(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
 def archive(path: pathlib.Path, label: str) -> tuple[dict[str, Arrays], dict]:
   """{part: arrays} of a .npz file: x, and y, mask and more; or x_train, y_train, x_test ...; or a sparse matrix.
 
-  Arrays as long as x belong to the examples, others to `about`.  Parts are read as one, so that classes and dtypes are
-  the same in all of them.
+  Arrays as long as x are data of the examples, others go to `about`.  All parts are converted together, so that they
+  have the same classes and dtypes.
   """
   found = readers.archive(path)
   if found.keys() >= _SPARSE or found.keys() >= {"row", "col", "data"}:
@@ -155,8 +155,8 @@ def _join(found: Arrays, path: pathlib.Path) -> tuple[Arrays, dict[str, int]]:
       parts.setdefault({"val": "valid"}.get(match[2], match[2]), {})[match[1]] = array_
     else:
       rest[name] = array_
-  errors.require("test" in parts, f"{path} has x_train and no x_test.")
-  errors.require("x" not in rest, f"{path} has x beside x_train; leave one of them out.")
+  errors.require("test" in parts, f"{path} has x_train but no x_test.")
+  errors.require("x" not in rest, f"{path} has both x and x_train; leave one of them out.")
   names = parts["train"].keys()
   for part, arrays in parts.items():
     errors.require(
@@ -172,22 +172,22 @@ def _join(found: Arrays, path: pathlib.Path) -> tuple[Arrays, dict[str, int]]:
       errors.require(
         array_.shape[:1] == (n,), f"{path}: {name}_{part} has shape {list(array_.shape)} for {n} examples."
       )
-  with readers.reading(path, "parts of like arrays"):
+  with readers.reading(path, "a file whose parts can be joined"):
     joined = {name: np.concatenate([arrays[name] for arrays in parts.values()]) for name in names}
   return joined | rest, {part: len(arrays["x"]) for part, arrays in parts.items()}
 
 
 def _dense(found: Arrays, path: pathlib.Path) -> Arrays:
-  """x of a matrix in compressed sparse rows, as scipy.sparse.save_npz writes it."""
+  """x, dense, of a sparse matrix (csr or csc) as scipy.sparse.save_npz writes it."""
   import scipy.sparse
 
   form = found.get("format", np.array("csr" if "indptr" in found else "coo")).item()
   form = form.decode() if isinstance(form, bytes) else form
   errors.require(form in ("csr", "csc"), f"{path} is a sparse matrix in format {form!r}; save it as csr.")
-  with readers.reading(path, "a sparse matrix of scipy.sparse.save_npz"):
+  with readers.reading(path, "a sparse matrix as scipy.sparse.save_npz writes it"):
     cls = scipy.sparse.csr_matrix if form == "csr" else scipy.sparse.csc_matrix
     matrix = cls((found["data"], found["indices"], found["indptr"]), tuple(found["shape"]))
-    matrix.check_format(full_check=True)  # or toarray() may crash
+    matrix.check_format(full_check=True)  # toarray() may crash on an invalid matrix
     return {"x": matrix.toarray()} | {k: v for k, v in found.items() if k not in _SPARSE | {"format"}}
 
 
@@ -201,12 +201,12 @@ def _example_arrays(found: Arrays, path: pathlib.Path, label: str) -> tuple[Arra
     if name in ("x", "y", "mask", chosen):
       continue
     if array_.ndim == 0 or len(array_) != n:
-      errors.require(array_.dtype.kind in "biufU", f"{path}: {name!r} holds {array_.dtype}; numbers or strings belong.")
+      errors.require(array_.dtype.kind in "biufU", f"{path}: {name!r} holds {array_.dtype}, not numbers or strings.")
       about[name] = array_.tolist()
     elif array_.ndim > 1:
       arrays[name] = values(array_, path, name)
-      errors.require(not np.isnan(arrays[name]).any(), f"{path}: {name!r} has missing values; only x may.")
-    elif array_.dtype.kind in "biuf" or len(np.unique(array_)) < n:  # else the names of the examples
+      errors.require(not np.isnan(arrays[name]).any(), f"{path}: {name!r} has missing values; only x may have them.")
+    elif array_.dtype.kind in "biuf" or len(np.unique(array_)) < n:  # otherwise they are names of the examples
       _add(arrays, about, array_, path, name, key=name)
   return arrays, about
 
@@ -218,7 +218,7 @@ def cells(path: pathlib.Path, label: str, layer: str, batch: str) -> tuple[Array
     found = anndata.read_h5ad(path)
   layers = [name for name in found.layers if name is not None]  # newer versions count X as the layer None
   x = found.layers[errors.choose(f"layer of {path}", layer, layers)] if layer else found.X
-  errors.require(x is not None, f"{path} has no X; choose of its layers: {', '.join(layers)}.")
+  errors.require(x is not None, f"{path} has no X; choose one of its layers as data.layer: {', '.join(layers)}.")
   x = np.asarray(x.todense() if hasattr(x, "todense") else x)
   if x.dtype.kind == "f" and x.size and x.min() >= 0 and (x == np.round(x)).all():
     x = x.astype(np.int64)  # counts

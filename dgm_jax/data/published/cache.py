@@ -1,4 +1,4 @@
-"""Arrays kept as .npy files and mapped into memory: decoded once, then loaded at once, whatever their size."""
+"""Arrays cached as memory-mapped .npy files: decoded once, then loaded instantly whatever their size."""
 
 import atexit
 import errno
@@ -21,13 +21,13 @@ _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Parts(dict):
-  """{part: arrays}; `about` holds what is no array: names of classes, columns, genes."""
+  """{part: arrays}; `about` holds metadata: names of classes, columns, genes."""
 
   about: dict
 
 
 def data_dir(override: str | None = None) -> pathlib.Path:
-  """Where data sets live: the override, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+  """The folder of all data sets: the override, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
   return pathlib.Path(override or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
@@ -40,7 +40,7 @@ def save(folder: pathlib.Path, splits: dict[str, Arrays]) -> None:
 
 
 def create(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-  """A new .npy file, mapped to be filled; its space is taken now, so that a full disk is an error and no crash."""
+  """A new memory-mapped .npy file; its space is allocated now, so that a full disk raises instead of crashing."""
   path.parent.mkdir(parents=True, exist_ok=True)
   array = np.lib.format.open_memmap(path, "w+", dtype, shape)
   if hasattr(os, "posix_fallocate"):
@@ -50,7 +50,7 @@ def create(path: pathlib.Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.me
 
 
 def save_rows(path: pathlib.Path, array: np.ndarray, indices: np.ndarray) -> None:
-  """np.save of array[indices] in bounded memory: `array` may be a file that is mapped."""
+  """np.save of array[indices] in bounded memory: `array` may be memory-mapped."""
   target = create(path, array.dtype, (len(indices), *array.shape[1:]))
   rows = max(1, _CHUNK_BYTES // max(1, array[:1].nbytes))
   for start in range(0, len(indices), rows):
@@ -59,12 +59,12 @@ def save_rows(path: pathlib.Path, array: np.ndarray, indices: np.ndarray) -> Non
 
 
 def save_about(folder: pathlib.Path, about: dict) -> None:
-  """Writes what is no array beside the parts."""
+  """Writes the metadata next to the parts."""
   (folder / "about.json").write_text(json.dumps(about))
 
 
 def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()) -> Parts | None:
-  """What lies in `folder`, mapped read-only; None if it lacks one of `parts` or `names`, or one cannot be read."""
+  """The arrays in `folder`, mapped read-only; None if one of `parts` or `names` is missing or cannot be read."""
   try:
     found = Parts(
       {
@@ -75,7 +75,7 @@ def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()
     about = folder / "about.json"
     found.about = json.loads(about.read_text()) if about.exists() else {}
   except (ValueError, OSError, EOFError) as e:
-    logging.warning("The cached arrays in %s cannot be read (%s); making them again.", folder, e)
+    logging.warning("The cached arrays in %s cannot be read (%s); preparing them again.", folder, e)
     return None
   whole = lambda arrays: arrays and len({len(a) for a in arrays.values()}) == 1 and arrays.keys() >= set(names)
   complete = all(whole(arrays) for arrays in found.values())
@@ -83,7 +83,7 @@ def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()
 
 
 def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
-  """The lock of whoever makes `folder`, held; says so if it must wait."""
+  """Acquires the lock for making `folder`; prints a line if it must wait."""
   lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
   try:
     return lock.acquire(timeout=0).lock
@@ -93,8 +93,8 @@ def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
 
 
 def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str) -> None:
-  """Writes beside, then renames: another process sees all of it or nothing."""
-  beside = folder.with_name(f"{folder.name}.tmp")  # ours alone, under the lock; a killed process may have left one
+  """Writes to a temporary folder, then renames it: another process sees all of it or nothing."""
+  beside = folder.with_name(f"{folder.name}.tmp")  # exclusive under the lock; a killed process may have left one
   shutil.rmtree(beside, ignore_errors=True)
   try:
     beside.mkdir(parents=True)
@@ -116,19 +116,19 @@ def cached(
   what: str = "",
   names: Iterable[str] = (),
 ) -> Parts:
-  """The arrays in `folder`, `parts` among them; made there by `write(empty folder)` if they cannot be read.
+  """The arrays in `folder`; created there by `write(empty folder)` if they are incomplete or cannot be read.
 
   Args:
-    folder: where they are kept.
-    parts, names: what must be there: these parts, and in each these arrays.
+    folder: where the arrays are kept.
+    parts, names: the required parts, and the required arrays of each part.
     write: fills an empty folder.
-    what: the name to tell.
+    what: name of the data set for messages.
 
-  Of several processes that come at once, one makes them and the others wait.  Where nothing can be written they are
-  made in a temporary folder, for this process alone.
+  If several processes ask at once, one creates the arrays and the others wait.  If the folder cannot be written, they
+  are created in a temporary folder, for this process only.
 
   Raises:
-    UserError: no space left.
+    UserError: the disk is full.
   """
   what = what or folder.name
   if (splits := read(folder, parts, names)) is not None:
@@ -143,7 +143,7 @@ def cached(
     write(temporary)
     return read(temporary, parts)
   try:
-    if (splits := read(folder, parts, names)) is None:  # not made by the process that this one waited for
+    if (splits := read(folder, parts, names)) is None:  # not created by the process that this one waited for
       _make(folder, write, what)
       splits = read(folder, parts)
   finally:

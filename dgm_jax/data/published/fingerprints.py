@@ -1,6 +1,6 @@
-"""Checksums of prepared arrays: two machines prove that they use the same data.
+"""Checksums of prepared arrays, to verify that two machines use the same data.
 
-fingerprints.tsv registers what the published files give: data set and version, part, array, dtype, shape, sha256 of
+fingerprints.tsv registers the arrays of the published files: data set and version, part, array, dtype, shape, sha256 of
 the values in C order, little-endian.
 """
 
@@ -17,7 +17,7 @@ _ROWS_BYTES = 2**26
 
 
 class Fingerprint(NamedTuple):
-  """What is known of one array."""
+  """The dtype, shape and checksum of one array."""
 
   dtype: str
   shape: str
@@ -25,7 +25,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(array: np.ndarray) -> Fingerprint:
-  """Of one array, in bounded memory."""
+  """The fingerprint of one array, computed in bounded memory."""
   digest = hashlib.sha256()
   rows = max(1, _ROWS_BYTES // max(1, array[:1].nbytes))
   for start in range(0, len(array), rows):
@@ -35,12 +35,12 @@ def fingerprint(array: np.ndarray) -> Fingerprint:
 
 
 def of(parts: dict[str, Arrays]) -> dict[tuple[str, str], Fingerprint]:
-  """{(part, array): fingerprint}."""
+  """{(part, array): fingerprint} of all arrays."""
   return {(part, name): fingerprint(a) for part, arrays in parts.items() for name, a in sorted(arrays.items())}
 
 
 def digest(parts: dict[str, Arrays], rows: int = 1000) -> str:
-  """A short checksum of names, dtypes, shapes and at most `rows` evenly spaced examples: whether a run has its data."""
+  """A short checksum of names, dtypes, shapes and about `rows` evenly spaced examples: identifies the data of a run."""
   found = hashlib.sha256()
   for part, arrays in parts.items():
     for name, array in sorted(arrays.items()):

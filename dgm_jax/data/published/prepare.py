@@ -1,4 +1,4 @@
-"""What is known of a published data set: where it comes from, what it holds, how its files are read."""
+"""Prepares a published data set through TFDS, and maps its arrays into memory."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ def prepared(spec: DataSet, data_dir: str | None = None, manual_dir: str | None 
 
   Args:
     spec: the data set.
-    data_dir: where data sets live; default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-    manual_dir: a folder with the published files (or with a folder of the set's name that has them), instead of a
-      download.
+    data_dir: the folder of all data sets; default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    manual_dir: a folder with the published files, directly or in a sub-folder with the set's name, to be used instead
+      of a download.
 
   Raises:
-    UserError: no network and no manual_dir; a file that is missing, damaged or not what it should be; no space.
+    UserError: no network and no manual_dir; a missing, damaged or wrong file; a full disk.
   """
   root = cache.data_dir(data_dir)
 

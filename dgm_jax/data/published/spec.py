@@ -1,4 +1,4 @@
-"""What is known of a published data set: its files, sizes and sources."""
+"""The specification of a published data set: its files, sizes and sources."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,13 +10,13 @@ TEXT = "text"  # the dtype of a feature that is a string: cached as fixed-width 
 
 
 class File(NamedTuple):
-  """One published file.  Its size and sha256 stand in checksums.tsv, where they are known.
+  """One published file.  Its size and sha256 are in checksums.tsv, if they are known.
 
   Attributes:
-    url: where it is downloaded from; "" if it can only be put into a folder by hand.
-    name: what it is called in such a folder; it may lie there gzipped, with .gz behind.
-    git_blob: git's sha1 of its contents, for files that are known by that alone.
-    made_by: where `url` is "": how one gets or makes the file.
+    url: where it is downloaded from; "" if the user must provide the file in a folder.
+    name: its file name in that folder; the file may also be gzipped there, with .gz appended.
+    git_blob: git's sha1 of its contents, for files without a known sha256.
+    made_by: how to get or make the file, if `url` is "".
   """
 
   url: str
@@ -26,17 +26,17 @@ class File(NamedTuple):
 
 
 class DataSet(NamedTuple):
-  """A published data set, enough to make a TFDS builder of it.
+  """A published data set, with all that its TFDS builder needs.
 
   Attributes:
     name: as in config.data.name; "family/member" where a module holds several.
-    description, homepage, license, citation: what a user must know; the citation is a short reference.
-    files: by the names that `read` calls them.
+    description, homepage, license, citation: information for users; the citation is a short reference.
+    files: {key: file}, with the keys that `read` uses.
     features: {name: (shape of one example, dtype)}; the dtype is numpy's, or TEXT.
-    sizes: {part: number of examples}, in the order of the parts; every published number is checked.
+    sizes: {part: number of examples}, in the order of the parts; checked when the files are read.
     read: {file: path} -> {part: arrays, or one dict of features after another}.
-    version: grows when the prepared arrays change.
-    about: {file: path} -> what is no array (names of genes, classes), as JSON can hold it; kept with the arrays.
+    version: increased when the prepared arrays change.
+    about: {file: path} -> metadata that JSON can hold (names of genes, classes), kept with the arrays.
   """
 
   name: str

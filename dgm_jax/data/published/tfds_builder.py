@@ -21,15 +21,15 @@ from dgm_jax.core.progress import progress_bar
 from dgm_jax.data.published import cache
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 
-_ROWS = 4096  # read back at once
+_ROWS = 4096  # records read back at once
 
 
 class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-  """What the builders of all data sets share."""
+  """The base class of the builders of all data sets."""
 
   VERSION = tfds.core.Version("1.0.0")
   spec: DataSet
-  found: dict[str, pathlib.Path]  # files that lie in a folder of the user's
+  found: dict[str, pathlib.Path]  # files in a folder of the user
 
   def _info(self) -> tfds.core.DatasetInfo:
     feature = lambda shape, dtype: (
@@ -38,7 +38,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return self.dataset_info_from_configs(
       description=self.spec.description,
       features=tfds.features.FeaturesDict({k: feature(*v) for k, v in self.spec.features.items()}),
-      disable_shuffling=True,  # keeps the published order, which splits count from
+      disable_shuffling=True,  # keeps the published order, on which splits rely
       homepage=self.spec.homepage,
       license=self.spec.license,
       citation=self.spec.citation,
@@ -50,7 +50,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     for key, path in files.items():
       _check_blob(self.spec.files[key], path)
     if self.spec.about:
-      self.info.metadata.update(self.spec.about(files))  # which TFDS keeps beside the records
+      self.info.metadata.update(self.spec.about(files))  # TFDS keeps it with the records
     parts = self.spec.read(files)
     return {part: self._generate_examples(parts[part], part) for part in self.spec.sizes}
 
@@ -87,7 +87,7 @@ def registered() -> dict[str, checksums.UrlInfo]:
 
 
 def _check_blob(file: File, path: pathlib.Path) -> None:
-  """Refuses a file whose git blob id is not the published one."""
+  """Raises UserError if the git blob id of a file is not the published one."""
   if not file.git_blob:
     return
   content = path.read_bytes()
@@ -102,8 +102,8 @@ def _take_from_folder(spec: DataSet, manual_dir: pathlib.Path, unpacked: pathlib
 
   Args:
     spec: the data set.
-    manual_dir: has the files, or a folder with the set's name that has them; each may be gzipped.
-    unpacked: a folder that gzipped ones are unpacked to.
+    manual_dir: holds the files, directly or in a sub-folder with the set's name; each may be gzipped.
+    unpacked: a folder that gzipped files are unpacked to.
   """
   errors.require(manual_dir.is_dir(), f"data.manual_dir {str(manual_dir)!r} is not a folder.")
   own = manual_dir / spec.name.partition("/")[0]
@@ -119,23 +119,23 @@ def _take_from_folder(spec: DataSet, manual_dir: pathlib.Path, unpacked: pathlib
       except (EOFError, gzip.BadGzipFile, zlib.error) as e:
         raise errors.UserError(f"{packed} is damaged: {e}.") from e
     if not path.is_file():
-      raise errors.UserError(_lacking(spec, file, folder))
+      raise errors.UserError(_missing_file(spec, file, folder))
     _check_sum(file, path)
     found[key] = path
   return found
 
 
-def _lacking(spec: DataSet, file: File, folder: pathlib.Path) -> str:
-  """What to say where the user's folder lacks a file."""
+def _missing_file(spec: DataSet, file: File, folder: pathlib.Path) -> str:
+  """The error message for a file that is missing in the user's folder."""
   wanted = ", ".join(sorted(f.name for f in spec.files.values()))
   pickles = [f.name for f in sorted(folder.glob("*.p*kl*"))]
-  refused = f" {pickles[0]} there is a pickle, which can run any code and is never loaded." if pickles else ""
-  made = f" {file.name}: {file.made_by}." if file.made_by else f" It is published at {file.url}."
-  return f"data.manual_dir {folder} lacks {file.name!r}; {spec.name} needs: {wanted}.{refused}{made}"
+  unused = f" It has {pickles[0]}, but pickles can run any code and are never loaded." if pickles else ""
+  made = f" {file.name}: {file.made_by}." if file.made_by else f" {file.name} is published at {file.url}."
+  return f"data.manual_dir {folder} lacks {file.name!r}; {spec.name} needs: {wanted}.{unused}{made}"
 
 
 def _check_sum(file: File, path: pathlib.Path) -> None:
-  """Refuses a file that is not the registered one, where one is."""
+  """Raises UserError if a file differs from its registered size and checksum, where there are any."""
   if (info := registered().get(file.url)) is None:
     return
   actual = checksums.compute_url_info(path)
@@ -147,7 +147,7 @@ def _check_sum(file: File, path: pathlib.Path) -> None:
 
 
 def _check_network(url: str, seconds: float = 10.0) -> None:
-  """Raises a RequestException soon where there is no network; TFDS would try again for minutes."""
+  """Raises a RequestException soon if there is no network; TFDS would retry for minutes."""
   failure = [requests.exceptions.Timeout(f"no answer within {seconds:.0f} s")]
 
   def ask():
@@ -168,13 +168,13 @@ def _one_line(e: Exception) -> str:
   return " ".join(str(e).split()).rstrip(".")
 
 
-def _ways_out(spec: DataSet) -> str:
-  """What to do where a data set cannot be downloaded."""
+def _alternatives(spec: DataSet) -> str:
+  """What to do if a data set cannot be downloaded, for error messages."""
   wanted = ", ".join(sorted(f.name for f in spec.files.values()))
   made = "".join(f" {f.name}: {f.made_by}." for f in spec.files.values() if f.made_by)
   return (
-    f"Three ways out: --config.data.manual_dir=FOLDER with the raw files ({wanted});{made} "
-    "--config.data.data_dir=FOLDER where it was prepared before; or the embedded digits, "
+    f"Alternatives: --config.data.manual_dir=FOLDER with the raw files ({wanted});{made} "
+    "--config.data.data_dir=FOLDER where it was prepared before; or digits that need no download, "
     "--config=CONFIG.py:data=mnist5k. (scripts/prepare_data.py has --manual_dir and --data_dir.)"
   )
 
@@ -182,12 +182,12 @@ def _ways_out(spec: DataSet) -> str:
 def _download_and_prepare(
   spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, scratch: pathlib.Path
 ) -> tuple[dict, dict]:
-  """({part: random-access source}, about), downloaded and prepared under `data_dir` if it is not yet."""
+  """({part: random-access source}, about), downloaded and prepared under `data_dir` if necessary."""
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()  # it would fill a log file
   builder = _builder_class(spec)(data_dir=data_dir, file_format="array_record")
   if not builder.is_prepared():
-    for left in pathlib.Path(builder.data_dir).parent.glob("*incomplete*"):  # by a process that was killed
+    for left in pathlib.Path(builder.data_dir).parent.glob("*incomplete*"):  # left by a process that was killed
       shutil.rmtree(left, ignore_errors=True)
     builder.found = {}
     with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
@@ -195,7 +195,7 @@ def _download_and_prepare(
         folder = pathlib.Path(manual_dir).expanduser()
         builder.found = _take_from_folder(spec, folder, pathlib.Path(unpacked))
       else:
-        errors.require(all(_urls(spec).values()), f"{spec.name} cannot be downloaded. {_ways_out(spec)}")
+        errors.require(all(_urls(spec).values()), f"{spec.name} cannot be downloaded. {_alternatives(spec)}")
         if not (data_dir / "downloads" / builder.name).is_dir():
           _check_network(next(iter(_urls(spec).values())))
       builder.download_and_prepare(
@@ -205,28 +205,28 @@ def _download_and_prepare(
 
 
 def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, scratch: pathlib.Path) -> tuple[dict, dict]:
-  """({part: random-access source}, about) of a data set, downloaded and prepared under `data_dir` if it is not yet.
+  """({part: random-access source}, about) of a data set, downloaded and prepared under `data_dir` if necessary.
 
   Args:
-    spec, data_dir, manual_dir: see dataset.prepared.
-    scratch: a folder for files that must be unpacked.
+    spec, data_dir, manual_dir: see prepare.prepared.
+    scratch: a folder for unpacked files.
 
   Raises:
-    UserError: no network and no manual_dir, a file that is missing or damaged, a data_dir that cannot be written.
+    UserError: no network and no manual_dir, a missing or damaged file, or a data_dir that cannot be written.
   """
   try:
     return _download_and_prepare(spec, data_dir, manual_dir, scratch)
   except requests.exceptions.RequestException as e:
-    raise errors.UserError(f"{spec.name} cannot be downloaded ({type(e).__name__}). {_ways_out(spec)}") from e
+    raise errors.UserError(f"{spec.name} cannot be downloaded ({type(e).__name__}). {_alternatives(spec)}") from e
   except download_manager.NonMatchingChecksumError as e:
     raise errors.UserError(f"A downloaded file of {spec.name} is damaged: {_one_line(e)}.") from e
   except util.DownloadError as e:
-    raise errors.UserError(f"{spec.name} cannot be downloaded: {_one_line(e)}. {_ways_out(spec)}") from e
-  except RuntimeError as e:  # of array_record
+    raise errors.UserError(f"{spec.name} cannot be downloaded: {_one_line(e)}. {_alternatives(spec)}") from e
+  except RuntimeError as e:  # raised by array_record
     if "write() failed" not in str(e):
       raise
     raise errors.UserError(f"{spec.name} cannot be written; nothing was kept: {_one_line(e)}.") from e
-  except OSError as e:  # after RequestException, which is one
+  except OSError as e:  # after RequestException, which is a subclass
     where = e.filename or f"data.data_dir {str(data_dir)!r}"
     raise errors.UserError(f"{spec.name} cannot be prepared: {where}: {e.strerror or e}.") from e
 
@@ -234,7 +234,7 @@ def prepare(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, scrat
 def _rows(spec: DataSet, source, data_dir: pathlib.Path, indices: range) -> list[dict]:
   try:
     return source.__getitems__(indices)
-  except (RuntimeError, ValueError) as e:  # of array_record, and of protobuf
+  except (RuntimeError, ValueError) as e:  # raised by array_record, and by protobuf
     folder = data_dir / _builder_class(spec).name
     raise errors.UserError(
       f"The records of {spec.name} are damaged; remove the folder {folder} and prepare it again ({_one_line(e)})."
@@ -242,7 +242,7 @@ def _rows(spec: DataSet, source, data_dir: pathlib.Path, indices: range) -> list
 
 
 def write_arrays(spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, folder: pathlib.Path) -> None:
-  """Writes folder/part/feature.npy of every part, in bounded memory (a text feature is held at once)."""
+  """Writes folder/part/feature.npy of every part, in bounded memory (except for text features)."""
   sources, about = prepare(spec, data_dir, manual_dir, folder)
   cache.save_about(folder, about)
   for part, source in sources.items():

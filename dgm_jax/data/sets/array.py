@@ -1,7 +1,6 @@
 """array: the user's own data, from a file of arrays, a table, single cells, or a folder of images.
 
-README.md of dgm_jax/data shows each with its command.  What is read is kept in the cache, in the order of the splits,
-until the file or an option changes.
+dgm_jax/data/README.md has a command for each.  The arrays of the splits are cached until the file or an option changes.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, random_indices
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_VERSION = 2  # of what is kept in the cache
+_VERSION = 2  # of the cached arrays
 FORMATS = ".npz, .npy, .csv, .tsv, .parquet, .h5ad, or a folder of images"
 
 
@@ -31,11 +30,11 @@ def _kind(path: pathlib.Path) -> str:
     return inner
   if kind in (".pkl", ".pickle", ".pt", ".pth", ".joblib"):
     raise errors.UserError(
-      f"{path} is a pickle, and those are never loaded: they run whatever code they hold. Where you trust it, save its "
-      "arrays once with numpy.savez('data.npz', x=..., y=...) and name that."
+      f"{path} is a pickle; pickles are never loaded, because they can run any code. If you trust it, save its arrays "
+      "once with numpy.savez('data.npz', x=..., y=...) and use that file."
     )
   errors.require(
-    kind in (".npz", ".npy", ".h5ad", *_TABLES), f"data.path {path} is none of what can be read: {FORMATS}."
+    kind in (".npz", ".npy", ".h5ad", *_TABLES), f"data.path {path} has an unknown format; supported: {FORMATS}."
   )
   return kind
 
@@ -54,7 +53,7 @@ def _read(path: pathlib.Path, kind: str, label: str, layer: str, batch: str) -> 
 
 
 def _write(folder: pathlib.Path, parts: dict, about: dict, fractions: tuple[float, float, int]) -> None:
-  """Writes the splits: the file's own, of which at most the validation set is still to be held out, or random ones."""
+  """Writes the splits: the file's own, with a missing validation set held out of train, or random ones."""
   valid_fraction, test_fraction, seed = fractions
   for part, arrays in parts.items():
     n = size(arrays)
@@ -82,15 +81,15 @@ def load(
   batch: str | None = None,
   data_dir: str | None = None,
 ) -> Splits:
-  """x [N, ...] and what else the file has: y, mask, batch.
+  """x [N, ...] and, if the file has them, y, mask, batch.
 
   Args:
     path: a file or a folder; see FORMATS.
     label: the column (table, obs) or the array (.npz; default y) that becomes y.
-    valid_fraction, test_fraction, split_seed: of the random splits, where the file has none of its own.
-    image_size: side that images are cropped (the largest square in the middle) and resized to; 0: as they are.
-    grey: images to one channel.
-    layer, batch: of .h5ad: which layer holds the counts, and the column of obs with the batches.
+    valid_fraction, test_fraction, split_seed: for random splits, if the file has none of its own.
+    image_size: side in pixels to which the largest central square is resized; 0: images are not resized.
+    grey: whether to convert images to one channel.
+    layer, batch: for .h5ad: the layer that holds the counts, and the column of obs with the batches.
     data_dir: where the result is kept; see cache.data_dir.
   """
   file = pathlib.Path(path).expanduser().absolute()

@@ -1,6 +1,7 @@
-"""bag_of_words: the user's own text, counts of words in each line or group of lines of a file in UTF-8 (.txt, .txt.gz).
+"""bag_of_words: your own text, as word counts of each line or group of lines of a file in UTF-8 (.txt, .txt.gz).
 
-The splits are drawn at random by document.  Perplexities compare where documents, splits and vocabulary are the same.
+The splits are drawn at random by document.  Perplexities are comparable only for the same documents, splits
+and vocabulary.
 """
 
 import itertools
@@ -37,13 +38,13 @@ def load(
   test_fraction: float = 0.1,
   split_seed: int = 0,
 ) -> Splits:
-  """x uint16 [N, V], counts of words; see words.bags.
+  """x uint16 [N, V], counts of words; see bags_of_words.bags.
 
   Args:
-    path: a text file; empty lines count for nothing.
-    documents: "": each line is one; else a regular expression: lines that begin with the same match, one after another,
-      are one, and the match is no part of its text.  With "[^:]*:" 'Ge1:1 In the beginning' is of a document 'Ge1'.
-    vocabulary_size, min_documents, max_share, stop_words: see words.bags.
+    path: a text file; empty lines are ignored.
+    documents: "": each line is a document; else a regular expression: consecutive lines that begin with the same match
+      are a document, without the match itself.  With "[^:]*:" the line 'Ge1:1 In the beginning' is in document 'Ge1:'.
+    vocabulary_size, min_documents, max_share, stop_words: see bags_of_words.bags.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """
   lines = readers.lines(pathlib.Path(path).expanduser())

@@ -1,4 +1,4 @@
-"""bars: documents of words that are pixels, whose topics are the rows and columns (Griffiths & Steyvers, 2004)."""
+"""bars: documents whose words are pixels and whose topics are rows and columns (Griffiths & Steyvers, 2004)."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from dgm_jax.data.splits import Splits
 
 
 def topics(side: int) -> np.ndarray:
-  """beta [2 S, S S]: each row of the image, then each column, is the uniform distribution of a topic."""
+  """beta [2 S, S S]: topics that are uniform on a row of the image each, then on a column each."""
   rows = np.kron(np.eye(side), np.ones(side)) / side
   return np.concatenate([rows, rows.reshape(side, side, side).swapaxes(1, 2).reshape(side, -1)])
 
@@ -16,14 +16,14 @@ def load(
   train_size: int = 1_000, test_size: int = 500, side: int = 5, length: int = 100, alpha: float = 1.0,
   split_seed: int = 0,
 ) -> Splits:  # fmt: skip
-  """x int32 [N, S, S, 1], counts of the words of documents theta ~ Dirichlet(alpha), w ~ theta beta; see `topics`.
+  """x int32 [N, S, S, 1], word counts of documents: theta ~ Dirichlet(alpha), each w ~ theta beta; see `topics`.
 
   Args:
-    train_size, test_size: documents; the paper has 2,000 for training.
+    train_size, test_size: number of documents; the paper has 2,000 for training.
     side: S, 5 in the paper.
-    length: words of a document, 100 in the paper.
-    alpha: of theta, 1 in the paper.
-    split_seed: of the draws.
+    length: words per document, 100 in the paper.
+    alpha: concentration of theta, 1 in the paper.
+    split_seed: seed of the draws.
   """
   for name, value in (("train_size", train_size), ("test_size", test_size), ("side", side), ("length", length)):
     errors.require(value >= 1, f"data.{name} = {value}; it must be 1 or more.")

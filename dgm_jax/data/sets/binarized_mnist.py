@@ -1,6 +1,6 @@
 """binarized_mnist: Larochelle's fixed binarisation of MNIST, 50,000 / 10,000 / 10,000.
 
-One Bernoulli draw of every grey level, made once (Salakhutdinov & Murray, 2008; Larochelle & Murray, 2011).  Numbers on
+One Bernoulli draw of every grey level, made once (Salakhutdinov & Murray, 2008; Larochelle & Murray, 2011).  Results on
 it are not comparable with those on dynamically binarised digits: for the same VAE 88.71 against 86.76 nats (Burda et
 al., 2016, section C).
 """
@@ -37,6 +37,6 @@ def load(data_dir: str | None = None, manual_dir: str | None = None) -> Splits:
   """x bool [N, 28, 28, 1]; the validation split is the published one.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
   """
   return Splits(**prepared(DATA_SETS[0], data_dir, manual_dir))

@@ -1,8 +1,8 @@
 """caltech101_silhouettes: outlines of the objects of Caltech 101, filled, 28 x 28, binary (Marlin et al., 2010).
 
-The published split 4,100 / 2,264 / 2,307.  The file draws each object black (0) on white (1); here x is 1 where the
-file is 0, the object, as in the code of the VampPrior (Tomczak & Welling, 2018) and its successors.  Likelihoods of
-either are comparable, except that a model's initialisation may favour one.
+The split is the published one, 4,100 / 2,264 / 2,307.  The file draws each object black (0) on white (1); here x is 1
+on the object, as in the code of the VampPrior (Tomczak & Welling, 2018) and its successors.  The two conventions give
+comparable likelihoods, except that a model's initialisation may favour one.
 """
 
 import pathlib
@@ -23,10 +23,10 @@ def _part(path: pathlib.Path, prefix: str) -> Arrays:
   data, labels = readers.mat(path, f"{prefix}_data", f"{prefix}_labels")
   with readers.reading(path, f"silhouettes, {prefix}_data [N, 784] of 0 and 1 and {prefix}_labels [N, 1] of 1..101"):
     if data.ndim != 2 or data.shape[1] != 784 or labels.size != len(data):
-      raise ValueError(f"they are {list(data.shape)} and {list(labels.shape)}")
+      raise ValueError(f"their shapes are {list(data.shape)} and {list(labels.shape)}")
     if not np.isin(data, (0, 1)).all() or not np.isin(labels, np.arange(1, 102)).all():
-      raise ValueError("they hold something else")
-    x = (data == 0).reshape(-1, 28, 28, 1).swapaxes(1, 2)  # MATLAB's images go column by column
+      raise ValueError("they hold other values")
+    x = (data == 0).reshape(-1, 28, 28, 1).swapaxes(1, 2)  # MATLAB stores images by column
     return {"x": x, "y": labels.ravel().astype(np.int32) - 1}
 
 
@@ -54,6 +54,6 @@ def load(data_dir: str | None = None, manual_dir: str | None = None) -> Splits:
   """x bool [N, 28, 28, 1], y int32 [N], the class 0..100; the validation split is the published one.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
   """
   return Splits(**prepared(DATA_SETS[0], data_dir, manual_dir))

@@ -1,8 +1,8 @@
 """celeba: 202,599 aligned photographs of celebrities' faces with 40 attributes (Liu et al., 2015), published split.
 
-Members: 32, 64 and 128, the side in pixels.  The 178 x 218 pictures are cropped to the 148 x 148 in the middle (Larsen
+Members: 32, 64 and 128, the side in pixels.  The 178 x 218 pictures are cropped to the central 148 x 148 (Larsen
 et al., 2016, and many VAEs since), then averaged down.  Papers that crop 108 or 140, or resize with another filter,
-have other images: bits per dimension and FID are comparable only between equal preprocessing.
+have other images: bits per dimension and FID are comparable only for the same preprocessing.
 """
 
 import functools
@@ -47,7 +47,7 @@ def _attributes(path: pathlib.Path) -> dict[str, np.ndarray]:
   with readers.reading(path, "CelebA's attributes: a count, 40 names, then lines of NAME.jpg and 40 times -1 or 1"):
     lines = readers.lines(path)
     if len(lines) < 2 or tuple(lines[1].split()) != ATTRIBUTES:
-      raise ValueError("the second line names others")
+      raise ValueError("the second line has other names")
     found = {}
     for number, line in enumerate(lines[2:], 3):
       name, *values = line.split()
@@ -106,11 +106,11 @@ DATA_SETS = tuple(
 
 
 def load(member: str, data_dir: str | None = None, manual_dir: str | None = None) -> Splits:
-  """x uint8 [N, side, side, 3], attributes bool [N, 40] within about["attributes"].
+  """x uint8 [N, side, side, 3], attributes bool [N, 40], named by about["attributes"].
 
   Args:
-    member: 32, 64 or 128, the side.
-    data_dir, manual_dir: see dataset.prepared.
+    member: 32, 64 or 128, the side in pixels.
+    data_dir, manual_dir: see prepare.prepared.
   """
   spec = next(s for s in DATA_SETS if s.name == f"celeba/{member}")
   return Splits(**prepared(spec, data_dir, manual_dir), about={"attributes": ATTRIBUTES})

@@ -2,8 +2,8 @@
 
 Members: full, the published 50,000 + 10,000; small, the first 4,000 + 1,000 of them, from the PNG sheets of the
 ConvNetJS demo.  Published likelihoods are bits per dimension on all 10,000 test images, of the integers 0..255 or of a
-uniformly dequantised density that bounds them; some train on mirrored images too.  small is for trying things out: its
-numbers compare with nobody's.
+uniformly dequantised density that bounds them; some train on mirrored images too.  small is for quick experiments: its
+results are not comparable with published ones.
 """
 
 import pathlib
@@ -96,12 +96,12 @@ DATA_SETS = (
 
 
 def load(member: str, data_dir: str | None = None, manual_dir: str | None = None, valid_size: int = 0) -> Splits:
-  """x uint8 [N, 32, 32, 3], y int32 [N] within about["classes"].
+  """x uint8 [N, 32, 32, 3], y int32 [N], an index into about["classes"].
 
   Args:
     member: full or small.
-    data_dir, manual_dir: see dataset.prepared.
-    valid_size: so many of the last training examples are held out (0: none).
+    data_dir, manual_dir: see prepare.prepared.
+    valid_size: number of training examples held out, from the end (0: none).
   """
   spec = next(s for s in DATA_SETS if s.name == f"cifar10/{member}")
   parts = prepared(spec, data_dir, manual_dir)

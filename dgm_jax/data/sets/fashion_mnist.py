@@ -22,8 +22,8 @@ def load(data_dir: str | None = None, manual_dir: str | None = None, valid_size:
   """x uint8 [N, 28, 28, 1], y int32 [N].
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
-    valid_size: so many of the last training examples are held out (0: none).
+    data_dir, manual_dir: see prepare.prepared.
+    valid_size: number of training examples held out, from the end (0: none).
   """
   parts = prepared(DATA_SETS[0], data_dir, manual_dir)
   train, valid = hold_out_last(parts["train"], valid_size)

@@ -1,8 +1,8 @@
 """frey_faces: 1,965 frames of a video of Brendan Frey's face, 28 x 20 grey levels.
 
-No split is published.  The VampPrior and its successors take 1,565 / 200 / 200 of a shuffle (Tomczak & Welling, 2018),
-without publishing the permutation, so their numbers carry the noise of another draw of 200 test frames.  The frames
-are consecutive: most test frames have near-duplicates in the training set, which flatters every model.
+No split is published.  The VampPrior (Tomczak & Welling, 2018) and its successors use a random split 1,565 / 200 / 200
+with an unpublished permutation, so their results are for another draw of 200 test frames.  The frames are consecutive:
+most test frames have near-duplicates in the training set, which flatters every model.
 """
 
 import numpy as np
@@ -50,15 +50,15 @@ def load(
   """x uint8 [N, 28, 20, 1], split by the permutation of numpy's RandomState(split_seed).
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
-    valid_size, test_size: so many are held out from the end of the permutation, the test set last (valid_size 0: none).
+    data_dir, manual_dir: see prepare.prepared.
+    valid_size, test_size: number held out, from the end of the permutation, the test set last (valid_size 0: none).
     split_seed: chooses the permutation.
   """
   arrays = prepared(DATA_SETS[0], data_dir, manual_dir)["faces"]
   n = size(arrays)
   errors.require(
     valid_size >= 0 and test_size >= 1 and valid_size + test_size < n,
-    f"data.valid_size = {valid_size} and data.test_size = {test_size}; they must be at least 0 and 1, and leave some "
+    f"data.valid_size = {valid_size} and data.test_size = {test_size}; they must be at least 0 and 1 and leave some "
     f"of the {n} examples to train on.",
   )
   order = permutation(n, split_seed)

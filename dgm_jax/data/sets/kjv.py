@@ -1,7 +1,7 @@
-"""kjv: the King James Bible as word counts, 1,189 chapters or 31,102 verses, as Debian's bible-kjv prints it.
+"""kjv: the King James Bible as word counts, 1,189 chapters or 31,102 verses, as printed by Debian's bible-kjv.
 
-Left out are scikit-learn's English stop words and those of the translation's own English, "thou", "hath", "unto".  No
-split is published: it is at random, by document.
+Stop words are left out: scikit-learn's English list and those of the translation's English ("thou", "hath", "unto").
+No split is published: documents are split at random.
 """
 
 import itertools
@@ -27,11 +27,11 @@ _VERSE = re.compile(r"([^\s:]+:)(\d+) (.+)")
 
 
 def _chapters(path: pathlib.Path) -> Iterator[dict]:
-  """Chapters, a verse in each line."""
+  """Yields the chapters, with a verse in each line."""
   with readers.reading(path, "lines 'Ge1:1 In the beginning ...'"):
     found = [_VERSE.fullmatch(line) for line in readers.lines(path)]
     if None in found:
-      raise ValueError(f"line {1 + found.index(None)} is none")
+      raise ValueError(f"line {1 + found.index(None)} is not of this form")
     for _, verses in itertools.groupby(found, lambda match: match[1]):
       yield {"text": "\n".join(match[3] for match in verses)}
 
@@ -45,7 +45,7 @@ DATA_SETS = (
     citation="The Holy Bible, Authorized King James Version, 1611 (1769).",
     files={
       "text": File(
-        "", "kjv.txt", made_by='Debian\'s packages bible-kjv and bible-kjv-text, bible -f "Genesis1:1-Revelation22:21"'
+        "", "kjv.txt", made_by='Debian\'s bible-kjv and bible-kjv-text print it: bible -f "Genesis1:1-Revelation22:21"'
       )
     },
     features={"text": ((), TEXT)},
@@ -66,12 +66,12 @@ def load(
   test_fraction: float = 0.1,
   split_seed: int = 0,
 ) -> Splits:
-  """x uint16 [N, V], counts of words; see words.bags.
+  """x uint16 [N, V], counts of words; see bags_of_words.bags.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
     documents: "chapter" or "verse".
-    vocabulary_size, min_documents, max_share: see words.bags.
+    vocabulary_size, min_documents, max_share: see bags_of_words.bags.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """
   errors.choose("value of data.documents", documents, DOCUMENTS)

@@ -1,13 +1,13 @@
-"""maf: the five sets on which density estimators are compared, as made for MAF (Papamakarios et al., 2017).
+"""maf: five benchmark sets of density estimation, as prepared for MAF (Papamakarios et al., 2017).
 
 power (D = 6), gas (8), hepmass (21), miniboone (43) and bsds300 (63), with the order, preprocessing and split of the
-authors' code, so that log likelihoods in nats compare with published ones, oddities included:
+authors' code, oddities included, so that log-likelihoods in nats are comparable with published ones:
 
-- power and miniboone are standardised by the training and validation rows, hepmass by the training rows before the
-  validation rows leave them, gas by all rows (the latter two with N - 1 in the deviation); bsds300 is left as it is.
+- power, miniboone and hepmass are standardised with statistics of the training and validation rows, gas with those of
+  all rows (hepmass and gas with N - 1 in the standard deviation); bsds300 is used as published.
 - The noise that makes power continuous is drawn once, from RandomState(42), and is the same in every epoch.
-- hepmass drops features whose smallest value (others are not counted) occurs over five times in class 1 of training.
-- gas is the authors' pickled quarter of the recordings.  Pickles are never loaded: a csv file is made of it by hand.
+- hepmass drops features whose smallest value (only that one is counted) occurs over five times in class 1 of training.
+- gas is the authors' pickled quarter of the recordings.  Pickles are never loaded: convert it to csv by hand.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from dgm_jax.data.splits import Splits
 _PARTS = ("train", "valid", "test")
 _ARCHIVE = File("https://zenodo.org/record/1161203/files/data.tar.gz", "data.tar.gz")
 _MADE_BY = (
-  f"make it of data/gas/ethylene_CO.pickle in {_ARCHIVE.url}, where you trust that file, by "
+  f"if you trust data/gas/ethylene_CO.pickle in {_ARCHIVE.url}, convert it with "
   "python -c \"import pandas; pandas.read_pickle('ethylene_CO.pickle').to_csv('ethylene_CO.csv', index=False)\""
 )
 
 
 @contextlib.contextmanager
 def _opened(path: pathlib.Path, name: str) -> Iterator[io.BufferedReader]:
-  """A file in the archive; what is wrong with it is told in a sentence."""
-  with readers.reading(path, f"the archive of Zenodo record 1161203 with a good {name}"), tarfile.open(path) as archive:
+  """Opens a file in the archive; errors become a UserError with its name."""
+  with readers.reading(path, f"the archive of Zenodo record 1161203 with valid {name}"), tarfile.open(path) as archive:
     for entry in archive:
       if entry.name == name:
         yield archive.extractfile(entry)
@@ -44,7 +44,7 @@ def _opened(path: pathlib.Path, name: str) -> Iterator[io.BufferedReader]:
 
 
 def _checked(rows: np.ndarray, columns: int) -> np.ndarray:
-  """The rows, if they are numbers [N, columns]."""
+  """Returns the rows; raises ValueError unless they are finite numbers [N, columns]."""
   if rows.dtype.kind not in "fiu" or rows.shape[1:] != (columns,) or not len(rows) or not np.isfinite(rows).all():
     raise ValueError(f"it holds {rows.dtype} {list(rows.shape)} instead of finite numbers [N, {columns}]")
   return rows
@@ -80,7 +80,7 @@ def _miniboone(path: pathlib.Path) -> list[np.ndarray]:
 
 
 def _signal(path: pathlib.Path, name: str) -> np.ndarray:
-  """The 27 features of the events of class 1; a column that comes after them, as in the test file, is left out."""
+  """The 27 features of the events of class 1; an additional last column, as in the test file, is left out."""
   import pandas as pd
 
   with _opened(path, name) as f:
@@ -99,7 +99,7 @@ def _hepmass(path: pathlib.Path) -> list[np.ndarray]:
 
 def _gas(path: pathlib.Path) -> list[np.ndarray]:
   frame = readers.table(path, "a csv file")
-  with readers.reading(path, "a csv file of numbers with the columns Meth, Eth, Time and those of the sensors"):
+  with readers.reading(path, "a csv file of numbers with the columns Meth, Eth, Time and one per sensor"):
     rows = frame.drop(columns=["Meth", "Eth", "Time"]).to_numpy(np.float64)
     _checked(rows, rows.shape[1])
     while len(twice := np.flatnonzero((np.corrcoef(rows, rowvar=False) > 0.98).sum(1) > 1)):
@@ -141,6 +141,6 @@ def load(member: str, data_dir: str | None = None, manual_dir: str | None = None
 
   Args:
     member: power, gas, hepmass, miniboone or bsds300.
-    data_dir, manual_dir: see dataset.prepared; gas needs a manual_dir with ethylene_CO.csv.
+    data_dir, manual_dir: see prepare.prepared; gas needs a manual_dir with ethylene_CO.csv.
   """
   return Splits(**prepared(next(s for s in DATA_SETS if s.name == f"maf/{member}"), data_dir, manual_dir))

@@ -7,7 +7,7 @@ from dgm_jax.data.splits import Splits, first, hold_out_last
 
 
 def _read(files: dict) -> dict:
-  """The two parts of the four files that MNIST and its likes consist of."""
+  """The training and test parts, from the four files of MNIST or a set in its format."""
   return {
     part: {"x": readers.idx(files[f"{part}_x"])[..., None], "y": readers.idx(files[f"{part}_y"])}
     for part in ("train", "test")
@@ -45,9 +45,9 @@ def load(
   """x uint8 [N, 28, 28, 1], y int32 [N].
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
-    valid_size: so many of the last training examples are held out (0: none).
-    train_size: only so many of the first training examples that are left.
+    data_dir, manual_dir: see prepare.prepared.
+    valid_size: number of training examples held out, from the end (0: none).
+    train_size: number of training examples to keep, from the start (None: all that are not held out).
   """
   parts = prepared(DATA_SETS[0], data_dir, manual_dir)
   train, valid = hold_out_last(parts["train"], valid_size)

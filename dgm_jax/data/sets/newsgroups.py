@@ -1,11 +1,11 @@
 """newsgroups: the 20 newsgroups as word counts, 11,269 + 7,505 documents, later ones for testing (Lang, 1995; Rennie).
 
-The published counts are of 61,188 words.  Kept are the 5,000 that are most frequent in the training documents and are
-neither stop words (scikit-learn's English list of 318) nor of one letter; `vocabulary_size` takes the first of them.
+The published counts are for 61,188 words.  The 5,000 words that are most frequent in the training documents are kept,
+without stop words (scikit-learn's English list of 318) and single letters; `vocabulary_size` takes the first of them.
 
-Perplexity is exp of the nats per word.  It depends on the vocabulary, and the papers have their own: NVIL and NVDM
-(Mnih & Gregor, 2014; Miao et al., 2016) 2,000 stemmed words of 11,314 + 7,531 documents, ProdLDA (Srivastava & Sutton,
-2017) 1,995 words.  Their perplexities are near those on this set, but no equal comparison.
+Perplexity is exp of the nats per word.  It depends on the vocabulary, which differs between papers: NVIL and NVDM (Mnih
+& Gregor, 2014; Miao et al., 2016) use 2,000 stemmed words of 11,314 + 7,531 documents, ProdLDA (Srivastava & Sutton,
+2017) 1,995 words.  Their perplexities are similar to those on this set, but not strictly comparable.
 """
 
 import io
@@ -32,7 +32,7 @@ _URL = "http://qwone.com/~jason/20Newsgroups/"
 
 
 def _triples(files: dict[str, pathlib.Path], part: str, num_words: int) -> tuple[np.ndarray, np.ndarray]:
-  """((document, word, count) int64 [n, 3], labels int64 [N]) of a part; all from 0."""
+  """((document, word, count) int64 [n, 3], labels int64 [N]) of a part; all indices start at 0."""
   path = files["archive"]
   names = [f"20news-bydate/matlab/{part}.{kind}" for kind in ("data", "label")]
   raw = members(path, names)
@@ -50,7 +50,7 @@ def _triples(files: dict[str, pathlib.Path], part: str, num_words: int) -> tuple
 
 
 def _vocabulary(files: dict[str, pathlib.Path]) -> tuple[list[str], np.ndarray]:
-  """(all words, the indices of those that are kept, the most frequent first)."""
+  """(all words, the indices of the words that are kept, the most frequent first)."""
   readers.extra("sklearn", files["vocabulary"])
   from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -112,15 +112,15 @@ def load(
   valid_size: int = 0,
   split_seed: int = 0,
 ) -> Splits:
-  """x int32 [N, vocabulary_size] counts, y int32 [N] the group, within about["classes"].
+  """x int32 [N, vocabulary_size] counts, y int32 [N] the group, an index into about["classes"].
 
   Documents without any of the words are dropped; about["dropped"] has their number in each split.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
-    vocabulary_size: at most 5,000; about["vocabulary"] are the words.
-    valid_size: so many training documents are held out (0: none), at random, since they are sorted by group.
-    split_seed: of numpy's RandomState, which draws them.
+    data_dir, manual_dir: see prepare.prepared.
+    vocabulary_size: at most 5,000; about["vocabulary"] lists the words.
+    valid_size: number of training documents held out (0: none), at random because they are sorted by group.
+    split_seed: seed of numpy's RandomState for this draw.
   """
   errors.require(
     1 <= vocabulary_size <= _WORDS, f"data.vocabulary_size = {vocabulary_size}; it must be between 1 and {_WORDS}."

@@ -1,4 +1,4 @@
-"""noise: uniformly random grey images, for measuring speed where there is no real data."""
+"""noise: uniformly random grey images, for measuring speed without real data."""
 
 import numpy as np
 
@@ -9,7 +9,8 @@ from dgm_jax.data.splits import Splits
 def load(train_size: int = 60_000, test_size: int = 10_000, side: int = 28) -> Splits:
   """x uint8 [N, side, side, 1]; the sizes of MNIST by default, no validation split."""
   errors.require(
-    min(train_size, test_size, side) >= 1, f"data: train_size {train_size}, test_size {test_size}, side {side} >= 1."
+    min(train_size, test_size, side) >= 1,
+    f"data: train_size = {train_size}, test_size = {test_size} and side = {side} must be 1 or more.",
   )
   draw = lambda n, seed: np.random.default_rng(seed).integers(0, 256, (n, side, side, 1), np.uint8)
   return Splits({"x": draw(train_size, 0)}, None, {"x": draw(test_size, 1)})

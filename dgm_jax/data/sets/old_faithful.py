@@ -1,9 +1,9 @@
-"""old_faithful: 272 eruptions of the geyser, how long each was and the wait for the next, in minutes.  No download.
+"""old_faithful: 272 eruptions of the geyser, duration and waiting time to the next, in minutes.  No download.
 
 The table is R's `faithful` (Härdle: Smoothing Techniques, with Implementation in S, 1991; Azzalini & Bowman: A look at
-some data on the Old Faithful geyser, Applied Statistics 39, 1990, have more of the record), row by row as
-https://github.com/vincentarelbundock/Rdatasets has it in csv/datasets/faithful.csv: measurements of the National Park
-Service.  Nothing is standardised: a transform is.
+some data on the Old Faithful geyser, Applied Statistics 39, 1990, have more of the record), with the rows of
+csv/datasets/faithful.csv in https://github.com/vincentarelbundock/Rdatasets: measurements of the National Park Service.
+The values are not standardised; the transform `standardize` does that.
 """
 
 import pathlib

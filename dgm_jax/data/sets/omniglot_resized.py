@@ -2,9 +2,9 @@
 
 Members: full, 30 alphabets to train on and 20 other ones to test on; small, the two small background sets of 5
 alphabets each, which the authors made for 5-alphabet learning.  The latter overlap: all 1,000 images of Greek and
-Latin in the test set of small are in its training set, too, and are left out unless unseen_only = False.
+Latin in the test set of small are also in its training set, and are left out unless unseen_only = False.
 
-Numbers on these are NOT comparable to those on omniglot: the images are resized differently, and there train and test
+Results are NOT comparable with those on omniglot, whose images are resized differently and whose training and test sets
 share the alphabets.
 """
 
@@ -35,7 +35,7 @@ _URL = "https://github.com/brendenlake/omniglot/raw/master/python/"
 
 
 def _examples(path: pathlib.Path) -> Iterator[dict]:
-  """One image after another, in the order of alphabets, characters and file names."""
+  """Yields the images in the order of alphabets, characters and file names."""
   expected = "a zip of Omniglot's SET/ALPHABET/CHARACTER/*.png"
   with readers.reading(path, expected), zipfile.ZipFile(path) as archive:
     names = sorted(n.split("/") for n in archive.namelist() if n.endswith(".png") and not n.startswith("__MACOSX"))
@@ -85,12 +85,12 @@ def load(
   valid_size: int = 0,
   unseen_only: bool = True,
 ) -> Splits:
-  """x uint8 [N, 28, 28, 1], y int32 [N] the character within its part, alphabet int32 [N] within about["alphabets"].
+  """x uint8 [N, 28, 28, 1], y int32 [N] the character within its part, alphabet int32 [N] into about["alphabets"].
 
   Args:
     member: full or small.
-    data_dir, manual_dir: see dataset.prepared.
-    valid_size: so many training examples, drawn at random for good, are held out (0: none).
+    data_dir, manual_dir: see prepare.prepared.
+    valid_size: number of training examples held out, by a fixed random draw (0: none).
     unseen_only: leaves the alphabets of the training set out of the test set: of small's 3,120 examples 2,120 remain.
   """
   spec = next(s for s in DATA_SETS if s.name == f"omniglot_resized/{member}")

@@ -1,9 +1,9 @@
 """ptb: the Penn Treebank's Wall Street Journal as Mikolov prepared it, 42,068 / 3,370 / 3,761 sentences.
 
-Words are lower case without punctuation, numbers are N, and rare words are <unk>: 10,000 distinct ones, with the end of
-a sentence.  Perplexity is exp of the nats per word, where the ends of sentences count as words, 929,589 / 73,760 /
-82,430 in all.  Language models that carry their state from one sentence to the next have an advantage over those, such
-as VAEs of sentences (Bowman et al., 2016), that see each by itself; and a VAE's number is a bound.
+Words are lower case without punctuation, numbers are N, and rare words are <unk>: 10,000 distinct words, including the
+end of a sentence.  Perplexity is exp of the nats per word, where ends of sentences count as words, 929,589 / 73,760 /
+82,430 in all.  Language models that carry their state from one sentence to the next have an advantage over models of
+single sentences, such as VAEs (Bowman et al., 2016), whose perplexities are also only bounds.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ _PARTS = ("train", "valid", "test")
 
 
 def members(path: pathlib.Path, names: list[str]) -> list[bytes]:
-  """The contents of these files of a gzipped tar archive."""
+  """The contents of the files `names` in a gzipped tar archive."""
   with readers.reading(path, f"a .tgz archive with {names[0]}"), tarfile.open(path, "r:gz") as archive:
     return [archive.extractfile(name).read() for name in names]
 
@@ -57,8 +57,8 @@ def load(
   """x int32 [N, T] word ids, `length` int32 [N]; see tokens.encode.  The text's own <unk> has the id 1.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
-    vocabulary_size, max_length: see tokens.encode; perplexities of other vocabularies or of fewer sentences compare
-      with nobody's.
+    data_dir, manual_dir: see prepare.prepared.
+    vocabulary_size, max_length: see tokens.encode; perplexities with other vocabularies or fewer sentences are not
+      comparable with published ones.
   """
   return tokens.encode(Splits(**prepared(DATA_SETS[0], data_dir, manual_dir)), "word", vocabulary_size, max_length)

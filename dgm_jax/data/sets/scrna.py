@@ -1,11 +1,11 @@
 """scrna: counts of RNA molecules by cell and gene, small published matrices with cell types.
 
 Members: smfish, osmFISH of mouse cortex, 4,530 cells x 33 genes, 6 types (Codeluppi et al., 2018); starmap, STARmap of
-mouse prefrontal cortex, 3,704 x 158 in 3 batches, 16 clusters of which "NA" is of 526 cells without one (Wang et al.,
-2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset that the package scanpy carries.
+mouse prefrontal cortex, 3,704 x 158 in 3 batches, 16 clusters, where "NA" marks 526 cells without one (Wang et al.,
+2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset in the package scanpy.
 
-Held-out log-likelihoods compare on the same cells and genes only.  scVI (Lopez et al., 2018) took other cells and genes
-of the same studies, and its splits are not published.  pbmc68k was filtered for variable genes, so that the total
+Held-out log-likelihoods are comparable only on the same cells and genes.  scVI (Lopez et al., 2018) used other cells
+and genes of the same studies, and its splits are not published.  pbmc68k was filtered for variable genes, so the total
 counts of its cells are not the sequencing depths.
 """
 
@@ -40,7 +40,7 @@ def _strings(names: np.ndarray) -> list[str]:
 
 def _integers(x: np.ndarray) -> np.ndarray:
   if not (x.min() >= 0 and (x == np.round(x)).all()):
-    raise ValueError("counts are not integers from 0")
+    raise ValueError("the counts are not non-negative integers")
   return x.astype(np.int32)
 
 
@@ -65,7 +65,7 @@ def _starmap(path: pathlib.Path) -> tuple[Arrays, dict]:
 
 
 def _pbmc68k(path: pathlib.Path) -> tuple[Arrays, dict]:
-  """Its raw.X is log(1 + 10,000 count / n_counts), rounded so little that the counts come back exactly."""
+  """Recovers the counts from raw.X = log(1 + 10,000 count / n_counts), which is precise enough for exact counts."""
   with _hdf5(path, "scanpy's .h5ad file with log-normalised counts in raw.X") as file:
     import scipy.sparse
 
@@ -129,11 +129,11 @@ def load(
   test_fraction: float = 0.1,
   split_seed: int = 0,
 ) -> Splits:
-  """x int32 [N, G] counts, y int32 [N] type within about["classes"]; starmap has `batch` int32 [N] of 0, 1, 2.
+  """x int32 [N, G] counts, y int32 [N] type, an index into about["classes"]; starmap has `batch` int32 [N] of 0, 1, 2.
 
   Args:
     member: smfish, starmap or pbmc68k.
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """
   parts = prepared(next(s for s in DATA_SETS if s.name == f"scrna/{member}"), data_dir, manual_dir)

@@ -1,8 +1,8 @@
 """svhn: house numbers cut out of street photographs, 32 x 32 in colour, one digit each (Netzer et al., 2011).
 
-Members: cropped, the 73,257 training images; extra, these and the 531,131 easier ones of the extra set behind them,
-604,388 in all, which likelihood papers often train on without saying so.  Both have the same 26,032 test images.  A
-picture may show its neighbours' digits at the sides; y is the one in the middle.
+Members: cropped, the 73,257 training images; extra, these followed by the 531,131 easier ones of the extra set,
+604,388 in all, which likelihood papers often train on without saying so.  Both have the same 26,032 test images.  An
+image may show parts of neighbouring digits at the sides; y is the digit in the middle.
 """
 
 import itertools
@@ -20,15 +20,15 @@ _URL = "http://ufldl.stanford.edu/housenumbers/"
 
 
 def _examples(path: pathlib.Path) -> Iterator[dict]:
-  """One example after another; the file, held at once, is freed after the last."""
+  """Yields the examples; the file is held in memory as a whole until the last one."""
   images, labels = readers.mat(path, "X", "y")
   with readers.reading(path, "SVHN, X [32, 32, 3, N] of uint8 and y [N, 1] of 1..10"):
     if images.dtype != np.uint8 or images.shape[:-1] != (32, 32, 3) or labels.shape != (images.shape[-1], 1):
       raise ValueError(f"X is {list(images.shape)} of {images.dtype} and y is {list(labels.shape)}")
     if not np.isin(labels, np.arange(1, 11)).all():
-      raise ValueError("y holds something else")
+      raise ValueError("y holds other values")
     for i, label in enumerate(labels[:, 0]):
-      yield {"x": images[..., i], "y": int(label) % 10}  # the file calls the digit 0 10
+      yield {"x": images[..., i], "y": int(label) % 10}  # the file labels the digit 0 as 10
 
 
 def _read(files: dict) -> dict:
@@ -62,8 +62,8 @@ def load(member: str, data_dir: str | None = None, manual_dir: str | None = None
 
   Args:
     member: cropped or extra.
-    data_dir, manual_dir: see dataset.prepared.
-    valid_size: so many of the last training examples, of extra the easier ones, are held out (0: none).
+    data_dir, manual_dir: see prepare.prepared.
+    valid_size: number of training examples held out, from the end, so from the easier ones of extra (0: none).
   """
   spec = next(s for s in DATA_SETS if s.name == f"svhn/{member}")
   parts = prepared(spec, data_dir, manual_dir)

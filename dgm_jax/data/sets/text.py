@@ -1,7 +1,7 @@
-"""text: the user's own text, one example in each line of a file in UTF-8 (.txt, or gzipped .txt.gz).
+"""text: your own text, one example in each line of a file in UTF-8 (.txt, or gzipped .txt.gz).
 
-The splits are drawn at random by line.  Perplexities compare where the lines, the splits, the tokens and the vocabulary
-are the same: a smaller vocabulary or more <unk> makes a text easier.
+The splits are drawn at random by line.  Perplexities are comparable only for the same lines, splits, tokens and
+vocabulary: a smaller vocabulary or more <unk> makes a text easier.
 """
 
 import pathlib
@@ -26,7 +26,7 @@ def load(
   """x int32 [N, T] token ids, `length` int32 [N]; see tokens.encode.
 
   Args:
-    path: a text file; empty lines count for nothing, nor does white space at the ends of a line.
+    path: a text file; empty lines and white space at both ends of a line are ignored.
     tokens: "word", "character", "letter" for a to z and spaces, or "atom" for SMILES.
     vocabulary_size, max_length: see tokens.encode.
     valid_fraction, test_fraction, split_seed: see splits.at_random.

@@ -2,8 +2,8 @@
 
 The first 90 % of the characters are for training, the next 5 % for validation and the last 5 % for testing, as in
 TensorFlow Datasets.  nanoGPT and others take the last 10 % for validation and have no test set.  Numbers are in nats or
-bits per character.  They depend on how much a model sees of what went before: here nothing before its own window, so
-that long windows (seq_len) give smaller ones.
+bits per character.  They depend on how much context a model sees: here only the window itself, so longer windows
+(seq_len) give lower values.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits
 
-_RECORD = 1000  # characters: TFDS would take long over records of one
+_RECORD = 1000  # characters; TFDS would be slow with records of one character
 
 
 def _parts(text: str) -> dict[str, str]:
@@ -69,21 +69,21 @@ def _characters(text: bytes, letters: bool) -> np.ndarray:
 def load(
   data_dir: str | None = None, manual_dir: str | None = None, seq_len: int = 128, letters: bool = False
 ) -> Splits:
-  """x int32 [N, seq_len], ids of characters in the order of about["vocabulary"], which is the alphabet's (ASCII).
+  """x int32 [N, seq_len], ids of characters, indices into about["vocabulary"], which is in ASCII order.
 
-  The windows do not overlap; what is left at the end of a split is dropped.
+  The windows do not overlap; the remainder at the end of a split is dropped.
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
-    seq_len: characters of a window.
-    letters: of 27 characters, the space and a to z; see tokens.letters.
+    data_dir, manual_dir: see prepare.prepared.
+    seq_len: characters per window.
+    letters: whether to reduce the text to 27 characters, a to z and space; see tokens.letters.
   """
   errors.require(seq_len >= 1, f"data.seq_len = {seq_len}; it must be 1 or more.")
   parts = {
     part: _characters(b"".join(arrays["text"].tolist()), letters)
     for part, arrays in prepared(DATA_SETS[0], data_dir, manual_dir).items()
   }
-  alphabet = np.unique(parts["train"])  # has all that the others have
+  alphabet = np.unique(parts["train"])  # has all characters of the other splits
   ids = np.zeros(128, np.int32)
   ids[alphabet] = np.arange(len(alphabet))
   splits = {part: _windows(characters, ids, seq_len, part) for part, characters in parts.items()}

@@ -1,14 +1,14 @@
 """uci: small tables of the UCI Machine Learning Repository; x float32 features, y a float32 response or an int32 class.
 
 Imputation (Mattei & Frellsen, MIWAE, 2019): banknote, breast, concrete, red, white and yeast.  Models are fitted and
-evaluated on all rows, which is `everything=True`.  Here x are the features alone; the authors' notebook counts the
-wines' quality as a twelfth column and takes the first row of banknote for a header, so their D and N differ by one.
+evaluated on all rows: `everything=True`.  Here x holds only the features; the authors' notebook counts the wines'
+quality as a twelfth column and reads the first row of banknote as a header, so their D and N differ by one.
 
 Regression (Hernandez-Lobato & Adams, 2015; Gal & Ghahramani, 2016): boston, concrete, energy, kin8nm, naval, power,
-protein, wine (the file of red) and yacht.  The papers average over 20 random splits of 90 and 10 % (protein: 5), which
-is split_seed = 0..19; the splits are drawn afresh, their published indices are not reproduced.  The response of energy
-is the heating load Y1, without the cooling load Y2; that of naval the compressor's decay kMc, without the turbine's,
-kMt.  Two features of naval, T1 and P1, are constant.  Nothing is standardised: a transform of the training loop is.
+protein, wine (the file of red) and yacht.  The papers average over 20 random splits of 90 and 10 % (protein: 5): use
+split_seed = 0..19.  These are other splits, not the published indices.  The response of energy is the heating load Y1,
+without the cooling load Y2; that of naval is the compressor's decay kMc, without the turbine's kMt.  Two features of
+naval, T1 and P1, are constant.  Values are not standardised: use the transforms standardize and standardize_targets.
 """
 
 import io
@@ -36,15 +36,15 @@ class _Table(NamedTuple):
   """A table in a file.
 
   Attributes:
-    rows: their published number.
-    url: of the file, under the archive's or in full.
+    rows: the published number of rows.
+    url: URL of the file, absolute or relative to the UCI archive.
     columns: the names of all columns of the file, in its order.
-    target: the column that y is.
-    separator: between columns; None is white space.
-    header: how many lines to skip, an ARFF header not counted.
+    target: the column that becomes y.
+    separator: separator of the columns; None for white space.
+    header: number of lines to skip, not counting an ARFF header.
     left_out: a column that is neither a feature nor the target.
-    classes: the values of a target that is a class.
-    member: of the zip file that the URL leads to.
+    classes: the values of the target, if it is a class.
+    member: name of the table in a zip file.
   """
 
   rows: int
@@ -87,7 +87,7 @@ _TABLES = {
 
 
 def _rows(path: pathlib.Path, table: _Table) -> list[list]:
-  """The rows of a file: of strings, or of whatever Excel holds."""
+  """The rows of a file: strings, or the cell values of an Excel sheet."""
   raw = zipfile.ZipFile(path).read(table.member) if table.member else path.read_bytes()
   if package := {".xls": "xlrd", ".xlsx": "openpyxl"}.get(pathlib.Path(table.member or table.url).suffix):
     readers.extra(package, path)
@@ -106,7 +106,7 @@ def _read(files: dict[str, pathlib.Path], table: _Table) -> dict[str, Arrays]:
     column = {name: [row[i] for row in rows] for i, name in enumerate(names)}
     if classes:
       if unknown := set(column[table.target]) - set(classes):
-        raise ValueError(f"{table.target} is {min(unknown)!r}, where {', '.join(classes)} are known")
+        raise ValueError(f"{table.target} is {min(unknown)!r}, not one of {', '.join(classes)}")
       column[table.target] = [classes.index(value) for value in column[table.target]]
     numbers = np.array([column[name] for name in (*table.features, table.target)], np.float64).T
     if not np.isfinite(numbers).all():
@@ -136,12 +136,12 @@ def load(
   member: str, data_dir: str | None = None, manual_dir: str | None = None, test_fraction: float = 0.1,
   valid_fraction: float = 0.0, split_seed: int = 0, everything: bool = False,
 ) -> Splits:  # fmt: skip
-  """x float32 [N, D], y float32 or (with about["classes"]) int32 [N]; about["columns"] of x, about["target"] is y.
+  """x float32 [N, D], y float32 or (with about["classes"]) int32 [N]; names in about["columns"] and about["target"].
 
   Args:
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
     test_fraction, valid_fraction, split_seed: see splits.at_random; the papers' 20 splits are split_seed = 0..19.
-    everything: train, valid and test are each all rows, as where missing values of the training set are imputed.
+    everything: train, valid and test are each all rows, to impute missing values of the training set.
   """
   table = _TABLES[member]
   classes = {"classes": tuple(table.classes.split())} if table.classes else {}

@@ -1,11 +1,11 @@
 """zinc250k: 250,000 drug-like molecules of ZINC as SMILES (Gomez-Bombarelli et al., 2018; Kusner et al., 2017).
 
 Members: jtvae, the split of Jin et al. (2018), 220,011 / 24,445 / 5,000; small, which trains on their validation part
-and tests on their test part, for trying things out (its numbers compare with nobody's); properties, 249,455 molecules
-with logP, qed and SAS (synthetic accessibility), split at random.
+and tests on their test part, for quick experiments (not comparable with published results); properties, 249,455
+molecules with logP, qed and SAS (synthetic accessibility), split at random.
 
 Reconstruction, validity and likelihood depend on how a molecule is written (the published strings, with stereo marks)
-and on the tokens: per-token numbers of "character" and "atom" do not compare.
+and on the tokens: per-token results for "character" and "atom" are not comparable.
 """
 
 import pathlib
@@ -28,10 +28,10 @@ _SMILES = re.compile(r"[A-Za-z0-9@+\-\[\]()=#$:/\\.%*~]+")
 
 
 def smiles(lines: list[str], path: pathlib.Path) -> list[str]:
-  """The lines, if each looks like SMILES."""
+  """Returns the lines; raises UserError if one does not look like SMILES."""
   bad = next((i for i, line in enumerate(lines) if not _SMILES.fullmatch(line)), None)
   if bad is not None:
-    raise errors.UserError(f"{path} is not one SMILES in each line: number {bad + 1} is {lines[bad][:80]!r}.")
+    raise errors.UserError(f"{path} must hold one SMILES in each line, but number {bad + 1} is {lines[bad][:80]!r}.")
   return lines
 
 
@@ -44,7 +44,7 @@ def _read_properties(files: dict[str, pathlib.Path]) -> dict:
   expected = f"a .csv table with columns smiles, {', '.join(RESPONSES)}"
   table = readers.table(path, expected)
   with readers.reading(path, expected):
-    text = [str(s).strip() for s in table["smiles"]]  # in quotes, with a line break behind
+    text = [str(s).strip() for s in table["smiles"]]  # in quotes, with a trailing line break
     table = table[list(RESPONSES)]
   y = readers.numbers(table, path).astype(np.float32)
   errors.require(bool(np.isfinite(y).all()), f"{path} is not {expected}: some values are missing.")
@@ -93,8 +93,8 @@ def _split(member: str, parts: dict[str, Arrays], *fractions) -> Splits:
     return at_random(parts["molecules"], *fractions, about={"responses": RESPONSES})
   errors.require(
     fractions == (0.1, 0.1, 0),
-    f"zinc250k/{member} has a published split: data.valid_fraction, data.test_fraction and data.split_seed are for "
-    "zinc250k/properties.",
+    f"zinc250k/{member} has a published split: data.valid_fraction, data.test_fraction and data.split_seed are "
+    "options of zinc250k/properties only.",
   )
   return Splits(parts["train"], parts.get("valid"), parts["test"])
 
@@ -113,9 +113,9 @@ def load(
 
   Args:
     member: jtvae, small or properties.
-    data_dir, manual_dir: see dataset.prepared.
+    data_dir, manual_dir: see prepare.prepared.
     tokens, max_length: see tokens.encode.
-    valid_fraction, test_fraction, split_seed: of properties; see splits.at_random.
+    valid_fraction, test_fraction, split_seed: for properties only; see splits.at_random.
   """
   spec = next(s for s in DATA_SETS if s.name == f"zinc250k/{member}")
   parts = prepared(spec, data_dir, manual_dir)

@@ -1,6 +1,6 @@
-"""Posteriors q(z|x) that are flows of a diagonal normal: cheap to draw from, dear or impossible to evaluate elsewhere.
+"""Inverse autoregressive flows (Kingma et al., 2016) of a diagonal normal: cheap to sample, expensive at other z.
 
-Their modules are those of dgm_jax.distributions.posteriors.
+The Flax module of the posterior is InverseAutoregressive of dgm_jax.distributions.posteriors.
 """
 
 from typing import Any
@@ -14,9 +14,9 @@ from dgm_jax.distributions.normals import diagonal_normal
 
 
 def masked_network(layer: dict[str, jax.Array], z: jax.Array, context: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(a, m), both [..., L]; entry l depends on z_<l and the context alone.  z [..., L], context [..., C]."""
+  """(a, m), both [..., L]; entry l depends on z_<l and the context only.  z [..., L], context [..., C]."""
   dim, hidden = layer["z"].shape
-  degree = 1 + jnp.arange(hidden) % max(1, dim - 1)  # unit j sees z_l for l < degree_j, and serves l >= degree_j
+  degree = 1 + jnp.arange(hidden) % max(1, dim - 1)  # unit j reads z_l, l < degree_j; outputs l >= degree_j read it
   sees = jnp.arange(dim)[:, None] < degree
   h = z @ (layer["z"] * sees) + context @ layer["context"] + layer["hidden_bias"]
   out = layer["out"] * jnp.tile(~sees.T, (1, 2))
@@ -26,7 +26,7 @@ def masked_network(layer: dict[str, jax.Array], z: jax.Array, context: jax.Array
 class InverseAutoregressiveFlow(distrax.Distribution):
   """The distribution of z_T, see InverseAutoregressive.
 
-  A draw and its log q take one pass; log_prob of any other z takes L passes a layer.
+  A sample and its log q take one pass per layer; log_prob of any other z takes L passes per layer.
 
   Args: base [..., 2L], context [..., C], layers: the parameters of masked_network; event [L].
   """
@@ -56,6 +56,7 @@ class InverseAutoregressiveFlow(distrax.Distribution):
     return z, log_prob
 
   def log_prob(self, value: jax.Array) -> jax.Array:
+    """log q(z), nats, [...]; value z [..., L]."""
     z, log_det = value, 0.0
     for layer in self._layers[::-1]:
       z, step = self._invert(layer, z[..., ::-1])
@@ -63,7 +64,7 @@ class InverseAutoregressiveFlow(distrax.Distribution):
     return diagonal_normal(self._base).log_prob(z) - log_det
 
   def _invert(self, layer: dict, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(z, log |det dy/dz|): the l-th of L passes makes entry l of z right."""
+    """(z, log |det dy/dz|): the l-th of L passes determines entry l of z."""
 
     def improve(_, z):
       a, m = masked_network(layer, z, self._context)
@@ -73,4 +74,7 @@ class InverseAutoregressiveFlow(distrax.Distribution):
     return z, jnp.sum(jax.nn.log_sigmoid(masked_network(layer, z, self._context)[0]), -1)
 
   def mean(self) -> jax.Array:
-    raise errors.NotAvailableError("the mean of an inverse autoregressive flow is not known: average draws")
+    """Raises NotAvailableError."""
+    raise errors.NotAvailableError(
+      "the mean of an inverse autoregressive flow has no closed form: average draws instead"
+    )

@@ -11,7 +11,7 @@ from dgm_jax.distributions.normals import diagonal_normal
 def planar_step(z: jax.Array, w: jax.Array, u: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
   """(f(z), log |det df/dz|) of f(z) = z + v tanh(w'z + b), with v = u + (softplus(w'u) - 1 - w'u) w / |w|^2.
 
-  So w'v > -1 and f is invertible (Rezende & Mohamed, 2015, appendix A.1).  z, w, u [..., L], b [...].
+  Hence w'v > -1 and f is invertible (Rezende & Mohamed, 2015, appendix A.1).  z, w, u [..., L], b [...].
   """
   dot = lambda a, b: jnp.einsum("...l,...l->...", a, b)
   wu = dot(w, u)
@@ -50,9 +50,11 @@ class PlanarFlow(distrax.Distribution):
     return z, log_prob
 
   def log_prob(self, value: jax.Array) -> jax.Array:
+    """Raises NotAvailableError."""
     raise errors.NotAvailableError(
-      "a planar flow has no inverse in closed form: log q is known of its own draws only, by sample_and_log_prob"
+      "a planar flow has no closed-form inverse: log q is available for its own draws only, from sample_and_log_prob"
     )
 
   def mean(self) -> jax.Array:
-    raise errors.NotAvailableError("the mean of a planar flow is not known: average draws")
+    """Raises NotAvailableError."""
+    raise errors.NotAvailableError("the mean of a planar flow has no closed form: average draws instead")

@@ -22,9 +22,9 @@ def make_gaussian_softplus() -> Family:
 
 
 def make_gaussian_mixture(num_components: int = 5) -> Family:
-  """sum_c softmax(h_1)_c N(y; h_2c, exp(h_3c)^2), a mixture density network's (Bishop, 1994); unbounded as 'gaussian'.
+  """sum_c softmax(h_1)_c N(y; h_2c, exp(h_3c)^2), as in a mixture density network (Bishop, 1994).
 
-  The components start apart from one another, equally spaced over two units.
+  Unbounded, as 'gaussian'.  The components start equally spaced over two units.
   """
   errors.require(
     num_components >= 1, f"num_components = {num_components} of likelihood 'gaussian_mixture' must be 1 or more"
@@ -42,7 +42,7 @@ def make_gaussian_mixture(num_components: int = 5) -> Family:
   return Family(given, start, 3 * num_components)
 
 
-_MIN_SCALE, _MIN_DF = 1e-3, 3.0  # of a Student-t: MIWAE's code
+_MIN_SCALE, _MIN_DF = 1e-3, 3.0  # of a Student-t, as in MIWAE's code
 
 
 _EDGE = 1e-6  # at 0 and 1 a beta density is 0 or infinite
@@ -73,8 +73,8 @@ class _ClippedBeta(distrax.Beta):
 def make_beta() -> Family:
   """Beta(x; softplus(h_1) + 0.001, softplus(h_2) + 0.001) on (0, 1).
 
-  Data with exact zeros or ones has no likelihood: it is outside the support.  What rounding brings within 1e-6 of an
-  end counts as at 1e-6.
+  Exact zeros and ones are outside the support.  Values that rounding brings within 1e-6 of an end are evaluated at 1e-6
+  from it.
   """
 
   def start(mean):
@@ -100,7 +100,7 @@ def make_gaussian() -> Family:
 
 
 def make_gaussian_sigmoid() -> Family:
-  """N(x; sigmoid(h_1), exp(h_2)), the mean of grey levels in [0, 1] and a log-variance (Kingma & Welling, 2014).
+  """N(x; sigmoid(h_1), exp(h_2)), for grey levels: mean in [0, 1] and log-variance h_2 (Kingma & Welling, 2014).
 
   A density on the whole line, and unbounded, as 'gaussian', where a variance can go to 0.
   """
@@ -122,10 +122,10 @@ def make_gaussian_fixed(scale: float = 1.0) -> Family:
 def make_gaussian_bounded(min_scale: float = 0.01, max_scale: float = 100.0) -> Family:
   """N(x; h_1, s^2) with log s = log min_scale + sigmoid(h_2) log(max_scale / min_scale).
 
-  The floor bounds a likelihood that is else infinite for a decoder that fits one x (Mattei & Frellsen, 2018).
+  Without min_scale the likelihood is unbounded for a decoder that fits one x exactly (Mattei & Frellsen, 2018).
   """
   bounds = f"min_scale = {min_scale}, max_scale = {max_scale} of likelihood 'gaussian_bounded'"
-  errors.require(0 < min_scale < max_scale, f"{bounds} must be 0 < min_scale < max_scale")
+  errors.require(0 < min_scale < max_scale, f"{bounds} must satisfy 0 < min_scale < max_scale")
   low, high = math.log(min_scale), math.log(max_scale)
   return Family(lambda loc, h: _normal(loc, low + (high - low) * jax.nn.sigmoid(h)), _from_mean, 2)
 
@@ -133,7 +133,7 @@ def make_gaussian_bounded(min_scale: float = 0.01, max_scale: float = 100.0) -> 
 def make_student_t() -> Family:
   """Student-t with loc h_1, scale softplus(h_2) + 0.001 and 3 + softplus(h_3) degrees of freedom.
 
-  The parameters of MIWAE's code (Mattei & Frellsen, 2019): mean and variance exist.
+  The parameterisation of MIWAE's code (Mattei & Frellsen, 2019): mean and variance exist.
   """
 
   def given(loc, scale, df):

@@ -1,4 +1,4 @@
-"""Families of likelihoods for targets of regression: counts, several modes, the variance of deep ensembles."""
+"""Families of discrete entries: counts, binary values, classes and the levels of 8-bit images."""
 
 import distrax
 import jax
@@ -9,7 +9,7 @@ from dgm_jax.distributions.discretised_logistic import DiscretisedLogisticMixtur
 from dgm_jax.distributions.factorised import Factorised, bernoulli
 from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit
 
-_LEAST_MEAN = 1e-3  # of counts that a model starts from
+_MIN_MEAN = 1e-3  # smallest mean count from which a model starts
 
 
 class Poisson(distrax.Distribution):
@@ -41,8 +41,8 @@ class Poisson(distrax.Distribution):
 
 
 def make_poisson() -> Family:
-  """Poisson with rate exp(h): a probability of counts, which are integers from 0 on."""
-  start = lambda mean: (jnp.log(jnp.maximum(mean, _LEAST_MEAN)),)
+  """Poisson with rate exp(h), for counts 0, 1, ..."""
+  start = lambda mean: (jnp.log(jnp.maximum(mean, _MIN_MEAN)),)
   return Family(lambda log_rate: Factorised(Poisson(log_rate)), start, support=(0.0, float("inf")))
 
 
@@ -64,7 +64,7 @@ class _CategoricalNumber(distrax.Categorical):
 
 
 def make_categorical(num_classes: int) -> Family:
-  """P(x_d = c) = softmax(h_d)_c for c = 0..C-1; E[x|z] is that of the number c."""
+  """P(x_d = c) = softmax(h_d)_c for c = 0..C-1; E[x|z] is the mean of the index c."""
   errors.require(num_classes >= 2, f"num_classes = {num_classes} of likelihood 'categorical' must be 2 or more")
   given = lambda *logits: Factorised(_CategoricalNumber(jnp.stack(logits, -1)))
   start = lambda mean: (0.0,) * num_classes  # a mean says little about classes
@@ -72,12 +72,12 @@ def make_categorical(num_classes: int) -> Family:
 
 
 def make_discretised_logistic(num_components: int = 10, num_levels: int = 256) -> Family:
-  """A mixture of discretised logistics at the levels k / (V - 1) of [0, 1]: 8-bit images as k / 255.
+  """A mixture of discretised logistics on the levels k / (V - 1) of [0, 1]: 8-bit images as k / 255.
 
-  The channels of a pixel are independent given z, without the autoregression over them of Salimans et al. (2017).
+  The channels of a pixel are independent given z, not autoregressive as in Salimans et al. (2017).
   """
   numbers = f"num_components = {num_components}, num_levels = {num_levels} of likelihood 'discretised_logistic'"
-  errors.require(num_components >= 1 and num_levels >= 2, f"{numbers} must be 1 and 2 or more")
+  errors.require(num_components >= 1 and num_levels >= 2, f"{numbers} must be at least 1 and 2")
 
   def given(*h):
     logits, loc, log_scale = jnp.split(jnp.stack(h, -2), 3, -2)

@@ -1,7 +1,7 @@
 """Likelihoods p(x|z) = prod_d p(x_d | h_d), h the decoder's outputs; `likelihood` of a model names one of FAMILIES.
 
-A family is made by a function of its options (`likelihood_args`) and says what is common to the entries of x; a
-Likelihood is that of D entries.  Densities are in nats, x is flat, [B, D].
+FAMILIES maps a name to a function of the options (`likelihood_args`) that returns a Family, the distribution of one
+entry of x; a Likelihood has D entries.  Log-densities are in nats, x is flat, [B, D].
 """
 
 import inspect
@@ -52,7 +52,7 @@ FAMILIES = {
 def make_mixed(columns: Sequence[str]) -> Mixed:
   """Each column with its own family, e.g. ("gaussian", "categorical(3)", "bernoulli"); numbers are its options.
 
-  A class is stored as its number, 0.0 .. C - 1.
+  A class is stored as its index, 0.0 .. C - 1.  Raises UserError for an invalid column.
   """
   errors.require(len(columns) > 0, "columns of likelihood 'mixed' must name a likelihood for each column of x")
   members = {}
@@ -62,7 +62,7 @@ def make_mixed(columns: Sequence[str]) -> Mixed:
 
 
 def _column(text: str) -> Family:
-  """The family that "name" or "name(number, ...)" says."""
+  """Parses the family of a column, "name" or "name(number, ...)"."""
   found = re.fullmatch(r"(\w+)(?:\(([-+.\de,]+)\))?", text)
   errors.require(
     found, f"column {text!r} of likelihood 'mixed'; it must be a name, or a name and numbers: 'categorical(3)'"
@@ -84,7 +84,7 @@ def _column(text: str) -> Family:
 
 
 def make(name: str, **given: Any) -> Family | Mixed:
-  """The family `name` with its options; "mixed" for columns of several.
+  """The family `name` with its options; "mixed" for a family per column.
 
   Raises:
     UserError: no such likelihood or option, or an invalid value.

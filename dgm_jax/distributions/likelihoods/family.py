@@ -1,4 +1,4 @@
-"""What a likelihood p(x|z) = prod_d p_d(x_d | h_d) is made of: one family for all entries, or one for each column."""
+"""The family of distributions of the entries of x in a likelihood p(x|z) = prod_d p(x_d | h_d)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ class Family(NamedTuple):
 
   Attributes:
     given: (h_1, ..., h_P), each [..., D] -> the distribution of x, batch [...], event [D].
-    start: E[x] [D] -> (h_1, ..., h_P) of a decoder that knows no more; numbers or [D].
+    start: mean of the data [D] -> initial outputs (h_1, ..., h_P) of the decoder; numbers or [D].
     num_outputs: P.
-    support: the least and the greatest x.
-    num_classes: C where x is a class 0..C-1, which the encoder sees one-hot; else None.
-    shares_scale: whether `given` takes the log of one learned scale behind its outputs.
+    support: the smallest and the largest x.
+    num_classes: C where x is a class 0..C-1, which the encoder receives one-hot; else None.
+    shares_scale: whether `given` takes the log of one learned scale as its last argument.
   """
 
   given: Callable
@@ -35,7 +35,7 @@ class Family(NamedTuple):
     return self.num_outputs * dim
 
   def num_features(self, dim: int) -> int:
-    """The width of what the encoder sees of D entries."""
+    """The width of the encoder's input for D entries."""
     return dim * (self.num_classes or 1)
 
   def centre(self, dim: int) -> tuple[float, ...]:
@@ -44,27 +44,27 @@ class Family(NamedTuple):
     return ((low + high) / 2 if math.isfinite(high - low) else 0.0,) * dim
 
   def bias(self, mean: jax.Array) -> jax.Array:
-    """The outputs [P D] of a decoder that knows no more than E[x] [D]."""
+    """The initial outputs [P D] of the decoder for the mean of the data [D], see `start`."""
     blocks = [jnp.broadcast_to(jnp.asarray(h, mean.dtype), mean.shape) for h in self.start(mean)]
     return jnp.concatenate(blocks)
 
   def features(self, x: jax.Array) -> jax.Array:
-    """x [B, D] as the encoder sees it: itself, or one-hot vectors, [B, D C]."""
+    """The encoder's input for x [B, D]: x itself, or one-hot vectors, [B, D C]."""
     if self.num_classes is None:
       return x
     return jax.nn.one_hot(x.astype(jnp.int32), self.num_classes).reshape(x.shape[0], -1)
 
   def spread(self, mask: jax.Array) -> jax.Array:
-    """The mask [B, D] of the entries as that of the features."""
+    """The mask of the features for the mask [B, D] of the entries: the same, or [B, D C]."""
     return mask if self.num_classes is None else jnp.repeat(mask, self.num_classes, -1)
 
   def distribution(self, h: jax.Array, *scale: jax.Array) -> Factorised:
-    """p(x|z) of outputs h [..., P D]."""
+    """p(x|z) for outputs h [..., P D]; `scale`: the log of the shared scale, if there is one."""
     return self.given(*jnp.split(h, self.num_outputs, -1), *scale)
 
 
 def bias_at_logit(mean: Sequence[float] | None, floor: float = 1e-3) -> Callable:
-  """Initialiser of a Bernoulli decoder's output bias: logit of the data's mean, kept `floor` away from 0 and 1."""
+  """Initialiser of a Bernoulli decoder's output bias: logit of the mean, at least `floor` from 0 and 1; 0 for None."""
   if mean is None:
     return nn.initializers.zeros
 

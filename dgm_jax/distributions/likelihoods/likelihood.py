@@ -16,7 +16,7 @@ class Likelihood(nn.Module):
 
   Attributes:
     dim: D.
-    family: what the entries have in common; or of which families the columns are, then the outputs are their blocks.
+    family: the family of all entries, or a Mixed of those of the columns, which orders the outputs by group.
   """
 
   dim: int
@@ -32,15 +32,15 @@ class Likelihood(nn.Module):
 
   @property
   def num_features(self) -> int:
-    """The width of what the encoder sees."""
+    """The width of the encoder's input."""
     return self.family.num_features(self.dim)
 
   def expected(self, mean: Sequence[float] | None) -> tuple[float, ...]:
-    """The data's mean [D]; where it is not known the middle of the support, or 0."""
+    """The mean of the data [D]; for None, the middle of the support, or 0."""
     return self.family.centre(self.dim) if mean is None else tuple(mean)
 
   def output_bias(self, mean: Sequence[float] | None) -> Callable:
-    """Initialiser of the decoder's output bias: before training E[x|z] is near `mean`, see `expected`."""
+    """Initialiser of the decoder's output bias, so that E[x|z] is initially near `mean`; see `expected`."""
 
     def init(key, shape, dtype=jnp.float32):
       del key
@@ -49,12 +49,12 @@ class Likelihood(nn.Module):
     return init
 
   def features(self, x: jax.Array, mask: jax.Array | None = None, fill: float | jax.Array = 0) -> jax.Array:
-    """What the encoder sees of x [B, D], [B, F], with `fill` where it is unobserved (Mattei & Frellsen, 2019)."""
+    """The encoder's input [B, F] for x [B, D], with `fill` at unobserved entries (Mattei & Frellsen, 2019)."""
     seen = self.family.features(x)
     return seen if mask is None else jnp.where(self.family.spread(mask) > 0, seen, fill)
 
   def draw(self, h: jax.Array, keys: jax.Array) -> jax.Array:
-    """x ~ p(x|z), [B, D], each row by its own key; h [B, P D]."""
+    """x ~ p(x|z), [B, D], each row with its own key of keys [B]; h [B, P D]."""
     scale = self.scale
     return jax.vmap(lambda h, key: self.family.distribution(h, *scale).sample(seed=key))(h, keys)
 

@@ -12,10 +12,10 @@ from dgm_jax.distributions.likelihoods.family import Family
 
 
 class Mixed(NamedTuple):
-  """What a Family is, for columns of several families; the decoder's outputs are group by group.
+  """The counterpart of Family for columns of several families; the decoder's outputs are ordered by group.
 
   Attributes:
-    groups: (a family, the columns that have it), ...; together they are all columns.
+    groups: (family, its columns), ...; together they cover all columns.
   """
 
   groups: tuple[tuple[Family, tuple[int, ...]], ...]
@@ -25,24 +25,24 @@ class Mixed(NamedTuple):
 
   @property
   def support(self) -> tuple[float, float]:
-    """The least and the greatest x of any column."""
+    """The smallest and the largest x of any column."""
     lows, highs = zip(*(family.support for family, _ in self.groups), strict=True)
     return min(lows), max(highs)
 
   @property
   def _order(self) -> tuple[int, ...]:
-    """Where column d is in the concatenation of the groups."""
+    """The position of each column in the concatenation of the groups."""
     columns = [d for _, members in self.groups for d in members]
     return tuple(columns.index(d) for d in range(len(columns)))
 
   def width(self, dim: int) -> int:
-    """The number of the decoder's outputs."""
+    """The number of the decoder's outputs.  Raises UserError if x has another number of columns."""
     columns = len(self._order)
-    errors.require(columns == dim, f"columns of likelihood 'mixed' are {columns}; x has {dim}")
+    errors.require(columns == dim, f"the number of columns of likelihood 'mixed' is {columns}, but x has {dim}")
     return sum(family.width(len(members)) for family, members in self.groups)
 
   def num_features(self, dim: int) -> int:
-    """What the encoder sees: a number, or a one-hot vector, of each column."""
+    """The width of the encoder's input: a number, or a one-hot vector, per column."""
     del dim
     return sum(family.num_features(len(members)) for family, members in self.groups)
 
@@ -53,20 +53,23 @@ class Mixed(NamedTuple):
     return tuple(parts[i] for i in self._order)
 
   def bias(self, mean: jax.Array) -> jax.Array:
+    """See Family.bias."""
     return self._each(lambda family, mean: family.bias(mean), mean)
 
   def features(self, x: jax.Array) -> jax.Array:
+    """See Family.features."""
     return self._each(lambda family, x: family.features(x), x)
 
   def spread(self, mask: jax.Array) -> jax.Array:
+    """See Family.spread."""
     return self._each(lambda family, mask: family.spread(mask), mask)
 
   def _each(self, f: Callable, a: jax.Array) -> jax.Array:
-    """f of each family and its columns of a [..., D], behind each other."""
+    """f(family, its columns of a [..., D]) of all groups, concatenated."""
     return jnp.concatenate([f(family, jnp.take(a, jnp.array(members), -1)) for family, members in self.groups], -1)
 
   def distribution(self, h: jax.Array) -> "Columns":
-    """p(x|z) of outputs h [..., width]."""
+    """p(x|z) for outputs h [..., width]."""
     members = [columns for _, columns in self.groups]
     parts = _split(h, [family.width(len(columns)) for family, columns in self.groups])
     ds = [family.distribution(part) for (family, _), part in zip(self.groups, parts, strict=True)]
@@ -74,7 +77,7 @@ class Mixed(NamedTuple):
 
 
 class Columns:
-  """prod_g d_g(x_g), x_g the columns of group g; what is asked of a Factorised can be asked of it, event [D]."""
+  """prod_g d_g(x_g), x_g the columns of group g, with the interface of Factorised; event [D]."""
 
   def __init__(self, groups: Sequence[Factorised], members: Sequence[tuple[int, ...]], order: tuple[int, ...]):
     self._groups, self._members, self._order = groups, members, order
@@ -89,13 +92,15 @@ class Columns:
     return jnp.take(jnp.concatenate(parts, -1), jnp.array(self._order), -1)
 
   def mean(self) -> jax.Array:
-    """E[x|z], [..., D]; that of a class is the mean of its number."""
+    """E[x|z], [..., D]; for a class, the mean of its index."""
     return self._join([d.mean() for d in self._groups])
 
   def variance(self) -> jax.Array:
+    """Var[x|z], [..., D]."""
     return self._join([d.variance() for d in self._groups])
 
   def sample(self, *, seed: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+    """x ~ p(x|z), float32 [*sample_shape, ..., D]."""
     keys = jax.random.split(seed, len(self._groups))
     draws = [d.sample(seed=key, sample_shape=sample_shape) for key, d in zip(keys, self._groups, strict=True)]
     return self._join([x.astype(jnp.float32) for x in draws])

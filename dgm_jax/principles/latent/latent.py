@@ -1,4 +1,4 @@
-"""Training principle: raise a bound on log p(x) that is made of log-weights.  VAE, IWAE, DLGM, ...
+"""Training principle: maximise a bound on log p(x) that is a function of log-weights (VAE, IWAE, DLGM, ...).
 
 A model is a Flax module with these methods, written for ONE sample per example; the K samples come from vmap:
 
@@ -9,16 +9,16 @@ A model is a Flax module with these methods, written for ONE sample per example;
   reconstruct(z)                -> E[x|z], [B, ...]
   __call__(batch)               -> touches every parameter (init)
 
-and, where an option asks for it:
+and, if an option or an evaluation needs it:
 
   kl(batch)                     -> KL(q(z_l|x) || p(z_l)) in closed form, [B, L]
   prior_conditionals(z)         -> (p(z_1|z_2), ..., p(z_L)), diagonal normals, for gradient = "gdreg"
   simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
-  reconstruct_batch(key, batch) -> as reconstruct, where more than z is needed, [B, ...]
-  given(z)                      -> p(x|z), where z is not what decode takes, or holds it first; for imputation
+  reconstruct_batch(key, batch) -> as reconstruct, if that needs more than z, [B, ...]
+  given(z)                      -> p(x|z), for imputation, if decode takes neither z nor its first layer
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
-  update(variables, key, batch) -> variables after a training step (averages of moments); batches of training then have
-                                   `key` [B], an example's own, for what is drawn beside z (dropout)
+  update(variables, key, batch) -> variables after a training step (e.g. running moments); training batches then have
+                                   `key` [B], one per example, for random draws other than z (e.g. dropout)
 """
 
 from typing import Any
@@ -37,9 +37,9 @@ from dgm_jax.principles.latent.paired import paired_objective
 
 
 def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
-  """E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; `terms` are the sampled ones."""
+  """E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; `terms` hold log p(x|z) at draws."""
   kl = jnp.mean(model.bind(variables).kl(batch), 0)  # [L]
-  # the floor is on the average over the batch: one that holds for every x hinders units that tell only some x apart
+  # the floor is on the batch mean: a per-example floor would penalise units that are active for only part of the data
   return jnp.mean(terms.px_z) - values["beta"] * jnp.sum(jnp.maximum(values["free_bits"], kl))
 
 
@@ -51,30 +51,30 @@ def make(
   eval_chunk: int | None = None,
   **options: Any,
 ) -> System:
-  """A system that raises an objective made of log-weights.
+  """A system that maximises an objective made of log-weights.
 
   Args:
     model: see the module's docstring.
     tx: the optimiser.
     eval_samples: K in eval_step.
-    eval_chunk: at most so many of them at once.
+    eval_chunk: maximal number of these samples in memory at once; None for all.
     **options: see Options.
 
-  eval_step gives, per example and in nats: `elbo`; `log_px`, the importance-weighted bound with eval_samples;
+  eval_step returns, per example and in nats: `elbo`; `log_px`, the importance-weighted bound with eval_samples;
   `rate`, log q(z|x) - log p(z); and `distortion`, -log p(x|z).
 
   Raises:
-    UserError: a name or number that cannot be, or a gradient that the objective or the model refuses.
+    UserError: an unknown or invalid option, or a gradient that the objective or the model does not support.
   """
   errors.require(
     hasattr(model, "infer") and hasattr(model, "log_joint"),
-    f"principle 'latent' trains a model with infer and log_joint; {type(model).__module__} has none.",
+    f"principle 'latent' trains a model with infer and log_joint; {type(model).__module__} does not provide them.",
   )
   for name in options:
     errors.choose("key of config.objective", name, (*Options._fields, "eval_samples", "eval_chunk"))
   o = Options(**options)
   check(o, model)
-  errors.require(eval_samples >= 1, f"objective.eval_samples, k = {eval_samples}; it must be 1 or more.")
+  errors.require(eval_samples >= 1, f"objective.eval_samples = {eval_samples}; it must be 1 or more.")
   errors.require(
     eval_chunk is None or eval_chunk >= 1, f"objective.eval_chunk = {eval_chunk}; it must be 1 or more, or None."
   )
@@ -135,7 +135,7 @@ def make(
       shown = bound_model.reconstruct_batch(key_z, batch)
     else:
       shown = bound_model.reconstruct(bound_model.infer(batch).sample_and_log_prob(seed=key_z)[0])
-    pairs = jnp.stack([batch["x"], shown], 1)  # an example and below it its reconstruction
+    pairs = jnp.stack([batch["x"], shown], 1)  # each example with its reconstruction below it
     return {
       "reconstructions": pairs,
       "samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True),

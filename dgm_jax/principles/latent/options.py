@@ -1,4 +1,4 @@
-"""What config.objective may say to the principle `latent`, and what of it goes together."""
+"""Options of config.objective for the principle `latent`, and the check of their combinations."""
 
 from typing import NamedTuple
 
@@ -9,27 +9,27 @@ from dgm_jax.inference import objectives
 
 
 class Options(NamedTuple):
-  """How to train; config.objective holds what differs from the defaults.  Floats may differ between lanes.
+  """Options of training; config.objective holds those that differ from the defaults.  Floats may differ between lanes.
 
   Attributes:
     bound: a name of objectives.OBJECTIVES.
     gradient: a name of objectives.GRADIENTS.
-    num_samples: K, samples of one bound.
-    num_bounds: M, how many bounds of K samples MIWAE and PIWAE average.
+    num_samples: K, samples per bound.
+    num_bounds: M, the number of bounds of K samples that MIWAE and PIWAE average.
     beta: the weight of log p(z) - log q(z|x) (Higgins et al., 2017).
-    beta_steps: beta grows linearly from 0 over so many updates (Bowman et al., 2016); 0 for at once.
+    beta_steps: number of updates over which beta grows linearly from 0 (Bowman et al., 2016); 0: beta is constant.
     temper_steps: the weight of log p(x, z) against log q(z|x) is min(1, 0.01 + t / temper_steps) at update t (Rezende &
-      Mohamed, 2015): the posterior is wide first; 0 for 1 at once.
-    kl: "sampled", or "analytic", which for bound = "elbo" takes KL(q || p) in closed form.
-    free_bits: nats that every latent unit may use for nothing: max(free_bits, KL_l averaged over the batch) (Kingma
-      et al., 2016); needs kl = "analytic".
-    alpha: of bound = "renyi".
-    ciwae_beta: of bound = "ciwae", the weight of the ELBO.
-    order: of bound = "jackknife".
-    num_bins: of bound = "tvo".
-    temperature: of gradient = "gumbel_softmax".
-    chunk: samples at once in training; the others' activations are computed again in the backward pass, so that the
-      networks' memory does not grow with K; 0: all at once.
+      Mohamed, 2015), so that q is wide at first; 0: the weight is always 1.
+    kl: "sampled", or "analytic", which for bound = "elbo" computes KL(q || p) in closed form.
+    free_bits: KL below this many nats per latent unit is not penalised: max(free_bits, KL_l averaged over the batch)
+      (Kingma et al., 2016); needs kl = "analytic".
+    alpha: order of bound = "renyi".
+    ciwae_beta: weight of the ELBO in bound = "ciwae".
+    order: order of bound = "jackknife".
+    num_bins: number of bins of bound = "tvo".
+    temperature: temperature of gradient = "gumbel_softmax".
+    chunk: maximal number of samples at once in training; the backward pass recomputes the activations chunk by chunk,
+      so that the networks' memory does not grow with K; 0: all at once.
   """
 
   bound: str = "elbo"
@@ -50,12 +50,12 @@ class Options(NamedTuple):
 
 
 def check(o: Options, model: nn.Module) -> None:
-  """Refuses what cannot be trained, with a sentence."""
+  """Raises UserError if a value is invalid, or a combination of options, objective and model cannot be trained."""
   errors.choose("bound", o.bound, objectives.OBJECTIVES)
   errors.choose("gradient", o.gradient, objectives.GRADIENTS)
   errors.choose("objective.kl", o.kl, ("sampled", "analytic"))
   need = lambda condition, sentence: errors.require(condition, f"objective.{sentence}")
-  need(o.num_samples >= 1, f"num_samples is the number of importance samples, k = {o.num_samples}; it must be >= 1.")
+  need(o.num_samples >= 1, f"num_samples = {o.num_samples}; the number of importance samples must be 1 or more.")
   need(o.chunk >= 0, f"chunk = {o.chunk}; it must be a number of samples at once, or 0 for all.")
   targets = objectives.OBJECTIVES[o.bound]
   need(
@@ -68,17 +68,17 @@ def check(o: Options, model: nn.Module) -> None:
   fixed = isinstance(targets.phi, str)
   need(
     not discrete or o.gradient in ("vimco", "gumbel_softmax") or (fixed and o.gradient == "reparameterised"),
-    f"gradient = {o.gradient!r} follows draws of z, and this model's are discrete; choose vimco or gumbel_softmax, "
-    "or bound = 'rws' or 'wake_sleep'.",
+    f"gradient = {o.gradient!r} differentiates draws of z, which are discrete in this model; choose vimco or "
+    "gumbel_softmax, or bound = 'rws' or 'wake_sleep'.",
   )
   need(
     discrete or o.gradient != "gumbel_softmax",
-    "gradient = 'gumbel_softmax' relaxes discrete draws, and this model "
-    "has none; choose of reparameterised, stl, dreg, vimco.",
+    "gradient = 'gumbel_softmax' relaxes discrete draws, but z is continuous in this model; choose reparameterised, "
+    "stl, dreg or vimco.",
   )
   need(
     o.gradient != "gdreg" or hasattr(model, "prior_conditionals"),
-    "gradient = 'gdreg' is for hierarchies of learned normal priors, which this model has not; choose 'dreg'.",
+    "gradient = 'gdreg' needs a hierarchy of learned normal priors, which this model does not provide; choose 'dreg'.",
   )
   need(
     o.gradient != "vimco" or o.num_samples * o.num_bounds >= 2,
@@ -89,7 +89,8 @@ def check(o: Options, model: nn.Module) -> None:
   )
   need(
     o.num_bins >= 1 and o.beta_steps >= 0 and o.temperature > 0 and o.beta >= 0 and o.free_bits >= 0,
-    "num_bins must be 1 or more, temperature positive, beta_steps, beta and free_bits not negative.",
+    f"num_bins = {o.num_bins} must be 1 or more, temperature = {o.temperature} positive, beta_steps = {o.beta_steps}, "
+    f"beta = {o.beta} and free_bits = {o.free_bits} not negative.",
   )
   plain = (o.bound, o.gradient, o.kl, o.beta, o.beta_steps) == ("elbo", "reparameterised", "sampled", 1, 0)
   need(
@@ -105,4 +106,4 @@ def check(o: Options, model: nn.Module) -> None:
     "kl = 'analytic' is for bound = 'elbo' with gradient = 'reparameterised'.",
   )
   need(not analytic or hasattr(model, "kl"), f"kl = 'analytic': {type(model).__module__} has no KL in closed form.")
-  need(analytic or o.free_bits == 0, "free_bits counts KL per unit: it needs kl = 'analytic'.")
+  need(analytic or o.free_bits == 0, "free_bits limits the KL of each unit: it needs kl = 'analytic'.")

@@ -1,4 +1,8 @@
-"""Terms of the gradients that need the parameters of a second evaluation."""
+"""Surrogate objectives for gradients in theta and phi that differ from those of a single bound (stl, dreg, rws, ...).
+
+The log-densities are evaluated twice at the same draws z, once with live and once with fixed parameters, and combined
+to a surrogate that has the gradients defined in inference/objectives.py.
+"""
 
 from typing import Any
 
@@ -15,10 +19,10 @@ from dgm_jax.principles.latent.options import Options
 def pair_terms(
   model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, chunk: int | None
 ) -> dict[str, jax.Array]:
-  """What a pair of targets is made of, each [K, B], for the same draws z ~ q(z|x).
+  """Log-densities at the same draws z ~ q(z|x), each [K, B], with gradients through the parameters or through z alone.
 
-  theta and path are (log p(x|z), log p(z)): in `theta` z is fixed and the parameters move, in `path` z moves and they
-  are fixed, those of log q, too.  In `score` z is fixed in log q(z|x).  The equal forward passes are one for XLA.
+  theta: (log p(x|z), log p(z)), z held fixed.  score: log q(z|x), z held fixed.  path: (log p(x|z), log p(z)), and
+  path_q: log q(z|x), the parameters held fixed.  z: the draws, held fixed.  XLA merges the identical forward passes.
   """
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q, q_frozen = live.infer(batch), frozen.infer(batch)
@@ -40,9 +44,10 @@ def pair_terms(
 def paired_objective(
   model: nn.Module, variables: Any, key: jax.Array, batch: dict, o: Options, values: dict[str, Any]
 ) -> tuple[jax.Array, LogTerms]:
-  """(what theta raises, averaged over the batch, with the gradients of the pair; its terms).
+  """(the target of theta averaged over the batch, with the gradients of both targets; the log terms).
 
-  sum_k a_k log p + b_k log w + c_k log q under `_pair_terms` has the gradients that objectives.py says.
+  The surrogate sum_k a_k log p (theta) + b_k log w (path) + c_k log q (score), with pair_terms in brackets, has the
+  gradients defined in inference/objectives.py; its value is replaced by that of theta's target.
   """
   beta, targets = values["beta"], objectives.OBJECTIVES[o.bound]
   pair = pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds, o.chunk or None)
@@ -68,7 +73,7 @@ def paired_objective(
 def log_prior_shift(
   model: nn.Module, variables: Any, batch: dict, samples: tuple, beta: float | jax.Array, chunk: int
 ) -> jax.Array:
-  """[K, B] whose gradient in theta estimates that of a log p(z) without p's score; see objectives.py, gdreg.
+  """[K, B], whose gradient in theta estimates that of a_k log p(z_k) without the score of p; see objectives.py, gdreg.
 
   samples: (z, a, curvature), leaves [K, B, ...].
   """
@@ -97,7 +102,7 @@ def log_prior_shift(
 
 
 def sleep_log_q(model: nn.Module, variables: Any, key: jax.Array, batch: dict, n: int) -> jax.Array:
-  """log q(z|x), [n], of (x, z) that the model draws: what the sleep phase raises in phi."""
+  """log q(z|x), [n], at draws (x, z) of the model: what the sleep phase maximises in phi."""
   dream, z = jax.lax.stop_gradient(model.bind(variables).simulate(key, n))
-  seen = {name: batch[name] for name in ("mask",) if name in batch}  # q meets holes in its dreams as in the data
+  seen = {name: batch[name] for name in ("mask",) if name in batch}  # drawn x have the missing entries of the data
   return model.bind(variables).infer(seen | dream).log_prob(z)

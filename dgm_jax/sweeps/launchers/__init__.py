@@ -1,1 +1,1 @@
-"""Where the tasks of a sweep run: processes of this machine, Ray, SLURM."""
+"""Where the tasks of a sweep run: processes on this machine, Ray or SLURM."""

@@ -1,4 +1,4 @@
-"""Sweeps on this machine: a process a core, or a process a GPU."""
+"""Runs sweeps on this machine: one process per core, or one per GPU."""
 
 import pathlib
 import subprocess
@@ -12,7 +12,7 @@ from dgm_jax.sweeps.launchers.outcomes import Outcome
 
 
 class Slot(NamedTuple):
-  """Where one process at a time works."""
+  """Resources for one process at a time."""
 
   cores: tuple[int, ...]
   env: dict[str, str]
@@ -26,14 +26,14 @@ def launch(
   worker: Sequence[str] = processes.WORKER,
   patience: float = processes.PATIENCE,
 ) -> list[Outcome]:
-  """Works on tasks with processes of this machine; see supervise.supervise for signals and crashes.
+  """Runs tasks in processes on this machine; see task_loop.supervise for signals and crashes.
 
   Args:
     paths: the tasks' files.
-    jobs: processes at once; by default as many as there are cores, or GPUs, for what the tasks ask for.
+    jobs: number of concurrent processes; by default as many as fit, given the cores or GPUs that a task requests.
     on_change: called with the outcome of each task.
-    worker: command of a worker, before the task's file.
-    patience: seconds to wait for other processes that have a task's runs.
+    worker: command of a worker; the task's file is appended.
+    patience: seconds to wait for other processes that hold a task's runs.
   """
   outcomes.check_jobs(jobs)
   if not paths:
@@ -46,27 +46,27 @@ def slots(jobs: int | None, cpus: int, gpus: int) -> list[Slot]:
   """Divides this machine among `jobs` processes.
 
   Args:
-    jobs: how many, None for as many as fit; with more than there are cores, processes share them.
-    cpus: cores for each, if `jobs` is None and there are no GPUs.
-    gpus: devices for each; where there are GPUs, at least one.
+    jobs: number of processes, None for as many as fit; if there are more than cores, processes share cores.
+    cpus: cores per process, if `jobs` is None and there are no GPUs.
+    gpus: GPUs per process; at least one if the machine has GPUs.
 
   Raises:
-    UserError: there are not as many GPUs.
+    UserError: there are too few GPUs.
   """
   cores = machine.share(machine.cores(), machine.quota())
   devices = machine.gpus()
   if devices:
     each = max(1, gpus)
     count = len(devices) // each
-    errors.require(count > 0, f"A task asks for {each} GPUs, and this machine lends {len(devices)}.")
+    errors.require(count > 0, f"A task asks for {each} GPUs, but only {len(devices)} are available here.")
     errors.require(
       jobs is None or jobs <= count, f"--jobs={jobs} is more than this machine's GPUs allow; at most {count}."
     )
     envs = [{"CUDA_VISIBLE_DEVICES": ",".join(devices[i * each : (i + 1) * each])} for i in range(jobs or count)]
   else:
-    errors.require(gpus == 0, f"A task asks for {gpus} GPUs, and this machine lends none.")
+    errors.require(gpus == 0, f"A task asks for {gpus} GPUs, but none are available here.")
     tpu = machine.has_tpu()
-    errors.require(not tpu or jobs in (None, 1), f"--jobs={jobs}: a TPU serves one process at a time.")
+    errors.require(not tpu or jobs in (None, 1), f"--jobs={jobs}: only one process at a time can use a TPU.")
     envs = [{}] * (1 if tpu else jobs or max(1, len(cores) // cpus))
   n = len(envs)
   parts = [cores[i * len(cores) // n : (i + 1) * len(cores) // n] or (cores[i % len(cores)],) for i in range(n)]
@@ -74,7 +74,7 @@ def slots(jobs: int | None, cpus: int, gpus: int) -> list[Slot]:
 
 
 class _Processes:
-  """The backend: a process in each slot."""
+  """The backend: one process in each slot."""
 
   def __init__(self, places: list[Slot], worker: Sequence[str], patience: float):
     self._free, self._worker, self._patience = places[::-1], worker, patience

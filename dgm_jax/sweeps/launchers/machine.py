@@ -1,4 +1,4 @@
-"""What this machine lends: cores and accelerators, found without starting JAX."""
+"""Resources of this machine: cores and accelerators, found without starting JAX."""
 
 import contextlib
 import fcntl
@@ -23,7 +23,7 @@ def cores() -> tuple[int, ...]:
 
 
 def quota(folder: pathlib.Path = _CGROUPS) -> float:
-  """How many cores' worth of time a container's cgroup has (version 2, or 1); infinity if it is not limited."""
+  """CPU time limit of a container's cgroup (version 2 or 1) as a number of cores; infinity if it is not limited."""
   with contextlib.suppress(OSError, ValueError):
     limit, period = (folder / "cpu.max").read_text().split()
     return math.inf if limit == "max" else int(limit) / int(period)
@@ -34,15 +34,15 @@ def quota(folder: pathlib.Path = _CGROUPS) -> float:
 
 
 def share(mine: tuple[int, ...], limit: float) -> tuple[int, ...]:
-  """As many of the cores as `limit` keeps busy: which ones is drawn, since other containers see the same ones."""
+  """As many of the cores as `limit` can keep busy, drawn at random since other containers see the same cores."""
   return mine if limit >= len(mine) else tuple(sorted(random.sample(mine, max(1, math.ceil(limit)))))
 
 
 @contextlib.contextmanager
 def borrowed(count: int) -> Iterator[tuple[int, ...]]:
-  """`count` of this process's cores that no other process of the user has borrowed; if too few are free, any.
+  """`count` of this process's cores that no other process of the user has borrowed; if too few are free, others too.
 
-  For processes of one machine that do not know of each other (Ray's and SLURM's).  The locks end with their process.
+  For processes on one machine that do not know of each other (Ray's and SLURM's).  Locks end with their process.
   """
   mine = cores()
   if count >= len(mine):
@@ -64,7 +64,7 @@ def borrowed(count: int) -> Iterator[tuple[int, ...]]:
 
 
 def gpus() -> list[str]:
-  """Names of the NVIDIA devices for CUDA_VISIBLE_DEVICES, of those which it allows now; MIG slices by their ids."""
+  """Names of the available NVIDIA devices, as in CUDA_VISIBLE_DEVICES, which may restrict them; MIG slices by UUID."""
   platforms = os.environ.get("JAX_PLATFORMS", "")
   if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
     return []
@@ -72,7 +72,7 @@ def gpus() -> list[str]:
   if visible is not None:
     names = [name.strip() for name in visible.split(",")]
     unknown = [i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")]
-    return names[: unknown[0]] if unknown else names  # as CUDA does: what follows an invalid name is not seen
+    return names[: unknown[0]] if unknown else names  # as in CUDA: an invalid name hides all that follow
   try:
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
   except (OSError, subprocess.TimeoutExpired):
@@ -81,7 +81,7 @@ def gpus() -> list[str]:
 
 
 def _listed(text: str) -> list[str]:
-  """Devices of `nvidia-smi -L`: a line for each GPU, below it one for each slice."""
+  """Devices in the output of `nvidia-smi -L`: one line for each GPU, followed by one for each of its MIG slices."""
   devices: list[str] = []
   for gpu in re.split(r"^(?=GPU )", text, flags=re.MULTILINE):
     if found := re.match(r"GPU (\d+):", gpu):
@@ -90,7 +90,7 @@ def _listed(text: str) -> list[str]:
 
 
 def has_tpu() -> bool:
-  """Whether JAX would take a TPU; all of a host's chips belong to one process."""
+  """Whether JAX would use a TPU; all chips of a host belong to one process."""
   platforms = os.environ.get("JAX_PLATFORMS", "")
   if platforms:
     return "tpu" in platforms.split(",")

@@ -1,8 +1,7 @@
-"""What becomes of tasks: exit statuses, attempts, the end of the log; the same for all launchers.
+"""Outcomes of tasks, for all launchers: exit statuses, attempts, the end of the log.
 
-A worker's exit status: 0 its runs are finished; 2 a user's mistake; 3 a run diverged; 4 it was stopped, and saved.
-Anything else is a crash, and so is death by a signal (negative, as subprocess has it; -9 is what a lack of memory ends
-with).
+Exit status of a worker: 0 its runs are finished; 2 user error; 3 a run failed; 4 it was stopped, with its state saved.
+Anything else is a crash, including death by a signal (negative, as in subprocess; -9 often means out of memory).
 """
 
 import json
@@ -19,13 +18,13 @@ ATTEMPTS = 2
 
 
 class Outcome(NamedTuple):
-  """What became of a task.
+  """Outcome of a task.
 
   Attributes:
-    task: its file.
-    status: exit status of its last worker; STOPPED, too, if none was started before the launcher was stopped.
-    attempts: how many workers there were, without those that were lost with their node.
-    tail: the last lines of its log, unless status is 0 or 4.
+    task: the task's file.
+    status: exit status of its last worker; also STOPPED if the launcher was stopped before starting one.
+    attempts: number of workers, not counting those lost with their node.
+    tail: the last lines of its log; empty if status is 0 or 4.
   """
 
   task: pathlib.Path
@@ -39,17 +38,17 @@ def ignore(outcome: Outcome) -> None:
 
 
 def crashed(status: int) -> bool:
-  """Whether it is worth another attempt."""
+  """Whether the status is that of a crash, which is worth another attempt."""
   return status not in (FINISHED, MISTAKE, DIVERGED, STOPPED)
 
 
 def log_of(task: pathlib.Path) -> pathlib.Path:
-  """Where the output of a task's workers is."""
+  """Log file with the output of a task's workers."""
   return task.with_suffix(".log")
 
 
 def tail(path: pathlib.Path, lines: int = 20, most: int = 16_384) -> str:
-  """The last lines of a file, at most `most` bytes; empty if there is no file."""
+  """The last lines of a file, from at most its last `most` bytes; empty if there is no file."""
   try:
     with open(path, "rb") as file:
       size = file.seek(0, os.SEEK_END)
@@ -61,7 +60,7 @@ def tail(path: pathlib.Path, lines: int = 20, most: int = 16_384) -> str:
 
 
 def resources(task: pathlib.Path) -> tuple[int, int]:
-  """(cpus, gpus) that a task asks for."""
+  """(cpus, gpus) that a task requests."""
   try:
     wanted = json.loads(task.read_text()).get("resources", {})
   except (OSError, ValueError, AttributeError) as e:
@@ -70,18 +69,18 @@ def resources(task: pathlib.Path) -> tuple[int, int]:
 
 
 def largest(tasks: Sequence[pathlib.Path]) -> tuple[int, int]:
-  """(cpus, gpus) that are enough for each of the tasks."""
+  """(cpus, gpus) that are enough for any of the tasks."""
   wanted = [resources(task) for task in tasks]
   return max((cpus for cpus, _ in wanted), default=1), max((gpus for _, gpus in wanted), default=0)
 
 
 def check_jobs(jobs: int | None) -> None:
-  """Refuses a number of jobs that is none."""
-  errors.require(jobs is None or jobs >= 1, f"--jobs={jobs} is not a number of processes; give 1 or more.")
+  """Raises UserError unless `jobs` is None or at least 1."""
+  errors.require(jobs is None or jobs >= 1, f"--jobs={jobs}; it must be 1 or more.")
 
 
 def describe(status: int) -> str:
-  """A crash in words."""
+  """Describes a crash."""
   if status >= 0:
     return f"ended with status {status}"
   why = " (out of memory?)" if status == -signal.SIGKILL else ""

@@ -1,4 +1,4 @@
-"""Worker processes: how they start, end, and hear of signals, whoever launches them."""
+"""Worker processes of all launchers: starting, ending and signalling them."""
 
 import contextlib
 import os
@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dgm_jax.sweeps.launchers import machine, outcomes
 
 WORKER = (sys.executable, "-m", "dgm_jax.sweeps.launchers.worker")
-PATIENCE = 600.0  # seconds for the last worker of a task to save and leave
+PATIENCE = 600.0  # seconds for the previous worker of a task to save and exit
 _ROOT = pathlib.Path(__file__).parents[3]
 _CHILD = pathlib.Path(__file__).with_name("child.py")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def python_path() -> str:
-  """PYTHONPATH with this dgm_jax in front, wherever the process that has it works."""
+  """PYTHONPATH that begins with this dgm_jax, valid in any working directory."""
   others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
   return os.pathsep.join(dict.fromkeys([str(_ROOT), *others]))
 
@@ -33,10 +33,10 @@ def start(
   cwd: str | None = None,
   patience: float = PATIENCE,
 ) -> subprocess.Popen:
-  """Starts `worker` on a task, pinned to `cores` (none: not pinned), with its output appended to the task's log.
+  """Starts `worker` on a task, pinned to `cores` (empty: not pinned), appending its output to the task's log.
 
-  It leads a process group of its own, which Ctrl-C does not reach, gets SIGTERM when this process ends, and waits
-  `patience` seconds for other processes to leave its runs.
+  It leads its own process group, so that Ctrl-C does not reach it, gets SIGTERM when this process ends, and waits at
+  most `patience` seconds for other processes to release its runs.
   """
   task = task.absolute()
   env = os.environ | (env or {}) | {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1"}
@@ -56,16 +56,16 @@ def start(
 
 
 def kill_group(process: subprocess.Popen) -> None:
-  """SIGKILL to a worker and to what it started: such children may hold its locks and its memory."""
+  """Sends SIGKILL to a worker and its children, which may hold its locks and its memory."""
   with contextlib.suppress(ProcessLookupError, PermissionError):
     os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def counted(*numbers: int) -> Iterator[list[int]]:
-  """Within this context the signals do nothing but add their number to the list.
+  """Within this context the signals only append their numbers to the list.
 
-  In a thread other than the main one, which gets no signals, nothing ever does.
+  Outside the main thread, which alone receives signals, the list stays empty.
   """
   received: list[int] = []
   if threading.current_thread() is not threading.main_thread():
@@ -88,10 +88,10 @@ def run(
   received: Sequence[int] = (),
   patience: float = PATIENCE,
 ) -> int:
-  """Starts `worker` on a task, on cores that are free, and returns its exit status.
+  """Runs `worker` on a task, on cores that are free, and returns its exit status.
 
-  Once there is something in `received` (see counted), or at a KeyboardInterrupt, which is how Ray cancels, the worker
-  gets SIGTERM.
+  The worker gets SIGTERM when `received` is no longer empty (see counted), or at a KeyboardInterrupt, with which Ray
+  cancels tasks.
   """
   asked = False
   with machine.borrowed(cpus) as cores:
@@ -108,7 +108,7 @@ def run(
           asked = True
           process.terminate()
     finally:
-      process.terminate()  # does nothing if it has ended
+      process.terminate()  # no effect if it has ended
   if outcomes.crashed(status):
     kill_group(process)
   return outcomes.STOPPED if asked and status == -signal.SIGTERM else status

@@ -1,7 +1,7 @@
-"""Sweeps on a Ray cluster: https://docs.ray.io.
+"""Runs sweeps on a Ray cluster: https://docs.ray.io.
 
-Each task is a task of Ray, which runs the worker as a process.  If the node of one is lost, Ray starts the task again
-on another, where the worker goes on from its runs' checkpoints: the sweep's folder must be one that all nodes share.
+Each task of a sweep is a Ray task that runs the worker as a process.  If its node is lost, Ray starts the task again on
+another node, where the worker resumes its runs from their checkpoints: all nodes must share the sweep's folder.
 """
 
 import os
@@ -16,9 +16,9 @@ from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import machine, outcomes, processes, task_loop
 from dgm_jax.sweeps.launchers.outcomes import Outcome
 
-_ANSWER = 5.0  # seconds for a cluster to answer; ray.init alone tries for minutes
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4, and no settings
-_CARRIED = ("DGM_", "JAX_", "TFDS_", "XLA_")  # variables that workers on other nodes have from the launcher
+_ANSWER = 5.0  # seconds for a cluster to answer; ray.init itself tries for minutes
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4, with empty SETTINGS
+_CARRIED = ("DGM_", "JAX_", "TFDS_", "XLA_")  # variables that are copied to workers on other nodes
 
 
 def launch(
@@ -31,20 +31,20 @@ def launch(
   restarts: int = 10,
   patience: float = processes.PATIENCE,
 ) -> list[Outcome]:
-  """Works on tasks with Ray; see supervise.supervise for signals and crashes.
+  """Runs tasks on Ray; see task_loop.supervise for signals and crashes.
 
   Args:
     paths: the tasks' files, in a folder that all nodes share.
-    jobs: tasks at once; by default as many as the cluster, or this machine, has room for.
+    jobs: number of concurrent tasks; by default as many as the cluster, or this machine, has room for.
     on_change: called with the outcome of each task.
-    worker: command of a worker, before the task's file.
-    address: HOST:PORT of a cluster, auto for the one that runs on this machine, ray://HOST:PORT; by default RAY_ADDRESS
-      or else a Ray that is started here, for the time of this call.
+    worker: command of a worker; the task's file is appended.
+    address: HOST:PORT or ray://HOST:PORT of a cluster, or auto for the one running on this machine; by default
+      RAY_ADDRESS, else a local Ray for the duration of this call.
     restarts: how often a task may lose its node.
-    patience: seconds to wait for other processes that have a task's runs.
+    patience: seconds to wait for other processes that hold a task's runs.
 
   Raises:
-    UserError: ray is not installed, the cluster does not answer, or this machine has not what a task asks for.
+    UserError: ray is not installed, the cluster does not answer, or a task requests more than this machine has.
   """
   outcomes.check_jobs(jobs)
   if not paths:
@@ -83,16 +83,16 @@ def _connect(ray: Any, address: str, jobs: int | None, cpus: int) -> None:
   except (ConnectionError, RuntimeError, ValueError, OSError) as e:
     where = "here" if address == "local" else f"at {address}"
     hint = ""
-    if address not in ("local", "auto") and os.environ.get("RAY_AUTH_MODE") != "token":  # Ray sends it nowhere unasked
-      hint = " (If the cluster asks for a token: RAY_AUTH_MODE=token sends yours, of ~/.ray/auth_token.)"
+    if address not in ("local", "auto") and os.environ.get("RAY_AUTH_MODE") != "token":  # sends no token
+      hint = " (If the cluster requires a token, set RAY_AUTH_MODE=token; it is read from ~/.ray/auth_token.)"
     raise errors.UserError(f"Ray {where} cannot be used: {_sentence(e)}{hint}") from e
 
 
 def check_answer(address: str, seconds: float = _ANSWER) -> None:
-  """Whether a server of gRPC, which Ray speaks, answers at HOST:PORT: each begins with a frame of settings.
+  """Checks that a gRPC server, as Ray has, answers at HOST:PORT: its answer begins with a SETTINGS frame.
 
   Raises:
-    UserError: none does, within `seconds`, or the address is not one.
+    UserError: none answers within `seconds`, or the address is invalid.
   """
   host, _, port = address.removeprefix("ray://").rpartition(":")
   errors.require(
@@ -102,33 +102,33 @@ def check_answer(address: str, seconds: float = _ANSWER) -> None:
   try:
     with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds) as connection:
       if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
-        return  # the handshake is Ray's affair
+        return  # only Ray can do the TLS handshake
       connection.settimeout(seconds)
       connection.sendall(_PREFACE)
       answer = connection.recv(9)
   except (OSError, OverflowError) as e:
-    why = "nothing came back" if isinstance(e, TimeoutError) else getattr(e, "strerror", None) or str(e)
+    why = "no reply" if isinstance(e, TimeoutError) else getattr(e, "strerror", None) or str(e)
     raise errors.UserError(
       f"No Ray cluster answers at --address={address} ({why}); `ray start --head` starts one."
     ) from e
   errors.require(
     len(answer) > 3 and answer[3] == 4,
-    f"What answers at --address={address} is not a Ray cluster; give the address that `ray start --head` printed.",
+    f"The server at --address={address} is not a Ray cluster; give the address that `ray start --head` printed.",
   )
 
 
 def _check_room(ray: Any, wanted: tuple[int, int]) -> None:
-  """A task for which no node is large enough would wait for ever; but a cluster may be one that grows."""
+  """Checks that some node is large enough for a task, which would wait forever; warns if the cluster may grow."""
   nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
   if not any(node.get("CPU", 0) >= wanted[0] and node.get("GPU", 0) >= wanted[1] for node in nodes):
     sizes = sorted({f"{node.get('CPU', 0):.0f} CPUs and {node.get('GPU', 0):.0f} GPUs" for node in nodes})
-    said = f"a task asks for {wanted[0]} CPUs and {wanted[1]} GPUs, and Ray's nodes have {', '.join(sizes)}"
+    said = f"a task asks for {wanted[0]} CPUs and {wanted[1]} GPUs, but Ray's nodes have {', '.join(sizes)}"
     errors.require(len(nodes) > 1 or wanted[1] == 0, f"No node is large enough: {said}.")
     logging.warning("No node is large enough yet: %s.", said)
 
 
 def _sentence(error: BaseException) -> str:
-  """The first sentence or line of Ray's message, which is often a page."""
+  """The first paragraph of Ray's message, which is often a page long."""
   return " ".join(str(error).strip().split("\n\n")[0].split())
 
 
@@ -141,14 +141,14 @@ def _work(
   cwd: str,
   patience: float,
 ) -> int:
-  """What Ray runs; it has set CUDA_VISIBLE_DEVICES to the devices that the task was given."""
+  """The function that Ray runs; Ray has set CUDA_VISIBLE_DEVICES to the devices assigned to the task."""
   if not gpus:
     env = {**env, "CUDA_VISIBLE_DEVICES": ""}
   return processes.run(worker, task, cpus, env, cwd, patience=patience)
 
 
 class _Tasks:
-  """The backend: a task of Ray for each."""
+  """The backend: one Ray task for each task."""
 
   def __init__(self, ray: Any, worker: Sequence[str], restarts: int, patience: float):
     self._ray, self._worker, self._restarts, self._patience = ray, tuple(worker), restarts, patience
@@ -168,7 +168,7 @@ class _Tasks:
     if not self._running:
       return {}
     ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=0.5)
-    if ready:  # and all others that are, too
+    if ready:  # collect all others that are ready, too
       ready, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
     ended = {ref: self._status(ref) for ref in ready}
     return {self._running.pop(ref): status for ref, status in ended.items()}
@@ -178,7 +178,7 @@ class _Tasks:
       return self._ray.get(ref)
     except self._ray.exceptions.TaskCancelledError:
       return outcomes.STOPPED
-    except self._ray.exceptions.RayError as e:  # too many nodes were lost, or what Ray runs is broken
+    except self._ray.exceptions.RayError as e:  # too many nodes were lost, or Ray could not run the function
       task = self._running[ref]
       with open(outcomes.log_of(task), "a") as log:
         print(f"# Ray: {e}", file=log)

@@ -1,4 +1,4 @@
-"""Jobs of SLURM, or of submitit's stand-in for it on this machine: what one runs, how they are watched and stopped."""
+"""SLURM jobs, or submitit's local stand-in for them: what a job runs, how jobs are watched and stopped."""
 
 import os
 import pathlib
@@ -13,38 +13,38 @@ from typing import Any
 from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import outcomes, processes
 
-_ARRAY = 1000  # jobs of an array; SLURM's MaxArraySize is 1001 unless an administrator changed it
-_LOST = 5  # looks in which a job has neither a place in the queue nor a result, before it is taken for dead
+_ARRAY = 1000  # jobs per array; SLURM's MaxArraySize is 1001 unless an administrator changed it
+_LOST = 5  # polls in which a job is not queued and has no result, before it counts as dead
 
 
 class Work:
-  """What a job runs: a worker on one task."""
+  """The function of a job: runs a worker on one task."""
 
   def __init__(self, task: pathlib.Path, cpus: int, worker: Sequence[str], cwd: str, patience: float):
     self._args = worker, task, cpus, None, cwd
     self._patience = patience
 
   def __call__(self) -> tuple[int, bool]:
-    """(exit status of the worker, whether it was stopped because its time was up and the job could not be requeued)."""
+    """(exit status of the worker, whether its time limit stopped it and the job could not be requeued)."""
     with processes.counted(signal.SIGTERM, signal.SIGUSR2) as received:
       status = processes.run(*self._args, received=received, patience=self._patience)
     time_up = status == outcomes.STOPPED and signal.SIGUSR2 in received
     if time_up:
       try:
-        signal.getsignal(signal.SIGUSR2)(signal.SIGUSR2, None)  # submitit's: back into the queue, and exit
-      except Exception as e:  # the cluster forbids it, or it was too often
+        signal.getsignal(signal.SIGUSR2)(signal.SIGUSR2, None)  # submitit's handler requeues the job and exits
+      except Exception as e:  # requeueing is forbidden, or the job was requeued too often
         print(e, flush=True)
     return status, time_up
 
   def checkpoint(self) -> Any:
-    """What is to be done when the job starts again; submitit calls this."""
+    """What to run when the job starts again; called by submitit."""
     from submitit.helpers import DelayedSubmission
 
     return DelayedSubmission(self)
 
 
 class Jobs:
-  """The backend of supervise: a job for each task."""
+  """The backend of task_loop.supervise: one job for each task."""
 
   def __init__(
     self,
@@ -80,7 +80,7 @@ class Jobs:
     for task in tasks:
       alike[outcomes.resources(task)].append(task)
     for (cpus, gpus), group in alike.items():
-      # since SLURM 22.05 srun does not take the number of CPUs over from sbatch (its release notes)
+      # since SLURM 22.05 srun does not inherit the number of CPUs from sbatch (see its release notes)
       counts = {"cpus_per_task": cpus, "slurm_srun_args": [f"--cpus-per-task={cpus}"]}
       self._executor.update_parameters(**counts, gpus_per_node=gpus or None)
       for start in range(0, len(group), _ARRAY):
@@ -92,7 +92,7 @@ class Jobs:
     try:
       with environment, self._executor.batch():
         return [self._executor.submit(Work(task.absolute(), cpus, *self._work)) for task in tasks]
-    except Exception as e:  # submitit's, or that of a command
+    except Exception as e:  # of submitit, or of a command that it runs
       raise errors.UserError(f"The jobs could not be submitted: {_words(e)}") from e
 
   def poll(self) -> dict[pathlib.Path, int]:
@@ -108,13 +108,13 @@ class Jobs:
     return ended
 
   def _status(self, task: pathlib.Path, job: Any) -> int | None:
-    """Exit status of a job that has left the queue; None if it is not known yet, or the job was submitted again."""
-    if not job.paths.result_pickle.exists():  # killed; or a network file system is late
+    """Exit status of a job that has left the queue; None if it is not known yet, or the job was resubmitted."""
+    if not job.paths.result_pickle.exists():  # the job was killed, or the network file system lags behind
       self._missing[task] += 1
       return None if self._missing[task] < (2 if self._stopping else _LOST) else -signal.SIGKILL
     try:
       status, time_up = job.result()
-    except Exception as e:  # of the job's Python, before or around the worker
+    except Exception as e:  # raised in the job, outside the worker
       with open(outcomes.log_of(task), "a") as log:
         print(f"# job {job.job_id}: {e}", file=log)
       return 1
@@ -127,7 +127,7 @@ class Jobs:
   def stop(self, hard: bool) -> None:
     self._stopping = True
     ids = [job.job_id for job in self._jobs.values()]
-    if self._local:  # a number is that of the process which submitit has watch over a job, and passes signals on
+    if self._local:  # a job's id is that of submitit's controller process, which forwards signals
       for number in ids:
         try:
           os.kill(int(number), signal.SIGINT if hard else signal.SIGTERM)
@@ -135,23 +135,23 @@ class Jobs:
           continue
     elif hard:
       _scancel(*ids)
-    else:  # a plain scancel would leave those that run KillWait seconds to save, 30 unless an administrator changed it
+    else:  # a plain scancel would give running jobs only KillWait seconds (default 30) to save
       _scancel("--state=PENDING", *ids)
       _scancel("--signal=TERM", *ids)
 
   def how_to_look(self) -> str:
-    """The jobs' numbers, and the commands for them."""
+    """Text with the numbers of the jobs and the commands that show and stop them."""
     numbers = ",".join(sorted({job.job_id.partition("_")[0] for job in self._jobs.values()}, key=int))
     return (
-      f"{len(self._jobs)} tasks are jobs {numbers}.\n"
-      f"  squeue -j {numbers}         which run\n"
-      f"  scancel --signal=TERM {numbers.replace(',', ' ')}   ends those that run, saved\n"
+      f"{len(self._jobs)} tasks were submitted as jobs {numbers}.\n"
+      f"  squeue -j {numbers}         shows their states\n"
+      f"  scancel --signal=TERM {numbers.replace(',', ' ')}   stops running jobs, which save first\n"
       f"Output of the tasks: {self._folder.parent / 'tasks'}/*.log; of the jobs: {self._folder}."
     )
 
 
 def _queue() -> set[str] | None:
-  """Numbers of the user's jobs that wait or run, None if SLURM does not answer now."""
+  """Numbers of the user's waiting and running jobs, None if SLURM does not answer."""
   try:
     done = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%i"], capture_output=True, text=True, timeout=60)
   except subprocess.TimeoutExpired:

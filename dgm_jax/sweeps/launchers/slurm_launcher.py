@@ -1,7 +1,7 @@
-"""Sweeps on a SLURM cluster, through submitit: https://github.com/facebookincubator/submitit.
+"""Runs sweeps on a SLURM cluster with submitit: https://github.com/facebookincubator/submitit.
 
-One job for each task, in arrays of those that ask for the same.  Before a job's time is up SLURM sends SIGUSR2: the
-worker saves, and the job puts itself into the queue again, where it goes on from its runs' checkpoints.
+One job for each task, in arrays of jobs with equal resources.  Before the time limit of a job SLURM sends SIGUSR2: the
+worker saves, and the job requeues itself and later resumes its runs from their checkpoints.
 """
 
 import pathlib
@@ -30,28 +30,29 @@ def launch(
   patience: float = processes.PATIENCE,
   **slurm: Any,
 ) -> list[Outcome]:
-  """Submits tasks as jobs, and waits for them; see supervise.supervise for signals and crashes.
+  """Submits tasks as jobs and waits for them; see task_loop.supervise for signals and crashes.
 
   submitit's files and the jobs' own output go to slurm/ beside the tasks' folder.
 
   Args:
     paths: the tasks' files, in a folder that all nodes share.
-    jobs: how many run at once, None for what SLURM allows.
+    jobs: maximum number of concurrent jobs, None for SLURM's limit.
     on_change: called with the outcome of each task.
-    worker: command of a worker, before the task's file.
-    partition: SLURM's.
-    time: limit of a job, in minutes or as SLURM writes it: 30, 8:00:00, 2-12:00:00.
-    mem_gb: memory of a job.
-    signal_delay_s: how long before the limit a worker is asked to save, by default two minutes or half the limit.
-    detach: return at once, with no outcomes, having printed the jobs' numbers and how to look at them.
-    cluster: slurm, or local for processes of this machine that submitit starts.
-    restarts: how often a job may run out of time.
-    patience: seconds to wait for other processes that have a task's runs.
-    **slurm: slurm_KEY=VALUE for other options of sbatch: slurm_account, slurm_constraint, ...; slurm_exclusive=true for
-      those without a value.
+    worker: command of a worker; the task's file is appended.
+    partition: SLURM partition.
+    time: time limit of a job, in minutes or in SLURM's format: 30, 8:00:00, 2-12:00:00.
+    mem_gb: memory of a job in GB.
+    signal_delay_s: seconds before the time limit at which a worker is asked to save; by default 120, but at most half
+      the limit.
+    detach: return immediately, with no outcomes, after printing the jobs' numbers and the commands that show them.
+    cluster: slurm, or local for processes on this machine that submitit starts.
+    restarts: how often a job may reach its time limit.
+    patience: seconds to wait for other processes that hold a task's runs.
+    **slurm: slurm_KEY=VALUE for other sbatch options: slurm_account, slurm_constraint, ...; slurm_exclusive=true for
+      options without a value.
 
   Raises:
-    UserError: submitit or SLURM is not there, an option is not known, or sbatch refuses the jobs.
+    UserError: submitit or SLURM is not available, an option is unknown, or sbatch rejects the jobs.
   """
   outcomes.check_jobs(jobs)
   if not paths:
@@ -60,7 +61,7 @@ def launch(
   options = {"partition": partition, "array_parallelism": jobs}
   options["signal_delay_s"] = min(120, 30 * limit) if signal_delay_s is None else signal_delay_s
   for name, value in slurm.items():
-    errors.require(name.startswith("slurm_"), f"Unknown option {name!r} of SLURM; others begin with slurm_.")
+    errors.require(name.startswith("slurm_"), f"Unknown SLURM option {name!r}; options of sbatch begin with slurm_.")
     options[name.removeprefix("slurm_")] = _value(value)
   common = {"name": "dgm_jax", "timeout_min": limit, "mem_gb": mem_gb}
   work = [tuple(worker), str(pathlib.Path.cwd()), patience]
@@ -74,25 +75,25 @@ def launch(
 
 
 def minutes(limit: str | int) -> int:
-  """A time limit of SLURM in minutes: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S.
+  """Converts a SLURM time limit to minutes: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S.
 
   Raises:
-    UserError: it is none of these, or no time.
+    UserError: it has none of these formats, or is zero.
   """
   found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(limit).strip())
-  errors.require(found is not None, f"--time={limit} is not a time; give minutes, H:M:S or D-H:M:S.")
+  errors.require(found is not None, f"--time={limit} is not a time limit; give minutes, H:M:S or D-H:M:S.")
   days, *rest = found.groups()
   first, second, third = (int(x or 0) for x in rest)
   if days is not None or rest[2] is not None:
     total = (int(days or 0) * 24 + first) * 60 + second + (third > 0)
   else:
     total = first + (second > 0)
-  errors.require(total > 0, f"--time={limit} is no time at all.")
+  errors.require(total > 0, f"--time={limit} is not a positive time limit.")
   return total
 
 
 def _value(text: Any) -> Any:
-  """A number, True (of an option without a value), or the text."""
+  """A number, True (for an option without a value), or the text."""
   if str(text).isdigit():
     return int(text)
   return True if str(text).lower() == "true" else text

@@ -1,4 +1,4 @@
-"""The loop of every launcher: which task next, once more after a crash, and what to do at a signal."""
+"""The loop shared by all launchers: starts tasks, retries after a crash, and stops on a signal."""
 
 import pathlib
 import signal
@@ -13,16 +13,16 @@ from dgm_jax.sweeps.launchers.outcomes import Outcome
 
 
 class Backend(Protocol):
-  """Where workers run."""
+  """Runs workers."""
 
   def submit(self, tasks: Sequence[pathlib.Path]) -> None:
-    """Starts a worker for each."""
+    """Starts a worker for each task."""
 
   def poll(self) -> dict[pathlib.Path, int]:
-    """{task: exit status} of workers that have ended since; waits a moment."""
+    """{task: exit status} of workers that have ended since the last call; waits briefly."""
 
   def stop(self, hard: bool) -> None:
-    """Sends SIGTERM to the workers, SIGKILL if `hard`, and drops what has not started; does not wait."""
+    """Sends SIGTERM, or SIGKILL if `hard`, to the workers and cancels those not started; does not wait."""
 
 
 def supervise(
@@ -31,16 +31,16 @@ def supervise(
   window: int | None,
   on_change: Callable[[Outcome], None] = outcomes.ignore,
 ) -> list[Outcome]:
-  """Has all tasks done, at most `window` at once (None: as many as the backend likes), a crashed one twice.
+  """Runs all tasks and retries a crashed one once.
 
-  SIGINT or SIGTERM to this process: the workers get SIGTERM, it waits for them and returns; at a second one they are
-  killed.
+  At SIGINT or SIGTERM the workers get SIGTERM, and this function returns when they have ended; a second signal kills
+  them.
 
   Args:
-    backend: where.
+    backend: runs the workers.
     paths: the tasks' files.
-    window: see above.
-    on_change: called with the outcome of each task when it is known.
+    window: maximum number of tasks at a time; None to submit all to the backend at once.
+    on_change: called with the outcome of each task as soon as it is known.
 
   Returns:
     The outcomes in the order of `paths`.
@@ -52,7 +52,7 @@ def supervise(
 
   def settle(task: pathlib.Path, status: int) -> None:
     if received and status in (-signal.SIGTERM, -signal.SIGKILL):
-      status = outcomes.STOPPED  # before it could answer, or because it did not
+      status = outcomes.STOPPED  # the signal came before it could save, or it did not stop
     if outcomes.crashed(status) and attempts[task] < outcomes.ATTEMPTS and not received:
       logging.warning("%s: its worker %s; trying once more.", task, outcomes.describe(status))
       waiting.appendleft(task)

@@ -1,13 +1,12 @@
-"""Does what is left of one task of a sweep: runs that are lanes of one compiled program, or a single run.
+"""Trains the remaining runs of one task of a sweep: lanes of one compiled program, or a single run.
 
   python -m dgm_jax.sweeps.launchers.worker ROOT/tasks/0003.json
 
-The folders of the runs say what is left: those that are finished (results.json), failed (failure.json) or pruned
-(stop.json) are passed over, the others go on from their checkpoints.  So a task may be started again whenever its
-process is gone.
+Runs that are finished (results.json), failed (failure.json) or pruned (stop.json) are skipped; the others resume from
+their checkpoints.  So a task may be started again whenever its process is gone.
 
-Exit status: 0 all its runs are finished or pruned, 2 no such task, or a full disk, 3 some run met NaN or Inf or cannot
-be (failure.json in its folder says what), 4 stopped by SIGTERM or SIGINT, with everything saved.
+Exit status: 0 all its runs are finished or pruned; 2 invalid task, or full disk; 3 some run met NaN or Inf, or is
+invalid (failure.json in its folder has the error); 4 stopped by SIGTERM or SIGINT, with everything saved.
 """
 
 import pathlib
@@ -21,24 +20,26 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import compilation_cache, errors, files
 from dgm_jax.training import train
+from dgm_jax.training.workdir import legacy_configs
 
-_LOCK_PATIENCE_S = 60  # for the process that had the task before to end
+_LOCK_PATIENCE_S = 60  # for the previous process of the task to end
 
 
 def read(path: pathlib.Path) -> list[tuple[ConfigDict, pathlib.Path]]:
   """(config, folder) of each run of a task.
 
   Raises:
-    UserError: there is no such task, or it is of a newer version.
+    UserError: there is no such task, or it has another format.
   """
   task = files.read_json(path)
-  errors.require(isinstance(task, dict) and "runs" in task, f"{path} is no task of a sweep.")
+  errors.require(isinstance(task, dict) and "runs" in task, f"{path} is not a task of a sweep.")
   errors.require(task.get("format") == 1, f"{path} has format {task.get('format')}; this version reads 1.")
-  return [(ConfigDict(run["config"]), (path.parent / run["workdir"]).resolve()) for run in task["runs"]]
+  config = lambda run: ConfigDict(legacy_configs.upgraded(run["config"]))
+  return [(config(run), (path.parent / run["workdir"]).resolve()) for run in task["runs"]]
 
 
 def work(path: pathlib.Path) -> int:
-  """Does the task; gives the exit status.
+  """Runs a task; returns the exit status.
 
   Raises:
     UserError, StoppedError: see train.train_runs.
@@ -50,11 +51,11 @@ def work(path: pathlib.Path) -> int:
 
 
 def _train(runs: list[tuple[ConfigDict, pathlib.Path]]) -> None:
-  """Trains runs as lanes; of one that cannot be, its folder says so, and the others go on without it."""
+  """Trains runs as lanes; an invalid run gets a failure.json, and the others continue without it."""
   if not runs:
     return
   try:
-    outcomes = _patiently(lambda: train.train_runs(*map(list, zip(*runs, strict=True))))
+    outcomes = _retry_while_locked(lambda: train.train_runs(*map(list, zip(*runs, strict=True))))
   except (errors.LockedError, errors.DiskFullError):
     raise
   except errors.UserError as e:
@@ -71,8 +72,8 @@ def _train(runs: list[tuple[ConfigDict, pathlib.Path]]) -> None:
       print(f"error: {workdir.name}: {outcome}", file=sys.stderr, flush=True)
 
 
-def _patiently(function: Callable[[], Any]) -> Any:
-  """Calls it again while another process, which may be about to end, has the runs."""
+def _retry_while_locked(function: Callable[[], Any]) -> Any:
+  """Calls `function` until no other process, which may be about to end, holds the runs."""
   deadline = time.monotonic() + _LOCK_PATIENCE_S
   while True:
     try:
@@ -84,7 +85,7 @@ def _patiently(function: Callable[[], Any]) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-  """The command; a user's mistake is told in a sentence."""
+  """Entry point; prints a user error as one sentence."""
   logging.set_verbosity(logging.WARNING)
   compilation_cache.use()
   try:
@@ -94,7 +95,7 @@ def main(arguments: list[str]) -> int:
     print(f"error: {e}", file=sys.stderr, flush=True)
     return 2
   except errors.StoppedError as e:
-    print(f"{e} The next worker of this task goes on.", file=sys.stderr, flush=True)
+    print(f"{e} The next worker of this task resumes.", file=sys.stderr, flush=True)
     return 4
 
 

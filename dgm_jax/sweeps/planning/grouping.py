@@ -1,16 +1,16 @@
-"""Which runs can be lanes of one compiled program.
+"""Groups the runs that can be lanes of one compiled program.
 
-Two runs are equal but for lanes if
-  1. their configs are, in all but `seed`, `init_from` (what the state holds at step 0) and the floats that are inputs
-     of the program (build.hyper_parameters): the loop reads nothing else, so it does the same for both at the same
+Two runs can be lanes of one program if
+  1. their configs are equal except for `seed`, `init_from` (the state at step 0) and the floats that are inputs of the
+     program (experiment.hyper_parameters): the loop reads nothing else, so it does the same for both at the same
      steps, on the same data;
-  2. the same floats are inputs of both;
-  3. what the loop compiles for them traces to the same programs, with those inputs abstract.
-The third is found out by tracing, so that a float which something bakes into its program parts the runs.  Not every run
-is traced: within the runs of which 1 and 2 hold, the first is, and for each key in which they differ variants of the
-first with other values of that key: all values up to _TRACED, else the extremes, a selection between them, and those
-at which code likes to branch (0, 1, -1).  What would escape is a program that depends on a threshold between two
-values that were traced, or on two keys together.
+  2. the same floats are inputs of both programs;
+  3. everything that the loop compiles for them has the same trace, with those inputs abstract.
+Tracing checks condition 3, so a float that is baked into a program as a constant separates its runs.  Not every run is
+traced.  Of the runs that satisfy 1 and 2, the first is traced and, for each key in which they differ, variants of it
+with other values of that key: all values if there are at most _TRACED, else the extremes, a selection between them, and
+values at which code often branches (0, 1, -1).  This misses a program that depends on a threshold between two traced
+values, or on two keys jointly.
 """
 
 import json
@@ -28,18 +28,18 @@ from dgm_jax.training.experiment import Experiment, hyper_parameters
 from dgm_jax.training.train import check_options
 from dgm_jax.training.workdir import warm_start
 
-_TRACED = 12  # values of one key
-_OF_THE_STATE = ("seed", "init_from")
+_TRACED = 12  # up to this number, all values of a key are traced
+_STATE_KEYS = ("seed", "init_from")
 
 
 class Group(NamedTuple):
-  """Runs that are equal but for lanes.
+  """Runs that can be lanes of one program.
 
   Attributes:
-    runs: in the sweep's order.
-    config, experiment, programs: of the first.
-    static: {path: value} that all have in common; for a baked-in float its value.
-    inputs: the config paths that are inputs of the program.
+    runs: the runs, in the order of the sweep.
+    config, experiment, programs: those of the first run.
+    static: {path: value} that all runs share, including floats that are baked into the program.
+    inputs: config paths that are inputs of the program.
   """
 
   runs: list[Run]
@@ -51,11 +51,11 @@ class Group(NamedTuple):
 
 
 class Builder:
-  """Builds and traces configs; data are loaded once for each config.data."""
+  """Builds and traces configs; loads the data once for each distinct config.data."""
 
   def __init__(self):
     self._loaded: dict[str, Any] = {}
-    self.count = 0  # of traces
+    self.count = 0  # number of traces
 
   def __call__(self, config: ConfigDict) -> tuple[Experiment, Programs]:
     section = json.dumps(config.data.to_dict(), sort_keys=True)
@@ -82,7 +82,7 @@ def _traced_values(values: Sequence[float]) -> list[float]:
 
 
 def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, builder: Builder) -> dict[Any, str]:
-  """{value of the path: hash of its programs}; of one hash all, if tracing some shows no difference."""
+  """{value of the path: hashes of its programs}; all are equal if the traced values show no difference."""
   values = {files.flatten(run.config)[path]: run for run in reversed(runs)}
   own = first[path] if "." not in path else files.flatten(first.to_dict())[path]
 
@@ -91,7 +91,7 @@ def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, bui
       return json.dumps(texts)
     try:
       return json.dumps(builder(_with(first, path, value))[1].texts)
-    except errors.UserError:  # the first run with another value may not be, and this one may
+    except errors.UserError:  # the variant may be invalid where the run with this value is valid
       run = values[value]
       try:
         return json.dumps([run.name, builder(ConfigDict(run.config))[1].texts])
@@ -107,7 +107,7 @@ def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, bui
 def _split(
   runs: list[Run], static: dict, inputs: frozenset[str], builder: Builder, settled: frozenset[str] = frozenset()
 ) -> list[Group]:
-  """Groups of runs of which 1 and 2 hold, and 3 for `settled` keys."""
+  """Splits runs that satisfy 1 and 2 into groups that satisfy 3; keys in `settled` are already checked."""
   first = ConfigDict(runs[0].config)
   try:
     experiment, programs = builder(first)
@@ -118,7 +118,7 @@ def _split(
     if len({flat[run.name][path] for run in runs}) == 1:
       continue
     classes = _classes(path, runs, first, programs.texts, builder)
-    if len(set(classes.values())) > 1:  # baked in: a group for each program, and on with the other keys
+    if len(set(classes.values())) > 1:  # baked in: one part per program, each split by the other keys
       parts: dict[str, list[Run]] = {}
       for run in runs:
         parts.setdefault(classes[flat[run.name][path]], []).append(run)
@@ -131,7 +131,7 @@ def _split(
 
 
 def _check_start(run: Run) -> None:
-  """Refuses a run that starts from nothing; of a group only the first is built, which would find out."""
+  """Raises UserError if init_from has no checkpoint: building checks this, but only a group's first run is built."""
   if place := run.config.get("init_from"):
     try:
       warm_start.check(place)
@@ -140,16 +140,16 @@ def _check_start(run: Run) -> None:
 
 
 def group(runs: Sequence[Run], builder: Builder | None = None) -> list[Group]:
-  """Groups of runs that are equal but for lanes, in the sweep's order.
+  """Groups the runs that can be lanes of one program, in the order of the sweep.
 
   Raises:
-    UserError: a run that cannot be; its name is said.
+    UserError: a run is invalid; the message names it.
   """
   buckets: dict[str, tuple[list[Run], dict, frozenset[str]]] = {}
   for run in runs:
     _check_start(run)
     inputs = frozenset(hyper_parameters(ConfigDict(run.config)))
-    static = {k: v for k, v in files.flatten(run.config).items() if k not in inputs and k not in _OF_THE_STATE}
+    static = {k: v for k, v in files.flatten(run.config).items() if k not in inputs and k not in _STATE_KEYS}
     key = json.dumps([static, sorted(inputs)], sort_keys=True)
     buckets.setdefault(key, ([], static, inputs))[0].append(run)
   builder = builder or Builder()
@@ -168,21 +168,21 @@ def _shown(value: Any) -> str:
 
 def _kind_of_difference(a: Programs, b: Programs) -> str:
   if a.texts == b.texts:
-    return "what the loop does, not the program"
+    return "changes the training loop, not the program"
   if a.operations != b.operations:
-    return "other operations"
-  return "other shapes" if a.shapes != b.shapes else "another constant in the program"
+    return "different operations"
+  return "different shapes" if a.shapes != b.shapes else "a different constant in the program"
 
 
 def why(group: Group, others: Sequence[Group]) -> str:
-  """A sentence: what parts a group from the one most like it; "" if it is the only one."""
+  """How a group differs from the most similar other one, as clauses; "" if it is the only one."""
   if not others:
     return ""
   nearest = min(others, key=lambda other: len(_differing(group, other)))
   only_here, only_there = group.inputs - nearest.inputs, nearest.inputs - group.inputs
   value = lambda group, k: _shown(group.static.get(k, "absent"))
-  clauses = [f"{k} is {value(nearest, k)} in others: not in their program" for k in sorted(only_here)]
-  clauses += [f"{k} is {value(group, k)} here: not in the program" for k in sorted(only_there)]
+  clauses = [f"{k} is {value(nearest, k)} in others: not an input of their program" for k in sorted(only_here)]
+  clauses += [f"{k} is {value(group, k)} here: not an input of the program" for k in sorted(only_there)]
   kind = _kind_of_difference(group.programs, nearest.programs)
   for k in _differing(group, nearest):
     if k not in only_here | only_there:

@@ -1,9 +1,9 @@
-"""How much memory a program will take, before anything compiles: a walk over its jaxpr.
+"""Estimates the memory of a program from its jaxpr, before anything compiles.
 
-The walk goes through the equations in order and keeps account of the arrays that are alive: from the equation that
-makes them to the last that reads them.  Compilers fuse: what an elementwise operation, a broadcast or a reshape makes
-is not counted where a single equation reads it that is such an operation, too, or a reduction; nor is what they make as
-a result, which is written to its place.  The peak of a loop is its results and the peak of its body.
+The estimate visits the equations in order and sums the arrays that are alive: from the equation that creates them to
+the last one that reads them.  Compilers fuse operations: the output of an elementwise operation, broadcast or reshape
+is not counted if its only reader is another such operation or a reduction, or if it is a result of the jaxpr, which is
+written in place.  The peak of a loop is the size of its results plus the peak of its body.
 """
 
 import math
@@ -30,7 +30,7 @@ _TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint"
 
 
 def num_bytes(aval: Any) -> int:
-  """Of an array of this shape and type."""
+  """Bytes of an array of this shape and dtype."""
   if not hasattr(aval, "shape"):
     return 0
   size = 8 if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) else aval.dtype.itemsize
@@ -38,12 +38,12 @@ def num_bytes(aval: Any) -> int:
 
 
 def tree_bytes(tree: Any) -> int:
-  """Of all arrays of a tree, which may be abstract."""
+  """Bytes of all arrays of a tree, which may be abstract."""
   return sum(num_bytes(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def _flat(jaxpr: core.Jaxpr, rename: dict[Any, Any]) -> tuple[list[tuple[core.JaxprEqn, list, list]], list]:
-  """(equations with their inputs and outputs, the results), with calls that a compiler inlines written out."""
+  """(equations with their inputs and outputs, results), with calls that compilers inline expanded."""
   look = lambda v: v if isinstance(v, core.Literal) else rename.get(v, v)
   found = []
   for equation in jaxpr.eqns:
@@ -51,7 +51,7 @@ def _flat(jaxpr: core.Jaxpr, rename: dict[Any, Any]) -> tuple[list[tuple[core.Ja
     inputs = [look(v) for v in equation.invars]
     body = getattr(inner, "jaxpr", inner)
     if equation.primitive.name in _TRANSPARENT and body is not None and len(body.invars) == len(inputs):
-      # a jaxpr may be called twice: its variables are fresh objects at each call
+      # a jaxpr may be called twice, so each call gets new variables
       fresh = {v: core.Var(v.aval) for e in body.eqns for v in e.outvars}
       inside, results = _flat(body, fresh | dict(zip(body.invars, inputs, strict=True)))
       found += inside
@@ -62,7 +62,7 @@ def _flat(jaxpr: core.Jaxpr, rename: dict[Any, Any]) -> tuple[list[tuple[core.Ja
 
 
 def peak(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
-  """Bytes of the largest set of arrays that are alive at once, beside the program's inputs and constants."""
+  """Peak bytes of the arrays that are alive at the same time, without the program's inputs and constants."""
   jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
   equations, results = _flat(jaxpr, {})
   last: dict[Any, int] = {}
@@ -92,7 +92,7 @@ def peak(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
 
 
 def available(device: jax.Device) -> float:
-  """Bytes that a process may take on a device: the device's own, else the RAM that is not in use."""
+  """Bytes that a process may use on a device: the device's limit, else the available RAM."""
   stats = device.memory_stats() or {}
   if "bytes_limit" in stats:
     return float(stats["bytes_limit"])

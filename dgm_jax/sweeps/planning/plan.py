@@ -1,10 +1,10 @@
-"""What will run together: groups of lanes, cut to fit the memory, divided among processes; and how long it will take.
+"""Plans a sweep: groups runs into lanes, cuts groups to fit in memory, divides them among processes, estimates times.
 
-  task   lanes of one compiled program, one process's work
-  group  all runs that could be lanes of one program (see lanes); its tasks have the same program but for the lanes
+  task   lanes of one compiled program, trained by one process
+  group  all runs that could be lanes of one program (see grouping); its tasks differ only in the number of lanes
 
-Memory of a task: the process and the training set once, and for each lane its state and what a step of training, or an
-evaluation, holds at its highest (see memory).  The final evaluation works on one lane after another and is not counted.
+Memory of a task: the process and the training set, once; for each lane its state and the peak of a training step or of
+an evaluation, whichever is larger (see memory).  The final evaluation takes one lane at a time and is not counted.
 """
 
 import concurrent.futures
@@ -24,20 +24,20 @@ from dgm_jax.sweeps.planning import grouping
 from dgm_jax.sweeps.planning import memory as memory_module
 from dgm_jax.sweeps.planning.timing import Timing, measure
 
-_USABLE = 0.75  # of the memory: estimates are within a factor of two or so
-_PROCESS = 0.6e9  # bytes of Python, JAX and compiled programs, where programs run in the RAM
+_USABLE = 0.75  # fraction of the memory that is planned for: estimates are within a factor of about two
+_PROCESS = 0.6e9  # bytes of Python, JAX and compiled programs, counted where programs run in RAM
 
 
 class PlannedGroup(NamedTuple):
   """Runs that could be lanes of one program.
 
   Attributes:
-    names: of the runs.
-    why: what parts them from the others, "" for the only group.
-    lane_bytes, fixed_bytes: memory of each lane, and once for a task.
-    fit: the most lanes that fit.
-    num_steps: of a run.
-    timing: of `timed_lanes` lanes; None if not asked for.
+    names: names of the runs.
+    why: how they differ from the most similar other group, "" for the only group.
+    lane_bytes, fixed_bytes: memory of each lane, and once per task.
+    fit: maximum number of lanes that fit in memory.
+    num_steps: training steps of a run.
+    timing: times for `timed_lanes` lanes; None if not requested.
   """
 
   names: tuple[str, ...]
@@ -51,16 +51,16 @@ class PlannedGroup(NamedTuple):
 
 
 class Plan(NamedTuple):
-  """What will run together.
+  """The tasks of a sweep.
 
   Attributes:
     groups: see PlannedGroup.
-    tasks: (group, names of the runs) each; the longest first.
+    tasks: (index of the group, names of the runs) of each task; the longest first.
     memory: bytes that one task may use.
-    metrics: names of what all runs measure.
-    num_steps: of each run.
-    platform: of the devices, "cpu", "gpu" ...
-    traces: how many programs were traced to find the groups.
+    metrics: names of the metrics that all runs have.
+    num_steps: {name of a run: its training steps}.
+    platform: platform of the devices, "cpu", "gpu" ...
+    traces: number of configs traced to find the groups.
   """
 
   groups: tuple[PlannedGroup, ...]
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
   traces: int = 0
 
   def seconds(self, task: int) -> float:
-    """Estimated time of a task: compiling and training, without evaluation."""
+    """Estimated seconds of a task: compilation and training, without evaluation."""
     number, names = self.tasks[task]
     timing, group = self.groups[number].timing, self.groups[number]
     return timing.compile + timing.step * group.num_steps * len(names) / group.timed_lanes
@@ -83,7 +83,7 @@ def _gigabytes(num_bytes: float) -> str:
 
 
 def cost(group: grouping.Group) -> tuple[int, int]:
-  """(bytes of each lane, bytes once) of a group's task."""
+  """(bytes per lane, bytes once per task) of a group."""
   config, experiment, jaxprs = group.config, group.experiment, group.programs.jaxprs
   chunk = jaxprs["train_chunk"]
   state = sum(memory_module.num_bytes(v.aval) for v in chunk.jaxpr.invars) - memory_module.num_bytes(
@@ -91,7 +91,7 @@ def cost(group: grouping.Group) -> tuple[int, int]:
   )
   train = experiment.splits.train
   state -= sum(a.nbytes for a in train.values())
-  training = memory_module.peak(chunk) - state  # the new state takes the place of the old one
+  training = memory_module.peak(chunk) - state  # the new state overwrites the old one
   evaluation = max(memory_module.peak(jaxprs[name]) for name in jaxprs if name not in ("init", "train_chunk"))
   on_device = sources.num_bytes(train)
   if sources.choose(config.data.source, train) == "streaming":
@@ -102,31 +102,31 @@ def cost(group: grouping.Group) -> tuple[int, int]:
 
 
 def divide(sizes: Sequence[int], jobs: int) -> list[int]:
-  """How many lanes a task of each group may have, so that `jobs` processes have equal shares, as far as that goes."""
+  """Maximum number of lanes per task of each group that gives `jobs` processes shares as equal as possible."""
   share = max(1, math.ceil(sum(sizes) / jobs))
   return [math.ceil(n / math.ceil(n / share)) for n in sizes]
 
 
 def _pieces(names: Sequence[str], cap: int) -> list[tuple[str, ...]]:
-  """As few pieces of at most `cap` as possible, of sizes that differ by one at most."""
+  """Splits names into as few pieces of at most `cap` as possible, whose sizes differ by at most one."""
   count = math.ceil(len(names) / cap)
   ends = [len(names) * i // count for i in range(count + 1)]
   return [tuple(names[a:b]) for a, b in itertools.pairwise(ends)]
 
 
 def _fit(group: grouping.Group, limit: float) -> tuple[int, int, int]:
-  """(bytes of a lane, bytes once, lanes that fit).
+  """(bytes per lane, bytes once per task, number of lanes that fit).
 
   Raises:
-    UserError: not even one does.
+    UserError: not even one lane fits.
   """
   lane, once = cost(group)
   fit = int((_USABLE * limit - once) // lane)
   errors.require(
     fit >= 1,
-    f"Run {group.runs[0].name} does not fit: it needs about {_gigabytes(lane)} and {_gigabytes(once)} for process and "
-    f"data, of {_gigabytes(limit)} {_USABLE:.0%} are planned with. A smaller batch_size or model, data.source="
-    "streaming, fewer --jobs at once, or --memory=GB if there is more.",
+    f"Run {group.runs[0].name} does not fit in memory: it needs about {_gigabytes(lane)}, plus {_gigabytes(once)} for "
+    f"process and data, and {_USABLE:.0%} of {_gigabytes(limit)} may be used. Use a smaller batch_size or model, "
+    "data.source=streaming or fewer --jobs, or give --memory=GB if there is more.",
   )
   return lane, once, fit
 
@@ -134,17 +134,17 @@ def _fit(group: grouping.Group, limit: float) -> tuple[int, int, int]:
 def make(
   runs: Sequence[Run], *, jobs: int = 1, max_lanes: int = 0, gigabytes: float = 0.0, timed: bool = False
 ) -> Plan:
-  """Builds, traces, estimates and divides; see make_in_process for a caller that is to leave the devices alone.
+  """Builds and traces the runs, estimates their memory and divides them into tasks; uses this process's devices.
 
   Args:
-    runs: what is to be run.
-    jobs: processes at once.
-    max_lanes: the most lanes of a task; 0 for no limit of its own.
-    gigabytes: that one task may use; 0 for the device's, or the RAM that is free, divided by the jobs that share it.
-    timed: whether to compile and time a few steps of each group, too.
+    runs: the runs to train.
+    jobs: number of concurrent processes.
+    max_lanes: maximum number of lanes of a task; 0 for no limit.
+    gigabytes: memory of one task; 0 for that of the device, or the free RAM, divided by the jobs that share it.
+    timed: whether to also compile and time a few steps of each group.
 
   Raises:
-    UserError: a run that cannot be, or does not fit alone.
+    UserError: a run is invalid, or does not fit in memory on its own.
   """
   device, builder = jax.local_devices()[0], grouping.Builder()
   groups = grouping.group(runs, builder)
@@ -154,7 +154,7 @@ def make(
 
 
 def arrange(groups: Sequence[grouping.Group], jobs: int, max_lanes: int, limit: float, timed: bool = False) -> Plan:
-  """Cuts groups to fit `limit` bytes and divides them among the jobs; the rest as in `make`."""
+  """Cuts groups to fit in `limit` bytes and divides them among the jobs; other arguments as in `make`."""
   shares = divide([len(g.runs) for g in groups], jobs)
   planned, tasks, num_steps = [], [], {}
   for i, (group, share) in enumerate(zip(groups, shares, strict=True)):
@@ -172,8 +172,8 @@ def arrange(groups: Sequence[grouping.Group], jobs: int, max_lanes: int, limit: 
   return Plan(tuple(planned), tuple(tasks), limit, tuple(sorted(common)), num_steps)
 
 
-def _quietly(function: Callable, *args, **kwargs):
-  """(result, sentence of a UserError): an exception of our own class would be one of a class the parent lacks."""
+def _result_or_message(function: Callable, *args, **kwargs):
+  """(result, message of a UserError or None): text is sent between processes more reliably than an exception."""
   try:
     return function(*args, **kwargs), None
   except errors.UserError as e:
@@ -181,48 +181,48 @@ def _quietly(function: Callable, *args, **kwargs):
 
 
 def make_in_process(runs: Sequence[Run], **options) -> Plan:
-  """`make` in a process of its own, so that this one holds neither devices nor their memory."""
+  """`make` in a separate process, so that this one holds neither devices nor their memory."""
   context = multiprocessing.get_context("spawn")
   with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-    plan, sentence = pool.submit(_quietly, make, runs, **options).result()
+    plan, sentence = pool.submit(_result_or_message, make, runs, **options).result()
   errors.require(sentence is None, str(sentence))
   return plan
 
 
 def describe(plan: Plan, jobs: int, shown: int = 3) -> str:
-  """The plan in lines."""
+  """The plan as text; `shown` is the number of runs listed by name for each program."""
   count = sum(len(g.names) for g in plan.groups)
   lines = [
     f"{count} runs in {len(plan.groups)} compiled programs (found by {plan.traces} traces), {len(plan.tasks)} tasks "
-    f"for {jobs} processes at once, {_gigabytes(plan.memory)} each"
+    f"for {jobs} concurrent processes, {_gigabytes(plan.memory)} each"
   ]
   for i, group in enumerate(plan.groups):
     sizes = [len(names) for number, names in plan.tasks if number == i]
     lines.append(
       f"  program {i + 1}: {len(group.names)} runs of {group.num_steps:,} steps, lanes per task "
-      f"{', '.join(map(str, sizes))}; memory {_gigabytes(group.lane_bytes)} a lane + {_gigabytes(group.fixed_bytes)}, "
-      f"{group.fit:,} lanes would fit"
+      f"{', '.join(map(str, sizes))}; memory {_gigabytes(group.lane_bytes)} per lane + "
+      f"{_gigabytes(group.fixed_bytes)}, at most {group.fit:,} lanes fit"
     )
     more = f", and {len(group.names) - shown} more" if len(group.names) > shown else ""
     lines.append(f"    {'; '.join(group.names[:shown])}{more}")
     if group.why:
-      lines.append(f"    on its own because {group.why}")
+      lines.append(f"    separate because {group.why}")
     if group.timing is not None:
       lines.append(
-        f"    {1e3 * group.timing.step:,.2f} ms a step of {group.timed_lanes} lanes, compiled in "
+        f"    {1e3 * group.timing.step:,.2f} ms per step of {group.timed_lanes} lanes, compiled in "
         f"{group.timing.compile:.1f} s"
       )
   if all(group.timing for group in plan.groups):
     seconds = [plan.seconds(i) for i in range(len(plan.tasks))]
     lines.append(
-      f"Estimated without evaluation: {_time(sum(seconds))} in all, {_time(makespan(seconds, jobs))} with {jobs}"
+      f"Estimated without evaluation: {_time(sum(seconds))} in total, {_time(makespan(seconds, jobs))} with {jobs}"
     )
-    lines[-1] += " at once, if they do not share cores" if jobs > 1 and plan.platform == "cpu" else " at once"
+    lines[-1] += " processes that share no cores" if jobs > 1 and plan.platform == "cpu" else " concurrent processes"
   return "\n".join(lines)
 
 
 def makespan(seconds: Sequence[float], jobs: int) -> float:
-  """When the last of `jobs` processes is done that take the tasks in order."""
+  """Seconds until the last of `jobs` processes ends, if they take the tasks in order."""
   ends = [0.0] * max(1, min(jobs, os.cpu_count() * 1000))
   for s in seconds:
     ends[ends.index(min(ends))] += s

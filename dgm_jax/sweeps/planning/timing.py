@@ -1,4 +1,4 @@
-"""How long a step takes, by doing a few."""
+"""Measures how long a training step takes."""
 
 import time
 from typing import NamedTuple
@@ -14,14 +14,14 @@ _STEPS = 10
 
 
 class Timing(NamedTuple):
-  """Seconds of a group: to compile, and of one step of all its lanes together."""
+  """Seconds for compilation, and for one step of all lanes together."""
 
   compile: float
   step: float
 
 
 def measure(group: Group, lanes: int) -> Timing:
-  """Compiles a chunk of a few steps for so many lanes and times its second run."""
+  """Compiles a chunk of a few steps with this number of lanes and times its second execution."""
   config, experiment = group.config, group.experiment
   chunk = make_train_chunk(experiment.system, experiment.transforms.train, config.batch_size, _STEPS)
   seeds = range(config.seed, config.seed + lanes)

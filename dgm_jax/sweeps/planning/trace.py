@@ -1,7 +1,7 @@
-"""The programs of a run as text, with seed, hyper-parameters, state and data abstract: equal texts, one program.
+"""The programs of a run as text, with seed, hyper-parameters, state and data abstract; runs share a program if equal.
 
-JAX traces a function to a jaxpr.  What the function closed over stands there as constants (of the closed jaxpr, or as
-literals of its equations): they are part of the text, so that a hyper-parameter whose value is baked in makes another.
+JAX traces a function to a jaxpr.  Values that the function closes over appear there as constants of the closed jaxpr or
+as literals of its equations.  They are part of the text, so different values of a baked-in number give different texts.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from dgm_jax.training.programs import make_pictures, make_train_chunk
 
 
 class Programs(NamedTuple):
-  """What the loop compiles for a run, traced.
+  """Traces of everything that the loop compiles for a run.
 
   Attributes:
     jaxprs: {name: closed jaxpr} of init, train_chunk, eval_step and, if there are any, sample and pictures.
     texts: {name: hash of the whole text, with shapes and constants}.
     shapes: {name: hash of the shapes alone}.
     operations: {name: hash of the operations alone}.
-    metrics: names of what training and evaluation measure.
+    metrics: names of the metrics of training and evaluation.
   """
 
   jaxprs: dict[str, core.ClosedJaxpr]
@@ -48,7 +48,7 @@ def sub_jaxprs(value: Any) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
 
 
 def _constant(value: Any) -> str:
-  """An array, a scalar or a key by its bytes."""
+  """Text of an array, scalar or key: dtype, shape and hash of its bytes."""
   if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
     value = jax.random.key_data(value)
   value = jax.device_get(value)
@@ -59,7 +59,7 @@ def _constant(value: Any) -> str:
 
 
 def _parameter(value: Any) -> str:
-  """A parameter of an equation without addresses: of functions the name, their jaxprs stand beside them."""
+  """Text of an equation's parameter without addresses; functions by name, as their jaxprs are added separately."""
   if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
     return "jaxpr"
   if isinstance(value, tuple | list):
@@ -73,7 +73,7 @@ def _parameter(value: Any) -> str:
 
 
 class _Text:
-  """Feeds three hashes with a jaxpr: everything, shapes, operations."""
+  """Computes three hashes of a jaxpr: of its whole text, of its shapes and of its operations."""
 
   def __init__(self):
     self.hashes = {name: hashlib.sha256() for name in ("texts", "shapes", "operations")}
@@ -83,13 +83,13 @@ class _Text:
       self.hashes[name].update(f"{text}\n".encode())
 
   def closed(self, closed: core.ClosedJaxpr) -> None:
-    """Constants, then the jaxpr."""
+    """Adds the constants, then the jaxpr."""
     for value in closed.consts:
       self._add(f"const {_constant(value)}")
     self.jaxpr(closed.jaxpr)
 
   def jaxpr(self, jaxpr: core.Jaxpr) -> None:
-    """Equations in order; variables are numbered as they come."""
+    """Adds the equations in order; variables are numbered by their first occurrence."""
     numbers: dict[Any, int] = {}
 
     def show(v):
@@ -126,7 +126,7 @@ def abstract(tree: Any) -> Any:
 
 
 def functions(config: ConfigDict, experiment: Experiment) -> dict[str, tuple[Callable, tuple]]:
-  """{name: (function, abstract arguments)} of what the loop compiles."""
+  """{name: (function, abstract arguments)} of everything that the loop compiles."""
   system, transforms, parts = experiment.system, experiment.transforms, experiment.splits
   key = jax.eval_shape(lambda: jax.random.key(0))
   state = jax.eval_shape(make_init(experiment, 0))
@@ -157,7 +157,7 @@ def functions(config: ConfigDict, experiment: Experiment) -> dict[str, tuple[Cal
 
 
 def trace(config: ConfigDict, experiment: Experiment) -> Programs:
-  """Traces what the loop compiles for a run; nothing is computed or compiled."""
+  """Traces everything that the loop compiles for a run; nothing is computed or compiled."""
   jaxprs, outputs = {}, {}
   for name, (function, arguments) in functions(config, experiment).items():
     jaxprs[name], outputs[name] = jax.make_jaxpr(function, return_shape=True)(*arguments)

@@ -1,17 +1,17 @@
-"""Searches: Optuna proposes the values, the planner makes lanes of them, the folders say how well they did.
+"""Searches: Optuna proposes values, the planner groups their runs into lanes, the runs' folders give the results.
 
-A batch of trials is asked for, its runs (one for each trial and seed) are planned and launched like those of a sweep,
-and each trial is told the mean over its seeds of the metric.  The study lies in ROOT/optuna.journal: several processes
-of several machines may work on one search with one ROOT, and a search that is stopped goes on; trials whose process is
-gone are taken over, and their runs resume from their checkpoints.
+The runs of a batch of trials (one for each trial and seed) are planned and launched like those of a sweep, and the
+value of a trial is the mean of the metric over its seeds.  The study is stored in ROOT/optuna.journal: processes on
+several machines may work on one search with a shared ROOT, and a stopped search can be resumed.  Trials whose process
+is gone are taken over, and their runs resume from their checkpoints.
 
-Pruning.  At each evaluation i = 1, 2, ... of a run (the rungs; those of equal i are compared) the trial reports its
-value.  If the pruner says so, ROOT/runs/NAME/stop.json asks the run to end: it ends after the chunk it is in, keeps its
-checkpoint, and its program goes on with the other lanes.  A run is stopped, never shortened: schedules are fractions of
-num_steps, and runs that are compared have the same.
+Pruning.  At each evaluation i = 1, 2, ... of its runs (a rung; trials are compared at equal i) a trial reports its
+value.  If the pruner rejects it, ROOT/runs/NAME/stop.json asks its runs to end: each ends after the current chunk and
+keeps its checkpoint, and the other lanes of its program continue.  A run is stopped but never given fewer steps, since
+schedules are fractions of num_steps and must be the same in all runs that are compared.
 
-A trial with a run that failed (NaN, a mistake in its config) counts as pruned, so that the sampler keeps away from
-there; one whose process crashed counts as failed, and the sampler ignores it.
+A trial with a failed run (NaN, or an invalid config) counts as pruned, so that the sampler avoids its values; a trial
+whose process crashed counts as failed, and the sampler ignores it.
 """
 
 import os
@@ -55,7 +55,7 @@ def _runs(search: Search, number: int, values: axes.Overrides) -> tuple[Run, ...
 
 
 class _Searcher:
-  """This process's part in a study; its folder says that it is alive."""
+  """This process's part of a study; the lock in its folder shows that it is alive."""
 
   def __init__(self, root: pathlib.Path, search: Search, study: Any):
     self.root, self.search, self.study = root, search, study
@@ -68,7 +68,7 @@ class _Searcher:
     return owner is None or (owner != self.name and not states.is_alive(self.root / "searchers" / owner))
 
   def next_batch(self) -> list[Trial]:
-    """Trials that others left, then new ones; their runs are in sweep.json.  One searcher at a time."""
+    """Abandoned trials, then new ones; adds their runs to sweep.json.  One searcher at a time."""
     optuna = drive.extra("optuna")
     with filelock.FileLock(self.root / "optuna.lock"):
       known = self.study.get_trials(deepcopy=False)
@@ -79,7 +79,7 @@ class _Searcher:
         self.study.sampler = sampler(optuna, self.search, number)
         taken.append(self.study.ask())
         taken[-1].set_user_attr("owner", self.name)
-        suggest(taken[-1], self.search.space)  # the next one is drawn with it in mind
+        suggest(taken[-1], self.search.space)  # the sampler takes it into account for the next trial
       batch = []
       for trial in taken[: self.search.batch]:
         trial.set_user_attr("owner", self.name)
@@ -88,13 +88,13 @@ class _Searcher:
     return batch
 
   def look(self, batch: Sequence[Trial]) -> None:
-    """Reports what was evaluated since the last look, and prunes."""
+    """Reports evaluations since the last call, and prunes."""
     os.utime(self.folder / "lock")
     for trial in batch:
       if any(states.stop_reason(states.folder(self.root, run.name)) for run in trial.runs):
         continue
-      told = len(self.study.get_trials(deepcopy=False)[trial.optuna.number].intermediate_values)
-      for i, value in list(enumerate(evaluations(self.root, trial.runs, self.search.metric), 1))[told:]:
+      reported = len(self.study.get_trials(deepcopy=False)[trial.optuna.number].intermediate_values)
+      for i, value in list(enumerate(evaluations(self.root, trial.runs, self.search.metric), 1))[reported:]:
         trial.optuna.report(value, i)
         if trial.optuna.should_prune():
           for run in trial.runs:
@@ -105,7 +105,7 @@ class _Searcher:
           break
 
   def tell(self, trial: Trial, outcomes: Sequence) -> None:
-    """Tells the study what became of a trial; one that was stopped stays open."""
+    """Tells the study the outcome of a trial; a stopped trial stays open."""
     optuna = drive.extra("optuna")
     state = optuna.trial.TrialState
     found = [states.state(states.folder(self.root, run.name)) for run in trial.runs]
@@ -122,13 +122,13 @@ class _Searcher:
 
 
 def evaluations(root: pathlib.Path, runs: Sequence[Run], metric: str) -> list[float]:
-  """The mean over runs of a metric at evaluations 1, 2, ..., as far as all of them are."""
+  """Mean over runs of a metric at evaluations 1, 2, ..., up to the last one that all runs have reached."""
   rows = [[r[metric] for r in metrics.read(states.folder(root, run.name)) if r["step"] and metric in r] for run in runs]
   return [statistics.fmean(values) for values in zip(*rows, strict=False)]
 
 
 def final_value(root: pathlib.Path, runs: Sequence[Run], metric: str) -> float:
-  """The mean over runs of the newest value; of the best one for runs that keep the checkpoint best by this metric."""
+  """Mean over runs of the latest value, or of the best one for runs that keep the best checkpoint by this metric."""
 
   def of(run):
     rows = [r for r in metrics.read(states.folder(root, run.name)) if r["step"] and metric in r]
@@ -139,7 +139,7 @@ def final_value(root: pathlib.Path, runs: Sequence[Run], metric: str) -> float:
 
 
 def definition(search: Search, runs: Sequence[Run]) -> tasks.Definition:
-  """What sweep.json says of a search."""
+  """The definition of a search, for sweep.json."""
   found = tasks.define(search.file, search.common, runs, shlex.join(sys.orig_argv))
   return found._replace(search=search.described())
 
@@ -148,7 +148,7 @@ def run(root: pathlib.Path, search: Search, options: drive.Options, say: Callabl
   """Searches until `trials` trials are done; returns the exit status, see drive.report_outcomes.
 
   Raises:
-    UserError: a mistake; nothing is launched then.
+    UserError: an invalid option or run; nothing is launched then.
   """
   check(search)
   tasks.check(root, definition(search, []))

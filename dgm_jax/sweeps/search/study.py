@@ -1,4 +1,4 @@
-"""What a search is, and its Optuna study."""
+"""Options of a search, and its Optuna study."""
 
 import pathlib
 import zlib
@@ -14,17 +14,17 @@ PRUNERS = ("asha", "median", "none")
 
 
 class Search(NamedTuple):
-  """What is searched for.
+  """Options of a search.
 
   Attributes:
     file: FILE[:ARGUMENT] of the config.
-    common: {path: value} of all runs.
-    space: {path: distribution}; the values of "seed" are not searched through: each trial has a run of each.
-    metric: of metrics.jsonl; more is better, but for costs (see ending.score).
-    sampler, pruner: names of SAMPLERS and PRUNERS.
-    trials: how many in all, those of earlier processes included.
-    batch: trials at once.
-    seed: of the sampler; draws depend on it and on the number of the trial.
+    common: {path: value} shared by all runs.
+    space: {path: distribution}; "seed" is not searched: each trial has one run for each of its values.
+    metric: metric in metrics.jsonl; costs are minimised, others maximised (see early_stopping.score).
+    sampler, pruner: names from SAMPLERS and PRUNERS.
+    trials: total number of trials, including those of earlier processes.
+    batch: number of trials at a time.
+    seed: seed of the sampler; draws depend on it and on the number of the trial.
   """
 
   file: str
@@ -38,21 +38,21 @@ class Search(NamedTuple):
   seed: int = 0
 
   def described(self) -> dict[str, Any]:
-    """What must stay the same from process to process, for sweep.json."""
+    """The options that must be the same in all processes, for sweep.json."""
     space = {path: str(d) for path, d in self.space.items()}
     return {"space": space, "metric": self.metric, "sampler": self.sampler, "pruner": self.pruner}
 
 
 def check(search: Search) -> None:
-  """Refuses options that cannot be."""
+  """Validates the options; raises UserError."""
   errors.choose("value of --search", search.sampler, SAMPLERS)
   errors.choose("value of --pruner", search.pruner, PRUNERS)
   errors.require(search.trials >= 1, f"--trials={search.trials}; it must be 1 or more.")
   errors.require(search.batch >= 1, f"--batch={search.batch}; it must be 1 or more.")
-  errors.require(bool(set(search.space) - {"seed"}), "There is nothing to search: the sweep has no axis but seed.")
+  errors.require(bool(set(search.space) - {"seed"}), "There is nothing to search: seed is the only axis of the sweep.")
   errors.require(
     all(d.kind == "choice" for path, d in search.space.items() if path == "seed"),
-    "seed is a list of values, not drawn.",
+    "seed must be a list of values, not a distribution.",
   )
   errors.require(search.metric != "", "--search needs --metric, for example --metric=valid/log_px.")
 
@@ -60,21 +60,21 @@ def check(search: Search) -> None:
 def _pruner(optuna: Any, name: str) -> Any:
   if name == "none":
     return optuna.pruners.NopPruner()
-  if name == "median":  # of the other trials' values at the same evaluation
+  if name == "median":  # median of the other trials' values at the same evaluation
     return optuna.pruners.MedianPruner(n_startup_trials=5)
   return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
 
 
 def sampler(optuna: Any, search: Search, number: int) -> Any:
-  """A new one for each trial: a process that starts later would repeat the draws of the first."""
+  """A new sampler for each trial: with one seed, a process that starts later would repeat the draws of the first."""
   seed = zlib.crc32(f"{search.seed}/{number}".encode())
   if search.sampler == "random":
     return optuna.samplers.RandomSampler(seed=seed)
-  return optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # of a batch the others are not known yet
+  return optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # other trials of the batch have no values yet
 
 
 def open_study(root: pathlib.Path, search: Search) -> Any:
-  """The study in ROOT/optuna.journal, new or not."""
+  """Opens or creates the study in ROOT/optuna.journal."""
   optuna = drive.extra("optuna")
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   journal = optuna.storages.journal
@@ -92,12 +92,12 @@ def open_study(root: pathlib.Path, search: Search) -> Any:
 
 
 def suggest(trial: Any, space: Mapping[str, axes.Distribution]) -> axes.Overrides:
-  """The values of a trial; the same when it is asked again."""
+  """The values of a trial; repeated calls return the same values."""
   values = {}
   for path, d in space.items():
     if path == "seed":
       continue
-    if d.kind == "choice":  # by text: Optuna keeps no tuples
+    if d.kind == "choice":  # as text: Optuna cannot store tuples
       by_text = {axes.show(v): v for v in d.values}
       values[path] = by_text[trial.suggest_categorical(path, list(by_text))]
     elif d.kind == "integers":

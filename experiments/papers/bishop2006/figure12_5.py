@@ -1,4 +1,4 @@
-"""Images that probabilistic PCA of M dimensions gives back, beside the least squared error that M dimensions have."""
+"""Reconstructions by probabilistic PCA with M dimensions, and the least squared error possible with M dimensions."""
 
 import itertools
 import pathlib
@@ -13,7 +13,7 @@ from dgm_jax.evaluate import compare
 from experiments.harness import measured, plots, tables
 from experiments.shared import linear_vae
 
-_SHOWN = 8  # test images of the picture
+_SHOWN = 8  # test images in the picture
 
 
 def _x(run: Any, part: dict) -> np.ndarray:
@@ -30,10 +30,10 @@ def projected(x: np.ndarray, loadings: np.ndarray, loc: np.ndarray) -> np.ndarra
 
 
 def measure(run: Any) -> dict[str, Any]:
-  """Squared errors per pixel of test images, "error" [N] of E[x | E[z|x]], "nearest" [N] of the projection; pictures.
+  """Squared errors per pixel of test images, "error" [N] of E[x | E[z|x]] and "nearest" [N] of the projection; images.
 
-  "left_out" is the mean over pixels of the training covariance's eigenvalues from the (M + 1)-th on: the training
-  images' least error.  "log_px" [N] is of the test images.
+  "train" is the projection's error on the training images.  "left_out" is the least error possible on them: the sum of
+  the training covariance's eigenvalues beyond the M-th, per pixel.  "log_px" [N] is for the test images.
   """
   model, splits = run.experiment.model, run.experiment.splits
   test, train = _x(run, splits.test), _x(run, splits.train)
@@ -77,12 +77,12 @@ def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, An
     "numbers": {"reconstructions": numbers, "falls": falls},
     "tables": [tables.table("Reconstructions by probabilistic PCA", columns, rows, note)],
     "figures": _figures(found, numbers, names, folder) if found else [],
-    "sentences": _said(falls),
+    "sentences": _sentences(falls),
   }
 
 
 def _falls(found: Mapping[str, dict[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
-  """The error of each M less that of the M before, paired by image."""
+  """The error for each M minus that for the previous M, paired by image."""
   falls = {}
   for a, b in itertools.pairwise(found):
     difference, stderr = compare.paired(found[a]["error"], found[b]["error"])
@@ -91,16 +91,16 @@ def _falls(found: Mapping[str, dict[str, np.ndarray]]) -> dict[str, dict[str, An
   return falls
 
 
-def _said(falls: Mapping[str, dict[str, Any]]) -> list[str]:
+def _sentences(falls: Mapping[str, dict[str, Any]]) -> list[str]:
   parts = [f"{name}: {measured.named_words(fall['verdict'], 'lower')}" for name, fall in falls.items()]
-  return [f"That the error falls with M: {'; '.join(parts)}."] if parts else []
+  return [f"Claim that the error falls with M: {'; '.join(parts)}."] if parts else []
 
 
 def _figures(found: Mapping, numbers: Mapping, names: Mapping[str, list[str]], folder: pathlib.Path) -> list[dict]:
   first = next(iter(found.values()))
   images = np.stack([first["x"], *(a["shown"] for a in found.values())], 1)
   figures.save_image(folder / "reconstructions.png", figures.image_grid(images, len(images)))
-  said = f"Above the test images, below them their reconstructions for M = {', '.join(found)}."
+  note = f"Top: test images; below: their reconstructions for M = {', '.join(found)}."
   runs = [name for cell in found for name in names[cell]]
   lines = [
     tables.series("PPCA, E[x | E[z|x]]", [(int(c), n["error"]) for c, n in numbers.items()], runs),
@@ -112,4 +112,4 @@ def _figures(found: Mapping, numbers: Mapping, names: Mapping[str, list[str]], f
   curve = tables.figure("Error by dimension", "dimensions M", "squared error per pixel", lines, log="xy")
   curve["file"] = "errors.png"
   plots.save(folder / curve["file"], curve)
-  return [tables.picture("Reconstructions", "reconstructions.png", said), curve]
+  return [tables.picture("Reconstructions", "reconstructions.png", note), curve]

@@ -1,4 +1,4 @@
-"""EM of mixtures, step by step: two normals on Old Faithful, and three products of Bernoullis on binary digits."""
+"""EM for mixtures, step by step: two normals on Old Faithful, and three products of Bernoullis on binary digits."""
 
 import functools
 import pathlib
@@ -18,12 +18,12 @@ from experiments.harness import computed, plots, tables
 
 STEPS = 20
 _DRAWN = (0, 1, 2, 5, 20)
-_STARTS = [[-1.5, 1.0], [1.5, -1.0]]  # of standardised data
+_STARTS = [[-1.5, 1.0], [1.5, -1.0]]  # initial means of the standardised data
 _RED, _BLUE = np.array([0.80, 0.12, 0.15]), np.array([0.10, 0.25, 0.75])
 
 
 class Digits(NamedTuple):
-  """A setting of the digits: which, how many images of each, how many components, starts and steps of EM."""
+  """Setting of figure 9.10: the digits, images of each, components, and starts and steps of EM."""
 
   digits: tuple[int, ...] = (2, 3, 4)
   each: int = 200
@@ -33,7 +33,7 @@ class Digits(NamedTuple):
 
 
 def _trained(model: Any, x: jax.Array, key: jax.Array, steps: int, params: Any = None) -> dict[str, jax.Array]:
-  """What EM with all data does: {"log_px" [steps + 1], parameters [steps + 1, ...]}, from a state before each step."""
+  """The path of full-batch EM: {"log_px" [steps + 1], parameters [steps + 1, ...]}, before each step."""
   system, batch = em.make(model, None, num_examples=len(x)), {"x": x}
   state = system.init(key, batch, {})
   params = model.start(key, state.params, batch) if params is None else params
@@ -48,7 +48,7 @@ def _trained(model: Any, x: jax.Array, key: jax.Array, steps: int, params: Any =
 
 
 def old_faithful() -> dict[str, np.ndarray]:
-  """Standardised "x" [N, 2], and of each step "log_px" [T], "means", "roots", "log_weights", p(c|x) [T, N, 2]."""
+  """Standardised "x" [N, 2], and for each step "log_px" [T], "means", "roots", "log_weights", p(c|x) [T, N, 2]."""
   rows = data.load("old_faithful", everything=True).train["x"].astype(np.float64)
   loc, scale = rows.mean(0), rows.std(0)
   x = jnp.asarray((rows - loc) / scale, jnp.float32)
@@ -74,9 +74,9 @@ def _images(setting: Digits) -> tuple[np.ndarray, np.ndarray]:
 
 
 def digits(setting: Digits) -> dict[str, np.ndarray]:
-  """Of the best of several starts: "means" [C, 28, 28, 1], p(c|x) [N, C], "log_px" [T]; of one component, "single".
+  """The best of several starts: "means" [C, 28, 28, 1], p(c|x) [N, C], "log_px" [T]; "single" is for one component.
 
-  "ends" [S] are the log p(x) of all starts.
+  "ends" [S] are the final log p(x) of all starts.
   """
   x, y = _images(setting)
 
@@ -97,14 +97,14 @@ def digits(setting: Digits) -> dict[str, np.ndarray]:
 
 
 def compute(folder: pathlib.Path, name: str, make: Callable[[], dict], config: dict[str, Any]) -> None:
-  """Writes a run's folder."""
+  """Computes and writes a run's folder."""
   computed.write(folder, config, 0, STEPS, {name: make}, what="steps")
 
 
 def matched(given: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, str]]:
-  """(the share of images that their most probable component says the digit of, {component: digit}).
+  """(the share of images whose most probable component is matched to their digit, {component: digit}).
 
-  Components are named by the assignment that makes it greatest; where there are more of them, the rest say nothing.
+  The matching of components to digits maximises this share; surplus components are left unmatched.
   """
   names, own = np.unique(y), given.argmax(1)
   counts = np.array([[np.sum((own == c) & (y == d)) for d in names] for c in range(given.shape[1])])
@@ -114,7 +114,7 @@ def matched(given: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, str]]:
 
 
 def _draw_steps(found: dict[str, np.ndarray], path: pathlib.Path) -> None:
-  """A panel for each of some steps: rows by responsibility, and the ellipse of one standard deviation."""
+  """A panel for each step in _DRAWN: rows coloured by responsibility, and ellipses of one standard deviation."""
   picture, turn = figures.new(3 * len(_DRAWN), 3.2), np.linspace(0, 2 * np.pi, 100)
   circle = np.stack([np.cos(turn), np.sin(turn)])
   for i, step in enumerate(_DRAWN):
@@ -129,7 +129,7 @@ def _draw_steps(found: dict[str, np.ndarray], path: pathlib.Path) -> None:
 
 
 def steps_report(folder: pathlib.Path) -> dict[str, Any]:
-  """log p(x) after each step, where the components end, and the picture."""
+  """log p(x) after the steps in _DRAWN, the final components, and the picture."""
   found = computed.read(folder, "old_faithful")
   if found is None:
     return {"numbers": {"steps": {}}, "tables": [], "figures": [], "sentences": []}
@@ -140,27 +140,27 @@ def steps_report(folder: pathlib.Path) -> dict[str, Any]:
     {"weight": w, "eruption": m[0], "waiting": m[1]} for w, m in zip(weights.tolist(), ends.tolist(), strict=True)
   ]
   rows = [[tables.cell(str(step)), tables.cell(f"{log_px[step]:.4f}", ["computed"])] for step in _DRAWN]
-  note = "Nats of a density of standardised rows, per row."
+  note = "Log-density of standardised rows, in nats per row."
   _draw_steps(found, folder / "steps.png")
-  said = "Two normals, one standard deviation wide, and rows coloured by their responsibilities."
+  caption = "Ellipses: one standard deviation of each normal. Rows are coloured by their responsibilities."
   line = tables.series("log p(x)", list(enumerate(log_px)), ["computed"])
   curve = tables.figure("Log-likelihood", "steps of EM", "nats per row", [line]) | {"file": "log_px.png"}
   plots.save(folder / curve["file"], curve)
   parts = "; ".join(
-    f"{100 * c['weight']:.0f} % of {c['eruption']:.2f} minutes and a wait of {c['waiting']:.1f}"
+    f"{100 * c['weight']:.0f} % with eruptions of {c['eruption']:.2f} and waits of {c['waiting']:.1f} minutes"
     for c in numbers["components"]
   )
-  rises = "rises at every step" if numbers["least_rise"] > -1e-5 else "falls at a step, which cannot be"
+  rises = "rises at every step" if numbers["least_rise"] > -1e-5 else "falls at a step, which indicates an error"
   return {
     "numbers": {"steps": numbers},
     "tables": [tables.table("Log-likelihood of Old Faithful by EM", ["steps", "log p(x)"], rows, note)],
-    "figures": [tables.picture("Steps of EM", "steps.png", said), curve],
+    "figures": [tables.picture("Steps of EM", "steps.png", caption), curve],
     "sentences": [f"log p(x) {rises}. After {STEPS} steps: {parts}."],
   }
 
 
 def digits_report(folder: pathlib.Path) -> dict[str, Any]:
-  """How far components are digits, mixture against one product of Bernoullis, and the picture."""
+  """How well components match digits, the mixture against one product of Bernoullis, and the picture."""
   found = computed.read(folder, "digits")
   if found is None:
     return {"numbers": {"digits": {}}, "tables": [], "figures": [], "sentences": []}
@@ -177,15 +177,15 @@ def digits_report(folder: pathlib.Path) -> dict[str, Any]:
   blank = lambda a: np.concatenate([a, np.ones((6 - len(a), *a.shape[1:]), a.dtype)])
   grid = figures.image_grid(np.concatenate([blank(a[:6]) for a in shown]), 6)
   figures.save_image(folder / "digits.png", grid)
-  said = "Above some of the images; in the middle the components' means; below that of one component."
+  caption = "Top: some of the images; middle: the components' means; bottom: the mean of a single component."
   columns = ["mixture", "log p(x), training", "images in their digit's component"]
-  digits_said = ", ".join(numbers["digits"])
+  digit_names = ", ".join(numbers["digits"])
   return {
     "numbers": {"digits": numbers},
     "tables": [tables.table("Mixture of Bernoullis on binary digits", columns, rows, "Nats per image.")],
-    "figures": [tables.picture("Means of the components", "digits.png", said)],
+    "figures": [tables.picture("Means of the components", "digits.png", caption)],
     "sentences": [
-      f"{100 * share:.0f} % of the images of {digits_said} are in the component of their digit, which EM never saw; "
+      f"{100 * share:.0f} % of the images of {digit_names} are in the component of their digit, which EM never saw; "
       f"log p(x) is {numbers['log_px'] - numbers['single']:.1f} nats above that of one product of Bernoullis."
     ],
   }

@@ -1,11 +1,11 @@
-"""Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006): what EM and PCA look like.
+"""Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006): EM and PCA in pictures.
 
 https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/
   python -m experiments.reproduce bishop2006 --figure=9.8
   python -m experiments.reproduce bishop2006 --figure=12.5 --budget=quick
 
-Figure 9.8: steps of EM of two normals on Old Faithful.  Figure 9.10: a mixture of Bernoullis on binary digits.  Figure
-12.5: digits and their reconstructions by PCA.  See bishop2006_mixtures and bishop2006_reconstructions.
+Figure 9.8: steps of EM for two normals on Old Faithful.  Figure 9.10: a mixture of Bernoullis on binary digits.  Figure
+12.5: digits and their reconstructions by PCA.  See figures9.py and figure12_5.py.
 """
 
 import functools
@@ -17,14 +17,14 @@ from experiments.harness.paper import Budget, Paper
 from experiments.papers.bishop2006 import figure12_5 as reconstructions
 from experiments.papers.bishop2006 import figures9 as mixtures
 
-_NO_NUMBERS = "The book has pictures and no numbers to be held against."
+_NO_NUMBERS = "The book has pictures and no numbers to compare with."
 PAPER = Paper(
   authors="Bishop",
   title="Pattern Recognition and Machine Learning",
   venue="Springer 2006",
   url="https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/",
   items={
-    "figure=9.8": "Steps of EM of a mixture of two normals on Old Faithful",
+    "figure=9.8": "Steps of EM for a mixture of two normals on Old Faithful",
     "figure=9.10": "A mixture of Bernoullis on binary digits",
     "figure=12.5": "Digits and their reconstructions by (probabilistic) PCA, by its dimension M",
   },
@@ -32,22 +32,22 @@ PAPER = Paper(
   notes={
     "figure=9.8": (
       _NO_NUMBERS,
-      "All 272 rows, standardised; full covariances, of which EM has the likelihood with a floor of 1e-6.",
-      "The book's start was not read in the source: ours are means far from the data's two heaps, unit covariances and "
-      "equal weights.",
+      "All 272 rows, standardised; full covariances with a floor of 1e-6.",
+      "The book's initial values were not read in the source; ours are means far from the data's two clusters, unit "
+      "covariances and equal weights.",
     ),
     "figure=9.10": (
       _NO_NUMBERS,
-      "Book: 600 images of the digits 2, 3 and 4, pixels above 1/2 or not, three components. Ours are the first 200 "
+      "Book: 600 images of the digits 2, 3 and 4, thresholded at 1/2, three components. Ours are the first 200 "
       "training images of each in mnist5k; the best of ten starts after 50 steps of EM, with 0.1 pseudo-counts.",
-      "A component is named after the digit that the best assignment gives it.",
+      "Components are matched to digits by the best assignment.",
     ),
     "figure=12.5": (
       _NO_NUMBERS,
-      "Book: M = 1, 10, 50, 250 on digits of 28 x 28. Ours are grey levels in [0, 1], the parameters in closed form.",
-      "PPCA gives back E[x | E[z|x]], which is nearer to the mean than the projection onto the principal subspace, the "
-      "reconstruction of PCA; that one has the least squared error of the training images, which is the mean over "
-      "pixels of the eigenvalues left out.",
+      "Book: M = 1, 10, 50, 250 on digits of 28 x 28. Ours: grey levels in [0, 1], parameters in closed form.",
+      "PPCA reconstructs E[x | E[z|x]], which is closer to the mean than the projection onto the principal subspace, "
+      "PCA's reconstruction. The projection has the least squared error on the training images: the sum of the "
+      "eigenvalues left out, per pixel.",
     ),
   },
 )
@@ -93,7 +93,7 @@ RUNS = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What was computed or measured in a folder says."""
+  """The report of what is computed or measured in a folder."""
   if item == "figure=12.5":
     return reconstructions.report(stages.run_names(RUNS[item][name]), folder)
   return (mixtures.steps_report if item == "figure=9.8" else mixtures.digits_report)(folder)
@@ -104,11 +104,14 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   if "steps" in numbers:
     system, data = "mixture of two normals, steps of EM", "Old Faithful"
     ours = ", ".join(f"{step}: {value:.3f}" for step, value in numbers["steps"]["log_px"].items())
-    ours = f"log p(x) of a standardised row after steps {ours}"
+    ours = f"log p(x) per standardised row after EM steps {ours}"
   elif "digits" in numbers:
     n = numbers["digits"]
     system, data = f"mixture of {n['components']} Bernoullis", f"mnist5k, {n['images']} of {', '.join(n['digits'])}"
-    ours = f"{100 * n['agree']:.0f} % in their digit's component; log p(x) {n['log_px']:.1f}, of one {n['single']:.1f}"
+    ours = (
+      f"{100 * n['agree']:.0f} % in their digit's component; "
+      f"log p(x) {n['log_px']:.1f}, of one component {n['single']:.1f}"
+    )
   else:
     system, data = "probabilistic PCA, reconstructions", "mnist5k"
     errors = ", ".join(f"{cell}: {n['error']:.4f}" for cell, n in numbers["reconstructions"].items())

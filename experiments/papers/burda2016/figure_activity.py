@@ -1,11 +1,11 @@
 """Burda et al. (2016), appendix C: the histogram of log A_u, A_u = Var_x(E_q[u|x]), over the latent units u.
 
-That it has two modes is judged by a mixture of two normals fitted to log10 A_u of each trained model:
+Whether it has two modes is decided by a mixture of two normals fitted to log10 A_u of each trained model:
 
-    D = sqrt(2) |m1 - m2| / sqrt(s1^2 + s2^2),   above 2 for modes that are apart (Ashman, Bird & Zepf, 1994),
+    D = sqrt(2) |m1 - m2| / sqrt(s1^2 + s2^2),   above 2 for separate modes (Ashman, Bird & Zepf, 1994),
 
-where the Bayesian information criterion has it above one normal; that the threshold 0.01 is not critical, by how many
-units are between half a decade below and half a decade above it.
+if the Bayesian information criterion also prefers it to one normal.  Whether the threshold 0.01 is critical is decided
+by the number of units within half a decade of it.
 """
 
 import pathlib
@@ -25,10 +25,10 @@ from experiments.shared import nll_tables
 
 _ACTIVITY = "test/units/activity_1"
 _CELLS = ("vae-1", "iwae-5", "iwae-50")
-_THRESHOLD = -2.0  # log10 of what an active unit has
-_APART = 2.0  # D of two modes
-_TOLERATED = 1.0  # units near a threshold that is not critical
-_FEW = {"evaluate.importance_sampling.num_samples": 50}  # the likelihood is not what this is about
+_THRESHOLD = -2.0  # log10 of the activity above which a unit is active
+_APART = 2.0  # D above which two modes are separate
+_TOLERATED = 1.0  # most units near a threshold that is not critical
+_FEW = {"evaluate.importance_sampling.num_samples": 50}  # few, because the likelihood is not reported
 
 RUNS = {
   "quick": Budget(
@@ -57,9 +57,9 @@ RUNS = {
 
 
 def separation(values: np.ndarray) -> tuple[float, float]:
-  """(D, gain): Ashman's D of two normals fitted to values [U], and by how much BIC has them above one normal.
+  """(D, gain): Ashman's D of two normals fitted to values [U], and BIC of one normal minus BIC of two.
 
-  A gain below zero says that one normal does, and then D says nothing.
+  A gain below zero means that BIC prefers one normal; D is then meaningless.
   """
   x = np.asarray(values, np.float64)[:, None]
   one = GaussianMixture(1).fit(x)
@@ -69,18 +69,18 @@ def separation(values: np.ndarray) -> tuple[float, float]:
 
 
 def _is_above(values: Sequence[float], bound: float) -> bool:
-  """Whether their mean is, at 95 % by Student's t over the seeds."""
+  """Whether the mean of the values is above `bound`, at 95 % by Student's t over seeds."""
   found = measured.mean(values)
   if found.stderr is None:
-    return False  # one seed shows nothing
+    return False  # one seed gives no error
   return found.mean - found.stderr * scipy.stats.t.ppf(0.95, len(values) - 1) > bound
 
 
 def _cell(runs: Mapping[int, compare.Run], names: list[str]) -> dict[str, Any]:
-  """Of the finished runs: log10 A_u, how many are active, how far the modes are apart; {} if there are none."""
+  """log10 A_u, active units and separation of modes of the finished runs; {} if there are none."""
   if not runs:
     return {}
-  least = 1e-12  # float32 has no variance below it
+  least = 1e-12  # smaller variances are rounding errors of float32
   logs = {
     str(seed): np.log10(np.maximum(files.load_arrays(pathlib.Path(run.path, "values.npz"))[_ACTIVITY], least))
     for seed, run in sorted(runs.items())
@@ -97,7 +97,7 @@ def _cell(runs: Mapping[int, compare.Run], names: list[str]) -> dict[str, Any]:
 
 
 def _two_modes(found: Mapping[str, Any]) -> str:
-  apart = _is_above(np.log([*found["d"].values()]), np.log(_APART))  # a ratio, whose spread grows with it
+  apart = _is_above(np.log([*found["d"].values()]), np.log(_APART))  # D is a ratio, whose spread grows with it
   return "shown" if apart and _is_above([*found["bic_gain"].values()], 0.0) else "cannot be told"
 
 
@@ -106,7 +106,7 @@ def _is_critical(found: Mapping[str, Any]) -> bool:
 
 
 def _threshold(label: str, found: Mapping[str, Any]) -> str:
-  """Whether the count of active units depends on where the threshold is."""
+  """Whether the count of active units depends on the choice of threshold."""
   verdict = "it is critical here" if _is_critical(found) else "cannot be told"
   if _is_above([-n for n in found["near_threshold"].values()], -_TOLERATED):
     verdict = "shown"
@@ -131,7 +131,7 @@ def _more_active(cells: Mapping[str, Any]) -> list[str]:
     difference = tables.plus_minus(found.mean, found.stderr, True)
     label = f"{systems.label(name)} has more active units than {systems.label('vae-1')}"
     critical = _is_critical(cells[name]) or _is_critical(cells["vae-1"])
-    but = "; another threshold would count otherwise" if critical else ""
+    but = "; another threshold would give another count" if critical else ""
     sentences.append(f"{label}: {verdict} ({difference} over seeds){but}.")
   return sentences
 
@@ -146,12 +146,12 @@ def _histogram(cells: Mapping[str, Any]) -> dict[str, Any]:
     first, last = used[0], used[-1] + 1
     points = [*zip(edges[first:last], counts[first:last], strict=True), (edges[last], 0)]
     lines.append(tables.series(systems.label(cell), points, found["runs"], style="bars"))
-  note = "Units of all seeds together; a unit is active right of −2."
+  note = "Units of all seeds pooled; units right of −2 are active."
   return tables.figure("Activity of latent units", "log10 A_u", "units", lines, note=note)
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the finished runs say."""
+  """The report of the finished runs: numbers, table, figure, sentences."""
   del item
   names = stages.run_names(RUNS[name])
   runs = {cell: measured.read(folder, of_cell) for cell, of_cell in names.items()}
@@ -167,7 +167,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
     ]
     for cell, found in cells.items()
   ]
-  note = "log D above log 2, and BIC above one normal, at 95 % over seeds, show two modes."
+  note = "Two modes are shown if D is above 2 (in logarithms) and BIC prefers two normals, both at 95 % over seeds."
   shown = []
   for cell, found in cells.items():
     shown.append(f"Two modes of log A_u, {systems.label(cell)}: {_two_modes(found)}.")

@@ -1,11 +1,11 @@
 """Burda et al. (2016), appendix C: true and approximate posteriors of models with two latent units, by quadrature.
 
-The paper holds that IWAE learns posteriors that a VAE's assumptions do not fit.  How far p(z|x) is from q(z|x), and
-from every normal, is measured for each of N test images:
+The paper claims that IWAE learns posteriors that violate a VAE's assumptions.  The divergences of p(z|x) from q(z|x)
+and from the nearest normal are measured for each of N test images:
 
     KL(q(z|x) || p(z|x)) = log p(x) - ELBO,   J = H(N(m, C)) - H(p(z|x)) = KL(p(z|x) || N(m, C)) >= 0,
 
-m and C mean and covariance of p(z|x), H the entropy; J = 0 for a normal alone (negentropy).
+where m and C are mean and covariance of p(z|x) and H is the entropy; the negentropy J is 0 only for a normal.
 """
 
 import functools
@@ -28,7 +28,7 @@ from experiments.shared import nll_tables
 
 _CELLS = ("vae-1", "iwae-5", "iwae-50")
 _DRAWN = 6  # posteriors in a picture
-_POINTS = 80  # on each side of the square that holds a posterior
+_POINTS = 80  # of the plotted grid, on each axis
 _VALUES = {"kl": "KL(q || p)", "negentropy": "negentropy of p(z|x)"}
 
 
@@ -38,7 +38,7 @@ def negentropy(z1: jax.Array, z2: jax.Array, p: jax.Array, covariance: jax.Array
   Args:
     z1, z2: coordinates, [B, P] each.
     p: values [B, P, P] at them.
-    covariance: of p, [B, 2, 2].
+    covariance: covariance of p, [B, 2, 2].
   """
   cell = (z1[:, 1] - z1[:, 0]) * (z2[:, 1] - z2[:, 0])
   entropy = -jnp.sum(jax.scipy.special.xlogy(p, p), (1, 2)) * cell
@@ -46,10 +46,10 @@ def negentropy(z1: jax.Array, z2: jax.Array, p: jax.Array, covariance: jax.Array
 
 
 def posteriors(run: Any, num_examples: int, grid: int) -> dict[str, Any]:
-  """Of the first test images under a run, by quadrature with `grid` points on each axis.
+  """Posteriors of the first test images under a run, by quadrature with `grid` points on each axis.
 
   Returns:
-    kl, negentropy, log_px and the grid's error, [N] each; and of the first _DRAWN images x, and z1, z2, p, q as in
+    kl, negentropy, log_px and the grid's error, [N] each; for the first _DRAWN images also x, and z1, z2, p, q as in
     latent_space.Densities.
   """
 
@@ -116,7 +116,7 @@ RUNS = {
 
 
 def _read(folder: pathlib.Path, cells: Mapping[str, Sequence[dict]], names: Mapping[str, list[str]]) -> dict[str, dict]:
-  """{cell: {seed: what is measured}} of what is there."""
+  """{cell: {seed: arrays}} of the measured runs."""
   found = {}
   for cell, runs in cells.items():
     paths = {o["seed"]: measured.file(folder, name) for o, name in zip(runs, names[cell], strict=True)}
@@ -133,7 +133,7 @@ def _numbers(runs: Mapping[int, Mapping[str, np.ndarray]]) -> dict[str, Any]:
 
 
 def _pairs(found: Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]) -> dict[str, dict[str, Any]]:
-  """IWAE minus VAE of each value, by image."""
+  """IWAE minus VAE for each value, paired by image."""
   pairs = {}
   for first, second in (("iwae-5", "vae-1"), ("iwae-50", "vae-1")):
     seeds = sorted(found.get(first, {}).keys() & found.get(second, {}).keys())
@@ -158,7 +158,7 @@ def _picture(folder: pathlib.Path, cell: str, arrays: Mapping[str, np.ndarray]) 
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What was measured so far."""
+  """The report of what is measured so far: numbers, table, pictures, sentences."""
   del item
   names = stages.run_names(RUNS[name])
   found = _read(folder, RUNS[name].cells, names)

@@ -23,14 +23,14 @@ _SYSTEMS = (
 )
 _READING = (
   "Paper and released code differ (Adam's beta1, rates, 400 images held out); ours follows the paper. Li & Turner "
-  "(2016) re-ran the released code and have {} for IWAE, k = 5 and 50, with one layer."
+  "(2016) re-ran the released code and report {} for IWAE, k = 5 and 50, with one layer."
 )
 _UNITS = (
   "Active units are latent variables whose E[u|x] varies over the test images by more than 0.01; the released code "
   "takes the first 500 training images."
 )
 _TRAINED = (
-  "3,280 epochs of batches of 20 in eight stages of 3^i epochs; one run a cell; NLL by 5000 importance samples."
+  "3,280 epochs of batches of 20 in eight stages of 3^i epochs; one run per cell; NLL by 5000 importance samples."
 )
 PAPER = Paper(
   authors="Burda, Grosse & Salakhutdinov",
@@ -39,7 +39,7 @@ PAPER = Paper(
   url="https://arxiv.org/abs/1509.00519",
   items={
     "table=1": "Test NLL on MNIST, and active units (the MNIST half of the table)",
-    "table=2": "Going on under the other objective: VAE then IWAE, IWAE then VAE",
+    "table=2": "Continuing with the other objective: VAE then IWAE, IWAE then VAE",
     "table=3": "Test NLL on static MNIST (Larochelle's binarisation), and active units",
     "table=1-omniglot": "Test NLL on OMNIGLOT, and active units (the OMNIGLOT half of table 1)",
     "figure=activity": "Histogram of log A_u, the activity of latent units (appendix C)",
@@ -54,39 +54,39 @@ PAPER = Paper(
       _UNITS,
     ),
     "table=2": (
-      "Published: the runs of table 1 with one layer go on for 3^7 = 2,187 epochs at a rate of 1e-4 under the other "
+      "Published: the runs of table 1 with one layer continue for 3^7 = 2,187 epochs at a rate of 1e-4 with the other "
       "objective, VAE with k = 1, IWAE with k = 50.",
-      "Ours: the second stage starts from the first's parameters, run by run of the same seed; Adam's moments start "
-      "anew, which the paper does not tell.",
-      "Each first stage is compared with what it becomes. That more training alone would change it, too, is not "
-      "controlled for, as in the paper.",
+      "Ours: the second stage starts from the parameters of the first stage's run with the same seed; Adam's moments "
+      "are reset, which the paper does not specify.",
+      "Each first stage is compared with its continuation. The effect of longer training alone is not controlled for, "
+      "as in the paper.",
       _UNITS,
     ),
     "table=3": (
       f"Published: 50,000 training and 10,000 test images of a binarisation drawn once; {_TRAINED}",
       _SYSTEMS.format(", published twice with the same numbers"),
-      "mnist5k has no published binarisation: `quick` draws one for good, and holds out images as ever.",
+      "mnist5k has no published binarisation: `quick` draws one once, and holds out validation images as usual.",
       _UNITS,
     ),
     "table=1-omniglot": (
       f"Published: 24,345 training and 8,070 test images of chardata.mat, binarised anew at every use; {_TRAINED}",
-      _SYSTEMS.format("; with two layers it was published as 107.56 (30+5) in a run of its own, and ours is compared "
+      _SYSTEMS.format("; with two layers it was published as 107.56 (30+5) in a separate run, and ours is compared "
       "with VAE's 107.58"),
       _READING.format("106.30 and 104.68"),
       _UNITS,
     ),
     "figure=activity": (
-      "The paper's histogram is without numbers; its claim is that log A_u has two modes, so that the threshold of "
-      "0.01 is not critical. Of which models it is was not read in the source.",
-      "A_u is over the test images; E_q[u|x] is exact with one layer.",
-      "log10, and not the natural logarithm; means and errors of D and of counts are over seeds.",
+      "The paper's histogram has no numbers; its claim is that log A_u has two modes, so that the threshold of 0.01 is "
+      "not critical. Which models it shows was not read in the source.",
+      "A_u is computed over the test images; E_q[u|x] is exact with one layer.",
+      "Logarithms are to base 10; means and errors of D and of counts are over seeds.",
     ),
     "figure=posteriors": (
-      "The paper's figure is without numbers; its claim is that IWAE learns posteriors that do not fit a VAE's "
-      "assumptions. Size of network and length of training of its two-unit models were not read in the source and are "
-      "those of table 1 here.",
+      "The paper's figure has no numbers; its claim is that IWAE learns posteriors that violate a VAE's assumptions. "
+      "The network size and length of training of its two-unit models were not read in the source; ours are those of "
+      "table 1.",
       "p(z|x) and log p(x) are exact up to the grid's error; all models see the same binarised images.",
-      "KL(q || p) rises where q fits less well, be it for p or for the encoder; negentropy is of p alone.",
+      "KL(q || p) depends on both p and the encoder; negentropy depends on p alone.",
     ),
   },
 )  # fmt: skip
@@ -101,7 +101,7 @@ _WHAT = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the runs in a folder say: numbers, tables, figures, sentences."""
+  """The report of the runs in a folder: numbers, tables, figures, sentences."""
   if item in _FIGURES:
     found = _FIGURES[item].report(item, name, folder)
   else:

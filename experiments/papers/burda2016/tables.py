@@ -1,4 +1,4 @@
-"""The tables of Burda et al. (2016): published numbers, what is run for each, and what the paper says is ordered."""
+"""The tables of Burda et al. (2016): published numbers, the runs of each, and the orders that the paper claims."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from experiments.shared.nll_tables import Claims
 IWAE = "configs/iwae_mnist.py"
 _SYSTEMS = {"vae-1": (1, "elbo"), "vae-5": (5, "elbo"), "vae-50": (50, "elbo")}
 _SYSTEMS |= {"iwae-5": (5, "iwae"), "iwae-50": (50, "iwae")}
-_THEN = {"vae-1": "iwae-50", "iwae-50": "vae-1"}  # table 2: the first stage, the second
+_THEN = {"vae-1": "iwae-50", "iwae-50": "vae-1"}  # table 2: {first stage: second stage}
 
 PUBLISHED = {
   "table=1": {
@@ -77,7 +77,7 @@ CLAIMS = {
 
 
 def system(cell: str) -> dict[str, Any]:
-  """The overrides of vae-5, iwae-50 ..."""
+  """The overrides of a system such as vae-5 or iwae-50."""
   k, bound = _SYSTEMS[cell]
   return {"arg.k": k, "objective.bound": bound}
 
@@ -94,7 +94,7 @@ def _two_depths(seeds: int) -> dict[str, list[axes.Overrides]]:
 
 
 def _switched(seeds: int, length: dict[str, int]) -> dict[str, list[axes.Overrides]]:
-  """Each of table 2's systems goes on under the other's objective at a constant rate of 1e-4."""
+  """Each system of table 2, continued with the other's objective at a constant rate of 1e-4."""
   rate = {"arg.constant": True, "optim.lr": 1e-4}
   return {
     f"{first}-then-{second}": [
@@ -139,7 +139,7 @@ _OMNIGLOT = {
     "omniglot_resized/small (2,720 training, 2,120 test images), one layer, k = 1 and 5, "
     "three seeds, 22 epochs of batch 20, NLL by 1000 samples",
     minutes=4,
-    caveat="It is another version of the data: its numbers are not comparable with the published.",
+    caveat="This is another version of the data, so its numbers are not comparable with the published ones.",
     config=f"{IWAE}:quick,data=omniglot_resized/small",
     common=_QUICK | {"num_steps": 3000},
     cells=make_cells(3, ("vae-1", "vae-5", "iwae-5")),

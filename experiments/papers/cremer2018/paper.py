@@ -2,12 +2,12 @@
 
   python -m experiments.reproduce cremer2018 --table=1
 
-Paper: https://arxiv.org/abs/1801.03558.  The table of gaps, of a diagonal normal (FFG) and of a flow as q(z|x):
+Paper: https://arxiv.org/abs/1801.03558.  The table of inference gaps, for a diagonal normal (FFG) and a flow as q(z|x):
 
   approximation gap = log p(x) - L[q*],   amortisation gap = L[q*] - L[q],
 
-q* the best member of the family of q for each image, log p(x) the greater of IWAE with 5000 samples and of annealed
-importance sampling.
+where q* is the best member of q's family for each image, and log p(x) is the greater of the estimates by IWAE with 5000
+samples and by annealed importance sampling.
 """
 
 import pathlib
@@ -26,20 +26,20 @@ PAPER = Paper(
   title="Inference Suboptimality in Variational Autoencoders",
   venue="ICML 2018",
   url="https://arxiv.org/abs/1801.03558",
-  items={"table=1": "Gaps of inference of a diagonal normal and of a flow"},
+  items={"table=1": "Inference gaps of a diagonal normal and of a flow"},
   published={"table=1": {}},
   notes={
     "table=1": (
       "The paper's numbers were not read in the source and are not shown, and the table's number is unverified. Its "
-      "claims: the amortisation gap is the greater one, and a richer family of q has the smaller approximation gap.",
+      "claims: the amortisation gap is the larger one, and a richer family of q has a smaller approximation gap.",
       "Settings of the authors' code: 50 latent units, two layers of 200 tanh units, batches of 100, the schedule of "
       "3,280 epochs of Burda et al. (2016), KL warmed up over 100 epochs, IWAE with 5000 samples, AIS with 100 chains "
       "of 10,000 temperatures. Its flow has auxiliary variables; ours is inverse autoregressive, with two layers.",
       "log p(x) is IWAE or AIS, whichever has the greater mean over the images of the row. Both are stochastic lower "
       "bounds, and so is the approximation gap.",
-      "q* is found by gradient ascent for each image, of the flow with all its parameters free, from where training "
-      "left them: what the ascent does not find counts as approximation gap. ± is the standard error over seeds; "
-      "claims are decided at 95 % by the errors over images and, by Student's t, over seeds.",
+      "q* is found by gradient ascent for each image; for the flow all its parameters are optimised, starting from the "
+      "trained ones. If the ascent stops short of the optimum, the rest counts as approximation gap. ± is the standard "
+      "error over seeds; claims are decided at 95 % by a z test over images and a t test over seeds.",
     )
   },
 )
@@ -79,7 +79,7 @@ RUNS = {
       "statically binarised MNIST and thresholded Fashion-MNIST, three seeds, 3,280 epochs of batch 100; gaps of 100 "
       "test images, IWAE with 5000 samples, AIS with 100 chains of 10,000 temperatures",
       minutes=30 * 1440,
-      caveat="The flow is not the paper's, nor is the number of images.",
+      caveat="The flow and the number of images are not the paper's.",
       config=_VAE,
       cells=_cells(("binarized_mnist", "fashion_mnist"), 3),
     ),
@@ -125,7 +125,7 @@ def _label(cell: str) -> str:
 
 
 def _claims(cells: Mapping[str, dict[int, dict[str, np.ndarray]]]) -> dict[str, dict[str, Any]]:
-  """{what is said to be above zero: the paired difference}."""
+  """{difference claimed to be above zero: its paired estimate}."""
 
   def differ(first: tuple[str, str], second: tuple[str, str]) -> dict[str, Any]:
     (a, term_a), (b, term_b) = first, second
@@ -150,7 +150,7 @@ _WORDS = {"higher": "above zero: shown", "lower": "below zero: the opposite is s
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the finished runs in a folder say: numbers, tables, sentences."""
+  """The report of the finished runs in a folder: numbers, tables, sentences."""
   names = stages.run_names(RUNS[item][name])
   runs = {cell: measured.read(folder, n) for cell, n in names.items()}
   cells = {cell: {seed: gaps(run) for seed, run in found.items()} for cell, found in runs.items() if found}
@@ -162,7 +162,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
     texts = [tables.plus_minus(m.mean, m.stderr) for m in by_term.values()]
     rows.append([tables.cell(_label(cell)), *[tables.cell(text, names[cell]) for text in texts]])
   claims = _claims(cells)
-  made = [tables.table("Gaps of inference, nats", ["q, data", *_TERMS.values()], rows)] if rows else []
+  made = [tables.table("Inference gaps, nats", ["q, data", *_TERMS.values()], rows)] if rows else []
   if claims:
     columns = ["claim: above zero", "difference ± over images", "by seed", "over seeds", "it is"]
     lines = [tables.paired_row(n, p, _WORDS[p["verdict"]]) for n, p in claims.items()]
@@ -182,9 +182,9 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   images = next(iter(numbers["cells"].values()))["images"]
   verdicts = [p["verdict"] for p in numbers["claims"].values()]
   return {
-    "system": "gaps of inference, FFG and flow",
+    "system": "inference gaps, FFG and flow",
     "data": f"{', '.join(data)} ({images} test images)",
-    "published": "no numbers: amortisation gap the greater, approximation gap smaller with a flow",
+    "published": "no numbers: the amortisation gap is larger, and the approximation gap is smaller with a flow",
     "ours": "approximation, amortisation gap: "
     + "; ".join(
       f"{_label(c)} {show(n['approximation'])}, {show(n['amortisation'])}" for c, n in numbers["cells"].items()

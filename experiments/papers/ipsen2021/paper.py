@@ -3,10 +3,11 @@
   python -m experiments.reproduce ipsen2021 --table=1 --budget=quick --manual_dir=FOLDER
   python -m experiments.reproduce ipsen2021 --table=1 --budget=short --cells=white-miwae,white-known
 
-Paper: https://arxiv.org/abs/2006.12871, table 1: root mean squared error of imputed entries of UCI tables, in the first
-half of whose columns what is above the mean is missing.  Models differ in p(m|x): MIWAE has none, "agnostic" is a
-linear map of x, self-masking l_d = -w_d (x_d - b_d), known with the sign of w_d given; with a PPCA decoder or a deep
-one; the low-rank joint model has p(m|z).  (FOLDER has the published UCI files; without it they are downloaded.)
+Paper: https://arxiv.org/abs/2006.12871, table 1: root mean squared error of imputed entries of UCI tables in which, in
+the first half of the columns, entries above the mean are missing.  Models differ in the logits l of p(m|x): MIWAE has
+none, "agnostic" a linear map of x, "self-masking" l_d = -w_d (x_d - b_d), "known" also the sign of w_d; and in the
+decoder, PPCA's or a deep one.  The low-rank joint model has p(m|z).  (FOLDER has the published UCI files; without it
+they are downloaded.)
 """
 
 import functools
@@ -68,14 +69,14 @@ PAPER = Paper(
   notes={
     "table=1": (
       "Published: mean over 5 runs, standard errors where they are above 0.01. Two layers of 128 tanh units, D - 1 "
-      "latent dimensions, normal q and p, K = 20, Adam with 1e-3, 100,000 updates of batch 16, 10,000 importance "
-      "samples impute; PPCA variants have a linear decoder and one learned variance.",
-      "Columns are standardised by all their entries before any is hidden: what goes missing has its say in mean and "
+      "latent dimensions, normal q and p, K = 20, Adam with 1e-3, 100,000 updates of batch 16, imputation with 10,000 "
+      "importance samples; PPCA variants have a linear decoder and one learned variance.",
+      "Columns are standardised with all entries before any are hidden, so that missing entries influence mean and "
       "scale, as in the paper.",
-      "What is hidden is a function of the data: no mask is drawn. Runs differ in initialisation, batches and noise "
-      "alone, and ± over seeds says nothing of other data.",
-      "Ours imputes E[x_missing | x_observed, m], the weighted mean of the drawn x_missing; the authors' code weighs "
-      "E[x|z].",
+      "The hidden entries are a function of the data: no mask is drawn. Runs differ only in initialisation, batches "
+      "and noise, so ± over seeds does not cover variation of the data.",
+      "Ours imputes E[x_missing | x_observed, m], the weighted mean of the drawn x_missing; the authors' code uses the "
+      "weighted mean of E[x|z].",
       masked_tables.NOTE,
     )
   },
@@ -108,7 +109,7 @@ def _cells(data: Sequence[str], seeds: int, rows: Sequence[str] = tuple(_TRAINED
 
 
 def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]], methods: Sequence[str], seeds: int) -> None:
-  """The other methods' errors on each data set of the budget."""
+  """Measures the other methods' errors on each data set of the budget."""
   data = dict.fromkeys(cell.partition("-")[0] for cell in names)
   of = {name: [run for cell, runs in names.items() if cell.startswith(f"{name}-") for run in runs] for name in data}
   masked_tables.measure(folder, of, methods, range(seeds))
@@ -121,11 +122,11 @@ def _budget(what: str, minutes: float, config: str, cells: dict, seeds: int, **o
 
 
 _CONFIG = "configs/not_miwae_uci.py"
-_NLL = {"evaluate.importance_sampling.num_samples": 100}  # of which the table has nothing
+_NLL = {"evaluate.importance_sampling.num_samples": 100}  # not in the table
 RUNS = {
   "table=1": {
     "quick": _budget(
-      "white wine (4,898 rows), five seeds, 10,000 updates of batch 16, 1,000 samples impute",
+      "white wine (4,898 rows), five seeds, 10,000 updates of batch 16, imputed with 1,000 samples",
       20,
       f"{_CONFIG}:quick",
       _cells(("white",), 5),
@@ -133,7 +134,7 @@ RUNS = {
       common=_NLL,
     ),
     "short": _budget(
-      "white wine (4,898 rows) alone, five seeds, 100,000 updates of batch 16, 10,000 samples impute",
+      "white wine (4,898 rows) alone, five seeds, 100,000 updates of batch 16, imputed with 10,000 samples",
       110,
       _CONFIG,
       _cells(("white",), 5),
@@ -142,7 +143,7 @@ RUNS = {
       full=True,
     ),
     "paper": _budget(
-      "six UCI tables, five seeds, 100,000 updates of batch 16, 10,000 samples impute",
+      "six UCI tables, five seeds, 100,000 updates of batch 16, imputed with 10,000 samples",
       8 * 60,
       _CONFIG,
       _cells(_DATA, 5),
@@ -151,7 +152,7 @@ RUNS = {
       full=True,
     ),
     "test": _budget(
-      "mnist5k's grey levels for a table, 40 steps of a small network, two seeds: for tests",
+      "mnist5k's grey levels as a table, 40 steps of a small network, two seeds: for tests",
       1,
       f"{_CONFIG}:test",
       _cells(("white",), 2, ("miwae", "known")),
@@ -163,7 +164,7 @@ RUNS = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the finished runs in a folder say: numbers, tables, sentences."""
+  """The report of the finished runs in a folder: numbers, tables, sentences."""
   budget = RUNS[item][name]
   names = stages.run_names(budget)
   values: dict[str, dict] = {cell.partition("-")[0]: {} for cell in names}

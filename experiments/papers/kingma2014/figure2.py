@@ -14,10 +14,10 @@ from experiments.harness.paper import Budget
 CONFIG = "configs/aevb_mnist.py"
 METHODS = {"aevb": "AEVB", "wake_sleep": "wake-sleep"}
 RATES = (0.01, 0.02, 0.1)
-_RATE = 0.02  # what most first iterations choose; the report says of each line whether they do
+_RATE = 0.02  # what most first iterations choose; the report names the lines for which they do not
 _BATCH = 100
-_FLOOR = {"frey_faces": -500.0}  # what lies below is not drawn
-_PER_DECADE = 12  # points of a line
+_FLOOR = {"frey_faces": -500.0}  # lower bounds are not drawn
+_PER_DECADE = 12  # points of a line in a decade
 _HELD_OUT = ("valid/elbo", "test/elbo")
 
 
@@ -39,7 +39,7 @@ _MNIST, _FACES = [("mnist", nz) for nz in (3, 5, 10, 20, 200)], [("frey_faces", 
 _CHEAP = {"evaluate.importance_sampling.num_samples": 20, "evaluate.importance_sampling.batch_size": 100}
 RUNS = {
   "quick": Budget(
-    "mnist5k (4,000 training, 500 test images), N_z = 3 and 20, two seeds, 1.5e5 training samples a line, dynamic "
+    "mnist5k (4,000 training, 500 test images), N_z = 3 and 20, two seeds, 1.5e5 training samples per line, dynamic "
     "binarisation",
     minutes=6,
     config=f"{CONFIG}:quick",
@@ -47,15 +47,15 @@ RUNS = {
     cells=_cells([("mnist5k", 3), ("mnist5k", 20)], 1500, 300, 2),
   ),
   "short": Budget(
-    "MNIST (60,000, 10,000), N_z = 3 and 20, one seed, 1e7 training samples a line, dynamic binarisation",
+    "MNIST (60,000, 10,000), N_z = 3 and 20, one seed, 1e7 training samples per line, dynamic binarisation",
     minutes=50,
-    caveat="The paper goes on to 1e8 training samples; what it shows up to 1e7 can be compared.",
+    caveat="The paper continues to 1e8 training samples; its curves up to 1e7 can be compared.",
     config=CONFIG,
     common=_CHEAP | {"figures_every": 50_000, "checkpoint_every": 50_000},
     cells=_cells([("mnist", 3), ("mnist", 20)], 100_000, 500, 1),
   ),
   "paper": Budget(
-    "MNIST (60,000, 10,000) and Frey faces, three seeds, 1e8 training samples a line, dynamic binarisation",
+    "MNIST (60,000, 10,000) and Frey faces, three seeds, 1e8 training samples per line, dynamic binarisation",
     minutes=9 * 1440,
     full=True,
     config=CONFIG,
@@ -78,7 +78,7 @@ def _label(cell: str) -> str:
 
 
 def log_thinned(points: Iterable[tuple[float, float]], per_decade: int = _PER_DECADE) -> list[tuple[float, float]]:
-  """The last of the points (x, y), x > 0 and rising, in each part of a decade."""
+  """Of points (x, y), x > 0 and increasing, the last one in each of `per_decade` parts of a decade."""
   kept = {math.floor(per_decade * math.log10(x) + 1e-9): (x, y) for x, y in points}
   return list(kept.values())
 
@@ -112,13 +112,13 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
 
 
 def _rates(folder: pathlib.Path, names: Sequence[str]) -> dict[str, float]:
-  """{step size: training bound of the last of its first iterations} of the runs that are finished."""
+  """{step size: training bound at the end of the first iterations}, for the finished runs."""
   done = [(rate, name) for rate, name in zip(RATES, names, strict=True) if states.is_finished(folder, name)]
   return {str(rate): measured.curve(folder, [name], "train/elbo")[-1][1] for rate, name in done}
 
 
 def _ahead(found: measured.Paired, cells: tuple[str, str]) -> dict[str, Any]:
-  """The bound of the first less that of the second; nats."""
+  """The bound of the first minus that of the second, nats."""
   ahead = {
     "first": cells[0],
     "second": cells[1],
@@ -129,7 +129,7 @@ def _ahead(found: measured.Paired, cells: tuple[str, str]) -> dict[str, Any]:
 
 
 def _differences(folder: pathlib.Path, names: dict[str, list[str]]) -> list[dict[str, Any]]:
-  """AEVB less wake-sleep in each panel, and the largest N_z less the smallest for AEVB."""
+  """AEVB minus wake-sleep in each panel, and the largest N_z minus the smallest for AEVB."""
   runs = {cell: measured.read(folder, found) for cell, found in names.items()}
   pairs = [(cell, cell.replace("aevb", "wake_sleep")) for cell in names if cell.startswith("aevb")]
   for data in dict.fromkeys(cell.split("-")[1] for cell in names):
@@ -163,14 +163,14 @@ def _rate_table(rates: dict[str, dict[str, float]]) -> dict:
     for cell, found in rates.items()
   ]
   note = (
-    f"Training bound at the end of the first iterations, nats, none where a run is not finished or left the range of "
-    f"numbers; the lines above have {_RATE}."
+    f"Training bound at the end of the first iterations, nats; none where a run is not finished or diverged. The lines "
+    f"above use {_RATE}."
   )
   return tables.table("Step sizes", ["", *map(str, RATES), "best"], rows, note)
 
 
 def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
-  """What the runs in a folder say: numbers, tables, figures, sentences."""
+  """The report of the runs in a folder: numbers, tables, figures, sentences."""
   names = stages.run_names(budget)
   lines = {cell: found for cell, found in names.items() if not cell.startswith("rates-")}
   cells = {cell: found for cell in lines if (found := _cell(folder, lines[cell]))}
@@ -208,7 +208,7 @@ def difference_table(differences: Sequence[dict[str, Any]], label: Any) -> dict:
     name = f"{label(d['first'])} − {label(d['second'])}"
     rows.append([tables.cell(text) for text in (name, value, seeds, d["verdict"])])
   columns = ["first − second", "difference ± over images", "over seeds", "first is above"]
-  note = "Nats, paired by test image; shown: at 95 % by the errors over images and, by Student's t, seeds."
+  note = "Nats, paired by test image. Shown: above zero at 95 % by a z test over images and a t test over seeds."
   return tables.table("Paired differences", columns, rows, note)
 
 

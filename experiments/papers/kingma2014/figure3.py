@@ -24,7 +24,7 @@ _BATCH = 100
 
 
 class Size(NamedTuple):
-  """Of a budget: numbers of training examples, steps, checkpoints that are measured, examples measured on, seeds."""
+  """The size of a budget: numbers of training examples, steps, measured checkpoints, measured examples, and seeds."""
 
   train: tuple[int, ...]
   num_steps: int
@@ -65,14 +65,14 @@ def _common(size: Size) -> dict[str, Any]:
 
 
 def measure(folder: pathlib.Path, names: Mapping[str, list[str]], size: Size) -> None:
-  """log p(x) of training and test examples at every checkpoint of the finished runs, a file for each."""
+  """Writes log p(x) of training and test examples at every checkpoint of the finished runs, a file for each."""
   run_log_px = None
   for name in [name for runs in names.values() for name in runs]:
     if not states.is_finished(folder, name) or len(list(_files(folder, name))) == size.checkpoints:
       continue
     path = states.folder(folder, name)
     experiment, state = restore(ConfigDict(legacy_configs.read_config(path)), path)
-    if run_log_px is None:  # all runs have the same networks: one program
+    if run_log_px is None:  # compiled once, for all runs have the same networks
       settings = {"num_samples": 50, "num_warmup": 100, "num_leapfrog": 4, "num_importance": 500}
       run_log_px = posterior_samples.make_log_px(experiment, min(100, size.examples), **settings)
     with checkpoint.open_manager(path, read_only=True) as checkpoints:
@@ -89,7 +89,7 @@ def _files(folder: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
 
 
 def _log_px(run_log_px: Any, state: Any, splits: Any, count: int) -> dict[str, np.ndarray]:
-  """{"train/upper": [N], ...}; the networks' parameters alone are handed on, so that nothing compiles anew."""
+  """{"train/upper": [N], ...}; only the networks' parameters are passed on, so that nothing is recompiled."""
   bare = state.replace(opt_state=(), variables={}, hparams={})
   key, found = rng.stream(jax.random.key(0), "eval"), {}
   for part in ("train", "test"):
@@ -140,7 +140,7 @@ def _label(cell: str) -> str:
 
 
 def _read(folder: pathlib.Path, names: list[str]) -> dict[int, dict[str, np.ndarray]]:
-  """{step: {"test/lower": [N], ...}}, averaged over the seeds that are measured."""
+  """{step: {"test/lower": [N], ...}}, averaged over the measured seeds."""
   found: dict[int, list[dict]] = {}
   for name in names:
     for file in _files(folder, name):
@@ -161,7 +161,7 @@ def _numbers(found: dict[int, dict[str, np.ndarray]], names: list[str]) -> dict[
 
 
 def _differences(found: dict[str, dict[int, dict[str, np.ndarray]]]) -> list[dict[str, Any]]:
-  """AEVB less each of the others, of the lower estimates of the test images, paired."""
+  """AEVB minus each other method, for the lower estimates on the test images, paired by image."""
   made = []
   for cell in found:
     method, _, n = cell.partition("-")
@@ -177,7 +177,7 @@ def _differences(found: dict[str, dict[int, dict[str, np.ndarray]]]) -> list[dic
 
 
 def _lines(found: dict[str, dict[int, dict[str, np.ndarray]]], names: dict[str, list[str]]) -> list[dict]:
-  """A panel for each N_train; the lower estimates."""
+  """A panel for each N_train, with the lower estimates."""
   panels: dict[str, list[dict]] = {}
   for cell, steps in found.items():
     method, _, n = cell.partition("-")
@@ -189,7 +189,7 @@ def _lines(found: dict[str, dict[int, dict[str, np.ndarray]]], names: dict[str, 
 
 
 def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
-  """What the measured checkpoints say."""
+  """The report of the measured checkpoints."""
   names = stages.run_names(budget)
   found = {cell: _read(folder, runs) for cell, runs in names.items()}
   cells = {cell: _numbers(values, names[cell]) for cell, values in found.items() if values}
@@ -201,9 +201,9 @@ def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   columns = ["", "published", "train", "test", "test, appendix D", "appendix D − ours"]
   note = (
     "log p(x), nats, ± over images. train and test: importance sampling from the normal fitted to draws of p(z|x), a "
-    "lower bound in expectation whatever the chains did; appendix D: the paper's estimator by the same draws, an upper "
-    "bound in expectation, too high where the chains miss a part of p(z|x). Where they miss none, their difference "
-    "bounds the bias of both."
+    "lower bound in expectation even if the chains have not converged; appendix D: the paper's estimator from the same "
+    "draws, an upper bound in expectation, too high where the chains miss a part of p(z|x). If they miss none, the "
+    "difference bounds the bias of both."
   )
   made = [tables.table("Marginal likelihood at the end", columns, rows, note)] if rows else []
   made += [figure2.difference_table(differences, _label)] if differences else []
@@ -215,7 +215,7 @@ def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
   ]
   if cells:
     worst = max(abs(n["gap"]) for n in cells.values())
-    sentences.append("Of MCEM, which makes five updates of a batch, the paper claims no order.")
+    sentences.append("The paper claims no order for MCEM, which makes five updates with each batch.")
     sentences.append(f"The two estimates of log p(x) differ by at most {worst:.2f} nats on average.")
   numbers = {"figure": 3, "cells": cells, "differences": differences}
   return {"numbers": numbers, "tables": made, "figures": _lines(found, names), "sentences": sentences}

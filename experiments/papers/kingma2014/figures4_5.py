@@ -12,7 +12,7 @@ from experiments.papers.kingma2014.figure2 import CONFIG
 
 
 def _budgets(panels: dict[str, Sequence[tuple[str, int]]]) -> dict[str, Budget]:
-  """The budgets for what {budget: (data, N_z)} names."""
+  """The budgets for {budget: [(data, N_z)]}."""
   cells = {
     budget: {f"{data}-{nz}": [{"arg.data": data, "arg.nz": nz, "seed": 0}] for data, nz in found}
     for budget, found in panels.items()
@@ -77,7 +77,7 @@ def report(budget: Budget, folder: pathlib.Path, figure: int) -> dict[str, Any]:
       cells[cell] = {"test": run.results["test/elbo"], "stderr_images": float(error), "data": run.results["data"]}
       bound = tables.plus_minus(cells[cell]["test"], cells[cell]["stderr_images"], sign=True)
       rows.append([tables.cell(label), tables.published("picture"), tables.cell(bound, [name])])
-  table = tables.table("Test bound of what is drawn, nats", ["", "published", "ours ± over images"], rows)
+  table = tables.table("Test bound of the models shown, nats", ["", "published", "ours ± over images"], rows)
   numbers = {"figure": figure, "cells": cells}
   return {"numbers": numbers, "tables": [table] if rows else [], "figures": pictures, "sentences": []}
 

@@ -1,4 +1,4 @@
-"""Bands of uncertainty on y = x^3 + noise: what trained nets predict, with and without data nearby."""
+"""Uncertainty bands on y = x^3 + noise: predictions of trained nets, with and without data nearby."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def _bands(found: Mapping[str, Sequence[dict[str, np.ndarray]]]) -> dict[str, tu
     if not runs:
       continue
     mean, variance = (np.stack([run[name] for run in runs]).astype(np.float64) for name in ("mean", "variance"))
-    if cell == "mse":  # what the members know of their noise is nothing
+    if cell == "mse":  # its members have no noise variance
       bands[cell] = (mean.mean(0), mean.std(0))
       continue
     if cell == "net":
@@ -73,7 +73,7 @@ def _draw(bands: Mapping[str, Any], train: dict[str, np.ndarray], path: pathlib.
 
 
 def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
-  """The picture, and for each panel the width of the band inside and outside of the data, and whether x^3 is in it."""
+  """The picture, and for each panel the width of the band inside and outside the data, and whether it contains x^3."""
   found = {cell: measured.arrays(folder, runs) for cell, runs in names.items()}
   bands, inside = _bands(found), np.abs(GRID) <= 4
   numbers, rows = {}, []
@@ -95,17 +95,20 @@ def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, An
     "x³ within 3 sd, |x| > 4",
     "RMSE to x³, |x| ≤ 4",
   ]
-  note = "Standard deviations in units of y, means over the grid; that of the noise is 3."
+  note = "Standard deviations in units of y, means over the grid; the noise has standard deviation 3."
   drawn, sentences = [], []
   if bands:
     train = next(run for runs in found.values() for run in runs)
     _draw(bands, train, folder / "bands.png")
-    said = "Dots: the 20 training points. Between -4 and 4 there are data, beyond there are none."
-    drawn = [tables.picture("Bands of uncertainty", "bands.png", said)]
+    caption = "Dots: the 20 training points, all between -4 and 4."
+    drawn = [tables.picture("Bands of uncertainty", "bands.png", caption)]
   if {"mse", "one", "net"} <= numbers.keys():
     wider = all(numbers["net"]["sd_outside"] > numbers[other]["sd_outside"] for other in ("mse", "one"))
     words = "has" if wider else "does not have"
-    sentences = [f"The ensemble trained by NLL {words} a wider band beyond the data than one net and squared errors."]
+    sentences = [
+      f"The ensemble trained by NLL {words} a wider band outside the data than one net and the ensemble trained by "
+      "squared errors."
+    ]
   made = [tables.table("Bands", columns, rows, note)] if rows else []
   return {"numbers": {"bands": numbers}, "tables": made, "figures": drawn, "sentences": sentences}
 
@@ -114,9 +117,9 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table."""
   show = lambda n: f"{n['sd_inside']:.1f}, {n['sd_outside']:.1f} ({n['covered_outside']:.0%})"
   return {
-    "system": "bands of uncertainty of five kinds of nets",
+    "system": "uncertainty bands of five kinds of nets",
     "data": "y = x³ + N(0, 9), 20 points",
-    "published": "a picture: the ensemble trained by NLL is unsure beyond the data",
+    "published": "a picture: the ensemble trained by NLL is uncertain outside the data",
     "ours": "sd for |x| ≤ 4 and beyond (share of x³ within 3 sd there): "
     + "; ".join(f"{_PANELS[cell]} {show(n)}" for cell, n in numbers["bands"].items()),
   }

@@ -5,7 +5,7 @@ https://arxiv.org/abs/1612.01474
   python scripts/prepare_data.py uci/concrete --manual_dir=FOLDER   # and uci/wine; or by download
   python -m experiments.reproduce lakshminarayanan2017 --table=1
 
-Figure 1: what a net is unsure of on y = x^3 + noise.  Table 1: RMSE and NLL of UCI tables over 20 random splits, deep
+Figure 1: uncertainty of nets on y = x^3 + noise.  Table 1: RMSE and NLL of UCI tables over 20 random splits, deep
 ensembles beside MC dropout (Gal & Ghahramani, 2016), Bayes by backprop (Blundell et al., 2015) and one net.
 """
 
@@ -32,36 +32,37 @@ PAPER = Paper(
   notes={
     "figure=1": (
       "20 x ~ U[-4, 4), noise N(0, 9), one hidden layer of 100 units (Hernandez-Lobato & Adams, 2015). The paper's "
-      "claim: the spread of nets trained by squared errors is too narrow, and an ensemble trained by NLL is unsure "
+      "claim: the spread of nets trained by squared errors is too narrow, and an ensemble trained by NLL is uncertain "
       "where there are no data. It prints no numbers; its rate and length of training were not read in the source.",
-      "Bands are three standard deviations of the predictive distribution, of squared errors those between the "
-      "members. MC dropout and Bayes by backprop are not in the paper's figure; the latter knows the noise.",
+      "Bands are three standard deviations of the predictive distribution; for nets trained by squared errors, of the "
+      "spread between members. MC dropout and Bayes by backprop are not in the paper's figure; the latter is given the "
+      "noise variance.",
     ),
     "table=1": (
       "Protocol of Hernandez-Lobato & Adams (2015): 20 random splits of 90 and 10 % (protein: 5), one hidden layer of "
       "50 ReLU units (protein: 100), 40 epochs, x and y standardised by the training split. Published: VI of Graves "
-      "(2011), backprop and PBP as PBP's paper has them, ± standard error; MC dropout ± standard deviation; deep "
-      "ensembles of five, which print no error. PBP's and MC dropout's log-likelihoods are told as NLL.",
-      "Ours: the published indices of the splits were not at hand, the splits are drawn afresh; NLL and RMSE are of y "
-      "in its own units, ± the standard error over splits. The single net's rate and batches of 32 were chosen on "
+      "(2011), backprop and PBP from PBP's paper, ± standard error; MC dropout ± standard deviation; deep ensembles of "
+      "five, without an error. The log-likelihoods of PBP and MC dropout are shown as NLL.",
+      "Ours: the published indices of the splits were not available, so the splits are drawn anew; NLL and RMSE are in "
+      "the units of y, ± the standard error over splits. The single net's rate and batches of 32 were chosen on "
       "validation splits of concrete and red wine. "
       "One net: the mean over the five members. The ensemble's density is the mixture of its "
-      "members'; 'as a normal' has the mixture's mean and variance, as the paper has it. No adversarial training.",
+      "members'; 'as a normal' has the mixture's mean and variance, as in the paper. No adversarial training.",
       "MC dropout, 1000 draws: rate 0.05 (concrete: 0.005, by a validation split), 400 epochs (ten times the "
-      "protocol's, as published), the scale of the noise by maximum likelihood, where the published one was searched "
-      "for. Bayes by backprop, 1000 draws: prior N(0, 1), 400 epochs, the same noise; it is not Graves' VI. "
-      "Its settings, and wine's rate of dropout, were not chosen by any validation.",
+      "protocol's, as published), the scale of the noise by maximum likelihood (the published one was tuned). Bayes by "
+      "backprop, 1000 draws: prior N(0, 1), 400 epochs, the same noise model; it is not Graves' VI. Its settings, and "
+      "wine's dropout rate, were not tuned on validation data.",
     ),
   },
 )
 
 _MEMBERS = 5
-_RATES = {"concrete": 0.005}  # of dropped units, by a validation split; 0.05 elsewhere
+_RATES = {"concrete": 0.005}  # dropout rates chosen by a validation split; 0.05 elsewhere
 _UCI, _TOY = "configs/uci_regression.py", "configs/cubic_toy.py"
 
 
 def _pieces(data: tuple[str, ...], splits: int, members: int, test: bool) -> table1.Pieces:
-  """{"net-concrete": (configs of the splits, seeds of their members)}; members of split s: M s .. M s + M - 1."""
+  """{"net-concrete": () -> (configs of the splits, seeds of their members)}; split s has seeds M s .. M s + M - 1."""
 
   def piece(name: str, method: str, count: int) -> tuple[list, list[list[int]]]:
     number = range(5 if name == "protein" else splits)
@@ -83,13 +84,13 @@ def _toys(members: int = _MEMBERS) -> dict[str, list[axes.Overrides]]:
 
 
 _CAVEAT = "The protocol is the papers'; the splits, and the settings beyond the protocol, are ours."
-_NO_NUMBERS = "There are no published numbers to be held against."
-_FIVE = "40 epochs of batch 32 (400 of MC dropout and Bayes by backprop)"
+_NO_NUMBERS = "There are no published numbers to compare with."
+_FIVE = "40 epochs of batch 32 (400 for MC dropout and Bayes by backprop)"
 _TABLES = {  # what, minutes, tables, splits, members
   "quick": (f"concrete and red wine, {_FIVE}", 4, ("concrete", "wine"), 20, _MEMBERS),
   "short": (f"six tables, {_FIVE}", 15, ("boston", "concrete", "energy", "wine", "yacht", "white"), 20, _MEMBERS),
   "paper": (f"nine tables, protein with 5 splits, {_FIVE}", 120, tuple(table1.PUBLISHED), 20, _MEMBERS),
-  "test": ("the toy y = x^3 in the place of a table, 40 steps: for tests", 1, ("concrete",), 2, 2),
+  "test": ("the toy y = x^3 in place of a table, 40 steps: for tests", 1, ("concrete",), 2, 2),
 }
 _predictions = functools.partial(measured.of_runs, measure=figure1.predictions)
 RUNS = {
@@ -124,7 +125,7 @@ RUNS = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the finished runs in a folder say: numbers, tables, figures, sentences."""
+  """The report of the finished runs in a folder: numbers, tables, figures, sentences."""
   if item == "figure=1":
     return figure1.report(stages.run_names(RUNS[item][name]), folder)
   _, _, data, _, _ = _TABLES[name]

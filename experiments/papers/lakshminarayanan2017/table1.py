@@ -58,7 +58,7 @@ PUBLISHED: dict[str, tuple[Sequence[tuple], Sequence[tuple]]] = {
 
 
 def values() -> dict[str, paper.Value]:
-  """{"concrete NLL, PBP": Value}; log-likelihoods as NLL."""
+  """{"concrete NLL, PBP": Value}; log-likelihoods are converted to NLL."""
   found = {}
   for data, (rmse, log_py) in PUBLISHED.items():
     for column, numbers, likelihoods in zip(_COLUMNS, rmse, log_py, strict=True):
@@ -77,28 +77,28 @@ _LABELS = {
   "dropout": "MC dropout",
   "bayes": "Bayes by backprop",
 }
-_BESIDE = {"ensemble": "ensemble", "normal": "ensemble", "dropout": "MC dropout"}  # the published row of ours
+_BESIDE = {"ensemble": "ensemble", "normal": "ensemble", "dropout": "MC dropout"}  # published column beside ours
 _PAIRS = [("ensemble", "net"), ("ensemble", "normal"), ("ensemble", "dropout"), ("ensemble", "bayes")]
 
 
 def compute(pieces: Pieces, folder: pathlib.Path) -> None:
-  """Trains what is not there and writes its predictions, a file for each method and table."""
+  """Trains what is missing and writes the predictions, a file for each method and table."""
   made = {cell: functools.partial(_predictions, piece) for cell, piece in pieces.items()}
-  computed.write(folder, _said(pieces), 0, 0, made, "predictions")
+  computed.write(folder, _description(pieces), 0, 0, made, "predictions")
 
 
 def _predictions(piece: Callable) -> dict[str, np.ndarray]:
   return data_lanes.predictions(*piece())
 
 
-def _said(pieces: Pieces) -> dict[str, Any]:
-  """The config and the seeds of each piece, of its first split."""
+def _description(pieces: Pieces) -> dict[str, Any]:
+  """The config of the first split, and the seeds, of each piece."""
   found = {cell: piece() for cell, piece in pieces.items()}
   return {cell: {"config": configs[0].to_dict(), "seeds": seeds} for cell, (configs, seeds) in found.items()}
 
 
 def of_split(parts: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-  """{method: {"nll" [N], "square" [N]}} of the predictions [M, N, ...] of a split; of one member only its own."""
+  """{method: {"nll" [N], "square" [N]}} of predictions [M, N, ...] on a split; for one member {"": its own}."""
   y = parts["y"]
   square = lambda mean: np.square(np.asarray(mean, np.float64) - y).sum(-1)
   own = {"nll": -parts["log_py"].mean(0, np.float64), "square": square(parts["mean"]).mean(0)}
@@ -112,7 +112,7 @@ def of_split(parts: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
 
 
 def _read(data: Sequence[str], folder: pathlib.Path) -> dict[str, dict[str, dict[int, dict]]]:
-  """{table: {method: {split: {"nll", "square"}}}} of what is there."""
+  """{table: {method: {split: {"nll", "square"}}}} of the finished pieces."""
   found: dict[str, dict[str, dict[int, dict]]] = {}
   for name in data:
     for method in ("net", "dropout", "bayes"):
@@ -154,7 +154,7 @@ def _difference(first: Mapping[int, dict], second: Mapping[int, dict]) -> dict[s
 
 
 def _rows(data: str, found: Mapping[str, Any]) -> list[list[dict]]:
-  """Published rows, then ours, each beside its own."""
+  """Published rows, then ours, each beside its published counterpart."""
   published, rows = values(), []
 
   def beside(metric: str, column: str) -> dict:
@@ -176,7 +176,7 @@ def _rows(data: str, found: Mapping[str, Any]) -> list[list[dict]]:
 
 
 def report(data: Sequence[str], folder: pathlib.Path) -> dict[str, Any]:
-  """Numbers, a table of each data set, and which differences of NLL are shown; what is in the folder of a budget."""
+  """The report of a budget's folder: numbers, a table for each data set, and which differences of NLL are shown."""
   by_data = _read(data, folder)
   numbers = {data: {m: _numbers(v) for m, v in methods.items()} for data, methods in by_data.items()}
   pairs = {
@@ -192,7 +192,7 @@ def report(data: Sequence[str], folder: pathlib.Path) -> dict[str, Any]:
     lines = [tables.paired_row(n, p, measured.named_words(p["verdict"], "lower")) for n, p in pairs.items()]
     heads = ["first − second", "NLL difference ± over test rows", "by split", "over splits", "first is"]
     made.append(tables.table("Paired differences", heads, lines))
-  sentences = [f"{n} of NLL: {measured.named_words(p['verdict'], 'lower')}." for n, p in pairs.items()]
+  sentences = [f"NLL, {n}: {measured.named_words(p['verdict'], 'lower')}." for n, p in pairs.items()]
   return {"numbers": {"tables": numbers, "pairs": pairs}, "tables": made, "figures": [], "sentences": sentences}
 
 

@@ -3,11 +3,11 @@
   python -m experiments.reproduce li2016 --table=1 --budget=quick
   python -m experiments.reproduce li2016 --table=1-frey --budget=short --manual_dir=FOLDER
 
-The MNIST and Frey rows with one layer: test NLL of models that were trained by
+The MNIST and Frey rows with one layer: test NLL of models trained to maximise
 
     L_alpha = 1/(1 - alpha) log 1/K sum_k w_k^(1 - alpha),   w_k = p(x, z_k) / q(z_k|x),
 
-alpha = 1 (VAE), 0 (IWAE), -inf (VR-max: the largest weight alone) and 0.5.
+for alpha = 1 (VAE), 0 (IWAE), -inf (VR-max: only the largest weight) and 0.5.
 """
 
 import pathlib
@@ -47,17 +47,17 @@ PAPER = Paper(
     "table=1": (
       "Published: the released code of Burda et al. (2016), 3,280 epochs of batches of 20 in eight stages of 3^i "
       "epochs; test log-likelihood by 5000 importance samples. The VAE's rows are copied from Burda et al.; α = 0.5 "
-      "was published for K = 5 alone.",
-      "The paper prints rates of 0.0001 * 10^(-i/7), the schedule that it refers to has 0.001 * 10^(-i/7); ours has "
+      "was published only for K = 5.",
+      "The paper prints rates of 0.0001 * 10^(-i/7), but the schedule it refers to has 0.001 * 10^(-i/7); ours uses "
       "the latter.",
-      "VR-max follows the path of the largest weight's sample alone; it is no bound.",
+      "VR-max takes the gradient only through the sample with the largest weight; it is not a bound.",
     ),
     "table=1-frey": (
       "Published: ten-fold cross-validation, batches of 100, rate 5e-4; ± over folds. The network, the length of "
       "training and the decoder's scale were not read in the source, so no budget is the paper's recipe.",
-      "Ours: ten random test sets of 196 faces, which may share some; 50 latent units, tanh layers of 200, a normal "
-      "decoder of grey levels in [0, 1] whose scale is at least 0.01. A fold is a seed.",
-      "Densities of grey levels without dequantisation are bounded by the floor of the scale alone.",
+      "Ours: ten random test sets of 196 faces, which may overlap; 50 latent units, tanh layers of 200, a normal "
+      "decoder of grey levels in [0, 1] whose scale is at least 0.01. Each fold is a seed.",
+      "Densities of grey levels without dequantisation are bounded only by the floor of the scale.",
     ),
   },
 )
@@ -79,7 +79,7 @@ def _make_cells(seeds: int) -> dict[str, list[axes.Overrides]]:
 
 
 def _make_folds(count: int) -> dict[str, list[axes.Overrides]]:
-  """Each seed with a random split of its own."""
+  """Cells in which each seed has its own random split."""
   return {
     cell: [{**run, "data.split_seed": run["seed"]} for run in _make_cells(count)[cell]]
     for cell in PAPER.published["table=1-frey"]
@@ -146,7 +146,7 @@ RUNS = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the runs in a folder say: numbers, tables, figures, sentences."""
+  """The report of the runs in a folder: numbers, tables, figures, sentences."""
   found = nll_tables.report(_CLAIMS[item], RUNS[item][name], folder)
   return found | {"numbers": {"item": item} | found["numbers"]}
 

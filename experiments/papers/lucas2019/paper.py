@@ -3,9 +3,9 @@
 https://arxiv.org/abs/1911.02469
   python -m experiments.reproduce lucas2019 --figure=1 --budget=quick
 
-Figure 1: the ELBO that a linear VAE ends with, and the greatest log-likelihood of probabilistic PCA, by latent
-dimension.  Figure 2: the share of collapsed units by the variance of p(x|z), fixed or learned, of a linear and of a
-deep VAE, and what the eigenvalues of the data's covariance say of the linear one.
+Figure 1: the final ELBO of a linear VAE and the maximum log-likelihood of probabilistic PCA, by latent dimension.
+Figure 2: the share of collapsed units by the variance of p(x|z), fixed or learned, for a linear and a deep VAE, and the
+prediction for the linear one from the eigenvalues of the data's covariance.
 """
 
 import functools
@@ -35,18 +35,17 @@ PAPER = Paper(
   notes={
     "figure=1": (
       "The paper's numbers, latent dimensions and preprocessing were not read in the source, and the numbering of the "
-      "figures is ours. Its claim: at its best the ELBO of a linear VAE is the log-likelihood of probabilistic PCA.",
-      "Grey levels in [0, 1], not binarised. ELBO and log p(x) of the trained parameters are exact and of the training "
+      "figures is ours. Its claim: the maximum ELBO of a linear VAE is the log-likelihood of probabilistic PCA.",
+      "Grey levels in [0, 1], not binarised. ELBO and log p(x) of the trained parameters are exact, on the training "
       "images; the optimum of probabilistic PCA is in closed form from the eigenvalues of their covariance (Tipping & "
       "Bishop, 1999).",
-      "The KL of the bound is analytic; E_q[log p(x|z)] is drawn, one z for each image and step.",
+      "In training the KL is analytic; E_q[log p(x|z)] is estimated with one z for each image and step.",
     ),
     "figure=2": (
       "The paper's numbers were not read in the source. Its claims: a large fixed variance collapses units, as it does "
-      "in probabilistic PCA, whose likelihood has no use for directions of an eigenvalue below it; a learned variance "
-      "does not.",
-      "A unit is collapsed, (epsilon, delta), if KL(q(z_l|x) || p(z_l)) < epsilon for a share 1 - delta of the "
-      f"training images; delta = 0.01, and epsilon = {tables.EPSILON} nats where one is needed.",
+      "in probabilistic PCA, which does not use directions with an eigenvalue below it; a learned variance does not.",
+      "A unit is (epsilon, delta)-collapsed if KL(q(z_l|x) || p(z_l)) < epsilon for at least a share 1 - delta of the "
+      f"training images; delta = 0.01, and epsilon = {tables.EPSILON} nats unless it is varied.",
       "Deep: two hidden layers of 200 tanh units in each net, and scales of q(z|x) that depend on x.",
     ),
   },
@@ -60,7 +59,7 @@ def _dimensions(values: tuple[int, ...], seeds: int) -> dict[str, list[axes.Over
 
 
 def _variances(values: tuple[float, ...], seeds: int, hidden: int = 200) -> dict[str, list[axes.Overrides]]:
-  """{"linear 0.1": overrides of its runs}; 0 for learned."""
+  """{"linear 0.1": overrides of its runs}; a value of 0 means a learned variance."""
   nets = {"linear": 0, "deep": hidden}
   runs = lambda net, v: [{"arg.hidden": nets[net], "arg.variance": v, "seed": seed} for seed in range(seeds)]
   return {f"{net} {v or 'learned'}": runs(net, v) for net in nets for v in values}
@@ -81,7 +80,7 @@ def bounds(run: Any) -> dict[str, Any]:
 
 
 def collapse(run: Any) -> dict[str, Any]:
-  """{"inactive" [E], shares of the "units" collapsed by epsilon; "spectrum" [D], eigenvalues; "variance"}."""
+  """{"inactive" [E], collapsed share of the "units" by epsilon; "spectrum" [D], eigenvalues; "variance"}."""
   model = run.experiment.model
   step = lambda state, key, batch: {"kl": model.bind({"params": state.params}).kl(batch)}
   evaluate = make_evaluate_examples(step, run.experiment.transforms.evaluate, 500)
@@ -99,7 +98,7 @@ def _budget(what: str, minutes: float, config: str, cells: dict, measure: Any, *
 
 
 _FEW = {"evaluate.importance_sampling.num_samples": 50}
-_CAVEAT = "There are no published numbers to be held against."
+_CAVEAT = "There are no published numbers to compare with."
 _COMMON = {"common": _FEW, "caveat": _CAVEAT}
 RUNS = {
   "figure=1": {
@@ -177,7 +176,7 @@ RUNS = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the measured runs in a folder say."""
+  """The report of the measured runs in a folder."""
   names = stages.run_names(RUNS[item][name])
   found = {cell: measured.arrays(folder, runs) for cell, runs in names.items()}
   return (tables.bounds if item == "figure=1" else tables.collapse)(found, names, folder)

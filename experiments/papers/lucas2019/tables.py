@@ -1,4 +1,4 @@
-"""Tables, figures and sentences about linear VAEs beside probabilistic PCA, and about units that collapse."""
+"""Tables, figures and sentences on linear VAEs against probabilistic PCA, and on collapsed units."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from experiments.harness import measured, plots, tables
 from experiments.shared import linear_vae
 
-EPSILON = 0.01  # nats: of a collapsed unit
+EPSILON = 0.01  # nats: a unit with less KL is collapsed
 EPSILONS = tuple(float(e) for e in np.geomspace(1e-3, 10, 33)) + (EPSILON,)
 Found = Mapping[str, Sequence[dict[str, np.ndarray]]]  # {cell: the arrays of its measured runs}
 
@@ -37,7 +37,7 @@ def bounds(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path) -
     texts = [f"{best.mean:.2f}", *(tables.plus_minus(m.mean, m.stderr) for m in (log_px, elbo, gap))]
     rows.append([tables.cell(cell)] + [tables.cell(text, names[cell]) for text in texts])
   columns = ["L", "best log p(x), PCA", "log p(x) of the VAE", "its ELBO", "best − ELBO"]
-  note = "Nats of a density, per training image, ± standard error over seeds."
+  note = "Log-density in nats per training image, ± standard error over seeds."
   drawn = []
   if numbers:
     all_runs = [name for cell in numbers for name in names[cell]]
@@ -51,12 +51,12 @@ def bounds(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path) -
 
 
 def _match(numbers: Mapping[str, dict[str, Any]]) -> list[str]:
-  """How far the bounds are from the optimum, beside what the latent dimensions gain."""
+  """The gap between the bounds and the optimum, relative to what the latent dimensions gain."""
   if len(numbers) < 2:
     return []
   gaps, best = [n["gap"] for n in numbers.values()], [n["best"] for n in numbers.values()]
   share = 100 * max(gaps) / (max(best) - min(best))
-  above = "" if min(gaps) >= 0 else " One is above it, which cannot be: the measurement is wrong."
+  above = "" if min(gaps) >= 0 else " One is above it, which is impossible: the measurement is wrong."
   span = f"{max(best) - min(best):.1f} nats from L = {min(numbers, key=int)} to {max(numbers, key=int)}"
   return [
     f"The ELBO ends {min(gaps):.2f} to {max(gaps):.2f} nats below the optimum of probabilistic PCA, which gains "
@@ -65,7 +65,7 @@ def _match(numbers: Mapping[str, dict[str, Any]]) -> list[str]:
 
 
 def collapse(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
-  """Shares of collapsed units by variance, the linear ones beside what the spectrum says."""
+  """Shares of collapsed units by variance; for linear nets also the share that the spectrum predicts."""
   cells, rows = {}, []
   for cell, runs in found.items():
     if not runs:
@@ -87,7 +87,7 @@ def collapse(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path)
     "numbers": {"collapse": cells},
     "tables": made,
     "figures": _figures(found, cells, names, folder) if cells else [],
-    "sentences": _said(cells),
+    "sentences": _sentences(cells),
   }
 
 
@@ -117,12 +117,12 @@ def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[s
   return [*drawn, _curve(folder, "collapse_by_epsilon.png", second)] if epsilons else drawn
 
 
-def _said(cells: Mapping[str, dict[str, Any]]) -> list[str]:
+def _sentences(cells: Mapping[str, dict[str, Any]]) -> list[str]:
   found = []
   off = [(n["units"] * abs(n["inactive"] - n["theory"]), n["units"]) for n in cells.values() if "theory" in n]
   if off:
     most, units = max(off)
-    found.append(f"The linear VAE's collapsed units are those of the eigenvalues to within {most:.1f} of {units}.")
+    found.append(f"The linear VAE's collapsed units are as many as the eigenvalues predict, to {most:.1f} of {units}.")
   for net in ("linear", "deep"):
     learned = cells.get(f"{net} learned")
     fixed = [n for c, n in cells.items() if c.startswith(net) and not c.endswith("learned")]
@@ -134,7 +134,7 @@ def _said(cells: Mapping[str, dict[str, Any]]) -> list[str]:
     ours, theirs = (f"{100 * n['inactive']:.0f} % of the units collapse" for n in (learned, worst))
     found.append(
       f"{net.capitalize()}: {ours} with a learned variance (in the end {learned['variance']:.3g}), {theirs} with one "
-      f"fixed at {worst['variance']:.3g}; that a learned one collapses fewer: {verdict}."
+      f"fixed at {worst['variance']:.3g}; claim that a learned one collapses fewer: {verdict}."
     )
   return found
 
@@ -147,8 +147,8 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
     return {
       "system": "linear VAE against probabilistic PCA",
       "data": "grey MNIST digits, training set",
-      "published": "at its best the ELBO is the log-likelihood of PCA",
-      "ours": "ELBO of the best log p(x), nats: " + ", ".join(f"L = {cell}: {show(n)}" for cell, n in parts),
+      "published": "the maximum ELBO is the log-likelihood of PCA",
+      "ours": "ELBO of the maximum log p(x), nats: " + ", ".join(f"L = {cell}: {show(n)}" for cell, n in parts),
     }
   parts = numbers["collapse"].items()
   show = lambda net: ", ".join(f"{c.split()[1]}: {n['inactive']:.2f}" for c, n in parts if c.startswith(net))

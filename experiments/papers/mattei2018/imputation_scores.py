@@ -28,7 +28,7 @@ def observed(setting: str, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def impute(model: Any, key: jax.Array, x: jax.Array, mask: jax.Array, num_steps: int) -> tuple[jax.Array, jax.Array]:
-  """(E[x|z] over the second half of both chains [2, B, D], the share of Metropolis steps taken [B]); x, mask [B, D]."""
+  """(mean E[x|z] over the second half of both chains [2, B, D], acceptance rate of Metropolis [B]); x, mask [B, D]."""
   infer = lambda x: model.infer({"x": x})
   log_joint = lambda x, z: sum(model.log_joint({"x": x}, z))
   key_start, key_warm, key_a, key_b = jax.random.split(key, 4)
@@ -44,12 +44,12 @@ def impute(model: Any, key: jax.Array, x: jax.Array, mask: jax.Array, num_steps:
 
 
 def score(run: Any, num_images: int, num_steps: int) -> dict[str, Any]:
-  """Counts of each setting over the first test images.
+  """Counts for each setting over the first test images.
 
   Returns:
     {"counts" [S, 2, N, 3]: true positives, false positives, false negatives of white missing pixels by setting and
-    sampler; "taken" [S]: the mean share of Metropolis steps taken; "shown" [S, n, 4, H, W, C]: image, what is observed,
-    both imputations}.
+    sampler; "taken" [S]: the acceptance rate of Metropolis; "shown" [S, n, 4, H, W, C]: image, its observed part, both
+    imputations}.
   """
   test = {name: a[:num_images] for name, a in run.experiment.splits.test.items()}
   transformed = make_evaluate_examples(lambda s, k, batch: {"x": batch["x"]}, run.experiment.transforms.evaluate, 500)
@@ -84,9 +84,9 @@ def f1(counts: np.ndarray) -> np.ndarray:
 
 
 def difference(counts: Sequence[np.ndarray]) -> tuple[float, float, list[float]]:
-  """(F1 of the second sampler less that of the first, its error over images, by seed) of [2, N, 3] of each seed.
+  """(F1 of the second sampler minus that of the first, its error over images, by seed) from each seed's [2, N, 3].
 
-  The error is a jackknife's: an image is left out for all seeds and both samplers at once.
+  The error is a jackknife error: an image is left out for all seeds and both samplers at once.
   """
   of = lambda c: f1(c)[..., 1] - f1(c)[..., 0]
   by_seed = [of(c.sum(1)) for c in counts]
@@ -108,8 +108,8 @@ def _setting(counts: Sequence[np.ndarray]) -> dict[str, Any]:
 
 
 def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
-  """Scores by data set and setting, whether the second sampler has the higher, pictures."""
-  numbers, made, drawn, said = {}, [], [], []
+  """Scores by data set and setting, whether the second sampler's are higher, pictures."""
+  numbers, made, drawn, sentences = {}, [], [], []
   for data, runs in names.items():
     found = measured.arrays(folder, runs)
     if not found:
@@ -131,11 +131,11 @@ def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, An
     columns = ["missing", *SAMPLERS, "difference ± over images", "the second is", "steps taken"]
     made.append(tables.table(f"F1 score of missing pixels, {data}", columns, rows))
     shown = [s for s, n in cells.items() if n["verdict"] == "higher"]
-    said.append(
-      f"{data}: that Metropolis-within-Gibbs has the higher F1 is shown in {len(shown)} of {len(cells)} settings."
+    sentences.append(
+      f"{data}: a higher F1 of Metropolis-within-Gibbs is shown in {len(shown)} of {len(cells)} settings."
     )
     drawn += _figures(data, numbers[data], found[0]["shown"], runs, folder)
-  return {"numbers": {"scores": numbers}, "tables": made, "figures": drawn, "sentences": said}
+  return {"numbers": {"scores": numbers}, "tables": made, "figures": drawn, "sentences": sentences}
 
 
 def _figures(
@@ -153,7 +153,7 @@ def _figures(
     file = f"imputed_{data}_{setting.split()[0]}.png"
     images = jnp.asarray(shown[SETTINGS.index(setting)])
     figures.save_image(folder / file, figures.image_grid(images, columns=len(images)))
-    note = f"From above: images, what is observed, {SAMPLERS[0]}, {SAMPLERS[1]} (means)."
+    note = f"Rows from the top: images, their observed parts, {SAMPLERS[0]}, {SAMPLERS[1]} (means)."
     grids.append(tables.picture(f"{data}, {setting} missing", file, note))
   return [curve, *grids]
 

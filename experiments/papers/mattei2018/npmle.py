@@ -3,14 +3,14 @@
   p_G(x) = E_{(m, s) ~ G}[N(x; m, diag s)],   s_d >= floor,   G any distribution: countable, continuous, a decoder's.
 
 A latent-variable model whose p(x|z) is such a normal is one of these mixtures, so that its log-likelihood of n points
-is at most that of the best G (Mattei & Frellsen, 2018, section 2); one with n components at most attains it (Lindsay,
-1983).  EM gives a G from below.  With a_j = 1 / (n p_G(x_j)) any other G* has, by Jensen's inequality,
+is at most that of the best G (Mattei & Frellsen, 2018, section 2), which has at most n components (Lindsay, 1983).  EM
+gives a lower bound.  With a_j = 1 / (n p_G(x_j)) any other G* has, by Jensen's inequality,
 
   1/n sum_j log p_G*(x_j) / p_G(x_j) <= log sum_j a_j p_G*(x_j) <= log max_{m, s} sum_j a_j N(x_j; m, diag s),
 
-the maximum of the gradient: `certificate` bounds it, `search` climbs to it and finds no more than it.
+the maximum of the gradient: `certificate` bounds it from above, `search` climbs towards it and bounds it from below.
 
-Points are [N, D], components [M, D]; sums run over chunks of components, so that memory is N times the chunk.
+Points are [N, D], components [M, D]; sums run over chunks of components, so that memory is N times the chunk size.
 """
 
 import math
@@ -29,12 +29,12 @@ class Mixture(NamedTuple):
 
 
 class Fit(NamedTuple):
-  """What EM ends with.
+  """The result of EM.
 
   Attributes:
     mixture: the components.
     log_px: 1/n log-likelihood, nats.
-    steps: EM steps.
+    steps: number of EM steps.
   """
 
   mixture: Mixture
@@ -57,7 +57,7 @@ def _chunks(tree: Any, size: int) -> tuple[Any, int]:
 
 
 def _over(f: Any, tree: Any, size: int) -> Any:
-  """f of chunks of entries, joined, [M, ...]."""
+  """Applies f to chunks of entries and joins the results, [M, ...]."""
   chunks, n = _chunks(tree, size)
   return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], jax.lax.map(f, chunks))
 
@@ -69,20 +69,20 @@ def log_prob(x: jax.Array, mixture: Mixture, chunk: int = 500) -> jax.Array:
 
 
 def _moved(x: jax.Array, log_r: jax.Array, part: Mixture, floor: float) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """(log sum_j r_jm [M], the mean and the variance of x under r_.m, this at least floor); log_r [N, M].
+  """(log sum_j r_jm [M], mean and variance of x under r_.m, the variance at least `floor`); log_r [N, M].
 
-  -1/2 (log s + v / s) rises up to s = v and falls beyond: under the floor the best variance is max(v, floor).
+  -1/2 (log s + v / s) rises up to s = v and falls beyond, so that the best s >= floor is max(v, floor).
   """
   total = jax.nn.logsumexp(log_r, 0)
   r = jnp.exp(log_r - total)
   mean = r.T @ x
   variance = jnp.maximum(r.T @ x**2 - mean**2, floor)
-  alive = (total > -60)[:, None]  # else nothing is left of the component to be averaged
+  alive = (total > -60)[:, None]  # otherwise the component has no weight to average with
   return total, jnp.where(alive, mean, part.mean), jnp.where(alive, variance, part.variance)
 
 
 def em_step(x: jax.Array, mixture: Mixture, log_px: jax.Array, floor: float, chunk: int = 500) -> Mixture:
-  """One step of EM; log_px [N] is that of the mixture.  The likelihood does not fall."""
+  """One step of EM; log_px [N] is that of the mixture.  The likelihood never decreases."""
 
   def one(part):
     log_r = part.log_weight + log_normal(x, part.mean, part.variance) - log_px[:, None]
@@ -121,10 +121,10 @@ def slope(reach: jax.Array, floor: float) -> jax.Array:
 
 
 def certificate(x: jax.Array, log_px: jax.Array, floor: float, chunk: int = 500) -> jax.Array:
-  """An upper bound of 1/n (log-likelihood of the best G* - that of G), nats; log_px [N] is that of G.
+  """An upper bound on 1/n (log-likelihood of the best G* - that of G), nats; log_px [N] is that of G.
 
-  Of any (m, s) let x_i be the point nearest to m in units of sqrt(s).  By the triangle inequality every x_j is at least
-  half as far from m as from x_i, and so, with t = x_j - x_i and c the `slope` over the range of t_d^2,
+  For any (m, s) let x_i be the point nearest to m in units of sqrt(s).  By the triangle inequality every x_j is at
+  least half as far from m as from x_i, and so, with t = x_j - x_i and c the `slope` over the range of t_d^2,
 
     N(x_j; m, diag s) <= prod_d max_{s >= floor} (2 pi s)^(-1/2) exp(-t_d^2 / 8s) <= (2 pi floor)^(-D/2) exp(-c |t|^2).
 
@@ -132,7 +132,7 @@ def certificate(x: jax.Array, log_px: jax.Array, floor: float, chunk: int = 500)
 
     max_i sum_j a_j (2 pi floor)^(-D/2) exp(-c |x_j - x_i|^2).
 
-  It is tight where the points are far apart beside sqrt(floor), and no density is above (2 pi floor)^(-D/2) anyway.
+  It is tight if the points are far apart relative to sqrt(floor).  No density exceeds (2 pi floor)^(-D/2) anyway.
   """
   peak = -0.5 * x.shape[1] * math.log(2 * math.pi * floor)
   c = slope(jnp.max(jnp.square(jnp.max(x, 0) - jnp.min(x, 0))), floor)
@@ -149,10 +149,10 @@ def certificate(x: jax.Array, log_px: jax.Array, floor: float, chunk: int = 500)
 def search(
   x: jax.Array, log_px: jax.Array, mixture: Mixture, floor: float, num_steps: int = 20, chunk: int = 500
 ) -> jax.Array:
-  """log of the greatest gradient found, [], from below: 0 at the best G; log_px [N] is that of G.
+  """Log of the greatest gradient found, [], a lower bound of the maximum, which is 0 at the best G; log_px [N] of G.
 
-  (m, s) climbs sum_j a_j N(x_j; m, diag s), which never falls, by the fixed point of its mean and variance under the
-  terms of the sum; from every point, with the floor as variance, and from every component of the mixture.
+  (m, s) climbs sum_j a_j N(x_j; m, diag s), which never decreases, by a fixed-point iteration: mean and variance under
+  the terms of the sum.  It starts from every point, with the floor as variance, and from every component.
   """
   log_a = -log_px - math.log(len(x))
 

@@ -3,9 +3,9 @@
 https://arxiv.org/abs/1802.04826
   python -m experiments.reproduce mattei2018 --figure=1 --budget=quick
 
-Figure 1: the likelihood of a Gaussian decoder blows up unless its variances are kept above a floor; under the floor it
-stays below that of the best mixture, and how far is the parsimony gap; see parsimony.
-Figure 2: F1 scores of missing pixels by pseudo-Gibbs and Metropolis-within-Gibbs sampling; see imputation_scores.
+Figure 1: the likelihood of a Gaussian decoder diverges unless its variances are kept above a floor; with the floor it
+stays below that of the best mixture, and the difference is the parsimony gap; see parsimony.py.
+Figure 2: F1 scores of missing pixels by pseudo-Gibbs and Metropolis-within-Gibbs sampling; see imputation_scores.py.
 """
 
 import functools
@@ -23,7 +23,7 @@ PAPER = Paper(
   venue="NeurIPS 2018",
   url="https://arxiv.org/abs/1802.04826",
   items={
-    "figure=1": "Likelihood blow-up of a Gaussian decoder, and the parsimony gap under a floor of its variances",
+    "figure=1": "Likelihood blow-up of a Gaussian decoder, and the parsimony gap with a floor on its variances",
     "figure=2": "F1 scores of imputed pixels, Metropolis-within-Gibbs against pseudo-Gibbs",
   },
   published={"figure=1": {}, "figure=2": {}},
@@ -35,21 +35,21 @@ PAPER = Paper(
       "Paper: Frey faces, 5 latent variables, 200 hidden units, Adam at 1e-4, batch 10, path-derivative gradients. "
       "Its xi and number of updates were not read in the source; ours is xi = 2^-4 for grey levels in [0, 1], and "
       "variances of the constrained decoder are at most 1.",
-      "log p(x) is of the training images, by importance sampling: a stochastic lower bound.",
-      "The best mixture is of diagonal normals, as the decoder's. EM from a component on each image gives it from "
-      "below. From above, the certificate holds for any mixture; the gradient found by climbing from every image and "
-      "component is what it would be if the climbs found the maximum, which is not certain.",
-      "On MNIST the pixels that are 0 in every training image alone make the unconstrained likelihood unbounded; Frey "
-      "faces have none such.",
+      "log p(x) is that of the training images, by importance sampling: a stochastic lower bound.",
+      "The best mixture has diagonal normals, like the decoder. EM from a component on each image bounds it from "
+      "below. From above, the certificate holds for any mixture; climbing the gradient from every image and component "
+      "gives the tight bound if the climbs find the maximum, which is not certain.",
+      "On MNIST, pixels that are 0 in every training image suffice to make the unconstrained likelihood unbounded; "
+      "Frey faces have no such pixels.",
     ),
     "figure=2": (
       "The paper's scores were not read in the source. Its claim: Metropolis-within-Gibbs imputes better than "
       "pseudo-Gibbs, whose stationary distribution is not the model's conditional, at 40 to 80 % of pixels missing and "
       "for a missing half.",
       "Both chains start from coin flips and ten steps of pseudo-Gibbs, and impute by the mean of E[x|z] over their "
-      "second half, above 1/2 or not; masks, start and model are the same. F1 is of the white pixels, over all missing "
-      "pixels of the test images.",
-      "The error of a difference is a jackknife over images, and Student's t over models of different seeds.",
+      "second half, thresholded at 1/2; masks, start and model are the same. F1 is that of the white pixels, over all "
+      "missing pixels of the test images.",
+      "Differences are tested by a jackknife over images and by Student's t over models of different seeds.",
       "Paper: MNIST, OMNIGLOT and Caltech 101 silhouettes, static binarisation.",
     ),
   },
@@ -68,19 +68,19 @@ def _floors(seeds: int) -> dict[str, list[axes.Overrides]]:
 def _blow_up(name: str, what: str, minutes: float, config: str, samples: int, **options: Any) -> Budget:
   cells = _floors(_SEEDS[name])
   measure = functools.partial(parsimony.measure, samples=samples)
-  caveat = "There are no published numbers to be held against."
+  caveat = "There are no published numbers to compare with."
   return Budget(what, minutes, caveat=caveat, config=config, cells=cells, measure=measure, **options)
 
 
 def _scores(
   name: str, what: str, minutes: float, config: str, images: int, steps: int, data: tuple[str, ...], **options: Any
 ) -> Budget:
-  """A cell for each data set."""
+  """A budget with a cell for each data set."""
   runs = lambda d: [({"arg.data": d} if len(data) > 1 else {}) | {"seed": seed} for seed in range(_SEEDS[name])]
   cells = {d: runs(d) for d in data}
   impute = functools.partial(imputation_scores.score, num_images=images, num_steps=steps)
   measure = functools.partial(measured.of_runs, measure=impute)
-  caveat = "There are no published numbers to be held against."
+  caveat = "There are no published numbers to compare with."
   return Budget(what, minutes, caveat=caveat, config=config, cells=cells, measure=measure, **options)
 
 
@@ -159,7 +159,7 @@ RUNS = {
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the runs in a folder say."""
+  """The report of the runs in a folder."""
   names = stages.run_names(RUNS[item][name])
   return (parsimony if item == "figure=1" else imputation_scores).report(names, folder)
 

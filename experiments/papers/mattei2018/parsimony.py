@@ -1,4 +1,4 @@
-"""The likelihood of Gaussian decoders with and without a floor of their variances, beside that of the best mixture."""
+"""The likelihood of Gaussian decoders with and without a floor on their variances, beside that of the best mixture."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from experiments.harness import measured, plots, tables
 from experiments.papers.mattei2018 import npmle
 
 FLOOR = 2.0**-4
-_LATE = 0.75  # of a run: what is after it counts as its end
+_LATE = 0.75  # the part of a run after which its steps count as its end
 
 
 def _likelihood(run: Any, samples: int) -> dict[str, np.ndarray]:
@@ -26,7 +26,7 @@ def _likelihood(run: Any, samples: int) -> dict[str, np.ndarray]:
 
 
 def mixture(x: jax.Array, floor: float, climbs: int = 5) -> dict[str, np.ndarray]:
-  """{"below", "above", "searched"}: of the mean log-likelihood of the best mixture, nats.  x [N, D]."""
+  """Bounds "below" and "above" on the best mixture's mean log-likelihood, and "searched", nats; x [N, D]."""
   found = jax.jit(npmle.fit, static_argnums=1)(x, floor)
 
   @jax.jit
@@ -40,7 +40,7 @@ def mixture(x: jax.Array, floor: float, climbs: int = 5) -> dict[str, np.ndarray
 
 
 def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]], samples: int) -> None:
-  """Likelihoods of the training images under the finished runs, and the best mixture, into folder/measured."""
+  """Likelihoods of the training images under the finished runs, and that of the best mixture, into folder/measured."""
   measured.of_runs(folder, names, lambda run: _likelihood(run, samples))
   path = measured.file(folder, "mixture")
   done = [n for runs in names.values() for n in runs if measured.file(folder, n).exists()]
@@ -77,7 +77,7 @@ def _cell(folder: pathlib.Path, names: Sequence[str], best: Mapping[str, float])
 
 
 def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
-  """Likelihoods of both decoders, the best mixture, and whether the sandwich holds."""
+  """Likelihoods of both decoders, the best mixture, and whether ELBO <= log p(x) <= best mixture."""
   path = measured.file(folder, "mixture")
   best = {k: float(v) for k, v in files.load_arrays(path).items()} if path.exists() else {}
   cells = {cell: _cell(folder, runs, best) for cell, runs in names.items()}
@@ -90,7 +90,7 @@ def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, An
     texts = [tables.plus_minus(n[k], n[f"{k}_stderr"]) for k in ("late", "elbo", "log_px")]
     rows.append([tables.cell(cell), *[tables.cell(text, names[cell]) for text in (*texts, gap)]])
   columns = ["decoder", "ELBO while training, last quarter", "ELBO", "log p(x)", "parsimony gap"]
-  note = "Nats of a density, per training image, ± standard error over seeds."
+  note = "Log-density in nats per training image, ± standard error over seeds."
   made = [tables.table("Likelihood of the training set", columns, rows, note)]
   if best:
     texts = [tables.cell(f"{best[name]:.3f}") for name in ("below", "searched", "above")]
@@ -102,7 +102,7 @@ def report(names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, An
     "numbers": {"mixture": best, "cells": kept},
     "tables": made,
     "figures": _figures(folder, names, best),
-    "sentences": _said(kept, best),
+    "sentences": _sentences(kept, best),
   }
 
 
@@ -117,7 +117,7 @@ def _figures(folder: pathlib.Path, names: Mapping[str, list[str]], best: Mapping
     if best and lines:
       ends = [p[0] for line in lines for p in line["points"]]
       level = [(x, best["above"]) for x in (min(ends), max(ends))]
-      lines.append(tables.series("training set's best mixture above the floor", level, style="theory"))
+      lines.append(tables.series("best mixture with the floor, training set", level, style="theory"))
     if lines:
       figure = tables.figure(f"{what.capitalize()}, nats per image", "step", f"{what}, nats", lines)
       figure["file"] = f"{metric.replace('/', '_')}.png"
@@ -126,22 +126,22 @@ def _figures(folder: pathlib.Path, names: Mapping[str, list[str]], best: Mapping
   return drawn
 
 
-def _said(cells: Mapping[str, dict[str, Any]], best: Mapping[str, float]) -> list[str]:
+def _sentences(cells: Mapping[str, dict[str, Any]], best: Mapping[str, float]) -> list[str]:
   if not best:
     return []
   found = []
   if (free := cells.get("no floor")) is not None:
     words = measured.words(free["beyond"], "higher")
     found.append(
-      "That the decoder without a floor trains beyond what any with one can reach (Student's t over seeds, 95 %): "
+      "Claim that the decoder without a floor exceeds the best possible with one (Student's t over seeds, 95 %): "
       f"{words}; {free['late']:.1f} nats against {best['above']:.1f}."
     )
   if (held := cells.get("floor")) is not None:
     holds = held["elbo"] <= held["log_px"] <= best["below"]
     found.append(
-      f"Under the floor ELBO {held['elbo']:.2f} <= log p(x) {held['log_px']:.2f} <= best mixture {best['below']:.2f} "
+      f"With the floor, ELBO {held['elbo']:.2f} <= log p(x) {held['log_px']:.2f} <= best mixture {best['below']:.2f} "
       f"(at most {best['above']:.2f}): {'holds' if holds else 'does not hold'}; the parsimony gap is {held['gap']:.1f} "
-      "nats an image, less what importance sampling leaves out of log p(x)."
+      "nats per image, or less, since importance sampling underestimates log p(x)."
     )
   return found
 
@@ -151,7 +151,7 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   best, cells = numbers["mixture"], numbers["cells"]
   held, free = cells["floor"], cells["no floor"]
   return {
-    "system": "Gaussian VAE, 5 latent variables, with and without a floor of its variances",
+    "system": "Gaussian VAE, 5 latent variables, with and without a floor on its variances",
     "data": "grey levels, training set",
     "published": "without a floor the likelihood diverges",
     "ours": f"ELBO without floor {free['late']:.0f}; with it ELBO {held['elbo']:.1f}, log p(x) {held['log_px']:.1f}, "

@@ -1,4 +1,4 @@
-"""Held-out log-likelihood by epochs, of MIWAE and MVAE trained on half the pixels, IWAE and VAE on all: figure 1."""
+"""Held-out log-likelihood by epoch, for MIWAE and MVAE trained on half the pixels, IWAE and VAE on all: figure 1."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from dgm_jax.training.workdir import legacy_configs
 from experiments.harness import measured, plots, stages, tables
 from experiments.harness.paper import Budget
 
-TITLE = "Held-out log-likelihood by epochs: MIWAE and MVAE of half the pixels, IWAE and VAE of all, MNIST"
+TITLE = "Held-out log-likelihood by epoch: MIWAE and MVAE on half the pixels, IWAE and VAE on all, MNIST"
 PUBLISHED: dict = {}
 NOTES = (
-  "The paper's figure has no numbers that could be read; that it is of MIWAE with K = 50, and its claims, are "
-  "unverified. Claims: MIWAE of half the pixels is near the IWAE of all, and above the MVAE.",
+  "The paper's figure has no numbers that could be read; that its MIWAE has K = 50, and its claims, are unverified. "
+  "Claims: MIWAE on half the pixels is close to IWAE on all, and above MVAE.",
   "Pixels are missing completely at random, each with probability 1/2, the same ones in every epoch. Held-out and test "
-  "images are complete; p(x) is of all their pixels. Binarisation is one draw for each image, and not Larochelle's.",
-  "The encoder of MIWAE and MVAE has seen no complete image in training: their importance samples are worse ones of a "
-  "complete image, and the bound on log p(x) less tight.",
-  "Curves: 50 importance samples of held-out images. Numbers: of the test images, with more samples.",
+  "images are complete; p(x) is that of all their pixels. Images are binarised once, not by Larochelle's draw.",
+  "The encoders of MIWAE and MVAE see no complete image in training, so for complete images their importance samples "
+  "are worse and the bound on log p(x) is less tight.",
+  "Curves: held-out images with 50 importance samples. Numbers: test images with more samples.",
 )
 _HIDE = {"miwae": "mcar", "mvae": "mcar", "iwae": "nothing", "vae": "nothing"}
 _LABELS = {"miwae": "MIWAE, half", "mvae": "MVAE, half", "iwae": "IWAE, all", "vae": "VAE, all"}
@@ -34,7 +34,7 @@ def _cells(seeds: int, k: int = 50) -> dict[str, list[axes.Overrides]]:
   return {cell: [of(cell) | {"seed": seed} for seed in range(seeds)] for cell in _HIDE}
 
 
-_CONFIG, _CAVEAT = "configs/miwae_mnist.py", "There are no published numbers to be held against."
+_CONFIG, _CAVEAT = "configs/miwae_mnist.py", "There are no published numbers to compare with."
 BUDGETS = {
   "quick": Budget(
     "mnist5k (4,000 training images), K = 20, two seeds, 8 epochs of batch 32, NLL by 1000 samples",
@@ -75,7 +75,7 @@ BUDGETS = {
 
 
 def _nll(runs: Mapping[int, compare.Run], seeds: Sequence[int]) -> np.ndarray:
-  """[S, N]."""
+  """NLL of each test image, [S, N]."""
   return -np.stack([runs[seed].values["log_px"] for seed in seeds]).astype(np.float64)
 
 
@@ -88,7 +88,7 @@ def _cell(runs: Mapping[int, compare.Run]) -> dict[str, Any]:
 
 
 def _pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -> dict[str, Any] | None:
-  """The difference of test NLL; the runs' transforms differ in what was hidden of training images alone."""
+  """The paired difference of test NLL; the runs' transforms differ only in what they hide of training images."""
   seeds = sorted(first.keys() & second.keys())
   if not seeds:
     return None
@@ -126,7 +126,7 @@ def _tables(
 
 
 def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Test NLL of what is finished, paired differences, curves."""
+  """Test NLL of the finished runs, paired differences, curves."""
   names = stages.run_names(BUDGETS[name])
   runs = {cell: found for cell, n in names.items() if (found := measured.read(folder, n))}
   cells = {cell: _cell(found) for cell, found in runs.items()}
@@ -157,7 +157,7 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   gap = lambda p: tables.plus_minus(p["difference"], p["stderr_images"], sign=True)
   pairs = [f"{name} {gap(p)}" for name, p in numbers["pairs"].items()]
   return {
-    "system": "MIWAE and MVAE of half the pixels, IWAE and VAE of all",
+    "system": "MIWAE and MVAE on half the pixels, IWAE and VAE on all",
     "data": numbers["data"],
     "published": "figure",
     "ours": "; ".join([", ".join(show(c, n) for c, n in numbers["cells"].items()), *pairs]),

@@ -1,7 +1,7 @@
-"""A convolutional classifier of images some of whose pixels were imputed, and what it makes of complete ones.
+"""A convolutional classifier trained on images with imputed pixels and tested on complete images.
 
-Single imputation gives it one image each, multiple imputation M draws, of which each image has one at random in every
-epoch.
+Single imputation gives one version of each training image, multiple imputation M draws, of which one is used at random
+in every epoch.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ class ConvNet(nn.Module):
 
   Attributes:
     num_classes: C.
-    channels: of the convolutions.
+    channels: numbers of channels of the convolutions.
     hidden: width of the dense layer.
   """
 
@@ -43,15 +43,15 @@ class ConvNet(nn.Module):
 
 
 def fit(net: nn.Module, key: jax.Array, images: jax.Array, y: jax.Array, epochs: int, batch_size: int = _BATCH) -> Any:
-  """Parameters after so many epochs of Adam on the cross-entropy.
+  """Parameters after training with Adam on the cross-entropy.
 
   Args:
-    net: to logits.
-    key: of initialisation, order and which imputation is taken.
+    net: returns logits.
+    key: for initialisation, order and choice of imputations.
     images: [M, N, H, W, C], M imputations of each image.
     y: [N], classes.
     epochs: passes over the N images.
-    batch_size: images a step; what does not fill one at an epoch's end is left out.
+    batch_size: images per step; an incomplete batch at an epoch's end is dropped.
   """
   m, n = images.shape[:2]
   length = n // batch_size
@@ -86,12 +86,12 @@ def scores(net: nn.Module, params: Any, images: jax.Array, y: jax.Array) -> tupl
 
 
 def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndarray]:
-  """{"zero", "single", "multiple", "complete"}: [M, N, H, W, 1] of the training images of a run, M = 1 but of multiple.
+  """{"zero", "single", "multiple", "complete"}: [M, N, H, W, 1] of a run's training images; M = 1 but for "multiple".
 
   Args:
-    run: as dgm_jax.load has it, of binary images.
+    run: a run on binary images, loaded by dgm_jax.load.
     num_draws: M.
-    num_samples: importance samples, see imputation.importance.
+    num_samples: number of importance samples, see imputation.importance.
   """
 
   def step(held, _, batch):
@@ -99,7 +99,7 @@ def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndar
     model = run.experiment.model.bind({"params": state.params, **state.variables})
     keys = rng.row_keys(key, batch["index"])
     single, multiple = imputation.both(model, keys, batch, num_draws, num_samples, chunk=100)
-    draws = jnp.moveaxis(multiple.x, 0, 1) > 0.5  # booleans: M times the set
+    draws = jnp.moveaxis(multiple.x, 0, 1) > 0.5  # booleans, because there are M copies of the set
     return {"zero": batch["x"], "single": single.x, "multiple": draws, "complete": batch["complete"]}
 
   evaluate = make_evaluate_examples(step, run.experiment.transforms.train, batch_size=20)
@@ -109,9 +109,9 @@ def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndar
 
 
 def measure(run: Any, num_draws: int, num_samples: int, epochs: int) -> dict[str, Any]:
-  """{"zero_right" [N], "zero_cross_entropy" [N], ...} of the test images, of a classifier for each imputation.
+  """{"zero_right" [N], "zero_cross_entropy" [N], ...} of the test images, for one classifier per imputation.
 
-  All four start from the same parameters and see the images in the same order; the key is of the run's seed.
+  All four start from the same parameters and see the images in the same order; the key depends on the run's seed.
   """
   splits, net = run.experiment.splits, ConvNet()
   key = rng.stream(jax.random.key(run.config.seed), "classifier")

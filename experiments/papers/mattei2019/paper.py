@@ -5,8 +5,8 @@
   python -m experiments.reproduce mattei2019 --figure=1 --budget=quick
   python -m experiments.reproduce mattei2019 --table=1 --budget=quick
 
-Paper: https://arxiv.org/abs/1812.02633.  Figure 1, likelihoods of digits, table 1, classifiers of imputed digits, and
-table 2, imputation of UCI tables; each has a file of its own.
+Paper: https://arxiv.org/abs/1812.02633.  Figure 1: likelihoods of digits; table 1: classifiers of imputed digits;
+table 2: imputation of UCI tables.  Each has its own file.
 """
 
 import pathlib
@@ -29,7 +29,7 @@ RUNS = {item: module.BUDGETS for item, module in _ITEMS.items()}
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What is trained and measured so far."""
+  """The report of what is trained and measured so far."""
   found = _ITEMS[item].report(name, folder)
   return found | {"numbers": {"item": item, **found["numbers"]}}
 

@@ -1,7 +1,7 @@
 """Test accuracy and cross-entropy of a convnet trained on imputed digits: table 1.
 
-Digits are imputed by a MIWAE that was trained on them, with half of their pixels missing at random or with parts of the
-top half missing by the bottom half; see imputed_classifier.
+Digits are imputed by a MIWAE that was trained on them, with half of their pixels missing at random, or with parts of
+the top half missing depending on the bottom half; see imputed_classifier.py.
 """
 
 import functools
@@ -32,22 +32,22 @@ PUBLISHED = {  # accuracy; standard deviations in parentheses
   "mcar-complete": _value(0.9866, "(0.0007), 0.0464 (0.0026)"),
 }
 NOTES = (
-  "Published: accuracy and cross-entropy on static MNIST; which pixels were missing was not read, and half of them "
-  "at random is taken for it. The classifier was not read either: ours has two convolutions of 5 x 5 with stride 2, of "
-  "32 and 64 channels, and a dense layer of 128, Adam with 1e-3, batch 100.",
-  "Training images are imputed, test images are complete. Single: E[x_missing | x_observed], grey. Multiple: draws by "
-  "sampling importance resampling, of which an image has one of M at random each epoch. The four classifiers of a run "
+  "Published: accuracy and cross-entropy on static MNIST; which pixels were missing was not read in the source and is "
+  "assumed to be half of them at random. The classifier was not read either: ours has two convolutions of 5 x 5 with "
+  "stride 2, of 32 and 64 channels, and a dense layer of 128, Adam with 1e-3, batch 100.",
+  "Training images are imputed, test images are complete. Single: E[x_missing | x_observed], grey. Multiple: M draws "
+  "by sampling importance resampling, of which one is used at random in each epoch. The four classifiers of a run "
   "start from the same parameters and see images in the same order.",
-  "Half: each pixel with probability 1/2. Top: a quarter or all of the top half is missing, by how bright the bottom "
-  "half is (transform mar_top), presumably the paper's missing at random, which is unverified.",
-  "A seed is a MIWAE and a classifier; what is missing is the same for all. missForest is left as published.",
+  "Half: each pixel with probability 1/2. Top: a quarter or all of the top half is missing, depending on the "
+  "brightness of the bottom half (transform mar_top); that this is the paper's missing at random is unverified.",
+  "Each seed is a MIWAE and a classifier; the missing pixels are the same for all. missForest was not run.",
 )
 _HIDE = {"mcar": "half", "mar_top": "top"}
 _PAIRS = (("single", "zero"), ("multiple", "zero"), ("multiple", "single"), ("multiple", "complete"))
 
 
 def _budget(what: str, minutes: float, config: str, seeds: int, sizes: Sequence[int], **options: Any) -> Budget:
-  """`sizes`: K in training, draws M, importance samples of each image, epochs of the classifier."""
+  """A budget; `sizes`: K in training, draws M, importance samples per image, epochs of the classifier."""
   k, draws, samples, epochs = sizes
   cells: dict[str, list[axes.Overrides]] = {
     hide: [{"arg.k": k, "arg.hide": hide, "seed": seed} for seed in range(seeds)] for hide in _HIDE
@@ -82,7 +82,7 @@ BUDGETS = {
 
 
 def _pair(runs: Sequence[dict[str, np.ndarray]], first: str, second: str) -> dict[str, Any]:
-  """The difference of cross-entropies."""
+  """The difference of cross-entropies, paired by image."""
   of = lambda row: np.stack([run[f"{row}_cross_entropy"] for run in runs]).astype(np.float64)
   found = measured.difference(of(first), of(second))
   return found._asdict() | {"by_seed": list(found.by_seed)}
@@ -113,7 +113,7 @@ def _table(hide: str, numbers: dict[str, dict[str, Any]], names: Sequence[str]) 
 
 
 def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Accuracies and cross-entropies of what is measured, differences of cross-entropy, what they show."""
+  """Accuracies and cross-entropies of the measured runs, paired differences, conclusions."""
   cells, pairs, made, sentences = {}, {}, [], []
   for hide, names in stages.run_names(BUDGETS[name]).items():
     runs = measured.arrays(folder, names)
@@ -126,8 +126,8 @@ def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
       pairs[f"{_HIDE[hide]}: {_ROWS[a]} − {_ROWS[b]}"] = found
       size = tables.plus_minus(found["difference"], found["stderr_images"], sign=True, digits=4)
       words = measured.words(found["verdict"], "lower")
-      said = f"{_HIDE[hide]} missing, the cross-entropy of {_ROWS[a]} is lower than that of {_ROWS[b]}"
-      sentences.append(f"With {said}: {words} ({size} nats).")
+      claim = f"{_HIDE[hide]} missing, the cross-entropy of {_ROWS[a]} is lower than that of {_ROWS[b]}"
+      sentences.append(f"With {claim}: {words} ({size} nats).")
   return {"numbers": {"cells": cells, "pairs": pairs}, "tables": made, "figures": [], "sentences": sentences}
 
 

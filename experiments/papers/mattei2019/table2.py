@@ -1,6 +1,6 @@
 """Single imputation of UCI tables, half of whose entries are missing completely at random: table 2.
 
-MIWAE is K = 20, the MVAE K = 1.  A seed is a mask: models and other methods of one number have the same entries hidden.
+MIWAE has K = 20, MVAE K = 1.  A seed is a mask: all models and methods have the same entries hidden for a given seed.
 """
 
 import functools
@@ -17,16 +17,16 @@ from experiments.shared import data_lanes, error_tables, masked_tables
 
 TITLE = "Mean squared error of imputed entries of UCI tables, half of them missing completely at random"
 NOTES = (
-  "Published: five masks, standard deviations in parentheses where they were read; published missForest, PCA, kNN and "
-  "mean are not these implementations, and what its PCA is was not read.",
+  "Published: five masks, standard deviations in parentheses where they were read; the published missForest, PCA, kNN "
+  "and mean are other implementations, and the kind of PCA was not read in the source.",
   "Settings of the authors' notebook with the paper's tanh: two layers of 128, floor(D / 2) latent dimensions, "
   "Student-t for p(x|z) and q(z|x), a learned constant for what is missing, Adam with 1e-3, batch 64, 2,002 epochs, "
-  "10,000 samples impute. Initialisation is orthogonal there, Glorot's here.",
-  "Columns are standardised by all their entries before any is hidden; wines are without their quality.",
-  "GAIN (Yoon et al., 2018) is not run; its published RMSE, 0.0546 for breast (unverified), is with 20 % missing and "
+  "imputation with 10,000 samples. Their initialisation is orthogonal, ours is Glorot's.",
+  "Columns are standardised with all entries before any are hidden; the wine tables do not contain the quality.",
+  "GAIN (Yoon et al., 2018) is not run; its published RMSE, 0.0546 for breast (unverified), is for 20 % missing and "
   "columns scaled to [0, 1].",
-  "Each mask has a model of its own, whose seed is the mask's number: ± is over masks, and holds what initialisation "
-  "and batches do.",
+  "Each mask has its own model, whose seed is the mask's number: ± is over masks and includes the effect of "
+  "initialisation and batches.",
   masked_tables.NOTE,
 )
 _CONFIG = "configs/miwae_uci.py"
@@ -62,7 +62,7 @@ class Setting(NamedTuple):
   Attributes:
     words: arguments of the config.
     data: tables.
-    masks: how many, each with the seed of its number.
+    masks: number of masks; each has its index as the seed.
     methods: other methods.
   """
 
@@ -73,7 +73,7 @@ class Setting(NamedTuple):
 
 
 def configs(setting: Setting, data: str, row: str) -> list[ConfigDict]:
-  """Of each mask; the other methods take that of any model, for its table."""
+  """The config of each mask; other methods use that of any model, for its table."""
   common = f"data={data},k={_SAMPLES.get(row, 1)}{',' if setting.words else ''}{setting.words}"
   return [config_args.load(f"{_CONFIG}:{common},mask={i}") for i in range(setting.masks)]
 
@@ -90,21 +90,21 @@ def _piece(setting: Setting, data: str, row: str) -> dict[str, np.ndarray]:
 def _compute(setting: Setting, folder: pathlib.Path) -> None:
   rows = (*_SAMPLES, *setting.methods)
   made = {f"{d}-{row}": functools.partial(_piece, setting, d, row) for d in setting.data for row in rows}
-  said = {f"{d}-{row}": configs(setting, d, row)[0].to_dict() for d in setting.data for row in _SAMPLES}
-  said |= {"methods": list(setting.methods), "masks": setting.masks}
-  computed.write(folder, said, 0, 0, made, "errors")
+  config = {f"{d}-{row}": configs(setting, d, row)[0].to_dict() for d in setting.data for row in _SAMPLES}
+  config |= {"methods": list(setting.methods), "masks": setting.masks}
+  computed.write(folder, config, 0, 0, made, "errors")
 
 
 _SETTINGS = {  # what, minutes, setting
-  "quick": ("5,000 updates of batch 64, 1,000 samples impute", 15, Setting("quick")),
-  "paper": ("2,002 epochs of batch 64, 10,000 samples impute", 200, Setting("")),
+  "quick": ("5,000 updates of batch 64, imputed with 1,000 samples", 15, Setting("quick")),
+  "paper": ("2,002 epochs of batch 64, imputed with 10,000 samples", 200, Setting("")),
   "short": (
-    "2,002 epochs of batch 64, 10,000 samples impute",
+    "2,002 epochs of batch 64, imputed with 10,000 samples",
     60,
     Setting("", ("banknote", "breast", "concrete", "yeast")),
   ),
   "test": (
-    "mnist5k's grey levels for a table, 40 steps of a small network: for tests",
+    "mnist5k's grey levels as a table, 40 steps of a small network: for tests",
     1,
     Setting("test", ("white",), 2, ("mean",)),
   ),
@@ -121,7 +121,7 @@ BUDGETS = {
 
 
 def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Errors of what is finished, and their differences mask by mask."""
+  """Errors of the finished pieces, and their differences paired by mask."""
   setting = _SETTINGS[name][-1]
   values: dict[str, dict] = {data: {} for data in setting.data}
   for data in setting.data:
@@ -129,7 +129,7 @@ def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
       if (found := computed.read(folder, f"{data}-{row}")) is not None:
         values[data][row] = error_tables.by_seed(found["mse"])
   names = {f"{data}-{row}": ["computed"] for data in setting.data for row in values[data]}
-  return error_tables.report(_CLAIMS, values, names, ())  # nothing published is verified
+  return error_tables.report(_CLAIMS, values, names, ())  # no published number is verified
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Figure 1 of Rainforth et al. (2018): histograms of gradient estimates, one parameter of each network.
 
-The model is that of linear_gaussian_snr.py with D = 20.  As K grows the estimates of mu's gradient gather around a
-value that is not zero; those of b's gather around zero, faster in their mean than in their spread.
+The model is that of shared/linear_gaussian_snr.py, D = 20.  As K grows the estimates of mu's gradient gather around a
+value that is not zero; those of b's gradient gather around zero, and their mean shrinks faster than their spread.
 """
 
 import functools
@@ -22,15 +22,16 @@ TITLE = "Histograms of gradient estimates for K = 1, 10, 100, 1000, linear-Gauss
 NOTES = (
   "The paper's figure gives no numbers. Its claim: with more importance samples the estimates for the inference "
   "network become ever more symmetric about zero, those for the generative network ever more of one sign.",
-  "One parameter of each network: the one that is furthest from its optimum. Data points, repeats and which parameters "
-  "the paper shows were not read in the source and are unverified.",
+  "Shown is one parameter of each network, the furthest from its optimum. The paper's data points, repeats and choice "
+  "of parameters were not read in the source and are unverified.",
   "The ratio is mean over standard deviation of one estimate, averaged over the data points; its standard error is "
-  "sqrt((1 + ratio^2 / 2) / repeats). Falls or rises is said at 95 % by these errors, first K against last.",
+  "sqrt((1 + ratio^2 / 2) / repeats). Whether it falls or rises is decided at 95 % by these errors, first K against "
+  "last.",
 )
 
 
 class Setting(NamedTuple):
-  """Data points N, gradient estimates R, numbers of samples K; the rest is the toy's."""
+  """Data points N, gradient estimates R, numbers of samples K; the rest as in toy.Setting."""
 
   points: int
   repeats: int
@@ -50,7 +51,7 @@ BUDGETS = {
     f"{s.points:,} data points, {s.repeats:,} gradient estimates of each K",
     minutes=_MINUTES[name],
     full=name == "paper",
-    caveat="The spread of the histograms depends on it, their order does not.",
+    caveat="The spread of the histograms depends on the number of data points, their order does not.",
     compute=lambda folder, s=s: compute(folder, s),
   )
   for name, s in SETTINGS.items()
@@ -68,7 +69,7 @@ def furthest(model: toy.Model) -> dict[str, int]:
 def estimates(model: toy.Model, key: jax.Array, repeats: int, k: int) -> dict[str, np.ndarray]:
   """Gradient estimates of one parameter of each network, means over the data points, {network: [R]}."""
   n, dim = model.x.shape
-  largest = max(1, 2_000_000 // (n * k * dim))  # repeats at once
+  largest = max(1, 2_000_000 // (n * k * dim))  # most repeats at once
   size, chosen = max(d for d in range(1, repeats + 1) if repeats % d == 0 and d <= largest), furthest(model)
 
   @jax.jit
@@ -83,7 +84,7 @@ def estimates(model: toy.Model, key: jax.Array, repeats: int, k: int) -> dict[st
 
 
 def compute(folder: pathlib.Path, setting: Setting) -> None:
-  """Draws the estimates of every K that are not there yet."""
+  """Draws the missing estimates of every K."""
   base = toy.Setting(setting.points, setting.repeats, setting.ks, (), setting.dim)
   model = toy.make_model(base)
   key = lambda k: jax.random.fold_in(jax.random.key(base.seed + 1), k)
@@ -121,7 +122,7 @@ def _figure(network: str, drawn: dict[int, np.ndarray], folder: pathlib.Path) ->
 
 
 def _sentence(network: str, found: dict[int, dict[str, float]]) -> str:
-  """Whether the ratio goes the way of the claim from the first K to the last."""
+  """Whether the ratio changes as claimed from the first K to the last."""
   (k0, first), *_, (k1, last) = found.items()
   change = last["ratio"] - first["ratio"]
   error = math.hypot(first["ratio_stderr"], last["ratio_stderr"])
@@ -130,13 +131,13 @@ def _sentence(network: str, found: dict[int, dict[str, float]]) -> str:
   way = {"b": "falls", "mu": "rises"}[network]
   ratio = lambda n: f"{n['ratio']:.3f} ± {n['ratio_stderr']:.3f}"
   return (
-    f"That |mean| / sd of the {_NETWORKS[network]}'s estimates {way} from K = {k0} to {k1}: {verdict} "
+    f"Claim that |mean| / sd of the {_NETWORKS[network]}'s estimates {way} from K = {k0} to {k1}: {verdict} "
     f"({ratio(first)}, {ratio(last)})."
   )
 
 
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Histograms and moments of what is drawn so far."""
+  """Histograms and moments of the estimates drawn so far."""
   place = folder / "runs" / "computed"
   files = {k: place / f"{_file(k)}.npz" for k in SETTINGS[budget].ks}
   drawn = {k: load_arrays(path) for k, path in files.items() if path.exists()}
@@ -165,6 +166,6 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   return {
     "system": f"|mean| / sd of gradient estimates, K = {ks}",
     "data": "linear-Gaussian model, D = 20",
-    "published": "no numbers: falls for the inference network, rises for the generative",
+    "published": "no numbers: falls for the inference network, rises for the generative network",
     "ours": "; ".join(f"{_NETWORKS[name]} {ratios(found)}" for name, found in numbers["moments"].items()),
   }

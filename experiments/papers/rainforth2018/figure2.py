@@ -1,6 +1,6 @@
 """Figure 2 of Rainforth et al. (2018): the signal-to-noise ratio of gradient estimates against K and M.
 
-The model is that of linear_gaussian_snr.py with D = 20.  Theory: SNR(mu) ~ sqrt(M K), SNR(b) ~ sqrt(M / K).
+The model is that of shared/linear_gaussian_snr.py with D = 20.  Theory: SNR(mu) ~ sqrt(M K), SNR(b) ~ sqrt(M / K).
 """
 
 import math
@@ -16,11 +16,11 @@ NOTES = (
   "The paper's figure gives no numbers but the rates of its theorem: slopes +1/2 for the generative network, and for "
   "the inference network -1/2 in K, +1/2 in M. The details of its setting (1,024 data points, 10,000 estimates, which "
   "parameters are perturbed) were not read in the source and are unverified.",
-  "A gradient estimate is of the mean over the data points. Their draws are independent, so its mean and variance come "
-  "from those of each point: the sum of the variances over N^2.",
-  "The noise is that of the reparameterised estimator. The mean is estimated with the doubly reparameterised one for b "
-  "(Tucker et al., 2019), which has the same expectation and less noise, and its own error is taken out of its square.",
-  "A slope is fitted to the logarithms from 10 samples up, of the SNR over all dimensions, |E[g]| / sqrt(sum of "
+  "A gradient estimate is the mean over the data points. Draws are independent between points, so its variance is the "
+  "sum of the points' variances divided by N^2.",
+  "The noise is that of the reparameterised estimator. For b the mean is estimated with the doubly reparameterised one "
+  "(Tucker et al., 2019), which has the same expectation and less noise; its variance is subtracted from its square.",
+  "A slope is fitted to logarithms, from 10 samples up, of the SNR over all dimensions, |E[g]| / sqrt(sum of "
   "variances); its standard error is over ten independent parts of the repeats.",
 )
 
@@ -37,7 +37,7 @@ BUDGETS = {
     f"{s.points:,} data points, {s.repeats:,} gradient estimates, K up to {s.ks[-1]}, M up to {s.ms[-1]}",
     minutes=_MINUTES[name],
     full=name == "paper",
-    caveat="In theory the slopes do not depend on it; the height of the lines does.",
+    caveat="In theory the slopes do not depend on the number of data points; the height of the lines does.",
     compute=lambda folder, s=s: toy.compute(folder, s),
   )
   for name, s in SETTINGS.items()
@@ -47,7 +47,7 @@ _THEORY = {("b", "k"): -0.5, ("b", "m"): 0.5, ("mu", "k"): 0.5, ("mu", "m"): 0.5
 
 
 def _lines(parts: dict[int, dict], name: str, axis: str, repeats: int) -> list[dict]:
-  """Of one network and axis: each dimension faint, all together, and the slope of the theory through its last point."""
+  """Lines of one network and axis: each dimension (faint), all together, and the theoretical slope through the end."""
   title = {"k": "K (M = 1)", "m": "M (K = 1)"}[axis]
   values = {c: toy.snr(p, name, toy.WHOLE, repeats) for c, p in parts.items()}
   each = {c: toy.snr_by_dimension(p, name) for c, p in parts.items()}
@@ -85,7 +85,7 @@ def _figure(network: str, lines: list[dict], folder: pathlib.Path) -> dict[str, 
 
 
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Slopes and figures of what is drawn so far."""
+  """Slopes and figures of the estimates drawn so far."""
   setting, slopes, drawn, sentences = SETTINGS[budget], {}, [], []
   found = toy.read(setting, folder / "runs" / "computed")
   for network in _NETWORKS:

@@ -1,10 +1,11 @@
-"""Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better" (ICML 2018), https://arxiv.org/abs/1802.04537.
+"""Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better" (ICML 2018).
 
+https://arxiv.org/abs/1802.04537
   python -m experiments.reproduce rainforth2018 --figure=1
   python -m experiments.reproduce rainforth2018 --figure=2
   python -m experiments.reproduce rainforth2018 --table=1 --budget=quick
 
-Figures 1 and 2, of gradient estimates in a linear-Gaussian model, and table 1, on MNIST; each has a file of its own.
+Figures 1 and 2: gradient estimates in a linear-Gaussian model; table 1: objectives on MNIST.  Each has its own file.
 """
 
 import pathlib
@@ -27,7 +28,7 @@ RUNS = {item: module.BUDGETS for item, module in _ITEMS.items()}
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What is drawn or trained so far."""
+  """The report of what is drawn or trained so far."""
   found = _ITEMS[item].report(name, folder)
   return found | {"numbers": {"item": item, **found["numbers"]}}
 

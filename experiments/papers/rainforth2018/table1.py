@@ -1,7 +1,7 @@
-"""Table 1 of Rainforth et al. (2018): VAE, IWAE, PIWAE, MIWAE and CIWAE on MNIST with 64 samples a step.
+"""Table 1 of Rainforth et al. (2018): VAE, IWAE, PIWAE, MIWAE and CIWAE on MNIST with 64 samples per step.
 
-Three numbers of each: the bound by as many samples as in training (IWAE-64), log p(x) by 5000, and their difference,
-which is minus the KL divergence from the proposal of the 64 samples to the posterior.
+Three numbers for each: the bound with as many samples as in training (IWAE-64), log p(x) with 5000 samples, and their
+difference, which is minus the KL divergence from the proposal of the 64 samples to the posterior.
 """
 
 import functools
@@ -17,12 +17,12 @@ from experiments.harness.paper import Budget, Value
 
 TITLE = "IWAE-64, log p(x) and -KL of VAE, IWAE, PIWAE, MIWAE, CIWAE on MNIST"
 NOTES = (
-  "Published: MNIST, 3,280 epochs of Burda et al. (2016), 64 samples a step, ± the standard deviation over 4 runs.",
+  "Published: MNIST, 3,280 epochs of Burda et al. (2016), 64 samples per step, ± the standard deviation over 4 runs.",
   "PIWAE(8,8) and MIWAE(8,8) have M = 8 bounds of K = 8 samples: MIWAE trains both networks by their mean, PIWAE the "
   "generative network by IWAE with all 64. CIWAE is (ELBO + IWAE) / 2. VAE averages 64 estimates of the ELBO.",
-  "-KL is IWAE-64 less log p(x): minus the divergence from the proposal of 64 samples to the posterior.",
-  "± of ours is the standard error over seeds. Orders are those of the published numbers, decided at 95 % by the "
-  "errors over images and, by Student's t, over seeds; all runs see the same binarised test images.",
+  "-KL is IWAE-64 minus log p(x): minus the divergence from the proposal of 64 samples to the posterior.",
+  "Ours: ± is the standard error over seeds. Orders are those of the published numbers, decided at 95 % by a z test "
+  "over images and a t test over seeds; all runs see the same binarised test images.",
 )
 
 _METRICS = {"bound": "IWAE-{t}", "log_px": "log p(x)", "minus_kl": "−KL"}
@@ -45,7 +45,7 @@ _ORDERS = {  # the first is the higher one
 
 
 def _cells(side: int, seeds: int) -> dict[str, list[axes.Overrides]]:
-  """side^2 samples a step; PIWAE and MIWAE have `side` bounds of `side`."""
+  """side^2 samples per step; PIWAE and MIWAE have `side` bounds of `side` samples."""
   of = lambda bound, k, m=1: {"objective.bound": bound, "objective.num_samples": k, "objective.num_bounds": m}
   whole = side**2
   cells = {"iwae": of("iwae", whole), "piwae": of("piwae", side, side), "miwae": of("miwae", side, side)}
@@ -54,7 +54,7 @@ def _cells(side: int, seeds: int) -> dict[str, list[axes.Overrides]]:
 
 
 def _budget(what: str, side: int, seeds: int, **options: Any) -> Budget:
-  """A budget whose runs are measured by the bound of as many samples as they are trained with."""
+  """A budget that also measures the bound with as many samples as in training."""
 
   def measure(model: Any) -> dict[str, np.ndarray]:
     test = model.experiment.splits.test
@@ -68,7 +68,7 @@ _IWAE = "configs/iwae_mnist.py"
 _SIDES = {"quick": 4, "short": 8, "paper": 8, "test": 2}
 BUDGETS = {
   "quick": _budget(
-    "mnist5k (4,000 training, 500 test images), 16 samples a step in place of 64, PIWAE(4,4) and MIWAE(4,4), three "
+    "mnist5k (4,000 training, 500 test images), 16 samples per step instead of 64, PIWAE(4,4) and MIWAE(4,4), three "
     "seeds, 25 epochs of batch 50, log p(x) by 1000 samples",
     side=_SIDES["quick"],
     seeds=3,
@@ -82,7 +82,7 @@ BUDGETS = {
     },
   ),
   "short": _budget(
-    "MNIST (60,000, 10,000), 64 samples a step, three seeds, 6.7 epochs of batch 100, log p(x) by 1000 samples",
+    "MNIST (60,000, 10,000), 64 samples per step, three seeds, 6.7 epochs of batch 100, log p(x) by 1000 samples",
     side=_SIDES["short"],
     seeds=3,
     minutes=90,
@@ -90,7 +90,7 @@ BUDGETS = {
     common={"num_steps": 4000, "evaluate.importance_sampling.num_samples": 1000},
   ),
   "paper": _budget(
-    "MNIST (60,000, 10,000), 64 samples a step, four seeds, 3,280 epochs of batch 20, log p(x) by 5000 samples",
+    "MNIST (60,000, 10,000), 64 samples per step, four seeds, 3,280 epochs of batch 20, log p(x) by 5000 samples",
     side=_SIDES["paper"],
     seeds=4,
     minutes=60 * 1440,
@@ -99,7 +99,7 @@ BUDGETS = {
     common={"objective.eval_samples": 64},
   ),
   "test": _budget(
-    "mnist5k, 40 steps of a small network, two seeds, 4 samples a step, log p(x) by 20: for tests",
+    "mnist5k, 40 steps of a small network, two seeds, 4 samples per step, log p(x) by 20: for tests",
     side=_SIDES["test"],
     seeds=2,
     minutes=2,
@@ -162,12 +162,12 @@ def _sentence(pairs: dict[str, dict[str, Any]], samples: int) -> str:
     v: [_pair_name(k, samples) for k, p in pairs.items() if p["verdict"] == v] for v in ("higher", "lower", "undecided")
   }
   text = f"Of {len(pairs)} published orders {len(named['higher'])} are shown"
-  text += f"; the opposite is shown of {', '.join(named['lower'])}" if named["lower"] else ""
-  return text + (f"; it cannot be told of {', '.join(named['undecided'])}." if named["undecided"] else ".")
+  text += f"; the opposite is shown for {', '.join(named['lower'])}" if named["lower"] else ""
+  return text + (f"; it cannot be told for {', '.join(named['undecided'])}." if named["undecided"] else ".")
 
 
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the finished runs say."""
+  """The report of the finished runs."""
   planned, samples = BUDGETS[budget], _SIDES[budget] ** 2
   names = stages.run_names(planned)
   values = {cell: _values(folder, runs) for cell, runs in names.items()}

@@ -16,11 +16,11 @@ from dgm_jax.sweeps import states
 from experiments.harness import measured, stages, tables
 from experiments.harness.paper import Budget
 
-_SHOWN = 8  # images of the picture
+_SHOWN = 8  # images in the picture
 
 
 class Setting(NamedTuple):
-  """Shares of missing pixels, steps of the chain, test images, importance samples of what it is held against."""
+  """Shares of missing pixels, steps of the chain, test images, importance samples of the comparison."""
 
   missing: tuple[float, ...] = (0.6, 0.8)
   num_steps: int = 50
@@ -35,9 +35,9 @@ def squared_error(mean: jax.Array, x: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def impute(run: Any, x: jax.Array, share: float, setting: Setting) -> dict[str, np.ndarray]:
-  """The chain's errors and first images, and the errors of two others, for binary x [N, D].
+  """The chain's errors and first images, and the errors of two other imputations, for binary x [N, D].
 
-  Missing pixels start as fair coins.
+  Missing pixels start as flips of a fair coin.
 
   Returns:
     "chain" [T, N], squared_error of E[x|z] after each step; "importance" [N], of E[x_missing | x_observed] by
@@ -71,7 +71,7 @@ def impute(run: Any, x: jax.Array, share: float, setting: Setting) -> dict[str, 
 
 
 def measure(folder: pathlib.Path, names: Mapping[str, list[str]], setting: Setting) -> None:
-  """A file for each share of missing pixels, and its picture, once the model is trained."""
+  """Writes a file and a picture for each share of missing pixels, once the model is trained."""
   [[name]] = names.values()
   todo = [s for s in setting.missing if not (folder / "measured" / f"missing_{s}.npz").exists()]
   if not todo or not states.is_finished(folder, name):
@@ -88,19 +88,19 @@ def measure(folder: pathlib.Path, names: Mapping[str, list[str]], setting: Setti
 
 
 def columns(num_steps: int) -> list[int]:
-  """Steps that a picture shows."""
+  """Steps of the chain that a picture shows."""
   return [t for t in (1, 2, 5, 10, 20, 50, 100) if t <= num_steps]
 
 
 def _rows(found: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-  """[8, R, H, W, C]: the image, what is seen of it (grey where it is missing), and the chain's imputations."""
+  """[8, R, H, W, C]: the image, its observed part (grey where missing), and the chain's imputations."""
   seen = np.where(found["mask"] > 0, found["x"], 0.5)
   rows = [found["x"], seen, *(found["shown"][t - 1] for t in columns(len(found["shown"])))]
   return np.stack(rows, 1).reshape(_SHOWN, len(rows), *shape)
 
 
 def _numbers(found: dict[str, np.ndarray]) -> dict[str, Any]:
-  """Errors, of the last step, too, and the fall from the first step to the last, paired by image."""
+  """Mean errors, and the change of the chain's from the first step to the last, paired by image."""
   chain = found["chain"].astype(np.float64)
   fall, fall_error = compare.paired(chain[0], chain[-1])  # last - first
   means = {"first": chain[0], "last": chain[-1], "importance": found["importance"], "mean": found["mean"]}
@@ -129,7 +129,7 @@ def report(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
     cells[share] = _numbers(found)
     lines += _line(found, share, [name])
     steps = ", ".join(map(str, columns(len(found["chain"]))))
-    note = f"Rows: the image, what is seen of it, E[x|z] in the missing pixels after {steps} steps."
+    note = f"Rows: the image, its observed part, E[x|z] in the missing pixels after {steps} steps."
     pictures.append(tables.picture(f"{share} of the pixels missing", f"measured/{file.stem}.png", note))
   data = dict.fromkeys(run.results["data"] for run in measured.read(folder, [name]).values())
   show = lambda n, key: f"{n[key]:.4f} ± {n[f'{key}_stderr']:.4f}"

@@ -3,8 +3,8 @@
   python -m experiments.reproduce rezende2014 --table=1 --budget=quick
   python -m experiments.reproduce rezende2014 --figure=5 --budget=quick
 
-https://arxiv.org/abs/1401.4082.  Table 1, its rows of the deep latent Gaussian model; imputation of missing pixels; the
-two-dimensional embedding of digits.
+https://arxiv.org/abs/1401.4082.  Table 1: the rows of the deep latent Gaussian model.  Figure 5: imputation of missing
+pixels.  Figure 6: two-dimensional embedding of digits.
 """
 
 import functools
@@ -46,15 +46,14 @@ PAPER = Paper(
       _NETWORK,
       "Later papers quote 86.60 nats as the number of this model on Larochelle's fixed draw of MNIST; that it is the "
       "rank-1 row, and 87.30 the diagonal one, is unverified.",
-      "The paper's rank 1 is in the inverse of q's covariance, ours in the covariance.",
-      "Published: importance sampling from q(z|x); a later paper says with 200 samples.",
+      "The paper's rank-1 term is in the inverse of q's covariance, ours in the covariance.",
+      "Published: importance sampling from q(z|x), with 200 samples according to a later paper.",
     ),
     "figure=5": (
       _NETWORK,
       "The chain starts with fair coins in the missing pixels and draws z ~ q(z|x), x_missing ~ p(x|z) in turn. Pixels "
       "are missing at random, the same ones for every model.",
-      "Ours has digits alone; the paper's pictures have faces and house numbers, too. The figure's number is "
-      "unverified.",
+      "Ours shows digits only; the paper also shows faces and house numbers. The figure's number is unverified.",
     ),
     "figure=6": (_NETWORK, "Codes are E_q[z|x] of two latent variables. The figure's number is unverified."),
   },
@@ -70,25 +69,25 @@ def _cells(seeds: int) -> dict[str, list[axes.Overrides]]:
 
 
 def _table(what: str, minutes: float, config: str, seeds: int, common: dict[str, Any]) -> Budget:
-  caveat = "Optimiser, size and noise are not known to be the paper's: no number is held against a published one."
+  caveat = "Optimiser, size and noise may not be the paper's, so no number is compared with a published one."
   return Budget(what, minutes, caveat=caveat, config=config, common=common, cells=_cells(seeds))
 
 
 def _imputation(table: Budget, what: str, setting: figure5.Setting) -> Budget:
-  """The rank-1 model of a budget of the table, one seed, and its chain."""
+  """Figure 5 from a budget of the table: one seed of the rank-1 model, and its chain."""
   budget = table._replace(what=what, minutes=table.minutes / 3, cells={"low_rank": [_cells(1)["low_rank"][0]]})
   return budget._replace(measure=functools.partial(figure5.measure, setting=setting))
 
 
 def _embedding(table: Budget, what: str, data: str) -> Budget:
-  """Two latent variables, one seed; binarized_mnist has no classes."""
+  """Figure 6 from a budget of the table: two latent variables, one seed, on data with classes."""
   run = {"arg.data": data, "arg.nz": 2, "arg.posterior": "diagonal", "seed": 0}
   budget = table._replace(what=what, minutes=table.minutes / 3, cells={"2-D": [run]})
   return budget._replace(measure=_measure_codes)
 
 
 def _measure_codes(folder: pathlib.Path, names: Mapping[str, list[str]]) -> None:
-  """Codes of the test images, and how many have the class of their ten nearest neighbours among the others."""
+  """Writes the share of test images that have the most frequent class of their ten nearest neighbours."""
   [[name]] = names.values()
   file = folder / "measured" / "neighbours.json"
   if file.exists() or not states.is_finished(folder, name):
@@ -101,17 +100,17 @@ def _measure_codes(folder: pathlib.Path, names: Mapping[str, list[str]]) -> None
 
 
 def leave_one_out(z: np.ndarray, y: np.ndarray, count: int = 10) -> np.ndarray:
-  """Whether the commonest class of the `count` nearest other codes is an example's own; z [N, 2], y [N] -> bool [N]."""
+  """Whether the most frequent class of the `count` nearest other codes is an example's; z [N, 2], y [N] -> bool [N]."""
   from sklearn.neighbors import NearestNeighbors
 
-  nearest = NearestNeighbors(n_neighbors=count).fit(z).kneighbors(return_distance=False)  # of the fitted, not itself
+  nearest = NearestNeighbors(n_neighbors=count).fit(z).kneighbors(return_distance=False)  # excludes the point itself
   votes = np.stack([(y[nearest] == c).sum(1) for c in range(int(y.max()) + 1)], 1)
   return votes.argmax(1) == y
 
 
 _TABLE = {
   "quick": _table(
-    "mnist5k made binary once (4,000 training, 500 test images), two seeds, 75 epochs, NLL by 1000 samples",
+    "mnist5k binarised once (4,000 training, 500 test images), two seeds, 75 epochs, NLL by 1000 samples",
     5,
     f"{_CONFIG}:quick",
     2,
@@ -131,21 +130,21 @@ _TABLE = {
     3,
     {"num_epochs": 2000},
   ),
-  "test": _table("mnist5k made binary once, 40 steps of a small network: for tests", 1, f"{_CONFIG}:test", 2, {}),
+  "test": _table("mnist5k binarised once, 40 steps of a small network: for tests", 1, f"{_CONFIG}:test", 2, {}),
 }
 _CHAIN = "a chain of 50 steps on 200 test images, 60 and 80 % of the pixels missing"
 RUNS = {
   "table=1": _TABLE,
   "figure=5": {
-    "quick": _imputation(_TABLE["quick"], f"mnist5k made binary once, 75 epochs, {_CHAIN}", _SETTING),
+    "quick": _imputation(_TABLE["quick"], f"mnist5k binarised once, 75 epochs, {_CHAIN}", _SETTING),
     "short": _imputation(_TABLE["short"], f"binarized_mnist, 100 epochs, {_CHAIN}", _SETTING),
     "paper": _imputation(_TABLE["paper"], f"binarized_mnist, 2,000 epochs, {_CHAIN}", _SETTING),
     "test": _imputation(_TABLE["test"], "40 steps of a small network, 4 steps of the chain: for tests", _TEST_SETTING),
   },
   "figure=6": {
-    "quick": _embedding(_TABLE["quick"], "mnist5k made binary once, 75 epochs, 500 test images", "mnist5k"),
-    "short": _embedding(_TABLE["short"], "MNIST made binary once, 100 epochs, 10,000 test images", "mnist"),
-    "paper": _embedding(_TABLE["paper"], "MNIST made binary once, 2,000 epochs, 10,000 test images", "mnist"),
+    "quick": _embedding(_TABLE["quick"], "mnist5k binarised once, 75 epochs, 500 test images", "mnist5k"),
+    "short": _embedding(_TABLE["short"], "MNIST binarised once, 100 epochs, 10,000 test images", "mnist"),
+    "paper": _embedding(_TABLE["paper"], "MNIST binarised once, 2,000 epochs, 10,000 test images", "mnist"),
     "test": _embedding(_TABLE["test"], "mnist5k, 40 steps of a small network: for tests", "mnist5k"),
   },
 }
@@ -197,7 +196,7 @@ def _report_table(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _report_embedding(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
-  """The picture of the codes, and how well the classes are apart."""
+  """The picture of the codes, and how well the classes are separated."""
   [[name]] = stages.run_names(budget).values()
   numbers, rows, pictures = {"item": "embedding", "cells": {}}, [], []
   cell, near = _cell(folder, [name]), files.read_json(folder / "measured" / "neighbours.json")
@@ -208,15 +207,15 @@ def _report_embedding(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
     rows.append([tables.cell("two latent variables"), tables.published("picture")])
     rows[-1] += [tables.cell(text, [name]) for text in texts]
     file = f"runs/{name}/figures/latent_codes.png"
-    pictures.append(tables.picture("Codes of the test images", file, "Classes are apart, though none was seen."))
+    pictures.append(tables.picture("Codes of the test images", file, "Classes are separated without labels."))
   columns = ["", "published", "class of ten neighbours ± over images", "test NLL ± over images"]
-  note = "The share of test images whose ten nearest other codes have, most of them, their class."
+  note = "The share of test images that have the most frequent class of their ten nearest other codes."
   made = [tables.table("Embedding", columns, rows, note)] if rows else []
   return {"numbers": numbers, "tables": made, "figures": pictures, "sentences": []}
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the runs in a folder say: numbers, tables, figures, sentences."""
+  """The report of the runs in a folder: numbers, tables, figures, sentences."""
   own = {"table=1": _report_table, "figure=5": figure5.report, "figure=6": _report_embedding}
   return own[item](RUNS[item][name], folder)
 
@@ -229,7 +228,7 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
   data = ", ".join(dict.fromkeys(n["data"] for n in cells.values()))
   if numbers["item"] == "embedding":
     n = cells["2-D"]
-    ours = f"ten nearest codes have an image's class for {n['accuracy']:.1%}; NLL {n['nll']:.2f}"
+    ours = f"{n['accuracy']:.1%} of the images have the class of their ten nearest codes; NLL {n['nll']:.2f}"
     return {"system": "DLGM, two latent variables", "data": data, "published": "picture", "ours": ours}
   published = PAPER.published["table=1"]
   pair = numbers["pair"]

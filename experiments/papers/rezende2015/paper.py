@@ -3,7 +3,7 @@
   python -m experiments.reproduce rezende2015 --figure=3
   python -m experiments.reproduce rezende2015 --table=2 --budget=quick
 
-Figure 3: planar flows of 2, 8 and 32 layers fitted to four energies in the plane; see planar_energies.
+Figure 3: planar flows of 2, 8 and 32 layers fitted to four energies in the plane; see planar_energies.py.
 Table 2: -log p(x) of VAEs on MNIST whose posterior is a diagonal normal, or a flow of 10 to 80 planar layers.
 """
 
@@ -36,20 +36,20 @@ PAPER = Paper(
   },
   notes={
     "figure=3": (
-      "The paper shows pictures of densities for K = 2, 8, 32, and the divergence against the length in a curve whose "
-      "values are only readable by eye: its claim is that longer flows fit better.",
-      "Three of the four energies do not fall off along z_1, so that exp(-U) has no finite integral. Ours have a wall "
-      "around the window |z_d| <= 4, a normal's tail of scale 0.4; the normaliser is by quadrature, so that the "
-      "divergence KL(q || p) is known and not only up to a constant.",
-      "Paper: 500,000 updates of RMSprop with momentum 0.9 and rate 1e-5, log p weighed by min(1, 0.01 + t / 10,000). "
+      "The paper shows pictures of densities for K = 2, 8, 32, and the divergence against the length in a curve "
+      "without numbers. Its claim is that longer flows fit better.",
+      "For three of the four energies exp(-U) does not decay along z_1 and has no finite integral. Ours have a wall "
+      "around the window |z_d| <= 4, a normal's tail of scale 0.4; the normaliser is computed by quadrature, so that "
+      "the divergence KL(q || p) is known, not only up to a constant.",
+      "Paper: 500,000 updates of RMSprop with momentum 0.9 and rate 1e-5, log p weighted by min(1, 0.01 + t / 10,000). "
       "The starting point of the flows and the decay of RMSprop were not read in the source; ours start near the "
-      "identity, from a normal whose mean and scales are fitted, too.",
-      "The picture of a flow is of the best of its fits.",
+      "identity, from a normal whose mean and scales are also fitted.",
+      "The picture of a flow shows its best fit.",
     ),
     "table=2": (
       "Published: statically binarised MNIST, averages over 100 seeds, upper bounds of -log p(x). The paper's figure 4 "
-      "has a free energy of 91 to 97 and a -log p(x) of 85 to 90 for the same flows: the table is of the latter, which "
-      "its text estimates by 200 importance samples, and so is ours.",
+      "has a free energy of 91 to 97 and a -log p(x) of 85 to 90 for the same flows: the table shows the latter, which "
+      "the text estimates by 200 importance samples, as ours does.",
       "Each net has one hidden layer of maxout units; their number of layers was not read in the source.",
     ),
   },
@@ -78,7 +78,7 @@ RUNS = {
       f"K = {', '.join(map(str, s.lengths))}, {s.seeds} fits of {s.steps:,} steps each",
       minutes=_MINUTES[name],
       full=name == "paper",
-      caveat="Shorter training at a higher rate; the divergences have no published values to be held against.",
+      caveat="Shorter training at a higher rate; there are no published divergences to compare with.",
       compute=lambda folder, s=s: planar_energies.compute(folder, s),
     )
     for name, s in _SETTINGS.items()
@@ -124,12 +124,12 @@ def _label(cell: str) -> str:
 
 
 def _claims(cells: Iterable[str]) -> nll_tables.Claims:
-  """Longer flows have the lower NLL."""
+  """The claim that longer flows have lower NLL."""
   return nll_tables.Claims(PAPER.published["table=2"], _label, [tuple(reversed([*cells]))], more="upper bound")
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the fits or runs in a folder say."""
+  """The report of the fits or runs in a folder."""
   if item == "figure=3":
     return planar_energies_tables.report(_SETTINGS[name], folder)
   budget = RUNS[item][name]

@@ -6,8 +6,8 @@
   U4 = -log(exp(-1/2 ((z_2 - w_1) / 0.4)^2) + exp(-1/2 ((z_2 - w_1 + w_3) / 0.35)^2))
   w_1 = sin(2 pi z_1 / 4),   w_2 = 3 exp(-1/2 ((z_1 - 1) / 0.6)^2),   w_3 = 3 sigmoid((z_1 - 1) / 0.3)
 
-U2, U3 and U4 do not fall off along z_1: as they stand, no density has them.  The paper draws the window |z_d| <= 4;
-here a wall 1/2 ((|z_d| - 4)_+ / 0.4)^2 stands around it in each direction.
+exp(-U2), exp(-U3) and exp(-U4) do not decay along z_1 and cannot be normalised.  The paper draws the window
+|z_d| <= 4; here a wall 1/2 ((|z_d| - 4)_+ / 0.4)^2 around it is added to U in each direction.
 """
 
 import functools
@@ -28,15 +28,15 @@ _WALL = 0.4
 
 
 class Setting(NamedTuple):
-  """Of the fits.
+  """Setting of the fits.
 
   Attributes:
     lengths: numbers K of planar layers.
-    steps, batch, rate: of RMSprop, whose squares and momentum decay by 0.9.
-    temper_steps: log p is weighed by min(1, 0.01 + t / temper_steps) at step t.
-    seeds: fits of each energy and length.
-    draws: of each fitted flow, for its KL.
-    pictured: of these, for its picture.
+    steps, batch, rate: of RMSprop, with decay and momentum 0.9.
+    temper_steps: log p is weighted by min(1, 0.01 + t / temper_steps) at step t.
+    seeds: number of fits for each energy and length.
+    draws: draws from each fitted flow, for its KL.
+    pictured: draws from a flow, for its picture.
   """
 
   lengths: tuple[int, ...]
@@ -60,7 +60,7 @@ def _wave(z: jax.Array) -> jax.Array:
 
 
 def _ring(z: jax.Array) -> jax.Array:
-  radius = jnp.sqrt(jnp.sum(jnp.square(z), -1) + 1e-12)  # a derivative at 0, too
+  radius = jnp.sqrt(jnp.sum(jnp.square(z), -1) + 1e-12)  # differentiable at 0
   return 0.5 * ((radius - 2) / 0.4) ** 2 + _two((z[..., 0] - 2) / 0.6, (z[..., 0] + 2) / 0.6)
 
 
@@ -95,7 +95,7 @@ def log_normaliser(name: str, n: int = 1201) -> float:
 
 
 def start(key: jax.Array, length: int) -> dict[str, jax.Array]:
-  """Parameters of a flow near the identity, of N(0, I).
+  """Initial parameters: a flow near the identity with base N(0, I).
 
   Layers act as z + v tanh(w'z + b) with w'v = softplus(w'u) - 1, which is 0 at w'u = log(e - 1).
   """
@@ -127,14 +127,14 @@ def fit(name: str, length: int, setting: Setting, key: jax.Array) -> dict[str, j
 
 
 def divergence(name: str, params: dict[str, jax.Array], key: jax.Array, draws: int) -> tuple[jax.Array, jax.Array]:
-  """(E_q[log q + U], its standard error): KL(q || p) less log Z."""
+  """(E_q[log q + U], its standard error): KL(q || p) minus log Z."""
   z, log_q = PlanarFlow(**params).sample_and_log_prob(seed=key, sample_shape=(draws,))
   values = log_q + energy(name, z)
   return jnp.mean(values), jnp.std(values) / math.sqrt(draws)
 
 
 def histogram(params: dict[str, jax.Array], key: jax.Array, draws: int) -> np.ndarray:
-  """The density of q on BINS x BINS squares of the window, by its draws, [z_1, z_2]."""
+  """The density of q on BINS x BINS squares of the window, estimated from draws, [z_1, z_2]."""
   z = PlanarFlow(**params).sample(seed=key, sample_shape=(draws,))
   counts, *_ = np.histogram2d(*np.asarray(z).T, bins=BINS, range=[[-WINDOW, WINDOW]] * 2)
   return (counts / (draws * (2 * WINDOW / BINS) ** 2)).astype(np.float32)
@@ -158,12 +158,12 @@ def fitted(name: str, length: int, setting: Setting) -> dict[str, np.ndarray]:
 
 
 def pieces(setting: Setting) -> list[tuple[str, str, int]]:
-  """(file name, energy, length) of all that is fitted."""
+  """(file name, energy, length) of every fit."""
   return [(f"{name}_{length:02d}", name, length) for name in ENERGIES for length in setting.lengths]
 
 
 def compute(folder: pathlib.Path, setting: Setting) -> None:
-  """Fits what is not there yet, a file for each energy and length."""
+  """Computes the missing fits, a file for each energy and length."""
   made = {file: functools.partial(fitted, name, length, setting) for file, name, length in pieces(setting)}
   config = {"model": "planar flows of energies", **setting._asdict()}
   computed.write(folder, config, 0, setting.steps, made, what="fits")

@@ -1,4 +1,4 @@
-"""Tables, figures and sentences about planar flows of energies in the plane."""
+"""Tables, figures and sentences about planar flows fitted to energies in the plane."""
 
 import itertools
 import pathlib
@@ -12,7 +12,7 @@ from experiments.papers.rezende2015 import planar_energies
 
 
 def _read(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, dict[int, dict[str, np.ndarray]]]:
-  """{energy: {length: what was fitted}} of what is there."""
+  """{energy: {length: arrays}} of the finished fits."""
   found: dict[str, dict[int, dict]] = {name: {} for name in planar_energies.ENERGIES}
   for file, name, length in planar_energies.pieces(setting):
     if (arrays := computed.read(folder, file)) is not None:
@@ -75,25 +75,25 @@ def report(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, 
     curve["file"] = "divergences.png"
     plots.save(folder / curve["file"], curve)
     _draw(found, folder / "densities.png")
-    said = "Left the density of each energy, beside it those of the best fits: with K the flow finds modes and bends."
-    drawn = [curve, tables.picture("Densities in the window", "densities.png", said)]
+    caption = "Left: the density of each energy; beside it: its best fits. Longer flows find more modes and bends."
+    drawn = [curve, tables.picture("Densities in the window", "densities.png", caption)]
   return {
     "numbers": {"divergences": divergences, "falls": falls},
     "tables": [tables.table("Divergence of planar flows from the energies", columns, rows, note)] if rows else [],
     "figures": drawn,
-    "sentences": _said(falls),
+    "sentences": _sentences(falls),
   }
 
 
-def _said(falls: dict[str, dict[str, Any]]) -> list[str]:
-  """Whether longer flows are nearer."""
+def _sentences(falls: dict[str, dict[str, Any]]) -> list[str]:
+  """Whether longer flows fit better."""
   if not falls:
     return []
   shown = [name for name, fall in falls.items() if fall["verdict"] == "lower"]
   rest = [name for name in falls if name not in shown]
   if not rest:
-    return ["That longer flows are nearer is shown for every energy and each step in length."]
-  return [f"That longer flows are nearer is shown in {len(shown)} of {len(falls)} steps; not in {'; '.join(rest)}."]
+    return ["Longer flows fit better: shown for every energy and every increase in length."]
+  return [f"Longer flows fit better: shown in {len(shown)} of {len(falls)} comparisons; not in {'; '.join(rest)}."]
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:

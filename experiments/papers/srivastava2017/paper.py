@@ -42,16 +42,17 @@ PAPER = Paper(
   },
   notes={
     "table=1": (
-      "Published: 20 newsgroups, 50 topics, 1,995 words; beside online LDA stands decoupled mean-field variational "
-      "inference. The authors' own dump of ProdLDA's topics has an NPMI of 0.2506. Independent runs, read "
+      "Published: 20 newsgroups, 50 topics, 1,995 words; the paper also has decoupled mean-field variational inference "
+      "beside online LDA. ProdLDA's topics as dumped by the authors have an NPMI of 0.2506. Independent runs, reported "
       "in iTM-VAE's paper, have ProdLDA 0.236, NVLDA 0.162, LDA 0.131 (mean NPMI of the top 5 and top 10 words) and "
       "perplexities 1009, 1078, 893.",
-      "In the authors' code moments of batch normalisation at test time are those of the single document; ours are "
+      "In the authors' code batch normalisation at test time uses the moments of the single document; ours uses "
       "averages over training.",
       "Ours: NPMI of the top 10 words over pairs, by co-occurrence in documents of the training set (no other corpus, "
-      "no sliding window); words that are never together count -1. Perplexity by the bound averages over documents, as "
-      "published; LDA's bound has q(beta) in it, but not the KL of topics. Perplexity of held-out words: half of each "
-      "test document's words, given the others; it compares models with any bound, and the words are the same for all.",
+      "no sliding window); pairs that never co-occur count as -1. Perplexity by the bound averages over documents, as "
+      "published; LDA's bound uses q(beta), but leaves out the KL of the topics. Perplexity of held-out words: half of "
+      "each test document's words given the others, the same words for all models; it is comparable between models "
+      "with different bounds.",
     ),
   },
 )
@@ -67,14 +68,14 @@ RUNS = {
     "quick": Budget(
       "the King James Bible, 951 training chapters, 2,000 words, 20 topics, three seeds",
       minutes=15,
-      caveat="Another corpus: its numbers are not comparable with the published.",
+      caveat="Another corpus: its numbers are not comparable with the published ones.",
       config=_CONFIG,
       cells=_cells(tuple(LABELS), 3),
     ),
     "paper": Budget(
       "20 newsgroups by date, 2,000 words, 50 topics, five seeds",
       minutes=300,
-      caveat="Another vocabulary, and another reference corpus of the coherence, than the paper's.",
+      caveat="The vocabulary and the reference corpus of the coherence are not the paper's.",
       config=f"{_CONFIG}:data=newsgroups,k=50",
       cells=_cells(tuple(LABELS), 5),
     ),
@@ -100,7 +101,7 @@ def _cell(runs: Mapping[int, compare.Run]) -> dict[str, Any]:
 
 
 def _beside(name: str, published: Any) -> list[Any]:
-  """What is published beside a number of ours: nothing beside the perplexity of held-out words."""
+  """[published], or [] for the perplexity of held-out words, which the paper does not have."""
   return [] if name == "completion_perplexity" else [published]
 
 
@@ -116,7 +117,7 @@ def _row(cell: str, found: dict[str, Any], runs: Sequence[str]) -> list[dict]:
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What the finished runs in a folder say: numbers, tables, sentences, and the topics of the first seed."""
+  """The report of the finished runs in a folder: numbers, tables, sentences, and the topics of the first seed."""
   names = stages.run_names(RUNS[item][name])
   runs = {cell: found for cell, run_names in names.items() if (found := measured.read(folder, run_names))}
   cells = {cell: _cell(found) for cell, found in runs.items()}
@@ -132,8 +133,8 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
     if by_seed is not None:
       pairs[f"NPMI, {a} − {b}"] = by_seed
       difference = tables.plus_minus(by_seed["difference"], by_seed["stderr"], sign=True, digits=3)
-      said = measured.words(by_seed["verdict"], "higher")
-      sentences.append(f"That the NPMI of {a} is above that of {b}: {said} ({difference}, paired by seed).")
+      verdict = measured.words(by_seed["verdict"], "higher")
+      sentences.append(f"Claim that the NPMI of {a} is above that of {b}: {verdict} ({difference}, paired by seed).")
     if words is not None:
       pairs[f"held-out words, {a} − {b}"] = words._asdict()
       rows.append(tables.paired_row(f"{a} − {b}", words._asdict(), words.verdict))

@@ -1,10 +1,11 @@
 """Signal-to-noise ratio, variance and bias of inference-network gradients on the Gaussian toy of Tucker et al. (2019).
 
-The model is that of linear_gaussian_snr.py with D = 20.  As K grows, with b's gradient of the bound of order 1/K:
+The model is that of shared/linear_gaussian_snr.py with D = 20.  As K grows, where the bound's gradient with respect to b
+is of order 1/K:
 
   IWAE      variance ~ 1/K      SNR ~ 1/sqrt(K)
   DReG      variance ~ 1/K^3    SNR ~ sqrt(K)
-  STL       variance ~ 1/K      SNR ~ sqrt(K), but of a mean that is not the bound's gradient
+  STL       variance ~ 1/K      SNR ~ sqrt(K), but the mean is not the bound's gradient
   RWS and its doubly reparameterised form   variance ~ 1/K   SNR ~ sqrt(K)
 """
 
@@ -19,14 +20,14 @@ from experiments.shared import linear_gaussian_snr as toy
 
 TITLE = "SNR, variance and bias of inference-network gradients against K, Gaussian toy"
 NOTES = (
-  "The paper's figure gives no numbers that were read. The toy is that of Rainforth et al. (2018); its data points, "
-  "repeats, perturbation, and the figure's number are unverified. Not drawn are JVI, which the paper also has, and "
-  "K = 1, where RWS-DReG is zero.",
-  "Estimates are of the mean over the data points, for b, all of the same draws. RWS is the wake phase of reweighted "
-  "wake-sleep, which follows E_p(z|x)[log q(z|x)] and not the bound.",
-  "STL is DReG plus RWS-DReG, draw by draw, and DReG is unbiased: the bias of STL is the mean of RWS-DReG.",
-  "The mean of IWAE's estimates is taken from DReG's, that of RWS from RWS-DReG's: the same expectations with less "
-  "noise. Slopes are fitted from K = 10 up; their standard errors are over ten parts of the repeats.",
+  "No numbers were read from the paper's figure. The toy is that of Rainforth et al. (2018); its data points, repeats "
+  "and perturbation, and the figure's number, are unverified. JVI, which the paper also has, and K = 1, where RWS-DReG "
+  "is zero, are not drawn.",
+  "Estimates are of b's gradient, averaged over the data points, all from the same draws. RWS is the wake phase of "
+  "reweighted wake-sleep, which maximises E_p(z|x)[log q(z|x)] and not the bound.",
+  "For every draw STL is DReG plus RWS-DReG, and DReG is unbiased, so the bias of STL is the mean of RWS-DReG.",
+  "The mean of IWAE's estimates is taken from DReG's, and that of RWS from RWS-DReG's, which have the same expectation "
+  "and less noise. Slopes are fitted from K = 10 up; their standard errors are over ten parts of the repeats.",
 )
 _NAMES = {"b": "IWAE", "b_dreg": "IWAE-DReG", "b_stl": "IWAE-STL", "b_rws": "RWS", "b_rws_dreg": "RWS-DReG"}
 _THEORY = {"b": (-0.5, -1), "b_dreg": (0.5, -3), "b_stl": (0.5, -1), "b_rws": (0.5, -1), "b_rws_dreg": (0.5, -1)}
@@ -45,7 +46,7 @@ BUDGETS = {
     f"{s.points:,} data points, {s.repeats:,} gradient estimates, K up to {s.ks[-1]}",
     minutes=_MINUTES[name],
     full=name == "paper",
-    caveat="In theory the slopes do not depend on it; the height of the lines does.",
+    caveat="In theory the slopes do not depend on the number of data points; the height of the lines does.",
     compute=lambda folder, s=s: toy.compute(folder, s),
   )
   for name, s in SETTINGS.items()
@@ -104,7 +105,7 @@ def _figures(parts: dict[int, dict], bias: dict[int, tuple], repeats: int, folde
 
 
 def _verdict(value: float, error: float, sign: int) -> str:
-  """Whether a slope has a sign, at 95 %."""
+  """Whether a value has the claimed sign, at 95 %."""
   return measured.words(measured.verdict(value, error, None, 1), "higher" if sign > 0 else "lower")
 
 
@@ -114,17 +115,17 @@ def _sentences(slopes: dict[str, dict[str, Any]], bias: dict[int, tuple[float, f
     n = slopes[name]["snr"]
     value = tables.plus_minus(n["slope"], n["stderr"], sign=True)
     verdict = _verdict(n["slope"], n["stderr"], sign)
-    found.append(f"That the SNR of {_NAMES[name]} {way} with K: {verdict} (slope {value}).")
+    found.append(f"Claim that the SNR of {_NAMES[name]} {way} with K: {verdict} (slope {value}).")
   k, (value, error) = max(bias.items())
   verdict = _verdict(value, error, 1)
   return [
     *found,
-    f"That IWAE-STL is biased: {verdict} (at K = {k} by {value:.1f} ± {error:.1f} of the gradient's norm).",
+    f"Claim that IWAE-STL is biased: {verdict} (at K = {k} by {value:.1f} ± {error:.1f} of the gradient's norm).",
   ]
 
 
 def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
-  """Slopes and figures of what is drawn so far."""
+  """Slopes and figures of the estimates drawn so far."""
   setting = SETTINGS[budget]
   parts = toy.read(setting, folder / "runs" / "computed")["k"]
   slopes, bias = _slopes(parts, setting.repeats), _bias(parts, setting.repeats)

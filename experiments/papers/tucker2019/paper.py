@@ -3,8 +3,8 @@
   python -m experiments.reproduce tucker2019 --figure=1
   python -m experiments.reproduce tucker2019 --figure=2
 
-Paper: https://arxiv.org/abs/1810.04152.  Figure 1, of gradient estimates on a Gaussian toy, and figure 2, training
-curves on MNIST; each has a file of its own.
+Paper: https://arxiv.org/abs/1810.04152.  Figure 1: gradient estimates on a Gaussian toy; figure 2: training curves on
+MNIST.  Each has its own file.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ RUNS = {item: module.BUDGETS for item, module in _ITEMS.items()}
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """What is drawn or trained so far."""
+  """The report of what is drawn or trained so far."""
   found = _ITEMS[item].report(name, folder)
   return found | {"numbers": {"item": item, **found["numbers"]}}
 

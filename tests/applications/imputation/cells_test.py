@@ -1,4 +1,4 @@
-"""What a MIWAE of a table says of missing cells: moments of the draws, mixtures, noise of a row's content."""
+"""Imputed cells of a MIWAE: they match the moments of the draws; mixtures of models; noise keyed by row content."""
 
 import jax
 import numpy as np
@@ -10,13 +10,13 @@ from helpers import mixed_table as mt
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-  """One shape for all tests, and several blocks."""
+  """Uses small blocks, so that every test compiles the same shape and runs over several blocks."""
   monkeypatch.setattr(fitted, "_BLOCK", 16)
 
 
 @pytest.mark.parametrize("num_models", [1, 3])
 def test_values_deviations_and_probabilities_are_the_moments_of_the_draws(num_models):
-  """999 draws against the weighted sums: five standard errors, those of the 1,000 samples included."""
+  """999 draws agree with the weighted sums within five standard errors, including those of the 1,000 samples."""
   x = np.array([[np.nan, 1.0, np.nan, np.nan], [np.nan, np.nan, np.nan, 2.0]])
   found = cells.impute(mt.untrained(num_models), x, **mt.DRAWS)
   fresh = cells.impute(mt.untrained(num_models), x, seed=1, **mt.DRAWS).draws
@@ -38,14 +38,14 @@ def test_values_deviations_and_probabilities_are_the_moments_of_the_draws(num_mo
       assert np.isnan([found.deviation[i], found.low[i], found.high[i]]).all()
 
 
-def test_several_models_are_an_equal_mixture_and_take_turns_in_the_draws():
+def test_several_models_form_an_equal_mixture_and_contribute_draws_in_turn():
   three = mt.untrained(3)
-  lone = [
+  single = [
     three._replace(fit=three.fit._replace(variables=jax.tree.map(lambda a, r=r: a[r : r + 1], three.fit.variables)))
     for r in range(3)
   ]
   x = np.array([[np.nan, 1.0, 9.0, np.nan]])
-  found, parts = cells.impute(three, x, **mt.DRAWS), [cells.impute(one, x, **mt.DRAWS) for one in lone]
+  found, parts = cells.impute(three, x, **mt.DRAWS), [cells.impute(one, x, **mt.DRAWS) for one in single]
   means, deviations, ess = (np.array([getattr(p, name)[0] for p in parts]) for name in ("x", "deviation", "ess"))
   error = deviations / ess**0.5
   assert means.std() > 3 * error.max()
@@ -56,7 +56,7 @@ def test_several_models_are_an_equal_mixture_and_take_turns_in_the_draws():
     assert abs(drawn.mean() - means[r]) < 5 * deviations[r] * (1 / len(drawn) + 2 / ess[r]) ** 0.5
 
 
-def test_noise_is_of_a_rows_content_and_missing_entries_have_no_part_in_it():
+def test_noise_depends_on_a_rows_observed_entries_only():
   model = mt.untrained()
   found = cells.impute(model, mt.HOLES, **mt.DRAWS)
   order = np.random.default_rng(0).permutation(len(mt.HOLES))[:40]

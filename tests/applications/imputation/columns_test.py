@@ -1,4 +1,4 @@
-"""What columns hold, and their entries as numbers."""
+"""Inferred kinds of columns, and the encoding of their entries as numbers."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def infer(cells, kind=None):
     (["p", "q", "r"], "ignored", "ignored", ()),
   ],
 )
-def test_kinds(cells, kind, expected, classes):
+def test_inferred_kinds(cells, kind, expected, classes):
   column, *_ = infer(cells, kind)
   assert (column.kind, column.classes) == (expected, classes)
 
@@ -40,30 +40,30 @@ def test_kinds(cells, kind, expected, classes):
 @pytest.mark.parametrize(
   ("cells", "kind", "sentence"),
   [
-    (["1", "2.5", "?", "3"], None, "holds numbers, and '[?]': --missing=[?] says .* --categorical=c that all"),
+    (["1", "2.5", "?", "3"], None, "numbers as well as '[?]': --missing=[?] marks .* --categorical=c treats all"),
     ([str(i) + "x" for i in range(30)], None, "30 different texts in 30 entries: --ignore=c"),
-    ([str(i) for i in range(101)], "categorical", "101 classes; 100 are the most"),
-    (["1", "two", "3"], "numeric", "said to be numeric, and holds 'two'"),
+    ([str(i) for i in range(101)], "categorical", "101 classes; at most 100 are supported"),
+    (["1", "two", "3"], "numeric", "is declared numeric but holds 'two'"),
     (["1", "", "-inf"], None, "infinite in row 3; --missing=-inf"),
     ([1.0, np.inf], None, "infinite in row 2"),
   ],
 )
-def test_what_cannot_be_is_told_with_the_way_out(cells, kind, sentence):
+def test_invalid_columns_raise_errors_that_name_a_remedy(cells, kind, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     infer(cells, kind)
 
 
-def test_entries_go_to_numbers_and_back():
+def test_encoded_entries_are_restored():
   rng = np.random.default_rng(0)
   cells = [np.round(1e6 + 100 * rng.normal(size=50), 3), rng.poisson(5, 50).astype(float), rng.integers(0, 4, 50) * 2.0]
-  gone = [rng.random(50) < 0.3 for _ in cells]
+  missing = [rng.random(50) < 0.3 for _ in cells]
   found = [
     columns.infer("abc"[j], c, m, [None, None, "categorical"][j])
-    for j, (c, m) in enumerate(zip(cells, gone, strict=True))
+    for j, (c, m) in enumerate(zip(cells, missing, strict=True))
   ]
   assert [c.kind for c in found] == ["real", "integer", "categorical"]
-  x = columns.encode(found, cells, gone)
-  np.testing.assert_array_equal(np.isnan(x), np.stack(gone, 1))
+  x = columns.encode(found, cells, missing)
+  np.testing.assert_array_equal(np.isnan(x), np.stack(missing, 1))
   scaled = columns.scaled(found, x)
   z = columns.standardise(scaled, x)
   np.testing.assert_allclose(np.nanmean(z[:, :2], 0), 0, atol=1e-5)
@@ -72,8 +72,8 @@ def test_entries_go_to_numbers_and_back():
   back = columns.restore(scaled, z[row, column], column)
   np.testing.assert_allclose(back, x[row, column], atol=2e-4)
   np.testing.assert_array_equal(back[column > 0], x[row, column][column > 0])
-  codes = x[~gone[2], 2].astype(int)
-  np.testing.assert_array_equal(np.array(found[2].classes)[codes], cells[2][~gone[2]])
+  codes = x[~missing[2], 2].astype(int)
+  np.testing.assert_array_equal(np.array(found[2].classes)[codes], cells[2][~missing[2]])
 
 
 def test_restored_values_stay_in_the_observed_range_and_integers_are_whole():
@@ -83,9 +83,9 @@ def test_restored_values_stay_in_the_observed_range_and_integers_are_whole():
   np.testing.assert_allclose(got, [0.5, 1.6, 0.0, 6.0])
 
 
-def test_an_unknown_class_is_as_if_it_were_missing_and_a_text_among_numbers_is_refused():
+def test_an_unknown_class_counts_as_missing_and_a_text_among_numbers_is_an_error():
   known, *_ = infer(["a", "b", "c", "a", "b", "c"])
   x = columns.encode([known], [np.array(["c", "new", ""], dtype=object)], [np.array([False, False, True])])
   np.testing.assert_array_equal(x, [[2], [np.nan], [np.nan]])
-  with pytest.raises(errors.UserError, match="'n' is of numbers, and holds 'low'"):
+  with pytest.raises(errors.UserError, match="'n' is numeric but holds 'low'"):
     columns.encode([columns.Column("n", "real")], [np.array(["1", "low"], dtype=object)], [np.zeros(2, bool)])

@@ -1,4 +1,4 @@
-"""The command that fills tables: what it writes, and how it tells mistakes."""
+"""The imputation command: the files it writes and its error messages."""
 
 import csv
 import json
@@ -19,15 +19,15 @@ SMALL = ("--steps=200", "--latents=2", "--hidden=8", "--samples=50")
 
 
 def rows(n=60, seed=0, rate=0.25):
-  """(header, rows with holes, whole rows): a name, and two numbers, a class and a constant of one variable."""
+  """(header, rows with missing cells): a name, two numbers and a class that depend on one variable, and a constant."""
   g = np.random.default_rng(seed)
   z = g.normal(size=n)
-  whole = [
+  complete = [
     [f"row {i}", f"{v + 0.1 * e:.3f}", str(round(10 + 4 * v)), "low" if v < 0 else '"high, up"', "7"]
     for i, (v, e) in enumerate(zip(z, g.normal(size=n), strict=True))
   ]
-  holes = [[c if j == 0 or g.random() > rate else "" for j, c in enumerate(row)] for row in whole]
-  return ["key", "real", "whole", "class", "one"], holes, whole
+  incomplete = [[c if j == 0 or g.random() > rate else "" for j, c in enumerate(row)] for row in complete]
+  return ["key", "real", "whole", "class", "one"], incomplete
 
 
 def write(path, header, body):
@@ -38,19 +38,19 @@ def write(path, header, body):
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
   folder = tmp_path_factory.mktemp("filled")
-  header, holes, _ = rows()
-  holes[3][1:] = [""] * 4  # nothing is known of it
-  data, out = write(folder / "data.csv", header, holes), folder / "out.csv"
+  header, incomplete = rows()
+  incomplete[3][1:] = [""] * 4  # a row without any observed cell
+  data, out = write(folder / "data.csv", header, incomplete), folder / "out.csv"
   assert impute.main([str(data), f"--out={out}", "--ignore=key", "--multiple=2", *SMALL]) == 0
-  return folder, holes
+  return folder, incomplete
 
 
-def test_observed_cells_are_letter_for_letter_and_no_hole_is_left(filled):
-  folder, holes = filled
+def test_observed_cells_are_unchanged_and_no_cell_stays_missing(filled):
+  folder, incomplete = filled
   for name in ("out.csv", "out.1.csv", "out.2.csv"):
     lines = [next(csv.reader([line])) for line in (folder / name).read_text().splitlines()[1:]]
     raw = (folder / name).read_text().splitlines()[1:]
-    for before, after, line in zip(holes, lines, raw, strict=True):
+    for before, after, line in zip(incomplete, lines, raw, strict=True):
       assert all(b == "" or b.strip('"') == a for b, a in zip(before, after, strict=True))
       assert ('"high, up"' in line) == (after[3] == "high, up")
       assert -4 < float(after[1]) < 4
@@ -59,13 +59,13 @@ def test_observed_cells_are_letter_for_letter_and_no_hole_is_left(filled):
       assert after[4] == "7"
 
 
-def test_every_modelled_cell_has_its_value_and_uncertainty(filled):
-  folder, holes = filled
+def test_every_imputed_cell_is_listed_with_value_and_uncertainty(filled):
+  folder, incomplete = filled
   found = list(csv.DictReader((folder / "out.cells.csv").open()))
   out = list(csv.DictReader((folder / "out.csv").open()))
   expected = [
     (i + 1, name)
-    for i, row in enumerate(holes)
+    for i, row in enumerate(incomplete)
     for j, name in ((1, "real"), (2, "whole"), (3, "class"))
     if row[j] == ""
   ]
@@ -80,11 +80,11 @@ def test_every_modelled_cell_has_its_value_and_uncertainty(filled):
       assert float(cell["low"]) < float(cell["high"])
 
 
-def test_the_report_says_how_and_with_what_errors(filled):
-  folder, holes = filled
+def test_the_report_describes_the_fit_and_its_errors(filled):
+  folder, incomplete = filled
   about = json.loads((folder / "out.report.json").read_text())
   assert about["table"]["rows"] == 60
-  assert about["table"]["missing"] == sum(c == "" for row in holes for c in row)
+  assert about["table"]["missing"] == sum(c == "" for row in incomplete for c in row)
   kinds = {c["name"]: c["kind"] for c in about["columns"]}
   assert kinds == {"key": "ignored", "real": "real", "whole": "integer", "class": "binary", "one": "constant"}
   assert set(about["errors"]) == {"miwae", "mean", "knn", "forest"}
@@ -97,25 +97,25 @@ def test_the_report_says_how_and_with_what_errors(filled):
   )
 
 
-def test_another_table_is_filled_by_a_fit_to_the_first_and_unknown_classes_stay(tmp_path, capsys):
-  header, holes, _ = rows()
-  train = write(tmp_path / "train.csv", header[1:], [row[1:] for row in holes])
+def test_a_model_fitted_to_one_table_imputes_another_and_keeps_unknown_classes(tmp_path, capsys):
+  header, incomplete = rows()
+  train = write(tmp_path / "train.csv", header[1:], [row[1:] for row in incomplete])
   new = write(tmp_path / "new.csv", [header[3], *header[1:3], "one"], [["odd", "", "12", "7"], ["low", "", "", ""]])
   command = [str(new), f"--fit={train}", f"--out={tmp_path / 'o.csv'}", "--compare=none", *SMALL]
   assert impute.main([*command, "--multiple=3", "--proper=2"]) == 0
-  told = capsys.readouterr().out
-  assert "(inductive)" in told and "proper" in told and "not proper" not in told
-  assert "'class' has classes that were not fitted to, taken as unknown: odd" in told
+  printed = capsys.readouterr().out
+  assert "(inductive)" in printed and "proper" in printed and "not proper" not in printed
+  assert "'class' has classes unknown to the model, kept but treated as missing: odd" in printed
   odd, low = csv.DictReader((tmp_path / "o.csv").open())
   assert odd["class"] == "odd" and odd["whole"] == "12" and low["one"] == "7"
   assert all(row[name] for row in (odd, low) for name in row)
   assert json.loads((tmp_path / "o.report.json").read_text())["errors"] == {}
 
 
-def test_training_ends_and_values_come_from_observed_cells_alone(tmp_path, monkeypatch):
-  """What is hidden to compare methods may be anything: the fit and all imputed cells are the same, bit for bit."""
-  header, holes, _ = rows()
-  data, seen = write(tmp_path / "data.csv", header, holes), []
+def test_the_fit_does_not_see_cells_hidden_for_the_comparison(tmp_path, monkeypatch):
+  """The table passed to the fit is NaN where a cell is missing or is hidden to compare the methods."""
+  header, incomplete = rows()
+  data, seen = write(tmp_path / "data.csv", header, incomplete), []
   real = comparison.compare
 
   def compare(model, x, hidden, names, **options):
@@ -140,7 +140,7 @@ def fails(args, status=2):
   ("body", "flags", "sentence"),
   [
     ("a,b\n1,2\n3,\n", ("--categorical=c",), "Unknown column of --categorical 'c'"),
-    ("a,b\n1,2\n3,\n", ("--numeric=a", "--ignore=a"), "'a' is named twice"),
+    ("a,b\n1,2\n3,\n", ("--numeric=a", "--ignore=a"), "'a' of --ignore is listed twice"),
     ("a,b\n1,2\n3,\n", ("--latents=257",), "--latents=257; it must be between 1 and 256"),
     ("a,b\n1,2\n3,\n", ("--multiple=3", "--proper=4"), "--proper=4 models"),
     ("a,b\n1,2\n3,\n", ("--compare=knm",), "Unknown name of --compare 'knm'"),
@@ -149,40 +149,40 @@ def fails(args, status=2):
     ("a,b\n1,\n", (), "No column of .* has two different observed values"),
     ("a,b\n1,inf\n3,\n", (), "'b' is infinite in row 1"),
     ("a,b\n1,2\n3;4\n", (), "line 3 has 1 cells"),
-    ("a,a\n1,2\n3,\n", (), "two columns of the name 'a'"),
+    ("a,a\n1,2\n3,\n", (), "two columns named 'a'"),
     ("a,b\n1,2\n3,\n", ("--fit=none.csv",), "none.csv cannot be read"),
     ("a,b\n1,2\n3,\n", ("--fit=other.csv",), "other.csv has no column 'b'"),
     ("a,b\n1,2\n3,\n", ("--fit=data.csv", "--transductive"), "give one of them"),
     ("a,b\n1,2\n3,\n", ("--minutes=0",), "--minutes=0"),
   ],
 )
-def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch, capsys, body, flags, sentence):
+def test_user_mistakes_are_reported_in_one_sentence(tmp_path, monkeypatch, capsys, body, flags, sentence):
   monkeypatch.chdir(tmp_path)
   pathlib.Path("data.csv").write_text(body)
   pathlib.Path("other.csv").write_text("a\n1\n")
   assert fails(["data.csv", "--out=o.csv", *flags])
-  told = capsys.readouterr().err
-  assert told.count("\n") == 1
-  assert re.search(sentence, told), told
+  printed = capsys.readouterr().err
+  assert printed.count("\n") == 1
+  assert re.search(sentence, printed), printed
   assert sorted(os.listdir()) == ["data.csv", "other.csv"]
 
 
-def test_files_that_exist_stay_unless_told_otherwise(tmp_path, capsys):
-  header, holes, _ = rows()
-  data = write(tmp_path / "data.csv", header, holes)
+def test_existing_files_are_not_overwritten_by_default(tmp_path, capsys):
+  header, incomplete = rows()
+  data = write(tmp_path / "data.csv", header, incomplete)
   (tmp_path / "o.report.txt").write_text("mine")
   assert fails([data, f"--out={tmp_path / 'o.csv'}"])
-  assert "o.report.txt exists; --overwrite replaces it" in capsys.readouterr().err
+  assert "o.report.txt already exists; --overwrite replaces it" in capsys.readouterr().err
   assert fails([data, f"--out={tmp_path / 'o.tsv'}"])
   assert "must end in .csv" in capsys.readouterr().err
   assert fails([data, f"--out={tmp_path / 'no' / 'o.csv'}"])
-  assert "there is no folder" in capsys.readouterr().err
+  assert f"the folder {tmp_path / 'no'} does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("moment", ["compare", "impute"])
-def test_a_signal_ends_it_with_no_file_half_written(tmp_path, monkeypatch, moment):
-  header, holes, _ = rows()
-  data = write(tmp_path / "data.csv", header, holes)
+def test_a_signal_stops_the_command_without_incomplete_files(tmp_path, monkeypatch, moment):
+  header, incomplete = rows()
+  data = write(tmp_path / "data.csv", header, incomplete)
 
   def stop(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGTERM)
@@ -195,11 +195,11 @@ def test_a_signal_ends_it_with_no_file_half_written(tmp_path, monkeypatch, momen
   assert os.listdir(tmp_path) == ["data.csv"]
 
 
-def test_an_empty_column_is_left_empty_and_said(tmp_path, capsys):
-  header, holes, _ = rows()
-  for row in holes:
+def test_an_empty_column_is_left_empty_and_reported(tmp_path, capsys):
+  header, incomplete = rows()
+  for row in incomplete:
     row[4] = ""
-  data = write(tmp_path / "data.csv", header, holes)
+  data = write(tmp_path / "data.csv", header, incomplete)
   assert impute.main([str(data), f"--out={tmp_path / 'o.csv'}", "--ignore=key", "--compare=none", *SMALL]) == 0
-  assert "'one' has no observed cell, and is left empty" in capsys.readouterr().out
+  assert "'one' has no observed cell and is left empty" in capsys.readouterr().out
   assert all(row["one"] == "" and row["real"] for row in csv.DictReader((tmp_path / "o.csv").open()))

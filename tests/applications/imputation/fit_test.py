@@ -1,4 +1,4 @@
-"""How a MIWAE of a table is trained: what it sees, lanes of bootstrap samples, when it ends."""
+"""Fitting a MIWAE to a table: which entries training sees, lanes of bootstrap samples, and when a fit ends."""
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from helpers import mixed_table as mt
 ONCE = training.Limits(200)
 
 
-def test_what_is_hidden_never_reaches_training():
-  """Neither entries hidden from the score, which choose when to end, nor their means and scales: bit for bit."""
+def test_hidden_entries_never_reach_training():
+  """Changing them changes the score, but neither the columns' means and scales nor the parameters, bit for bit."""
   hidden = fitted.hide(mt.HOLES, 0.05, 0)
   assert 3 < hidden.sum() < 40
   one = fitted.fit(mt.HOLES, mt.COLUMNS, limits=ONCE, **mt.SMALL)
@@ -25,27 +25,27 @@ def test_what_is_hidden_never_reaches_training():
   assert one.fit.score != other.fit.score
 
 
-def test_a_bootstrap_lane_is_the_lone_run_of_its_rows():
+def test_a_bootstrap_lane_equals_a_single_run_on_its_rows():
   z = columns.standardise(columns.scaled(mt.COLUMNS, mt.HOLES), mt.HOLES)
   rows = training.Rows(training.pad(np.nan_to_num(z)), training.pad((~np.isnan(z)).astype("f")))
   programs, keys = training._programs(mt.SPEC), jax.random.split(jax.random.key(0), 2)
   chosen = jnp.asarray(np.random.default_rng(0).integers(0, 100, (2, 128)), jnp.int32)
   both = programs.train(programs.start(keys), keys, rows, chosen, jnp.int32(100))
-  lone = programs.train(programs.start(keys[1:]), keys[1:], rows, chosen[1:], jnp.int32(100))
-  for a, b in zip(jax.tree.leaves(both.params), jax.tree.leaves(lone.params), strict=True):
+  single = programs.train(programs.start(keys[1:]), keys[1:], rows, chosen[1:], jnp.int32(100))
+  for a, b in zip(jax.tree.leaves(both.params), jax.tree.leaves(single.params), strict=True):
     assert np.linalg.norm(a[1] - b[0]) < 0.05 * np.linalg.norm(b[0])
     assert np.linalg.norm(a[0] - a[1]) > 0
   poisoned = training.Rows(np.where(np.isin(np.arange(128), chosen[1, :100])[:, None], rows.x, np.nan), rows.mask)
   again = programs.train(programs.start(keys[1:]), keys[1:], poisoned, chosen[1:], jnp.int32(100))
-  jax.tree.map(np.testing.assert_array_equal, again.params, lone.params)  # it never sees rows that were not drawn
-  for row in np.flatnonzero(np.bincount(chosen[1, :100]) == 1)[:4]:  # and all that were, be it once
+  jax.tree.map(np.testing.assert_array_equal, again.params, single.params)  # rows that were not drawn have no influence
+  for row in np.flatnonzero(np.bincount(chosen[1, :100]) == 1)[:4]:  # rows that were drawn do, even if only once
     poisoned = training.Rows(rows.x.at[row].set(jnp.nan), rows.mask.at[row].set(1))
     again = programs.train(programs.start(keys[1:]), keys[1:], poisoned, chosen[1:], jnp.int32(100))
     assert np.isnan(jax.tree.leaves(again.params)[0]).all()
 
 
 def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
-  """Of lanes that walk by their rates past where they score best: at 0.3 and 0.1 of the rate they come nearer."""
+  """Each lane moves by its rate per call past its best point; lower rates (0.3, 0.1) bring it closer to that point."""
   best, rate = jnp.array([2.25, 4.42]), jnp.ones(2)
   train = lambda states, *_: states.replace(params=states.params + states.hparams["optim.lr"])
   programs = training._programs(training.Spec(("gaussian",), 1, (2,)))._replace(
@@ -54,21 +54,21 @@ def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
     score=lambda states, *_: -jnp.abs(states.params - best),
   )
   monkeypatch.setattr(training, "_programs", lambda spec: programs)
-  rows, told = training.Rows(np.zeros((20, 1), "f"), np.ones((20, 1), "f")), []
+  rows, reported = training.Rows(np.zeros((20, 1), "f"), np.ones((20, 1), "f")), []
   spec, limits = training.Spec(("gaussian",), lr=1.0), training.Limits(100_000)
   fit = lambda hidden: training.fit(
-    spec, rows, hidden, np.tile(np.arange(20), (2, 1)), 0, limits, lambda *state: told.append(state)
+    spec, rows, hidden, np.tile(np.arange(20), (2, 1)), 0, limits, lambda *state: reported.append(state)
   )
   found = fit(np.ones((20, 1), "f"))
   np.testing.assert_allclose(found.variables["params"], [2 + 0.3, 4 + 0.3 + 0.1], rtol=1e-6)
-  assert found.score == told[-1][1] == pytest.approx(-(0.05 + 0.02) / 2, abs=1e-6)
-  assert (found.reason, found.steps) == ("its score stopped rising", 200 * len(told))
-  blind = fit(np.zeros((20, 1), "f"))
-  np.testing.assert_array_equal(blind.variables["params"], [3, 3])
-  assert (blind.score, blind.steps) == (None, 600)
+  assert found.score == reported[-1][1] == pytest.approx(-(0.05 + 0.02) / 2, abs=1e-6)
+  assert (found.reason, found.steps) == ("its score stopped rising", 200 * len(reported))
+  unscored = fit(np.zeros((20, 1), "f"))
+  np.testing.assert_array_equal(unscored.variables["params"], [3, 3])
+  assert (unscored.score, unscored.steps) == (None, 600)
 
 
-def test_a_lane_goes_back_to_its_best_at_lower_rates_and_then_the_fit_ends():
+def test_a_lane_returns_to_its_best_state_at_lower_rates_until_the_fit_ends():
   programs = training._programs(training.Spec(("gaussian",), 1, (2,)))
   watch = training._Watch(programs, 1.0, 2, scored=True)
   lanes = lambda a: jnp.broadcast_to(jnp.asarray(a, jnp.float32), (2,))
@@ -79,7 +79,7 @@ def test_a_lane_goes_back_to_its_best_at_lower_rates_and_then_the_fit_ends():
     got = watch.see(state(step, 1.0), jnp.asarray(score))
   np.testing.assert_array_equal(got.params, [1, 6])  # the first lane's best was step 1
   np.testing.assert_allclose(got.hparams["optim.lr"], [0.3, 1.0])
-  np.testing.assert_array_equal(got.step, [6, 6])  # and its noise goes on
+  np.testing.assert_array_equal(got.step, [6, 6])  # the step count, and with it the noise, continues
   np.testing.assert_array_equal(watch.best(None).params, [1, 6])
   assert watch.score == pytest.approx((2.0 + 8.0) / 2)
   for step in range(7, 22):
@@ -90,7 +90,7 @@ def test_a_lane_goes_back_to_its_best_at_lower_rates_and_then_the_fit_ends():
     training._Watch(programs, 1.0, 2, scored=True).see(state(0, 1.0), jnp.asarray([1.0, jnp.nan]))
 
 
-def test_limits_end_a_fit_and_nothing_to_learn_is_told():
+def test_limits_end_a_fit_and_a_table_without_columns_is_an_error():
   assert training._limit(training.Limits(1000), 800, 1e9) is None
   assert training._limit(training.Limits(800), 800, 0) == "its 800 steps are done"
   assert training._limit(training.Limits(800, 0.5), 200, 30.0) == "its 0.5 minutes are used up"

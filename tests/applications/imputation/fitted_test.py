@@ -1,4 +1,4 @@
-"""A MIWAE of a table: densities, draws and errors, by law."""
+"""A fitted MIWAE: densities, draws and errors compared with reference distributions."""
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +14,12 @@ from helpers import mixed_table as mt
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-  """One shape for all tests, and several blocks."""
+  """Uses small blocks, so that every test compiles the same shape and runs over several blocks."""
   monkeypatch.setattr(fitted, "_BLOCK", 16)
 
 
-def test_log_prob_is_that_of_the_model_in_the_tables_units():
-  """With proposals of the prior: log 1/K sum_k p(x_observed | z_k), the factors by scipy's laws of the outputs."""
+def test_log_prob_is_the_models_density_in_the_tables_units():
+  """q is the prior here: log 1/K sum_k p(x_observed | z_k), with factors computed by scipy from the decoder output."""
   model, n = mt.untrained(), 6
   got = fitted.log_prob(model, mt.HOLES[:n], num_samples=20_000)
   bound = fit.model(mt.SPEC).bind(jax.tree.map(lambda a: a[0], model.fit.variables))
@@ -37,8 +37,8 @@ def test_log_prob_is_that_of_the_model_in_the_tables_units():
   np.testing.assert_allclose(got, scipy.special.logsumexp(log_p, 0) - np.log(20_000), atol=0.1)
 
 
-def test_the_score_is_the_log_density_of_a_hidden_entry_given_what_is_seen():
-  """By joint densities with and without the hidden entries, of standardised numbers; 50 samples a row are biased."""
+def test_the_score_is_the_log_density_of_hidden_entries_given_seen_ones():
+  """From joint densities with and without the hidden entries, in standardised units; 50 samples per row are biased."""
   model, hidden = mt.untrained(), fitted.hide(mt.HOLES, 0.1, 0)
   x, hidden = mt.HOLES[hidden.any(1)], hidden[hidden.any(1)]
   seen = np.where(hidden, np.nan, x)
@@ -52,7 +52,7 @@ def test_the_score_is_the_log_density_of_a_hidden_entry_given_what_is_seen():
   assert score[0] == pytest.approx(expected, abs=0.5)
 
 
-def test_draws_of_the_model_are_of_the_tables_values():
+def test_draws_of_the_model_have_the_tables_values():
   drawn = fitted.generate(mt.untrained(), 500)
   assert drawn.shape == (500, 4)
   assert set(drawn[:, 1]) == {0, 1}
@@ -65,19 +65,19 @@ def trained():
   return fitted.fit(mt.HOLES, mt.COLUMNS, limits=fit.Limits(600), **mt.SMALL)
 
 
-def test_a_fit_beats_mean_and_mode_on_what_was_missing(trained):
+def test_a_fit_beats_mean_and_mode_on_missing_entries(trained):
   found = cells.impute(trained, mt.HOLES, **mt.DRAWS)
   filled = mt.HOLES.copy()
   filled[found.row, found.column] = found.x
-  gone = np.isnan(mt.HOLES)
-  got = comparison.measure(trained.columns, mt.WHOLE, filled, gone, 0.0)
+  missing = np.isnan(mt.HOLES)
+  got = comparison.measure(trained.columns, mt.WHOLE, filled, missing, 0.0)
   means = np.tile([np.nanmean(mt.HOLES[:, 0]), 1, np.nanmean(mt.HOLES[:, 2]), 1], (len(mt.HOLES), 1))
-  plain = comparison.measure(trained.columns, mt.WHOLE, means, gone, 0.0)
+  plain = comparison.measure(trained.columns, mt.WHOLE, means, missing, 0.0)
   assert got.numbers < 0.75 * plain.numbers
   assert got.classes < 0.8 * plain.classes
 
 
-def test_errors_are_those_of_their_columns():
+def test_errors_are_measured_by_column():
   truth = np.array([[1.0, 0, 5, 2], [3.0, 1, 5, 2]])
   filled = np.array([[2.0, 1, 5, 2], [7.0, 1, 9, 0]])
   hidden = np.array([[1, 1, 0, 1], [1, 1, 0, 0]], bool)
@@ -88,7 +88,7 @@ def test_errors_are_those_of_their_columns():
   assert got.classes == pytest.approx(1 / 3)
 
 
-def test_hidden_entries_are_observed_ones_of_few_rows_and_of_no_column_with_few():
+def test_entries_are_hidden_in_few_rows_and_in_no_sparse_column():
   x = np.where(np.random.default_rng(0).random((5000, 4)) < 0.2, np.nan, 1.0)
   x[9:, 3] = np.nan
   hidden = fitted.hide(x, 0.1, 0)
@@ -99,8 +99,8 @@ def test_hidden_entries_are_observed_ones_of_few_rows_and_of_no_column_with_few(
   assert not hidden[:, 3].any()
 
 
-def test_several_models_are_of_bootstrap_samples_of_the_rows(monkeypatch):
-  """Each drawn with replacement: of n rows 1 - (1 - 1/n)^n are among them."""
+def test_several_models_are_fitted_to_bootstrap_samples_of_the_rows(monkeypatch):
+  """Rows are drawn with replacement: a sample contains a share 1 - (1 - 1/n)^n of the n rows on average."""
   chosen = []
   monkeypatch.setattr(fit, "fit", lambda spec, rows, hidden, rows_of, *rest: chosen.append(rows_of))
   for num_models in (1, 50):
@@ -113,25 +113,25 @@ def test_several_models_are_of_bootstrap_samples_of_the_rows(monkeypatch):
 
 
 @pytest.mark.slow
-def test_gaussian_tables_are_imputed_nearly_as_by_their_true_law():
-  """Against exact conditional means of a known normal, and 90 % intervals against the truth."""
+def test_gaussian_tables_are_imputed_nearly_as_well_as_by_the_true_distribution():
+  """Errors are compared with those of a known normal's conditional means; 90 % intervals must cover the truth."""
   g = np.random.default_rng(0)
   w = g.normal(size=(5, 2))
   covariance = w @ w.T + 0.2 * np.eye(5)
-  whole = g.multivariate_normal(np.arange(5), covariance, 2000)
-  holes = np.where(g.random(whole.shape) < 0.3, np.nan, whole)
+  complete = g.multivariate_normal(np.arange(5), covariance, 2000)
+  incomplete = np.where(g.random(complete.shape) < 0.3, np.nan, complete)
   known = [columns.Column(str(j), "real") for j in range(5)]
-  model = fitted.fit(holes, known, limits=fit.Limits(4000))
-  found = cells.impute(model, holes, num_samples=500)
-  exact = holes.copy()
+  model = fitted.fit(incomplete, known, limits=fit.Limits(4000))
+  found = cells.impute(model, incomplete, num_samples=500)
+  exact = incomplete.copy()
   for x in exact:
     o, m = ~np.isnan(x), np.isnan(x)
     x[m] = np.arange(5)[m] + covariance[np.ix_(m, o)] @ np.linalg.solve(covariance[np.ix_(o, o)], (x - np.arange(5))[o])
-  truth = whole[found.row, found.column]
+  truth = complete[found.row, found.column]
   rmse = lambda a: np.sqrt(np.mean(np.square(a - truth)))
   assert rmse(exact[found.row, found.column]) < rmse(found.x) < 1.08 * rmse(exact[found.row, found.column])
   assert 0.86 < np.mean((found.low <= truth) & (truth <= found.high)) < 0.94
-  log_px = fitted.log_prob(model, whole, 500).mean()
+  log_px = fitted.log_prob(model, complete, 500).mean()
   assert log_px == pytest.approx(
-    scipy.stats.multivariate_normal(np.arange(5), covariance).logpdf(whole).mean(), abs=0.2
+    scipy.stats.multivariate_normal(np.arange(5), covariance).logpdf(complete).mean(), abs=0.2
   )

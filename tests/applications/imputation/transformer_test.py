@@ -1,4 +1,4 @@
-"""The scikit-learn transformer keeps scikit-learn's laws."""
+"""The scikit-learn transformer follows scikit-learn's conventions."""
 
 import pickle
 import re
@@ -43,27 +43,27 @@ def fit():
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_scikit_learns_checks(name):
+def test_quick_scikit_learn_estimator_checks(name):
   check = getattr(estimator_checks, name)
   check("MIWAEImputer", imputer())
 
 
 @pytest.mark.slow
-def test_all_of_scikit_learns_checks():
+def test_all_scikit_learn_estimator_checks():
   estimator_checks.check_estimator(dgm_jax.MIWAEImputer(max_steps=200, random_state=0))
 
 
-def test_observed_entries_stay_and_classes_are_those_of_the_column(fit):
+def test_observed_entries_are_unchanged_and_imputed_classes_occur_in_the_column(fit):
   model, frame = fit
   filled = model.transform(frame)
   seen = frame.notna().to_numpy()
   np.testing.assert_array_equal(filled[seen], frame.to_numpy()[seen])
   assert np.isfinite(filled).all()
   assert set(filled[:, 2]) == {2.0, 7.0}
-  assert (filled[~seen[:, 1], 1] % 1 > 0).all()  # expectations, though all that was seen is whole
+  assert (filled[~seen[:, 1], 1] % 1 > 0).all()  # expectations are not rounded, though all observed values are whole
 
 
-def test_rows_do_not_depend_on_the_rows_beside_them(fit):
+def test_rows_do_not_depend_on_other_rows(fit):
   model, frame = fit
   whole, order = model.transform(frame), np.random.default_rng(1).permutation(40)[:23]
   np.testing.assert_allclose(model.transform(frame.iloc[order]), whole[order], rtol=1e-5, atol=1e-5)
@@ -82,15 +82,15 @@ def test_copies_of_the_estimator_impute_alike(fit):
   np.testing.assert_array_equal(out.to_numpy(), whole)
 
 
-def test_samples_fill_every_hole_and_their_mean_is_the_imputation(fit):
+def test_samples_impute_every_missing_entry_and_their_mean_is_the_imputation(fit):
   model, frame = fit
-  draws, filled, gone = model.sample(frame, m=400), model.transform(frame), frame.isna().to_numpy()
+  draws, filled, missing = model.sample(frame, m=400), model.transform(frame), frame.isna().to_numpy()
   assert draws.shape == (400, 40, 3)
-  np.testing.assert_array_equal(draws[:, ~gone], np.tile(filled[~gone], (400, 1)))
+  np.testing.assert_array_equal(draws[:, ~missing], np.tile(filled[~missing], (400, 1)))
   for j in (0, 1):
-    spread = draws[:, gone[:, j], j].std(0)
+    spread = draws[:, missing[:, j], j].std(0)
     assert (spread > 0).all()
-    assert np.mean(np.abs(draws[:, gone[:, j], j].mean(0) - filled[gone[:, j], j]) < spread) > 0.8  # 50 samples
+    assert np.mean(np.abs(draws[:, missing[:, j], j].mean(0) - filled[missing[:, j], j]) < spread) > 0.8  # 50 samples
   assert set(np.unique(draws[..., 2])) == {2.0, 7.0}
   drawn = model.sample(m=100)
   assert drawn.shape == (100, 3)
@@ -98,7 +98,7 @@ def test_samples_fill_every_hole_and_their_mean_is_the_imputation(fit):
 
 
 def test_score_is_the_mean_log_likelihood_in_the_datas_units(fit):
-  """Of a table in other units every observed number has log |scale| less."""
+  """Rescaling a column lowers the log-density of each of its observed numbers by log |scale|."""
   model, frame = fit
   x = np.stack([frame["a"], frame["b"], (frame["c"] - 2) / 5], 1)
   assert model.score(frame) == pytest.approx(fitted.log_prob(model.fitted_, x, 50, model.seed_).mean())
@@ -107,18 +107,18 @@ def test_score_is_the_mean_log_likelihood_in_the_datas_units(fit):
   assert other.score(rows) == pytest.approx(model.score(frame) - frame["b"].notna().mean() * np.log(8), abs=0.02)
 
 
-def test_constant_columns_get_their_value_and_empty_ones_are_refused():
-  holes, _ = table()
-  holes[:, 1] = np.where(np.isnan(holes[:, 1]), np.nan, 4.0)
-  model = imputer().fit(holes)
-  assert (model.transform(holes)[:, 1] == 4).all()
+def test_constant_columns_get_their_value_and_empty_columns_raise_an_error():
+  incomplete, _ = table()
+  incomplete[:, 1] = np.where(np.isnan(incomplete[:, 1]), np.nan, 4.0)
+  model = imputer().fit(incomplete)
+  assert (model.transform(incomplete)[:, 1] == 4).all()
   assert (model.sample(m=3)[:, 1] == 4).all()
-  holes[:, 1] = np.nan
+  incomplete[:, 1] = np.nan
   with pytest.raises(ValueError, match="Column 1 of X has no observed entry"):
-    imputer().fit(holes)
+    imputer().fit(incomplete)
   with pytest.raises(ValueError, match="Column 1 of X has no observed entry"):
     imputer().fit(np.full((3, 2), [1.0, np.nan]))
-  with pytest.raises(ValueError, match="categorical_features names 9"):
+  with pytest.raises(ValueError, match="categorical_features contains 9"):
     imputer(categorical_features=[9]).fit(table()[0])
 
 
@@ -141,8 +141,8 @@ def test_importing_dgm_jax_imports_neither_jax_nor_scikit_learn():
 
 
 @pytest.mark.slow
-def test_the_pages_examples_run():
-  """A classifier on several imputations is better than one on means, as the page says."""
+def test_the_examples_of_the_readme_run():
+  """A classifier on several imputations has a lower log loss than one on imputed means, as the README says."""
   page = (tables.ROOT / "dgm_jax" / "imputation" / "README.md").read_text()
   names = {}
   for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):

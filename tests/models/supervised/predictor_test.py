@@ -240,7 +240,7 @@ def test_values_that_cannot_be_are_named(options, sentence):
 def test_options_that_cannot_be_are_named(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     supervised.make(linear(), optax.adam(1e-3), N, **options)
-  with pytest.raises(errors.UserError, match="bernoulli_product is none"):
+  with pytest.raises(errors.UserError, match="bernoulli_product is not one"):
     supervised.make(bernoulli_product.Model((D,)), optax.adam(1e-3), N)
 
 

@@ -1,0 +1,213 @@
+"""What the configs share: every setting of a run, with its meaning, and a starting point for each kind of model.
+
+A config file starts from default(), burda2016(), own_bound(), by_em() or supervised(), changes what is special about
+it, and locks the result:
+
+  def get_config(arg: str = "") -> ConfigDict:
+    a = parse(arg, data="mnist", quick=False, test=False)
+    config = base.default()
+    config.data = data_section(base.data_name(a), transforms=("binarize:dynamic",))
+    config.model = {"name": "mine", "args": {"hidden": (32,) if a.test else (200, 200)}}
+    if a.test:
+      base.shrink(config)
+    elif a.quick:
+      base.quicken(config)
+    return config.lock()
+
+All functions here return unlocked configs.
+"""
+
+from types import SimpleNamespace
+
+from ml_collections import ConfigDict, config_dict
+
+from dgm_jax.principles.latent.options import Options
+from dgm_jax.principles.supervised import Options as SupervisedOptions
+from dgm_jax.training import optimisers
+from dgm_jax.training.build import data_section
+
+NUM_TRAIN = {"mnist": 60_000, "mnist5k": 4_000, "binarized_mnist": 50_000, "frey_faces": 1_565}  # training examples
+
+# The schedule of Burda et al. (2016): stage i = 0..7 lasts 3^i of the (3^8 - 1) / 2 epochs, at a rate of 10^(-i/7) lr.
+_NUM_STAGES = 8
+BURDA_STAGES = {
+  "boundaries": tuple((3**i - 1) / (3**_NUM_STAGES - 1) for i in range(1, _NUM_STAGES)),
+  "scales": tuple(10 ** (-i / 7) for i in range(1, _NUM_STAGES)),
+}
+# A schedule for `quicken`, chosen on the validation split of mnist5k.
+QUICK_STAGES = {"lr": 3e-3, "boundaries": (0.3, 0.6, 0.85), "scales": (0.4, 0.1, 0.03)}
+# Arguments of burda2016 other than k, for `parse`.
+BURDA_ARGUMENTS = {"data": "mnist", "reading": ("paper", "code"), "constant": False, "quick": False, "test": False}
+
+
+def default() -> ConfigDict:
+  """Every setting of a run: a VAE with the network of Burda et al. (2016), on dynamically binarised MNIST."""
+  args = {"latent_dim": 50, "hidden": (200, 200), "likelihood": "bernoulli", "prior": "standard_normal"}
+  config = ConfigDict()
+  config.seed = 0  # of the parameters, the order of the data and all random draws
+  # Data set, its options, and transforms; see dgm_jax/data/README.md
+  config.data = data_section("mnist", transforms=("binarize:dynamic",))
+  # A module below dgm_jax/models/, and arguments of its Model
+  config.model = ConfigDict({"name": "vae", "args": args})
+  config.principle = "latent"  # how the model is trained: a module of dgm_jax/principles/
+  # Options of the principle; eval_samples: importance samples of evaluations in training, eval_chunk of them at once
+  config.objective = ConfigDict(Options()._asdict() | {"eval_samples": 1, "eval_chunk": 10})
+  config.optim = ConfigDict(optimisers.Options(eps=1e-4)._asdict())  # see optimisers.Options; eps as in Burda et al.
+  config.dtype = "float32"  # or "bfloat16", for computations inside networks; parameters and densities stay float32
+  config.remat = False  # recompute the activations of the networks in the backward pass instead of storing them
+  config.batch_size = 100
+  config.num_epochs = config_dict.FieldReference(3280, field_type=int)  # 3280: (3^8 - 1) / 2, as in Burda et al.
+  config.num_steps = config_dict.placeholder(int)  # optional; takes precedence over num_epochs
+  config.log_every = 500  # steps of one compiled program; the intervals below are multiples of it
+  config.eval_every = 0  # steps; 0: 20 evaluations per run, at least five epochs apart
+  config.figures_every = 0  # steps; 0: five times per run, at least five epochs apart
+  config.checkpoint_every = 5000  # steps; 0: 20 checkpoints per run, at least five epochs apart
+  config.keep_checkpoints = 2  # number of latest checkpoints to keep
+  config.keep_best = ""  # also keep the best checkpoint by this metric, e.g. "valid/log_px"
+  config.early_stopping = 0  # stop after this many evaluations without a better value of keep_best; 0: never
+  config.max_minutes = config_dict.placeholder(float)  # stop after this many minutes of training; None: never
+  config.init_from = ""  # folder of a run whose parameters are the initial ones
+  config.eval_batch_size = 500
+  config.sample_devices = 0  # devices that share the importance samples of each example; 0: chosen automatically
+  config.shard_params = False  # also split the parameters and the optimiser's state over the devices
+  # Evaluations at the end of the run, each a module of dgm_jax/evaluate/, with their options
+  config.evaluate = ConfigDict({
+    "importance_sampling": {"num_samples": 5000, "batch_size": 10, "chunk": 500},
+    "active_units": {"threshold": 0.01, "num_samples": 64},
+  })  # fmt: skip
+  return config
+
+
+def data_name(a: SimpleNamespace, small: str = "mnist5k") -> str:
+  """The data set for the arguments `data`, `quick` and `test`: `small` for the last two, unless `data` is given."""
+  return small if (a.quick or a.test) and "data" not in a.given else a.data
+
+
+def binarize(name: str, how: str) -> tuple[str, ...]:
+  """The transforms that make the data set `name` binary: none for binarized_mnist, else binarize:`how`."""
+  return () if name == "binarized_mnist" else (f"binarize:{how}",)
+
+
+def quicken(config: ConfigDict, num_steps: int = 6000) -> None:
+  """Changes `config` for the argument `quick`: `num_steps` steps of batch 100, minutes on mnist5k."""
+  config.batch_size, config.num_steps, config.log_every, config.checkpoint_every = 100, num_steps, 100, 1000
+  if config.principle == "latent":
+    config.objective.eval_samples = 50
+
+
+def shrink(config: ConfigDict, batch_size: int = 50) -> None:
+  """Changes `config` for the argument `test`: 40 steps and evaluations with few samples, which take seconds.
+
+  Its data and model are left as they are; the config itself makes them small.
+  """
+  config.batch_size, config.num_steps, config.log_every = batch_size, 40, 10
+  config.eval_every, config.figures_every, config.checkpoint_every = 20, 40, 20
+  if config.principle == "latent":
+    config.objective.update(eval_samples=7, eval_chunk=5)
+  if config.principle == "supervised":
+    config.objective.eval_samples = min(config.objective.eval_samples, 2)
+  if "importance_sampling" in config.evaluate:
+    config.evaluate.importance_sampling.update(num_samples=20, batch_size=100, chunk=20)
+  if "active_units" in config.evaluate:
+    config.evaluate.active_units.num_samples = 8
+  if "predictive" in config.evaluate:
+    config.evaluate.predictive.num_samples = min(config.evaluate.predictive.num_samples, 5)
+
+
+def burda2016(a: SimpleNamespace, bound: str, layers: int = 1) -> ConfigDict:
+  """The models, optimiser and schedule of Burda et al. (2016), see configs/iwae_mnist.py.
+
+  Args:
+    a: the arguments `k` and BURDA_ARGUMENTS.
+    bound: "elbo" or "iwae".
+    layers: number of stochastic layers, 1 or 2.
+  """
+  config, name = default(), data_name(a)
+  config.data = data_section(name, transforms=("binarize:dynamic",))
+  if layers == 2:
+    args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100)), "likelihood": "bernoulli"}
+    config.model = {"name": "dlgm", "args": args}
+  config.objective.update(bound=bound, num_samples=a.k, eval_samples=a.k)
+  config.batch_size = 20
+  stages = BURDA_STAGES
+  if a.reading == "code":
+    config.optim.update(name="iwae_adam", b1=0.99)
+    stages = stages | {"scales": tuple(round(10 * scale, 1) / 10 for scale in stages["scales"])}
+    if name == "mnist":
+      config.data.valid_size = 400
+  if a.quick:
+    quicken(config)
+    stages = QUICK_STAGES
+  if not a.constant:
+    config.optim.update(stages)
+  if a.test:
+    small = {"latent_dim": 8, "hidden": (32,)} if layers == 1 else {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
+    config.model.args.update(small)
+    shrink(config)
+  return config
+
+
+def own_bound(a: SimpleNamespace) -> ConfigDict:
+  """For principle own_bound, where the model itself defines the loss; config.model is left to the caller.
+
+  Args:
+    a: the arguments `data`, `quick` and `test`.
+  """
+  config = default()
+  config.data = data_section(data_name(a), transforms=("binarize:dynamic",))
+  config.principle, config.objective = "own_bound", ConfigDict()
+  config.evaluate = ConfigDict({"means": {"batch_size": 100}})
+  if a.quick:
+    quicken(config, num_steps=4000)
+  if a.test:
+    shrink(config)
+  else:
+    config.num_epochs = 200
+  return config
+
+
+def by_em(
+  data: ConfigDict, num_examples: int, passes: int, test: bool, *, batch_size: int = 10_000, online: bool = False
+) -> ConfigDict:
+  """For principle em; config.model is left to the caller.
+
+  Args:
+    data: config.data.
+    num_examples: size of the training set.
+    passes: number of epochs, each of which ends with an M-step.
+    test: 40 steps, in batches of 400, or of 100 online.
+    batch_size: at most this many examples per step; it should divide num_examples.
+    online: an M-step after each batch of 500 instead.
+  """
+  config = default()
+  config.data = data
+  config.principle, config.optim = "em", ConfigDict()  # EM has no optimiser
+  config.objective = ConfigDict({"update": "online" if online else "batch", "decay": 0.6, "delay": 10.0, "block": 1000})
+  config.evaluate = ConfigDict({"selection": {"batch_size": 500}})
+  if test:
+    shrink(config, batch_size=100 if online else 400)
+    return config
+  config.batch_size = 500 if online else min(num_examples, batch_size)
+  config.num_epochs, config.log_every = passes, num_examples // config.batch_size
+  config.checkpoint_every = config.log_every * max(1, passes // 10)
+  return config
+
+
+def supervised(data: ConfigDict, args: dict, draws: int) -> ConfigDict:
+  """For conditional models p(y given x), of principle supervised.
+
+  Args:
+    data: config.data.
+    args: arguments of the model `predictor`.
+    draws: draws of the weights per prediction in the final evaluation; at most ten during training.
+  """
+  config = default()
+  config.data = data
+  config.model = ConfigDict({"name": "predictor", "args": args})
+  config.principle = "supervised"
+  config.objective = ConfigDict(SupervisedOptions(eval_samples=min(draws, 10))._asdict())
+  config.optim = ConfigDict(optimisers.Options()._asdict())
+  config.eval_batch_size, config.checkpoint_every = 1000, 0
+  predictive = {"num_samples": draws, "batch_size": 500, "num_bins": 15, "rotation": 0.0, "shifted": ""}
+  config.evaluate = ConfigDict({"predictive": predictive})
+  return config
