@@ -139,7 +139,7 @@ def attempt(name: str, module: ModuleType, item: str, args: argparse.Namespace) 
 
 
 def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict]:
-  """Does the remaining runs of an item and writes its report; returns the exit status and the report."""
+  """Runs what remains of an item and writes its report; returns the exit status and the report."""
   budget = paper.budget(module, item, args.budget)
   folder = paper.folder(args.root, name, item, args.budget)
   print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)

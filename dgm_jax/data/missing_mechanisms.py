@@ -38,7 +38,7 @@ def _intercepts(logits: np.ndarray, rate: float) -> np.ndarray:
 
 
 def mar(train: Statistics, rate: float, observed: float, seed: int) -> Callable:
-  """At random: a share `observed` of the features is always observed, and whether the others are depends on it.
+  """At random: a share `observed` of the features is always observed, and decides which others are missing.
 
   P(d missing | x) = sigmoid(w_d' z + b_d), z the standardised observed features, w_d ~ N(0, I) scaled to unit variance
   of w_d' z, b_d such that each of the other features is missing at `rate` (as in Muzellec et al., 2020, section 4).
@@ -110,7 +110,7 @@ def mar_top(train: Statistics, seed: int) -> Callable:
     f"[{low:.4g}, {high:.4g}].",
   )
   height = train.shape[0]
-  quarter = np.arange(height) * 4 // height  # that each row is in
+  quarter = np.arange(height) * 4 // height  # the quarter of each row
   hides = np.stack([quarter == 1, quarter < 2, quarter == 0])
 
   def draw(key, x):

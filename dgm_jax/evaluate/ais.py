@@ -142,7 +142,7 @@ def simulate(model: Any, state: Any, key: jax.Array, n: int) -> dict[str, jax.Ar
   bound_model = model.bind({"params": state.params, **state.variables})
   errors.require(
     hasattr(model, "decode") and hasattr(model, "latent_dim"),
-    "evaluate.ais.bdmc_examples needs a model with z ~ N(0, I), x ~ decode(z); this model is not of that form: set it to 0.",
+    "evaluate.ais.bdmc_examples needs a model with z ~ N(0, I), x ~ decode(z), unlike this model: set it to 0.",
   )
   key_z, key_x = jax.random.split(key)
   prior = standard_normal(model.latent_dim)
@@ -151,7 +151,7 @@ def simulate(model: Any, state: Any, key: jax.Array, n: int) -> dict[str, jax.Ar
   _, log_pz = bound_model.log_joint({"x": x}, z)
   errors.require(
     bool(jnp.allclose(log_pz, prior.log_prob(z), rtol=1e-3)),
-    "evaluate.ais.bdmc_examples needs a model whose prior is N(0, I); the prior of this model differs: set it to 0.",
+    "evaluate.ais.bdmc_examples needs a model whose prior is N(0, I), unlike this model's: set it to 0.",
   )
   return {"x": x, "z": z}
 

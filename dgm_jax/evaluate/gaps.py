@@ -154,7 +154,7 @@ def make_elbos(
       key_own = rng.stream(key, "fit_own")
       own = fit_own(key_own, experiment.model, variables, batch, log_joint, num_steps, num_samples, lr)
       draws["elbo_own"] = lambda k: _sample_own(experiment.model, variables, own, k)
-    weigh = lambda name: estimators.map_samples(  # the z need not be kept
+    weigh = lambda name: estimators.map_samples(  # log w alone, without keeping z
       lambda k: _log_w(draws[name], log_joint, k), rng.stream(key, name), elbo_samples, chunk
     )
     log_det = batch.get("log_det", 0.0)  # as in log p(x)

@@ -20,7 +20,7 @@ NEEDS = ("log_joint", "simulate")  # methods of the model
 
 
 def make_log_px(experiment: Any, batch_size: int = 100, **settings: int) -> Callable:
-  """(state, key, data, progress) -> {"upper", "lower", "acceptance"}, each [N]; see inference.hmc_marginal_likelihood."""
+  """(state, key, data, progress) -> {"upper", "lower", "acceptance"}, each [N]; see hmc_marginal_likelihood."""
 
   def eval_step(state, key, batch):
     bound_model = experiment.model.bind({"params": state.params, **state.variables})

@@ -23,7 +23,7 @@ def _kinetic(momentum: Any) -> jax.Array:
 def leapfrog(z: Any, momentum: Any, gradient: Callable, step_size: jax.Array, num_leapfrog: int) -> tuple[Any, Any]:
   """Follows dz/dt = v, dv/dt = grad log f(z) for num_leapfrog steps of length step_size: (z', v').
 
-  Reversible (from (z', -v') it leads back to (z, -v)) and volume-preserving, whatever the step size.
+  Reversible (from (z', -v') it leads back to (z, -v)) and volume-preserving for every step size.
 
   Args:
     z, momentum: trees with leaves [B, ...].

@@ -54,7 +54,7 @@ def log_terms(
     batch: B examples.
     num_samples: K.
     chunk, remat: see estimators.map_keys.
-    temperature: of the relaxation of a discrete q; None for exact draws.
+    temperature: temperature of the relaxed draws of a discrete q; None: exact draws.
   """
   bound_model = model.bind(variables)
   q = bound_model.infer(batch)  # outside the map over samples: the encoder runs once

@@ -1,1 +1,1 @@
-"""Models: one density per file, WHAT is learned; class Model, no training code."""
+"""Models: one density per file, as class Model; no training code."""

@@ -10,8 +10,10 @@ https://arxiv.org/abs/0712.4273): an M-step after each batch of B examples, from
   s <- (1 - g_t) s + g_t N / B s_batch(theta),  g_t = scale ((t + 1 + delay) / (1 + delay))^-decay,  g_0 = 1
 
 scale = (1 + delay)^-decay gives g_t = (t + 1 + delay)^-decay (Hoffman, Blei & Bach, 2010).  The parameters are
-initialised by `start` on the first batch.  A model is a Flax module with these methods; those of the EM steps are pure
-functions of the parameters `params`, theta, and `weight` [B] is 1 for an example and 0 for padding:
+initialised by `start` on the first batch.
+
+A model is a Flax module with the following methods.  Those with an argument `params` are pure functions of theta, the
+parameters; `weight` [B] is 1 for an example and 0 for padding.
 
   start(key, params, batch)          -> initial params
   e_step(params, batch, weight)      -> (s, {name: sum of a reported quantity}), sums over the batch

@@ -1,6 +1,6 @@
 """Training principle: maximise an objective that the model itself estimates (VQ-VAE, diffusion, M2, ...).
 
-For models whose bound on log p(x) is no function of log-weights as in principles.latent.  A model is a Flax module with
+For bounds on log p(x) that are not functions of log-weights as in principles.latent.  A model is a Flax module with
 
   bound(key, batch)             -> (objective [B], {metric: [B]}): what training maximises, and what it reports
   evaluate(key, batch)          -> {name: [B]} in nats, with `elbo` <= log p(x) in expectation if there is a p(x)

@@ -33,7 +33,9 @@ def write(
     UserError: the folder holds results of another config; `what` names them.
   """
   old = files.read_json(folder / "config.json") if folder.is_dir() else None
-  errors.require(old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} computed with other settings: {old}.")
+  errors.require(
+    old in (None, json.loads(json.dumps(config))), f"{folder} holds {what} computed with other settings: {old}."
+  )
   if (folder / "results.json").exists():
     return
   create(folder, config)

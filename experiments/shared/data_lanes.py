@@ -1,7 +1,7 @@
 """Trains one config on many data sets of one shape at once: a lane for each data set and seed, in one compiled program.
 
-In a sweep, runs are lanes only if they share their data.  Here every lane has its own data, a random split or mask of
-one table, transformed beforehand.  A lane has the seed, batches, noise and results of a single run of its config.
+In a sweep, runs are lanes only if they share their data.  Here each data set, a random split or mask of one table that
+is transformed beforehand, has its own lanes.  A lane has the seed, batches, noise and results of a single run.
 """
 
 from collections.abc import Sequence

@@ -124,7 +124,7 @@ def moments(model: Model, key: jax.Array, setting: Setting, k: int, m: int) -> d
   """
   n, dim = model.x.shape
   per_part = setting.repeats // PARTS
-  largest = max(1, 2_000_000 // (n * k * m * dim))  # repeats at once
+  largest = max(1, 2_000_000 // (n * k * m * dim))  # most repeats at once
   size = max(d for d in range(1, per_part + 1) if per_part % d == 0 and d <= largest)
 
   @jax.jit

@@ -196,7 +196,8 @@ def _replace(name, change):
 
 
 @pytest.mark.parametrize("how,named", [
-  (_replace("X", lambda x: x + 0.5), r"smfish\.h5ad is not an \.h5ad file with counts.*the counts are not non-negative integers"),
+  (_replace("X", lambda x: x + 0.5),
+   r"smfish\.h5ad is not an \.h5ad file with counts.*the counts are not non-negative integers"),
   (_replace("X", lambda x: x - 1), "the counts are not non-negative integers"),
   (_replace("X", lambda x: x[:, :30]), r"smfish\.h5ad has \[30, 33\] genes; 33 are published"),
   (_replace("X", lambda x: x[:90]), r"smfish\.h5ad has \[90, 4530\] cells; 4530 are published"),

@@ -221,7 +221,7 @@ def test_frey_faces_are_the_published_frames(raw_data, tmp_path):
 def test_a_pickle_of_frey_faces_raises_and_the_alternative_is_named(tmp_path):
   (tmp_path / "freyfaces.pkl").write_bytes(b"cos\nsystem\n(S'false'\ntR.")
   with pytest.raises(
-    errors.UserError, match=r"has freyfaces\.pkl, but pickles .*never loaded\. frey_rawface\.mat is published at https://"
+    errors.UserError, match=r"has freyfaces\.pkl, but .*never loaded\. frey_rawface\.mat is published at https://"
   ):
     data.load("frey_faces", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
 

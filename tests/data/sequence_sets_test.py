@@ -256,7 +256,9 @@ def test_zinc_jtvae_has_its_three_parts(tmp_path, monkeypatch):
   assert {p: tokens.decode(a["x"], loaded.about) for p, a in loaded.parts().items()} == lines
   assert loaded.train["x"].shape == (3, 10)  # Cl is one token
   (tmp_path / "jtvae_zinc250k_test.txt").write_text("smiles,logP\nC,1.0\n")
-  with pytest.raises(errors.UserError, match=r"_test\.txt must hold one SMILES in each line, but number 1 is 'smiles,logP'"):
+  with pytest.raises(
+    errors.UserError, match=r"_test\.txt must hold one SMILES per line, but number 1 is 'smiles,logP'"
+  ):
     data.load("zinc250k/jtvae", data_dir=str(tmp_path / "other"), manual_dir=str(tmp_path))
 
 
@@ -283,7 +285,7 @@ def test_zinc_properties_belong_to_their_molecules(tmp_path, monkeypatch):
   (_TABLE.replace("0.9", "high"), r"column 'qed' holds 'high' in row 2"),
   (_TABLE.replace("0.9", ""), r"clean_3\.csv is not a \.csv table with columns smiles, logP.*missing"),
   (_TABLE.replace("qed", "QED"), r"clean_3\.csv is not a \.csv table with columns smiles, logP, qed, SAS"),
-  (_TABLE.replace("CCO", "a molecule"), r"must hold one SMILES in each line, but number 1 is 'a molecule'"),
+  (_TABLE.replace("CCO", "a molecule"), r"must hold one SMILES per line, but number 1 is 'a molecule'"),
   (_TABLE, r"2 molecules examples were read, 20 are published"),
   ("", r"clean_3\.csv is not a \.csv table"),
 ])  # fmt: skip
@@ -321,7 +323,7 @@ def test_moses_has_two_test_sets(raw_data, tmp_path, monkeypatch):
   (b"SMILES\nCC\n", "test.csv.gz is not a gzipped .csv file with one column, SMILES"),
   (gzip.compress(b"CC\nCO\n", mtime=0), "its first line is 'CC'"),
   (gzip.compress(b"SMILES,SPLIT\nCC,test\n", mtime=0), "its first line is 'SMILES,SPLIT'"),
-  (gzip.compress(b"SMILES\nCC\nC;O\n", mtime=0), "test.csv.gz must hold one SMILES in each line, but number 2 is 'C;O'"),
+  (gzip.compress(b"SMILES\nCC\nC;O\n", mtime=0), "test.csv.gz must hold one SMILES per line, but number 2 is 'C;O'"),
   (gzip.compress(b"", mtime=0), "test.csv.gz is not a gzipped .csv file"),
   (gzip.compress(b"SMILES\nCC\n", mtime=0)[:-6], "test.csv.gz is not a gzipped .csv file"),
 ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Annealed importance sampling and its calibration, on models whose p(x) is known."""
+"""Annealed importance sampling and its calibration, on models with known p(x)."""
 
 import functools
 
@@ -15,7 +15,7 @@ from dgm_jax.models.vae import dlgm
 from helpers import linear_gaussian as lg
 from helpers import tables
 
-N = 40_000  # chains, as so many copies of one x
+N = 40_000  # chains, one for each copy of a single x
 MODEL = lg.model(2, shift=0.1, stretch=1.2)
 X = lg.draws(MODEL, 1)
 LOG_PX = MODEL.exact(X).log_px
@@ -27,7 +27,7 @@ def path(start):
 
 @functools.partial(jax.jit, static_argnums=(1, 3))
 def run(key, start, step_sizes, num_leapfrog=3):
-  """(log w, z, acceptance) of N chains; one temperature for each step size."""
+  """(log w, z, acceptance) of N chains, with one temperature for each step size."""
   key_start, key_run = jax.random.split(key)
   p = path(start)
   return annealing.anneal(
@@ -48,7 +48,7 @@ def test_one_temperature_is_importance_sampling(start):
 
 @pytest.mark.parametrize("start", ais.STARTS)
 @pytest.mark.parametrize("step_size", [0.3, 1.0])  # the acceptance is 0.95 and 0.03 .. 0.3
-def test_p_hat_is_unbiased_for_few_temperatures_and_any_frozen_step(start, step_size):
+def test_p_hat_is_unbiased_for_few_temperatures_and_any_fixed_step_size(start, step_size):
   """E[p_hat] = p(x) within 5 standard errors, hence E[log p_hat] <= log p(x), and P(log p_hat > log p + b) <= e^-b."""
   log_w, _, acceptance = run(jax.random.key(1), start, jnp.full(4, step_size))
   assert (acceptance.mean() > 0.9) == (step_size == 0.3)
@@ -59,8 +59,8 @@ def test_p_hat_is_unbiased_for_few_temperatures_and_any_frozen_step(start, step_
     assert (difference > b).mean() < np.exp(-b)
 
 
-def test_steps_adapted_inside_the_scored_run_bias_p_hat():
-  """The mistake that the pilot run avoids: the same sampler whose chains choose their steps as they go."""
+def test_step_sizes_adapted_in_the_scored_run_bias_p_hat():
+  """The error that the pilot run avoids: the same sampler with step sizes that each chain adapts during the run."""
   p, betas = path("normal"), annealing.schedule(16)
 
   def one(carry, inputs):
@@ -81,18 +81,18 @@ def test_steps_adapted_inside_the_scored_run_bias_p_hat():
   assert np.abs(lg.in_errors(np.exp(np.asarray(frozen, np.float64) - LOG_PX), 1.0)) < 5
 
 
-def test_the_scored_run_does_not_look_at_its_acceptance(monkeypatch):
-  """Whatever a transition reports, the next one is the same: nothing adapts."""
+def test_the_scored_run_does_not_use_its_acceptance(monkeypatch):
+  """The transitions are the same for every reported acceptance: nothing adapts."""
   true_step, log_w = hmc.step, []
-  for told in (0.0, 1.0):
-    monkeypatch.setattr(hmc, "step", lambda *args: (true_step(*args)[0], jnp.full(N, told)))
+  for reported in (0.0, 1.0):
+    monkeypatch.setattr(hmc, "step", lambda *args: (true_step(*args)[0], jnp.full(N, reported)))
     p = path("normal")
     log_w.append(annealing.anneal(lg.KEY, p.sample(lg.KEY), p, annealing.schedule(3), jnp.full(3, 0.5), 2)[0])
   np.testing.assert_array_equal(*log_w)
 
 
-def test_pilot_finds_the_step_sizes_and_the_end_is_the_posterior():
-  """Acceptance near 0.65 from far too short a first step; after 30 temperatures weighted z are draws of p(z|x)."""
+def test_the_pilot_adapts_the_step_sizes_and_the_final_z_follow_the_posterior():
+  """The acceptance is near 0.65 although the first step size is far too small; the weighted z have p(z|x)'s moments."""
   p = ais.make_path(MODEL.bind({}), {"x": X.astype("f")}, "normal")
   step_sizes = jax.jit(lambda k: annealing.tune(k, p, annealing.schedule(30), 3, 32, 3))(lg.KEY)[:, 0]
   log_w, z, acceptance = run(jax.random.key(1), "normal", step_sizes)
@@ -111,7 +111,7 @@ def settings(num_temperatures):
 
 
 @pytest.mark.parametrize(("start", "temperatures"), [("normal", (2, 16)), ("q", (2,))])
-def test_bdmc_encloses_log_px_and_closes_with_more_temperatures(start, temperatures):
+def test_bdmc_brackets_log_px_and_its_gap_shrinks_with_more_temperatures(start, temperatures):
   model = lg.model(2, shift=0.3, stretch=1.5)
   simulated = ais.simulate(model, lg.state(), lg.KEY, 2000)
   log_px = model.exact(simulated["x"]).log_px
@@ -128,7 +128,7 @@ def test_bdmc_encloses_log_px_and_closes_with_more_temperatures(start, temperatu
 
 
 def test_backward_weights_are_unbiased_for_one_over_px():
-  """From exact posterior draws, E[w] = 1 / p(x), by the same steps as forwards."""
+  """From exact posterior draws, E[w] = 1 / p(x), with the step sizes of the forward run."""
   exact = MODEL.exact(X)
   z = np.random.default_rng(0).multivariate_normal(exact.mean[0], exact.covariance, N).astype("f")
   step_sizes = jnp.array([0.2, 0.4, 0.6, 0.8])
@@ -137,7 +137,7 @@ def test_backward_weights_are_unbiased_for_one_over_px():
   assert np.abs(lg.in_errors(np.exp(np.asarray(log_w, np.float64) + LOG_PX), 1.0)) < 5
 
 
-def test_each_temperature_has_its_step_size_in_both_directions(monkeypatch):
+def test_each_temperature_has_the_same_step_size_in_both_directions(monkeypatch):
   pairs = []
 
   def spy(key, z, path, betas, step_sizes, num_leapfrog):
@@ -154,7 +154,7 @@ def test_each_temperature_has_its_step_size_in_both_directions(monkeypatch):
   assert backward == forward
 
 
-def test_simulated_pairs_are_of_the_joint_distribution():
+def test_simulated_pairs_follow_the_joint_distribution():
   simulated = ais.simulate(MODEL, lg.state(), lg.KEY, N)
   joint = np.concatenate([simulated["z"], simulated["x"]], 1).astype(np.float64)
   w = np.asarray(MODEL.w)
@@ -167,7 +167,7 @@ def test_simulated_pairs_are_of_the_joint_distribution():
 
 
 @pytest.mark.slow
-def test_evaluate_reports_the_bound_its_calibration_and_what_they_are_not():
+def test_evaluate_reports_the_bound_its_calibration_and_their_limits():
   x = lg.draws(MODEL, 30).astype("f")
   options = settings(16) | {"num_chains": 20, "chunk": 10}
   results = ais.evaluate(
@@ -183,7 +183,7 @@ def test_evaluate_reports_the_bound_its_calibration_and_what_they_are_not():
 
 
 def test_hierarchies_are_annealed_from_q():
-  """Two stochastic layers, z a tuple: E[p_hat] is what importance sampling gives."""
+  """With two stochastic layers, z a tuple, E[p_hat] agrees with importance sampling."""
   model = dlgm.Model((3,), latent_dims=(2, 1), hidden=((4,), (4,)))
   batch = {"x": np.tile(np.float32([[0, 1, 1]]), (4000, 1))}
 
@@ -202,7 +202,7 @@ def test_hierarchies_are_annealed_from_q():
   assert error < 0.1 * plain.mean()
 
 
-def test_models_that_bdmc_cannot_simulate_are_refused():
+def test_models_that_bdmc_cannot_simulate_raise_user_errors():
   class Shifted(lg.Model):
     def log_joint(self, batch, z):
       log_px_z, log_pz = super().log_joint(batch, z)
@@ -218,7 +218,7 @@ def test_models_that_bdmc_cannot_simulate_are_refused():
 @pytest.mark.parametrize(
   "options", [{"num_temperatures": 0}, {"num_chains": 0}, {"chunk": 0}, {"num_examples": 0}, {"bdmc_examples": -1}]
 )
-def test_options_that_cannot_be_are_refused(options):
+def test_invalid_options_raise_user_errors(options):
   with pytest.raises(errors.UserError, match=f"evaluate.ais.{next(iter(options))} = "):
     ais.check(**options)
   with pytest.raises(errors.UserError, match="Choices: normal, q"):

@@ -1,4 +1,4 @@
-"""Coherence and perplexity of topics: by hand, against gensim's formula, and of words whose law is known."""
+"""Coherence and perplexity of topics: by hand, against gensim's formula, and for a known distribution of words."""
 
 import types
 
@@ -15,7 +15,7 @@ KEY = jax.random.key(0)
 
 
 def test_npmi_by_hand():
-  """Words 0 and 1 in 2 of 4 documents, once together; 2 always with 0; 3 never with 0."""
+  """Words 0 and 1 occur in 2 of 4 documents each, once together; 2 always with 0; 3 never with 0."""
   x = np.array([[1, 1, 5, 0], [2, 0, 1, 0], [0, 3, 0, 1], [0, 0, 0, 1]])
   of = lambda u, v, **options: float(coherence.npmi(jnp.array([[u, v]]), x, **options)[0])
   assert of(0, 1) == pytest.approx(0.0, abs=1e-6)  # 1/4 = 1/2 1/2
@@ -27,8 +27,8 @@ def test_npmi_by_hand():
   assert float(coherence.npmi(jnp.array([[0, 1]]), np.ones((3, 2), int))[0]) == 0.0  # words of all documents
 
 
-def test_npmi_is_gensims(monkeypatch):
-  """log((p_uv + e) / (p_u p_v)) / -log(p_uv + e), e = 1e-12, over pairs of words that are seen together."""
+def test_npmi_agrees_with_gensims_formula(monkeypatch):
+  """log((p_uv + e) / (p_u p_v)) / -log(p_uv + e), e = 1e-12, over pairs of words that occur together."""
   monkeypatch.setattr(coherence, "_ROWS", 70)
   rng = np.random.default_rng(0)
   x, top = rng.poisson(0.6, (500, 20)), np.stack([rng.permutation(20)[:5] for _ in range(4)])
@@ -45,7 +45,7 @@ def test_npmi_is_gensims(monkeypatch):
 
 
 class Known:
-  """Documents of half word 0, whatever was seen."""
+  """A model that predicts the same word distribution for every document."""
 
   beta = np.array([[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.3, 0.5]])
 
@@ -76,7 +76,7 @@ DOCUMENTS = np.random.default_rng(0).multinomial(40, Known.beta[0], 300).astype(
 ARRAYS = {"x": DOCUMENTS, "index": np.arange(300, dtype=np.int32)}
 
 
-def test_held_out_words_of_a_known_law_have_its_entropy():
+def test_completion_log_pw_of_a_known_distribution_is_minus_its_entropy():
   found = perplexity.evaluate(known(DOCUMENTS), STATE, KEY, ARRAYS, batch_size=70, share=0.3)
   entropy = -(Known.beta[0] * np.log(Known.beta[0])).sum()
   assert abs(-found["completion_log_pw"] - entropy) < 5 * found["completion_log_pw_stderr"]
@@ -88,10 +88,10 @@ def test_held_out_words_of_a_known_law_have_its_entropy():
   share = values["held_out"].sum() / values["words"].sum()
   assert abs(share - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 12_000)
   again = perplexity.evaluate(known(DOCUMENTS), STATE, KEY, ARRAYS, batch_size=300, share=0.3)
-  np.testing.assert_array_equal(values["held_out"], again["values"]["held_out"])  # whatever the batches
+  np.testing.assert_array_equal(values["held_out"], again["values"]["held_out"])  # for every batch size
 
 
-def test_perplexities_weigh_words_or_documents():
+def test_perplexities_average_over_words_or_documents():
   values = {"elbo": jnp.array([-10.0, -2.0]), "words": jnp.array([2.0, 4.0])}
   values |= {"completion_log_pw": jnp.array([-3.0, -9.0]), "held_out": jnp.array([1.0, 2.0])}
   found = perplexity.of_values(values)
@@ -100,7 +100,7 @@ def test_perplexities_weigh_words_or_documents():
   assert found["completion_perplexity"] == pytest.approx(np.exp(12 / 3))
 
 
-def test_topics_are_told_in_words():
+def test_topics_are_reported_as_words():
   found = coherence.evaluate(known(DOCUMENTS), STATE, KEY, ARRAYS, num_words=2)
   by_topic = coherence.npmi(jnp.array([[0, 1], [3, 2]]), DOCUMENTS)
   order = np.argsort(-np.asarray(by_topic))
@@ -116,6 +116,6 @@ def test_topics_are_told_in_words():
   (perplexity, {"share": 1.0}, "share = 1.0"),
   (perplexity, {"batch_size": 0}, "batch_size = 0"),
 ])  # fmt: skip
-def test_options_that_cannot_be_are_refused(module, options, named):
+def test_invalid_options_raise_user_errors(module, options, named):
   with pytest.raises(errors.UserError, match=named):
     module.check(**options)

@@ -1,4 +1,4 @@
-"""The collapse page against closed forms, and the values of single examples that evaluations leave."""
+"""The collapse evaluation against closed forms, and the values per example of several evaluations."""
 
 import types
 
@@ -26,7 +26,7 @@ def page():
   return collapse.evaluate(lg.experiment(MODEL), lg.state(), lg.KEY, {"x": X}, num_samples=4, batch_size=400, chunk=170)
 
 
-def test_mutual_information_and_marginal_kl_add_up_to_the_rate(page):
+def test_mutual_information_and_marginal_kl_sum_to_the_rate(page):
   v = page["values"]
   assert page["collapse_mutual_information"] + page["collapse_marginal_kl"] == pytest.approx(
     page["collapse_rate"], abs=1e-5
@@ -36,7 +36,7 @@ def test_mutual_information_and_marginal_kl_add_up_to_the_rate(page):
   )
 
 
-def test_kl_per_unit_is_the_closed_form(page):
+def test_kl_per_unit_has_its_closed_form(page):
   exact = MODEL.exact(X)
   variance = np.diag(exact.covariance)
   expected = 0.5 * (exact.mean**2 + variance - 1 - np.log(variance)).mean(0)
@@ -46,7 +46,7 @@ def test_kl_per_unit_is_the_closed_form(page):
 
 
 def test_the_aggregate_is_the_mixture_over_all_examples():
-  """Against scipy, in chunks that do not divide N, with the padding left out."""
+  """Against scipy, in chunks that do not divide N, without the padding."""
   exact, z = MODEL.exact(X[:57]), np.random.default_rng(0).normal(size=(9, 2))
   scale = np.sqrt(np.diag(exact.covariance))
   each = scipy.stats.norm(exact.mean[None], scale).logpdf(z[:, None]).sum(-1)
@@ -59,8 +59,8 @@ def test_the_aggregate_is_the_mixture_over_all_examples():
 def test_the_aggregate_posterior_of_exact_inference_is_the_prior(page):
   """x ~ p(x) and q = p(z|x): q(z) -> N(0, I), so the marginal KL vanishes and MI = KL(p(x,z) || p(x) p(z)).
 
-  MI = sum_l 1/2 log(1 + lambda_l / s^2), lambda the squared norms of W's orthogonal columns; what N = 1500 examples
-  miss of it is of order 1 / N for each of some dozens of distinguishable z.
+  MI = sum_l 1/2 log(1 + lambda_l / s^2), lambda the squared norms of W's orthogonal columns; the bias with N = 1500
+  examples is of order 1 / N for each of some dozens of distinguishable z.
   """
   exact = 0.5 * np.log1p((np.asarray(MODEL.w) ** 2).sum(0) / MODEL.s**2).sum()
   assert -0.02 < page["collapse_marginal_kl"] < 0.02
@@ -69,14 +69,14 @@ def test_the_aggregate_posterior_of_exact_inference_is_the_prior(page):
   assert error < 0.03
 
 
-def test_a_marginal_kl_that_is_known():
-  """q shifted by 0.7 in both units: q(z) = N(0.7, I), KL 0.49; the information is as before."""
+def test_a_known_marginal_kl():
+  """With q shifted by 0.7 in both units, q(z) = N(0.7, I) and the marginal KL is 0.49."""
   shifted = lg.model(2, orthogonal=True, shift=0.7)
   got = collapse.evaluate(lg.experiment(shifted), lg.state(), lg.KEY, {"x": X}, num_samples=4)
   assert got["collapse_marginal_kl"] == pytest.approx(0.49, abs=5 * got["collapse_marginal_kl_stderr"] + 0.02)
 
 
-def test_information_is_at_most_log_n_and_reached_by_separate_codes():
+def test_information_is_log_n_for_separate_codes():
   narrow = lg.model(2, orthogonal=True, stretch=1e-3)
   got = collapse.evaluate(lg.experiment(narrow), lg.state(), lg.KEY, {"x": X[:8]})
   assert got["collapse_mutual_information"] == pytest.approx(np.log(8), abs=1e-4)
@@ -88,7 +88,7 @@ def run(model, num_samples=1):
   return collapse.evaluate(lg.experiment(model), state, lg.KEY, {"x": x}, num_samples=num_samples)
 
 
-def test_hierarchies_have_the_split_and_no_kl_per_unit():
+def test_hierarchies_have_the_terms_of_the_rate_but_no_kl_per_unit():
   got = run(dlgm.Model(tables.SHAPE, latent_dims=(3, 2), hidden=((8,), (4,))))
   assert got["collapse_mutual_information"] + got["collapse_marginal_kl"] == pytest.approx(
     got["collapse_rate"], abs=1e-4
@@ -108,7 +108,7 @@ def test_other_priors_and_posteriors_have_no_closed_form():
 
 
 @pytest.mark.parametrize("name", ["num_samples", "num_examples", "batch_size", "chunk", "threshold"])
-def test_options_that_cannot_be_are_refused(name):
+def test_invalid_options_raise_user_errors(name):
   with pytest.raises(errors.UserError, match=f"evaluate.collapse.{name} = -1"):
     collapse.check(**{name: -1})
 
@@ -123,7 +123,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("evaluation", OPTIONS, ids=lambda e: e.__name__)
 def test_the_transforms_jacobian_is_added_to_every_density(evaluation):
-  """y = 2 x has log |dy/dx| = D log 2: all log-densities grow by it, all gaps stay."""
+  """y = 2 x has log |dy/dx| = D log 2: all log-densities increase by it, all gaps are unchanged."""
 
   def doubled(key, batch):
     del key
@@ -150,7 +150,7 @@ def test_the_monte_carlo_error_is_the_spread_of_repeated_estimates():
   assert 1 < got["ess"].min() < 200
 
 
-def test_activities_come_in_order_and_as_a_picture(tmp_path):
+def test_activities_are_reported_by_layer_and_as_a_histogram(tmp_path):
   layers = [jnp.array([0.5, 1e-3, -1e-5]), jnp.array([0.2])]
   got = active_units.report(layers, 0.01)
   assert (got["active_units"], got["active_units_by_layer"]) == (2, "1+1")

@@ -1,4 +1,4 @@
-"""The gaps of inference on linear-Gaussian models, where each of them is known."""
+"""Inference gaps on linear-Gaussian models, where each gap is known."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def fit(model, x):
   return jax.tree.map(np.asarray, run(lg.KEY))
 
 
-def test_the_local_optimum_is_the_posterior_where_the_family_holds_it():
+def test_the_local_optimum_is_the_posterior_if_the_family_contains_it():
   """W'W diagonal: q* = p(z|x), so log w = log p(x) for every draw and the approximation gap is 0."""
   model = lg.model(2, orthogonal=True, shift=0.5, stretch=2.0)
   x = lg.draws(model, B)
@@ -58,7 +58,7 @@ def test_the_local_optimum_of_a_correlated_posterior_has_the_inverse_precisions(
 
 @pytest.mark.parametrize("orthogonal", [True, False])
 def test_gaps_are_the_two_divergences(orthogonal):
-  """approximation = KL(q* || p(z|x)) = 1/2 (sum log P_ll - log det P); both together = KL(q || p(z|x))."""
+  """approximation = KL(q* || p(z|x)) = 1/2 (sum log P_ll - log det P); the sum of both gaps is KL(q || p(z|x))."""
   model = lg.model(2, orthogonal=orthogonal, shift=0.3, stretch=1.5)
   x = lg.draws(model, B).astype("f")
   precision = np.linalg.inv(model.exact(x).covariance)
@@ -88,7 +88,7 @@ def test_gaps_are_the_two_divergences(orthogonal):
 
 
 def test_elbo_iwae_and_log_px_are_in_order():
-  """Means over x: L[q] < IWAE-2 < IWAE-10 < log p(x), each step more than 3 standard errors."""
+  """Means over x: L[q] < IWAE-2 < IWAE-10 < log p(x), with differences of more than 3 standard errors."""
   model = lg.model(2, shift=0.3, stretch=1.5)
   x = lg.draws(model, 2000).astype("f")
   log_w = log_terms.log_terms(model, {}, lg.KEY, {"x": x}, 10).w
@@ -99,7 +99,7 @@ def test_elbo_iwae_and_log_px_are_in_order():
     assert difference.mean() > 3 * difference.std() / np.sqrt(2000)
 
 
-def test_log_px_may_come_from_anywhere():
+def test_log_px_by_importance_sampling_or_ais():
   model = lg.model(2, shift=0.3, stretch=1.5)
   x = lg.draws(model, 2 * B).astype("f")
   options = {
@@ -125,7 +125,7 @@ def test_log_px_may_come_from_anywhere():
     assert results["gaps_log_px_by"] == name
 
 
-def test_a_hierarchy_gets_a_normal_for_every_layer():
+def test_a_hierarchy_is_fitted_by_a_normal_for_every_layer():
   """z = (z_1, z_2) with an independent normal posterior each: q* finds both."""
   zero, one = jnp.zeros((4, 1)), jnp.ones((4, 1))
   normal = lambda loc, scale: distrax.MultivariateNormalDiag(loc, scale)
@@ -146,7 +146,7 @@ def linear_vae(posterior, **options):
   flat, tree = jax.tree.flatten(params["decoder"])
   w = jnp.array([[1.0, 0.6, 0.2], [0.9, 0.8, -0.1]])
   params = {**params, "decoder": jax.tree.unflatten(tree, [w if a.ndim == 2 else a for a in flat])}
-  if posterior == "iaf":  # as it stands a diagonal normal, whatever the encoder says
+  if posterior == "iaf":  # zero output weights make q a diagonal normal, for every output of the encoder
     params["qz_x"] = {name: 0 * a if name.startswith("out_0") else a for name, a in params["qz_x"].items()}
   return model, lg.state(params), np.asarray(w, np.float64), np.asarray(next(a for a in flat if a.ndim == 1))
 
@@ -159,8 +159,8 @@ def linear_vae(posterior, **options):
     pytest.param("iaf", {"hidden": 16, "num_layers": 1}, 0.1, marks=pytest.mark.slow),
   ],
 )
-def test_the_own_family_loses_what_it_cannot_hold(posterior, options, kept):
-  """A correlated normal posterior: all of the diagonal's gap for itself, none for full normals, little for a flow."""
+def test_the_approximation_gap_of_the_models_own_family(posterior, options, kept):
+  """For a correlated normal posterior: the gap of diagonal normals, none for full normals, a small one for a flow."""
   model, state, w, b = linear_vae(posterior, **options)
   x = np.tile((np.random.default_rng(0).normal(size=(4, 2)) @ w + b).astype("f"), (2, 1))
   precision = np.eye(2) + w @ w.T / 0.25
@@ -190,11 +190,11 @@ def test_the_own_family_loses_what_it_cannot_hold(posterior, options, kept):
     ({"lr": 0.0}, "evaluate.gaps.lr = 0"),
   ],
 )
-def test_options_that_cannot_be_are_refused(options, sentence):
+def test_invalid_options_raise_user_errors(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     gaps.check(**options)
 
 
-def test_an_own_family_needs_a_model_that_tells_it():
+def test_own_family_needs_a_model_with_proposal():
   with pytest.raises(errors.UserError, match="own_family needs a model with encoder_outputs and proposal"):
     gaps.make_elbos(lg.experiment(lg.model(2)), own_family=True)

@@ -1,4 +1,4 @@
-"""Latent space figures: the coordinates, densities and images that they show, and files that are whole."""
+"""Figures of the latent space: the coordinates, densities and images that they show, and the written files."""
 
 import types
 
@@ -22,7 +22,7 @@ SMALL = {"grid": 5, "num_pairs": 3, "num_steps": 4, "num_posteriors": 2, "num_po
 
 
 def state_of(model, scale=1.0):
-  """Untrained parameters; with `scale` as if the decoder and the encoder had learned something."""
+  """Untrained parameters times `scale`; larger scales make decoder and encoder depend more on their inputs."""
   params = jax.jit(model.init)(lg.KEY, tables.TEST)["params"]
   return lg.state(jax.tree.map(lambda a: scale * a, params))
 
@@ -32,7 +32,7 @@ def evaluate(model, state, arrays=ARRAYS, **options):
 
 
 def drawn(results, name):
-  """What a figure is given to show."""
+  """The arguments with which a figure is drawn."""
   return types.SimpleNamespace(**results["figures"][name].keywords)
 
 
@@ -42,7 +42,7 @@ def test_the_grid_has_the_quantiles_of_the_normal(n):
   np.testing.assert_allclose(latent_space.quantile_grid(n), expected, atol=2e-6)
 
 
-def test_principal_components_are_those_of_sklearn():
+def test_principal_components_agree_with_sklearn():
   z = (np.random.default_rng(0).normal(size=(300, 6)) @ np.diag([3, 2, 1, 0.7, 0.3, 0.1]) + 5).astype("f")
   pca = PCA().fit(z.astype(np.float64))
   coordinates, shares = latent_space.principal_components(z)
@@ -50,11 +50,11 @@ def test_principal_components_are_those_of_sklearn():
   signs = np.sign((expected * coordinates).sum(0))
   np.testing.assert_allclose(coordinates, expected * signs, atol=1e-4)
   np.testing.assert_allclose(shares, pca.explained_variance_ratio_, rtol=1e-4)
-  np.testing.assert_allclose(latent_space.principal_components(-z)[0], -coordinates, atol=1e-4)  # a sign of its own
+  np.testing.assert_allclose(latent_space.principal_components(-z)[0], -coordinates, atol=1e-4)  # a unique sign
 
 
-def test_densities_on_the_square_are_those_of_the_linear_gaussian_model():
-  """p(z|x) a correlated normal, q(z|x) a diagonal one that is off: both by scipy at every point."""
+def test_densities_on_the_square_agree_with_the_linear_gaussian_model():
+  """p(z|x), a correlated normal, and q(z|x), a shifted diagonal one, against scipy at every point."""
   model = lg.model(2, shift=0.3, stretch=1.2)
   x = lg.draws(model, 3).astype("f")
   found = jax.jit(lambda k: latent_space.posterior_densities(model.bind({}), k, {"x": x}, 60, 200))(lg.KEY)
@@ -74,7 +74,7 @@ def test_densities_on_the_square_are_those_of_the_linear_gaussian_model():
 
 
 def test_drawn_posteriors_of_a_network_integrate_to_one():
-  """p(x) is from another grid than the one that is drawn."""
+  """p(x) is computed on another grid than the one that is drawn."""
   model = vae.Model(tables.SHAPE, latent_dim=2, hidden=(32,))
   results = evaluate(model, state_of(model, 1.5))
   shown = drawn(results, "latent_posteriors")
@@ -88,8 +88,8 @@ def test_drawn_posteriors_of_a_network_integrate_to_one():
 @pytest.mark.parametrize("model", [
   vae.Model(tables.SHAPE, latent_dim=2, hidden=(32,)), autoencoder.Model(tables.SHAPE, hidden=(32,))
 ], ids=["vae", "autoencoder"])  # fmt: skip
-def test_images_are_decoded_from_the_codes_and_coordinates_they_stand_at(model):
-  """Ends of the interpolations: reconstructions of the examples; cell (i, j) of the plane: the decoder at its z."""
+def test_images_are_decoded_from_the_codes_and_coordinates_at_their_places(model):
+  """The ends of interpolations are the examples' reconstructions; cell (i, j) of the plane is the decoder at its z."""
   state = state_of(model, 2.0)
   bound = model.bind({"params": state.params})
   codes = bound.infer(ARRAYS).mean() if hasattr(model, "infer") else bound.encode(ARRAYS)
@@ -114,7 +114,7 @@ def test_images_are_decoded_from_the_codes_and_coordinates_they_stand_at(model):
   np.testing.assert_allclose(drawn(results, "latent_codes").points, codes, atol=1e-5)
 
 
-def test_what_is_drawn_depends_on_dimensions_and_layers():
+def test_the_set_of_figures_depends_on_dimensions_and_layers():
   names = lambda model, **options: set(evaluate(model, state_of(model), **options)["figures"])
   codes, lines, plane, posteriors = (f"latent_{n}" for n in ("codes", "interpolations", "manifold", "posteriors"))
   small = lambda latent_dim, **options: vae.Model(tables.SHAPE, latent_dim=latent_dim, hidden=(8,), **options)
@@ -127,25 +127,25 @@ def test_what_is_drawn_depends_on_dimensions_and_layers():
   assert [label[:21] for label in labels] == ["principal component 1", "principal component 2"]
 
 
-def test_a_model_without_codes_is_refused_in_a_sentence():
+def test_a_model_without_codes_raises_a_user_error():
   model = bernoulli_product.Model(tables.SHAPE)
   with pytest.raises(errors.UserError, match="bernoulli_product does not provide them"):
     evaluate(model, state_of(model))
 
 
 @pytest.mark.parametrize("name,value", [("num_examples", 0), ("grid", 1), ("num_steps", 1), ("num_posteriors", -1)])
-def test_options_that_cannot_be_are_refused(name, value):
+def test_invalid_options_raise_user_errors(name, value):
   latent_space.check(**SMALL, num_examples=1, batch_size=1)
   with pytest.raises(errors.UserError, match=f"evaluate.latent_space.{name} = {value}; it must be"):
     latent_space.check(**{name: value})
 
 
-def test_unknown_options_are_answered_with_the_choices():
+def test_the_error_for_an_unknown_option_suggests_the_nearest_name():
   with pytest.raises(errors.UserError, match="Did you mean 'num_steps'"):
     latent_space.check(num_step=3)
 
 
-def test_levels_hold_the_masses_of_a_normal():
+def test_levels_enclose_the_masses_of_a_normal():
   """The region of mass m of a 2-D normal ends at the density (1 - m) / (2 pi s1 s2)."""
   z = np.linspace(-6, 6, 400)
   density = scipy.stats.norm(0, 1).pdf(z)[:, None] * scipy.stats.norm(0, 0.5).pdf(z)
@@ -163,7 +163,7 @@ def test_the_plane_is_shown_with_z1_to_the_right_and_z2_upwards(tmp_path, monkey
   np.testing.assert_allclose(shown[0][..., 0], [[0.2, 0.5], [0.1, 0.4], [0.0, 0.3]])
 
 
-def test_files_are_whole(tmp_path):
+def test_every_figure_is_written(tmp_path):
   model = vae.Model(tables.SHAPE, latent_dim=2, hidden=(8,))
   results = evaluate(model, state_of(model))
   for name, draw in results["figures"].items():

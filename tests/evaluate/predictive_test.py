@@ -1,4 +1,4 @@
-"""Scores of predictions: against scikit-learn, by hand, and laws of calibration; ensembles from runs."""
+"""Scores of predictions against scikit-learn and by hand, calibration, and ensembles of runs."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ def classes(n=400, c=4, members=None):
   return {"probs": probs.astype("f"), "log_py": np.log(probs[..., np.arange(n), y]).astype("f")}, y
 
 
-def test_of_classes_agrees_with_scikit_learn():
+def test_scores_of_classes_agree_with_scikit_learn():
   prediction, y = classes()
   found = {name: np.asarray(v, np.float64) for name, v in predictions.of_examples(prediction, y).items()}
   assert -found["log_py"].mean() == pytest.approx(sklearn.metrics.log_loss(y, prediction["probs"]), rel=1e-5)
@@ -34,13 +34,13 @@ def test_of_classes_agrees_with_scikit_learn():
   np.testing.assert_array_equal(found["confidence"], prediction["probs"].max(-1))
 
 
-def test_brier_of_two_classes_is_twice_that_of_one_probability():
+def test_brier_of_two_classes_is_twice_the_score_of_one_probability():
   p, y = RNG.random(50).astype("f"), RNG.integers(0, 2, 50)
   found = predictions.of_examples({"probs": np.stack([1 - p, p], -1), "log_py": p}, y)["brier"]
   assert float(found.mean()) == pytest.approx(2 * sklearn.metrics.brier_score_loss(y, p), rel=1e-5)
 
 
-def test_auroc_is_the_chance_of_the_right_order():
+def test_auroc_is_the_probability_of_the_right_order():
   a, b = RNG.normal(0, 1, 80).round(1).astype("f"), RNG.normal(0.5, 1, 60).round(1).astype("f")
   pairs = (a[:, None] < b).mean() + 0.5 * (a[:, None] == b).mean()
   theirs = sklearn.metrics.roc_auc_score(np.r_[np.zeros(80), np.ones(60)], np.r_[a, b])
@@ -50,9 +50,9 @@ def test_auroc_is_the_chance_of_the_right_order():
   assert float(predictions.auroc(a, a + 10)) == 1.0
 
 
-def test_calibration_error_by_hand_and_of_calibrated_predictions():
+def test_calibration_error_by_hand_and_for_calibrated_predictions():
   confidence, right = np.array([0.95, 0.92, 0.55, 0.5, 1.0], "f"), np.array([1, 0, 1, 0, 1], "f")
-  # bins of a tenth: (0.9, 1] has accuracy 2/3 of three, (0.5, 0.6] 1 of one, (0.4, 0.5] 0 of one
+  # ten bins: accuracy 2/3 of three examples in (0.9, 1], 1 of one in (0.5, 0.6], 0 of one in (0.4, 0.5]
   by_hand = (abs(2 - 2.87) + abs(1 - 0.55) + abs(0 - 0.5)) / 5
   assert float(predictions.calibration_error(confidence, right, 10)) == pytest.approx(by_hand, rel=1e-5)
   p = (0.5 + 0.5 * RNG.random(200_000)).astype("f")
@@ -88,12 +88,12 @@ def test_a_mixture_is_at_least_as_good_as_its_members_are_on_average():
   np.testing.assert_allclose(predictions.mixture(prediction)["log_py"], np.log(probs[np.arange(400), y]), rtol=1e-4)
 
 
-def test_images_turn_as_scipy_turns_them():
+def test_images_are_rotated_as_by_scipy():
   x = RNG.integers(0, 256, (3, 9, 9, 1)).astype(np.uint8)
   np.testing.assert_array_equal(predictive.rotated(jnp.asarray(x), 90.0), np.rot90(x, axes=(1, 2)))
   real = x.astype("f")
   expected = scipy.ndimage.rotate(real, 33.0, axes=(2, 1), reshape=False, order=1)
-  inside = np.hypot(*np.meshgrid(np.arange(9) - 4, np.arange(9) - 4)) < 3.5  # edges are treated otherwise
+  inside = np.hypot(*np.meshgrid(np.arange(9) - 4, np.arange(9) - 4)) < 3.5  # scipy treats edges differently
   found = np.asarray(predictive.rotated(jnp.asarray(real), 33.0))
   np.testing.assert_allclose(found[:, inside], expected[:, inside], atol=0.05)
 
@@ -116,13 +116,13 @@ def test_an_ensemble_is_read_from_its_runs(tmp_path, capsys):
   assert found["accuracy"] == pytest.approx((probs.argmax(-1) == y).mean(), rel=1e-6)
   assert ensemble.main([str(tmp_path / "0"), str(tmp_path / "1")]) == 0
   assert "brier" in capsys.readouterr().out
-  assert set(compare.read(str(tmp_path / "0")).values) == {"log_py"}  # of predictions there is no difference
+  assert set(compare.read(str(tmp_path / "0")).values) == {"log_py"}  # predictions are not compared
   _member(tmp_path / "other", {name: a[0] for name, a in prediction.items()}, y, digest="e")
   with pytest.raises(errors.UserError, match="cannot be compared: data_digest"):
     ensemble.members([tmp_path / "0", tmp_path / "other"])
 
 
-def test_what_cannot_be_is_refused():
+def test_invalid_options_raise_user_errors():
   with pytest.raises(errors.UserError, match="num_samples = 0"):
     predictive.check(num_samples=0)
   with pytest.raises(errors.UserError, match="Did you mean 'fashion_mnist'"):

@@ -1,4 +1,4 @@
-"""The grid against closed forms, and as the ruler for importance sampling on a trained network."""
+"""Quadrature against closed forms, and as the reference for importance sampling and AIS on a trained VAE."""
 
 import types
 
@@ -25,7 +25,7 @@ def grid(model, x, num_points=100, radius=8.0, chunk=1000):
 
 @pytest.mark.parametrize("latent_dim", [1, 2])
 def test_quadrature_equals_the_closed_forms_in_float64(latent_dim):
-  """log p(x), the posterior's moments, KL(q || p(z|x)) and with it the ELBO, for a q that is off."""
+  """log p(x), the posterior's moments, KL(q || p(z|x)) and the ELBO, for a q that differs from the posterior."""
   model = lg.model(latent_dim, shift=0.1, stretch=1.3)
   x = lg.draws(model, 5)
   exact = model.exact(x)
@@ -39,7 +39,7 @@ def test_quadrature_equals_the_closed_forms_in_float64(latent_dim):
 
 
 def test_quadrature_equals_the_closed_forms_in_float32_in_any_chunks():
-  """Chunks that do not divide the grid; a posterior far from 0 and narrow, whose variance must keep its digits."""
+  """With chunks that do not divide the grid, and a narrow posterior far from 0, whose variance must be accurate."""
   model = lg.model(2, shift=0.01, s=0.05)
   x = (lg.draws(model, 5) + np.asarray(model.w) @ [4.0, 3.0]).astype("f")
   exact = model.exact(x)
@@ -53,7 +53,7 @@ def test_quadrature_equals_the_closed_forms_in_float32_in_any_chunks():
 
 
 def test_the_error_is_estimated():
-  """Above the error made where the grid nearly resolves the posterior; of order 1 where it does not, or cuts it off."""
+  """Above the true error if the grid nearly resolves the posterior; of order 1 if it does not, or truncates it."""
   model = lg.model(2, stretch=0.8, s=0.3)
   x = lg.draws(model, 5)
   exact = model.exact(x)
@@ -74,7 +74,7 @@ def test_the_error_is_estimated():
 
 
 def test_densities_of_a_vae_integrate_to_one():
-  """sum over the 8 images of 3 binary pixels of p(x) = 1."""
+  """p(x) sums to 1 over the 8 images of 3 binary pixels."""
   model = vae.Model((3,), latent_dim=2, hidden=(8,))
   x = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 3).astype("f")
   variables = jax.tree.map(lambda a: 2.0 * a, model.init(jax.random.key(0), {"x": x}))
@@ -84,7 +84,7 @@ def test_densities_of_a_vae_integrate_to_one():
 
 
 def test_the_decoder_runs_once_for_each_point_not_for_each_pair():
-  """7 points and 5 images: the decoder's matrix products have the axis of the points alone."""
+  """With 7 points and 5 images, the decoder's matrix products have an axis for the points only."""
   model = vae.Model(tables.SHAPE, latent_dim=2, hidden=(32,))
   batch = {"x": tables.TEST["x"][:5]}
   run = lambda key: quadrature.posterior(model.bind(model.init(key, batch)), batch, 20, chunk=7)
@@ -97,7 +97,7 @@ def test_the_decoder_runs_once_for_each_point_not_for_each_pair():
 
 @pytest.fixture(scope="module")
 def trained():
-  """A VAE with L = 2 that learned the toy patterns, 20 test images, and the grid's values."""
+  """A VAE with L = 2 trained on the toy patterns, 20 test images, and the values from the grid."""
   model = vae.Model(tables.SHAPE, latent_dim=2, hidden=(32,))
   system = latent.make(model, optax.adam(1e-2), bound="iwae", num_samples=10)  # a q that covers the posterior
   chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 400))
@@ -122,7 +122,7 @@ def test_importance_sampling_agrees_with_quadrature_on_a_trained_vae(trained):
 
 
 def test_ais_agrees_with_quadrature_on_a_trained_vae(trained):
-  """log p_hat is low by a little and never high: P(log p_hat > log p + b) <= exp(-b)."""
+  """log p_hat is slightly too low, and hardly ever too high: P(log p_hat > log p + b) <= exp(-b)."""
   model, state, arrays, exact = trained
   run = ais.make_log_px(lg.experiment(model), 20, num_temperatures=100, num_chains=16, num_leapfrog=3, pilot_updates=3)
   got = run(state, lg.KEY, arrays)
@@ -147,7 +147,7 @@ def test_evaluate_reports_means_over_the_first_examples():
 
 
 class Unknown(lg.Model):
-  """log q is known of q's own draws only."""
+  """log q is known only at q's own draws."""
 
   def infer(self, batch):
     q = super().infer(batch)
@@ -171,9 +171,10 @@ def test_log_px_needs_no_log_q_but_the_elbo_does():
     ais.make_path(unknown.bind({}), {"x": x}, "q")
 
 
-def test_more_than_two_dimensions_are_refused_in_a_sentence():
+def test_more_than_two_dimensions_raise_user_errors():
   deep = dlgm.Model(tables.SHAPE, latent_dims=(1, 1), hidden=((4,), (4,)))
-  for model, why in ((vae.Model(tables.SHAPE, latent_dim=3, hidden=(4,)), "3 of type float32"), (deep, "several layers")):
+  wide = vae.Model(tables.SHAPE, latent_dim=3, hidden=(4,))
+  for model, why in ((wide, "3 of type float32"), (deep, "several layers")):
     run = lambda key: quadrature.posterior(model.bind(model.init(key, tables.TEST)), tables.TEST)
     with pytest.raises(errors.UserError, match=f"1 or 2 real latent variables; this model has {why}"):
       jax.eval_shape(run, lg.KEY)
@@ -182,6 +183,6 @@ def test_more_than_two_dimensions_are_refused_in_a_sentence():
 @pytest.mark.parametrize(
   "options", [{"num_points": 3}, {"radius": 0.0}, {"chunk": 0}, {"batch_size": 0}, {"num_examples": 0}]
 )
-def test_options_that_cannot_be_are_refused(options):
+def test_invalid_options_raise_user_errors(options):
   with pytest.raises(errors.UserError, match=f"evaluate.quadrature.{next(iter(options))} = "):
     quadrature.check(**options)

@@ -1,4 +1,4 @@
-"""AIC, BIC and ICL beside scikit-learn's, and what a config of em leaves."""
+"""AIC, BIC and ICL against scikit-learn."""
 
 import types
 
@@ -18,7 +18,7 @@ X = (RNG.normal(size=(N, D)) + 1.5 * (np.arange(N) % 2)[:, None]).astype("f")
 HELD_OUT = (RNG.normal(size=(50, D)) + 0.75).astype("f")
 
 
-def test_criteria_are_scikit_learns():
+def test_criteria_agree_with_scikit_learn():
   theirs = mixture.GaussianMixture(C, random_state=0).fit(X)
   roots = np.linalg.cholesky(theirs.covariances_)
   params = {"log_weights": np.log(theirs.weights_), "means": theirs.means_, "roots": roots}
@@ -39,6 +39,6 @@ def test_criteria_are_scikit_learns():
   np.testing.assert_allclose(found["values"]["log_px"], theirs.score_samples(HELD_OUT), rtol=1e-4)
 
 
-def test_a_batch_size_that_cannot_be_is_refused():
+def test_an_invalid_batch_size_raises_a_user_error():
   with pytest.raises(errors.UserError, match=r"selection\.batch_size = 0"):
     selection.check(batch_size=0)

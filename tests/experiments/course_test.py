@@ -43,14 +43,14 @@ def digits():
 
 
 def test_the_product_starts_at_the_maximum_likelihood(digits):
-  """On real digits: p = the training set's mean, but for the floor, and the test set's NLL by numpy."""
+  """On real digits: p is the training set's clipped mean, and the test NLL that of NumPy."""
   mean = digits["train"]["x"].mean(0).ravel()
   model = bernoulli_product.Model((28, 28, 1), data_mean=tuple(mean.tolist()))
   variables = variables_of(model, digits["test"])
   p = np.clip(mean.astype(np.float64), 1e-3, 1 - 1e-3)
   expected = numpy_log_px(p, digits["test"]["x"])
   np.testing.assert_allclose(bound(model, variables, digits["test"]), expected, rtol=1e-5)
-  assert 190 < -expected.mean() < 220  # nats: the band of the course
+  assert 190 < -expected.mean() < 220  # nats: the range given in the course
 
 
 def test_no_product_is_likelier_than_the_mean():
@@ -71,7 +71,7 @@ def test_no_product_is_likelier_than_the_mean():
   assert best - 0.02 < value["log_px"] == value["elbo"] < best
 
 
-def test_the_product_sums_to_one_and_draws_what_it_says():
+def test_the_product_sums_to_one_and_its_samples_have_its_means():
   x = np.stack(np.meshgrid(*[[0.0, 1.0]] * 4), -1).reshape(-1, 4).astype("f")
   model = bernoulli_product.Model((4,), data_mean=(0.1, 0.3, 0.5, 0.9))
   variables = variables_of(model, {"x": x})
@@ -85,7 +85,7 @@ def test_the_product_sums_to_one_and_draws_what_it_says():
 
 @pytest.mark.parametrize("make", [bernoulli_product.Model, autoencoder.Model])
 def test_masked_entries_change_nothing(make):
-  """The distortion of complete x splits into that of the observed and of the hidden entries, for one code."""
+  """Hidden values have no effect, a mask of ones equals no mask, and hiding entries raises the bound."""
   model, x = make(tables.SHAPE), tables.TEST["x"][:9]
   mask = np.random.default_rng(0).integers(0, 2, x.shape).astype("f")
   variables = variables_of(model, {"x": x})
@@ -116,7 +116,7 @@ def test_the_autoencoder_by_numpy():
 
 
 def test_a_linear_gaussian_autoencoder_finds_the_principal_plane():
-  """Baldi & Hornik (1989): with linear units and squared errors its residual is what PCA leaves."""
+  """Baldi & Hornik (1989): with linear units and squared errors its residual is that of PCA."""
   rng = np.random.default_rng(0)
   x = rng.normal(size=(200, 5)) * [3.0, 2.0, 0.5, 0.3, 0.2] @ np.linalg.qr(rng.normal(size=(5, 5)))[0]
   x = (x - x.mean(0)).astype("f")
@@ -138,12 +138,12 @@ def test_a_linear_gaussian_autoencoder_finds_the_principal_plane():
     (autoencoder.Model, {"hidden": (0,)}, "hidden = \\(0,\\)"),
   ],
 )
-def test_values_that_cannot_be_are_named(make, options, named):
+def test_invalid_options_are_named(make, options, named):
   with pytest.raises(errors.UserError, match=named):
     make(tables.SHAPE, **options).init(KEY, tables.TEST)
 
 
-def test_thresholding_is_above_the_middle():
+def test_thresholding_maps_values_above_the_middle_to_one():
   grey = np.array([0, 127, 128, 255], np.uint8).reshape(4, 1, 1, 1)
   pipeline = transforms.make(("binarize:threshold",), {"x": grey})
   assert pipeline.evaluate(KEY, {"x": jnp.asarray(grey), "index": jnp.arange(4)})["x"].ravel().tolist() == [0, 0, 1, 1]

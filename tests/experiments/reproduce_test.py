@@ -1,4 +1,4 @@
-"""Reproducing a paper: arithmetic by hand on made runs, what is skipped, what is refused, the page."""
+"""Reproducing a paper: numbers of synthetic runs by hand, skipped runs, invalid commands, the page."""
 
 import base64
 import html.parser
@@ -27,7 +27,7 @@ _LOG_PX = {
 
 
 def make_runs(root, cells=tuple(_LOG_PX), digest="d"):
-  """Finished runs of the budget for tests, as a sweep leaves them."""
+  """Finished runs of the test budget, as a sweep leaves them."""
   return made_runs.make(root, "burda2016", "table=1", {cell: _LOG_PX[cell] for cell in cells}, digest)
 
 
@@ -59,29 +59,29 @@ def test_cells_and_paired_differences_by_hand(tmp_path):
 @pytest.mark.parametrize(
   "difference,images,seeds,n,expected",
   [
-    (-1.0, 0.5, 0.1, 3, "lower"),  # 2 errors over images; 10 over seeds
+    (-1.0, 0.5, 0.1, 3, "lower"),  # 2 standard errors over images; 10 over seeds
     (1.0, 0.5, 0.1, 3, "higher"),
-    (-1.0, 0.7, 0.1, 3, "undecided"),  # 1.43 errors over images, below the normal's 1.645
-    (-1.0, 0.1, 0.4, 3, "undecided"),  # 2.5 errors over three seeds, below Student's 2.92
-    (-1.0, 0.1, 0.4, 30, "lower"),  # below 1.70 of thirty seeds
+    (-1.0, 0.7, 0.1, 3, "undecided"),  # 1.43 standard errors over images, below the normal's 1.645
+    (-1.0, 0.1, 0.4, 3, "undecided"),  # 2.5 standard errors over three seeds, below Student's 2.92
+    (-1.0, 0.1, 0.4, 30, "lower"),  # beyond Student's 1.70 for thirty seeds
     (-1.0, 0.1, None, 1, "lower"),
   ],
 )
-def test_an_order_is_shown_by_images_and_by_seeds_or_not_at_all(difference, images, seeds, n, expected):
+def test_an_order_is_shown_only_by_both_images_and_seeds(difference, images, seeds, n, expected):
   assert measured.verdict(difference, images, seeds, n) == expected
 
 
-def test_an_order_that_cannot_be_told_is_not_claimed(tmp_path, monkeypatch):
+def test_an_undecided_order_is_not_claimed(tmp_path, monkeypatch):
   monkeypatch.setitem(_LOG_PX, "iwae-50", ([-4.5, -4.5, -6.0, -6.0], [-6.0, -5.5, -7.5, -7.0]))
   (sentence,) = burda2016.report("table=1", "test", make_runs(tmp_path))["sentences"]
   assert "cannot show the order" in sentence
   assert "IWAE k = 50 − IWAE k = 5 may be zero" in sentence
 
 
-def test_an_order_that_is_the_other_way_round_is_said(tmp_path, monkeypatch):
+def test_a_reversed_order_is_reported(tmp_path, monkeypatch):
   monkeypatch.setitem(_LOG_PX, "iwae-5", ([-9.0, -9.0, -9.0, -9.5], [-9.0, -9.0, -9.0, -9.5]))
   (sentence,) = burda2016.report("table=1", "test", make_runs(tmp_path))["sentences"]
-  assert "is not that of this budget: IWAE k = 5 − VAE k = 1 is above zero" in sentence
+  assert "does not hold in this budget: IWAE k = 5 − VAE k = 1 is above zero" in sentence
 
 
 def test_runs_on_other_images_are_not_paired(tmp_path):
@@ -92,7 +92,7 @@ def test_runs_on_other_images_are_not_paired(tmp_path):
 
 
 def test_a_finished_budget_is_reported_without_training(tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(drive, "make_plan", lambda *_: pytest.fail("something is planned"))
+  monkeypatch.setattr(drive, "make_plan", lambda *_: pytest.fail("a run is planned"))
   make_runs(tmp_path)
   assert reproduce_test_budget(tmp_path) == 0
   text = capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_a_finished_budget_is_reported_without_training(tmp_path, capsys, monkey
   assert (tmp_path / "index.html").exists()
 
 
-def test_an_interrupted_budget_goes_on_with_what_is_left(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_budget_continues_with_the_remaining_runs(tmp_path, monkeypatch, capsys):
   make_runs(tmp_path, ("vae-1", "iwae-5"))
   planned = []
 
@@ -122,14 +122,14 @@ def test_an_interrupted_budget_goes_on_with_what_is_left(tmp_path, monkeypatch, 
     f"arg.k={k},objective.bound={b},seed={s}" for k, b in ((5, "elbo"), (50, "elbo"), (50, "iwae")) for s in (0, 1)
   ]
   assert planned == [six, six[2:4]]
-  monkeypatch.setattr(drive, "make_plan", lambda *_: pytest.fail("something is planned"))
+  monkeypatch.setattr(drive, "make_plan", lambda *_: pytest.fail("a run is planned"))
   make_runs(tmp_path, ("vae-5", "vae-50", "iwae-50"))
   assert reproduce_test_budget(tmp_path) == 0
   sessions = read_json(papers.folder(tmp_path, "burda2016", "table=1", "test") / "sessions.json")
   assert len(sessions) == 2  # the last command did nothing
 
 
-def test_what_a_full_recipe_is_compared_with_is_said(monkeypatch):
+def test_only_a_full_recipe_is_comparable_with_published_numbers(monkeypatch):
   assert tables.difference(0.021, 0.1, True) == "+0.02 ± 0.10"
   assert tables.difference(-0.5, None, False) == "−0.50 (not comparable)"
   assert tables.published("1.0", verified=False)["text"] == "1.0 (unverified)"
@@ -148,11 +148,11 @@ def test_what_a_full_recipe_is_compared_with_is_said(monkeypatch):
     (["burda2016", "--table=1", "--budget=quik"], "Unknown budget of table=1 'quik'. Did you mean 'quick'?"),
     (["burda2016", "--budget=quik"], "Unknown budget 'quik'. Did you mean 'quick'?"),
     (["burda2016", "--table=1", "--budget=test", "--cells=vae-2"], "Unknown cell 'vae-2'. Did you mean 'vae-"),
-    (["rainforth2018", "--figure=2", "--budget=test", "--cells=b"], "--cells are of a table that is trained"),
+    (["rainforth2018", "--figure=2", "--budget=test", "--cells=b"], "--cells chooses training runs; figure=2 has none"),
     ([], "Name a paper: "),
   ],
 )
-def test_mistakes_get_a_sentence_and_write_nothing(tmp_path, arguments, sentence):
+def test_invalid_commands_are_explained_and_write_nothing(tmp_path, arguments, sentence):
   with pytest.raises(errors.UserError) as e:
     reproduce.main([*arguments, f"--root={tmp_path / 'root'}"])
   assert sentence in str(e.value)
@@ -160,7 +160,7 @@ def test_mistakes_get_a_sentence_and_write_nothing(tmp_path, arguments, sentence
 
 
 @pytest.mark.parametrize("paper", papers.names())
-def test_every_budget_is_of_runs_that_its_config_takes_and_its_report_finds(paper):
+def test_the_runs_of_every_budget_are_valid_and_found_by_its_report(paper):
   module = papers.load(paper)
   for item, budgets in module.RUNS.items():
     assert item in module.PAPER.items and module.PAPER.notes[item]
@@ -172,7 +172,7 @@ def test_every_budget_is_of_runs_that_its_config_takes_and_its_report_finds(pape
         assert set(names) == wanted
 
 
-def test_the_list_names_papers_items_budgets_and_what_they_cost(capsys):
+def test_the_list_shows_papers_items_budgets_and_costs(capsys):
   assert reproduce.main(["--list"]) == 0
   text = capsys.readouterr().out
   for part in ("burda2016: ", "--table=1", "rainforth2018: ", "--figure=2", "--budget=quick", "--budget=paper"):
@@ -181,15 +181,15 @@ def test_the_list_names_papers_items_budgets_and_what_they_cost(capsys):
   assert all("estimated (2 cores)" in line or " measured (" in line for line in lines)
 
 
-def test_only_a_finished_budget_is_kept_and_without_folders_of_this_machine(tmp_path, monkeypatch):
+def test_only_finished_budgets_are_saved_and_without_local_folders(tmp_path, monkeypatch):
   monkeypatch.setattr(papers, "RESULTS", tmp_path / "results")
   (tmp_path / "results").mkdir()
   make_runs(tmp_path / "root", ("vae-1",))
   found = reports.make(tmp_path / "root", "burda2016", burda2016, "table=1", "test")
-  with pytest.raises(errors.UserError, match="has 2 of 10 runs; --cells names those to keep"):
+  with pytest.raises(errors.UserError, match="has 2 of 10; choose finished cells with --cells"):
     reports.save(found)
   budget = burda2016.RUNS["table=1"]["test"]
-  with pytest.raises(errors.UserError, match="has 2 of 4 runs of vae-1, iwae-5"):
+  with pytest.raises(errors.UserError, match="has 2 of 4 for vae-1, iwae-5"):
     reports.save(found, reproduce.chosen_cells(budget, "vae-1,iwae-5"))
   kept = read_json(reports.save(found, reproduce.chosen_cells(budget, "vae-1")))
   assert (kept["finished"], kept["of"], len(kept["runs"])) == (2, 10, 2)
@@ -219,7 +219,7 @@ class Tags(html.parser.HTMLParser):
     self.text += data
 
 
-def test_the_page_escapes_all_text_and_asks_nobody_for_anything(tmp_path):
+def test_the_page_escapes_all_text_and_makes_no_requests(tmp_path):
   make_runs(tmp_path)
   evil = "</script><script>alert('x')</script><img src=http://x.org \"onerror='y'>"
   found = reports.write(tmp_path, "burda2016", burda2016, "table=1", "test")
@@ -244,7 +244,7 @@ def test_the_page_escapes_all_text_and_asks_nobody_for_anything(tmp_path):
   assert all(len(point) == 3 for line in drawn for point in line)
 
 
-def test_a_picture_is_in_the_page_and_a_histogram_is_drawn_by_its_edges(tmp_path):
+def test_a_picture_is_embedded_and_a_histogram_is_drawn_by_its_edges(tmp_path):
   make_runs(tmp_path)
   found = reports.write(tmp_path, "burda2016", burda2016, "table=1", "test")
   folder = papers.folder(tmp_path, "burda2016", "table=1", "test")
@@ -261,7 +261,7 @@ def test_a_picture_is_in_the_page_and_a_histogram_is_drawn_by_its_edges(tmp_path
   assert points == [(x0, bottom), (x0, y2), (x1, y2), (x1, y5), (x2, y5), (x2, bottom)]
 
 
-def test_an_axis_may_be_logarithmic_alone():
+def test_a_single_axis_may_be_logarithmic():
   chart = page.chart(tables.figure("t", "x", "y", [tables.series("a", [(1, -1), (10, 0), (100, 1)])], log="x"))
   (x0, y0), (x1, y1), (x2, y2) = [(p["x"], p["y"]) for p in chart["lines"][0]["points"]]
   assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
@@ -292,7 +292,7 @@ def test_axes_have_round_numbers_inside_their_range():
 
 @pytest.mark.slow
 def test_two_seeds_train_evaluate_and_are_not_repeated(tmp_path, capfd):
-  """The real thing, of the smallest cell."""
+  """End to end, with the smallest cell."""
   assert reproduce_test_budget(tmp_path, "--cells=vae-1", "--jobs=1") == 0
   folder = papers.folder(tmp_path, "burda2016", "table=1", "test")
   found = read_json(folder / "report.json")

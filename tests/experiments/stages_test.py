@@ -1,4 +1,4 @@
-"""Runs that start from others of their budget: planned when those are finished, named wherever they lie, counted."""
+"""Runs that start from others of their budget: planned once those are finished, named independently of the root."""
 
 import pytest
 
@@ -21,25 +21,25 @@ def do(root, *flags):
 
 @pytest.fixture
 def driven(monkeypatch):
-  """What is asked to be trained, a list for each stage; it is finished at once, but for what a test names."""
-  asked, lame = [], set()
+  """(requested runs, a list for each stage; names of runs that fail): all other requested runs finish at once."""
+  asked, failing = [], set()
 
   def run(folder, definition, runs, options, retry):
     tasks.write(folder, definition)
     asked.append([r.name for r in runs])
-    for r in (r for r in runs if r.name not in lame):
+    for r in (r for r in runs if r.name not in failing):
       made_runs.finish(folder / "runs" / r.name, r.config, [-100.0, -101.0, -99.0, -98.0])
-    return drive.FAILED if lame & set(asked[-1]) else drive.FINISHED
+    return drive.FAILED if failing & set(asked[-1]) else drive.FINISHED
 
   monkeypatch.setattr(drive, "run", run)
-  return asked, lame
+  return asked, failing
 
 
 def names_of(*cells):
   return [name for cell in cells for name in NAMES[cell]]
 
 
-def test_a_run_starts_from_the_one_of_its_seed_wherever_the_root_is(tmp_path):
+def test_a_run_starts_from_the_run_of_its_seed_under_any_root(tmp_path):
   for root in (tmp_path / "a", tmp_path / "b"):
     runs = {run.name: run for run in reproduce.plan(BUDGET, {}, "", root)[0]}
     assert [*runs] == names_of(*FIRST, *SECOND)
@@ -52,7 +52,7 @@ def test_a_run_starts_from_the_one_of_its_seed_wherever_the_root_is(tmp_path):
         assert run.overrides["init_from"] == first
 
 
-def test_the_second_stage_is_planned_when_the_first_is_finished_and_never_again(tmp_path, driven):
+def test_the_second_stage_is_planned_once_when_the_first_is_finished(tmp_path, driven):
   asked, _ = driven
   assert do(tmp_path) == 0
   assert asked == [names_of(*FIRST), names_of(*SECOND)]
@@ -63,18 +63,18 @@ def test_the_second_stage_is_planned_when_the_first_is_finished_and_never_again(
   assert set(found["numbers"]["cells"]) == {*FIRST, *SECOND}
 
 
-def test_what_starts_from_a_run_that_failed_waits_and_the_others_go_on(tmp_path, driven):
-  asked, lame = driven
-  lame |= {NAMES["vae-1"][1]}
+def test_runs_that_start_from_a_failed_run_wait_and_the_others_continue(tmp_path, driven):
+  asked, failing = driven
+  failing |= {NAMES["vae-1"][1]}
   assert do(tmp_path) == drive.FAILED
   assert asked == [names_of(*FIRST), [NAMES["vae-1-then-iwae-50"][0], *NAMES["iwae-50-then-vae-1"]]]
-  lame.clear()
+  failing.clear()
   asked.clear()
   assert do(tmp_path) == 0
   assert NAMES["vae-1-then-iwae-50"][1] in asked[-1]
 
 
-def test_a_cell_of_the_second_stage_brings_what_it_starts_from(tmp_path, driven):
+def test_a_cell_of_the_second_stage_includes_the_runs_it_starts_from(tmp_path, driven):
   asked, _ = driven
   assert do(tmp_path, "--cells=iwae-50-then-vae-1") == 0
   assert asked == [names_of("iwae-50"), names_of("iwae-50-then-vae-1")]
@@ -82,7 +82,7 @@ def test_a_cell_of_the_second_stage_brings_what_it_starts_from(tmp_path, driven)
   assert asked[2:] == [names_of("vae-1")]
 
 
-def test_nothing_of_the_second_stage_is_begun_by_a_command_that_is_stopped(tmp_path, monkeypatch):
+def test_a_stopped_command_does_not_begin_the_second_stage(tmp_path, monkeypatch):
   asked = []
 
   def run(folder, definition, runs, *options):
@@ -96,7 +96,7 @@ def test_nothing_of_the_second_stage_is_begun_by_a_command_that_is_stopped(tmp_p
   assert len(asked) == 1
 
 
-def test_a_mistake_in_one_item_does_not_keep_the_others_from_being_done(tmp_path, driven, monkeypatch, capsys):
+def test_an_error_in_one_item_does_not_stop_the_others(tmp_path, driven, monkeypatch, capsys):
   sweep = reproduce._sweep
 
   def fails(folder, budget, args):
@@ -104,16 +104,16 @@ def test_a_mistake_in_one_item_does_not_keep_the_others_from_being_done(tmp_path
     return sweep(folder, budget, args)
 
   monkeypatch.setattr(reproduce, "_sweep", fails)
-  monkeypatch.setitem(paper.RUNS, "figure=posteriors", {})  # measures what was trained
+  monkeypatch.setitem(paper.RUNS, "figure=posteriors", {})  # would measure trained runs, which `driven` does not make
   assert reproduce.main(["burda2016", "--budget=test", f"--root={tmp_path}"]) == 2
   assert "error: burda2016 --table=1: the files are not there." in capsys.readouterr().err
   assert reports.num_finished(papers.folder(tmp_path, "burda2016", "table=2", "test"), paper, "table=2", "test") == 8
   assert (tmp_path / "index.html").exists()
-  with pytest.raises(errors.UserError, match="are not there"):  # alone it is the command's own
+  with pytest.raises(errors.UserError, match="are not there"):  # as the only item it is an error of the command
     reproduce.main(["burda2016", "--table=1", "--budget=test", f"--root={tmp_path}"])
 
 
-def test_switching_the_objective_is_told_for_both_ways(tmp_path):
+def test_switching_the_objective_is_reported_for_both_directions(tmp_path):
   near, far = [[-100.0, -101.0, -99.0, -98.0]] * 2, [[-103.0, -104.5, -102.0, -101.0]] * 2
   values = {"vae-1": far, "vae-1-then-iwae-50": near, "iwae-50": near, "iwae-50-then-vae-1": near}
   folder = made_runs.make(tmp_path, "burda2016", "table=2", values)
@@ -127,7 +127,7 @@ def test_switching_the_objective_is_told_for_both_ways(tmp_path):
   assert row["published"].startswith("VAE 1 86.76, IWAE 50 84.78, VAE 1 → IWAE 50 84.88")
 
 
-def test_the_second_stage_has_the_papers_rate_for_two_thirds_of_the_first(tmp_path):
+def test_the_second_stage_has_the_papers_rate_and_length(tmp_path):
   runs, _ = reproduce.plan(paper.RUNS["table=2"]["paper"], {}, "", tmp_path)
   for run in runs[6:]:
     assert (run.config["optim"]["lr"], run.config["optim"]["boundaries"], run.config["num_epochs"]) == (1e-4, (), 2187)

@@ -1,4 +1,4 @@
-"""Every estimator as an exact finite sum: a few discrete latent states, all K-tuples of samples, float64."""
+"""Expectations of the estimators as exact finite sums over all K-tuples of a few discrete latent states, in float64."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def float64():
 
 
 def all_draws(k):
-  """(log_w [k, STATES^k], the probability of each column)."""
+  """(log_w [k, STATES^k], probability of each column)."""
   z = np.array(list(itertools.product(range(STATES), repeat=k))).T
   return jnp.asarray((LOG_P - LOG_Q)[z]), np.exp(LOG_Q[z].sum(0))
 
@@ -44,7 +44,7 @@ def test_elbo_has_the_same_expectation_for_every_k():
   assert [expectation(estimators.elbo, k) for k in (1, 2, 5)] == pytest.approx([ELBO] * 3, abs=1e-12)
 
 
-def test_iwae_rises_with_k_and_stays_below():
+def test_iwae_increases_with_k_and_stays_below_log_px():
   values = [expectation(estimators.iwae, k) for k in range(1, 8)]
   assert values[0] == pytest.approx(ELBO, abs=1e-12)
   assert all(a < b for a, b in itertools.pairwise(values))
@@ -52,7 +52,7 @@ def test_iwae_rises_with_k_and_stays_below():
 
 
 @pytest.mark.parametrize("m,k", [(1, 6), (2, 3), (3, 2), (6, 1)])
-def test_miwae_is_iwae_of_its_groups(m, k):
+def test_miwae_has_the_expectation_of_iwae_with_k_samples(m, k):
   assert expectation(lambda w: estimators.miwae(w, k), m * k) == pytest.approx(
     expectation(estimators.iwae, k), abs=1e-12
   )
@@ -66,13 +66,13 @@ def test_miwae_groups_are_consecutive():
     estimators.miwae(log_w, 4)
 
 
-def test_ciwae_at_its_ends():
+def test_ciwae_with_beta_1_is_the_elbo_and_with_beta_0_iwae():
   log_w, _ = all_draws(4)
   np.testing.assert_allclose(estimators.ciwae(log_w, 1.0), estimators.elbo(log_w), rtol=1e-12)
   np.testing.assert_allclose(estimators.ciwae(log_w, 0.0), estimators.iwae(log_w), rtol=1e-12)
 
 
-def test_renyi_at_its_ends_and_in_order():
+def test_renyi_has_its_special_cases_and_decreases_with_alpha():
   log_w, _ = all_draws(4)
   np.testing.assert_allclose(estimators.renyi(log_w, 1.0), estimators.elbo(log_w), rtol=1e-12)
   np.testing.assert_allclose(estimators.renyi(log_w, 1 - 1e-5), estimators.elbo(log_w), atol=1e-4)
@@ -83,7 +83,7 @@ def test_renyi_at_its_ends_and_in_order():
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, -2.0])
-def test_renyi_gradient_is_finite_and_weighs_by_the_power(alpha):
+def test_renyi_gradient_is_the_softmax_of_the_scaled_log_weights(alpha):
   log_w, _ = all_draws(3)
   gradient = jax.grad(lambda w: estimators.renyi(w, alpha).sum())(log_w)
   np.testing.assert_allclose(gradient, scipy.special.softmax((1 - alpha) * np.asarray(log_w), 0), rtol=1e-9)
@@ -91,12 +91,12 @@ def test_renyi_gradient_is_finite_and_weighs_by_the_power(alpha):
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 def test_the_jackknife_leaves_a_bias_of_the_next_order(order):
-  """E[IWAE_K] is a sum of multinomial probabilities; its jackknife combines those of K, ..., K - order."""
+  """E[IWAE_K] is a sum over multinomial counts; the jackknife combines E[IWAE_K], ..., E[IWAE_{K - order}]."""
 
   def expected_iwae(k):
     counts = np.array([c for c in itertools.product(range(k + 1), repeat=STATES) if sum(c) == k])
     log_factorial = np.cumsum(np.log(np.maximum(1, np.arange(k + 1, dtype=np.longdouble))))
-    log_q = LOG_Q.astype(np.longdouble)  # the jackknife's terms cancel to many digits
+    log_q = LOG_Q.astype(np.longdouble)  # the terms of the jackknife nearly cancel
     log_q -= np.log(np.exp(log_q).sum())
     log_p = log_factorial[k] - log_factorial[counts].sum(1) + counts @ log_q
     return (np.exp(log_p) * np.log(counts @ np.exp(LOG_P - log_q) / k)).sum()
@@ -121,15 +121,15 @@ def test_the_jackknife_leaves_a_bias_of_the_next_order(order):
   assert expectation(lambda w: estimators.jackknife(w, order), k) == pytest.approx(combined, abs=1e-9)
 
 
-def test_a_jackknife_needs_samples():
+def test_a_jackknife_needs_more_samples_than_its_order():
   with pytest.raises(errors.UserError, match="order 3 needs more than 3 samples, not 3"):
     estimators.jackknife(jnp.zeros((3, 2)), 3)
 
 
-def test_tvo_of_one_bin_is_the_elbo_and_of_many_near_log_px():
+def test_tvo_with_one_bin_is_the_elbo_and_approaches_log_px_with_many():
   log_w, _ = all_draws(3)
   np.testing.assert_allclose(estimators.tvo(log_w, (0.0,)), estimators.elbo(log_w), rtol=1e-12)
-  once = jnp.asarray(LOG_P - LOG_Q)[:, None]  # each state once, weighed by q below: exact expectations
+  once = jnp.asarray(LOG_P - LOG_Q)[:, None]  # each state once, weighted by q below: exact expectations
   exact = lambda betas: sum(
     (b - a) * (scipy.special.softmax(LOG_Q + a * np.asarray(once[:, 0])) * np.asarray(once[:, 0])).sum()
     for a, b in itertools.pairwise([*betas, 1.0])
@@ -161,8 +161,8 @@ def test_large_log_weights_stay_finite_in_float32(name):
 
 
 @pytest.mark.parametrize("survival", [(0.7, 0.4, 0.1), tuple(estimators.sumo_survival(4).tolist())])
-def test_sumo_expects_the_bound_of_all_samples(survival):
-  """A sum over the stopping time and all draws; with one sample or T = 0 it is the ELBO."""
+def test_sumo_has_the_expectation_of_iwae_with_all_samples(survival):
+  """By a sum over the stopping time and all draws; for T = 0 the expectation is the ELBO."""
   p = np.append(survival, 0.0)
   stops = np.append(1 - p[0], -np.diff(p))
   total = sum(
@@ -187,7 +187,7 @@ def test_pareto_k_finds_the_shape_of_generalised_pareto_weights(k):
 
 
 @pytest.mark.parametrize("spread", [30, 60, 1000])
-def test_pareto_k_of_one_weight_that_has_all_is_large_and_of_equal_ones_small(spread):
+def test_pareto_k_is_large_if_one_weight_dominates_and_small_for_equal_weights(spread):
   log_w = jnp.asarray(_RNG.normal(0, spread, (5000, 20)), jnp.float32)
   assert (estimators.pareto_k(log_w) > 0.7).all()
   assert (estimators.pareto_k(jnp.zeros((100, 3), jnp.float32)) < 0.5).all()

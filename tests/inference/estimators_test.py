@@ -24,7 +24,7 @@ def log_p(z):
 
 
 def posterior(shift, stretch):
-  """p(z|x) at (0, 1), else moved and widened."""
+  """p(z|x) for (0, 1), otherwise shifted and stretched."""
   return distrax.Normal(shift + X / (1 + S**2), stretch * S / jnp.sqrt(1 + S**2))
 
 
@@ -45,7 +45,7 @@ def test_elbo_is_log_px_minus_kl():
   np.testing.assert_array_less(abs(estimators.elbo(log_w) - (LOG_PX - kl)), 4 * error)
 
 
-def test_bounds_rise_with_k_to_log_px():
+def test_bounds_increase_with_k_to_log_px():
   log_w = log_weights(posterior(0.4, 1.3), 500_000)
   bound = lambda k: jax.vmap(estimators.iwae)(log_w.reshape(-1, k, 3)).mean(0)
   values = [estimators.elbo(log_w), bound(5), bound(50)]
@@ -65,32 +65,32 @@ def test_iwae_of_one_sample_is_the_elbo():
   np.testing.assert_allclose(estimators.iwae(log_w), estimators.elbo(log_w), rtol=1e-6)
 
 
-def test_iwae_agrees_with_scipy_where_exp_overflows():
+def test_iwae_agrees_with_scipy_where_exp_underflows():
   log_w = np.random.default_rng(0).normal(-900, 30, (50, 4)).astype(np.float32)
   expected = scipy.special.logsumexp(log_w.astype(np.float64), 0) - np.log(50)
   np.testing.assert_allclose(estimators.iwae(log_w), expected, rtol=1e-6)
 
 
-def test_iwae_gradient_is_the_normalised_weighted_sum():
+def test_iwae_gradient_is_the_normalised_weights():
   log_w = jnp.asarray(np.random.default_rng(1).normal(0, 2, (7, 3)), jnp.float32)
   gradient = jax.grad(lambda a: estimators.iwae(a).sum())(log_w)
   np.testing.assert_allclose(gradient, scipy.special.softmax(log_w, 0), rtol=1e-5)
 
 
-def test_effective_sample_size_at_its_extremes():
+def test_effective_sample_size_is_k_for_equal_weights_and_1_for_a_single_one():
   np.testing.assert_allclose(estimators.effective_sample_size(jnp.full((9, 2), -800.0)), 9, rtol=1e-4)
   one = jnp.full((9, 2), -1000.0).at[3].set(-10.0)
   np.testing.assert_allclose(estimators.effective_sample_size(one), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 50, 64])
-def test_chunks_change_nothing(chunk):
+def test_log_weights_do_not_depend_on_the_chunk(chunk):
   q = posterior(0.4, 1.3)
   np.testing.assert_allclose(log_weights(q, 50), log_weights(q, 50, chunk=chunk), rtol=2e-6)
 
 
-def test_what_does_not_depend_on_the_key_is_not_repeated():
-  """The encoder runs once: K samples do not make its matmul K times larger."""
+def test_the_encoder_runs_once_for_all_samples():
+  """K samples do not make its matrix product K times larger."""
   w = jnp.ones((16, 16))
 
   def run(x, key):
@@ -104,8 +104,8 @@ def test_what_does_not_depend_on_the_key_is_not_repeated():
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 4, 7, 8, 100])
-def test_samples_by_chunks_and_as_one_batch_are_the_samples_one_by_one(chunk):
-  """Whatever the chunk, also one that does not divide K = 7, and for a z of several layers."""
+def test_samples_in_chunks_or_as_one_batch_equal_separate_samples(chunk):
+  """For every chunk, including those that do not divide K = 7, and for a z of several layers."""
   batch = {"x": jax.random.normal(jax.random.key(1), (3, 2))}
   draw = lambda key: (jax.random.normal(key, (3, 2)), jax.random.normal(key, (3,)))
   f = lambda batch, z: (jnp.sin(batch["x"] * z[0]) + z[1][:, None], z[1] * batch["x"][:, 0])
@@ -117,7 +117,7 @@ def test_samples_by_chunks_and_as_one_batch_are_the_samples_one_by_one(chunk):
 
 
 def test_samples_as_one_batch_stay_on_the_device_of_their_example():
-  """Four forced devices: each multiplies the samples of its own examples, nothing is gathered."""
+  """On four forced CPU devices, each multiplies the samples of its own examples; nothing is gathered."""
   code = """
 import jax, jax.numpy as jnp
 from dgm_jax import devices, estimators

@@ -1,4 +1,4 @@
-"""Imputation by a Markov chain, on a linear-Gaussian model: p(x_missing | x_observed) is known."""
+"""Imputation by a Markov chain, on a linear-Gaussian model with known p(x_missing | x_observed)."""
 
 import distrax
 import jax
@@ -36,10 +36,10 @@ def assert_conditional(x):
   white = (np.asarray(x, np.float64)[:, 1:] - mean) @ np.linalg.inv(np.linalg.cholesky(covariance)).T
   for u in (white[:, 0], white[:, 1], white.sum(1) / np.sqrt(2)):
     assert scipy.stats.kstest(u, "norm").pvalue > 1e-4
-  np.testing.assert_allclose(x[:, 0], X[0], rtol=1e-6)  # what is observed stays
+  np.testing.assert_allclose(x[:, 0], X[0], rtol=1e-6)  # observed entries do not change
 
 
-def test_with_the_exact_posterior_the_chain_goes_to_the_conditional():
+def test_with_the_exact_posterior_the_chain_converges_to_the_conditional():
   x, _ = run(np.full((N, 2), 5.0), 40)
   assert_conditional(x)
 
@@ -51,13 +51,13 @@ def test_with_the_exact_posterior_the_conditional_is_invariant():
   assert_conditional(x)
 
 
-def test_with_another_q_it_goes_elsewhere():
+def test_with_another_q_the_limit_is_biased():
   x, _ = run(np.full((N, 2), 5.0), 40, lg.model(2, orthogonal=True, s=0.6, shift=0.5))
   assert (np.abs(lg.in_errors(x[:, 1:], conditional()[0])) > 10).any()
 
 
-def test_each_step_is_kept_with_its_mean():
-  """A decoder without noise but for a sign: x after a step is its mean, and the mean is kept."""
+def test_each_step_is_recorded_with_its_mean():
+  """With a deterministic decoder, the missing entries after a step equal their mean."""
   infer = lambda x: distrax.Deterministic(x.sum(-1, keepdims=True))
   decode = lambda z: distrax.Deterministic(jnp.concatenate([z, 2 * z], -1))
   x, mask = jnp.array([[1.0, 7.0]]), jnp.array([[1.0, 0.0]])

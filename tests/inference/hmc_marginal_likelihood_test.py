@@ -1,4 +1,4 @@
-"""log p(x) from draws of the posterior, on a model whose p(x) and posterior are known."""
+"""log p(x) from HMC draws of the posterior, on a model with known p(x) and posterior."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def test_the_estimator_of_appendix_d_is_unbiased_for_one_over_p(found):
   assert above.mean() < 0.3
 
 
-def test_importance_sampling_from_the_fit_is_unbiased_for_p(found):
+def test_importance_sampling_from_the_fit_is_unbiased_for_px(found):
   below = difference(found, "lower")
   assert abs(lg.in_errors(np.exp(below), 1.0)) < 4
   assert lg.in_errors(below, 0.0) < -4
@@ -67,7 +67,7 @@ def test_results_are_the_means_of_the_values(found):
   assert found["posterior_examples"] == N
 
 
-def test_chains_have_the_posteriors_moments():
+def test_chains_have_the_moments_of_the_posterior():
   run = jax.jit(lambda key, z: hmc_marginal_likelihood.chain(key, log_joint, z, 60, 10, 6, 0.9))
   draws, _ = run(lg.KEY, np.random.default_rng(0).normal(size=(N, 3)).astype("f"))
   assert (np.abs(lg.in_errors(draws[-1], EXACT.mean[0])) < 4).all()
@@ -76,7 +76,7 @@ def test_chains_have_the_posteriors_moments():
   assert abs(lg.in_errors(centred[:, 0] * centred[:, 1], 0.0)) < 4
 
 
-def test_the_fit_is_numpys():
+def test_the_fit_has_the_mean_and_covariance_of_numpy():
   draws = np.random.default_rng(0).normal(size=(20, 2, 3)) @ np.array([[1, 0, 0], [0.5, 1, 0], [0, 0.2, 2]])
   mean, covariance = hmc_marginal_likelihood.fit(jnp.asarray(draws, jnp.float32))
   np.testing.assert_allclose(mean, draws.mean(0), atol=1e-5)
@@ -90,7 +90,7 @@ def test_a_chain_starts_where_the_joint_is_largest():
   np.testing.assert_allclose(z, np.broadcast_to(EXACT.mean, (2, 3)), rtol=1e-6)
 
 
-def test_options_that_cannot_be_are_refused():
+def test_invalid_options_raise_user_errors():
   with pytest.raises(errors.UserError, match=r"posterior_samples\.num_samples = 1; it must be 2"):
     evaluation.check(num_samples=1)
   with pytest.raises(errors.UserError, match="Did you mean 'num_starts'"):

@@ -1,4 +1,4 @@
-"""Hamiltonian transitions leave their target as it is."""
+"""Hamiltonian Monte Carlo: its transitions leave the target invariant."""
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,8 @@ def test_leapfrog_is_reversible_and_preserves_volume():
     assert np.linalg.slogdet(jacobian)[1] == pytest.approx(0.0, abs=1e-10)
 
 
-def test_hmc_leaves_the_target_invariant_though_half_is_refused():
-  """From exact draws of a correlated posterior, a few long steps: each marginal and the covariance stay."""
+def test_hmc_leaves_the_target_invariant_with_half_the_proposals_rejected():
+  """A few long steps from exact draws of a correlated posterior: the marginals and the covariance do not change."""
   model = lg.model(2, s=0.2)
   x = lg.draws(model, 1)
   exact = model.exact(x)
@@ -51,7 +51,7 @@ def test_hmc_leaves_the_target_invariant_though_half_is_refused():
   assert (np.abs(lg.in_errors(products, [1, 0, 1])) < 5).all()
 
 
-def test_hmc_refuses_where_the_density_is_not_a_number():
+def test_hmc_rejects_proposals_with_a_nan_density():
   log_prob = lambda z: jnp.where(z[:, 0] > 0, jnp.nan, -jnp.sum(z**2, -1))
   z = jnp.full((50, 1), -0.1)
   moved, acceptance = hmc.step(lg.KEY, z, log_prob, jnp.float32(0.5), 2)
@@ -60,8 +60,8 @@ def test_hmc_refuses_where_the_density_is_not_a_number():
   assert (moved < -0.1).any()
 
 
-def test_hmc_moves_trees_as_the_arrays_they_hold():
-  """A product of two normals: what one leaf does is a chain of its own target."""
+def test_hmc_on_a_tree_samples_the_target_of_each_leaf():
+  """For a product of two normals, each leaf has its own normal as marginal."""
   z = {"a": jnp.zeros((N, 1)), "b": jnp.full((N, 2), 3.0)}
   log_prob = lambda z: -0.5 * z["a"][:, 0] ** 2 - 2 * jnp.sum((z["b"] - 3) ** 2, -1)
   moves = lambda z, k: (hmc.step(k, z, log_prob, jnp.float32(0.4), 2)[0], None)
@@ -70,7 +70,7 @@ def test_hmc_moves_trees_as_the_arrays_they_hold():
   assert (np.abs(lg.in_errors((moved["b"] - 3) ** 2, 0.25)) < 5).all()
 
 
-def test_schedule_rises_from_0_to_1_and_is_finest_at_the_ends():
+def test_schedule_increases_from_0_to_1_and_is_finest_at_the_ends():
   betas = np.asarray(annealing.schedule(10))
   steps = np.diff(betas)
   assert betas[0] == 0 and betas[-1] == 1

@@ -1,4 +1,4 @@
-"""Imputation by importance: NumPy's conditional normals and integrals, and laws of what streams."""
+"""Imputation by importance sampling against exact conditionals, and properties of the streaming sums."""
 
 import functools
 import types
@@ -27,7 +27,7 @@ D = len(W)
 
 
 class Wide(factor_analysis.Model):
-  """The proposal is not the posterior, but N(0.3, 1.2^2) whatever x."""
+  """The proposal is N(0.3, 1.2^2) for every x instead of the posterior."""
 
   def infer(self, batch):
     loc = jnp.full((batch["x"].shape[0], self.latent_dim), 0.3)
@@ -78,10 +78,10 @@ def keys(n, seed=0):
   return rng.row_keys(jax.random.key(seed), jnp.arange(n))
 
 
-def test_streams_of_weights_are_the_sums_at_once():
+def test_streaming_sums_equal_the_sums_over_all_samples():
   gen = np.random.default_rng(0)
   log_w = np.concatenate([gen.normal(size=30) * 30, [-np.inf] * 3, gen.normal(size=3) + 200]).astype("f")
-  f = gen.normal(1e3, 1, (36, 2)).astype("f")  # a large mean, in which a difference of squares would drown
+  f = gen.normal(1e3, 1, (36, 2)).astype("f")  # with this mean, a difference of squares would lose all digits
   p = scipy.special.softmax(log_w.astype(np.float64))
   mean = p @ f
   for chunk in (1, 4, 36):
@@ -98,8 +98,8 @@ def test_streams_of_weights_are_the_sums_at_once():
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 12])
-def test_a_reservoir_keeps_samples_by_their_weights(chunk):
-  """The frequencies of 100,000 kept samples are w / sum w, those of weight 0 never, whatever the chunk."""
+def test_a_reservoir_keeps_samples_in_proportion_to_their_weights(chunk):
+  """For every chunk, the frequencies of 100,000 kept samples are w / sum w; samples of weight 0 are never kept."""
   log_w = np.array([0.0, 2, -np.inf, 1, -3, 0.5, -np.inf, -1, 3, 0, 1.5, -np.inf], "f") - 500
 
   @jax.jit
@@ -117,7 +117,7 @@ def test_a_reservoir_keeps_samples_by_their_weights(chunk):
 
 
 def test_with_the_posterior_as_proposal_imputation_is_the_conditional_normal():
-  """Equal weights: log p and ess are exact, and the mean and variance of K draws within errors."""
+  """The weights are equal: log p and ess are exact, and mean and variance agree within the errors of K draws."""
   n, k = 400, 50
   batch = repeated(3, n)
   found = single(batch, keys(n), factor_analysis.Model, k, 20)
@@ -135,7 +135,7 @@ def test_with_the_posterior_as_proposal_imputation_is_the_conditional_normal():
 
 
 @pytest.mark.slow
-def test_with_another_proposal_the_bias_shrinks_like_one_over_k():
+def test_with_another_proposal_the_bias_decreases_like_one_over_k():
   n = 20_000
   batch = repeated(3, n)
   mean, _ = (a[0] for a in exact(batch))
@@ -151,8 +151,8 @@ def test_with_another_proposal_the_bias_shrinks_like_one_over_k():
 
 
 @pytest.mark.slow
-def test_many_draws_of_another_proposal_are_of_the_conditional_normal():
-  """SIR with K = 10,000: the draws' distribution function is the conditional's."""
+def test_draws_resampled_from_another_proposal_follow_the_conditional_normal():
+  """Sampling importance resampling with K = 10,000: the draws have the conditional's distribution function."""
   batch = jax.tree.map(lambda a: a[3:4], batch_of(10)[0])
   found = multiple(batch, keys(1), Wide, 400, 10_000, 500)
   mean, variance = (a[0] for a in exact(batch))
@@ -166,8 +166,8 @@ def test_many_draws_of_another_proposal_are_of_the_conditional_normal():
   np.testing.assert_allclose(found.log_px, log_px, atol=5 / np.sqrt(found.ess[0]))
 
 
-def test_intervals_cover_as_often_as_they_say():
-  """Parameters are true, so that truth and draws are of one law; 99 draws make 0.9 exact."""
+def test_intervals_have_their_nominal_coverage():
+  """With the true parameters, truth and draws have the same law; with 99 draws a level of 0.9 is exact."""
   batch, truth = batch_of(600, seed=4)
   found = multiple(batch, keys(600), Wide, 99, 400)
   hidden = batch["mask"] == 0
@@ -180,7 +180,7 @@ def test_intervals_cover_as_often_as_they_say():
   assert float(intervals.coverage(found.x, truth, hidden, 0.5)) < 0.6
 
 
-def test_intervals_refuse_in_a_sentence():
+def test_intervals_raise_user_errors_for_too_few_draws_and_invalid_levels():
   with pytest.raises(errors.UserError, match="more than 10 draws"):
     intervals.interval(jnp.zeros((10, 2)), 0.9)
   with pytest.raises(errors.UserError, match="level = 1"):
@@ -188,7 +188,7 @@ def test_intervals_refuse_in_a_sentence():
 
 
 def test_held_out_entries_have_their_conditional_density():
-  """log N(x_held_out; the conditional's mean and covariance): exact where the proposal is, else in errors."""
+  """log N(x_held_out; conditional mean and covariance): exact with the exact proposal, else within errors."""
   x, mask = (a[2:5].repeat(60, 0) for a in draws(6, seed=2))
   mask[:, 0], held = 0, np.zeros_like(mask)
   held[:, 0] = 1
@@ -201,10 +201,10 @@ def test_held_out_entries_have_their_conditional_density():
   np.testing.assert_allclose(ask(keys(180), factor_analysis.Model, 2), expected, atol=2e-4)
   found = np.reshape(ask(keys(180), Wide, 2000), (3, 60)).T
   assert abs(in_errors(found, expected[::60])).max() < 5
-  assert found.std(0).min() > 1e-3  # the two terms have draws of their own
+  assert found.std(0).min() > 1e-3  # the two terms have different draws
 
 
-def test_what_is_drawn_for_a_row_depends_on_neither_its_place_nor_the_chunk():
+def test_draws_for_a_row_depend_neither_on_its_place_nor_on_the_chunk():
   batch, _ = batch_of(8)
   index = jnp.arange(100, 108)
   ask = lambda batch, index, chunk: multiple(batch, rng.row_keys(KEY, index), Wide, 5, 40, chunk)
@@ -219,8 +219,8 @@ def test_what_is_drawn_for_a_row_depends_on_neither_its_place_nor_the_chunk():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[2], rtol=1e-4, atol=1e-5), alone, at_once)
 
 
-def test_the_evaluation_has_the_error_of_what_was_hidden():
-  """With the exact proposal and many samples: that of the conditional means, of the split that is asked for."""
+def test_the_evaluation_reports_the_error_on_hidden_entries():
+  """With the exact proposal and many samples it is the error of the conditional means, on the requested split."""
   x = {name: draws(n, seed=n)[0] for name, n in (("train", 23), ("test", 9))}
   numbered = {name: {"x": a, "index": np.arange(len(a), dtype="i") + 40} for name, a in x.items()}
   pipeline = transforms.make(("mcar:rate=0.4",), numbered["train"])
@@ -239,7 +239,7 @@ def test_the_evaluation_has_the_error_of_what_was_hidden():
     np.testing.assert_allclose(found["imputation_ess"], 2000, rtol=1e-3)
 
 
-def test_rows_are_told_by_what_is_observed_of_them():
+def test_content_index_depends_only_on_the_observed_entries():
   (batch, x), gen = batch_of(200), np.random.default_rng(0)
   mask = batch["mask"]
   index = np.asarray(rng.content_index(x, mask))
@@ -260,12 +260,12 @@ def test_memory_does_not_grow_with_the_number_of_samples():
   def size(k):
     return multiple.lower(batch, keys(4), Wide, 20, k, 100).compile().memory_analysis().temp_size_in_bytes
 
-  assert size(10_000) < size(500) + 4 * 8 * 100  # but for the numbers of the chunks
+  assert size(10_000) < size(500) + 4 * 8 * 100  # plus the indices of the chunks
 
 
 @pytest.mark.slow
-def test_of_a_class_the_most_probable_is_imputed():
-  """P(c | x) by a grid over the one latent unit; a class is a number of the table's column."""
+def test_a_missing_class_is_imputed_by_the_most_probable_one():
+  """P(c | x) by a grid over the single latent unit; a class is a number in its column."""
   columns = ("gaussian_fixed(0.5)", "categorical(3)", "bernoulli")
   model = vae.Model((3,), latent_dim=1, hidden=(8,), likelihood="mixed", likelihood_args={"columns": columns})
   variables = model.init(jax.random.key(3), {"x": jnp.zeros((1, 3))})

@@ -1,4 +1,4 @@
-"""Metropolis-within-Gibbs imputation goes to p(x_missing | x_observed) under a wrong q, where pseudo-Gibbs does not."""
+"""With a wrong q, Metropolis-within-Gibbs converges to p(x_missing | x_observed) and pseudo-Gibbs does not."""
 
 import distrax
 import jax
@@ -14,7 +14,7 @@ N, STEPS = 6000, 40  # chains and their steps
 _RNG = np.random.default_rng(0)
 PRIOR = np.array([0.5, 0.3, 0.2])  # of z in {0, 1, 2}
 P_X = np.array([[0.9, 0.2, 0.7, 0.1], [0.2, 0.8, 0.4, 0.9], [0.5, 0.6, 0.05, 0.6]])  # P(x_d = 1 | z)
-LOGITS = jnp.asarray(_RNG.normal(0, 1, (4, 3)), jnp.float32)  # of a q that knows nothing of the model
+LOGITS = jnp.asarray(_RNG.normal(0, 1, (4, 3)), jnp.float32)  # of a random q, unrelated to the model
 MASK = np.array([1.0, 1.0, 0.0, 0.0], "f")
 SEEN = np.array([1.0, 0.0], "f")
 
@@ -50,7 +50,7 @@ def start(missing):
   return jnp.broadcast_to(jnp.concatenate([jnp.asarray(SEEN), jnp.asarray(missing, jnp.float32)]), (N, 4))
 
 
-def test_with_a_wrong_q_of_discrete_latents_the_conditional_is_that_of_the_enumeration():
+def test_with_a_wrong_q_of_discrete_latents_the_conditional_is_that_by_enumeration():
   x, mask = start([0.0, 0.0]), jnp.broadcast_to(MASK, (N, 4))
   chain = jax.jit(lambda key: gibbs_imputation.metropolis_within_gibbs(key, x, mask, infer, log_joint, decode, STEPS))
   end, kept, taken = chain(lg.KEY)
@@ -62,20 +62,20 @@ def test_with_a_wrong_q_of_discrete_latents_the_conditional_is_that_of_the_enume
   assert abs(errors_of(pseudo)).max() > 20
 
 
-def test_with_the_posterior_as_q_every_step_is_taken():
+def test_with_the_posterior_as_q_every_proposal_is_accepted():
   table = jnp.asarray(scipy.special.logit(P_X), jnp.float32)
   log_prior = jnp.log(jnp.asarray(PRIOR, jnp.float32)) + jnp.log1p(-jnp.asarray(P_X, jnp.float32)).sum(1)
   posterior = lambda x: distrax.Categorical(logits=x @ table.T + log_prior)
   x, mask = start([1.0, 1.0]), jnp.broadcast_to(MASK, (N, 4))
   chain = lambda key: gibbs_imputation.metropolis_within_gibbs(key, x, mask, posterior, log_joint, decode, 30)
   end, _, taken = jax.jit(chain)(lg.KEY)
-  assert taken.min() > 0.9  # but for rounding
+  assert taken.min() > 0.9  # 1 up to rounding
   assert abs(errors_of(end)).max() < 5
 
 
 @pytest.mark.parametrize("wrong", [{"shift": 0.4}, {"stretch": 1.6}])
-def test_with_a_wrong_q_of_normal_latents_the_conditional_is_that_of_the_normal(wrong):
-  model = lg.model(2, s=0.6, **wrong)  # and its q is diagonal, where the posterior is not
+def test_with_a_wrong_q_of_normal_latents_the_conditional_is_the_exact_normal(wrong):
+  model = lg.model(2, s=0.6, **wrong)  # its q is diagonal, the posterior is not
   w, b, seen = np.asarray(model.w), np.asarray(model.b), 0.8
   joint = w @ w.T + model.s**2 * np.eye(3)
   gain = joint[1:, 0] / joint[0, 0]
@@ -90,7 +90,7 @@ def test_with_a_wrong_q_of_normal_latents_the_conditional_is_that_of_the_normal(
   pseudo = jax.jit(lambda key: gibbs_imputation.pseudo_gibbs(key, *args, model.decode, STEPS))(lg.KEY)[0]
 
   def errors(draws):
-    """Of the two means and the three second moments about the exact mean."""
+    """Errors, in standard errors, of the two means and the three second moments about the exact mean."""
     u = np.asarray(draws, np.float64)[:, 1:] - mean
     moments = np.stack([u[:, 0], u[:, 1], u[:, 0] ** 2, u[:, 1] ** 2, u[:, 0] * u[:, 1]], 1)
     expected = [0, 0, covariance[0, 0], covariance[1, 1], covariance[0, 1]]

@@ -1,4 +1,4 @@
-"""Every (objective, gradient): exact sums over discrete draws, exact integrals over one normal latent, and by draws."""
+"""Pairs (objective, gradient): exact sums over discrete draws, exact integrals over a normal latent, and sampling."""
 
 import itertools
 
@@ -26,11 +26,11 @@ UNBIASED = [pair for pair in PAIRS if objectives.verdict(*pair)[0] == "unbiased"
 
 @pytest.fixture(autouse=True)
 def float64(request):
-  with jax.enable_x64("drawn" not in request.node.name):
+  with jax.enable_x64("drawn" not in request.node.name):  # tests by sampling have "drawn" in their name: float32
     yield
 
 
-# Discrete latent states: all K-tuples
+# Discrete latent states: exact sums over all K-tuples
 
 _RNG = np.random.default_rng(3)
 LOGITS_Q, LOG_P = jnp.asarray(_RNG.normal(0, 1, 3), "float32"), jnp.asarray(_RNG.normal(-2, 1, 3), "float32")
@@ -39,7 +39,7 @@ TUPLES = np.array(list(itertools.product(range(3), repeat=K))).T  # [K, 81]
 
 
 def discrete(bound, beta=1.0):
-  """E[F] as a function of (log p(x, z) [3], logits of q [3])."""
+  """Returns E[F] as a function of (log p(x, z) [3], logits of q [3])."""
 
   def expected(log_p, logits):
     log_q = jax.nn.log_softmax(logits)
@@ -50,7 +50,7 @@ def discrete(bound, beta=1.0):
 
 @pytest.mark.parametrize("beta", [1.0, 0.4])
 @pytest.mark.parametrize("name", BOUNDS)
-def test_vimco_is_the_exact_gradient(name, beta):
+def test_vimco_has_the_exact_gradient_as_expectation(name, beta):
   targets = objectives.OBJECTIVES[name]
   log_p, logits = LOG_P.astype("float64"), LOGITS_Q.astype("float64")
   log_q = jax.nn.log_softmax(logits)
@@ -64,14 +64,14 @@ def test_vimco_is_the_exact_gradient(name, beta):
   np.testing.assert_allclose(theta, jax.grad(discrete(targets.theta, beta))(log_p, logits), atol=1e-9)
 
 
-def test_leave_one_out_on_the_elbo_is_reinforce_with_the_mean_of_the_others():
+def test_vimco_for_the_elbo_is_reinforce_with_the_mean_of_the_others_as_baseline():
   log_w = jnp.asarray(_RNG.normal(size=(5, 3)))
   others = (log_w.sum(0) - log_w) / 4
   c = objectives.coefficients("elbo", "vimco", log_w, OPTIONS).score
   np.testing.assert_allclose(c, (log_w - others - 1) / 5, rtol=1e-12)
 
 
-def test_the_wake_phase_of_rws_is_biased_like_1_over_k():
+def test_the_wake_phase_of_rws_has_a_bias_of_order_1_over_k():
   log_p, logits = 0.2 * LOG_P.astype("float64"), 0.2 * LOGITS_Q.astype("float64")
   posterior, q = jax.nn.softmax(log_p), jax.nn.softmax(logits)
   exact = posterior - q  # sum_z p(z|x) d log q(z)
@@ -110,7 +110,7 @@ def log_weight(theta, phi, z, beta):
 
 
 def normal_bound(bound, beta):
-  """E[F] by z at fixed places, so that no derivative passes through z."""
+  """Returns E[F] by integration over fixed z, so that no derivative passes through z."""
   noise = jnp.asarray(GRID)
   z = PHI.astype("float64")[0] + jnp.exp(PHI.astype("float64")[1]) * noise
 
@@ -151,7 +151,7 @@ def exact_gradients(name, beta):
 
 
 @pytest.mark.parametrize("name,gradient", UNBIASED)
-def test_what_the_table_calls_unbiased_is(name, gradient):
+def test_pairs_called_unbiased_are_unbiased(name, gradient):
   tolerance = 5e-3 if name == "vr_max" else 1e-8  # the rule is of second order where F has a kink
   for beta in (1.0, 0.5):
     found, exact = expected_gradients(name, gradient, beta), exact_gradients(name, beta)
@@ -160,7 +160,7 @@ def test_what_the_table_calls_unbiased_is(name, gradient):
 
 
 @pytest.mark.parametrize("name", ["iwae", "ciwae", "renyi", "vr_max", "jackknife", "tvo"])
-def test_stl_beyond_the_elbo_has_the_bias_of_the_scores_it_drops(name):
+def test_stl_is_biased_for_bounds_other_than_the_elbo(name):
   assert objectives.verdict(name, "stl")[0] == "biased"
   found, exact = expected_gradients(name, "stl", 1.0), exact_gradients(name, 1.0)
   np.testing.assert_allclose(found[0], exact[0], atol=5e-3)
@@ -173,12 +173,12 @@ def test_dreg_of_the_greatest_weight_would_be_biased():
   assert np.abs(found[1] - exact[1]).max() > 1e-2
 
 
-def test_doubly_reparameterised_rws_expects_the_same():
+def test_dreg_of_rws_has_the_expectation_of_its_score_form():
   plain, dreg = (expected_gradients("rws", g, 1.0) for g in ("reparameterised", "dreg"))
   np.testing.assert_allclose(plain[1], dreg[1], atol=1e-8)
 
 
-def test_dreg_of_iwae_weighs_by_the_square():
+def test_dreg_of_iwae_has_squared_weights():
   log_w = jnp.asarray(_RNG.normal(0, 2, (6, 3)))
   weights = jax.nn.softmax(log_w, 0)
   c = objectives.coefficients("iwae", "dreg", log_w, OPTIONS)
@@ -186,11 +186,11 @@ def test_dreg_of_iwae_weighs_by_the_square():
   np.testing.assert_allclose(c.path, weights**2, atol=1e-12)
 
 
-# Through the principle: two stochastic layers, a parameter that p and q share, a batch
+# Through the principle: two stochastic layers, a parameter shared by p and q, a batch
 
 
 class Linear(nn.Module):
-  """z_2 ~ N(s, 1), z_1 | z_2 ~ N(a z_2, 1), x | z_1 ~ N(b z_1, 0.7^2); q upwards, its first mean shifted by s, too."""
+  """z_2 ~ N(s, 1), z_1 | z_2 ~ N(a z_2, 1), x | z_1 ~ N(b z_1, 0.7^2); q is bottom-up and its first mean includes s."""
 
   def setup(self):
     scalar = lambda name, value: self.param(name, nn.initializers.constant(value), ())
@@ -229,7 +229,7 @@ BATCH = {"x": jnp.array([-1.0, 0.5, 2.0], "float32")}
 
 
 def drawn_gradients(n=20_000, seed=0, **options):
-  """{parameter: n draws of the gradient that the system raises}."""
+  """{parameter: n draws of the system's gradient of the objective}."""
   system = latent.make(Linear(), optax.sgd(1.0), **options)
   state = system.init(jax.random.key(0), BATCH, {})
   step = lambda key: system.train_step(state, key, BATCH)[0].params
@@ -239,7 +239,7 @@ def drawn_gradients(n=20_000, seed=0, **options):
 
 @pytest.mark.parametrize("bound", ["elbo", "iwae", "piwae", "renyi"])
 def test_drawn_gradients_agree_with_the_reparameterised_ones(bound):
-  """Roles, stopped parameters and shared ones: 5 standard errors for every parameter."""
+  """Within 5 standard errors for every parameter, including the one shared by p and q."""
   options = {"bound": bound, "num_samples": 2 if bound == "piwae" else 4, "beta": 0.8}
   options["num_bounds"] = 2 if bound == "piwae" else 1
   plain = drawn_gradients(seed=1, **options)
@@ -257,8 +257,8 @@ def test_drawn_stl_gradients_of_iwae_are_biased_and_only_in_phi():
   assert max(abs(errors_[k]) for k in ("up_1", "log_scale_1", "log_scale_2")) > 10
 
 
-def test_piwae_drawn_has_theta_of_iwae_and_phi_of_the_elbo():
-  """PIWAE(M, 1)."""
+def test_drawn_piwae_has_the_gradient_of_iwae_in_theta_and_of_the_elbo_in_phi():
+  """For PIWAE(M, 1)."""
   found = drawn_gradients(seed=4, bound="piwae", num_samples=1, num_bounds=4)
   for names, options in ((("a", "b"), {"bound": "iwae"}), (("up_1", "up_2", "log_scale_1"), {"bound": "elbo"})):
     other = drawn_gradients(seed=5, num_samples=4, **options)
@@ -267,7 +267,7 @@ def test_piwae_drawn_has_theta_of_iwae_and_phi_of_the_elbo():
       assert abs(found[name].mean() - other[name].mean()) < 5 * error, name
 
 
-def test_drawn_sleep_gradient_is_that_of_log_q_under_the_model():
+def test_drawn_sleep_gradient_is_the_gradient_of_log_q_under_the_model():
   found = drawn_gradients(seed=6, bound="wake_sleep")
   params = Linear().init(jax.random.key(0), BATCH)["params"]
 
@@ -284,7 +284,7 @@ def test_drawn_sleep_gradient_is_that_of_log_q_under_the_model():
 
 
 def test_stl_drawn_at_the_exact_posterior_has_no_variance():
-  """x | z ~ N(b z, s^2), z ~ N(0, 1): q's gradient vanishes for each draw, the plain one's only on average."""
+  """x | z ~ N(b z, s^2), z ~ N(0, 1): the stl gradient vanishes for each draw, the plain one only on average."""
   b, s = 1.2, 0.7
   variance = 1 / (1 + b**2 / s**2)
   log_p = lambda z: norm.logpdf(z) + norm.logpdf(BATCH["x"], b * z, s)
@@ -317,8 +317,8 @@ def test_stl_drawn_at_the_exact_posterior_has_no_variance():
 def test_signal_to_noise_of_the_inference_gradient_drawn(gradient, slope):
   """Rainforth et al. (2018): z ~ N(mu, I), x | z ~ N(z, I), q = N(x/2 + b, 2/3 I), D = 20, b off its optimum by 0.01.
 
-  The signal-to-noise ratio of b's gradient falls like K^-1/2 for IWAE; doubly reparameterised it rises like K^1/2
-  (Tucker et al., 2019).  The signal itself is the doubly reparameterised mean, which is the same and has less noise.
+  The signal-to-noise ratio of b's gradient is of order K^-1/2 for IWAE and K^1/2 for dreg (Tucker et al., 2019).  The
+  signal is taken from the mean of dreg, which is the same and has less noise.
   """
   dim, repeats, ks = 20, 10_000, (10, 20, 40, 80)
   mu = jax.random.normal(jax.random.key(1), (dim,))
@@ -349,7 +349,7 @@ def test_signal_to_noise_of_the_inference_gradient_drawn(gradient, slope):
 
 
 @pytest.mark.parametrize("posterior", ["diagonal", "diagonal_shared"])
-def test_analytic_kl_drawn_is_the_mean_of_the_sampled(posterior):
+def test_analytic_kl_is_the_mean_of_the_drawn_one(posterior):
   model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed", posterior=posterior)
   batch = {"x": jax.random.normal(jax.random.key(0), (5, 4))}
   variables = jax.tree.map(lambda a: a + 0.2, model.init(jax.random.key(1), batch))
@@ -360,7 +360,7 @@ def test_analytic_kl_drawn_is_the_mean_of_the_sampled(posterior):
   np.testing.assert_array_less(abs(rate.mean(0) - kl.sum(-1)), 5 * rate.std(0) / len(rate) ** 0.5)
 
 
-def test_free_bits_drawn_give_no_gradient_below_the_floor():
+def test_free_bits_replace_a_smaller_kl_in_the_drawn_objective():
   model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed")
   batch = {"x": jax.random.normal(jax.random.key(0), (5, 4))}
 
@@ -375,7 +375,7 @@ def test_free_bits_drawn_give_no_gradient_below_the_floor():
   assert free - none == pytest.approx(150.0, rel=1e-4)
 
 
-def test_beta_drawn_grows_over_its_steps():
+def test_beta_in_the_drawn_objective_grows_over_beta_steps():
   model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed")
   batch = {"x": jax.random.normal(jax.random.key(0), (5, 4))}
   system = latent.make(model, optax.sgd(0.0), kl="analytic", beta_steps=4, beta=2.0)
@@ -387,8 +387,8 @@ def test_beta_drawn_grows_over_its_steps():
   np.testing.assert_allclose(np.diff(losses), kl * np.array([0.75] * 4 + [0.0] * 2), rtol=1e-3, atol=1e-3)
 
 
-def test_tempering_drawn_weighs_the_joint():
-  """The loss is -E[w (log p(x|z) + log p(z)) - log q] with w = 0.01 + t / n, at most 1, on the step's own draws."""
+def test_tempering_weights_the_joint_in_the_drawn_objective():
+  """The loss is -E[w (log p(x|z) + log p(z)) - log q] with w = min(1, 0.01 + t / n), on the draws of the step."""
   model = vae.Model((4,), latent_dim=3, hidden=(8,), likelihood="gaussian_fixed")
   batch = {"x": jax.random.normal(jax.random.key(0), (5, 4))}
   system = latent.make(model, optax.sgd(0.0), temper_steps=4)
@@ -420,19 +420,19 @@ def test_tempering_drawn_weighs_the_joint():
     ({"num_sampels": 3}, "num_samples"),
   ],
 )
-def test_what_cannot_be_trained_is_refused(options, sentence):
+def test_invalid_options_and_combinations_raise_user_errors(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     latent.make(vae.Model((4,)), optax.sgd(1.0), **options)
 
 
-def test_estimators_of_one_sample_are_the_elbo():
+def test_objectives_with_one_sample_are_the_elbo():
   log_w = jnp.asarray(_RNG.normal(size=(1, 4)))
   for name in ("iwae", "miwae", "piwae", "ciwae", "renyi", "vr_max", "tvo"):
     value = objectives.OBJECTIVES[name].theta(log_w, OPTIONS | {"num_samples": 1})
     np.testing.assert_allclose(value, estimators.elbo(log_w), rtol=1e-6)
 
 
-def test_the_page_says_what_the_table_says():
+def test_the_readme_agrees_with_verdict():
   text = (tables.ROOT / "dgm_jax" / "principles" / "README.md").read_text()
   for name in objectives.OBJECTIVES:
     (line,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]

@@ -1,4 +1,4 @@
-"""Numbers of one run, to the fourth digit: they hold on every supported JAX, and change only on purpose."""
+"""Metrics of the third training step of every system, to four digits: equal on every supported JAX version."""
 
 import jax
 import numpy as np
@@ -9,8 +9,8 @@ from helpers import tables
 from helpers.golden_steps import GOLDEN
 
 WHEN_TO_UPDATE = (
-  "The numbers of a fixed run moved.  If you meant to change what is computed (initialisation, order of random draws, "
-  "an estimator's definition), say so in the commit and paste the new numbers; if not, you have found a bug."
+  "The numbers of a fixed run changed.  If you meant to change what is computed (initialisation, order of random "
+  "draws, an estimator's definition), say so in the commit and paste the new numbers; otherwise this is a bug."
 )
 
 

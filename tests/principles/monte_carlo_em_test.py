@@ -1,4 +1,4 @@
-"""Monte Carlo EM by HMC: its E-step leaves p(z|x) invariant, its fixed point is that of maximum likelihood."""
+"""Monte Carlo EM by HMC: the E-step leaves p(z|x) invariant, the fixed point is the maximum of the likelihood."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ N = 5000
 
 
 class Line(nn.Module):
-  """z ~ N(0, 1), x | z ~ N(w z + b, 1): x ~ N(b, 1 + w^2), so that the best b and w are known."""
+  """z ~ N(0, 1), x | z ~ N(w z + b, 1): x ~ N(b, 1 + w^2), so that the optimal b and w are known."""
 
   @nn.compact
   def __call__(self, batch):
@@ -45,8 +45,8 @@ def train(system, steps, batches=lambda t: jnp.arange(N)):
   return run(system.init(jax.random.key(1), {"x": X[:2]}, {}))
 
 
-def test_its_fixed_point_is_the_maximum_of_the_likelihood():
-  """b is the mean of x and 1 + w^2 its variance; MCEM knows neither, and sees z by its chains alone."""
+def test_the_fixed_point_is_the_maximum_of_the_likelihood():
+  """At the maximum, b is the mean of x and 1 + w^2 its variance."""
   state, metrics = train(monte_carlo_em.make(Line(), optax.sgd(0.3), num_examples=N, num_leapfrog=3), 150)
   assert float(state.params["b"]) == pytest.approx(X.mean(), abs=0.05)
   assert 1 + float(state.params["w"]) ** 2 == pytest.approx(X.var(), rel=0.08)
@@ -54,8 +54,8 @@ def test_its_fixed_point_is_the_maximum_of_the_likelihood():
   assert int(state.step) == 150
 
 
-def test_the_e_step_leaves_the_posterior_invariant_and_the_m_step_is_made_so_many_times():
-  """With a rate of 0 the parameters stay, and the chains are draws of p(z|x) for each x; the optimiser counts."""
+def test_the_e_step_leaves_the_posterior_invariant_and_the_m_step_makes_num_updates_updates():
+  """With a learning rate of 0, the chains are draws from p(z|x) for each x; the optimiser counts the updates."""
   tx = optax.chain(optax.scale_by_schedule(lambda count: 0.0))
   state, _ = train(monte_carlo_em.make(Line(), tx, num_examples=N, num_leapfrog=3, num_updates=4), 100)
   z = np.asarray(state.variables["mcem"]["z"], np.float64)
@@ -67,7 +67,7 @@ def test_the_e_step_leaves_the_posterior_invariant_and_the_m_step_is_made_so_man
   assert int(state.opt_state[0].count) == 400
 
 
-def test_a_chain_moves_when_its_example_is_seen_and_only_then():
+def test_a_chain_moves_only_when_its_example_is_in_the_batch():
   system = monte_carlo_em.make(Line(), optax.sgd(0.1), num_examples=N, num_leapfrog=3)
   before = np.asarray(system.init(jax.random.key(1), {"x": X[:2]}, {}).variables["mcem"]["z"])
   state, _ = train(system, 3, lambda t: jnp.arange(7))
@@ -87,7 +87,7 @@ def test_an_example_without_a_chain_gives_nan():
   ({"eval_samples": 1}, "eval_samples = 1"),
   ({"target_acceptance": 1.0}, "between 0 and 1"),
 ])  # fmt: skip
-def test_numbers_that_cannot_be_are_refused(options, named):
+def test_invalid_numbers_and_models_raise_user_errors(options, named):
   with pytest.raises(errors.UserError, match=named):
     monte_carlo_em.make(Line(), optax.sgd(0.1), num_examples=N, **options)
   with pytest.raises(errors.UserError, match="continuous z, log_joint and simulate"):

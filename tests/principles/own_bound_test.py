@@ -1,4 +1,4 @@
-"""Models whose bound is their own, and a conditional one: against closed forms, enumeration and quadrature."""
+"""Models with their own bound, and a conditional VAE: against closed forms, enumeration and quadrature."""
 
 import functools
 
@@ -24,7 +24,7 @@ BITS = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 3).astype("f")  
 
 
 def larger(model, batch):
-  """Variables of networks that are not nearly linear any more; what gives scales of z stays small."""
+  """Variables with larger weights, so that networks are not nearly linear; those that give scales of z stay small."""
   small = () if isinstance(model, vq_vae.Model) else ("encoder", "prior_net")
   params = model.init(KEY, batch)["params"]
   return {
@@ -35,7 +35,7 @@ def larger(model, batch):
 
 
 def over_keys(fn, n, seed=1):
-  """fn(key) for n keys, in float64: a leading axis of n."""
+  """fn(key) for n keys, in float64, with a leading axis of size n."""
   values = jax.jit(jax.vmap(fn))(jax.random.split(jax.random.key(seed), n))
   return jax.tree.map(lambda a: np.asarray(a, np.float64), values)
 
@@ -46,7 +46,7 @@ NORMAL_MEAN, NORMAL_COVARIANCE = np.array([0.3, -0.2]), np.array([[0.5, 0.2], [0
 
 
 class OfNormalData(diffusion.Model):
-  """The noise that is expected of x_t where x_0 is normal: the best predictor there is."""
+  """Predicts E[noise | x_t] exactly for normal x_0: the optimal predictor."""
 
   def predict_noise(self, x_t, t):
     a, b = self.a[t - 1][:, None], self.one_minus_a[t - 1][:, None]
@@ -54,8 +54,8 @@ class OfNormalData(diffusion.Model):
     return jnp.sqrt(b) * ((x_t - jnp.sqrt(a) * NORMAL_MEAN) @ vectors / (a * values + b)) @ vectors.T
 
 
-def test_elbo_of_normal_data_rises_to_log_px_with_the_number_of_steps():
-  """In the units of x = (x_0 + 1) / 2, and not above it by more than the noise of the draws."""
+def test_elbo_of_normal_data_approaches_log_px_with_the_number_of_steps():
+  """In the units of x = (x_0 + 1) / 2; the ELBO exceeds log p(x) by no more than sampling noise."""
   x = np.random.default_rng(0).multivariate_normal((NORMAL_MEAN + 1) / 2, NORMAL_COVARIANCE / 4, 6).astype("f")
   exact = scipy.stats.multivariate_normal((NORMAL_MEAN + 1) / 2, NORMAL_COVARIANCE / 4).logpdf(x)
   gaps = []
@@ -71,8 +71,8 @@ def test_elbo_of_normal_data_rises_to_log_px_with_the_number_of_steps():
 
 
 @pytest.mark.parametrize("schedule", diffusion.SCHEDULES)
-def test_forward_process_and_its_posterior_are_those_of_the_normal_chain(schedule):
-  """q(x_t | x_0) and q(x_{t-1} | x_t, x_0) by the covariance of the chain, built step by step in float64."""
+def test_forward_process_and_its_posterior_agree_with_the_normal_chain(schedule):
+  """q(x_t | x_0) and q(x_{t-1} | x_t, x_0) from the covariance of the chain, built step by step in float64."""
   model = diffusion.Model((1,), num_steps=30, schedule=schedule).bind({})
   beta = np.asarray(model.beta, np.float64)
   # x_t = c_t x_0 + rows[t] @ noises
@@ -96,8 +96,8 @@ def test_forward_process_and_its_posterior_are_those_of_the_normal_chain(schedul
       np.testing.assert_allclose(found_variance, [before - between**2 / now], rtol=1e-3)
 
 
-def test_terms_are_kl_divergences_of_the_normals_they_are_about():
-  """The term of t from the two means and variances, D = 3; the last KL from scipy's entropy and a large sample."""
+def test_terms_are_kl_divergences_between_normals():
+  """The term of step t from the two means and variances, D = 3; the KL of the last step in closed form."""
   model = diffusion.Model((3,), num_steps=20, hidden=(8,))
   x = np.random.default_rng(0).random((5, 3)).astype("f")
   bound = model.bind(larger(model, {"x": x}))
@@ -115,7 +115,7 @@ def test_terms_are_kl_divergences_of_the_normals_they_are_about():
 
 
 @pytest.mark.parametrize("num_levels,decoder", [(2, "discretised"), (5, "discretised"), (5, "gaussian")])
-def test_one_random_step_is_unbiased_for_the_sum_of_all(num_levels, decoder):
+def test_one_random_step_is_unbiased_for_the_sum_over_all_steps(num_levels, decoder):
   model = diffusion.Model((3,), num_steps=10, hidden=(8,), num_levels=num_levels, decoder=decoder)
   x = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0]], "f")
   variables = larger(model, {"x": x})
@@ -145,7 +145,7 @@ def test_discretised_decoder_is_the_normal_over_the_bins_and_sums_to_one():
     assert np.isfinite(found).all()
 
 
-def test_samples_of_the_best_predictor_have_the_moments_of_normal_data():
+def test_samples_from_the_optimal_predictor_have_the_moments_of_the_normal_data():
   model = OfNormalData((2,), num_steps=200, decoder="gaussian")
   x = np.asarray(jax.jit(lambda key: model.apply({}, key, 4000, method="generate"))(KEY), np.float64)
   assert (abs(lg.in_errors(x, (NORMAL_MEAN + 1) / 2)) < 4).all()
@@ -161,8 +161,8 @@ def m2(**options):
   return model, larger(model, batch), batch
 
 
-def test_unlabelled_bound_is_that_of_enumerated_classes_and_below_log_px():
-  """z on a grid, classes one by one; log p(x) sums to one over all x."""
+def test_unlabelled_bound_agrees_with_enumerated_classes_and_is_below_log_px():
+  """By a grid over z and a sum over classes; p(x) sums to one over all x."""
   model, variables, batch = m2()
   bound = model.bind(variables)
   z = np.linspace(-9, 9, 1201)
@@ -188,7 +188,7 @@ def test_unlabelled_bound_is_that_of_enumerated_classes_and_below_log_px():
 
 
 def test_labels_choose_the_bound():
-  """L(x, y) + alpha log q(y|x) where y is known, U(x) where it is -1 or not there."""
+  """L(x, y) + alpha log q(y|x) where y is known, U(x) where it is -1 or absent."""
   model, variables, batch = m2(alpha=7.0)
   y = np.array([0, -1, 2, -1, 1, -1, -1, 0])
   run = lambda more: model.apply(variables, KEY, batch | more, method="bound")
@@ -205,14 +205,14 @@ def test_labels_choose_the_bound():
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "student_t", "categorical"])
-def test_m2_takes_other_likelihoods(likelihood):
+def test_m2_supports_other_likelihoods(likelihood):
   model, variables, batch = m2(likelihood=likelihood, likelihood_args={"num_classes": 2} if "cat" in likelihood else {})
   objective, _ = model.apply(variables, KEY, batch, method="bound")
   assert np.isfinite(objective).all()
   assert model.apply(variables, KEY, 4, method="generate").shape == (4, 3)
 
 
-def test_labels_are_hidden_but_for_the_first_of_each_class_in_training_alone():
+def test_training_keeps_only_the_first_labels_of_each_class_and_evaluation_keeps_all():
   rng = np.random.default_rng(0)
   arrays = {"x": rng.random((60, 2), np.float32), "y": rng.integers(0, 4, 60).astype(np.int32)}
   pipeline = transforms.make(("labelled:per_class=3",), arrays)
@@ -237,7 +237,7 @@ def vq():
 
 
 def test_codes_are_the_nearest_and_the_elbo_is_exact():
-  """Against numpy; log p(x) by summing over all 16 codes is above the ELBO, and sums to one."""
+  """Against numpy; log p(x), by summing over all 16 codes, is above the ELBO, and p(x) sums to one."""
   model, variables, batch = vq()
   bound = model.bind(variables)
   z, e = np.asarray(bound.encode(batch)), np.asarray(bound.codebook)
@@ -256,7 +256,7 @@ def test_codes_are_the_nearest_and_the_elbo_is_exact():
   np.testing.assert_allclose(found["perplexity"], np.exp(scipy.stats.entropy(frequency)), rtol=1e-5)
 
 
-def test_gradients_pass_straight_through_and_each_loss_moves_its_side():
+def test_gradients_pass_straight_through_and_each_loss_moves_only_its_part():
   model, variables, batch = vq()
   bound = model.bind(variables)
   z, codes = bound.encode(batch), bound.nearest(bound.encode(batch))
@@ -274,7 +274,7 @@ def test_gradients_pass_straight_through_and_each_loss_moves_its_side():
   expected = encoder_gradient(at_code - model.beta * pull)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found["encoder"], expected)
   codebook = np.zeros((4, 2))
-  np.add.at(codebook, np.asarray(codes), np.asarray(pull))  # towards the encoder's z, and nothing of the decoder's
+  np.add.at(codebook, np.asarray(codes), np.asarray(pull))  # towards the encoder's z, without the decoder's gradient
   np.testing.assert_allclose(found["codebook"], codebook, rtol=1e-4, atol=1e-5)
 
 
@@ -283,7 +283,7 @@ def test_gradients_pass_straight_through_and_each_loss_moves_its_side():
 
 @pytest.mark.parametrize("prior", conditional_vae.PRIORS)
 def test_iwae_of_a_conditional_vae_agrees_with_quadrature(prior):
-  """log p(x|c) on the grid sums to one over all x for each class, and is what many samples give."""
+  """p(x|c) on the grid sums to one over all x for each class, and log p(x|c) agrees with many samples."""
   model = conditional_vae.Model((3,), num_classes=2, latent_dim=1, hidden=(8,), prior=prior)
   batch = {"x": np.tile(BITS, (2, 1)), "context": np.repeat(np.eye(2, dtype="f"), 8, 0)}
   variables = larger(model, batch)
@@ -329,7 +329,7 @@ def test_reconstruction_without_a_class_is_the_mean_over_classes(prior):
   np.testing.assert_allclose(bound.reconstruct(z), (p[..., None] * means).sum(0), rtol=1e-4)
 
 
-# What cannot be
+# Errors
 
 
 @pytest.mark.parametrize("make,named", [
@@ -340,7 +340,7 @@ def test_reconstruction_without_a_class_is_the_mean_over_classes(prior):
   (lambda: vq_vae.Model((3,), num_codes=0), "num_codes = 0 must be 1 or more"),
   (lambda: semi_supervised_vae.Model((3,), num_classes=1), "num_classes = 1 must be 2 or more"),
 ])  # fmt: skip
-def test_bad_values_are_named(make, named):
+def test_invalid_values_are_named(make, named):
   with pytest.raises(errors.UserError, match=named):
     jax.eval_shape(make().init, KEY, {"x": BITS, "context": np.eye(5)[[0] * 8]})
 
@@ -350,7 +350,7 @@ def test_a_conditional_vae_without_context_names_the_transform():
     jax.eval_shape(conditional_vae.Model((3,)).init, KEY, {"x": BITS})
 
 
-def test_the_principle_refuses_options_and_models_without_a_bound():
+def test_options_and_models_without_a_bound_raise_user_errors():
   with pytest.raises(errors.UserError, match=r"Unknown key of config\.objective 'beta'"):
     own_bound.make(vq()[0], optax.adam(1e-3), beta=1.0)
   with pytest.raises(errors.UserError, match="vae does not provide them"):

@@ -1,4 +1,4 @@
-"""Laws of every system, over the table of systems."""
+"""Properties that every system in tables.SYSTEMS has."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ from helpers import tables
 every_system = pytest.mark.parametrize(
   "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in tables.SLOW)) for name in tables.SYSTEMS]
 )
-# One of each kind for the laws that compile most; the rest of them with --all.
+# One system of each kind for the tests that compile most; the others run with --all.
 CORE = {"vae", "iwae_dreg", "dlgm", "sigmoid_belief_net", "semi_supervised_vae"}
 core_systems = pytest.mark.parametrize(
   "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in CORE)) for name in tables.SYSTEMS]
@@ -27,7 +27,7 @@ core_systems = pytest.mark.parametrize(
 
 
 def train(system, seed, num_steps, chunk):
-  """The state and the losses after num_steps in chunks."""
+  """The state and the losses after num_steps, run in chunks."""
   run = jax.jit(programs.make_train_chunk(system, tables.identity, 64, chunk))
   state, key, losses = tables.init(system, seed), jax.random.key(seed), []
   for _ in range(num_steps // chunk):
@@ -37,9 +37,9 @@ def train(system, seed, num_steps, chunk):
 
 
 @every_system
-def test_loss_falls(name):
+def test_loss_decreases(name):
   _, losses = train(tables.SYSTEMS[name](), 0, 150, 50)
-  least = {"kmeans": 0.2, "bernoulli_mixture_online": 0.5}.get(name, 1.0)  # of a distance; nats
+  least = {"kmeans": 0.2, "bernoulli_mixture_online": 0.5}.get(name, 1.0)  # nats; for kmeans a distance
   assert losses[-30:].mean() < losses[:30].mean() - least
 
 
@@ -52,7 +52,7 @@ def test_chunks_do_not_change_the_run(name):
 
 
 @core_systems
-def test_vmapped_seeds_equal_lone_runs(name):
+def test_vmapped_seeds_equal_separate_runs(name):
   system = tables.SYSTEMS[name]()
   chunk = programs.make_train_chunk(system, tables.identity, 64, 20)
 
@@ -67,7 +67,7 @@ def test_vmapped_seeds_equal_lone_runs(name):
 
 
 @core_systems
-def test_a_restored_state_goes_on_bitwise(name, tmp_path):
+def test_a_restored_state_continues_bitwise(name, tmp_path):
   system = tables.SYSTEMS[name]()
   run = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 5))
   key = jax.random.key(0)
@@ -79,9 +79,9 @@ def test_a_restored_state_goes_on_bitwise(name, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, run(half, key, tables.TRAIN), run(restored, key, tables.TRAIN))
 
 
-@pytest.mark.slow  # tests/training/devices_test.py does it for one system
+@pytest.mark.slow  # tests/training/devices_test.py tests one system
 def test_four_devices_equal_one():
-  """Every system, the batch split over four forced CPU devices, in a process of its own."""
+  """Every system, with the batch split over four forced CPU devices, in a separate process."""
   code = """
 import conftest, jax, json, tables
 from dgm_jax import devices, programs
@@ -126,7 +126,7 @@ def test_eval_step_is_per_example(name):
 
 @every_system
 def test_mean_over_a_ragged_set_is_exact(name):
-  """Whatever the batch size, a deterministic eval_step has the mean that numpy finds."""
+  """For every batch size, a deterministic eval_step has the mean that numpy computes."""
   system = tables.SYSTEMS[name]()
 
   def eval_step(state, key, batch):
@@ -142,7 +142,7 @@ def test_mean_over_a_ragged_set_is_exact(name):
 @every_system
 def test_samples_have_the_shape_of_the_data(name):
   system = tables.SYSTEMS[name]()
-  if system.sample is None:  # of y given x
+  if system.sample is None:  # a conditional model p(y given x)
     assert system.pictures is None
     return
   state = tables.init(system)
@@ -151,18 +151,18 @@ def test_samples_have_the_shape_of_the_data(name):
   assert name in tables.REAL or set(np.unique(x)) <= {0.0, 1.0}
   pictures = jax.jit(system.pictures)(state, jax.random.key(0), jax.tree.map(lambda a: a[:5], tables.TEST))
   assert pictures["samples"].shape == (5, *tables.SHAPE)
-  if "reconstructions" in pictures:  # what has no encoder has none
+  if "reconstructions" in pictures:  # absent if there is no encoder
     np.testing.assert_array_equal(pictures["reconstructions"][:, 0], tables.TEST["x"][:5])
 
 
-def test_eval_step_of_a_wrong_shape_is_refused():
+def test_an_eval_step_of_wrong_shape_raises_an_error():
   run = evaluation.make_evaluate_examples(lambda state, key, batch: {"mean": jnp.mean(batch["x"])}, tables.identity, 10)
   with pytest.raises(ValueError, match="not \\[B"):
     run(None, jax.random.key(0), tables.TEST)
 
 
 @pytest.mark.parametrize("start,length", [(0, 3), (5, 7), (6, 20), (13, 1)])
-def test_data_order_depends_on_the_step_alone(start, length):
+def test_data_order_depends_only_on_the_step(start, length):
   key, n, batch_size = jax.random.key(0), 50, 7
   whole = rng.epoch_indices(key, 0, 40, n, batch_size)
   part = jax.jit(functools.partial(rng.epoch_indices, length=length, n=n, batch_size=batch_size))(key, start)

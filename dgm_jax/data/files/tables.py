@@ -1,6 +1,6 @@
 """Reads tables with missing entries (.csv, .tsv, .parquet, .npz), and writes the same files with the entries filled.
 
-All else is written unchanged: the cells of text files byte for byte, the column types of the other formats.
+The rest is written unchanged: the cells of text files byte for byte, the column types of the other formats.
 """
 
 import pathlib

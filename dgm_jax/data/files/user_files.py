@@ -77,7 +77,7 @@ def _with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None) -> Arr
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
     errors.require(
       mask.shape == x.shape and np.isin(mask, (0, 1)).all(),
-      f"{path}: mask must have x's shape {list(x.shape)}, 1 where x is observed and 0 where it is missing.",
+      f"{path}: mask must have x's shape {list(x.shape)} and be 1 where x is observed, 0 where it is missing.",
     )
     missing = missing | (mask == 0)
   elif not missing.any():

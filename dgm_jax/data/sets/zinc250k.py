@@ -31,7 +31,7 @@ def smiles(lines: list[str], path: pathlib.Path) -> list[str]:
   """Returns the lines; raises UserError if one does not look like SMILES."""
   bad = next((i for i, line in enumerate(lines) if not _SMILES.fullmatch(line)), None)
   if bad is not None:
-    raise errors.UserError(f"{path} must hold one SMILES in each line, but number {bad + 1} is {lines[bad][:80]!r}.")
+    raise errors.UserError(f"{path} must hold one SMILES per line, but number {bad + 1} is {lines[bad][:80]!r}.")
   return lines
 
 

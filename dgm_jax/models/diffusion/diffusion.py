@@ -1,4 +1,4 @@
-"""Denoising diffusion model (Sohl-Dickstein et al., 2015; Ho, Jain & Abbeel, 2020), as the hierarchical VAE it is."""
+"""Denoising diffusion model (Sohl-Dickstein et al., 2015; Ho, Jain & Abbeel, 2020) as a hierarchical VAE."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.special import log_ndtr
 
-from dgm_jax.core import errors
+from dgm_jax.models.base import require_at_least, require_one_of
 from dgm_jax.networks.mlp import Networks
 
 SCHEDULES, OBJECTIVES, DECODERS = ("linear", "cosine"), ("elbo", "simple"), ("discretised", "gaussian")
@@ -34,9 +34,9 @@ class Model(Networks):
     schedule: "linear", beta from 1e-4 to 0.02 times 1000 / T (Ho et al., 2020); "cosine", a_t = cos^2 of t / T, shifted
       (Nichol & Dhariwal, 2021).
     objective: "elbo", an unbiased estimate of the ELBO from one t for each example; "simple", -||eps - eps(x_t, t)||^2.
-    decoder: p(x | x_1): "discretised", that normal integrated over the bins of num_levels levels in [0, 1], a
+    decoder: p(x | x_1): "discretised", that normal integrated over the bins of num_levels levels in [0, 1], the
       probability of the level nearest to x; "gaussian", the normal itself, a density of x.
-    num_levels: V, of the data where the decoder is discretised: 2 for binary x, 256 for bytes / 255.
+    num_levels: number of levels of x for the discretised decoder: 2 for binary x, 256 for bytes / 255.
   """
 
   support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
@@ -52,18 +52,14 @@ class Model(Networks):
   num_levels: int = 256
 
   def setup(self):
-    names = {"schedule": SCHEDULES, "objective": OBJECTIVES, "decoder": DECODERS}
-    for name, choices in names.items():
-      errors.require(
-        (value := getattr(self, name)) in choices, f"{name} = {value!r}; it must be one of {', '.join(choices)}"
-      )
-    errors.require(
-      min(*self.hidden, self.time_dim - 1, self.num_steps - 1, self.num_levels - 1) >= 1,
-      "hidden must be 1 or more, and time_dim, num_steps and num_levels 2 or more",
-    )
+    require_one_of(SCHEDULES, schedule=self.schedule)
+    require_one_of(OBJECTIVES, objective=self.objective)
+    require_one_of(DECODERS, decoder=self.decoder)
+    require_at_least(1, hidden=self.hidden)
+    require_at_least(2, time_dim=self.time_dim, num_steps=self.num_steps, num_levels=self.num_levels)
     self.dim = prod(self.data_shape)
     self.net = self.mlp((*self.hidden, self.dim), nn.swish)
-    self.beta = self._betas()  # [T], of t = 1..T, as what follows
+    self.beta = self._betas()  # [T], for t = 1..T, as log_a, a and one_minus_a
     self.log_a = jnp.cumsum(jnp.log1p(-self.beta))
     self.a, self.one_minus_a = jnp.exp(self.log_a), -jnp.expm1(self.log_a)
 
@@ -108,12 +104,12 @@ class Model(Networks):
       log_p = -0.5 * ((x_0 - mean) / scale) ** 2 - jnp.log(scale) - 0.5 * math.log(2 * math.pi) + math.log(2)
     else:
       half = 1 / (self.num_levels - 1)
-      x_0 = 2 * half * jnp.round((x_0 + 1) / (2 * half)) - 1  # the nearest level: its bins alone sum to 1
+      x_0 = 2 * half * jnp.round((x_0 + 1) / (2 * half)) - 1  # the nearest level: probabilities of levels sum to 1
       log_p = _log_bin(x_0, (x_0 - half - mean) / scale, (x_0 + half - mean) / scale, half)
     return jnp.sum(log_p, -1)
 
   def term(self, key: jax.Array, x_0: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(the ELBO's term of the step t, the squared error of the noise: [B]) for one draw of x_t; t int [B] in 1..T.
+    """(the ELBO's term for step t, the squared error of the noise: [B]) for one draw of x_t; t int [B] in 1..T.
 
     The term is log p(x|x_1) at t = 1, else -KL(q(x_{t-1}|x_t,x_0) || p(x_{t-1}|x_t)).
     """
@@ -122,9 +118,9 @@ class Model(Networks):
     predicted = self.predict_noise(x_t, t)
     square = jnp.sum((noise - predicted) ** 2, -1)
     beta, now = self.beta[t - 1], self.one_minus_a[t - 1]
-    ratio = self.one_minus_a[jnp.maximum(t - 2, 0)] / now  # variance of q over that of p
+    ratio = self.one_minus_a[jnp.maximum(t - 2, 0)] / now  # variance of q / variance of p
     kl = 0.5 * self.dim * (ratio - 1 - jnp.log(ratio)) + 0.5 * beta / ((1 - beta) * now) * square
-    beta_1 = self.beta[0]  # the decoder's mean, from the prediction that is there
+    beta_1 = self.beta[0]  # the decoder's mean from the same prediction of the noise
     decoded = self._log_px(x_0, (x_t - jnp.sqrt(beta_1) * predicted) / jnp.sqrt(1 - beta_1))
     return jnp.where(t == 1, decoded, -kl), square
 
@@ -136,7 +132,7 @@ class Model(Networks):
   def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
     """(the objective [B], {elbo: unbiased, square_error of the noise: [B]}), each from one t and one x_t.
 
-    The t of a batch are spread evenly over 1..T behind one uniform draw, so that each alone is uniform.
+    The t of a batch are spaced evenly over 1..T from one uniform draw, so that each t is marginally uniform.
     """
     key_t, key_x = jax.random.split(key)
     x_0 = self._scaled(batch)
@@ -159,7 +155,7 @@ class Model(Networks):
     return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
 
   def _descend(self, key: jax.Array, x_t: jax.Array, start: int) -> tuple[jax.Array, jax.Array]:
-    """x_1 [n, D] by p(x_{t-1} | x_t) from x_start, and the key that is left."""
+    """(x_1 [n, D], sampled by p(x_{t-1} | x_t) from x_start; an unused key)."""
     key, key_noise = jax.random.split(key)
 
     def step(x_t, t):
@@ -169,7 +165,7 @@ class Model(Networks):
     return jax.lax.scan(step, x_t, jnp.arange(start, 1, -1))[0], key
 
   def _decode(self, key: jax.Array, x_1: jax.Array, mean: bool) -> jax.Array:
-    """x ~ p(x | x_1), or the normal's mean within [0, 1], [n, *data_shape]."""
+    """x ~ p(x | x_1), or the normal's mean clipped to [0, 1], [n, *data_shape]."""
     x = self.reverse_mean(x_1, jnp.ones(x_1.shape[0], jnp.int32))
     if not mean:
       x += jnp.sqrt(self.beta[0]) * jax.random.normal(key, x.shape)
@@ -181,7 +177,7 @@ class Model(Networks):
     return x.reshape(-1, *self.data_shape)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), [n, *data_shape], T passes of the network; with `mean`, the mean at x_1, within [0, 1]."""
+    """x ~ p(x), [n, *data_shape], T passes of the network; with `mean`, the mean at x_1, clipped to [0, 1]."""
     key_T, key = jax.random.split(key)
     x_1, key = self._descend(key, jax.random.normal(key_T, (n, self.dim)), self.num_steps)
     return self._decode(key, x_1, mean)
@@ -195,14 +191,14 @@ class Model(Networks):
     return self._decode(key, x_1, mean=True)
 
   def __call__(self, batch: dict[str, jax.Array]):
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.bound(jax.random.key(0), batch)
 
 
 def _log_bin(x: jax.Array, low: jax.Array, high: jax.Array, half: float) -> jax.Array:
-  """log (Phi(high) - Phi(low)), the bins at the ends of [-1, 1] open; x tells the bin."""
+  """log (Phi(high) - Phi(low)) of the bin of x; the bins at the ends of [-1, 1] extend to infinity."""
   open_low, open_high = x < -1 + half, x > 1 - half
-  # in the tail below 0 Phi keeps its digits; the branches not taken get harmless numbers
+  # Phi is accurate in the tail below 0; the branches not taken get finite numbers
   flip = low + high > 0
   low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
   open_low, open_high = jnp.where(flip, open_high, open_low), jnp.where(flip, open_low, open_high)

@@ -1,11 +1,11 @@
-"""Factor analysis and probabilistic PCA (Tipping & Bishop, 1999), exact, of complete data and with missing entries.
+"""Exact factor analysis and probabilistic PCA (Tipping & Bishop, 1999), with or without missing entries.
 
   z ~ N(0, I),   x | z ~ N(W z + b, diag(psi)),   psi = s^2 for all entries in probabilistic PCA.
 
 Parameters are {"loadings": W [D, L], "loc": b [D], "log_variance": log psi, [D] or []}.  Functions take x [B, D] and
-mask [B, D], 1 where x is observed; what x is elsewhere, be it NaN, has no influence.  None says that all of x is
-observed: then the examples share one posterior covariance, and a step costs D L an example, not D L^2.  e_step and
-m_step are those of the observed entries' likelihood: only z is latent.
+mask [B, D], 1 where x is observed; unobserved values, even NaN, have no influence.  With mask None all of x is
+observed: then the examples share one posterior covariance, and a step costs D L per example instead of D L^2.  e_step
+and m_step maximise the likelihood of the observed entries: only z is latent.
 """
 
 import math
@@ -14,17 +14,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-MIN_VARIANCE = 1e-6  # where a factor explains an entry fully the likelihood has no maximum (Heywood's case)
+MIN_VARIANCE = 1e-6  # without it the likelihood is unbounded where a factor explains an entry fully (Heywood's case)
 
 Params = dict[str, jax.Array]
 
 
 class Posterior(NamedTuple):
-  """What the observed entries say.
+  """p(z | x_observed) and the likelihood.
 
   Attributes:
     mean: E[z | x_observed], [B, L].
-    covariance: [B, L, L]; [1, L, L] of complete data.
+    covariance: Cov[z | x_observed], [B, L, L]; [1, L, L] without a mask.
     log_px: log p(x_observed), [B], nats.
   """
 
@@ -34,14 +34,14 @@ class Posterior(NamedTuple):
 
 
 def _residual(params: Params, x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-  """(x - b, 0 where it is missing [B, D], the mask as numbers [B, D] or [1, D])."""
+  """(x - b with 0 for missing entries [B, D], the mask as floats [B, D] or [1, D])."""
   if mask is None:
     return x - params["loc"], jnp.ones((1, x.shape[1]), x.dtype)
   return jnp.where(mask > 0, x - params["loc"], 0), (mask > 0).astype(params["loadings"].dtype)
 
 
 def posterior(params: Params, x: jax.Array, mask: jax.Array | None = None) -> Posterior:
-  """N(z; M^-1 W' Psi^-1 (x - b), M^-1), M = I + W' Psi^-1 W, and log p(x), all of the observed entries alone."""
+  """N(z; M^-1 W' Psi^-1 (x - b), M^-1), M = I + W' Psi^-1 W, and log p(x), all given the observed entries alone."""
   w, dim = params["loadings"], params["loadings"].shape[1]
   log_variance = jnp.broadcast_to(params["log_variance"], w.shape[:1])
   residual, seen = _residual(params, x, mask)
@@ -51,13 +51,13 @@ def posterior(params: Params, x: jax.Array, mask: jax.Array | None = None) -> Po
   projected = (precision * residual) @ w
   mean = projected @ covariance[0] if mask is None else jnp.einsum("blk,bk->bl", covariance, projected)
   log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(root, axis1=1, axis2=2)), 1) + seen @ log_variance
-  # |Psi^-1/2 (r - W m)|^2 + |m|^2, and not r' Psi^-1 r - p' m, which are large where a variance is small
+  # |Psi^-1/2 (r - W m)|^2 + |m|^2, instead of r' Psi^-1 r - p' m, whose terms are large where a variance is small
   square = jnp.sum(precision * jnp.square(residual - seen * (mean @ w.T)), 1) + jnp.sum(jnp.square(mean), 1)
   return Posterior(mean, covariance, -0.5 * (jnp.sum(seen, 1) * math.log(2 * math.pi) + log_det + square))
 
 
 def conditional(params: Params, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(x with E[x | x_observed] where it is missing [B, D], Cov[x | x_observed] [B, D, D], 0 in observed entries)."""
+  """(x, with E[x | x_observed] for missing entries [B, D]; Cov[x | x_observed] [B, D, D], 0 for observed entries)."""
   w, q = params["loadings"], posterior(params, x, mask)
   mean = q.mean @ w.T + params["loc"]
   hidden = (mask <= 0).astype(w.dtype)
@@ -67,11 +67,11 @@ def conditional(params: Params, x: jax.Array, mask: jax.Array) -> tuple[jax.Arra
 
 
 class Statistics(NamedTuple):
-  """Sums over examples, so that those of parts of the data add up; v = (z, 1), r = x - b, m the mask.
+  """Sums over examples, additive over parts of the data; v = (z, 1), r = x - b, m the mask.
 
   Attributes:
     count: sum m, [D].
-    vv: sum m E[v v'], [D, L + 1, L + 1]; [1, L + 1, L + 1] of complete data.
+    vv: sum m E[v v'], [D, L + 1, L + 1]; [1, L + 1, L + 1] without a mask.
     rv: sum m r E[v], [D, L + 1].
     rr: sum m r^2, [D].
   """
@@ -85,7 +85,7 @@ class Statistics(NamedTuple):
 def collect(
   params: Params, q: Posterior, x: jax.Array, mask: jax.Array | None = None, weight: jax.Array | None = None
 ) -> Statistics:
-  """The expected sufficient statistics under q; an example counts `weight` [B], 1 if it is None."""
+  """The expected sufficient statistics under q; `weight` [B] is the weight of each example, None for 1."""
   residual, seen = _residual(params, x, mask)
   weight = jnp.ones(x.shape[0], q.mean.dtype) if weight is None else weight
   v = jnp.concatenate([q.mean, jnp.ones_like(q.mean[:, :1])], 1)
@@ -111,12 +111,12 @@ def e_step(
 def m_step(params: Params, s: Statistics, ridge: jax.Array | float = 0.0) -> Params:
   """The parameters that maximise the expected log-likelihood of (x_observed, z): a regression of each entry on z.
 
-  An entry that is nowhere observed keeps its own.
+  An entry that no example observes keeps its parameters.
 
   Args:
-    params: those of the E-step.
-    s: what it collected.
-    ridge: [L], of a penalty sum_dl ridge_l / (2 psi_d) W_dl^2 on the expectation's sum.
+    params: parameters at the E-step.
+    s: statistics from the E-step.
+    ridge: [L], weights of a penalty sum_dl ridge_l / (2 psi_d) W_dl^2 on the summed expectation.
   """
   seen = s.count > 0
   dim = s.vv.shape[1]
@@ -124,7 +124,7 @@ def m_step(params: Params, s: Statistics, ridge: jax.Array | float = 0.0) -> Par
   vv = jnp.where(some[:, None, None], s.vv, jnp.eye(dim, dtype=s.vv.dtype))
   ridged = vv + jnp.diag(jnp.zeros(dim, vv.dtype).at[:-1].set(ridge))
   if vv.shape[0] > 1:
-    slopes = jnp.linalg.solve(ridged, s.rv[..., None])[..., 0]  # (W_d, what b_d moves by)
+    slopes = jnp.linalg.solve(ridged, s.rv[..., None])[..., 0]  # (W_d, the change of b_d)
   else:
     slopes = jnp.linalg.solve(ridged[0], s.rv.T).T
   left = s.rr - 2 * jnp.sum(slopes * s.rv, 1) + jnp.sum((slopes[:, None] @ vv)[:, 0] * slopes, 1)
@@ -149,7 +149,7 @@ def move(params: Params, s: Statistics, new: Params) -> Statistics:
 
 
 class Moments(NamedTuple):
-  """Sums over examples: how many, of r = x - b [D], of r r' [D, D]."""
+  """Sums over examples: their number, r = x - b [D], and r r' [D, D]."""
 
   count: jax.Array
   first: jax.Array
@@ -157,14 +157,14 @@ class Moments(NamedTuple):
 
 
 def moments(params: Params, x: jax.Array, weight: jax.Array) -> Moments:
-  """Of complete data; an example counts `weight` [B]."""
+  """The moments of complete data; `weight` [B] is the weight of each example."""
   residual = x - params["loc"]
   weighed = weight[:, None] * residual
   return Moments(jnp.sum(weight), jnp.sum(weighed, 0), weighed.T @ residual)
 
 
 def closed_form(params: Params, s: Moments) -> Params:
-  """The most likely probabilistic PCA: W = U (Lambda - s^2 I)^1/2, s^2 the mean of the other D - L eigenvalues.
+  """Maximum likelihood of probabilistic PCA: W = U (Lambda - s^2 I)^1/2, s^2 the mean of the other D - L eigenvalues.
 
   Tipping & Bishop (1999), equations 7 and 8.
   """
@@ -186,7 +186,7 @@ def move_moments(params: Params, s: Moments, new: Params) -> Moments:
 
 
 def start(key: jax.Array, x: jax.Array, mask: jax.Array | None, latent_dim: int, isotropic: bool = False) -> Params:
-  """Parameters to start EM from: the observed entries' means and variances, random loadings of their size."""
+  """Parameters to start EM from: means and variances of the observed entries, random loadings of that scale."""
   mask = jnp.ones_like(x) if mask is None else mask
   count = jnp.maximum(jnp.sum(mask > 0, 0), 1)
   loc = jnp.sum(jnp.where(mask > 0, x, 0), 0) / count
@@ -198,20 +198,20 @@ def start(key: jax.Array, x: jax.Array, mask: jax.Array | None, latent_dim: int,
 def fit(
   params: Params, x: jax.Array, mask: jax.Array, tolerance: float = 1e-6, max_steps: int = 1000, block: int = 1024
 ) -> tuple[Params, jax.Array, jax.Array]:
-  """EM until a step raises the log-likelihood by less than `tolerance` nats an example, or for max_steps.
+  """EM until a step increases the log-likelihood by less than `tolerance` nats per example, or for max_steps.
 
   Args:
-    params: where it starts; a scalar log_variance makes it probabilistic PCA.
+    params: initial parameters; a scalar log_variance selects probabilistic PCA.
     x, mask: [N, D].
-    tolerance, max_steps: when it ends.
-    block: examples at once in the E-step.
+    tolerance, max_steps: stopping rule.
+    block: examples per block of the E-step.
 
   Returns:
     (params, the mean of log p(x_observed) before the last step, the number of steps).
   """
   n, num_blocks = x.shape[0], -(-x.shape[0] // block)
   blocks = lambda a: jnp.pad(a, ((0, num_blocks * block - n), (0, 0))).reshape(num_blocks, block, -1)
-  parts = blocks(x), blocks((mask > 0).astype(x.dtype))  # rows of nothing observed add nothing to the sums
+  parts = blocks(x), blocks((mask > 0).astype(x.dtype))  # padding rows are unobserved and add nothing to the sums
 
   def step(state):
     params, log_px, _, i = state

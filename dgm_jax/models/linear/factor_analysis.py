@@ -1,4 +1,4 @@
-"""Factor analysis, probabilistic PCA and Bayesian PCA as a model: by EM, in closed form, or by gradient."""
+"""Factor analysis, probabilistic PCA and Bayesian PCA: fitted by EM, in closed form, or by gradient."""
 
 import math
 from collections.abc import Sequence
@@ -12,27 +12,28 @@ from flax import linen as nn
 from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised
 from dgm_jax.distributions.normals import standard_normal
+from dgm_jax.models.base import ExactLikelihood, flat
 from dgm_jax.models.linear import exact_inference as fa
 from dgm_jax.models.linear.exact_inference import Params
 
-_PRIOR_RATE = 1e-6  # of the gamma prior on a column's precision, in units of x^2: keeps that of an unused one finite
+_PRIOR_RATE = 1e-6  # rate of the gamma prior on a column's precision, in units of x^2: keeps unused ones finite
 
 
-class Model(nn.Module):
-  """x | z ~ N(W z + b, diag(psi)); see factor_analysers.
+class Model(ExactLikelihood):
+  """z ~ N(0, I), x | z ~ N(W z + b, diag(psi)); see exact_inference.
 
-  Of the principle `em`; of `latent`, with q(z|x) = p(z | x_observed), so that every bound is log p(x_observed); and of
-  `own_bound`, which takes the gradient of that.
+  For the principle `em`; for `latent`, with q(z|x) = p(z | x_observed), so that every bound is log p(x_observed); and
+  for `own_bound`, which follows the gradient of that.
 
   Attributes:
     data_shape: the shape of one x.
     data_mean: the mean of the training set, flat, where b starts; None: 0.
     latent_dim: L.
-    isotropic: whether all entries have one variance: probabilistic PCA.
-    closed_form: whether an M-step of `em` is the maximum of the likelihood, by the eigenvectors of the covariance of
-      the data: one pass.  Of probabilistic PCA and complete data.
-    relevance: whether column l of W has a prior N(0, I / a_l), a_l = D / |w_l|^2 by its own maximum: of L columns those
-      that the data do not ask for vanish, Bayesian PCA (Bishop, 1999).  `em` then raises the joint density.
+    isotropic: whether all entries share one variance: probabilistic PCA.
+    closed_form: whether an M-step of `em` maximises the likelihood by the eigenvectors of the covariance of the data,
+      in one pass; for probabilistic PCA and complete data only.
+    relevance: whether column l of W has a prior N(0, I / a_l), with a_l = D / |w_l|^2 at its maximum: columns that the
+      data do not support vanish, Bayesian PCA (Bishop, 1999).  `em` then maximises the joint density.
   """
 
   takes_mask: ClassVar[bool] = True
@@ -48,7 +49,7 @@ class Model(nn.Module):
   def setup(self):
     errors.require(
       not (self.closed_form or self.relevance) or (self.isotropic and self.closed_form != self.relevance),
-      "closed_form and relevance are of isotropic = True, and exclude each other",
+      "closed_form and relevance need isotropic = True, and exclude each other",
     )
     dim = math.prod(self.data_shape)
     loc = lambda key, shape: jnp.zeros(shape) if self.data_mean is None else jnp.asarray(self.data_mean)
@@ -60,34 +61,30 @@ class Model(nn.Module):
   def _params(self) -> Params:
     return {"loadings": self.loadings, "loc": self.loc, "log_variance": self.log_variance}
 
-  def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
-    x = batch["x"].reshape(batch["x"].shape[0], -1)
-    return x, batch["mask"].reshape(x.shape) if "mask" in batch else None
-
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
-    """See factor_analysers.start."""
+    """See exact_inference.start."""
     del params
-    return fa.start(key, *self._flat(batch), self.latent_dim, self.isotropic)
+    return fa.start(key, *flat(batch), self.latent_dim, self.isotropic)
 
   def e_step(self, params: Params, batch: dict[str, jax.Array], weight: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
-    """(statistics, {"log_px"}), sums over examples that count `weight` [B] each."""
-    x, mask = self._flat(batch)
+    """(statistics, {"log_px"}), sums over examples with weights `weight` [B]."""
+    x, mask = flat(batch)
     if self.closed_form:
-      errors.require(mask is None, "closed_form = True; it is of complete data")
+      errors.require(mask is None, "closed_form = True does not support missing entries")
       return fa.moments(params, x, weight), {"log_px": weight @ fa.posterior(params, x).log_px}
     statistics, log_px = fa.e_step(params, x, mask, weight)
     return statistics, {"log_px": log_px}
 
   def _precision(self, params: Params) -> jax.Array:
-    """a_l = D / (|w_l|^2 + 2 rate), [L]: the most likely under a_l ~ Gamma(1, rate)."""
+    """a_l = D / (|w_l|^2 + 2 rate), [L]: the maximum under a_l ~ Gamma(1, rate)."""
     return params["loadings"].shape[0] / (jnp.sum(jnp.square(params["loadings"]), 0) + 2 * _PRIOR_RATE)
 
   def m_step(self, key: jax.Array, params: Params, s: Any) -> Params:
-    """The parameters that maximise the expected log p(x, z), or log p(x, z, W); of closed_form, log p(x)."""
+    """The parameters that maximise the expected log p(x, z), or log p(x, z, W); with closed_form, log p(x)."""
     del key
     if self.closed_form:
       return fa.closed_form(params, s)
-    # W | psi, a, then psi | W: each raises the joint density
+    # W | psi, a, then psi | W: neither lowers the joint density
     ridge = self._precision(params) * jnp.exp(params["log_variance"]) if self.relevance else 0.0
     return fa.m_step(params, s, ridge)
 
@@ -96,7 +93,7 @@ class Model(nn.Module):
     return (fa.move_moments if self.closed_form else fa.move)(params, s, new)
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
-    """-log p(x), nats an example; with relevance -1/N log p(x, W, a)."""
+    """-log p(x), nats per example; with relevance -1/N log p(x, W, a)."""
     if not self.relevance:
       return -means["log_px"]
     a, w = self._precision(params), params["loadings"]
@@ -105,27 +102,17 @@ class Model(nn.Module):
 
   @property
   def num_free_parameters(self) -> int:
-    """Of W up to a rotation, b and psi, for AIC and BIC."""
+    """Free parameters in W (up to a rotation), b and psi, for AIC and BIC."""
     dim, l = math.prod(self.data_shape), self.latent_dim
     return dim * l - l * (l - 1) // 2 + dim + (1 if self.isotropic else dim)
 
   def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
     """log p(x_observed), [B], nats."""
-    return fa.posterior(self._params, *self._flat(batch)).log_px
-
-  def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """(log p(x_observed) [B], {"log_px": the same}); nothing is drawn."""
-    del key
-    log_px = self.log_prob(batch)
-    return log_px, {"log_px": log_px}
-
-  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """`log_px`, exact, nats, [B]."""
-    return self.bound(key, batch)[1]
+    return fa.posterior(self._params, *flat(batch)).log_px
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
     """p(z | x_observed), batch [B], event [L]."""
-    q = fa.posterior(self._params, *self._flat(batch))
+    q = fa.posterior(self._params, *flat(batch))
     root = jnp.linalg.cholesky(q.covariance)
     return distrax.MultivariateNormalTri(q.mean, jnp.broadcast_to(root, (q.mean.shape[0], *root.shape[1:])))
 
@@ -136,7 +123,7 @@ class Model(nn.Module):
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log p(x|z) [B] of the observed entries, log p(z) [B]); z [B, L]."""
-    x, mask = self._flat(batch)
+    x, mask = flat(batch)
     return self.decode(z).log_prob(x, mask), standard_normal(self.latent_dim).log_prob(z)
 
   def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -157,8 +144,4 @@ class Model(nn.Module):
   def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
     """E[x | E[z|x]], [B, *data_shape]."""
     del key
-    return self.reconstruct(fa.posterior(self._params, *self._flat(batch)).mean)
-
-  def __call__(self, batch: dict[str, jax.Array]):
-    """Touches every parameter, for `init`."""
-    return self.log_prob(batch)
+    return self.reconstruct(fa.posterior(self._params, *flat(batch)).mean)

@@ -1,1 +1,1 @@
-"""Mixtures by EM, k-means among them."""
+"""Mixtures fitted by EM, and k-means."""

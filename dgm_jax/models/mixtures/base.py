@@ -1,4 +1,4 @@
-"""What mixtures have in common: p(x) = sum_c pi_c p(x|c), a start, responsibilities, and components that fell empty."""
+"""What mixtures share, p(x) = sum_c pi_c p(x|c): initialisation, responsibilities, and restarts of empty components."""
 
 import math
 from collections.abc import Sequence
@@ -8,24 +8,29 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.models.base import ExactLikelihood, require_at_least, require_one_of
 
 Params = dict[str, jax.Array]
-_EMPTY = 1e-6  # of all examples: what a sum in float32 cannot tell from nothing
+_EMPTY = 1e-6  # share of all examples, at the resolution of a sum in float32
 
 
 def spread_out(key: jax.Array, x: jax.Array, num: int) -> jax.Array:
-  """Rows of x [N, D], each drawn by its squared distance to those before: k-means++ (Arthur & Vassilvitskii, 2007).
+  """Rows of x [N, D], drawn by squared distance to the nearest of those before: k-means++ (Arthur & Vassilvitskii, 2007).
 
-  Where all rows are taken, rows are drawn twice.
+  Rows repeat where `num` exceeds the number of distinct rows.
   """
 
   def next_row(distance, key):
     row = x[jax.random.categorical(key, jnp.log(distance + jnp.finfo(x.dtype).tiny))]
     return jnp.minimum(distance, jnp.sum(jnp.square(x - row), 1)), row
 
-  alike = jnp.full(x.shape[0], jnp.finfo(x.dtype).max, x.dtype)  # the first is any
+  alike = jnp.full(x.shape[0], jnp.finfo(x.dtype).max, x.dtype)  # the first row is drawn uniformly
   return jax.lax.scan(next_row, alike, jax.random.split(key, num))[1]
+
+
+def random_rows(key: jax.Array, x: jax.Array, num: int) -> jax.Array:
+  """Rows of x [N, D], drawn uniformly, without replacement if there are enough."""
+  return x[jax.random.choice(key, x.shape[0], (num,), replace=x.shape[0] < num)]
 
 
 def distances(x: jax.Array, means: jax.Array) -> jax.Array:
@@ -36,58 +41,69 @@ def distances(x: jax.Array, means: jax.Array) -> jax.Array:
 
 
 def scale_about(x: jax.Array, means: jax.Array, floor: float) -> jax.Array:
-  """The root of each entry's variance about the nearest of the means, plus the floor, [D]."""
+  """The square root of each entry's variance about the nearest mean plus the floor, [D]."""
   nearest = jnp.argmin(distances(x, means), 1)
   scale = jnp.sqrt(jnp.mean(jnp.square(x - means[nearest]), 0) + floor)
-  largest = jnp.max(scale)  # an entry that seldom varies may not vary about the seeds at all
+  largest = jnp.max(scale)  # an entry that seldom varies may be constant about the seeds
   return jnp.maximum(scale, jnp.where(largest > 0, 1e-3 * largest, 1.0))
 
 
 def sources(count: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(which components are empty [C], the component that each is a copy of from now on [C], itself if it is not empty).
+  """(which components are empty [C], the component that each will be a copy of [C], itself if it is not empty).
 
-  A component is empty that has less than a millionth of `count`, [C].
+  A component is empty if it has less than a millionth of the total of `count`, [C].
   """
   empty = count < _EMPTY * jnp.sum(count)
   source = jnp.where(empty, jnp.argsort(-count)[jnp.cumsum(empty) - 1], jnp.arange(count.shape[0]))
-  return empty, jnp.where(empty & empty[source], jnp.argmax(count), source)  # where most are empty
+  return empty, jnp.where(empty & empty[source], jnp.argmax(count), source)  # if most are empty
 
 
-def log_shares(count: jax.Array) -> jax.Array:
-  """log pi of the sums of responsibilities, [C]."""
-  return jnp.log(count / jnp.sum(count))
+def log_shares(count: jax.Array, smoothing: float = 0.0, floor: float | None = None) -> jax.Array:
+  """log of the shares of (count + smoothing) along the last axis, uniform where all are 0; count [..., C].
+
+  A share is never below `floor`: None for the smallest normal number; with 0 an empty share is -inf.
+  """
+  count = count + smoothing
+  total = jnp.sum(count, -1, keepdims=True)
+  shares = jnp.where(total > 0, count / jnp.where(total > 0, total, 1.0), 1 / count.shape[-1])
+  return jnp.log(jnp.maximum(shares, jnp.finfo(count.dtype).tiny if floor is None else floor))
+
+
+def positive(mass: jax.Array) -> jax.Array:
+  """`mass` [C] without zeros, to divide by: parameters of an empty component are arbitrary, but finite."""
+  return jnp.maximum(mass, 1e-12 * jnp.sum(mass))
 
 
 class Clusters(nn.Module):
-  """What a model of the principle `em` is that explains x by one of C components.
+  """A model for the principle `em` that assigns x to one of C components.
 
-  It adds
+  A subclass adds start, e_step and m_step of the principle, its parameters in setup, beside "log_weights" log pi [C]
+  (up to a constant), and
 
     responsibilities(batch)          -> p(c|x), [B, C]
     component_means(params)          -> E[x|c], [C, D]
     draw(key, params, c [n])         -> x ~ p(x|c), [n, D]
-    moved(params, x [C, D])          -> params whose components' locations are x
-
-  its parameters in setup, "log_weights" log pi [C] (up to a constant) among them, and start, e_step and m_step of the
-  principle.
+    moved(params, x [C, D])          -> params with the components' locations at x
 
   Attributes:
     data_shape: the shape of one x.
     data_mean: the mean of the training set, flat; None: 0.
     num_components: C.
-    seeding: of the start: "spread", see spread_out, or "random", any examples.
+    seeding: where components start: "spread", see spread_out, or "random", at random examples.
   """
 
-  names: ClassVar[Sequence[str]] = ()  # of the parameters beside log_weights
+  names: ClassVar[Sequence[str]] = ()  # the parameters beside log_weights
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None
   num_components: int = 10
   seeding: str = "spread"
 
-  def _check(self) -> None:
-    errors.require(self.num_components >= 1, f"num_components = {self.num_components}; it must be 1 or more")
-    errors.require(self.seeding in ("spread", "random"), f"seeding = {self.seeding!r}; it must be 'spread' or 'random'")
+  def setup(self):
+    require_at_least(1, num_components=self.num_components)
+    require_one_of(("spread", "random"), seeding=self.seeding)
+    c = self.num_components
+    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
 
   @property
   def _dim(self) -> int:
@@ -99,11 +115,11 @@ class Clusters(nn.Module):
 
   @property
   def per_component(self) -> Sequence[str]:
-    """Names of parameters [C, ...] of the components."""
+    """Names of the parameters with a leading component axis, [C, ...]."""
     return self.names
 
   def _some_means(self, scale: float) -> Any:
-    """An initialiser: the mean of the data, moved at random by `scale`."""
+    """An initialiser: the mean of the data plus normal noise of standard deviation `scale`."""
     mean = 0.0 if self.data_mean is None else jnp.asarray(self.data_mean)
     return lambda key, shape: mean + scale * jax.random.normal(key, shape)
 
@@ -111,27 +127,27 @@ class Clusters(nn.Module):
     """Examples to start the components from, [C, D]."""
     if self.seeding == "spread":
       return spread_out(key, x, self.num_components)
-    return x[jax.random.choice(key, x.shape[0], (self.num_components,), replace=x.shape[0] < self.num_components)]
+    return random_rows(key, x, self.num_components)
 
   def near(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
-    """Where a copy of a component may begin, [n, D]: at a draw from it."""
+    """Locations for copies of components, [n, D]: draws from these components [n]."""
     return self.draw(key, params, component)
 
   def reseed_empty(self, key: jax.Array, params: Params, count: jax.Array) -> Params:
-    """`params`, the i-th empty component become a copy of the i-th heaviest, with another location.
+    """`params` with the i-th empty component replaced by a copy of the i-th heaviest, at another location.
 
-    This may lower the likelihood, and it is all that does.  count: the sums of responsibilities, [C].
+    Only this can lower the likelihood.  count: the sums of responsibilities, [C].
     """
     empty, source = sources(count)
     copies = jnp.sum(source[:, None] == jnp.arange(self.num_components), 0)
     copied = {name: a[source] if name in self.per_component else a for name, a in params.items()}
-    copied["log_weights"] = log_shares(count[source] / copies[source])
+    copied["log_weights"] = log_shares(count[source] / copies[source], floor=0.0)
     new = self.moved(copied, self.near(key, copied, jnp.arange(self.num_components)))
     chosen = lambda a, b: jnp.where(empty.reshape(-1, *[1] * (a.ndim - 1)), a, b)
     return copied | {name: chosen(new[name], copied[name]) for name in self.per_component}
 
   def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """x, [B, D], as numbers."""
+    """x as floats, [B, D]."""
     x = batch["x"]
     return x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
 
@@ -148,15 +164,15 @@ class Clusters(nn.Module):
     return (self.responsibilities(batch) @ self.component_means(self._params)).reshape(-1, *self.data_shape)
 
   def clusters(self) -> jax.Array:
-    """E[x|c] by falling weight, [C, *data_shape]."""
+    """E[x|c] in order of decreasing weight, [C, *data_shape]."""
     means = self.component_means(self._params)[jnp.argsort(-self.log_weights)]
     return means.reshape(-1, *self.data_shape)
 
 
-class Mixture(Clusters):
-  """p(x) = sum_c pi_c p(x|c) as a model of the principle `em`, and of `own_bound`, by gradient.
+class Mixture(Clusters, ExactLikelihood):
+  """p(x) = sum_c pi_c p(x|c) for the principle `em`, and for `own_bound`, by gradient.
 
-  Beside what Clusters ask for a model adds log_components(params, x [B, D]) -> log p(x|c), [B, C].
+  Beside the methods of Clusters a subclass adds log_components(params, x [B, D]) -> log p(x|c), [B, C].
   """
 
   def log_joint(self, params: Params, x: jax.Array) -> jax.Array:
@@ -166,13 +182,13 @@ class Mixture(Clusters):
   def e_step_with(
     self, params: Params, x: jax.Array, weight: jax.Array, penalty: jax.Array | float = 0.0
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """What the E-steps of mixtures share: (responsibilities times weight [C, B], sums of {"log_px", "penalty"}).
+    """The common part of E-steps: (responsibilities times weight [C, B], sums of {"log_px", "penalty"}).
 
     Args:
       params: see log_joint.
       x: [B, D].
-      weight: what an example counts, [B].
-      penalty: r [C], for EM of log sum_c p(x, c) exp(-r_c), which is by `penalty` less than log p(x).
+      weight: weights of the examples, [B].
+      penalty: r [C], for EM on log sum_c p(x, c) exp(-r_c) = log p(x) - penalty.
     """
     log_joint = self.log_joint(params, x)
     log_px, penalised = (jax.scipy.special.logsumexp(a, 1) for a in (log_joint, log_joint - penalty))
@@ -180,7 +196,7 @@ class Mixture(Clusters):
     return (responsibility * weight[:, None]).T, {"log_px": weight @ log_px, "penalty": weight @ (log_px - penalised)}
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
-    """What EM lowers, from the means of what the E-step reports."""
+    """What EM minimises, from the means of what the E-step reports."""
     del params, num_examples
     return means["penalty"] - means["log_px"]
 
@@ -192,16 +208,3 @@ class Mixture(Clusters):
     """p(c|x), [B, C]."""
     return jax.nn.softmax(self.log_joint(self._params, self.flat(batch)), 1)
 
-  def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """(log p(x) [B], {"log_px": the same}); nothing is drawn."""
-    del key
-    log_px = self.log_prob(batch)
-    return log_px, {"log_px": log_px}
-
-  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """`log_px`, exact, nats, [B]."""
-    return self.bound(key, batch)[1]
-
-  def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """Touches every parameter, for `init`."""
-    return self.log_prob(batch)

@@ -14,7 +14,7 @@ from dgm_jax.models.mixtures.base import Params
 
 
 class Statistics(NamedTuple):
-  """Sums over examples: of the responsibilities, [C], and of those times x, [C, D]."""
+  """Sums over examples: responsibilities, [C], and responsibilities times x, [C, D]."""
 
   count: jax.Array
   ones: jax.Array
@@ -23,9 +23,9 @@ class Statistics(NamedTuple):
 class Model(base.Mixture):
   """p(x) = sum_c pi_c prod_d Bernoulli(x_d; sigmoid(l_cd)).
 
-  Attributes, beside mixtures.Mixture's:
-    smoothing: ones, and zeros, that EM adds to each entry of each component: a prior Beta(1 + s, 1 + s), whose density
-      is a part of the loss; an entry that no example of a component lights is not impossible there.
+  Attributes, beside base.Clusters':
+    smoothing: s, pseudo-counts of ones and of zeros in each entry of each component: a prior Beta(1 + s, 1 + s), whose
+      density is part of the loss; it keeps probabilities away from 0 and 1.
   """
 
   support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
@@ -34,11 +34,10 @@ class Model(base.Mixture):
   smoothing: float = 0.1
 
   def setup(self):
-    self._check()
+    super().setup()
     errors.require(self.smoothing > 0, f"smoothing = {self.smoothing}; it must be positive")
-    c = self.num_components
-    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
-    self.logits = self.param("logits", lambda key: jax.random.normal(key, (c, self._dim)) + self._logit_of_mean())
+    shape = (self.num_components, self._dim)
+    self.logits = self.param("logits", lambda key: jax.random.normal(key, shape) + self._logit_of_mean())
 
   def _logit_of_mean(self) -> jax.Array | float:
     if self.data_mean is None:
@@ -54,16 +53,16 @@ class Model(base.Mixture):
     return jax.nn.sigmoid(params["logits"])
 
   def draw(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
-    """x of 0 and 1, [n, D]."""
+    """x ~ p(x|c) in {0, 1}, [n, D]."""
     p = jax.nn.sigmoid(params["logits"])[component]
     return jax.random.bernoulli(key, p).astype(p.dtype)
 
   def moved(self, params: Params, x: jax.Array) -> Params:
-    """Half way to x."""
+    """`params` with probabilities half-way to x."""
     return params | {"logits": jax.scipy.special.logit(0.5 * (jax.nn.sigmoid(params["logits"]) + x))}
 
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
-    """Equal weights, probabilities between those of all data and seeds, and away from 0 and 1."""
+    """Equal weights, probabilities between the data's mean and seeds, and away from 0 and 1."""
     x = self.flat(batch)
     p = 0.05 + 0.45 * (self.seeds(key, x) + jnp.mean(x, 0))
     weights = jnp.full_like(params["log_weights"], -math.log(self.num_components))
@@ -72,7 +71,7 @@ class Model(base.Mixture):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[Statistics, dict[str, jax.Array]]:
-    """(statistics, {"log_px", "penalty"}), sums over examples that count `weight` [B] each."""
+    """(statistics, {"log_px", "penalty"}), sums over examples with weights `weight` [B]."""
     x = self.flat(batch)
     w, reported = self.e_step_with(params, x, weight)
     return Statistics(jnp.sum(w, 1), w @ x), reported
@@ -84,11 +83,11 @@ class Model(base.Mixture):
     return self.reseed_empty(key, params | {"logits": logits}, s.count)
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
-    """-log p(x) - 1/N smoothing sum_cd log p_cd (1 - p_cd), nats an example."""
+    """-log p(x) - 1/N smoothing sum_cd log p_cd (1 - p_cd), nats per example."""
     prior = -jnp.sum(softplus(params["logits"]) + softplus(-params["logits"]))
     return -means["log_px"] - self.smoothing * prior / num_examples
 
   @property
   def num_free_parameters(self) -> int:
-    """Of weights and probabilities, for AIC and BIC."""
+    """Free parameters in weights and probabilities, for AIC and BIC."""
     return self.num_components * (1 + self._dim) - 1

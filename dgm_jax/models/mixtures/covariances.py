@@ -1,7 +1,7 @@
-"""Components of a mixture that have a location and a covariance: of four kinds, C of them on D dimensions.
+"""Four kinds of covariances for the C components of a mixture on D dimensions.
 
-A covariance is kept as `roots`, and what an E-step sums are moments of y = root^-1 (x - mean), in the coordinates of
-the parameters that it was made with: float32 then holds them whatever the location and the units of the data.
+A covariance is stored as `roots`, and an E-step sums moments of y = root^-1 (x - mean), in the coordinates of its own
+parameters: float32 is then accurate enough for any location and units of the data.
 
   kind        covariance               roots
   full        root_c root_c'           [C, D, D], lower triangular
@@ -9,7 +9,7 @@ the parameters that it was made with: float32 then holds them whatever the locat
   diagonal    diag(root_c^2)           [C, D]
   spherical   root_c^2 I               [C]
 
-Weights w [C, B] are those of an example in a component: responsibilities, times what else weighs it.
+Weights w [C, B] of an example in a component are responsibilities times other weights of the example.
 """
 
 from collections.abc import Callable
@@ -18,15 +18,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.models.mixtures.base import positive
+
 
 class Moments(NamedTuple):
-  """Sums over examples, so that those of parts of the data add up.
+  """Sums over examples, additive over parts of the data.
 
   Attributes:
     weight: sum w, [C].
     first: sum w y, [C, D].
-    second: sum w y y', [C, D, D] of full, [D, D] of tied (over the components, too); its diagonal, [C, D], of diagonal;
-      its trace, [C], of spherical.
+    second: sum w y y': [C, D, D] for full, [D, D], summed over components, for tied; its diagonal, [C, D], for diagonal;
+      its trace, [C], for spherical.
   """
 
   weight: jax.Array
@@ -35,19 +37,19 @@ class Moments(NamedTuple):
 
 
 class Kind(NamedTuple):
-  """What is done with a kind of covariance; means [C, D], roots as above.
+  """The functions of a kind of covariance; means [C, D], roots as above.
 
   Attributes:
-    start: (scale [D], C) -> roots of the covariance diag(scale^2), or the nearest that the kind has.
+    start: (scale [D], C) -> roots of the covariance diag(scale^2), or for spherical of mean(scale^2) I.
     squares: (x [B, D], means, roots) -> |y|^2, [C, B].
     log_det: roots, D -> log |det root|, [C] or [].
     moments: (x, means, roots, w) -> Moments.
-    update: (means, roots, moments, mass [C], floor) -> (means, roots) that have the moments, covariances over `mass`
-      and with floor I added.
+    update: (means, roots, moments, mass [C], floor) -> (means, roots) with these moments; covariances are sums over
+      `mass` plus floor I.
     move: (moments, means, roots, new means, new roots) -> the moments in the coordinates of the new ones.
     trace_inverse: roots, D -> tr(covariance^-1), [C] or [].
     spread: (noise [n, D], roots, component [n]) -> root noise, [n, D].
-    size: (C, D) -> free parameters of the covariances.
+    size: (C, D) -> number of free parameters in the covariances.
   """
 
   start: Callable
@@ -80,7 +82,7 @@ def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _root_of(covariance: jax.Array, floor: float, root: jax.Array) -> jax.Array:
-  """The root of covariance + floor I, and of what rounding takes from it; `root` where that is not enough."""
+  """The root of covariance + floor I, plus a ridge against rounding; `root` where the Cholesky still fails."""
   dim, eps = covariance.shape[-1], jnp.finfo(covariance.dtype).eps
   trace = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
   ridge = (floor + eps * trace) * jnp.eye(dim, dtype=covariance.dtype)
@@ -88,12 +90,7 @@ def _root_of(covariance: jax.Array, floor: float, root: jax.Array) -> jax.Array:
   return jnp.where(jnp.isfinite(found).all((-2, -1), keepdims=True), found, root)
 
 
-def _positive(mass: jax.Array) -> jax.Array:
-  """Without zeros to divide by: an empty component's parameters mean nothing, but are finite."""
-  return jnp.maximum(mass, 1e-12 * jnp.sum(mass))
-
-
-# Full: one product whitens a block for all components, [C D, D] x [D, B]; examples are the last axis from there on
+# Full: one product whitens a block for all components, [C D, D] x [D, B]; examples are then the last axis
 
 
 def _full_y(x, means, roots):
@@ -111,9 +108,9 @@ def _full_moments(x, means, roots, w):
 
 
 def _full_update(means, roots, s, mass, floor):
-  m = s.first / _positive(s.weight)[:, None]
+  m = s.first / positive(s.weight)[:, None]
   scatter = s.second - _outer(s.first, m)
-  covariance = roots @ (scatter / _positive(mass)[:, None, None]) @ _transpose(roots)
+  covariance = roots @ (scatter / positive(mass)[:, None, None]) @ _transpose(roots)
   return means + jnp.einsum("cde,ce->cd", roots, m), _root_of(covariance, floor, roots)
 
 
@@ -139,7 +136,7 @@ FULL = Kind(
 )
 
 
-# Tied: all components are seen in the same coordinates, whitened once
+# Tied: all components share the same coordinates, whitened once
 
 
 def _tied_y(x, means, roots):
@@ -163,7 +160,7 @@ def _tied_moments(x, means, roots, w):
 
 
 def _tied_update(means, roots, s, mass, floor):
-  m = s.first / _positive(s.weight)[:, None]
+  m = s.first / positive(s.weight)[:, None]
   covariance = roots @ ((s.second - s.first.T @ m) / jnp.sum(mass)) @ roots.T
   return means + m @ roots.T, _root_of(covariance, floor, roots)
 
@@ -190,11 +187,11 @@ TIED = Kind(
 )
 
 
-# Diagonal, and spherical as a diagonal whose D entries are one number
+# Diagonal, and spherical as a diagonal of D equal entries
 
 
 def _columns(roots):
-  """[C, D], or [C, 1] of spherical."""
+  """[C, D], or [C, 1] for spherical."""
   return roots.reshape(roots.shape[0], -1)
 
 
@@ -210,11 +207,11 @@ def _diagonal_moments(x, means, roots, w):
 
 
 def _diagonal_update(means, roots, s, mass, floor):
-  m = s.first / _positive(s.weight)[:, None]
+  m = s.first / positive(s.weight)[:, None]
   left = s.first * m if roots.ndim == 2 else jnp.sum(s.first * m, 1) / means.shape[1]
   per = (lambda a: a[:, None]) if roots.ndim == 2 else lambda a: a
   second = s.second if roots.ndim == 2 else s.second / means.shape[1]
-  variance = jnp.square(roots) * jnp.maximum(second - left, 0) / per(_positive(mass)) + floor
+  variance = jnp.square(roots) * jnp.maximum(second - left, 0) / per(positive(mass)) + floor
   return means + _columns(roots) * m, jnp.sqrt(variance)
 
 

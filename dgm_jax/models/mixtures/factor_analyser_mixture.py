@@ -1,4 +1,4 @@
-"""Mixture of factor analysers (Ghahramani & Hinton, 1996), of probabilistic PCAs (Tipping & Bishop, 1999)."""
+"""Mixture of factor analysers (Ghahramani & Hinton, 1996) or of probabilistic PCAs (Tipping & Bishop, 1999)."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ _NAMES = ("loadings", "loc", "log_variance")
 class Model(base.Mixture):
   """p(x) = sum_c pi_c N(x; b_c, W_c W_c' + diag(psi_c)).
 
-  Variances have the floor of factor_analysers.py, so that the likelihood has a maximum.
+  Variances are at least exact_inference.MIN_VARIANCE, so that the likelihood has a maximum.
 
-  Attributes, beside mixtures.Mixture's:
-    latent_dim: L, factors of a component.
+  Attributes, beside base.Clusters':
+    latent_dim: L, the number of factors of a component.
     isotropic: whether psi_c = s_c^2 for all entries: a mixture of probabilistic PCAs.
   """
 
@@ -33,15 +33,14 @@ class Model(base.Mixture):
   isotropic: bool = False
 
   def setup(self):
-    self._check()
+    super().setup()
     c, dim = self.num_components, self._dim
-    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
     self.loadings = self.param("loadings", nn.initializers.normal(0.1), (c, dim, self.latent_dim))
     self.loc = self.param("loc", self._some_means(0.1), (c, dim))
     self.log_variance = self.param("log_variance", nn.initializers.zeros, (c,) if self.isotropic else (c, dim))
 
   def _posteriors(self, params: Params, x: jax.Array) -> fa.Posterior:
-    """With C in front."""
+    """Posteriors with a leading component axis, [C, ...]."""
     return jax.vmap(fa.posterior, (0, None))({name: params[name] for name in _NAMES}, x)
 
   def log_components(self, params: Params, x: jax.Array) -> jax.Array:
@@ -61,11 +60,11 @@ class Model(base.Mixture):
     return loc + jnp.einsum("ndl,nl->nd", w, z) + scale * jax.random.normal(key_x, loc.shape, w.dtype)
 
   def moved(self, params: Params, x: jax.Array) -> Params:
-    """The locations become x."""
+    """`params` with locations x."""
     return params | {"loc": x}
 
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
-    """Equal weights, locations at seeds, the variances about the nearest of them, half of them random loadings'."""
+    """Equal weights, locations at seeds, the variances about the nearest seed, half of them from random loadings."""
     key_seeds, key_w = jax.random.split(key)
     x, (c, dim, latent_dim) = self.flat(batch), params["loadings"].shape
     loc = self.seeds(key_seeds, x)
@@ -82,17 +81,14 @@ class Model(base.Mixture):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[tuple[jax.Array, Statistics], dict[str, jax.Array]]:
-    """((sum of responsibilities [C], statistics with C in front), {"log_px", "penalty"}), sums over examples.
-
-    They count `weight` [B] each.
-    """
+    """((sum of responsibilities [C], statistics [C, ...]), {"log_px", "penalty"}), summed with weights `weight` [B]."""
     x = self.flat(batch)
     w, reported = self.e_step_with(params, x, weight)
     collect = jax.vmap(lambda p, q, w: fa.collect(p, q, x, weight=w))
     return (jnp.sum(w, 1), collect({k: params[k] for k in _NAMES}, self._posteriors(params, x), w)), reported
 
   def m_step(self, key: jax.Array, params: Params, s: tuple[jax.Array, Statistics]) -> Params:
-    """A regression of each entry on z in each component."""
+    """The parameters that maximise the expected log p(x, z, c): regressions of each entry on z."""
     count, statistics = s
     new = jax.vmap(fa.m_step)({name: params[name] for name in _NAMES}, statistics)
     return self.reseed_empty(key, params | new, count)
@@ -104,6 +100,6 @@ class Model(base.Mixture):
 
   @property
   def num_free_parameters(self) -> int:
-    """Of weights, W_c up to a rotation, b_c and psi_c, for AIC and BIC."""
+    """Free parameters in weights, W_c (up to a rotation), b_c and psi_c, for AIC and BIC."""
     c, dim, l = self.num_components, self._dim, self.latent_dim
     return c - 1 + c * (dim * l - l * (l - 1) // 2 + dim + (1 if self.isotropic else dim))

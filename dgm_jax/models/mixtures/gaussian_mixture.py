@@ -21,7 +21,7 @@ class Model(Located):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[Moments, dict[str, jax.Array]]:
-    """(the responsibilities' moments, {"log_px", "penalty"}), sums over examples that count `weight` [B] each."""
+    """(the responsibilities' moments, {"log_px", "penalty"}), sums over examples with weights `weight` [B]."""
     x = self.flat(batch)
     w, reported = self.e_step_with(params, x, weight, self._penalty(params))
     return self._kind.moments(x, params["means"], params["roots"], w), reported
@@ -32,11 +32,11 @@ class Model(Located):
     return self.reseed_empty(key, params | {"means": means, "roots": roots}, s.weight)
 
   def move(self, params: Params, s: Moments, new: Params) -> Moments:
-    """The moments of `params`' coordinates in those of `new`."""
+    """The moments, made in the coordinates of `params`, in those of `new`."""
     return self._kind.move(s, params["means"], params["roots"], new["means"], new["roots"])
 
   @property
   def num_free_parameters(self) -> int:
-    """Of weights, means and covariances, for AIC and BIC."""
+    """Free parameters in weights, means and covariances, for AIC and BIC."""
     c, dim = self.num_components, self._dim
     return c - 1 + c * dim + self._kind.size(c, dim)

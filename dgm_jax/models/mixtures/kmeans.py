@@ -1,4 +1,4 @@
-"""k-means: Lloyd's algorithm, EM whose responsibilities are 0 and 1."""
+"""k-means: Lloyd's algorithm, EM with responsibilities 0 and 1."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.models.mixtures import base
-from dgm_jax.models.mixtures.base import Params
+from dgm_jax.models.mixtures.base import Params, positive
 
 
 class Statistics(NamedTuple):
-  """Sums over the examples of a cluster: how many [C], of x - centre [C, D], of |x - centre|^2 [C]."""
+  """Sums over the examples of a cluster: their number [C], x - centre [C, D], |x - centre|^2 [C]."""
 
   count: jax.Array
   first: jax.Array
@@ -20,19 +20,18 @@ class Statistics(NamedTuple):
 
 
 class Model(base.Clusters):
-  """Each x belongs to the nearest of C centres, each centre is the mean of what belongs to it (Lloyd, 1982).
+  """Each x belongs to the nearest of C centres, each centre is the mean of its examples (Lloyd, 1982).
 
   The loss is the distortion, the mean of |x - nearest centre|^2: scikit-learn's inertia over N.  There is no p(x); a
-  draw is a centre, by the share of the data that it has, with normal noise of its cluster's own size.
+  draw is a centre, chosen by its share of the data, plus normal noise with the cluster's standard deviation.
   """
 
   support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # of x
   names: ClassVar[Sequence[str]] = ("means", "scales")
 
   def setup(self):
-    self._check()
+    super().setup()
     c = self.num_components
-    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
     self.means = self.param("means", self._some_means(0.1), (c, self._dim))
     self.scales = self.param("scales", lambda key: jnp.ones(c))
 
@@ -51,7 +50,7 @@ class Model(base.Clusters):
     return params["means"][component] + params["scales"][component][:, None] * noise
 
   def moved(self, params: Params, x: jax.Array) -> Params:
-    """The centres become x."""
+    """`params` with centres x."""
     return params | {"means": x}
 
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
@@ -61,7 +60,7 @@ class Model(base.Clusters):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[Statistics, dict[str, jax.Array]]:
-    """(statistics, {"distortion"}), sums over examples that count `weight` [B] each."""
+    """(statistics, {"distortion"}), sums over examples with weights `weight` [B]."""
     x = self.flat(batch)
     square = base.distances(x, params["means"])
     own = jax.nn.one_hot(jnp.argmin(square, 1), self.num_components, dtype=x.dtype, axis=0) * weight
@@ -71,8 +70,8 @@ class Model(base.Clusters):
 
   def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
     """The mean of each cluster."""
-    by = s.first / jnp.maximum(s.count, 1e-12 * jnp.sum(s.count))[:, None]
-    left = s.square / jnp.maximum(s.count, 1e-12 * jnp.sum(s.count)) - jnp.sum(jnp.square(by), 1)
+    by = s.first / positive(s.count)[:, None]
+    left = s.square / positive(s.count) - jnp.sum(jnp.square(by), 1)
     scales = jnp.sqrt(jnp.maximum(left, 0) / self._dim)
     return self.reseed_empty(key, params | {"means": params["means"] + by, "scales": scales}, s.count)
 
@@ -93,5 +92,5 @@ class Model(base.Clusters):
     return {"distortion": jnp.min(base.distances(self.flat(batch), self.means), 1)}
 
   def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.responsibilities(batch)

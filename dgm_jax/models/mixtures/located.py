@@ -1,4 +1,4 @@
-"""Mixtures whose components have a mean and a covariance, or a matrix like it."""
+"""Mixtures whose components have a mean and a covariance or scale matrix."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import errors
+from dgm_jax.models.base import require_at_least, require_one_of
 from dgm_jax.models.mixtures.base import Mixture, Params, scale_about
 from dgm_jax.models.mixtures.covariances import KINDS, Kind
 
@@ -18,13 +18,19 @@ def log_normal(kind: Kind, x: jax.Array, means: jax.Array, roots: jax.Array) -> 
   return -0.5 * kind.squares(x, means, roots).T - constant
 
 
+def draw_normal(key: jax.Array, kind: Kind, means: jax.Array, roots: jax.Array, component: jax.Array) -> jax.Array:
+  """x ~ N(mean_c, covariance_c), [n, D]; component [n]."""
+  noise = jax.random.normal(key, (component.shape[0], means.shape[1]), means.dtype)
+  return means[component] + kind.spread(noise, roots, component)
+
+
 class Located(Mixture):
-  """A mixture whose components have a mean and a covariance, or a matrix like it; see covariances.py.
+  """A mixture whose components have a mean and a covariance or scale matrix; see covariances.py.
 
-  With a floor e > 0 EM raises the mean of log sum_c pi_c p(x|c) exp(-e/2 tr(covariance_c^-1)), below log p(x): the
-  M-step gives covariance_c = S_c + e I, no component shrinks to a point, and there is a maximum.
+  With a floor e > 0 EM maximises the mean of log sum_c pi_c p(x|c) exp(-e/2 tr(covariance_c^-1)), below log p(x): the
+  M-step gives covariance_c = S_c + e I, no component shrinks to a point, and a maximum exists.
 
-  Attributes:
+  Attributes, beside base.Clusters':
     covariance: "full", "tied" (one for all), "diagonal" or "spherical".
     floor: e, in units of x^2; 0 for the likelihood itself.
   """
@@ -36,17 +42,16 @@ class Located(Mixture):
   floor: float = 1e-6
 
   def setup(self):
-    self._check()
-    errors.require(self.covariance in KINDS, f"covariance = {self.covariance!r}; it must be one of {', '.join(KINDS)}")
-    errors.require(self.floor >= 0, f"floor = {self.floor}; it must be 0 or positive")
+    super().setup()
+    require_one_of(KINDS, covariance=self.covariance)
+    require_at_least(0, floor=self.floor)
     c, scale = self.num_components, jnp.ones(self._dim)
-    self.log_weights = self.param("log_weights", lambda key: jnp.full(c, -jnp.log(c)))
     self.means = self.param("means", self._some_means(0.1), (c, self._dim))
     self.roots = self.param("roots", lambda key: jnp.asarray(self._kind.start(scale, c)))
 
   @property
   def per_component(self) -> Sequence[str]:
-    """All but the root that there is one of."""
+    """All but a tied root, which has no component axis."""
     return [name for name in self.names if name != "roots" or self.covariance != "tied"]
 
   @property
@@ -62,15 +67,14 @@ class Located(Mixture):
 
   def near(self, key: jax.Array, params: Params, component: jax.Array) -> jax.Array:
     """x ~ N(mean_c, covariance_c), [n, D]."""
-    noise = jax.random.normal(key, (component.shape[0], self._dim), params["means"].dtype)
-    return params["means"][component] + self._kind.spread(noise, params["roots"], component)
+    return draw_normal(key, self._kind, params["means"], params["roots"], component)
 
   def moved(self, params: Params, x: jax.Array) -> Params:
-    """The means become x."""
+    """`params` with means x."""
     return params | {"means": x}
 
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
-    """Equal weights, means at seeds, and the variances about the nearest seed for all components."""
+    """Equal weights, means at seeds, and in all components the variances about the nearest seed."""
     x = self.flat(batch)
     means = self.seeds(key, x)
     scale = scale_about(x, means, self.floor)

@@ -8,18 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
-from dgm_jax.models.mixtures.base import Params
+from dgm_jax.models.mixtures.base import Params, positive
 from dgm_jax.models.mixtures.covariances import Moments
 from dgm_jax.models.mixtures.located import Located
 
-_LOG_DOF = (math.log(0.1), math.log(1e3))  # within which v is sought
+_LOG_DOF = (math.log(0.1), math.log(1e3))  # range of log v
 
 
 class Statistics(NamedTuple):
   """Sums over examples, r the responsibilities, u = E[precision | x, c] = (v + D) / (v + |y|^2).
 
   Attributes:
-    moments: of r u.
+    moments: with weights r u.
     mass: sum r, [C].
     tail: sum r (log u - u), [C].
   """
@@ -30,11 +30,11 @@ class Statistics(NamedTuple):
 
 
 class Model(Located):
-  """p(x) = sum_c pi_c t_v_c(x; mean_c, root_c root_c'), the matrix that of a normal whose precision is a gamma's.
+  """p(x) = sum_c pi_c t_v_c(x; mean_c, root_c root_c'), a normal with a Gamma(v/2, v/2) factor on its precision.
 
   Attributes, beside Located's:
-    dof: v to start with, of all components.
-    learn_dof: whether v is learned, for each component, in 0.1 .. 1000.
+    dof: initial v of all components.
+    learn_dof: whether v is learned for each component, in 0.1 .. 1000.
   """
 
   names: ClassVar[Sequence[str]] = ("means", "roots", "log_dof")
@@ -70,7 +70,7 @@ class Model(Located):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[Statistics, dict[str, jax.Array]]:
-    """(statistics, {"log_px", "penalty"}), sums over examples that count `weight` [B] each."""
+    """(statistics, {"log_px", "penalty"}), sums over examples with weights `weight` [B]."""
     x = self.flat(batch)
     w, reported = self.e_step_with(params, x, weight, self._penalty(params))
     v = jnp.exp(params["log_dof"])[:, None]
@@ -83,24 +83,24 @@ class Model(Located):
     means, roots = self._kind.update(params["means"], params["roots"], s.moments, s.mass, self.floor)
     new = params | {"means": means, "roots": roots}
     if self.learn_dof:
-      tail = s.tail / jnp.maximum(s.mass, 1e-12 * jnp.sum(s.mass))
+      tail = s.tail / positive(s.mass)
       new["log_dof"] = _most_likely_log_dof(params["log_dof"], tail, self._dim)
     return self.reseed_empty(key, new, s.mass)
 
   def move(self, params: Params, s: Statistics, new: Params) -> Statistics:
-    """The moments of `params`' coordinates in those of `new`."""
+    """The moments, made in the coordinates of `params`, in those of `new`."""
     moments = self._kind.move(s.moments, params["means"], params["roots"], new["means"], new["roots"])
     return s._replace(moments=moments)
 
   @property
   def num_free_parameters(self) -> int:
-    """Of weights, means, matrices and degrees of freedom, for AIC and BIC."""
+    """Free parameters in weights, means, matrices and degrees of freedom, for AIC and BIC."""
     c, dim = self.num_components, self._dim
     return c - 1 + c * dim + self._kind.size(c, dim) + c * self.learn_dof
 
 
 def _most_likely_log_dof(log_dof: jax.Array, tail: jax.Array, dim: int) -> jax.Array:
-  """The root in v of log(v/2) - psi(v/2) + 1 + tail + psi((v0 + D)/2) - log((v0 + D)/2), which falls, by bisection."""
+  """log of the root v of the decreasing log(v/2) - psi(v/2) + 1 + tail + psi((v0 + D)/2) - log((v0 + D)/2), bisected."""
   half = 0.5 * (jnp.exp(log_dof) + dim)
   constant = 1 + tail + jax.lax.digamma(half) - jnp.log(half)
 

@@ -1,1 +1,1 @@
-"""Conditional models p(y given x): regression and classification."""
+"""Conditional models p(y | x): regression and classification."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import distrax
@@ -11,36 +10,30 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax.core import errors
-from dgm_jax.distributions.likelihoods import families
-from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.distributions.normals import diagonal_normal, standard_normal
-from dgm_jax.networks.mlp import Networks
+from dgm_jax.models.base import flat, require_at_least
+from dgm_jax.models.vae.base import DecoderModel
 
 
-class Model(Networks):
+class Model(DecoderModel):
   """p(x, y, z) = 1/C N(z; 0, I) p(x | y, z),   q(y, z | x) = q(y|x) N(z; mu(x, y), diag sigma(x, y)^2).
 
     L(x, y) = E_q(z|x,y) log p(x|y,z) - log C - KL(q(z|x,y) || p(z))       <= log p(x, y)
     U(x)    = sum_y q(y|x) (L(x, y) - log q(y|x))                           <= log p(x)
 
-  Training raises L(x, y) + alpha log q(y|x) where the class is known, U(x) elsewhere; the sum over classes is exact,
-  the expectation takes one draw of z for each class.  The networks have softplus units.
+  Training maximises L(x, y) + alpha log q(y|x) where the class is known, and U(x) elsewhere; the sum over classes is
+  exact, and the expectation uses one draw of z for each class.  The networks have softplus units.
 
-  batch["y"] holds classes 0..C-1, and -1 for an unlabelled example; without it all are unlabelled.
+  batch["y"] holds classes 0..C-1, and -1 for an unlabelled example; without batch["y"] all examples are unlabelled.
 
-  Attributes:
-    data_shape: the shape of one x.
-    data_mean: the mean of the training set, flat; E[x|y,z] starts near it.  None: at the middle of the support, or 0.
+  Attributes, beside base.DecoderModel's:
     num_classes: C.
-    latent_dim: dimensions L of z.
+    latent_dim: L, the dimensions of z.
     hidden: widths of the hidden layers of the two encoders; the decoder's are the same, reversed.
     alpha: weight of the classifier's log-likelihood, for each labelled example.
-    likelihood: p(x_d | .), a name of likelihoods.FAMILIES, and its options.
+    likelihood: p(x_d | .), a name of families.FAMILIES, and its options.
   """
 
-  data_shape: Sequence[int]
-  data_mean: Sequence[float] | None = None
   num_classes: int = 10
   latent_dim: int = 50
   hidden: Sequence[int] = (500,)
@@ -48,37 +41,25 @@ class Model(Networks):
   likelihood: str = "bernoulli"
   likelihood_args: Mapping[str, Any] = FrozenDict()
 
-  @property
-  def support(self) -> tuple[float, float]:
-    """The least and the greatest x that p(x|y,z) can give."""
-    return families.make(self.likelihood, **self.likelihood_args).support
-
   def setup(self):
-    errors.require(self.num_classes >= 2, f"num_classes = {self.num_classes} must be 2 or more")
-    errors.require(
-      min(self.latent_dim, *self.hidden, 1) >= 1 and self.alpha >= 0,
-      f"latent_dim and hidden must be 1 or more and alpha = {self.alpha} not negative",
-    )
-    family = families.make(self.likelihood, **self.likelihood_args)
-    self.px_yz = Likelihood(prod(self.data_shape), family)
+    require_at_least(2, num_classes=self.num_classes)
+    require_at_least(1, latent_dim=self.latent_dim, hidden=self.hidden)
+    require_at_least(0, alpha=self.alpha)
+    self.px_yz = self._make_likelihood()
     self.classifier = self.mlp((*self.hidden, self.num_classes), nn.softplus)
     self.encoder = self.mlp((*self.hidden, 2 * self.latent_dim), nn.softplus)
-    output_bias = self.px_yz.output_bias(self.data_mean)
-    self.decoder = self.mlp((*self.hidden[::-1], self.px_yz.num_outputs), nn.softplus, output_bias)
-
-  def _flat(self, batch: dict[str, jax.Array]) -> jax.Array:
-    return batch["x"].reshape(batch["x"].shape[0], -1)
+    self.decoder = self._make_decoder(self.px_yz, self.hidden, nn.softplus)
 
   def _with_class(self, a: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.concatenate([a, jax.nn.one_hot(y, self.num_classes)], -1)
 
   def log_qy_x(self, batch: dict[str, jax.Array]) -> jax.Array:
     """log q(y|x), [B, C]."""
-    return jax.nn.log_softmax(self.classifier(self.px_yz.features(self._flat(batch))))
+    return jax.nn.log_softmax(self.classifier(self.px_yz.features(flat(batch)[0])))
 
   def infer(self, batch: dict[str, jax.Array], y: jax.Array) -> distrax.Distribution:
     """q(z|x, y), batch [B], event [L]; y int [B]."""
-    return diagonal_normal(self.encoder(self._with_class(self.px_yz.features(self._flat(batch)), y)))
+    return diagonal_normal(self.encoder(self._with_class(self.px_yz.features(flat(batch)[0]), y)))
 
   def decode(self, y: jax.Array, z: jax.Array) -> distrax.Distribution:
     """p(x|y, z), batch [B], event [D], flat; y int [B], z [B, L]."""
@@ -86,9 +67,9 @@ class Model(Networks):
 
   def labelled_bounds(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
     """An unbiased estimate of L(x, y) for every class, [B, C], nats."""
-    x = self._flat(batch)
+    x, _ = flat(batch)
     size, classes = x.shape[0], self.num_classes
-    y = jnp.tile(jnp.arange(classes), size)  # a batch of B C pairs, the class running fastest
+    y = jnp.tile(jnp.arange(classes), size)  # a batch of B C pairs, in which the class varies fastest
     repeated = {"x": jnp.repeat(x, classes, 0)}
     q = self.infer(repeated, y)
     z = q.sample(seed=key)
@@ -97,14 +78,14 @@ class Model(Networks):
     return bounds.reshape(size, classes)
 
   def bound(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """(the objective [B], {elbo: U(x), labelled, labelled_right: whether q(y|x) is then right: [B]})."""
+    """(the objective [B], {elbo: U(x), labelled, labelled_right: whether argmax q(y|x) is then y: [B]})."""
     log_qy_x, bounds = self.log_qy_x(batch), self.labelled_bounds(key, batch)
     elbo = _unlabelled_bound(log_qy_x, bounds)
     y = batch.get("y", jnp.full(elbo.shape, -1))
     labelled = (y >= 0).astype(elbo.dtype)
     pick = lambda a: jnp.take_along_axis(a, jnp.maximum(y, 0)[:, None], -1)[:, 0]
     objective = jnp.where(labelled > 0, pick(bounds) + self.alpha * pick(log_qy_x), elbo)
-    right = labelled * (jnp.argmax(log_qy_x, -1) == y)  # over `labelled`, averaged, the accuracy
+    right = labelled * (jnp.argmax(log_qy_x, -1) == y)  # mean(right) / mean(labelled) is the accuracy
     return objective, {"elbo": elbo, "labelled": labelled, "labelled_right": right}
 
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -123,12 +104,12 @@ class Model(Networks):
     return (p.mean() if mean else p.sample(seed=key_x)).reshape(n, *self.data_shape)
 
   def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """E[x|y,z] at the likeliest class and z ~ q(z|x,y), [B, *data_shape]."""
+    """E[x|y,z] at the most likely class and z ~ q(z|x,y), [B, *data_shape]."""
     y = jnp.argmax(self.log_qy_x(batch), -1)
     return self.decode(y, self.infer(batch, y).sample(seed=key)).mean().reshape(-1, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]):
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.bound(jax.random.key(0), batch)
 
 

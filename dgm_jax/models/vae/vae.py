@@ -1,7 +1,6 @@
-"""Variational autoencoder with one stochastic layer (Kingma & Welling, 2014), of data with missing entries, too."""
+"""Variational autoencoder with one stochastic layer (Kingma & Welling, 2014), also for data with missing entries."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any, ClassVar
 
 import distrax
@@ -13,14 +12,13 @@ from flax.core import FrozenDict
 from dgm_jax.core import errors
 from dgm_jax.distributions import posteriors, priors
 from dgm_jax.distributions.factorised import Factorised, bernoulli
-from dgm_jax.distributions.likelihoods import families
-from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.distributions.missing_process import IGNORABLE, WithNoise, make
+from dgm_jax.models.base import flat, require_at_least, require_one_of
+from dgm_jax.models.vae.base import DecoderModel
 from dgm_jax.networks import encoder_decoder
-from dgm_jax.networks.mlp import Networks
 
 
-class Model(Networks):
+class Model(DecoderModel):
   """p(x, z) = p(z) prod_d p(x_d; f_d(z)),   q(z|x) with parameters g(x), z of L dimensions.
 
   f and g are multilayer perceptrons with tanh units, or convolutional nets.  The defaults are the model and the
@@ -28,31 +26,27 @@ class Model(Networks):
   N(z; mu(x), diag sigma(x)^2).
 
   Where a batch has a `mask`, p(x|z) is that of the observed entries, and the encoder sees iota for the others: log p is
-  the marginal of what was observed, and with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).
+  that of the observed entries, and with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).
 
-  With a missing process p(m|x) the model is p(z) p(x|z) p(m|x), and log p that of (x_observed, m): not-MIWAE (Ipsen,
+  With a missing process p(m|x) the model is p(z) p(x|z) p(m|x), and log p is that of (x_observed, m): not-MIWAE (Ipsen,
   Mattei & Frellsen, 2021), log w = log p(x_observed|z) + log p(m|x_observed, x_missing) + log p(z) - log q(z|x) with
   x_missing ~ p(x|z).  Latents are then (z [B, L], keys [B]), see missing_process.WithNoise.  m is the batch's `mask`,
-  or its `indicator`, where more is known of x than the process let through.
+  or its `indicator` where the mask shows entries of x that the missing process had removed.
 
-  Attributes:
-    data_shape: the shape of one x.
-    data_mean: the mean of the training set, flat; E[x|z] starts near it.  None: at the middle of the support, or 0.
+  Attributes, beside base.DecoderModel's:
     latent_dim: L.
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.  Those of convolutional nets
       are between the convolutions and z.
-    likelihood: p(x_d | .), a name of likelihoods.FAMILIES, and its options.
+    likelihood: p(x_d | .), a name of families.FAMILIES, and its options.
     posterior: q, a name of posteriors.POSTERIORS, and its options.
     prior: p(z), a name of priors.PRIORS, and its options.
-    net: f and g, a name of nets.NETS, and its options; see nets.make.
-    iota: what the encoder sees where x is missing, "zero", or "constant": a learned one for each of its inputs.
+    net: f and g, a name of encoder_decoder.NETS, and its options; see encoder_decoder.make.
+    iota: what the encoder sees where x is missing: "zero", or "constant", a learned number for each of its inputs.
     missing_process: p(m|x), "ignorable" or a name of missing_process.PROCESSES, and its options.
   """
 
   takes_mask: ClassVar[bool] = True
 
-  data_shape: Sequence[int]
-  data_mean: Sequence[float] | None = None
   latent_dim: int = 50
   hidden: Sequence[int] = (200, 200)
   likelihood: str = "bernoulli"
@@ -67,25 +61,20 @@ class Model(Networks):
   missing_process: str = IGNORABLE
   missing_process_args: Mapping[str, Any] = FrozenDict()
 
-  @property
-  def support(self) -> tuple[float, float]:
-    """The least and the greatest x that p(x|z) can give."""
-    return families.make(self.likelihood, **self.likelihood_args).support
-
   def setup(self):
-    errors.require(min(self.latent_dim, *self.hidden, 1) >= 1, "latent_dim and hidden must be 1 or more")
-    family = families.make(self.likelihood, **self.likelihood_args)
-    self.px_z = Likelihood(prod(self.data_shape), family)
+    require_at_least(1, latent_dim=self.latent_dim, hidden=self.hidden)
+    self.px_z = self._make_likelihood()
+    family = self.px_z.family
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
     mean = self.px_z.expected(self.data_mean)
     self.pz = priors.make(self.prior, self.latent_dim, mean, family.support, **self.prior_args)
     errors.require(
       self.prior != "vamp" or self.posterior not in posteriors.WITHOUT_LOG_PROB,
-      f"prior 'vamp' takes log q at any z, which posterior {self.posterior!r} has not",
+      f"prior 'vamp' needs log q at any z, which posterior {self.posterior!r} does not provide",
     )
     errors.require(
       self.prior != "vamp" or (self.likelihood != "mixed" and family.num_classes is None),
-      f"prior 'vamp' takes real x for its pseudo-inputs; those of {self.likelihood!r} are classes",
+      f"prior 'vamp' needs numeric x for its pseudo-inputs; likelihood {self.likelihood!r} has classes",
     )
     widths, output_bias = (self.qz_x.num_outputs, self.px_z.num_outputs), self.px_z.output_bias(self.data_mean)
     common = (self.data_shape, family.num_classes or 1, self.hidden, widths, output_bias, self.compute)
@@ -93,10 +82,10 @@ class Model(Networks):
     self._setup_missing()
 
   def _setup_missing(self):
-    errors.require(self.iota in ("zero", "constant"), f"iota = {self.iota!r}; it must be 'zero' or 'constant'")
+    require_one_of(("zero", "constant"), iota=self.iota)
     errors.require(
       self.iota != "constant" or self.net != "set",
-      "iota = 'constant' has no part in net 'set', whose encoder leaves missing entries out",
+      "iota = 'constant' cannot be used with net 'set', whose encoder leaves missing entries out",
     )
     if self.iota == "constant":
       self.fill = self.param("iota", nn.initializers.zeros, (self.px_z.num_features,))
@@ -106,69 +95,64 @@ class Model(Networks):
 
   @property
   def _draws_missing(self) -> bool:
-    """Whether p(m|x) is of x, and the latents have what x_missing is drawn by."""
+    """Whether p(m|x) depends on x, so that the latents include keys to draw x_missing with."""
     return self.missing_process != IGNORABLE and self.pm_x.sees == "x"
-
-  def _flat(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
-    """(x [B, D], mask [B, D] or None)."""
-    x, mask = batch["x"], batch.get("mask")
-    return x.reshape(x.shape[0], -1), None if mask is None else mask.reshape(x.shape[0], -1)
 
   def _prior(self) -> distrax.Distribution:
     return self.pz(lambda x: self.qz_x(self.encoder(x)))
 
   def encoder_outputs(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """What the encoder says of q(z|x), [B, O]."""
-    x, mask = self._flat(batch)
+    """The encoder's outputs, the parameters of q(z|x), [B, O]."""
+    x, mask = flat(batch)
     seen = self.px_z.features(x, mask, self.fill if self.iota == "constant" else 0)
     if self.net == "set" and mask is not None:
       return self.encoder(seen, self.px_z.family.spread(mask))
     return self.encoder(seen)
 
   def proposal(self, h: jax.Array) -> distrax.Distribution:
-    """The member of q's family with the outputs h [B, O] and the parameters of `qz_x`, which only flows have."""
+    """The member of q's family with encoder outputs h [B, O] and the parameters of `qz_x`, if there are any."""
     return self.qz_x(h)
 
   def _posterior(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
     return self.proposal(self.encoder_outputs(batch))
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution | WithNoise:
-    """q(z|x), batch [B], event [L]; that of all latents."""
+    """q(z|x), batch [B], event [L]; with keys to draw x_missing, q of (z, keys)."""
     q = self._posterior(batch)
     return WithNoise(q, batch["x"].shape[0]) if self._draws_missing else q
 
   def decode(self, z: jax.Array) -> distrax.Distribution:
-    """p(x|z), batch [B], event [D], flat: sums over one long axis are twice as fast as over an image's; z [B, L]."""
+    """p(x|z), batch [B], event [D]; z [B, L].  Sums over one flat axis are twice as fast as over an image's axes."""
     return self.px_z(self.decoder(z))
 
   def given(self, latents: jax.Array | tuple) -> distrax.Distribution:
-    """p(x|z) as `decode` gives it; where the latents are (z, keys), the draw that they determine."""
+    """p(x|z) as in `decode`; for latents (z, keys), a point mass at the x that they determine."""
     if not self._draws_missing:
       return self.decode(latents)
     z, keys = self._split(latents)
     return Factorised(distrax.Deterministic(self.px_z.draw(self.decoder(z), keys)))
 
   def _split(self, latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array | None]:
-    """(z, keys), None where p(m|x) is not of x."""
+    """(z, keys); keys are None unless p(m|x) depends on x."""
     if not self._draws_missing:
       return latents, None
     errors.require(
       isinstance(latents, tuple),
-      f"with missing_process {self.missing_process!r} the latents are (z, keys), and these are z alone",
+      f"with missing_process {self.missing_process!r} the latents are (z, keys), but these are z alone",
     )
     return latents
 
   def log_joint(self, batch: dict[str, jax.Array], latents: jax.Array | tuple) -> tuple[jax.Array, jax.Array]:
-    """(log p(x|z) [B] of the observed entries, and of m; log p(z) [B])."""
-    x, mask = self._flat(batch)
+    """(log p(x|z) of the observed entries plus, with a missing process, log p(m|x); log p(z)), [B] each."""
+    x, mask = flat(batch)
     z, keys = self._split(latents)
     h = self.decoder(z)
     log_px_z = self.px_z(h).log_prob(x, mask)
     if self.missing_process != IGNORABLE:
       seen = jnp.ones_like(x) if mask is None else mask
       m = batch["indicator"].reshape(x.shape) if "indicator" in batch else seen
-      told = z if keys is None else jnp.where(seen > 0, x, self.px_z.draw(h, keys))
-      log_px_z += bernoulli(self.pm_x(told)).log_prob(m)
+      cause = z if keys is None else jnp.where(seen > 0, x, self.px_z.draw(h, keys))
+      log_px_z += bernoulli(self.pm_x(cause)).log_prob(m)
     return log_px_z, self._prior().log_prob(z)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
@@ -206,5 +190,5 @@ class Model(Networks):
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
 
   def __call__(self, batch: dict[str, jax.Array]):
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.log_joint(batch, self.infer(batch).sample(seed=jax.random.key(0)))

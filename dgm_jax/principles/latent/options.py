@@ -106,4 +106,4 @@ def check(o: Options, model: nn.Module) -> None:
     "kl = 'analytic' is for bound = 'elbo' with gradient = 'reparameterised'.",
   )
   need(not analytic or hasattr(model, "kl"), f"kl = 'analytic': {type(model).__module__} has no KL in closed form.")
-  need(analytic or o.free_bits == 0, "free_bits limits the KL of each unit: it needs kl = 'analytic'.")
+  need(analytic or o.free_bits == 0, "free_bits is a floor of each unit's KL: it needs kl = 'analytic'.")

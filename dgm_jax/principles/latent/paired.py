@@ -19,10 +19,15 @@ from dgm_jax.principles.latent.options import Options
 def pair_terms(
   model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int, chunk: int | None
 ) -> dict[str, jax.Array]:
-  """Log-densities at the same draws z ~ q(z|x), each [K, B], with gradients through the parameters or through z alone.
+  """Log-densities at the same draws z ~ q(z|x), each [K, B], which differ in where their gradients flow.
 
-  theta: (log p(x|z), log p(z)), z held fixed.  score: log q(z|x), z held fixed.  path: (log p(x|z), log p(z)), and
-  path_q: log q(z|x), the parameters held fixed.  z: the draws, held fixed.  XLA merges the identical forward passes.
+    theta   (log p(x|z), log p(z)), to the parameters, at fixed z
+    score   log q(z|x), to the parameters, at fixed z
+    path    (log p(x|z), log p(z)), through z alone, at fixed parameters
+    path_q  log q(z|x), through z alone, at fixed parameters
+    z       the draws, without a gradient
+
+  XLA merges the identical forward passes.
   """
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q, q_frozen = live.infer(batch), frozen.infer(batch)
@@ -46,8 +51,8 @@ def paired_objective(
 ) -> tuple[jax.Array, LogTerms]:
   """(the target of theta averaged over the batch, with the gradients of both targets; the log terms).
 
-  The surrogate sum_k a_k log p (theta) + b_k log w (path) + c_k log q (score), with pair_terms in brackets, has the
-  gradients defined in inference/objectives.py; its value is replaced by that of theta's target.
+  The surrogate sum_k a_k log p + b_k log w + c_k log q, with log p from `theta`, log w from `path` and log q from
+  `score` of pair_terms, has the gradients defined in inference/objectives.py.
   """
   beta, targets = values["beta"], objectives.OBJECTIVES[o.bound]
   pair = pair_terms(model, variables, key, batch, o.num_samples * o.num_bounds, o.chunk or None)

@@ -28,7 +28,7 @@ from experiments.shared import nll_tables
 
 _CELLS = ("vae-1", "iwae-5", "iwae-50")
 _DRAWN = 6  # posteriors in a picture
-_POINTS = 80  # of the plotted grid, on each axis
+_POINTS = 80  # grid points on each axis of a plotted posterior
 _VALUES = {"kl": "KL(q || p)", "negentropy": "negentropy of p(z|x)"}
 
 

@@ -65,7 +65,7 @@ PAPER = Paper(
     "table=3": (
       f"Published: 50,000 training and 10,000 test images of a binarisation drawn once; {_TRAINED}",
       _SYSTEMS.format(", published twice with the same numbers"),
-      "mnist5k has no published binarisation: `quick` draws one once, and holds out validation images as usual.",
+      "mnist5k has no published binarisation: `quick` uses one fixed draw, with validation images held out.",
       _UNITS,
     ),
     "table=1-omniglot": (

@@ -16,8 +16,8 @@ METHODS = {"aevb": "AEVB", "wake_sleep": "wake-sleep"}
 RATES = (0.01, 0.02, 0.1)
 _RATE = 0.02  # what most first iterations choose; the report names the lines for which they do not
 _BATCH = 100
-_FLOOR = {"frey_faces": -500.0}  # lower bounds are not drawn
-_PER_DECADE = 12  # points of a line in a decade
+_FLOOR = {"frey_faces": -500.0}  # bounds below it are not drawn
+_PER_DECADE = 12  # points of a line per decade
 _HELD_OUT = ("valid/elbo", "test/elbo")
 
 

@@ -80,7 +80,7 @@ def bounds(run: Any) -> dict[str, Any]:
 
 
 def collapse(run: Any) -> dict[str, Any]:
-  """{"inactive" [E], collapsed share of the "units" by epsilon; "spectrum" [D], eigenvalues; "variance"}."""
+  """{"inactive" [E]: share collapsed by epsilon; "units": their number; "spectrum" [D]: eigenvalues; "variance"}."""
   model = run.experiment.model
   step = lambda state, key, batch: {"kl": model.bind({"params": state.params}).kl(batch)}
   evaluate = make_evaluate_examples(step, run.experiment.transforms.evaluate, 500)

@@ -122,7 +122,7 @@ def _sentences(cells: Mapping[str, dict[str, Any]]) -> list[str]:
   off = [(n["units"] * abs(n["inactive"] - n["theory"]), n["units"]) for n in cells.values() if "theory" in n]
   if off:
     most, units = max(off)
-    found.append(f"The linear VAE's collapsed units are as many as the eigenvalues predict, to {most:.1f} of {units}.")
+    found.append(f"The linear VAE's collapsed units match the eigenvalues' prediction to within {most:.1f} of {units}.")
   for net in ("linear", "deep"):
     learned = cells.get(f"{net} learned")
     fixed = [n for c, n in cells.items() if c.startswith(net) and not c.endswith("learned")]

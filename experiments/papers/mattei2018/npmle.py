@@ -149,7 +149,7 @@ def certificate(x: jax.Array, log_px: jax.Array, floor: float, chunk: int = 500)
 def search(
   x: jax.Array, log_px: jax.Array, mixture: Mixture, floor: float, num_steps: int = 20, chunk: int = 500
 ) -> jax.Array:
-  """Log of the greatest gradient found, [], a lower bound of the maximum, which is 0 at the best G; log_px [N] of G.
+  """Log of the greatest gradient found, [], a lower bound of its maximum (0 at the best G); log_px [N] is that of G.
 
   (m, s) climbs sum_j a_j N(x_j; m, diag s), which never decreases, by a fixed-point iteration: mean and variance under
   the terms of the sum.  It starts from every point, with the floor as variance, and from every component.

@@ -26,7 +26,7 @@ def _likelihood(run: Any, samples: int) -> dict[str, np.ndarray]:
 
 
 def mixture(x: jax.Array, floor: float, climbs: int = 5) -> dict[str, np.ndarray]:
-  """Bounds "below" and "above" on the best mixture's mean log-likelihood, and "searched", nats; x [N, D]."""
+  """Mean log-likelihood of the best mixture, nats: bounds "below" and "above", estimate "searched"; x [N, D]."""
   found = jax.jit(npmle.fit, static_argnums=1)(x, floor)
 
   @jax.jit

@@ -47,7 +47,7 @@ _THEORY = {("b", "k"): -0.5, ("b", "m"): 0.5, ("mu", "k"): 0.5, ("mu", "m"): 0.5
 
 
 def _lines(parts: dict[int, dict], name: str, axis: str, repeats: int) -> list[dict]:
-  """Lines of one network and axis: each dimension (faint), all together, and the theoretical slope through the end."""
+  """Lines of one network and axis: each dimension (faint), all together, and the theoretical slope at the end."""
   title = {"k": "K (M = 1)", "m": "M (K = 1)"}[axis]
   values = {c: toy.snr(p, name, toy.WHOLE, repeats) for c, p in parts.items()}
   each = {c: toy.snr_by_dimension(p, name) for c, p in parts.items()}

@@ -207,7 +207,7 @@ def _report_embedding(budget: Budget, folder: pathlib.Path) -> dict[str, Any]:
     rows.append([tables.cell("two latent variables"), tables.published("picture")])
     rows[-1] += [tables.cell(text, [name]) for text in texts]
     file = f"runs/{name}/figures/latent_codes.png"
-    pictures.append(tables.picture("Codes of the test images", file, "Classes are separated without labels."))
+    pictures.append(tables.picture("Codes of the test images", file, "Colours are classes, unseen in training."))
   columns = ["", "published", "class of ten neighbours ± over images", "test NLL ± over images"]
   note = "The share of test images that have the most frequent class of their ten nearest other codes."
   made = [tables.table("Embedding", columns, rows, note)] if rows else []

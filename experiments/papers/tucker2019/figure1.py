@@ -1,7 +1,7 @@
 """Signal-to-noise ratio, variance and bias of inference-network gradients on the Gaussian toy of Tucker et al. (2019).
 
-The model is that of shared/linear_gaussian_snr.py with D = 20.  As K grows, where the bound's gradient with respect to b
-is of order 1/K:
+The model is that of shared/linear_gaussian_snr.py with D = 20.  As K grows, where the bound's gradient with respect to
+b is of order 1/K:
 
   IWAE      variance ~ 1/K      SNR ~ 1/sqrt(K)
   DReG      variance ~ 1/K^3    SNR ~ sqrt(K)

@@ -1,4 +1,4 @@
-"""Bishop (2006): steps of EM against scikit-learn's, projections, components as digits; reports by hand."""
+"""Bishop (2006): steps of EM against scikit-learn, projections, components matched to digits; reports by hand."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from experiments.papers.bishop2006 import paper
 from helpers import measured_runs
 
 
-def test_old_faithful_is_the_table_of_r():
-  """By what R's summary(faithful) and cov(faithful) print."""
+def test_old_faithful_matches_r():
+  """Against the output of R's summary(faithful) and cov(faithful)."""
   splits = data.load("old_faithful", everything=True)
   x = splits.train["x"].astype(np.float64)
   assert x.shape == (272, 2)
@@ -33,7 +33,7 @@ def steps():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("step", [1, 5, 20])
-def test_steps_are_those_of_scikit_learn(steps, step):
+def test_steps_match_scikit_learn(steps, step):
   """From the same start; the parameters after `step` M-steps."""
   begin = {"weights_init": [0.5, 0.5], "means_init": steps["means"][0], "precisions_init": np.stack([np.eye(2)] * 2)}
   theirs = mixture.GaussianMixture(2, reg_covar=1e-6, tol=0, max_iter=step, **begin).fit(steps["x"].astype(np.float64))
@@ -44,7 +44,7 @@ def test_steps_are_those_of_scikit_learn(steps, step):
   np.testing.assert_allclose(steps["responsibilities"][step], theirs.predict_proba(steps["x"]), atol=1e-3)
 
 
-def test_the_report_of_steps_has_what_was_computed(steps, tmp_path):
+def test_the_report_of_steps_has_the_computed_numbers(steps, tmp_path):
   save_arrays(tmp_path / "runs" / "computed" / "old_faithful.npz", **steps)
   found = paper.report("figure=9.8", "test", tmp_path)
   n = found["numbers"]["steps"]
@@ -57,12 +57,12 @@ def test_the_report_of_steps_has_what_was_computed(steps, tmp_path):
   assert "steps 0: −" in paper.summary(found["numbers"])["ours"]
 
 
-def test_components_are_named_by_the_best_assignment():
-  """Component 1 has more 4s than any other, and yet is the 7, since component 0 has nothing but 4s."""
+def test_components_are_matched_by_the_best_assignment():
+  """Component 1 has more 4s than 7s, but is matched to 7, since component 0 has only 4s."""
   own = np.eye(2)[[0, 0, 0, 1, 1, 1, 1, 1]]
   y = np.array([4, 4, 4, 4, 4, 4, 7, 7])
   assert mixtures.matched(own, y) == (5 / 8, {"0": "4", "1": "7"})
-  share, names = mixtures.matched(np.eye(3)[[0, 1, 2, 2]], np.array([4, 4, 7, 7]))  # one says nothing
+  share, names = mixtures.matched(np.eye(3)[[0, 1, 2, 2]], np.array([4, 4, 7, 7]))  # one component is unmatched
   assert share == 3 / 4
   assert names["2"] == "7"
 
@@ -80,11 +80,12 @@ def test_digits_by_hand(tmp_path):
   assert sentence.startswith("62 % of the images of 2, 4 are in the component of their digit")
   assert sentence.endswith("is 19.5 nats above that of one product of Bernoullis.")
   assert (tmp_path / "digits.png").stat().st_size > 1000
-  assert paper.summary(found["numbers"])["ours"] == ("62 % in their digit's component; log p(x) −190.5, of one −210.0")
+  ours = paper.summary(found["numbers"])["ours"]
+  assert ours == "62 % in their digit's component; log p(x) −190.5, of one component −210.0"
 
 
-def test_the_projection_is_scikit_learns():
-  """Of probabilistic PCA's W, a rotation of the principal axes with scales."""
+def test_the_projection_matches_scikit_learn():
+  """For probabilistic PCA's W, which is a scaled rotation of the principal axes."""
   rng = np.random.default_rng(0)
   x = rng.normal(size=(50, 6)) @ rng.normal(size=(6, 6)) + 3
   pca = decomposition.PCA(2).fit(x)
@@ -104,7 +105,7 @@ def test_reconstructions_by_hand(tmp_path):
   assert (n["error"], n["nearest"], n["error_stderr"]) == pytest.approx((0.4, 0.39, 0.1 / 3**0.5))
   fall = found["numbers"]["falls"]["M = 5 − M = 1"]
   assert (fall["difference"], fall["stderr"]) == pytest.approx((-7 / 30, np.std([0.3, 0.2, 0.2], ddof=1) / 3**0.5))
-  assert found["sentences"] == ["That the error falls with M: M = 5 − M = 1: lower: shown."]
+  assert found["sentences"] == ["Claim that the error falls with M: M = 5 − M = 1: lower: shown."]
   assert paper.summary(found["numbers"])["ours"].endswith("by M: 1: 0.4000, 5: 0.1667")
   for file in ("reconstructions.png", "errors.png"):
     assert (tmp_path / file).stat().st_size > 500
@@ -112,7 +113,7 @@ def test_reconstructions_by_hand(tmp_path):
 
 @pytest.mark.slow  # a minute
 @pytest.mark.parametrize("item", ["figure=9.8", "figure=9.10", "figure=12.5"])
-def test_the_budget_for_tests_is_done_once(tmp_path, item, capfd):
+def test_the_test_budget_is_not_repeated(tmp_path, item, capfd):
   command = ["bishop2006", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   folder = tmp_path / "bishop2006" / item.replace("=", "") / "test"

@@ -1,4 +1,4 @@
-"""The figures of Burda et al. (2016): modes and entropies in closed form, counts by hand, measures taken once."""
+"""The figures of Burda et al. (2016): modes and entropies in closed form, counts by hand, no repeated measurements."""
 
 import json
 
@@ -25,13 +25,13 @@ def test_the_separation_of_two_normals_is_the_closed_form(first, second, spreads
   assert gain > 0
 
 
-def test_one_normal_has_not_two_modes():
+def test_one_normal_does_not_have_two_modes():
   gains = [figure_activity.separation(np.random.default_rng(s).normal(-2, 1, 50))[1] for s in range(8)]
   assert np.mean(np.array(gains) < 0) >= 0.75
 
 
 def activities(cell, seed):
-  """Fifty units: 20 active of a VAE, 24 of IWAE, one of a seed near the threshold."""
+  """Fifty units: 20 active ones for VAE, 24 for IWAE; one unit of seeds 1 and 2 is near the threshold."""
   rng, active = np.random.default_rng(seed), {"vae-1": 20, "iwae-5": 24}[cell]
   logs = np.concatenate([rng.normal(-0.3, 0.2, active), rng.normal(-4, 0.3, 49 - active), [-2.3 if seed else -4]])
   return {"test/units/activity_1": (10**logs).astype(np.float32)}
@@ -48,11 +48,11 @@ def test_active_units_are_counted_and_two_modes_are_shown(activity):
   vae, iwae = (activity["numbers"]["cells"][c] for c in ("vae-1", "iwae-5"))
   assert (vae["active"], iwae["active"]) == (dict.fromkeys("012", 20), dict.fromkeys("012", 24))
   assert vae["near_threshold"] == {"0": 0, "1": 1, "2": 1}
-  told, tolerance = activity["sentences"], "The threshold is not critical (at most 1 unit is near it)"
-  assert told[0] == "Two modes of log A_u, VAE k = 1: shown."
-  assert told[1] == f"{tolerance}, VAE k = 1: cannot be told (0.67 ± 0.33 units lie within half a decade of it)."
-  assert told[2] == "Two modes of log A_u, IWAE k = 5: shown."
-  assert told[4] == "IWAE k = 5 has more active units than VAE k = 1: shown (+4.00 ± 0.00 over seeds)."
+  sentences, tolerance = activity["sentences"], "The threshold is not critical (at most 1 unit is near it)"
+  assert sentences[0] == "Two modes of log A_u, VAE k = 1: shown."
+  assert sentences[1] == f"{tolerance}, VAE k = 1: cannot be told (0.67 ± 0.33 units lie within half a decade of it)."
+  assert sentences[2] == "Two modes of log A_u, IWAE k = 5: shown."
+  assert sentences[4] == "IWAE k = 5 has more active units than VAE k = 1: shown (+4.00 ± 0.00 over seeds)."
 
 
 def test_the_histogram_has_every_unit_once(activity):
@@ -82,7 +82,7 @@ def test_a_threshold_in_the_middle_of_a_mode_is_critical():
   of = lambda active, near: {"active": dict(enumerate(active)), "near_threshold": dict(enumerate(near))}
   cells = {"vae-1": of((20, 21, 20), (32, 27, 32)), "iwae-5": of((30, 31, 30), (0, 0, 0))}
   (sentence,) = figure_activity._more_active(cells)
-  assert sentence.endswith("shown (+10.00 ± 0.00 over seeds); another threshold would count otherwise.")
+  assert sentence.endswith("shown (+10.00 ± 0.00 over seeds); another threshold would give another count.")
 
 
 def grid(low, high, num=400):
@@ -94,7 +94,7 @@ def negentropy(z, p, covariance):
   return float(figure_posteriors.negentropy(z[None], z[None], jnp.array(p)[None], jnp.array(covariance)[None])[0])
 
 
-def test_a_normal_has_no_negentropy_and_a_mixture_has_that_of_its_parts():
+def test_a_normal_has_no_negentropy_and_that_of_a_mixture_is_the_closed_form():
   z, points = grid(-12.0, 12.0)
   c = np.array([[1.0, 0.6], [0.6, 2.0]])
   assert negentropy(z, scipy.stats.multivariate_normal([0.5, -1], c).pdf(points), c) == pytest.approx(0, abs=1e-4)
@@ -112,7 +112,7 @@ def test_the_negentropy_of_a_uniform_density_is_the_closed_form():
   assert j == pytest.approx(np.log(2 * np.pi * np.e / 12), abs=0.02)
 
 
-def test_posteriors_are_measured_once_and_of_finished_runs_alone(tmp_path, monkeypatch):
+def test_posteriors_are_measured_once_and_only_for_finished_runs(tmp_path, monkeypatch):
   budget = paper.RUNS["figure=posteriors"]["test"]
   folder = made_runs.make(tmp_path, "burda2016", "figure=posteriors", {"vae-1": [[-100.0]] * 2})
   asked = []

@@ -1,4 +1,4 @@
-"""Cremer et al. (2018): the gaps of made runs by hand, claims by errors."""
+"""Cremer et al. (2018): the gaps of synthetic runs by hand, verdicts on claims."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from experiments.harness import paper as papers
 from experiments.papers.cremer2018 import paper
 from helpers import made_runs
 
-# of two images: log p(x) by IWAE (and of one more), by AIS, L[q*] of the family, of diagonal normals, L[q]
+# for two images: log p(x) by IWAE (for one more image, too) and AIS, L[q*] of q's family and of normals, L[q]
 _FFG = {"log_px": [-90, -92, -5], "ais": [-91, -92.5], "local": [-92, -94.5], "elbo": [-97, -99]}
 _FLOW = {"log_px": [-90, -92, -5], "ais": [-89, -91], "own": [-90, -92.2], "local": [-92, -94], "elbo": [-97, -99]}
 
@@ -57,7 +57,7 @@ def test_the_gaps_by_hand(tmp_path):
   assert "of 4 claims 4 shown, 0 opposite" in row["ours"]
 
 
-def test_what_is_the_other_way_round_is_said(tmp_path):
+def test_a_reversed_claim_is_reported(tmp_path):
   folder = make(tmp_path, {"ffg-mnist5k": _FFG | {"elbo": [-92.5, -95]}})
   found = paper.report("table=1", "test", folder)
   assert found["sentences"] == ["FFG, mnist5k: amortisation − approximation gap: below zero: the opposite is shown."]

@@ -1,4 +1,4 @@
-"""Errors of imputed tables: means, paired differences and words by hand; what sees the holes, and what does not."""
+"""Errors of imputed tables: means, paired differences and sentences by hand; no method sees hidden entries."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ _RNG = np.random.default_rng(0)
 
 
 def planted(n=400):
-  """Rows of a plane in five dimensions with noise 0.1, the first two columns hidden above their means."""
+  """Rows near a plane in five dimensions, noise 0.1; the first two columns are hidden above their means."""
   x = _RNG.normal(size=(n, 2)) @ _RNG.normal(size=(2, 5)) + 0.1 * _RNG.normal(size=(n, 5))
   mask = np.ones_like(x)
   mask[:, :2] = x[:, :2] <= x[:, :2].mean(0)
@@ -32,7 +32,7 @@ def test_a_method_sees_no_hidden_entry_and_keeps_the_others(method):
 
 
 def test_ppca_is_the_conditional_mean_of_its_gaussian():
-  """With complete rows to learn from, EM ends in their covariance, and sees no hidden entry."""
+  """With complete rows to fit, EM recovers their covariance; it sees no hidden entry."""
   table = planted()
   whole = np.concatenate([table.mask[:40], np.ones((360, 5))])
   filled = masked_tables.fill(table._replace(mask=whole, x=np.where(whole > 0, table.x, 100.0)), "ppca")
@@ -44,7 +44,7 @@ def test_ppca_is_the_conditional_mean_of_its_gaussian():
 
 
 def test_methods_with_randomness_have_seeds_and_nothing_is_measured_twice(tmp_path, monkeypatch):
-  """The table is read once, of the first finished run; a method that is there is not asked again."""
+  """The table is read once, from the first finished run; a method already measured is not run again."""
   table, asked = planted(30), []
 
   def fill(table, method, seed):
@@ -66,8 +66,8 @@ def test_methods_with_randomness_have_seeds_and_nothing_is_measured_twice(tmp_pa
   assert not masked_tables.errors(tmp_path, "red", ("forest", "mean"))
 
 
-def test_what_is_hidden_of_wine_is_what_the_paper_hides(raw_data):
-  """Above the mean in the first five of eleven columns; the mean's error and chained regressions' are the paper's."""
+def test_the_hidden_entries_of_wine_are_the_papers(raw_data):
+  """Above the mean in the first five of eleven columns; the errors of mean and chained regression are the paper's."""
   budget = paper.RUNS["table=1"]["short"]
   runs, _ = reproduce.plan(budget, {"data.manual_dir": str(raw_data / "uci")}, "white-miwae")
   table = masked_tables.read(ConfigDict(runs[0].config))
@@ -80,7 +80,7 @@ def test_what_is_hidden_of_wine_is_what_the_paper_hides(raw_data):
 
 
 def make(root, rmse, mse=None):
-  """The folder of finished runs of some cells of the budget for tests, {cell: RMSE of each seed}."""
+  """The folder of finished runs of some cells of the test budget, {cell: RMSE of each seed}."""
   log_px = {cell: [[-1.0, -2.0]] * 2 for cell in rmse}
   folder = made_runs.make(root, "ipsen2021", "table=1", log_px)
   for cell, seed, run in measured_runs.of(paper, "table=1"):
@@ -100,15 +100,15 @@ def test_errors_and_paired_differences_by_hand(tmp_path):
   assert (cells["white-miwae"]["mean"], cells["white-miwae"]["stderr"]) == pytest.approx((1.6, 0.1))
   assert cells["white-known"]["by_seed"] == {"0": 1.0, "1": 1.1}
   assert (cells["white-mean"]["mean"], cells["white-mean"]["stderr"]) == pytest.approx((1.8, 0))
-  assert cells["white-knn"]["by_seed"] == {"0": 1.0, "1": 2.0}  # the root of each seed's mean square
+  assert cells["white-knn"]["by_seed"] == {"0": 1.0, "1": 2.0}  # the root of each seed's mean squared error
   pair = pairs["white: not-MIWAE self-masking known − MIWAE"]
   assert (pair["difference"], pair["stderr"]) == pytest.approx((-0.55, 0.05))
   assert pair["by_seed"] == pytest.approx([-0.5, -0.6])
-  assert pair["verdict"] == "lower"  # 11 errors; Student's t of two seeds asks for 6.3
-  assert pairs["white: MIWAE − mean"]["verdict"] == "undecided"  # two errors
+  assert pair["verdict"] == "lower"  # 11 standard errors; Student's t of two seeds needs 6.3
+  assert pairs["white: MIWAE − mean"]["verdict"] == "undecided"  # two standard errors
   assert found["sentences"][0] == (
-    "The error of not-MIWAE self-masking known is lower than that of MIWAE in 1 of 1, shown in 1 (published: in 1 of "
-    "1): white −0.55 ± 0.05."
+    "The error of not-MIWAE self-masking known is lower than that of MIWAE in 1 of 1 data sets, shown in 1 "
+    "(published: in 1 of 1): white −0.55 ± 0.05."
   )
   row = paper.summary(found["numbers"])
   assert row["published"] == "MIWAE 1.55, not-MIWAE self-masking known 1.04, mean 1.74"
@@ -125,8 +125,8 @@ def test_one_seed_shows_nothing(tmp_path):
   assert (pair["difference"], pair["stderr"], pair["verdict"]) == (-0.5, None, "undecided")
 
 
-def test_only_what_is_comparable_is_held_against_the_published(tmp_path, monkeypatch):
-  """Of a full recipe all rows, of a shorter one what is not trained, of the budget for tests none."""
+def test_only_comparable_rows_are_compared_with_published_numbers(tmp_path, monkeypatch):
+  """All rows of a full recipe, the untrained methods of a shorter one, none of the test budget."""
 
   def last_columns(full, name):
     budget = paper.RUNS["table=1"]["test"]._replace(full=full)
@@ -158,7 +158,7 @@ def test_every_row_and_data_set_has_its_published_number_and_recipe():
 
 
 @pytest.mark.slow
-def test_two_seeds_train_impute_and_stand_beside_the_mean(tmp_path, capfd):
+def test_two_seeds_train_and_impute_beside_the_mean(tmp_path, capfd):
   command = ["ipsen2021", "--table=1", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   assert "measuring mean" in capfd.readouterr().out

@@ -1,4 +1,4 @@
-"""Kingma & Welling's figures: what the reports say of made runs, by hand."""
+"""Kingma & Welling's figures: reports of synthetic runs, by hand."""
 
 import json
 
@@ -49,9 +49,9 @@ def test_bounds_and_their_differences_by_hand(tmp_path):
   found = paper.report("figure=2", "test", make_bounds(tmp_path))
   numbers = found["numbers"]
   cell = numbers["cells"]["aevb-mnist5k-3"]
-  assert cell["test"] == pytest.approx(-101.75)  # of -101.5 and -102
+  assert cell["test"] == pytest.approx(-101.75)  # mean of -101.5 and -102
   assert cell["stderr_seeds"] == pytest.approx(0.25)
-  assert cell["train"] == pytest.approx(-102)  # of -100 and -104 at the last step
+  assert cell["train"] == pytest.approx(-102)  # mean of -100 and -104 at the last step
   assert cell["samples"] == 4000
   # averaged over seeds -100.5, -101, -102.5, -103: deviations 1.25, .75, -.75, -1.25
   assert cell["stderr_images"] == pytest.approx(np.sqrt(4.25 / 3 / 4))
@@ -70,15 +70,15 @@ def test_bounds_and_their_differences_by_hand(tmp_path):
   assert "AEVB −101.75" in paper.summary(numbers)["ours"]
 
 
-def test_a_run_is_found_by_the_name_that_its_sweep_gives_it(tmp_path):
-  """Long names end with a hash, in which config arguments are text."""
+def test_a_run_is_found_by_its_name_in_the_sweep(tmp_path):
+  """Long names end with a hash, which is computed with config arguments as text."""
   folder, budget = papers.folder(tmp_path, "kingma2014", "figure=2", "quick"), paper.RUNS["figure=2"]["quick"]
   run = reproduce.plan(budget, {}, "", folder)[0][0]
   make_run(folder, run.name, ELBO["aevb"][0], 40, rows(-100))
   assert paper.report("figure=2", "quick", folder)["numbers"]["cells"].keys() == {"aevb-mnist5k-3"}
 
 
-def test_another_best_step_size_is_said(tmp_path, monkeypatch):
+def test_another_best_step_size_is_reported(tmp_path, monkeypatch):
   monkeypatch.setattr(figure2, "_RATE", 0.1)
   sentences = paper.report("figure=2", "test", make_bounds(tmp_path))["sentences"]
   assert "would choose another step size for AEVB, mnist5k, N_z = 3, wake-sleep, mnist5k" in sentences[-1]
@@ -121,7 +121,7 @@ def test_marginal_likelihoods_by_hand(tmp_path):
   assert drawn["MCEM, train"] == [[0.002, -15], [0.004, -10]]
 
 
-def test_pictures_are_those_of_the_runs(tmp_path):
+def test_the_latest_pictures_of_the_runs_are_shown(tmp_path):
   folder = papers.folder(tmp_path, "kingma2014", "figure=5", "test")
   ((overrides,),) = paper.RUNS["figure=5"]["test"].cells.values()
   name = axes.run_name(overrides)
@@ -135,7 +135,7 @@ def test_pictures_are_those_of_the_runs(tmp_path):
   assert found["numbers"]["cells"]["mnist5k-2"]["stderr_images"] == pytest.approx(1)
 
 
-def test_with_nothing_done_there_is_nothing_to_say(tmp_path):
+def test_an_empty_folder_gives_an_empty_report(tmp_path):
   for item in paper.RUNS:
     found = paper.report(item, "quick", tmp_path)
     assert (found["tables"], found["figures"], found["sentences"]) == ([], [], [])
@@ -143,7 +143,7 @@ def test_with_nothing_done_there_is_nothing_to_say(tmp_path):
 
 @pytest.mark.parametrize("item", paper.RUNS)
 @pytest.mark.parametrize("budget", ["quick", "short", "paper"])
-def test_every_budget_makes_runs_that_differ(item, budget):
+def test_the_runs_of_every_budget_have_distinct_names(item, budget):
   planned = paper.RUNS[item][budget]
   runs, _ = reproduce.plan(planned, {}, "")
   assert len({run.name for run in runs}) == sum(map(len, planned.cells.values()))

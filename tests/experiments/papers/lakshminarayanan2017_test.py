@@ -1,4 +1,4 @@
-"""Lakshminarayanan et al. (2017): scores of made runs by hand, bands, and what the published rows say."""
+"""Lakshminarayanan et al. (2017): scores of synthetic predictions by hand, uncertainty bands, published rows."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from experiments.shared import data_lanes
 from helpers import measured_runs
 
 Y = np.array([[1.0], [-2.0], [0.5]])
-# of each method the means and the variance of its nets, one net a row; test rows are of y above
+# for each method the means of its nets, one net per row, and their variance, on the test rows with y = Y
 NETS = {"net": (np.array([[1.2, -1.0, 0.0], [0.6, -2.2, 1.4]]), 0.25), "dropout": (np.array([[1.1, -1.5, 0.2]]), 1.0)}
-SHIFTS = (0.0, 0.3)  # of the means of each split
+SHIFTS = (0.0, 0.3)  # of the means, for each split
 
 
 def make(folder, methods=("net", "dropout")):
-  """The predictions of some methods of two splits."""
+  """Writes the predictions of some methods on two splits."""
   for method in methods:
     means, variance = NETS[method]
     mean = np.stack([means + shift for shift in SHIFTS])[..., None]  # [S, M, N, 1]
@@ -61,8 +61,8 @@ def test_rmse_and_nll_by_hand(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
-  """The second member of the second split, trained through the loop; its own 30 points and epochs that drop some."""
+def test_every_lane_equals_a_single_run_of_its_config(tmp_path):
+  """The second member of the second split against the training loop; epochs drop some of the split's 30 points."""
   pieces = paper._pieces(("concrete",), 2, 2, True)
   configs, _ = pieces["dropout-concrete"]()
   for config in configs:
@@ -81,7 +81,7 @@ def test_every_lane_is_the_lone_run_of_its_config(tmp_path):
   assert abs(found["mean"][1, 1] - found["mean"][1, 0]).max() > 0.1
 
 
-def test_every_split_and_member_has_a_seed_of_its_own():
+def test_every_split_and_member_has_its_own_seed():
   pieces = paper._pieces(("wine", "protein"), 20, 5, False)
   configs, seeds = pieces["net-wine"]()
   assert [c.data.split_seed for c in configs] == list(range(20))
@@ -91,7 +91,7 @@ def test_every_split_and_member_has_a_seed_of_its_own():
   assert (len(dropped), first, dropped[0].model.args.dropout, dropped[0].model.args.hidden) == (5, [0], 0.05, (100,))
 
 
-def test_published_values_are_those_of_the_table():
+def test_published_values_match_the_table():
   values = table1.values()
   assert values["wine RMSE, MC dropout"] == papers.Value(0.62, "± 0.04 s.d.")
   assert values["naval NLL, PBP"].value == -3.731
@@ -120,7 +120,7 @@ def test_bands_by_hand(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("item", ["table=1", "figure=1"])
-def test_the_budget_for_tests_trains_and_is_reported(tmp_path, item):
+def test_the_test_budget_trains_and_is_reported(tmp_path, item):
   assert reproduce.main(["lakshminarayanan2017", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]) == 0
   folder = papers.folder(tmp_path, "lakshminarayanan2017", item, "test")
   found = files.read_json(folder / "report.json")

@@ -1,4 +1,4 @@
-"""The table of Li & Turner (2016): what is ordered, what is trained, one row that can be read."""
+"""The table of Li & Turner (2016): verdicts on orders, trained bounds, one row as shown."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def found(tmp_path):
   return paper.report("table=1", "test", made_runs.make(tmp_path, "li2016", "table=1", values))
 
 
-def test_what_the_paper_orders_is_told_by_paired_errors(found):
+def test_the_papers_orders_are_decided_by_paired_differences(found):
   pairs = found["numbers"]["pairs"]
   assert pairs["IWAE k = 5 − VAE k = 5"]["difference"] == pytest.approx(-2.0)
   assert {name: p["verdict"] for name, p in pairs.items()} == {
@@ -76,7 +76,7 @@ def test_folds_are_paired_each_on_its_own_images():
     measured.pair(first, {0: second[1]})
 
 
-def test_every_fold_has_a_test_set_of_its_own(raw_data):
+def test_every_fold_has_its_own_test_set(raw_data):
   runs, _ = reproduce.plan(paper.RUNS["table=1-frey"]["short"], {"data.manual_dir": str(raw_data / "freyfaces")}, "")
   test_sets = [build.load(ConfigDict(run.config))[0].test["x"] for run in runs[:3]]
   assert [len(x) for x in test_sets] == [196] * 3

@@ -1,4 +1,4 @@
-"""Linear VAEs and probabilistic PCA against scikit-learn, scipy and drawn bounds; reports by hand."""
+"""Linear VAEs and probabilistic PCA against scikit-learn, scipy and Monte Carlo; reports by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def linear(seed=1, dim=6, latent_dim=2):
 
 
 def optimum(latent_dim, variance=0.0):
-  """The linear VAE that probabilistic PCA is: W = U (l - s^2)^(1/2), q its posterior."""
+  """The linear VAE at the optimum of probabilistic PCA: W = U (l - s^2)^(1/2), q the exact posterior."""
   values, vectors = np.linalg.eigh(np.cov(X.T, bias=True))
   values, vectors = values[::-1], vectors[:, ::-1]
   s2 = variance or values[latent_dim:].mean()
@@ -48,7 +48,7 @@ def test_log_px_is_the_multivariate_normal_of_scipy():
 
 @pytest.mark.parametrize("variance", [0.0, 0.3])
 def test_the_elbo_is_that_of_the_model_that_is_trained(variance):
-  """From the parameters of the config's model: the exact bound is the mean of drawn log-weights."""
+  """With the parameters of the config's model, the exact bound is the mean of sampled log-weights."""
   args = linear_vae_mnist.get_config(f"test,d=2,variance={variance}").model.args.to_dict()
   model, batch = vae.Model(data_shape=(6,), **args), {"x": jnp.asarray(X[:5], jnp.float32)}
   params = model.init(jax.random.key(0), batch)["params"]
@@ -60,8 +60,8 @@ def test_the_elbo_is_that_of_the_model_that_is_trained(variance):
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2, 4])
-def test_the_best_likelihood_is_scikit_learns(latent_dim):
-  """Its covariance has N - 1 below: a set twice over brings both to the same."""
+def test_the_best_likelihood_matches_scikit_learn(latent_dim):
+  """scikit-learn's covariance has denominator N - 1: with the data repeated 4000 times both agree."""
   spectrum = lv.eigenvalues(X)
   np.testing.assert_allclose(spectrum, np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1], rtol=1e-9)
   many = np.tile(X, (4000, 1))
@@ -81,17 +81,17 @@ def test_at_the_optimum_the_elbo_is_the_likelihood_and_no_neighbour_is_better(va
     assert lv.elbo(moved, X).mean() < lv.log_px(moved, X).mean() <= best
 
 
-def test_a_gradient_ascent_on_the_likelihood_finds_no_more():
+def test_gradient_ascent_on_the_likelihood_finds_the_same_maximum():
   f = lambda p: -lv.log_px(lv.Linear(p[:12].reshape(6, 2), p[12:18], None, None, float(np.exp(p[18])), None), X).mean()
   found = scipy.optimize.minimize(f, np.random.default_rng(3).normal(size=19), method="L-BFGS-B")
   assert -found.fun == pytest.approx(lv.best_log_px(lv.eigenvalues(X), 2), abs=1e-3)
 
 
-def test_units_by_eigenvalue_and_by_divergence():
+def test_active_units_by_eigenvalues_and_by_kl():
   assert [lv.active(np.array([3.0, 2.0, 1.0, 0.5]), 3, v) for v in (0.1, 1.5, 2.0, 5.0)] == [3, 2, 1, 0]
   kl = np.zeros((100, 4))
   kl[:, 1] = 1.0
-  kl[:1, 2], kl[:2, 3] = 1.0, 1.0  # of 1 % and 2 % of x
+  kl[:1, 2], kl[:2, 3] = 1.0, 1.0  # for 1 % and 2 % of the x
   assert lv.inactive(kl, 0.01) == 0.5
   assert lv.inactive(kl, 2.0) == 1.0
   model = optimum(3, 1.0)  # the eigenvalues above 1 are used, the others not at all
@@ -126,15 +126,16 @@ def test_collapse_by_hand(tmp_path):
   cells = found["numbers"]["collapse"]
   assert cells["linear 1.0"]["theory"] == pytest.approx(0.6)
   assert cells["linear learned"]["theory"] == 0.0
-  assert found["sentences"][0] == "The linear VAE's collapsed units are those of the eigenvalues to within 0.0 of 50."
+  expected = "The linear VAE's collapsed units match the eigenvalues' prediction to within 0.0 of 50."
+  assert found["sentences"][0] == expected
   assert "20 % of the units collapse with a learned variance" in found["sentences"][2]
-  assert "that a learned one collapses fewer: shown" in found["sentences"][2]
+  assert "claim that a learned one collapses fewer: shown" in found["sentences"][2]
   assert "linear: 1.0: 0.60, learned: 0.00; deep: 1.0: 0.80" in paper.summary(found["numbers"])["ours"]
 
 
 @pytest.mark.slow  # two minutes
 @pytest.mark.parametrize("item", ["figure=1", "figure=2"])
-def test_the_budget_for_tests_measures_what_it_trained_once(tmp_path, item, capfd):
+def test_the_test_budget_measures_its_runs_once(tmp_path, item, capfd):
   command = ["lucas2019", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   assert "measuring" in capfd.readouterr().out

@@ -16,7 +16,7 @@ from experiments.papers.mattei2018 import paper, parsimony
 from helpers import measured_runs
 
 
-def test_f1_is_scikit_learns_over_all_missing_pixels():
+def test_f1_matches_scikit_learn_over_all_missing_pixels():
   rng = np.random.default_rng(0)
   truth, guess = rng.integers(0, 2, (2, 30, 12))
   missing = rng.random((30, 12)) < 0.6
@@ -25,7 +25,7 @@ def test_f1_is_scikit_learns_over_all_missing_pixels():
   assert scores.f1(counts.sum(0)) == pytest.approx(f1_score(truth[missing], guess[missing]))
 
 
-def test_the_jackknife_is_that_of_leaving_images_out():
+def test_the_jackknife_leaves_out_one_image_at_a_time():
   rng = np.random.default_rng(1)
   counts = [rng.integers(1, 20, (2, 15, 3)) for _ in range(2)]
   mean, error, by_seed = scores.difference(counts)
@@ -36,7 +36,7 @@ def test_the_jackknife_is_that_of_leaving_images_out():
   assert error == pytest.approx(np.sqrt(14 / 15 * ((left - left.mean()) ** 2).sum()))
 
 
-def test_masks_hide_what_they_say():
+def test_masks_hide_the_stated_pixels():
   shape = (50, 28, 28, 1)
   for setting in scores.SETTINGS[:5]:
     rate = 1 - float(scores.observed(setting, jax.random.key(0), shape).mean())
@@ -48,7 +48,7 @@ def test_masks_hide_what_they_say():
 
 
 def test_counts_of_a_run_are_those_of_missing_pixels_and_padding_is_dropped(monkeypatch):
-  """Chains that know nothing but what they are given: the observed pixels' mean decides every missing one."""
+  """With fake chains that impute every missing pixel by the mean of the observed ones."""
   calls = []
 
   def impute(model, key, x, mask, num_steps):
@@ -80,14 +80,14 @@ def test_counts_of_a_run_are_those_of_missing_pixels_and_padding_is_dropped(monk
 def test_the_best_mixture_is_bounded_from_both_sides():
   x = jnp.asarray(np.random.default_rng(3).integers(0, 2, (30, 40)).astype("f"))
   found = parsimony.mixture(x, 0.05)
-  peak = -20 * np.log(2 * np.pi * 0.05) - np.log(30)  # a component each
+  peak = -20 * np.log(2 * np.pi * 0.05) - np.log(30)  # one component per point
   assert found["below"] == pytest.approx(peak, abs=1e-3)
   assert found["below"] - 1e-3 <= found["searched"] <= found["above"] + 1e-3
   assert found["above"] == pytest.approx(peak, abs=0.05)
 
 
 def make_likelihoods(folder, late):
-  """log p(x) 10 and 12 a seed under the floor, 30 without; ELBO one less; the best mixture 20.0 to 20.5."""
+  """log p(x) 10 and 12 by seed with the floor, 30 without; the ELBO one less; the best mixture 20.0 to 20.5."""
   for cell, seed, run in measured_runs.of(paper, "figure=1"):
     log_px = np.full(4, 10.0 + 2 * seed if cell == "floor" else 30.0)
     end = 9.0 + seed if cell == "floor" else late[seed]
@@ -98,7 +98,7 @@ def make_likelihoods(folder, late):
   return folder
 
 
-def test_the_sandwich_by_hand(tmp_path):
+def test_the_bounds_on_the_likelihood_by_hand(tmp_path):
   found = paper.report("figure=1", "test", make_likelihoods(tmp_path, (40.0, 41.0)))
   held, free = (found["numbers"]["cells"][c] for c in ("floor", "no floor"))
   assert (held["elbo"], held["log_px"], held["log_px_stderr"], held["gap"]) == pytest.approx((10, 11, 1, 9))
@@ -111,7 +111,7 @@ def test_the_sandwich_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("late,word", [((20.0, 30.0), "cannot be told"), ((9.0, 9.1), "the opposite is shown")])
-def test_a_blow_up_that_is_none_is_not_claimed(tmp_path, late, word):
+def test_an_undecided_or_absent_divergence_is_not_claimed(tmp_path, late, word):
   found = paper.report("figure=1", "test", make_likelihoods(tmp_path, late))
   assert word in found["sentences"][0]
 
@@ -131,14 +131,14 @@ def test_scores_by_hand(tmp_path):
   assert cells["50 %"]["difference"] == pytest.approx(16 / 18 - 0.75)
   verdicts = [n["verdict"] for n in cells.values()]
   assert verdicts == ["undecided"] + ["higher"] * 4 + ["lower"] * 2
-  assert found["sentences"] == ["mnist5k: that Metropolis-within-Gibbs has the higher F1 is shown in 4 of 7 settings."]
+  assert found["sentences"] == ["mnist5k: a higher F1 of Metropolis-within-Gibbs is shown in 4 of 7 settings."]
   assert "80 %: 0.750, 0.889 (higher); top half: 0.889, 0.750 (lower)" in paper.summary(found["numbers"])["ours"]
   assert {f["file"] for f in found["figures"]} == {p.name for p in tmp_path.glob("*.png")}
 
 
 @pytest.mark.slow  # some minutes
 @pytest.mark.parametrize("item", ["figure=1", "figure=2"])
-def test_the_budget_for_tests_measures_what_it_trained_once(tmp_path, item, capfd):
+def test_the_test_budget_measures_its_runs_once(tmp_path, item, capfd):
   command = ["mattei2018", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   assert "measuring" in capfd.readouterr().out

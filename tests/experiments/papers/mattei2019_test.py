@@ -1,4 +1,4 @@
-"""Tables and figures on MIWAE: what is paired with what, by hand; classifiers that learn what they are given."""
+"""Tables and figures on MIWAE: pairing by mask and by image, by hand; classifiers of imputed images."""
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +19,14 @@ MADE = table2.Setting("test", ("white",), 2)
 
 
 def make_table2(folder, mse):
-  """The folder of the budget for tests, {row: MSE of each mask}."""
+  """Writes {row: MSE of each mask} as the test budget does; returns the folder."""
   for row, values in mse.items():
     files.save_arrays(folder / "runs" / "computed" / f"white-{row}.npz", mse=np.asarray(values))
   return folder
 
 
 def test_methods_are_paired_mask_by_mask(tmp_path, monkeypatch):
-  """Errors of masks differ by far more than methods do: what is planted is 0.1 each time."""
+  """Errors differ far more between masks than between methods; the planted difference is 0.1 for each mask."""
   mse = {"miwae": [0.5, 0.9], "mvae": [0.55, 0.9], "forest": [0.6, 1.002], "mean": [1, 1.1]}
   monkeypatch.setitem(table2._SETTINGS, "made", (*table2._SETTINGS["test"][:2], MADE))
   found = paper.report("table=2", "made", make_table2(tmp_path, mse))
@@ -38,7 +38,8 @@ def test_methods_are_paired_mask_by_mask(tmp_path, monkeypatch):
   assert (forest["stderr"], forest["verdict"]) == (pytest.approx(0.001), "lower")
   assert pairs["white: MIWAE − MVAE"]["verdict"] == "undecided"
   assert found["sentences"][0] == (
-    "The error of MIWAE is lower than that of forest, missForest-like in 1 of 1, shown in 1: white −0.101 ± 0.001."
+    "The error of MIWAE is lower than that of forest, missForest-like in 1 of 1 data sets, shown in 1: "
+    "white −0.101 ± 0.001."
   )
   row = found["tables"][0]["rows"][0]
   assert [c["text"] for c in row] == [
@@ -49,12 +50,12 @@ def test_methods_are_paired_mask_by_mask(tmp_path, monkeypatch):
   ]
   summary = paper.summary(found["numbers"])
   assert summary["published"].startswith("MIWAE 0.735 (unverified), forest, missForest-like 0.798 (unverified)")
-  assert "MVAE" not in summary["ours"]  # the row has what is compared, the report the others
+  assert "MVAE" not in summary["ours"]  # the summary has the compared methods, the report also the others
   assert "forest, missForest-like 0.801 ± 0.201" in summary["ours"]
 
 
 def test_models_of_a_mask_and_other_methods_have_the_same_entries_hidden(raw_data):
-  """Masks differ, models and methods of one mask do not."""
+  """Hidden entries differ between masks, not between models and methods of one mask."""
   setting = table2.Setting("quick", ("banknote",), 2)
   masks = {}
   for row in ("miwae", "mvae", "forest"):
@@ -77,8 +78,8 @@ def test_every_row_has_its_own_number_of_samples():
 
 
 @pytest.mark.slow
-def test_every_lane_is_the_lone_run_of_its_mask(tmp_path):
-  """The second mask, trained through the loop; after ten steps, as rounding grows to 1e-3 in forty."""
+def test_every_lane_equals_a_single_run_of_its_mask(tmp_path):
+  """The second mask against the training loop, after ten steps: in forty, rounding differences grow to 1e-3."""
   configs = table2.configs(MADE, "white", "miwae")
   for config in configs:
     with config.unlocked():
@@ -93,7 +94,7 @@ def test_every_lane_is_the_lone_run_of_its_mask(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_masks_train_impute_and_stand_beside_the_mean(tmp_path):
+def test_two_masks_train_and_impute_beside_the_mean(tmp_path):
   command = ["mattei2019", "--table=2", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   found = files.read_json(papers.folder(tmp_path, "mattei2019", "table=2", "test") / "report.json")
@@ -103,7 +104,7 @@ def test_two_masks_train_impute_and_stand_beside_the_mean(tmp_path):
 
 
 def test_likelihoods_of_models_that_saw_other_pixels_are_paired_by_image(tmp_path):
-  """The same four test images, whatever was hidden in training; curves by epochs."""
+  """The same four test images, regardless of what was hidden in training; curves by epoch."""
   log_px = {
     "miwae": [[-5.0, -6.0, -7.0, -8.0], [-5.0, -6.0, -7.0, -8.0]],
     "mvae": [[-6.0, -7.0, -8.0, -9.0], [-6.5, -7.5, -8.5, -9.5]],
@@ -158,17 +159,17 @@ _NET = imputed_classifier.ConvNet(num_classes=2, channels=(4, 4), hidden=8)
 
 
 def test_a_classifier_learns_and_multiple_imputation_shows_it_every_draw():
-  """Where one of two imputations has the label in it, what is learnt of both is nearly what is learnt of that one."""
+  """If one of two imputations reveals the label, training on both is nearly as good as training on that one."""
   rng = np.random.default_rng(0)
   y = jnp.asarray(rng.integers(0, 2, 100))
-  told = (rng.random((100, 8, 8, 1)) < np.where(y, 0.8, 0.2)[:, None, None, None]).astype("f")
+  informative = (rng.random((100, 8, 8, 1)) < np.where(y, 0.8, 0.2)[:, None, None, None]).astype("f")
   noise = (rng.random((100, 8, 8, 1)) < 0.5).astype("f")
   train = jax.jit(lambda images: imputed_classifier.fit(_NET, jax.random.key(0), images, y, 30, 10))
-  entropy = lambda images: float(imputed_classifier.scores(_NET, train(images), told, y)[1].mean())
-  assert entropy(np.stack([told, told])) < 0.1
+  entropy = lambda images: float(imputed_classifier.scores(_NET, train(images), informative, y)[1].mean())
+  assert entropy(np.stack([informative, informative])) < 0.1
   assert entropy(np.stack([noise, noise])) > 0.5
-  assert entropy(np.stack([noise, told])) < 0.3
-  params = train(np.stack([told, noise]))
+  assert entropy(np.stack([noise, informative])) < 0.3
+  params = train(np.stack([informative, noise]))
   right, cross_entropy = imputed_classifier.scores(_NET, params, noise, y)
   logits = np.asarray(_NET.apply({"params": params}, noise), np.float64)
   assert float(right.mean()) == pytest.approx(accuracy_score(y, logits.argmax(-1)))
@@ -177,7 +178,7 @@ def test_a_classifier_learns_and_multiple_imputation_shows_it_every_draw():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("item", ["figure=1", "table=1"])
-def test_the_budget_for_tests_trains_on_holes_and_tests_on_complete_digits(tmp_path, item, capfd):
+def test_the_test_budget_trains_on_incomplete_and_tests_on_complete_digits(tmp_path, item, capfd):
   command = ["mattei2019", f"--{item}", "--budget=test", f"--root={tmp_path}", "--jobs=1"]
   assert reproduce.main(command) == 0
   found = files.read_json(papers.folder(tmp_path, "mattei2019", item, "test") / "report.json")["numbers"]

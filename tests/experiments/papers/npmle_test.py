@@ -1,4 +1,4 @@
-"""The non-parametric maximum likelihood: EM below it, the certificate above, by brute force on a line."""
+"""Non-parametric maximum likelihood: EM from below and the certificate from above, against brute force in 1-D."""
 
 import functools
 import math
@@ -35,11 +35,11 @@ def brute_force(spread):
   for _ in range(5000):  # EM in the weights alone: concave
     weight = weight * ((density / (density @ weight)[:, None]).mean(0))
   gradient = (density / (density @ weight)[:, None]).mean(0).max()
-  assert np.log(gradient) < 4e-3  # so near is the grid's own optimum
+  assert np.log(gradient) < 4e-3  # the weights are this close to the grid's optimum
   return float(np.log(density @ weight).mean()), density
 
 
-def test_log_density_is_scipys():
+def test_log_density_matches_scipy():
   rng = np.random.default_rng(0)
   x, mean, variance = rng.normal(size=(5, 3)), rng.normal(size=(4, 3)), rng.uniform(0.5, 2, (4, 3))
   weight = rng.dirichlet(np.ones(4))
@@ -72,7 +72,7 @@ def test_em_never_lowers_the_likelihood_and_chunks_change_nothing():
 @pytest.mark.parametrize("spread", [1.0, 4.0])
 @pytest.mark.parametrize("steps", [0, 3, 2000])
 def test_the_best_mixture_lies_between_em_and_the_certificate(spread, steps):
-  """At any G, good or bad: the grid's optimum is at most log-lik(G) + the greatest gradient <= the certificate."""
+  """For any G, good or bad: the grid's optimum is at most log-lik(G) + the greatest gradient <= the certificate."""
   x = points(spread=spread)
   best, density = brute_force(spread)
   found = npmle.fit(x, FLOOR, max_steps=steps, tolerance=0.0)
@@ -84,7 +84,7 @@ def test_the_best_mixture_lies_between_em_and_the_certificate(spread, steps):
   assert best <= float(found.log_px) + gradient + 1e-9
   assert gradient <= certified + 1e-9
   assert searched <= certified + 1e-9
-  assert searched == pytest.approx(gradient, abs=2e-3)  # on a line the climb finds the maximum
+  assert searched == pytest.approx(gradient, abs=2e-3)  # in one dimension the climb finds the maximum
   if steps == 2000:
     assert found.log_px == pytest.approx(best, abs=5e-3)
     assert searched < 0.02
@@ -123,7 +123,7 @@ def test_the_pair_bound_holds_for_any_normal():
 
 
 def test_a_normal_between_two_clusters_is_within_the_bound():
-  """It is half as far from both as they are from each other: without the half the bound would be too small."""
+  """It is half as far from each cluster as they are apart: without the factor 1/2 the bound would be too small."""
   x = jnp.asarray(np.repeat([-0.35, 0.35], 5)[:, None])
   log_px = jnp.full(10, -1.0)
   middle = npmle.log_normal(x, jnp.zeros((1, 1)), jnp.full((1, 1), FLOOR))[:, 0]

@@ -34,8 +34,8 @@ def test_gradients_are_those_of_the_bound():
   np.testing.assert_allclose(found["b"][0], by_b, rtol=1e-4, atol=1e-5)
 
 
-def test_what_other_estimators_of_b_share_in_expectation():
-  """DReG has the mean of the bound's gradient, RWS that of its paths; STL is both, draw by draw, and so biased."""
+def test_estimators_of_b_agree_in_expectation_except_stl():
+  """DReG has the mean of the bound's gradient, RWS that of RWS-DReG; STL is DReG + RWS-DReG and so biased."""
   model = toy.make_model(SETTING._replace(perturbation=0.3))
   names = ("b", "b_dreg", "b_stl", "b_rws", "b_rws_dreg")
   found = jax.jit(lambda key: toy.gradients(model, key, 20_000, 6, names))(jax.random.key(2))
@@ -64,7 +64,7 @@ def test_histograms_are_of_the_parameters_furthest_from_their_optimum_with_known
 
 
 def test_moments_of_averages_over_data_points_and_samples():
-  """M averaged samples have the mean of one, and a variance M times less."""
+  """The average of M samples has the mean of one sample, and 1/M of its variance."""
   model = toy.make_model(SETTING)
   one, ten = (toy.moments(model, jax.random.key(m), SETTING, 1, m) for m in (1, 10))
   assert one["mu_mean"].shape == (toy.PARTS, 4)
@@ -76,7 +76,7 @@ def test_moments_of_averages_over_data_points_and_samples():
   np.testing.assert_allclose(one["mu_variance"].mean(0), drawn.var(0), rtol=0.2)
 
 
-def test_the_error_of_the_mean_is_taken_out_of_the_signal():
+def test_the_error_of_the_mean_is_subtracted_from_the_signal():
   rng = np.random.default_rng(0)
   repeats, dim = 1000, 2000
   per_part = repeats // toy.PARTS
@@ -97,7 +97,7 @@ def test_a_slope_and_its_error():
 
 
 @pytest.mark.slow
-def test_slopes_drawn_are_those_of_the_theorem_and_what_is_drawn_is_not_repeated(tmp_path, capsys, monkeypatch):
+def test_slopes_match_the_theorem_and_finished_pieces_are_not_repeated(tmp_path, capsys, monkeypatch):
   command = ["rainforth2018", "--figure=2", "--budget=test", f"--root={tmp_path}"]
   moments, calls = toy.moments, []
 
@@ -122,7 +122,7 @@ def test_slopes_drawn_are_those_of_the_theorem_and_what_is_drawn_is_not_repeated
   assert "slope −0.5" in (tmp_path / "index.html").read_text()
 
 
-def test_histograms_and_what_is_said_of_them(tmp_path):
+def test_histograms_and_their_sentences(tmp_path):
   place = tmp_path / "runs" / "computed"
   place.mkdir(parents=True)
   wide, narrow = np.array([-3.0, 1.0, 5.0] * 100), np.array([0.9, 1.0, 1.1] * 100)
@@ -188,7 +188,7 @@ def test_orders_are_those_of_the_published_numbers():
 
 @pytest.mark.slow
 def test_runs_are_measured_on_the_images_that_they_were_evaluated_on(tmp_path, capsys):
-  """By about as many samples as the evaluation took the bound is about the evaluation's log p(x), image by image."""
+  """With about as many samples as in the evaluation, the bound is close to the evaluation's log p(x) of each image."""
   command = ["rainforth2018", "--table=1", "--budget=test", f"--root={tmp_path}", "--cells=miwae", "--jobs=1"]
   assert reproduce.main(command) == 0
   folder = paper.folder(tmp_path, "rainforth2018", "table=1", "test")

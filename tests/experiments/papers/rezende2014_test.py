@@ -1,4 +1,4 @@
-"""Rezende et al.'s table, imputation and embedding: what the reports say of made runs, by hand."""
+"""Rezende et al.'s table, imputation and embedding: reports of synthetic runs, by hand."""
 
 import numpy as np
 import pytest
@@ -67,14 +67,14 @@ def test_imputation_errors_by_hand(tmp_path):
   assert "0.4000 after 1 step, 0.1667 after 3" in rezende2014.summary(found["numbers"])["ours"]
 
 
-def test_the_error_is_of_the_missing_entries_alone():
+def test_the_error_is_that_of_the_missing_entries():
   x, mean = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]), np.array([[0.0, 0.5, 0.5], [9.0, 9.0, 9.0]])
   mask = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
   np.testing.assert_allclose(figure5.squared_error(mean, x, mask), [0.25, 0.0])
 
 
 def test_neighbours_do_not_count_the_example_itself():
-  """Two tight groups and a stranger in each: the strangers are wrong, whatever is near them is right."""
+  """Two tight groups with one mislabelled example each: only these two are wrong."""
   z = np.concatenate([np.random.default_rng(0).normal(c, 0.1, size=(12, 2)) for c in (0, 5)])
   y = np.repeat([0, 1], 12)
   y[0], y[12] = 1, 0
@@ -85,7 +85,7 @@ def test_neighbours_do_not_count_the_example_itself():
   assert lone.tolist() == [True, True, False]  # the nearest other one, not itself
 
 
-def test_with_nothing_done_there_is_nothing_to_say(tmp_path):
+def test_an_empty_folder_gives_an_empty_report(tmp_path):
   for item in rezende2014.RUNS:
     found = rezende2014.report(item, "quick", tmp_path)
     assert (found["tables"], found["figures"], found["sentences"]) == ([], [], [])
@@ -93,7 +93,7 @@ def test_with_nothing_done_there_is_nothing_to_say(tmp_path):
 
 @pytest.mark.parametrize("item", rezende2014.RUNS)
 @pytest.mark.parametrize("budget", ["quick", "short", "paper"])
-def test_every_budget_makes_runs_that_differ(item, budget):
+def test_the_runs_of_every_budget_have_distinct_names(item, budget):
   planned = rezende2014.RUNS[item][budget]
   runs, _ = reproduce.plan(planned, {}, "")
   assert len({run.name for run in runs}) == sum(map(len, planned.cells.values()))

@@ -20,7 +20,7 @@ SIDE = math.sqrt(2 * math.pi)
 
 
 def test_the_sine_is_a_normal_along_a_curve_whose_mass_is_known():
-  """exp(-U2) is a normal in z_2 for each z_1, far from the wall; along z_1 the window and two half normals."""
+  """exp(-U2) is a normal in z_2 for each z_1, far from the wall; along z_1: the window and two half normals."""
   width = 2 * pe.WINDOW + 0.4 * SIDE
   assert pe.log_normaliser("U2") == pytest.approx(math.log(0.4 * SIDE * width), abs=1e-5)
 
@@ -47,7 +47,7 @@ def test_the_wall_stands_around_the_window():
 
 @pytest.mark.slow
 def test_the_divergence_of_the_identity_is_that_of_the_normal():
-  """A flow that begins at the identity: KL(N(0, I) || p) by quadrature."""
+  """For a flow at the identity: KL(N(0, I) || p) by quadrature."""
   params = pe.start(jax.random.key(0), 3)
   along = math.log(math.e - 1) * params["w"] / jnp.sum(params["w"] ** 2, -1, keepdims=True)
   z = jax.random.normal(jax.random.key(1), (1000, 2))
@@ -68,7 +68,7 @@ def test_the_divergence_of_the_identity_is_that_of_the_normal():
   assert z.shape == moved.shape
 
 
-def test_a_flow_that_can_be_the_density_becomes_it(monkeypatch):
+def test_a_flow_that_can_represent_the_density_fits_it(monkeypatch):
   monkeypatch.setitem(pe.ENERGIES, "U1", lambda z: 0.5 * jnp.sum(((z - jnp.array([0.5, -1.0])) / 0.7) ** 2, -1))
   setting = pe.Setting((1,), 1500, 100, 1e-3, 300, 2, draws=20_000, pictured=1000)
   found = pe.fitted("U1", 1, setting)
@@ -77,7 +77,7 @@ def test_a_flow_that_can_be_the_density_becomes_it(monkeypatch):
   assert (found["kl"] < 0.05).all()
 
 
-def test_whether_longer_flows_are_nearer_by_hand(tmp_path):
+def test_the_comparison_of_lengths_by_hand(tmp_path):
   folder = tmp_path / "runs" / "computed"
   folder.mkdir(parents=True)
   fits = {(n, 1): [1.0, 1.2] for n in pe.ENERGIES} | {(n, 8): [0.5, 0.8] for n in pe.ENERGIES}
@@ -93,7 +93,7 @@ def test_whether_longer_flows_are_nearer_by_hand(tmp_path):
   assert [f["verdict"] for f in fall.values()] == ["lower", "undecided", "higher", "lower"]
   assert found["numbers"]["divergences"]["U2"]["8"]["kl"] == pytest.approx(1.25)
   assert found["sentences"] == [
-    "That longer flows are nearer is shown in 2 of 4 steps; not in U2, K = 8 − K = 1; U3, K = 8 − K = 1."
+    "Longer flows fit better: shown in 2 of 4 comparisons; not in U2, K = 8 − K = 1; U3, K = 8 − K = 1."
   ]
   for file in ("densities.png", "divergences.png"):
     assert (tmp_path / file).stat().st_size > 10_000
@@ -115,15 +115,15 @@ def test_posteriors_by_hand(tmp_path):
   assert paper.summary(found["numbers"])["ours"].endswith("planar, 2 layers < diagonal: shown")
 
 
-def test_a_folder_of_another_setting_is_refused(tmp_path):
+def test_a_folder_computed_with_other_settings_is_an_error(tmp_path):
   create(tmp_path / "x", {"model": "planar flows of energies"})
-  with pytest.raises(errors.UserError, match="fits of another setting"):
+  with pytest.raises(errors.UserError, match="fits computed with other settings"):
     pe.compute(tmp_path / "x", paper._SETTINGS["test"])
 
 
 @pytest.mark.slow  # a minute
 @pytest.mark.parametrize("item", ["figure=3", "table=2"])
-def test_the_budget_for_tests_is_done_once(tmp_path, item, capfd):
+def test_the_test_budget_is_not_repeated(tmp_path, item, capfd):
   command = ["rezende2015", f"--{item}", "--budget=test", f"--root={tmp_path}"]
   assert reproduce.main(command) == 0
   before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("rezende2015/*/test/runs/*/results.json")}

@@ -1,4 +1,4 @@
-"""The table of topic models: means over seeds, pairs by seed and by document, topics in words, what is published."""
+"""The table of topic models: means over seeds, differences by seed and by document, topics, published numbers."""
 
 import json
 
@@ -52,7 +52,7 @@ def test_numbers_and_topics_by_hand(found):
   assert words["verdict"] == "higher"
 
 
-def test_tables_say_what_is_published_and_the_topics(found):
+def test_tables_show_published_numbers_and_topics(found):
   main, _, *topics = found["tables"]
   texts = [[c["text"] for c in row] for row in main["rows"]]
   assert texts[0][:5] == ["ProdLDA", "0.24 (unverified)", "0.310 ± 0.010", "1172 (unverified)", "900 ± 0"]
@@ -60,7 +60,7 @@ def test_tables_say_what_is_published_and_the_topics(found):
   assert all(len(row) == len(main["columns"]) for row in texts)
   assert [t["rows"][0][0]["text"] for t in topics] == ["prodlda0 ark", "nvlda0 ark", "lda0 ark", "nmf0 ark"]
   assert (
-    "That the NPMI of ProdLDA is above that of LDA, online: shown (+0.105 ± 0.005, paired by seed)."
+    "Claim that the NPMI of ProdLDA is above that of LDA, online: shown (+0.105 ± 0.005, paired by seed)."
     in (found["sentences"])
   )
   row = srivastava2017.summary(found["numbers"])
@@ -69,7 +69,7 @@ def test_tables_say_what_is_published_and_the_topics(found):
   assert "ProdLDA 0.24 (unverified)" in row["published"]
 
 
-def test_the_papers_runs_are_of_twenty_newsgroups():
+def test_the_papers_runs_use_twenty_newsgroups():
   runs, _ = reproduce.plan(paper.budget(srivastava2017, "table=1", "paper"), {}, "prodlda,lda")
   configs = {(run.config["data"]["name"], run.config["model"]["args"]["num_topics"]) for run in runs}
   assert configs == {("newsgroups", 50)}

@@ -9,7 +9,7 @@ from experiments.shared import linear_gaussian_snr as toy
 from helpers import made_runs
 
 
-def test_dreg_rises_where_the_bound_falls_and_stl_is_biased(tmp_path, monkeypatch):
+def test_the_snr_of_dreg_rises_that_of_iwae_falls_and_stl_is_biased(tmp_path, monkeypatch):
   setting = toy.Setting(2, 1000, (10, 30, 90), (), 3, 0.2, estimators=tuple(figure1._NAMES))
   monkeypatch.setitem(figure1.SETTINGS, "test", setting)
   toy.compute(tmp_path / "runs" / "computed", setting)
@@ -28,14 +28,14 @@ def test_dreg_rises_where_the_bound_falls_and_stl_is_biased(tmp_path, monkeypatc
   assert "IWAE-DReG +0.5" in paper.summary(found["numbers"])["ours"]
 
 
-def test_the_bias_is_the_mean_of_the_paths_of_rws_over_the_gradient():
+def test_the_bias_is_the_mean_of_rws_dreg_over_the_gradient():
   ones = np.ones((toy.PARTS, 2))
   found = {"b_dreg_mean": 0.5 * ones, "b_rws_dreg_mean": ones * [3.0, 4.0]}
   found |= {f"{name}_variance": 0 * ones for name in ("b_dreg", "b_rws_dreg")}
   assert figure1._bias({4: found}, 1000) == {4: (pytest.approx(10 / 2**0.5), pytest.approx(0))}
 
 
-def test_a_slope_has_a_sign_or_it_cannot_be_told():
+def test_verdicts_on_the_sign_of_a_slope():
   assert figure1._verdict(0.5, 0.1, 1) == "shown"
   assert figure1._verdict(0.5, 0.1, -1) == "the opposite is shown"
   assert figure1._verdict(0.1, 0.07, 1) == "cannot be told"
@@ -51,11 +51,11 @@ def test_training_curves_and_differences_by_hand(tmp_path):
   assert pair["difference"] == pytest.approx(5 / 6)  # by image, averaged over seeds: 1, .75, .75
   assert pair["stderr_images"] == pytest.approx(np.std([1, 0.75, 0.75], ddof=1) / 3**0.5)
   assert pair["by_seed"] == pytest.approx([5 / 6, 5 / 6])
-  assert found["sentences"] == ["That IWAE-DReG ends above IWAE: higher: shown."]
+  assert found["sentences"] == ["Claim that IWAE-DReG ends above IWAE: higher: shown."]
   (figure,) = found["figures"]
   assert [s["points"] for s in figure["series"]] == [[[20, -9], [40, -8.5]]] * 2
   row = paper.summary(found["numbers"])
-  assert row["system"] == "log p(x) by IWAE, K = 4, and its gradients"
+  assert row["system"] == "log p(x) of IWAE, K = 4, by gradient estimator"
   assert row["data"] == "mnist5k"
 
 
