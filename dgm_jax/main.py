@@ -6,26 +6,29 @@
   python -m dgm_jax.main --mode=evaluate --workdir=runs/x
   python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
 
-Every value of a config can be set with --config.PATH=VALUE; the config's docstring says what its argument (after the
-colon) may be.  The same command resumes an interrupted run, and prints the results of a finished one.  Compiled
-programs are kept in ~/.cache/dgm_jax/xla, up to 2 GB (JAX_COMPILATION_CACHE_DIR is another place).
+`python -m dgm_jax train|evaluate|sample|debug` is the same with that --mode.  Any value of a config can be set with
+--config.PATH=VALUE; the docstring of the config file describes its argument (after the colon).  The same command
+resumes an interrupted run, and prints the results of a finished one.  Compiled programs are cached in
+~/.cache/dgm_jax/xla (at most 2 GB), or in JAX_COMPILATION_CACHE_DIR.
 
-Several processes, as a rule one a host, train one run together when SLURM's srun, or a slice of TPU hosts, starts
-them, or with --distributed in each of them:
+Several processes, usually one per host, train one run together if SLURM's srun or a TPU slice starts them, or with
+--distributed in each of them:
 
   python -m dgm_jax.main --config=FILE --workdir=FOLDER --distributed --coordinator=HOST:1234 --num_processes=2
     --process_id=0
 
-The folder of the run must be the same for all; the first process writes.
+They must share the folder of the run; the first process writes to it.
 
-Exit status: 0 done, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (the chunk
-of steps is ended and saved; at a second one, a second later or more, at once), 5 another process of the run is gone.
+Exit status: 0 success, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (the
+current chunk of steps is completed and saved; a second signal, a second later or more, stops at once), 5 another
+process of the run was lost.
 """
 
-import os
 import pathlib
 import shlex
 import sys
+import textwrap
+from collections.abc import Sequence
 
 import jax
 from absl import app, flags, logging
@@ -34,51 +37,52 @@ from ml_collections import ConfigDict, config_flags
 from dgm_jax.core import compilation_cache, config_args, errors, figures, files, rng, text_tables
 from dgm_jax.training import train
 from dgm_jax.training.diagnostics import nan_debug
-from dgm_jax.training.processes import hosts, supervisor
+from dgm_jax.training.processes import exit_status, hosts, supervisor
 from dgm_jax.training.restore import restore
 from dgm_jax.training.results import evaluate_finally
 from dgm_jax.training.workdir.folder import check, disk_errors
 from dgm_jax.training.workdir.legacy_configs import read_config
 
-sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package, and imports itself
+sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package; its files import each other
 
+_MODULE = sys.argv[0] if __name__ == "__main__" else __name__  # by which absl knows these flags
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File[:argument] of the config, e.g. configs/iwae_mnist.py:k=5,layers=2.", lock_config=True
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: new, interrupted or finished.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, new, interrupted or finished.")
 _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   ["train", "evaluate", "sample", "debug"],
-  "train: train (or resume) and evaluate; evaluate: the newest checkpoint on the test set, into results.json, or "
-  "evaluation.json while the run is not finished, evaluation_STEP.json for another --checkpoint; "
-  "sample: draws from the newest checkpoint, into samples.npz and figures/; "
-  "debug: replays a run that met NaN or Inf and names the operation.",
+  "train: train (or resume) and evaluate; evaluate: evaluate the latest checkpoint on the test set and write "
+  "results.json (evaluation.json if the run is not finished, evaluation_STEP.json for another --checkpoint); "
+  "sample: draw from the latest checkpoint and write samples.npz and figures/; "
+  "debug: replay a run that met NaN or Inf and name the operation.",
 )
 _CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", "latest", "Of --mode=evaluate and sample: latest, best (by config.keep_best) or a step."
+  "checkpoint", "latest", "The checkpoint to evaluate or sample: latest, best (by config.keep_best) or a step."
 )
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "How many to draw with --mode=sample.", lower_bound=1)
+_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Number of samples to draw.", lower_bound=1)
 _PROFILE = flags.DEFINE_bool(
   "profile",
   False,
-  "While training, record one chunk of log_every steps: a trace for TensorBoard or Perfetto, and a table of the "
-  "costliest operations, which is printed, too, into WORKDIR/profile/.",
+  "Record one chunk of log_every training steps into WORKDIR/profile/: a trace for TensorBoard or Perfetto, and a "
+  "table of the most expensive operations, which is also printed.",
 )
 _DISTRIBUTED = flags.DEFINE_bool(
   "distributed",
   None,
-  "Train together with other processes; by default if srun, or a slice of TPU hosts, started this one as one of many.",
+  "Train together with other processes; the default is to do so if srun or a TPU slice started several.",
 )
 _COORDINATOR = flags.DEFINE_string(
-  "coordinator", None, "Of --distributed: HOST:PORT of process 0, where JAX does not find it out by itself."
+  "coordinator", None, "With --distributed: HOST:PORT of process 0, where JAX cannot detect it."
 )
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Of --distributed: how many processes there are.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of --distributed: which of them this is, from 0 on.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --distributed: the number of processes.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --distributed: the index of this process, from 0.")
 
 
 def _read_config() -> ConfigDict:
-  """The config of the command line, else that of the workdir."""
+  """The config of the command line, or else of the workdir."""
   if _CONFIG.value is not None:
     return _CONFIG.value
   errors.require(
@@ -143,7 +147,6 @@ def main(argv: list[str]) -> None:
   errors.require(len(argv) == 1, f"Unexpected argument {argv[-1]!r}: every option starts with --; see --help.")
   errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
   errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is of --mode=train.")
-  run = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}[_MODE.value]
   errors.require(
     _MODE.value in ("evaluate", "sample") or _CHECKPOINT.value == "latest",
     "--checkpoint is of --mode=evaluate and sample.",
@@ -156,80 +159,53 @@ def main(argv: list[str]) -> None:
     supervisor.end_with_parent()
     hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   with disk_errors(workdir):
-    run(_read_config(), workdir)
+    _MODES[_MODE.value](_read_config(), workdir)
   hosts.depart(0)
 
 
-def _with_data_set(config: str, argv: list[str]) -> str:
-  """FILE:ARGUMENT with data=NAME added for --config.data.name=NAME: another data set has other options."""
-  for override, following in zip(argv, [*argv[1:], ""], strict=True):
-    flag, equals, name = override.lstrip("-").partition("=")
-    if override.startswith("-") and flag == "config.data.name":
-      config += f"{',' if config.partition(':')[2] else ':' * (':' not in config)}data={name if equals else following}"
-  return config
+_WRONG_FLAGS = (AttributeError, KeyError, TypeError, OSError)  # what absl raises for a wrong --config.PATH=VALUE
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """Loads the config alone first, so that a wrong file or key is answered with the choices."""
-  for i, arg in enumerate(argv[1:], 1):
-    name, equals, value = arg.lstrip("-").partition("=")
-    if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
-      value = _with_data_set(value if equals else argv[i + 1], argv)
-      argv = [*argv[:i], f"--config={value}", *argv[i + (1 if equals else 2) :]]
-      config = config_args.load(value)
-      for override in argv[1:]:
-        key = override.lstrip("-").partition("=")[0]
-        if override.startswith("-") and key.startswith("config."):
-          config_args.check_path(config, key.removeprefix("config."))
-  return flags.FLAGS(argv)
+  """Validates the config before absl does, whose answers to a wrong file or key are tracebacks."""
+  return flags.FLAGS(config_args.checked_arguments(argv))
 
 
-def _stop(sentence: object, status: int) -> None:
-  print(f"error: {sentence}", file=sys.stderr, flush=True)
-  if jax.distributed.is_initialized():
-    hosts.depart(status, orderly=status != supervisor.LOST)
-  sys.exit(status)
+_MODES = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}
+_OF_MODE = {"checkpoint": ("evaluate", "sample"), "num_samples": ("sample",), "mode": ()}  # else of all, or of train
+_OF_ALL = ("config", "workdir")
 
 
-def _guarded(function, *args):
-  """Calls a function, with a user's mistake told in one sentence instead of a traceback."""
-  try:
-    return function(*args)
-  except errors.UserError as e:
-    if os.environ.get("DGM_TRACEBACK"):
-      raise
-    _stop(e, 2)
-  except errors.DivergenceError as e:
-    _stop(e, 3)
-  except errors.PrunedError as e:
-    _stop(e, 4)
-  except errors.StoppedError as e:
-    _stop(f"{e} The same command resumes:\n  {shlex.join(sys.orig_argv)}", 4)
-  except jax.errors.JaxRuntimeError as e:
-    if not jax.distributed.is_initialized():
-      raise
-    reason = str(e).strip().splitlines()[0][:200]
-    _stop(
-      f"Another process of the run is gone, or cannot be reached ({reason}). What was saved is kept; the same command, "
-      f"in all processes, resumes:\n  {shlex.join(sys.orig_argv)}",
-      supervisor.LOST,
-    )
-  except flags.Error as e:
-    _stop(f"{e} See --help.", 2)
-  except (AttributeError, KeyError, TypeError, OSError) as e:
-    if function is not _parse_flags:
-      raise
-    _stop(" ".join(str(e.args[0] if e.args else e).split()), 2)  # a wrong --config.PATH
-  except KeyboardInterrupt:
-    _stop(f"interrupted; the same command resumes from the newest checkpoint in {_WORKDIR.value}.", 130)
+def usage(mode: str | None) -> str:
+  """The help of a command: all flags of `python -m dgm_jax.main` for None, else those of the mode."""
+  names = [flag.name for flag in flags.FLAGS.get_flags_for_module(_MODULE)]
+  if mode is not None:
+    names = [name for name in names if name in _OF_ALL or mode in _OF_MODE.get(name, ("train",))]
+  lines = [textwrap.fill(f"  --{n}: {flags.FLAGS[n].help}", 100, subsequent_indent="      ") for n in sorted(names)]
+  return f"{__doc__}\nFlags\n" + "\n".join(lines)
 
 
-def run() -> None:
-  """Entry point: `python -m dgm_jax.main` and the command `dgm_jax`."""
+def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
+  """Entry point of `python -m dgm_jax.main`, and of the commands that are its modes.
+
+  Args:
+    mode: of the command; None for --mode of the command line.
+    arguments: of the command line, without the program's name; None for sys.argv's.
+  """
+  arguments = list(sys.argv[1:] if arguments is None else arguments)
+  if {"--help", "-h", "-help", "--helpshort", "--helpfull", "-?"} & set(arguments):
+    print(usage(mode))
+    return 0
+  given = [] if mode is None else [f"--mode={mode}"]
   logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
   compilation_cache.use()
-  app.run(lambda argv: _guarded(main, argv), flags_parser=lambda argv: _guarded(_parse_flags, argv))
+  app.run(
+    lambda argv: exit_status.guarded(main, argv),
+    [sys.argv[0], *given, *arguments],
+    flags_parser=lambda argv: exit_status.guarded(_parse_flags, argv, mistakes=_WRONG_FLAGS),
+  )
+  return 0
 
 
 if __name__ == "__main__":
-  run()
+  sys.exit(run())

@@ -4,7 +4,7 @@ import pathlib
 import runpy
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgm_jax.core import errors, renamed
@@ -84,3 +84,32 @@ def check_path(config: Mapping[str, Any], path: str) -> None:
     errors.require(hasattr(node, "keys"), f"{seen} is a value and has no key {name!r}.")
     errors.choose(f"key of {seen}", name, node.keys())
     node, seen = node[name], f"{seen}.{name}"
+
+
+def _with_data_set(config: str, arguments: Sequence[str]) -> str:
+  """FILE:ARGUMENT with data=NAME added for --config.data.name=NAME: another data set has other options."""
+  for override, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    flag, equals, name = override.lstrip("-").partition("=")
+    if override.startswith("-") and flag == "config.data.name":
+      config += f"{',' if config.partition(':')[2] else ':' * (':' not in config)}data={name if equals else following}"
+  return config
+
+
+def checked_arguments(argv: Sequence[str]) -> list[str]:
+  """A command line whose --config and --config.PATH are validated, so that mistakes are answered with the choices.
+
+  Raises:
+    UserError: no such config file, argument or key.
+  """
+  argv = list(argv)
+  for i, arg in enumerate(argv[1:], 1):
+    name, equals, value = arg.lstrip("-").partition("=")
+    if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
+      value = _with_data_set(value if equals else argv[i + 1], argv)
+      argv = [*argv[:i], f"--config={value}", *argv[i + (1 if equals else 2) :]]
+      config = load(value)
+      for override in argv[1:]:
+        key = override.lstrip("-").partition("=")[0]
+        if override.startswith("-") and key.startswith("config."):
+          check_path(config, key.removeprefix("config."))
+  return argv

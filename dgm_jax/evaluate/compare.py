@@ -9,7 +9,6 @@ example by example before the difference is taken.  Exit status: 0 done, 2 runs 
 
 import argparse
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -147,17 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="the folder of a run, or of several seeds")
   arguments = parser.parse_args(argv).runs
-  try:
-    errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
-    first, *others = [[read(path) for path in argument.split(",")] for argument in arguments]
-    for name, second in zip(arguments[1:], others, strict=True):
-      print(f"{name} minus {arguments[0]}\n{table(compare(first, second))}")
-      print("".join(f"{sentence}\n" for sentence in warnings([*first, *second])), flush=True)
-  except errors.UserError as e:
-    print(f"error: {e}", file=sys.stderr)
-    return 2
+  errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
+  first, *others = [[read(path) for path in argument.split(",")] for argument in arguments]
+  for name, second in zip(arguments[1:], others, strict=True):
+    print(f"{name} minus {arguments[0]}\n{table(compare(first, second))}")
+    print("".join(f"{sentence}\n" for sentence in warnings([*first, *second])), flush=True)
   return 0
-
-
-if __name__ == "__main__":
-  sys.exit(main())

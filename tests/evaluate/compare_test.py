@@ -64,7 +64,7 @@ def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path, capsys):
 )
 def test_runs_on_other_examples_are_an_error_of_one_sentence(tmp_path, capsys, key, value):
   runs = [plant(tmp_path / "a", 0), plant(tmp_path / "b", 0, about={key: value})]
-  assert compare.main(runs) == 2
+  assert errors.run_command(lambda: compare.main(runs)) == 2
   error = capsys.readouterr().err
   assert f"cannot be compared: {key} is" in error
   assert error.count("\n") == 1
@@ -77,7 +77,7 @@ def test_the_error_for_missing_values_names_the_command_that_computes_them(tmp_p
     compare.read(path)
   with pytest.raises(errors.UserError, match="is not the folder of a run"):
     compare.read(str(tmp_path / "none"))
-  assert compare.main([path]) == 2
+  assert errors.run_command(lambda: compare.main([path])) == 2
 
 
 def test_warnings_name_values_of_unequal_sets_and_unequal_bounds(tmp_path):

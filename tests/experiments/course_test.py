@@ -133,7 +133,7 @@ def test_a_linear_gaussian_autoencoder_finds_the_principal_plane():
 @pytest.mark.parametrize(
   "make,options,named",
   [
-    (bernoulli_product.Model, {"start": "zero"}, "start = 'zero'; it must be 'mean' or 'half'"),
+    (bernoulli_product.Model, {"start": "zero"}, "start = 'zero'; it must be one of mean, half"),
     (autoencoder.Model, {"latent_dim": 0}, "latent_dim = 0"),
     (autoencoder.Model, {"hidden": (0,)}, "hidden = \\(0,\\)"),
   ],

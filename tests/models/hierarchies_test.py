@@ -1,4 +1,4 @@
-"""Models with several stochastic layers: exact densities of linear and of small binary ones."""
+"""Models with several stochastic layers: exact densities of linear and of small binary models."""
 
 import functools
 import itertools
@@ -49,8 +49,8 @@ def _posterior(weights, offset, variance, prior_mean, prior_variance):
 
 
 def _linear(name, stretch):
-  """(model, variables): q is the exact posterior with its top layer's scales (of z_1 in the DLGM) times `stretch`."""
-  covariance = W @ np.diag(T**2) @ W.T + S**2 * np.eye(3)  # of x given z_2
+  """(model, variables): q is the exact posterior, with scales of the top layer (of z_1 in the DLGM) times `stretch`."""
+  covariance = W @ np.diag(T**2) @ W.T + S**2 * np.eye(3)  # Cov[x | z_2]
   params = {"decoder": _dense(W, B), "priors_0": _dense(A, C, T)}
   if name == "ladder_vae":
     precisions = np.diag(W.T @ W) / S**2  # the likelihood of z_1 is N(gain (x - B), 1 / precisions)
@@ -75,18 +75,18 @@ X = np.random.default_rng(0).normal(size=(6, 3)).astype("f")
 
 
 @linear_models
-def test_every_weight_is_p_of_x_where_q_is_the_posterior(name):
+def test_weights_equal_log_px_if_q_is_the_exact_posterior(name):
   model, variables = _linear(name, stretch=1.0)
   log_w = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": X}, 50).w)(KEY)
   np.testing.assert_allclose(log_w, np.broadcast_to(_exact_log_px(X), (50, 6)), atol=2e-5)
 
 
 @linear_models
-def test_iwae_of_many_samples_is_log_px_where_q_is_not(name):
+def test_iwae_converges_to_log_px_if_q_is_inexact(name):
   model, variables = _linear(name, stretch=1.4)
   log_w = jax.jit(lambda key: log_terms.log_terms(model, variables, key, {"x": X}, 40_000).w)(KEY)
   w = np.exp(np.asarray(log_w, np.float64) - _exact_log_px(X))
-  assert w.std() > 0.2  # else nothing would be tested
+  assert w.std() > 0.2  # otherwise the test would be vacuous
   assert (abs(lg.in_errors(w, 1.0)) < 4).all()
   np.testing.assert_allclose(estimators.iwae(log_w), _exact_log_px(X), atol=0.02)
 
@@ -112,7 +112,7 @@ def test_combine_is_the_normalised_product_of_two_normals():
   log_product = lambda z: diagonal_normal(a).log_prob(z) + diagonal_normal(b).log_prob(z)
   q = diagonal_normal(ladder_vae.combine(a, b))
   np.testing.assert_allclose(log_product(z[0]) - q.log_prob(z[0]), log_product(z[1]) - q.log_prob(z[1]), rtol=1e-4)
-  vague = np.concatenate([a[:, :3], np.full((5, 3), 40.0)], 1).astype("f")  # a scale of e^40: knows nothing
+  vague = np.concatenate([a[:, :3], np.full((5, 3), 40.0)], 1).astype("f")  # a scale of e^40: uninformative
   np.testing.assert_allclose(ladder_vae.combine(vague, b), b, rtol=1e-5)
 
 
@@ -134,7 +134,7 @@ def _variables(name):
 
 
 @every_model
-def test_q_weighs_its_own_draws(name):
+def test_q_evaluates_its_own_draws(name):
 
   @jax.jit
   def run(variables):
@@ -149,7 +149,7 @@ def test_q_weighs_its_own_draws(name):
 
 
 @every_model
-def test_conditional_means_are_those_of_the_draws(name):
+def test_conditional_means_agree_with_draws(name):
   q = SMALL[name].bind(_variables(name)).infer(_batch())
   keys = jax.random.split(KEY, 4000)
   means = jax.jit(jax.vmap(lambda k: q.conditional_means(seed=k)))(keys)
@@ -161,8 +161,8 @@ def test_conditional_means_are_those_of_the_draws(name):
 
 
 @every_model
-def test_what_is_unobserved_changes_nothing(name):
-  """The bound and its gradient are equal for NaN and for 1 where the mask is 0; a full mask is none."""
+def test_unobserved_entries_have_no_influence(name):
+  """Bound and gradient are equal for NaN and for 1 where the mask is 0; a mask of ones equals no mask."""
   model, key = SMALL[name], jax.random.key(2)
   variables = _variables(name)
   mask = np.random.default_rng(0).integers(0, 2, (5, *tables.SHAPE)).astype("f")
@@ -178,7 +178,7 @@ def test_what_is_unobserved_changes_nothing(name):
 
 @every_model
 @pytest.mark.parametrize("likelihood", ["gaussian", "categorical"])
-def test_any_likelihood_and_shape_of_x(name, likelihood):
+def test_other_likelihoods_and_shapes_of_x(name, likelihood):
   options = {"num_classes": 4} if likelihood == "categorical" else {}
   model = SMALL[name].clone(data_shape=(2, 3), likelihood=likelihood, likelihood_args=options)
   x = np.random.default_rng(0).integers(0, 4, (7, 2, 3)).astype("f")
@@ -201,9 +201,11 @@ def test_any_likelihood_and_shape_of_x(name, likelihood):
 
 
 @every_model
-def test_layers_that_do_not_match_are_refused(name):
+def test_mismatched_layers_raise(name):
   with pytest.raises(errors.UserError, match="2 latent_dims but 3 groups"):
     SMALL[name].clone(latent_dims=(4, 3)).init(KEY, _batch())
+  with pytest.raises(errors.UserError, match="0 latent_dims but 0 groups"):
+    SMALL[name].clone(latent_dims=(), hidden=()).init(KEY, _batch())
   with pytest.raises(errors.UserError, match="must be 1 or more"):
     SMALL[name].clone(latent_dims=(4, 3, 0)).init(KEY, _batch())
   with pytest.raises(errors.UserError, match="it must be one of bernoulli, "):
@@ -217,7 +219,7 @@ def _states(*dims):
 
 
 def _tiny_sbn():
-  """(model, variables) of 3 + 2 units and 3 pixels with weights that matter."""
+  """(model, variables) with 3 + 2 units, 3 pixels and weights far from 0."""
   model = sigmoid_belief_net.Model((3,), latent_dims=(3, 2))
   params = model.init(KEY, {"x": jnp.zeros((1, 3))})["params"]
   leaves, tree = jax.tree.flatten(params)
@@ -235,8 +237,8 @@ def _enumerated(model, variables):
   return x, (z_1, z_2), log_pz + log_mass(x[:, None], linear("decoder", z_1))
 
 
-def test_belief_net_is_its_enumeration():
-  """log p(x, z) for all of them, sum p = 1, sum_z q(z|x) = 1, and p(x) by importance sampling."""
+def test_belief_net_agrees_with_enumeration():
+  """log p(x, z) for all (x, z), sum p = 1, sum_z q(z|x) = 1, and p(x) by importance sampling."""
   model, variables = _tiny_sbn()
   x, z, expected = _enumerated(model, variables)
   assert np.exp(expected).sum() == pytest.approx(1, abs=1e-12)
@@ -252,7 +254,7 @@ def test_belief_net_is_its_enumeration():
   assert (abs(lg.in_errors(w, 1.0)) < 4).all()
 
 
-def test_belief_net_marginalises_what_is_unobserved():
+def test_belief_net_marginalises_unobserved_entries():
   model, variables = _tiny_sbn()
   x, z, log_joint = _enumerated(model, variables)
   batch = {"x": np.tile([1.0, np.nan, 0.0], (32, 1)).astype("f"), "mask": np.tile([1.0, 0.0, 1.0], (32, 1))}
@@ -261,8 +263,8 @@ def test_belief_net_marginalises_what_is_unobserved():
   assert found == pytest.approx(scipy.special.logsumexp(log_joint[agrees]), rel=1e-5)
 
 
-def test_belief_net_simulates_its_joint():
-  """Frequencies of all 256 values of (x, z) by Pearson's chi-squared, rare ones together."""
+def test_belief_net_simulates_its_joint_distribution():
+  """Pearson's chi-squared test of the frequencies of all 256 values of (x, z), with rare ones pooled."""
   model, variables = _tiny_sbn()
   p = np.exp(_enumerated(model, variables)[2])
   n = 100_000
@@ -283,8 +285,8 @@ def _unit_chain():
   return Chain(Units(logits), lambda z: Units(z @ weights))
 
 
-def test_relaxed_draws_become_the_discrete_ones():
-  """The same key is the same noise, in every layer; as the temperature falls fewer draws lie between 0 and 1."""
+def test_relaxed_draws_converge_to_discrete_ones():
+  """A key gives the same noise in every layer; at lower temperatures fewer draws lie between 0 and 1."""
   chain = _unit_chain()
   cold, log_cold = chain.relaxed(1e-5).sample_and_log_prob(seed=KEY)
   discrete, log_discrete = chain.sample_and_log_prob(seed=KEY)
@@ -298,7 +300,7 @@ def test_relaxed_draws_become_the_discrete_ones():
 
 
 def test_relaxed_draws_have_the_concrete_distribution():
-  """P(z < c) = sigmoid(t logit(c) - a); log_prob is z log s(a) + (1 - z) log(1 - s(a)), for mass that of Bernoulli."""
+  """P(z < c) = sigmoid(t logit(c) - a); log_prob is z log s(a) + (1 - z) log(1 - s(a))."""
   logits, t = jnp.full((1, 5000), 0.7), 0.4
   z, log_prob = Units(logits).relaxed(t).sample_and_log_prob(seed=KEY)
   cdf = lambda c: scipy.special.expit(t * scipy.special.logit(c) - 0.7)
@@ -307,7 +309,7 @@ def test_relaxed_draws_have_the_concrete_distribution():
   assert log_prob[0] == pytest.approx((v * np.log(pi) + (1 - v) * np.log(1 - pi)).sum(), rel=1e-5)
 
 
-def test_draws_have_a_derivative_only_where_relaxed():
+def test_only_relaxed_draws_have_a_derivative():
   total = lambda logits, units: units(Units(logits)).sample(seed=KEY).sum()
   logits, t = jnp.linspace(-2, 2, 9)[None], 0.5
   np.testing.assert_array_equal(jax.grad(total)(logits, lambda u: u), 0)
@@ -322,7 +324,7 @@ def test_discrete_means_agree_with_the_logits():
 
 
 @pytest.mark.parametrize("name", ["ais", "gaps"])
-def test_evaluations_along_gradients_refuse_discrete_latents(name):
+def test_evaluations_by_gradients_raise_for_discrete_latents(name):
   model = sigmoid_belief_net.Model((4,), latent_dims=(3, 2))
   batch = {"x": jnp.zeros((2, 4))}
   experiment = lg.experiment(model)

@@ -1,4 +1,4 @@
-"""Models of data with missing entries: what is under the mask has no influence; p(m|x) by integration."""
+"""Models of data with missing entries: masked values have no influence; p(m|x) by integration."""
 
 import distrax
 import jax
@@ -39,7 +39,7 @@ slow = lambda name, fast: pytest.param(name, marks=[pytest.mark.slow] * (name no
 
 
 def build(name):
-  """(model, parameters moved away from where they start, x)."""
+  """(model, perturbed initial parameters, x)."""
   model = vae.Model((D,), latent_dim=2, hidden=(8,), **MODELS[name])
   x = CLASSES if model.likelihood == "mixed" else (X > 0).astype("f") if model.likelihood == "bernoulli" else X
   params = model.init(KEY, {"x": x})["params"]
@@ -57,8 +57,8 @@ def bound_and_gradient(model):
 
 
 @pytest.mark.parametrize("name", [slow(name, FAST) for name in MODELS])
-def test_what_is_under_the_mask_never_matters(name):
-  """NaN, infinities and noise there: bound and gradient are the same to the last bit."""
+def test_masked_values_have_no_influence(name):
+  """Bound and gradient are bitwise equal for NaN, infinities and noise in masked entries."""
   model, params, x = build(name)
   ask = bound_and_gradient(model)
   fills = [np.where(MASK > 0, x, fill).astype("f") for fill in (0, np.nan, np.inf, 1e30, RNG.normal(size=x.shape))]
@@ -71,7 +71,7 @@ def test_what_is_under_the_mask_never_matters(name):
 
 
 @pytest.mark.slow
-def test_imputation_does_not_look_under_the_mask():
+def test_imputation_ignores_masked_values():
   model, params, x = build("self_masking")
   keys = rng.row_keys(KEY, jnp.arange(B))
 
@@ -86,8 +86,8 @@ def test_imputation_does_not_look_under_the_mask():
     jax.tree.map(np.testing.assert_array_equal, first, other)
 
 
-def test_without_missing_entries_miwae_is_iwae():
-  """Draws and weights are those of the model without a mask to the last bit; gradients to the compiler's rounding."""
+def test_miwae_without_missing_entries_equals_iwae():
+  """Bounds are bitwise equal to those of the model without a mask; gradients agree up to the compiler's rounding."""
   plain = vae.Model((D,), latent_dim=2, hidden=(8,), likelihood="gaussian")
   filled = vae.Model((D,), latent_dim=2, hidden=(8,), likelihood="gaussian", iota="constant")
   params = plain.init(KEY, {"x": X})["params"]
@@ -112,8 +112,8 @@ def test_the_encoder_sees_iota_where_x_is_missing():
   assert (mean(params) != mean(moved)).any(1)[MASK.min(1) == 0].all()
 
 
-def test_a_mixed_likelihood_is_that_of_its_columns():
-  """log p by column with scipy, moments and frequencies of draws, and the decoder's start."""
+def test_a_mixed_likelihood_agrees_with_its_columns():
+  """log p per column by scipy, moments and frequencies of draws, and the decoder's initial output."""
   family = families.make("mixed", columns=COLUMNS)
   p = Likelihood(D, family)
   assert (p.num_outputs, p.num_features) == (2 + 3 + 3 + 1 + 3, 1 + 3 + 1 + 1 + 3)
@@ -129,7 +129,7 @@ def test_a_mixed_likelihood_is_that_of_its_columns():
 
   log_p, (draws, mean, variance), (features, most), start = jax.tree.map(lambda a: np.asarray(a, np.float64), ask(h))
   softplus = lambda a: np.logaddexp(0, a)
-  logits = np.stack([h[:, 2:8:2], h[:, 3:8:2]], 1)  # the two columns of classes are a group: blocks of two
+  logits = np.stack([h[:, 2:8:2], h[:, 3:8:2]], 1)  # the two categorical columns form a group: blocks of two
   by_column = np.stack([
     scipy.stats.norm(h[:, 0], np.exp(h[:, 1])).logpdf(CLASSES[:, 0]),
     np.take_along_axis(scipy.special.log_softmax(logits[:, 0], -1), CLASSES[:, [1]].astype(int), 1)[:, 0],
@@ -139,7 +139,7 @@ def test_a_mixed_likelihood_is_that_of_its_columns():
   ], 1)  # fmt: skip
   np.testing.assert_allclose(log_p, [by_column.sum(1), (by_column * MASK).sum(1)], rtol=1e-5)
   np.testing.assert_array_less(abs(draws.mean(0) - mean), 5 * draws.std(0) / np.sqrt(20_000))
-  light = [0, 1, 3, 4]  # of a Student-t's variance an average says little
+  light = [0, 1, 3, 4]  # the sample variance of a Student-t is too noisy
   np.testing.assert_allclose(draws.var(0)[:, light], variance[:, light], rtol=0.1, atol=0.02)
   np.testing.assert_allclose(features[:, 1:4], scipy.special.softmax(logits[:, 0], -1), rtol=1e-5)
   np.testing.assert_array_equal(most[:, 4], logits[:, 1].argmax(-1))
@@ -166,17 +166,17 @@ def _columns(*names):
   ({"missing_process": "linear", "likelihood": "bernoulli"}, "low_rank_joint"),
   ({"missing_process": "self_masking_known", "missing_process_args": {"sign": 2}, **_GAUSSIAN}, "sign = 2"),
 ])  # fmt: skip
-def test_what_cannot_be_is_refused_in_a_sentence(options, sentence):
+def test_invalid_options_raise(options, sentence):
   model = vae.Model((D,), latent_dim=2, hidden=(8,), **options)
   with pytest.raises(errors.UserError, match=sentence):
     jax.eval_shape(model.init, KEY, {"x": X})
 
 
-def test_a_set_encoder_sees_a_set():
-  """Features in another order, with their embeddings, give the same code; unobserved ones might as well be left out."""
+def test_a_set_encoder_is_permutation_invariant():
+  """Permuting features with their embeddings keeps the code, and so does leaving out unobserved features."""
   net = SetEncoder((7,), 4, embedding_dim=3, code_dim=6)
   params = net.init(KEY, X, MASK)["params"]
-  params = jax.tree.map(lambda a: a + 0.3 * jax.random.normal(KEY, a.shape), params)  # biases, too
+  params = jax.tree.map(lambda a: a + 0.3 * jax.random.normal(KEY, a.shape), params)  # nonzero biases
   apply = jax.jit(lambda params, x, mask=None: net.apply({"params": params}, x, mask))
   out = apply(params, X, MASK)
   order = np.array([3, 0, 4, 1, 2])
@@ -188,7 +188,7 @@ def test_a_set_encoder_sees_a_set():
   np.testing.assert_allclose(apply(fewer, x[None, mask])[0], out[i], rtol=1e-5, atol=1e-6)
 
 
-def test_processes_are_their_formulas():
+def test_missing_processes_agree_with_their_formulas():
   x, sigmoid = X.astype(np.float64), scipy.special.expit
 
   def logits(name, **options):
@@ -202,7 +202,7 @@ def test_processes_are_their_formulas():
   found, p = logits("self_masking_known", sign=sign)
   slope = np.array(sign) * np.log1p(np.exp(p["slope"]))
   np.testing.assert_allclose(found, -slope * (x - p["offset"]), rtol=1e-4, atol=1e-6)
-  assert (np.diff(sigmoid(-found[np.argsort(x[:, 0]), 0])) > 0).all()  # large values go missing
+  assert (np.diff(sigmoid(-found[np.argsort(x[:, 0]), 0])) > 0).all()  # large values are missing more often
   found, p = logits("linear")
   np.testing.assert_allclose(found, x @ p["linear"]["kernel"] + p["linear"]["bias"], rtol=1e-4, atol=1e-6)
   found, p = logits("nonlinear", hidden=(4,))
@@ -212,7 +212,7 @@ def test_processes_are_their_formulas():
   )
 
 
-def test_noise_that_comes_with_latents_is_each_rows_own_and_has_no_density():
+def test_noise_keys_differ_by_row_and_add_no_density():
   loc = RNG.normal(size=(B, 2)).astype("f")
   q = missing_process.WithNoise(distrax.Independent(distrax.Normal(loc, 0.5), 1), B)
   (z, keys), log_q = q.sample_and_log_prob(seed=KEY)
@@ -254,8 +254,8 @@ def integral(model, params, f=jnp.ones_like, of_m=True):
 @pytest.mark.parametrize(
   "name", [slow(n, ("self_masking_known",)) for n in ("self_masking_known", "nonlinear", "linear", "low_rank_joint")]
 )
-def test_weights_have_the_mean_of_the_joint_likelihood_of_x_and_m(name):
-  """E[w] = p(x_observed, m), and its gradient through the draws of x_missing, in every parameter of p."""
+def test_importance_weights_are_unbiased_for_the_likelihood_of_x_and_m(name):
+  """E[w] = p(x_observed, m), and so for gradients through the draws of x_missing, for every parameter of p."""
   model, params, batch = mnar(name)
 
   def weights(params, key):
@@ -274,7 +274,7 @@ def test_weights_have_the_mean_of_the_joint_likelihood_of_x_and_m(name):
 
 
 def observed_and_moments(name):
-  """(model, parameters, 150 rows alike, their keys, E and Var of x_2 given x_1 and m, E given x_1 alone)."""
+  """(model, parameters, 150 equal rows, their keys, E and Var of x_2 given x_1 and m, E given x_1 alone)."""
   model, params, batch = mnar(name)
   params["pm_x"] = jax.tree.map(lambda a: 2.0 * a, params["pm_x"])
   powers = (jnp.ones_like, lambda x: x, jnp.square)
@@ -294,7 +294,7 @@ def observed_and_moments(name):
 
 @pytest.mark.parametrize("name", [slow(n, ("self_masking_known",)) for n in ("self_masking_known", "nonlinear")])
 def test_imputation_weighs_by_the_missing_process(name):
-  """E and Var of x_2 given x_1 and m by quadrature, which are not those given x_1 alone."""
+  """E and Var of x_2 given x_1 and m agree with quadrature, and differ from those given x_1 alone."""
   model, params, rows, keys, (mean, variance), blind = observed_and_moments(name)
   found = jax.jit(lambda: imputation.single(model.bind({"params": params}), keys, rows, 2000))()
   x = np.asarray(found.x[:, 1], np.float64)
@@ -305,7 +305,7 @@ def test_imputation_weighs_by_the_missing_process(name):
 
 
 @pytest.mark.slow
-def test_draws_of_what_is_missing_weigh_by_the_missing_process():
+def test_multiple_imputation_weighs_by_the_missing_process():
   model, params, rows, keys, (mean, variance), _ = observed_and_moments("nonlinear")
   draws = jax.jit(lambda: imputation.multiple(model.bind({"params": params}), keys, rows, 20, 500))().x[..., 1]
   assert abs(np.mean(draws) - mean) < 5 * np.std(np.mean(draws, 0)) / np.sqrt(150) + 0.01
@@ -313,7 +313,7 @@ def test_draws_of_what_is_missing_weigh_by_the_missing_process():
 
 
 @pytest.mark.slow
-def test_what_is_held_out_keeps_the_missing_process_of_the_data():
+def test_held_out_entries_keep_the_missing_process_of_the_data():
   """p(x_2 | x_1, m) = p(x_1, x_2, m) / p(x_1, m), m_2 = 0 in both."""
   model, params, batch = mnar()
   truth = {"x": jnp.array([[0.4, 1.1]]), "mask": batch["mask"]}
@@ -331,7 +331,7 @@ def test_what_is_held_out_keeps_the_missing_process_of_the_data():
   assert abs(found.mean() - np.log(both / integral(model, params))) < 5 * found.std() / np.sqrt(n) + 1e-3
 
 
-def test_a_joint_draw_of_the_model_has_its_mask():
+def test_simulate_draws_masks_from_the_missing_process():
   model, params, _ = mnar()
   batch, (z, keys) = jax.jit(lambda: model.bind({"params": params}).simulate(KEY, 20_000))()
   p = 1 / (1 + np.exp(-np.asarray(model.bind({"params": params}).pm_x(batch["x"]), np.float64)))

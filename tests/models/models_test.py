@@ -1,4 +1,4 @@
-"""Densities of the models against closed forms, scipy and a NumPy evaluator that shares no code with them."""
+"""Densities of the models against closed forms, scipy and an independent NumPy evaluator."""
 
 import distrax
 import jax
@@ -41,7 +41,7 @@ def _chain():
   return Chain(distrax.MultivariateNormalDiag(one, one), lambda z: distrax.MultivariateNormalDiag(2 * z, 0.5 * one))
 
 
-def test_chain_is_the_joint_normal():
+def test_chain_agrees_with_the_joint_normal():
   joint = scipy.stats.multivariate_normal([1, 2], [[1, 2], [2, 4.25]])
   chain = _chain()
   (z1, z2), log_prob = jax.vmap(lambda k: chain.sample_and_log_prob(seed=k))(jax.random.split(jax.random.key(0), 9))
@@ -65,7 +65,7 @@ def test_output_bias_starts_at_the_logit_of_the_mean():
 
 
 class LinearGaussian(nn.Module):
-  """p(z) = N(0, I), p(x|z) = N(W z, s^2 I), q(z|x) = the exact posterior if `exact`, else one that is too wide."""
+  """p(z) = N(0, I), p(x|z) = N(W z, s^2 I), q(z|x) = the exact posterior if `exact`, otherwise a wider normal."""
 
   exact: bool
   s: float = 0.5
@@ -89,7 +89,7 @@ class LinearGaussian(nn.Module):
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_latent_principle_on_the_linear_gaussian_model(exact):
-  """log p(x) = log N(x; 0, W W' + s^2 I): the principle's terms give it, and ELBO = log p(x) - KL."""
+  """log p(x) = log N(x; 0, W W' + s^2 I): the IWAE bound converges to it, and ELBO = log p(x) - KL."""
   model = LinearGaussian(exact)
   batch = {"x": np.random.default_rng(0).normal(size=(5, 3)).astype("f")}
   variables = model.init(jax.random.key(1), batch)
@@ -105,7 +105,7 @@ def test_latent_principle_on_the_linear_gaussian_model(exact):
     np.testing.assert_allclose(estimators.iwae(log_w), log_px, atol=0.03)
 
 
-def test_one_layer_dlgm_is_the_vae():
+def test_one_layer_dlgm_equals_the_vae():
   v = vae.Model(tables.SHAPE, latent_dim=4, hidden=(32, 16))
   d = dlgm.Model(tables.SHAPE, latent_dims=(4,), hidden=((32, 16),))
   params = v.init(jax.random.key(0), tables.TEST)["params"]
@@ -125,7 +125,7 @@ def test_two_layer_dlgm_integrates_to_one():
   """sum over all x of p(x) = 1, with p(x) by importance sampling, on 3 binary pixels."""
   model = dlgm.Model((3,), latent_dims=(2, 2), hidden=((8,), (8,)))
   x = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 3).astype("f")
-  variables = jax.tree.map(lambda a: 0.6 * a, model.init(jax.random.key(0), {"x": x}))  # q near p: steady weights
+  variables = jax.tree.map(lambda a: 0.6 * a, model.init(jax.random.key(0), {"x": x}))  # q near p: stable weights
   log_w = log_terms.log_terms(model, variables, jax.random.key(1), {"x": x}, 50_000).w
   w = np.exp(np.asarray(log_w, np.float64))
   total, error = w.mean(0).sum(), np.sqrt((w.var(0) / len(w)).sum())
@@ -135,7 +135,7 @@ def test_two_layer_dlgm_integrates_to_one():
 
 @pytest.mark.parametrize("name", ["vae", "dlgm"])
 def test_log_px_agrees_with_the_numpy_evaluator(name):
-  """Both estimate log p(x) by importance sampling, with different noise: their means agree in standard errors."""
+  """Both estimate log p(x) by importance sampling with different noise: means agree within 4 standard errors."""
   model = {
     "vae": vae.Model(tables.SHAPE, latent_dim=4, hidden=(32,)),
     "dlgm": dlgm.Model(tables.SHAPE, latent_dims=(6, 3), hidden=((32,), (16,))),
@@ -149,14 +149,14 @@ def test_log_px_agrees_with_the_numpy_evaluator(name):
   ours = np.asarray(estimators.iwae(log_w), np.float64)
   params = jax.device_get(state.params)
   theirs = numpy_evaluator.log_px(params, tables.TEST["x"].reshape(101, -1), 2000, seed=0)
-  # the noise of each image's estimate is that of a mean of weights: delta method
+  # standard error of each image's estimate, the log of a mean of weights, by the delta method
   w = np.exp(np.asarray(log_w - log_w.max(0), np.float64))
   error = np.sqrt(2 * (w.var(0) / w.mean(0) ** 2 / len(w)).sum()) / 101
   assert error < 0.05
   assert abs(ours.mean() - theirs.mean()) < 4 * error
 
 
-def test_active_units_counts_the_units_that_move():
+def test_active_units_counts_units_with_varying_means():
   """Three units whose means vary over x with variances 1, 0.02 and 0.005: two exceed 0.01."""
   x = np.random.default_rng(0).normal(size=(4000, 3)).astype("f")
   q = distrax.MultivariateNormalDiag(x * np.sqrt([1.0, 0.02, 0.005]), jnp.ones((4000, 3)))
@@ -165,11 +165,11 @@ def test_active_units_counts_the_units_that_move():
 
 
 def test_activity_of_a_deeper_layer_is_free_of_sampling_noise():
-  """E[z2|x] = E[z1|x] = 0 for every x, though E[z2|z1] = z1 varies: few samples must not make the unit active."""
+  """E[z2|x] = E[z1|x] = 0 for every x, though E[z2|z1] = z1 varies: sampling noise must not make the unit active."""
   zero, one = jnp.zeros((5000, 1)), jnp.ones((5000, 1))
   q = Chain(distrax.MultivariateNormalDiag(zero, one), lambda z: distrax.MultivariateNormalDiag(z, one))
   _, (m, v) = active_units.activities(q, jax.random.key(0), 8)
-  assert np.var(m) > 0.1  # what the count would be without the correction
+  assert np.var(m) > 0.1  # the variance without the correction
   assert abs(np.var(m) - np.mean(v)) < 0.01
 
 
@@ -183,8 +183,8 @@ def test_mlp_is_glorot_with_linear_output():
   assert abs(y).max() > 1.5  # tanh would have bounded it by 1
 
 
-def test_all_parameters_start_from_one_normal_where_that_is_asked_for():
-  """Biases and the decoder's last ones, too, though the data's mean is known."""
+def test_init_scale_draws_all_parameters_from_one_normal():
+  """Including biases and the decoder's output bias, although the data's mean is known."""
   model = vae.Model((300,), data_mean=(0.9,) * 300, latent_dim=200, hidden=(400,), net_args={"init_scale": 0.1})
   params = jax.jit(model.init)(jax.random.key(0), {"x": jnp.zeros((2, 300))})["params"]
   leaves = jax.tree.leaves(params)
@@ -196,8 +196,8 @@ def test_all_parameters_start_from_one_normal_where_that_is_asked_for():
 
 @pytest.mark.parametrize("net", ["conv", "residual"])
 @pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
-def test_convolutional_vae_reads_and_writes_pixels_in_place(net, likelihood):
-  """q(z|x) does not depend on masked pixels, and p(x|z) is of the observed ones; a pixel is where it was."""
+def test_convolutional_vae_keeps_pixels_in_place(net, likelihood):
+  """q(z|x) ignores masked pixels, p(x|z) is that of the observed ones, and flattening keeps the order of pixels."""
   args = {"likelihood_args": {"num_classes": 2}} if likelihood == "categorical" else {}
   model = vae.Model(
     tables.SHAPE, latent_dim=4, hidden=(8,), likelihood=likelihood, net=net, net_args={"channels": (4, 8)}, **args

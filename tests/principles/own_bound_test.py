@@ -336,9 +336,9 @@ def test_reconstruction_without_a_class_is_the_mean_over_classes(prior):
   (lambda: conditional_vae.Model((3,), prior="vamp"), "prior = 'vamp'; it must be one of standard_normal, conditional"),
   (lambda: conditional_vae.Model((3,), num_classes=4), "num_classes = 4, but the context of the data has 5 entries"),
   (lambda: diffusion.Model((3,), schedule="exp"), "schedule = 'exp'; it must be one of linear, cosine"),
-  (lambda: diffusion.Model((3,), num_steps=1), "num_steps and num_levels 2 or more"),
-  (lambda: vq_vae.Model((3,), num_codes=0), "num_codes = 0 must be 1 or more"),
-  (lambda: semi_supervised_vae.Model((3,), num_classes=1), "num_classes = 1 must be 2 or more"),
+  (lambda: diffusion.Model((3,), num_steps=1), "num_steps = 1; it must be 2 or more"),
+  (lambda: vq_vae.Model((3,), num_codes=0), "num_codes = 0; it must be 1 or more"),
+  (lambda: semi_supervised_vae.Model((3,), num_classes=1), "num_classes = 1; it must be 2 or more"),
 ])  # fmt: skip
 def test_invalid_values_are_named(make, named):
   with pytest.raises(errors.UserError, match=named):

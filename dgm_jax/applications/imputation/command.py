@@ -239,7 +239,3 @@ def main(argv: list[str] | None = None) -> int:
     print("error: stopped; no incomplete file was left behind.", file=sys.stderr)
     return 4
   return 0
-
-
-if __name__ == "__main__":
-  sys.exit(errors.run_command(main))

@@ -39,7 +39,7 @@ class Model(Networks):
     num_levels: number of levels of x for the discretised decoder: 2 for binary x, 256 for bytes / 255.
   """
 
-  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
+  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # range of x
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None

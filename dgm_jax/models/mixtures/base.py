@@ -11,13 +11,13 @@ from flax import linen as nn
 from dgm_jax.models.base import ExactLikelihood, require_at_least, require_one_of
 
 Params = dict[str, jax.Array]
-_EMPTY = 1e-6  # share of all examples, at the resolution of a sum in float32
+_EMPTY = 1e-6  # share of all examples below which a sum in float32 may be rounding error
 
 
 def spread_out(key: jax.Array, x: jax.Array, num: int) -> jax.Array:
-  """Rows of x [N, D], drawn by squared distance to the nearest of those before: k-means++ (Arthur & Vassilvitskii, 2007).
+  """Rows of x [N, D] by k-means++ (Arthur & Vassilvitskii, 2007).
 
-  Rows repeat where `num` exceeds the number of distinct rows.
+  A row is drawn by its squared distance to the nearest row drawn before; rows repeat where no others are left.
   """
 
   def next_row(distance, key):
@@ -196,7 +196,7 @@ class Mixture(Clusters, ExactLikelihood):
     return (responsibility * weight[:, None]).T, {"log_px": weight @ log_px, "penalty": weight @ (log_px - penalised)}
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
-    """What EM minimises, from the means of what the E-step reports."""
+    """The loss that EM minimises, from the means of the terms that the E-step reports."""
     del params, num_examples
     return means["penalty"] - means["log_px"]
 
@@ -207,4 +207,3 @@ class Mixture(Clusters, ExactLikelihood):
   def responsibilities(self, batch: dict[str, jax.Array]) -> jax.Array:
     """p(c|x), [B, C]."""
     return jax.nn.softmax(self.log_joint(self._params, self.flat(batch)), 1)
-

@@ -28,7 +28,7 @@ class Model(base.Mixture):
       density is part of the loss; it keeps probabilities away from 0 and 1.
   """
 
-  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
+  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # range of x
   names: ClassVar[Sequence[str]] = ("logits",)
 
   smoothing: float = 0.1
@@ -77,7 +77,7 @@ class Model(base.Mixture):
     return Statistics(jnp.sum(w, 1), w @ x), reported
 
   def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
-    """The parameters that maximise the expected log p(x, c) and the log-prior."""
+    """The parameters that maximise the expected log p(x, c) plus the log-prior."""
     zeros = jnp.maximum(s.count[:, None] - s.ones, 0)
     logits = jnp.log(s.ones + self.smoothing) - jnp.log(zeros + self.smoothing)
     return self.reseed_empty(key, params | {"logits": logits}, s.count)

@@ -27,7 +27,7 @@ class Model(ExactLikelihood):
     start: initial p: "mean", the maximum of the likelihood up to the floor, or "half", 1/2 everywhere.
   """
 
-  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # of x
+  support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # range of x
   takes_mask: ClassVar[bool] = True
 
   data_shape: Sequence[int]

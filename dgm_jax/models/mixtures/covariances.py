@@ -27,8 +27,8 @@ class Moments(NamedTuple):
   Attributes:
     weight: sum w, [C].
     first: sum w y, [C, D].
-    second: sum w y y': [C, D, D] for full, [D, D], summed over components, for tied; its diagonal, [C, D], for diagonal;
-      its trace, [C], for spherical.
+    second: sum w y y': [C, D, D] for full; [D, D], summed over components, for tied; its diagonal [C, D] for diagonal;
+      its trace [C] for spherical.
   """
 
   weight: jax.Array

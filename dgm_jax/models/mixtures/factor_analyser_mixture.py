@@ -26,7 +26,7 @@ class Model(base.Mixture):
     isotropic: whether psi_c = s_c^2 for all entries: a mixture of probabilistic PCAs.
   """
 
-  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # of x
+  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # range of x
   names: ClassVar[Sequence[str]] = _NAMES
 
   latent_dim: int = 2

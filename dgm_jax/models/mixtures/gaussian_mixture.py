@@ -32,7 +32,7 @@ class Model(Located):
     return self.reseed_empty(key, params | {"means": means, "roots": roots}, s.weight)
 
   def move(self, params: Params, s: Moments, new: Params) -> Moments:
-    """The moments, made in the coordinates of `params`, in those of `new`."""
+    """The moments `s`, in the coordinates of `params`, converted to those of `new`."""
     return self._kind.move(s, params["means"], params["roots"], new["means"], new["roots"])
 
   @property

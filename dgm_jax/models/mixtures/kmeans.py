@@ -26,7 +26,7 @@ class Model(base.Clusters):
   draw is a centre, chosen by its share of the data, plus normal noise with the cluster's standard deviation.
   """
 
-  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # of x
+  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # range of x
   names: ClassVar[Sequence[str]] = ("means", "scales")
 
   def setup(self):

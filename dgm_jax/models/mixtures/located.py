@@ -35,7 +35,7 @@ class Located(Mixture):
     floor: e, in units of x^2; 0 for the likelihood itself.
   """
 
-  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # of x
+  support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # range of x
   names: ClassVar[Sequence[str]] = ("means", "roots")
 
   covariance: str = "full"

@@ -30,7 +30,7 @@ class Statistics(NamedTuple):
 
 
 class Model(Located):
-  """p(x) = sum_c pi_c t_v_c(x; mean_c, root_c root_c'), a normal with a Gamma(v/2, v/2) factor on its precision.
+  """p(x) = sum_c pi_c t_v_c(x; mean_c, root_c root_c'), normals with precisions times Gamma(v/2, v/2).
 
   Attributes, beside Located's:
     dof: initial v of all components.
@@ -88,7 +88,7 @@ class Model(Located):
     return self.reseed_empty(key, new, s.mass)
 
   def move(self, params: Params, s: Statistics, new: Params) -> Statistics:
-    """The moments, made in the coordinates of `params`, in those of `new`."""
+    """The moments `s`, in the coordinates of `params`, converted to those of `new`."""
     moments = self._kind.move(s.moments, params["means"], params["roots"], new["means"], new["roots"])
     return s._replace(moments=moments)
 
@@ -100,7 +100,7 @@ class Model(Located):
 
 
 def _most_likely_log_dof(log_dof: jax.Array, tail: jax.Array, dim: int) -> jax.Array:
-  """log of the root v of the decreasing log(v/2) - psi(v/2) + 1 + tail + psi((v0 + D)/2) - log((v0 + D)/2), bisected."""
+  """log of the root v of log(v/2) - psi(v/2) + 1 + tail + psi((v0 + D)/2) - log((v0 + D)/2), by bisection."""
   half = 0.5 * (jnp.exp(log_dof) + dim)
   constant = 1 + tail + jax.lax.digamma(half) - jnp.log(half)
 

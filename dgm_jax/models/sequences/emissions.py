@@ -1,20 +1,20 @@
-"""What a hidden Markov chain shows in each of its C states: a normal vector, or a symbol.
+"""Emission distributions p(x_t | z_t) of a hidden Markov model with C states: normal vectors, or symbols.
 
-Both families have the same methods; params is a dict with the family's `initial` names, x the N steps of all sequences
-in a row, w [C, N] the weight of a step in a state.
+Both families have the same methods; params is a dict with the names of `initial`, x holds the N steps of all
+sequences, and w [C, N] is the weight of a step in a state.
 
-  initial(mean, num_states)       -> {name: key -> array}, before anything is seen
-  start(key, x, num_states)       -> params to begin EM with
+  initial(mean, num_states)       -> {name: key -> array}, initialisers of the parameters
+  start(key, x, num_states)       -> params to start EM from
   log_prob(params, x)             -> log p(x | c), [N, C]
   sums(params, x, w)              -> what `update` needs, sums over the steps
-  update(params, s)               -> params that maximise the expected log p(x, z), less penalty or with log_prior
-  move(params, s, new)            -> s as sums with the new params
-  penalty(params)                 -> r [C]: EM is of p(x, z) exp(-sum_t r(z_t))
-  log_prior(params)               -> of params, up to a constant
-  copied(key, params, source, empty) -> each state a copy of source [C]; those that are `empty` [C] somewhat elsewhere
-  expected(params, weights [N, C]) -> E[x], or the most probable symbol, where states have these weights
+  update(params, s)               -> params that maximise the expected log p(x, z) - penalty + log_prior
+  move(params, s, new)            -> s in the coordinates of the new params
+  penalty(params)                 -> r [C]: EM maximises the likelihood with p(x, z) exp(-sum_t r(z_t))
+  log_prior(params)               -> log-prior of params up to a constant
+  copied(key, params, source, empty) -> each state a copy of source [C], with `empty` [C] ones moved
+  expected(params, weights [N, C]) -> E[x], or the most probable symbol, for these weights of the states
   draw(key, params, states [N])   -> x ~ p(x | c)
-  size(num_states)                -> free parameters
+  size(num_states)                -> number of free parameters
 """
 
 import math
@@ -25,23 +25,15 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.models.mixtures import base, covariances
-from dgm_jax.models.mixtures.base import Params
-from dgm_jax.models.mixtures.located import log_normal
+from dgm_jax.models.mixtures.base import Params, log_shares
+from dgm_jax.models.mixtures.located import draw_normal, log_normal
 
 SEEDINGS = ("kmeans", "random")
-_LLOYD = 10  # passes
-
-
-def log_shares(count: jax.Array, smoothing: float = 0.0) -> jax.Array:
-  """log of (count + smoothing) over its sum along the last axis, and never -inf; uniform where all are 0."""
-  count = count + smoothing
-  total = jnp.sum(count, -1, keepdims=True)
-  shares = jnp.where(total > 0, count / jnp.where(total > 0, total, 1.0), 1 / count.shape[-1])
-  return jnp.log(jnp.maximum(shares, jnp.finfo(count.dtype).tiny))
+_LLOYD = 10  # passes of Lloyd's algorithm
 
 
 def _lloyd(x: jax.Array, means: jax.Array) -> jax.Array:
-  """Some passes of k-means from these means [C, D]."""
+  """Means [C, D] after _LLOYD passes of k-means from `means`."""
 
   def step(means, _):
     own = jax.nn.one_hot(jnp.argmin(base.distances(x, means), 1), means.shape[0], dtype=x.dtype, axis=0)
@@ -52,13 +44,13 @@ def _lloyd(x: jax.Array, means: jax.Array) -> jax.Array:
 
 
 class Gaussian(NamedTuple):
-  """x ~ N(mean_c, covariance_c), x [N, D]; covariance and floor as located_mixtures.Located's.
+  """x ~ N(mean_c, covariance_c), x [N, D]; covariance and floor as in located.Located.
 
   Attributes:
     dim: D.
     covariance: a name of covariances.KINDS.
-    floor: e, of the penalty e/2 tr(covariance_c^-1).
-    seeding: where the means begin: "kmeans", k-means++ and Lloyd's algorithm on the steps, or "random", any steps.
+    floor: e in the penalty e/2 tr(covariance_c^-1).
+    seeding: initial means: "kmeans", k-means++ and Lloyd's algorithm on the steps, or "random", random steps.
   """
 
   dim: int
@@ -78,7 +70,7 @@ class Gaussian(NamedTuple):
     if self.seeding == "kmeans":
       means = _lloyd(x, base.spread_out(key, x, num_states))
     else:
-      means = x[jax.random.choice(key, x.shape[0], (num_states,), replace=x.shape[0] < num_states)]
+      means = base.random_rows(key, x, num_states)
     return {"means": means, "roots": self._kind.start(base.scale_about(x, means, self.floor), num_states)}
 
   def log_prob(self, params: Params, x: jax.Array) -> jax.Array:
@@ -110,24 +102,23 @@ class Gaussian(NamedTuple):
     return weights @ params["means"]
 
   def draw(self, key: jax.Array, params: Params, states: jax.Array) -> jax.Array:
-    noise = jax.random.normal(key, (states.shape[0], self.dim), params["means"].dtype)
-    return params["means"][states] + self._kind.spread(noise, params["roots"], states)
+    return draw_normal(key, self._kind, params["means"], params["roots"], states)
 
   def size(self, num_states: int) -> int:
     return num_states * self.dim + self._kind.size(num_states, self.dim)
 
   @property
   def support(self) -> tuple[float, float]:
-    """Of x."""
+    """The range of x."""
     return -math.inf, math.inf
 
 
 class Categorical(NamedTuple):
-  """x ~ p_c, x [N, 1] of 0 .. S - 1.
+  """x ~ p_c, x [N, 1] in 0 .. S - 1.
 
   Attributes:
     num_symbols: S.
-    smoothing: s of a prior Dirichlet(1 + s) on each p_c: pseudo-counts.
+    smoothing: pseudo-counts s, a prior Dirichlet(1 + s) on each p_c.
   """
 
   num_symbols: int
@@ -142,19 +133,19 @@ class Categorical(NamedTuple):
     return {"log_emission": lambda key: jax.nn.log_softmax(logits(key))}
 
   def start(self, key: jax.Array, x: jax.Array, num_states: int) -> Params:
-    """Half way from the frequencies in all steps to what a random weight of each symbol makes of them."""
+    """The mean of the frequencies in all steps and of these with random weights, in each state."""
     frequency = jnp.mean(self._one_hot(x, jnp.promote_types(x.dtype, jnp.float32)), 0)
     weighted = frequency * jax.random.exponential(key, (num_states, self.num_symbols), frequency.dtype)
     return {"log_emission": log_shares(frequency + weighted / jnp.sum(weighted, 1, keepdims=True))}
 
   def _rows(self, params: Params) -> jax.Array:
-    return jax.nn.log_softmax(params["log_emission"])  # a gradient does not keep their sums
+    return jax.nn.log_softmax(params["log_emission"])  # a gradient step does not keep them normalised
 
   def log_prob(self, params: Params, x: jax.Array) -> jax.Array:
     return self._rows(params).T[x[:, 0].astype(jnp.int32)]
 
   def sums(self, params: Params, x: jax.Array, w: jax.Array) -> jax.Array:
-    """How often each state shows each symbol, [C, S]."""
+    """Expected counts of each symbol in each state, [C, S]."""
     del params
     return w @ self._one_hot(x, w.dtype)
 
@@ -173,7 +164,7 @@ class Categorical(NamedTuple):
     return self.smoothing * jnp.sum(self._rows(params))
 
   def copied(self, key: jax.Array, params: Params, source: jax.Array, empty: jax.Array) -> Params:
-    """An empty state goes half way to a symbol that its source shows."""
+    """An empty state is the mean of its source and one symbol drawn from it."""
     copy = params["log_emission"][source]
     symbol = jax.nn.one_hot(jax.random.categorical(key, copy), self.num_symbols, dtype=copy.dtype)
     return {"log_emission": jnp.where(empty[:, None], log_shares(jnp.exp(copy) + symbol), copy)}
@@ -189,5 +180,5 @@ class Categorical(NamedTuple):
 
   @property
   def support(self) -> tuple[float, float]:
-    """Of x."""
+    """The range of x."""
     return 0.0, self.num_symbols - 1.0

@@ -1,15 +1,15 @@
-"""Hidden Markov chains of C states: sums and maxima over all C^T paths, in depth log T.
+"""Hidden Markov models with C states: sums and maxima over all C^T paths, in depth log T.
 
   p(x, z) = pi(z_1) prod_t A(z_t-1, z_t) prod_t b_t(z_t),  b_t(c) = p(x_t | z_t = c)
 
-Each step is a C x C matrix, M_t(i, j) = A(i, j) b_t(j), M_1(i, j) = pi(j) b_1(j), and those of the steps that are not
-there, t > T, are the identity.  The row M_1 ... M_t is the forward message, M_t+1 ... M_T 1 the backward one; products
-are associative, so that all of them are a parallel scan (Särkkä & García-Fernández, 2021,
-https://arxiv.org/abs/2102.05743), of depth log T and of C times the work of a loop over t.  They are held as logs with
-the largest entry taken out: what float32 rounds does not grow with |log p(x)|.
+Each step is a C x C matrix, M_t(i, j) = A(i, j) b_t(j), M_1(i, j) = pi(j) b_1(j), and padding steps are the identity.
+A row of M_1 ... M_t is the forward message, M_t+1 ... M_T 1 the backward message; products are associative, so that
+a parallel scan computes all of them (Särkkä & García-Fernández, 2021, https://arxiv.org/abs/2102.05743), in depth log T
+and with C times the work of a loop over t.  They are stored as logs relative to the largest entry, so that rounding
+errors of float32 do not grow with |log p(x)|.
 
-All functions are of one sequence; vmap makes them of many.  log_initial [C] and log_transition [C, C] (from row to
-column) are logs, log_likelihood [T, C] is log b, mask [T] says which steps are there: the first ones.
+Functions take one sequence; use vmap for many.  log_initial [C] and log_transition [C, C] (from row to column) are log
+pi and log A, log_likelihood [T, C] is log b, and mask [T] is true for the steps of the sequence, false for padding.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-_NEVER = -1e30  # log 0, such that sums and gradients of it are numbers
+_NEVER = -1e30  # log 0 with finite sums and gradients
 
 
 class Posterior(NamedTuple):
@@ -25,7 +25,7 @@ class Posterior(NamedTuple):
 
   Attributes:
     log_px: log p(x), nats, [].
-    states: p(z_t | x), [T, C]; 0 where no step is.
+    states: p(z_t | x), [T, C]; 0 for padding.
     pairs: sum_t p(z_t, z_t+1 | x), [C, C].
   """
 
@@ -40,7 +40,7 @@ def _sum(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _max(a: jax.Array, b: jax.Array) -> jax.Array:
-  """The same with maxima for sums."""
+  """As _sum, with maxima instead of sums."""
   return jnp.max(a[..., :, :, None] + b[..., None, :, :], axis=-2)
 
 
@@ -53,7 +53,7 @@ def _steps(log_initial: jax.Array, log_transition: jax.Array, log_likelihood: ja
 
 
 def _products(product, steps: jax.Array, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
-  """(log M_1 ... M_t but for a number [T, C, C], that number [T]); `reverse`: log M_t ... M_T."""
+  """(log M_1 ... M_t less its maximum [T, C, C], that maximum [T]); `reverse`: log M_t ... M_T."""
 
   def combine(a, b):
     made = product(b[0], a[0]) if reverse else product(a[0], b[0])
@@ -74,7 +74,7 @@ def log_prob(
 def posterior(
   log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, mask: jax.Array
 ) -> Posterior:
-  """p(z | x), by the forward and the backward messages (Baum et al., 1970)."""
+  """p(z | x) by forward and backward messages (Baum et al., 1970)."""
   steps = _steps(log_initial, log_transition, log_likelihood, mask)
   forward, scale = _products(_sum, steps)
   alpha = forward[:, 0]
@@ -89,7 +89,7 @@ def posterior(
 
 
 def _followed(before: jax.Array, last: jax.Array) -> jax.Array:
-  """The path to `last`, [T], where before[t, j] is the state of step t if that of t + 1 is j, [T - 1, C]."""
+  """The path that ends in `last`, [T]; before[t, j] is the state at step t if j is the state at t + 1, [T - 1, C]."""
   compose = lambda later, earlier: jnp.take_along_axis(earlier, later, -1)
   to_last = jax.lax.associative_scan(compose, before, reverse=True)
   return jnp.append(to_last[:, last], last)
@@ -98,7 +98,7 @@ def _followed(before: jax.Array, last: jax.Array) -> jax.Array:
 def most_likely_path(
   log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-  """(the z [T] of the largest p(z | x), log p(x, z)) (Viterbi, 1967); z stays where it is when there are no steps."""
+  """(z [T] with the largest p(z | x), log p(x, z)) (Viterbi, 1967); z is constant in the padding."""
   steps = _steps(log_initial, log_transition, log_likelihood, mask)
   forward, scale = _products(_max, steps)
   best = forward[:, 0]
@@ -109,7 +109,7 @@ def most_likely_path(
 def draw_path(
   key: jax.Array, log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, mask: jax.Array
 ) -> jax.Array:
-  """z ~ p(z | x), [T]: backward, from the forward messages."""
+  """z ~ p(z | x), [T], drawn backwards from the forward messages."""
   steps = _steps(log_initial, log_transition, log_likelihood, mask)
   alpha = _products(_sum, steps)[0][:, 0]
   key_last, key_before = jax.random.split(key)

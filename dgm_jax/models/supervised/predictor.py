@@ -43,7 +43,7 @@ class Model(Networks):
     initial_scale: softplus(rho_i) at the start.
   """
 
-  support: ClassVar[tuple[float, float]] = (-inf, inf)  # of x
+  support: ClassVar[tuple[float, float]] = (-inf, inf)  # range of x
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None

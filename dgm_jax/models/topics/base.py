@@ -1,4 +1,4 @@
-"""What models of word counts have in common: documents x [B, V] as mixtures of K topics, distributions over V words."""
+"""What models of word counts share: documents x [B, V] as mixtures of K topics, distributions over V words."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,20 +9,20 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.models.base import require_at_least
 
 Params = dict[str, jax.Array]
 _TINY = 1e-30
 
 
 class Statistics(NamedTuple):
-  """Sums over documents: x_v times the share of topic k in word v, [K, V]."""
+  """Sums over documents of x_v times the share of topic k in word v, [K, V]."""
 
   words: jax.Array
 
 
 def digamma(x: jax.Array) -> jax.Array:
-  """digamma(x), x > 0, by its recurrence and the asymptotic series: to 2e-9, at a fraction of jax's cost."""
+  """digamma(x), x > 0, by its recurrence and the asymptotic series: accurate to 2e-9, faster than jax's."""
   y = 1 / (x + 5)
   square = y * y
   series = 0.5 * y + square * (1 / 12 - square * (1 / 120 - square / 252))
@@ -42,30 +42,29 @@ def expected_log_ratio(a: jax.Array, prior: jax.Array | float) -> jax.Array:
 
 
 def normalised(log_topics: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(exp of log beta_kv less the greatest of each word, [K, V]; that, [V]): a word that is rare in all is 0 in none."""
+  """(exp(log beta_kv - m_v) [K, V], m_v = max_k log beta_kv [V]): words rare in all topics do not underflow."""
   greatest = jnp.max(log_topics, 0)
   return jnp.exp(log_topics - greatest), greatest
 
 
 def mix(weights: jax.Array, topics: jax.Array) -> jax.Array:
-  """sum_k w_k beta_kv, [B, V], never 0; weights [B, K], topics [K, V]."""
+  """sum_k w_k beta_kv, [B, V], always positive; weights [B, K], topics [K, V]."""
   return jnp.maximum(weights @ topics, _TINY)
 
 
 class Search:
-  """h <- prior + w(h) sum_v x_v beta_kv / sum_j w_j(h) beta_jv until no document's mean step is above `tolerance`.
+  """h <- prior + w(h) sum_v x_v beta_kv / sum_j w_j(h) beta_jv until it converges for every document.
 
   Attributes:
-    tolerance: of the mean over k of |change of h_k|.
-    max_iterations: there are no more than so many steps.
-    max_words: documents are lists of at most so many of their words, which makes them faster by V over that; where one
-      of a batch has more distinct words, all of it is taken as a matrix [B, V].  0: always.
+    tolerance: the largest mean over k of |change of h_k| that counts as converged.
+    max_iterations: maximal number of steps.
+    max_words: documents are lists of at most this many distinct words, which is V / max_words times as fast; a batch
+      with a longer document is treated as a matrix [B, V].  0: always a matrix.
   """
 
   def __init__(self, tolerance: float, max_iterations: int, max_words: int):
-    if tolerance < 0 or max_iterations < 1 or max_words < 0:
-      given = f"tolerance = {tolerance}, max_iterations = {max_iterations}, max_words = {max_words}"
-      raise ValueError(f"{given}; they must be at least 0, 1 and 0")
+    require_at_least(0, tolerance=tolerance, max_words=max_words)
+    require_at_least(1, max_iterations=max_iterations)
     self.tolerance, self.max_iterations, self.max_words = tolerance, max_iterations, max_words
 
   def _iterate(self, step: Callable, start: jax.Array) -> jax.Array:
@@ -85,9 +84,9 @@ class Search:
     Args:
       x: counts, [B, V].
       weigh: h -> w [B, K].
-      topics: beta, [K, V], of each word up to a factor.
+      topics: beta, [K, V], up to a factor for each word.
       prior: [] or [K].
-      start: h to begin with, [B, K].
+      start: initial h, [B, K].
     """
 
     def of_matrix():
@@ -139,7 +138,7 @@ class LogGammas(distrax.Distribution):
 
 
 class EvenMixture(distrax.Distribution):
-  """One of two distributions of the same shapes, by a fair coin."""
+  """An equal mixture of two distributions with the same shapes."""
 
   def __init__(self, first: distrax.Distribution, second: distrax.Distribution):
     super().__init__()
@@ -172,25 +171,25 @@ def draw_words(key: jax.Array, p: jax.Array, length: int) -> jax.Array:
 
 
 class TopicModel(nn.Module):
-  """What a model of counts of words is; it adds
+  """A model of word counts; a subclass adds
 
     topics()                         -> beta [K, V], rows sum to 1
-    word_distribution(batch)         -> p(next word | the document so far), [B, V]
+    proportions(batch)               -> theta of the documents, [B, K], rows sum to 1
 
   Attributes:
     data_shape: the shape of one x, counts of V words.
-    data_mean: the mean of the training set, flat, which says how long documents are; None: a word for each of V.
+    data_mean: the mean of the training set, flat, whose sum is the length of generated documents; None: V words.
     num_topics: K.
   """
 
-  support: ClassVar[tuple[float, float]] = (0.0, math.inf)  # of x
+  support: ClassVar[tuple[float, float]] = (0.0, math.inf)  # range of x
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None
   num_topics: int = 10
 
   def _check(self) -> None:
-    errors.require(self.num_topics >= 1, f"num_topics = {self.num_topics}; it must be 1 or more")
+    require_at_least(1, num_topics=self.num_topics)
 
   @property
   def num_words(self) -> int:
@@ -199,25 +198,29 @@ class TopicModel(nn.Module):
 
   @property
   def length(self) -> int:
-    """Words of a document that is drawn: the mean of the training set's, rounded."""
+    """The number of words of a generated document: the mean of the training set, rounded."""
     return max(1, round(sum(self.data_mean))) if self.data_mean is not None else self.num_words
 
   def flat(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """x, [B, V], as numbers."""
+    """x as floats, [B, V]."""
     x = batch["x"]
     return x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
 
+  def word_distribution(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """p(next word | the document so far) = sum_k theta_k beta_kv, [B, V]."""
+    return self.proportions(batch) @ self.topics()
+
   def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """The words' number times their distribution given the document, [B, *data_shape]."""
+    """The number of words times their distribution given the document, [B, *data_shape]."""
     del key
     x = self.flat(batch)
     return (jnp.sum(x, 1, keepdims=True) * self.word_distribution(batch)).reshape(-1, *self.data_shape)
 
   def clusters(self) -> jax.Array:
-    """Topics, each over its greatest probability, [K, *data_shape]."""
+    """Topics, each divided by its largest probability, [K, *data_shape]."""
     beta = self.topics()
     return (beta / jnp.max(beta, 1, keepdims=True)).reshape(-1, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]) -> Any:
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.word_distribution(batch)

@@ -1,8 +1,8 @@
-"""Latent Dirichlet allocation by collapsed Gibbs sampling: topics of words z, the rest summed over.
+"""Latent Dirichlet allocation by collapsed Gibbs sampling of the topics z of words; theta and beta integrated out.
 
   p(z_i = k | z_-i, w) ~ (n_dk + alpha) (n_kv + eta) / (n_k + V eta)
 
-for a word v of document d, n the counts of all other words (Griffiths & Steyvers, 2004).
+for a word v of document d, with n the counts of all other words (Griffiths & Steyvers, 2004).
 """
 
 from typing import NamedTuple
@@ -14,19 +14,19 @@ from dgm_jax.core import errors
 
 
 class Words(NamedTuple):
-  """T words one after another: the document of each, [T] int32, and its index in the vocabulary, [T] int32."""
+  """T words in a row: the document of each, [T] int32, and its index in the vocabulary, [T] int32."""
 
   document: jax.Array
   word: jax.Array
 
 
 class State(NamedTuple):
-  """A chain's.
+  """The state of a chain.
 
   Attributes:
     z: the topic of each word, [T].
-    of_documents: words of document d in topic k, [N, K].
-    of_words: how often word v is in topic k, [V, K].
+    of_documents: number of words of document d in topic k, [N, K].
+    of_words: number of occurrences of word v in topic k, [V, K].
   """
 
   z: jax.Array
@@ -35,20 +35,20 @@ class State(NamedTuple):
 
 
 def words_of(x: jax.Array) -> Words:
-  """The words of documents, by document; x counts [N, V], integers.
+  """The words of all documents, in order of documents; x [N, V], integer counts.
 
   Raises:
-    UserError: there are none.
+    UserError: all counts are 0.
   """
   total = int(x.sum())
-  errors.require(total > 0, "Documents without any word have no topics.")
+  errors.require(total > 0, "The documents have no words: all counts are 0.")
   flat = jnp.asarray(x).ravel()
   where = jnp.repeat(jnp.arange(flat.size), flat.astype(jnp.int32), total_repeat_length=total)
   return Words(where // x.shape[1], where % x.shape[1])
 
 
 def start(key: jax.Array, words: Words, num_documents: int, vocabulary_size: int, num_topics: int) -> State:
-  """Topics at random; N, V and K are static."""
+  """A state with random topics; N, V and K are static."""
   z = jax.random.randint(key, words.word.shape, 0, num_topics)
   count = lambda rows, n: jnp.zeros((n, num_topics)).at[rows, z].add(1)
   return State(z, count(words.document, num_documents), count(words.word, vocabulary_size))
@@ -100,7 +100,7 @@ def proportions(state: State, alpha: float) -> jax.Array:
 def sample(
   key: jax.Array, words: Words, shape: tuple[int, int, int], alpha: float, eta: float, num_sweeps: int
 ) -> tuple[State, jax.Array]:
-  """(the state after so many sweeps from topics at random, log_joint after each, [num_sweeps]); shape (N, V, K)."""
+  """(the state after num_sweeps from random topics, log_joint after each sweep [num_sweeps]); shape (N, V, K)."""
   key_start, key_run = jax.random.split(key)
 
   def step(state, key):

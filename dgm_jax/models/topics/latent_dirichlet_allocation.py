@@ -11,22 +11,23 @@ from dgm_jax.models.topics.base import Params, Statistics
 class Model(base.TopicModel):
   """beta_k ~ Dirichlet(eta),  theta ~ Dirichlet(alpha),  z_i ~ theta,  w_i ~ beta_{z_i}; x counts the words w.
 
-  q(beta_k) = Dirichlet(lambda_k), q(theta) = Dirichlet(gamma), q(z_i = k) = phi_{w_i k}, of each document by coordinate
-  ascent from the same start, gamma = 1:
+  q(beta_k) = Dirichlet(lambda_k), q(theta) = Dirichlet(gamma), q(z_i = k) = phi_{w_i k}, for each document by
+  coordinate ascent from the same start, gamma = 1:
 
     phi_vk ~ exp(E[log theta_k] + E[log beta_kv]);  gamma = alpha + sum_v x_v phi_v;  lambda = eta + sum x_v phi_v
 
   The probabilities are those of the sequence of words, without the multinomial coefficient.  `elbo` of a document is
-  E_q[log p(w, z, theta | beta) - log q(z, theta)]; the loss has KL(q(beta) || p(beta)) / N beside it.  An update never
-  raises it where the ascent has converged (tolerance), to the same optimum as before.
+  E_q[log p(w, z, theta | beta) - log q(z, theta)]; the loss adds KL(q(beta) || p(beta)) / N to -elbo.  An update never
+  increases the loss if the ascent has converged (tolerance) to the same optimum as before.
 
-  With topics fixed at E[beta], theta = softmax(z) and z_k = log g_k, g_k ~ Gamma(alpha, 1), it is a model that
-  evaluate/ais.py and likelihood.py know: they estimate log p(w | E[beta]), where infer's q is half Dirichlet(gamma) and
-  half the prior, so that weights are bounded (those of Dirichlet(gamma) alone have no variance if gamma > 2 alpha).
+  With topics fixed at E[beta], theta = softmax(z) and z_k = log g_k, g_k ~ Gamma(alpha, 1), evaluate/ais.py and
+  evaluate/importance_sampling.py estimate log p(w | E[beta]).  The proposal of `infer` is half Dirichlet(gamma) and
+  half the prior, so that weights are bounded (with Dirichlet(gamma) alone their variance is infinite if gamma > 2
+  alpha).
 
-  Attributes, beside topic_models.TopicModel's:
-    alpha, eta: of the priors; 0: 1 / K.
-    tolerance, max_iterations, max_words: of the coordinate ascent, see topic_models.Search.
+  Attributes, beside base.TopicModel's:
+    alpha, eta: concentrations of the priors; 0: 1 / K.
+    tolerance, max_iterations, max_words: options of the coordinate ascent, see base.Search.
   """
 
   alpha: float = 0.0
@@ -39,7 +40,7 @@ class Model(base.TopicModel):
     self._check()
     errors.require(
       min(self.alpha, self.eta) >= 0,
-      f"alpha = {self.alpha}, eta = {self.eta}; they must be positive, or 0 for 1 / num_topics",
+      f"alpha = {self.alpha}, eta = {self.eta}; both must be positive, or 0 for 1 / num_topics",
     )
     start = lambda key: jax.random.gamma(key, 100.0, (self.num_topics, self.num_words)) / 100
     self.topic_words = self.param("topic_words", start)  # lambda
@@ -63,12 +64,12 @@ class Model(base.TopicModel):
 
   @staticmethod
   def _weigh(gamma: jax.Array) -> jax.Array:
-    """exp E[log theta], over its greatest, [B, K]."""
+    """exp E[log theta] divided by its maximum, [B, K]."""
     log_weights = base.digamma(gamma)
     return jnp.exp(log_weights - jnp.max(log_weights, 1, keepdims=True))
 
   def _documents(self, params: Params, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(elbo [B], exp E[log theta] [B, K], exp E[log beta] [K, V]), of each word and document up to a factor."""
+    """(elbo [B], exp E[log theta] [B, K] and exp E[log beta] [K, V] up to a factor for each document and word)."""
     beta, greatest = base.normalised(base.expected_log(params["topic_words"]))
     gamma = self._posterior(x, beta)
     log_theta = base.expected_log(gamma)
@@ -78,7 +79,7 @@ class Model(base.TopicModel):
     return of_words + base.expected_log_ratio(gamma, self._alpha), weights, beta
 
   def start(self, key: jax.Array, params: Params, batch: dict[str, jax.Array]) -> Params:
-    """lambda ~ Gamma(100, 1 / 100), as published code has it."""
+    """lambda ~ Gamma(100, 1 / 100), as in published code."""
     del batch
     lam = params["topic_words"]
     return {"topic_words": jax.random.gamma(key, 100.0, lam.shape, lam.dtype) / 100}
@@ -86,19 +87,19 @@ class Model(base.TopicModel):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[Statistics, dict[str, jax.Array]]:
-    """(statistics, {"elbo"}), sums over documents that count `weight` [B] each."""
+    """(statistics, {"elbo"}), sums over documents with weights `weight` [B]."""
     x = self.flat(batch)
     elbo, weights, beta = self._documents(params, x)
     words = beta * ((weights * weight[:, None]).T @ (x / base.mix(weights, beta)))
     return Statistics(words), {"elbo": weight @ elbo}
 
   def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
-    """lambda."""
+    """lambda = eta + the sums over words."""
     del key, params
     return {"topic_words": self._eta + s.words}
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
-    """Minus the bound on log p(all documents), nats a document."""
+    """Minus the bound on log p(all documents), nats per document."""
     return -means["elbo"] - jnp.sum(base.expected_log_ratio(params["topic_words"], self._eta)) / num_examples
 
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -115,12 +116,8 @@ class Model(base.TopicModel):
     gamma = self.posterior({"topic_words": self.topic_words}, self.flat(batch))
     return gamma / jnp.sum(gamma, 1, keepdims=True)
 
-  def word_distribution(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """sum_k E[theta_k | document] E[beta_kv], [B, V]."""
-    return self.proportions(batch) @ self.topics()
-
   def infer(self, batch: dict[str, jax.Array]) -> base.EvenMixture:
-    """A proposal for z, softmax(z) ~ Dirichlet(gamma) or Dirichlet(alpha)."""
+    """A proposal for z: softmax(z) ~ Dirichlet(gamma) or Dirichlet(alpha), with probability 1/2 each."""
     gamma = self.posterior({"topic_words": self.topic_words}, self.flat(batch))
     return base.EvenMixture(*map(base.LogGammas, (gamma, jnp.full_like(gamma, self._alpha))))
 

@@ -9,6 +9,7 @@ from flax import linen as nn
 
 from dgm_jax.core import errors
 from dgm_jax.distributions.normals import diagonal_normal
+from dgm_jax.models.base import require_at_least, require_one_of
 from dgm_jax.models.topics import base
 
 DECODERS = ("product", "mixture")
@@ -16,7 +17,7 @@ _EPSILON = 1e-3
 
 
 def laplace(alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(mean, variance) [K] of the normal that Laplace's approximation of Dirichlet(alpha) is in softmax's coordinates.
+  """(mean, variance) [K] of the Laplace approximation of Dirichlet(alpha) in the coordinates of the softmax.
 
     mean_k = log a_k - 1/K sum_i log a_i;   variance_k = (1 - 2/K) / a_k + 1/K^2 sum_i 1 / a_i
 
@@ -27,10 +28,10 @@ def laplace(alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class Norm(nn.Module):
-  """(h - mean) / sd + shift of each unit by moments of the batch or by their averages (Ioffe & Szegedy, 2015).
+  """(h - mean) / sd + shift for each unit, with moments of the batch or their running averages (Ioffe & Szegedy, 2015).
 
   Attributes:
-    width: of h.
+    width: number of units.
   """
 
   width: int
@@ -47,23 +48,23 @@ class Norm(nn.Module):
 
 
 class Model(base.TopicModel):
-  """z ~ N(m, s^2), theta = softmax(z), words v ~ p(v | theta), of which x are the counts; q(z|x) is a diagonal normal.
+  """z ~ N(m, s^2), theta = softmax(z), words v ~ p(v | theta) with counts x; q(z|x) is a diagonal normal.
 
     product (ProdLDA)    p(v | theta) = softmax(norm(theta beta))_v
     mixture (NVLDA)      p(v | theta) = sum_k theta_k softmax(beta_k)_v
 
   m and s^2 are those of Laplace's approximation of Dirichlet(alpha).  The encoder has layers of softplus units, dropout
-  and one linear layer for each of mu and log sigma^2, normalised; dropout is of theta, too, in the mixture of terms
-  that sum to 1 again.  log p(x|z) is that of the sequence of words, without the multinomial coefficient.
+  and one linear layer each for mu and log sigma^2, both normalised.  Dropout also applies to theta, which the mixture
+  renormalises to sum to 1.  log p(x|z) is that of the sequence of words, without the multinomial coefficient.
 
-  A batch with `key` [B], an example's own, is a training batch: units are dropped and moments are the batch's.
+  A batch with `key` [B], one key per example, is a training batch: units are dropped and moments are the batch's.
 
-  Attributes, beside topic_models.TopicModel's:
+  Attributes, beside base.TopicModel's:
     decoder: a name of DECODERS.
     hidden: widths of the encoder's hidden layers.
-    alpha: of the prior.
+    alpha: concentration of the prior.
     dropout: the probability that a unit is dropped; 0.6 in the published code of ProdLDA, 0.25 in that of NVLDA.
-    decay: of the averages of moments, d = min(decay, (1 + t) / (10 + t)) at update t.
+    decay: decay d of the running averages of moments, d = min(decay, (1 + t) / (10 + t)) at update t.
   """
 
   decoder: str = "product"
@@ -72,20 +73,20 @@ class Model(base.TopicModel):
   dropout: float = 0.6
   decay: float = 0.99
 
-  names: ClassVar[tuple[str, ...]] = ("mu", "log_variance", "words")  # of what is normalised
+  names: ClassVar[tuple[str, ...]] = ("mu", "log_variance", "words")  # the normalised outputs
 
   def setup(self):
     self._check()
+    require_one_of(DECODERS, decoder=self.decoder)
+    require_at_least(2, num_topics=self.num_topics)
     for holds, message in (
-      (self.decoder in DECODERS, f"decoder = {self.decoder!r}; it must be one of {', '.join(DECODERS)}"),
-      (self.num_topics >= 2, f"num_topics = {self.num_topics}; it must be 2 or more"),
       (self.alpha > 0, f"alpha = {self.alpha}; it must be positive"),
       (0 <= self.dropout < 1, f"dropout = {self.dropout}; it must be at least 0 and less than 1"),
       (0 <= self.decay < 1, f"decay = {self.decay}; it must be at least 0 and less than 1"),
     ):
       errors.require(holds, message)
     self.layers = [nn.Dense(width, kernel_init=nn.initializers.glorot_uniform()) for width in self.hidden]
-    # no bias: what is normalised next takes it away, and Adam would move it by the rounding of a gradient of zero
+    # no bias: the normalisation cancels it, and Adam would move it by the rounding errors of a zero gradient
     self.heads = nn.Dense(2 * self.num_topics, kernel_init=nn.initializers.glorot_uniform(), use_bias=False)
     self.beta = self.param("beta", nn.initializers.glorot_uniform(), (self.num_topics, self.num_words))
     self.norms = {
@@ -94,21 +95,21 @@ class Model(base.TopicModel):
     }
     self.updates = self.variable("averages", "updates", jnp.zeros, (), jnp.int32)
 
-  def _drop(self, h: jax.Array, batch: dict[str, jax.Array], what: int) -> jax.Array:
+  def _drop(self, h: jax.Array, batch: dict[str, jax.Array], layer: int) -> jax.Array:
     if "key" not in batch or not self.dropout:
       return h
-    draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, what), 1 - self.dropout, h.shape[1:])
+    draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - self.dropout, h.shape[1:])
     return jnp.where(jax.vmap(draw)(batch["key"]), h / (1 - self.dropout), 0)
 
   def _encoded(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """mu and log sigma^2 before they are normalised, [B, K] each."""
+    """{name: mu or log sigma^2 before normalisation, [B, K]}."""
     h = self.flat(batch)
     for layer in self.layers:
       h = nn.softplus(layer(h))
     return dict(zip(self.names, jnp.split(self.heads(self._drop(h, batch, 0)), 2, -1), strict=False))
 
   def _mixed(self, batch: dict[str, jax.Array], z: jax.Array) -> jax.Array:
-    """theta beta, [B, V], before it is normalised."""
+    """theta beta before normalisation, [B, V]."""
     return self._drop(jax.nn.softmax(z), batch, 1) @ self.beta
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
@@ -121,7 +122,7 @@ class Model(base.TopicModel):
     return diagonal_normal(jnp.concatenate([mean, jnp.log(variance) / 2], -1))
 
   def log_words(self, batch: dict[str, jax.Array], z: jax.Array) -> jax.Array:
-    """log p(v | softmax(z)), [B, V]; of the batch only `key` is used."""
+    """log p(v | softmax(z)), [B, V]; only `key` of the batch is used."""
     if self.decoder == "product":
       return jax.nn.log_softmax(self.norms["words"](self._mixed(batch, z), "key" in batch))
     theta = jax.nn.softmax(z)
@@ -141,14 +142,14 @@ class Model(base.TopicModel):
     return 0.5 * (ratio + jnp.square(q.mean() - p.mean()) / p.variance() - 1 - jnp.log(ratio))
 
   def moments(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """(mean, variance) over a training batch of what is normalised, at z ~ q(z|x)."""
+    """{name: (mean, variance)} of the normalised outputs over a training batch, at z ~ q(z|x)."""
     found = self._encoded(batch)
     if "words" in self.norms:
       found["words"] = self._mixed(batch, self.infer(batch).sample(seed=key))
     return {name: (jnp.mean(h, 0), jnp.var(h, 0)) for name, h in found.items()}
 
   def update(self, variables: Any, key: jax.Array, batch: dict[str, jax.Array]) -> Any:
-    """The variables with the averages of moments moved by those of a training batch."""
+    """The variables, with running averages updated by the moments of a training batch."""
     t = variables["averages"]["updates"]
     d = jnp.minimum(self.decay, (1 + t) / (10 + t))
     averages = dict(variables["averages"], updates=t + 1)
@@ -159,7 +160,7 @@ class Model(base.TopicModel):
     return variables | {"averages": averages}
 
   def topics(self) -> jax.Array:
-    """softmax(beta_k), [K, V]: of the product, experts, whose order of words is that of published topics."""
+    """softmax(beta_k), [K, V]; in the product these are experts, whose word order gives the published topics."""
     return jax.nn.softmax(self.beta)
 
   def proportions(self, batch: dict[str, jax.Array]) -> jax.Array:
@@ -183,5 +184,5 @@ class Model(base.TopicModel):
     return base.draw_words(key_words, jnp.exp(self.log_words({}, z)), self.length).reshape(n, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]) -> Any:
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.log_joint(batch, self.infer(batch).mean())

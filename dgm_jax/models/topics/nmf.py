@@ -8,16 +8,17 @@ from dgm_jax.models.topics.base import Params, Statistics
 
 
 class Model(base.TopicModel):
-  """x_v ~ Poisson(sum_k h_k W_kv),  h >= 0 of each document, W >= 0 with rows that sum to 1, both by likelihood.
+  """x_v ~ Poisson(sum_k h_k W_kv), h >= 0 for each document, W >= 0 with rows that sum to 1, by maximum likelihood:
 
     h_k <- h_k sum_v x_v W_kv / (h W)_v;    W_kv ~ W_kv sum h_k x_v / (h W)_v
 
-  the multiplicative updates, h until it has converged; the divergence is convex in it.  With h over its sum it is pLSI
-  (Hofmann, 1999; Ding, Li & Peng, 2008), and that is latent Dirichlet allocation's posterior mode under flat priors
-  (Girolami & Kaban, 2003).  `distortion`, the loss, is D(x || h W) = sum_v x_v log(x_v / (h W)_v) - x_v + (h W)_v.
+  These multiplicative updates of h run to convergence; the divergence is convex in h.  With h divided by its sum the
+  model is pLSI (Hofmann, 1999; Ding, Li & Peng, 2008), the posterior mode of latent Dirichlet allocation under flat
+  priors (Girolami & Kaban, 2003).  `distortion`, the loss, is D(x || h W) = sum_v x_v log(x_v / (h W)_v) - x_v +
+  (h W)_v.
 
-  Attributes, beside topic_models.TopicModel's:
-    tolerance, max_iterations, max_words: of the updates of h, see topic_models.Search.
+  Attributes, beside base.TopicModel's:
+    tolerance, max_iterations, max_words: options of the updates of h, see base.Search.
   """
 
   tolerance: float = 1e-3
@@ -28,7 +29,7 @@ class Model(base.TopicModel):
     self._check()
     k, v = self.num_topics, self.num_words
     self.topic_words = self.param("topic_words", lambda key: jax.random.dirichlet(key, jnp.full(v, 100.0), (k,)))
-    self.means = self.param("means", lambda key: jnp.full(k, self.length / k))  # of h
+    self.means = self.param("means", lambda key: jnp.full(k, self.length / k))  # mean of h
 
   def weights(self, params: Params, x: jax.Array) -> jax.Array:
     """h, [B, K]; x [B, V]."""
@@ -50,7 +51,7 @@ class Model(base.TopicModel):
   def e_step(
     self, params: Params, batch: dict[str, jax.Array], weight: jax.Array
   ) -> tuple[Statistics, dict[str, jax.Array]]:
-    """(statistics, {"distortion"}), sums over documents that count `weight` [B] each."""
+    """(statistics, {"distortion"}), sums over documents with weights `weight` [B]."""
     x, w = self.flat(batch), params["topic_words"]
     h = self.weights(params, x)
     mean = base.mix(h, w)
@@ -58,14 +59,14 @@ class Model(base.TopicModel):
     return Statistics(words), {"distortion": weight @ self.divergence(x, mean)}
 
   def m_step(self, key: jax.Array, params: Params, s: Statistics) -> Params:
-    """W, whose rows without any word stay as they are, and the mean of h."""
+    """W, with rows that have no words unchanged, and the mean of h."""
     del key
     count = jnp.sum(s.words, 1, keepdims=True)
     rows = jnp.where(count > 0, s.words / jnp.where(count > 0, count, 1), params["topic_words"])
     return {"topic_words": rows, "means": self.length * count[:, 0] / jnp.sum(count)}
 
   def loss(self, params: Params, means: dict[str, jax.Array], num_examples: int) -> jax.Array:
-    """The divergence, a document."""
+    """The mean divergence per document."""
     del params, num_examples
     return means["distortion"]
 
@@ -80,21 +81,17 @@ class Model(base.TopicModel):
     return self.topic_words
 
   def proportions(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """h over its sum, [B, K]."""
+    """h divided by its sum, [B, K]."""
     h = self.weights({"topic_words": self.topic_words}, self.flat(batch))
     return h / jnp.maximum(jnp.sum(h, 1, keepdims=True), jnp.finfo(h.dtype).tiny)
 
-  def word_distribution(self, batch: dict[str, jax.Array]) -> jax.Array:
-    """h W over its sum, [B, V]."""
-    return self.proportions(batch) @ self.topic_words
-
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ Poisson(h W), [n, *data_shape], or h W; there is no p(h): h_k here is exponential, of the data's mean."""
+    """x ~ Poisson(h W), [n, *data_shape]; with `mean`, h W.  There is no p(h): h_k is exponential with h's mean."""
     key_h, key_x = jax.random.split(key)
     x = (jax.random.exponential(key_h, (n, self.num_topics)) * self.means) @ self.topic_words
     x = x if mean else jax.random.poisson(key_x, x).astype(x.dtype)
     return x.reshape(n, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Touches every parameter, for `init`."""
+    """Uses every parameter, for `init`."""
     return self.word_distribution(batch), self.means

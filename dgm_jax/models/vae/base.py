@@ -73,7 +73,7 @@ class LayeredModel(DecoderModel):
 
   @nn.nowrap
   def _make_priors(self, hidden: Sequence[Sequence[int]], outputs: int) -> list[MLP]:
-    """priors[l] maps z_{l+2} to p(z_{l+1} | z_{l+2}), with so many outputs for each unit."""
+    """priors[l] maps z_{l+2} to p(z_{l+1} | z_{l+2}), with `outputs` numbers for each unit."""
     pairs = zip(hidden[1:], self.latent_dims[:-1], strict=True)
     return [self.mlp((*widths[::-1], outputs * dim)) for widths, dim in pairs]
 
@@ -95,7 +95,7 @@ class LayeredModel(DecoderModel):
     return {"x": self.decode(z[0]).sample(seed=key_x).reshape(n, *self.data_shape)}, z
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), which is what papers show."""
+    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), as shown in papers."""
     batch, z = self.simulate(key, n)
     return self.reconstruct(z) if mean else batch["x"]
 

@@ -25,8 +25,8 @@ class Model(DecoderModel):
   network of Burda et al. (2016) with one stochastic layer: N(z; 0, I), Bernoulli(x_d; sigmoid(f_d(z))),
   N(z; mu(x), diag sigma(x)^2).
 
-  Where a batch has a `mask`, p(x|z) is that of the observed entries, and the encoder sees iota for the others: log p is
-  that of the observed entries, and with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).
+  Where a batch has a `mask`, p(x|z) and log p are those of the observed entries, and the encoder sees iota for the
+  others; with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).
 
   With a missing process p(m|x) the model is p(z) p(x|z) p(m|x), and log p is that of (x_observed, m): not-MIWAE (Ipsen,
   Mattei & Frellsen, 2021), log w = log p(x_observed|z) + log p(m|x_observed, x_missing) + log p(z) - log q(z|x) with
@@ -156,7 +156,7 @@ class Model(DecoderModel):
     return log_px_z, self._prior().log_prob(z)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), which is what papers show."""
+    """x ~ p(x), [n, *data_shape]; with `mean`, E[x|z] at z ~ p(z), as shown in papers."""
     key_z, key_x = jax.random.split(key)
     p = self.decode(self._prior().sample(seed=key_z, sample_shape=(n,)))
     return (p.mean() if mean else p.sample(seed=key_x)).reshape(n, *self.data_shape)

@@ -39,11 +39,11 @@ def normal(p):
 
 
 @pytest.mark.parametrize("isotropic", [False, True])
-def test_likelihood_and_conditionals_are_those_of_the_joint_normal(isotropic):
+def test_likelihood_and_conditionals_agree_with_the_joint_normal(isotropic):
   p = params(isotropic)
   mean, cov = normal(p)
-  holes = np.where(MASK > 0, X, np.nan)
-  log_px, (filled, spread) = posterior(p, holes, MASK).log_px, jax.jit(fa.conditional)(p, holes, MASK)
+  observed = np.where(MASK > 0, X, np.nan)
+  log_px, (filled, spread) = posterior(p, observed, MASK).log_px, jax.jit(fa.conditional)(p, observed, MASK)
   for i in range(40):
     o, m = np.flatnonzero(MASK[i]), np.flatnonzero(1 - MASK[i])
     gain = cov[np.ix_(m, o)] @ np.linalg.inv(cov[np.ix_(o, o)]) if len(o) else np.zeros((len(m), 0))
@@ -57,7 +57,7 @@ def test_likelihood_and_conditionals_are_those_of_the_joint_normal(isotropic):
 
 
 def ascend(p, mask, steps):
-  """The log-likelihood before each step of EM."""
+  """(the last parameters, the log-likelihood before each step of EM)."""
 
   def step(p, _):
     s, log_px = fa.e_step(p, jnp.asarray(X), mask)
@@ -68,7 +68,7 @@ def ascend(p, mask, steps):
 
 @pytest.mark.parametrize("isotropic", [False, True])
 @pytest.mark.parametrize("mask", [MASK, np.ones_like(MASK)], ids=["missing", "complete"])
-def test_a_step_never_lowers_the_likelihood(isotropic, mask):
+def test_a_step_never_decreases_the_likelihood(isotropic, mask):
   start = fa.start(jax.random.key(0), jnp.asarray(X), mask, L, isotropic)
   _, log_px = ascend(start, jnp.asarray(mask), 60)
   assert np.diff(log_px).min() > -1e-9
@@ -76,8 +76,8 @@ def test_a_step_never_lowers_the_likelihood(isotropic, mask):
 
 
 @pytest.mark.parametrize("isotropic", [False, True])
-def test_a_step_is_where_the_expected_log_likelihood_has_no_slope(isotropic):
-  """Of sum_observed E[log N(x; w z + b, psi)], z under the posterior at the old parameters."""
+def test_a_step_ends_at_a_stationary_point_of_the_expected_log_likelihood(isotropic):
+  """The gradient of sum_observed E[log N(x; w z + b, psi)] is 0, z from the posterior at the old parameters."""
   old = params(isotropic)
   q = posterior(old, X, MASK)
   second = q.covariance + q.mean[:, :, None] * q.mean[:, None, :]
@@ -92,16 +92,16 @@ def test_a_step_is_where_the_expected_log_likelihood_has_no_slope(isotropic):
   assert max(abs(s).max() for s in jax.tree.leaves(slope(m_step(old, e_step(old, X, MASK)[0])))) < 1e-9
 
 
-def test_em_starts_from_what_is_observed():
-  holes = np.where(MASK > 0, X, np.nan)
-  ours, pooled = (fa.start(jax.random.key(0), jnp.asarray(holes), MASK, L, isotropic) for isotropic in (False, True))
-  np.testing.assert_allclose(ours["loc"], np.nanmean(holes, 0), rtol=1e-12)
-  np.testing.assert_allclose(np.exp(ours["log_variance"]), np.nanvar(holes, 0), rtol=1e-12)
-  np.testing.assert_allclose(np.exp(pooled["log_variance"]), np.nanvar(holes, 0).mean(), rtol=1e-12)
+def test_em_starts_from_moments_of_observed_entries():
+  observed = np.where(MASK > 0, X, np.nan)
+  ours, pooled = (fa.start(jax.random.key(0), jnp.asarray(observed), MASK, L, isotropic) for isotropic in (False, True))
+  np.testing.assert_allclose(ours["loc"], np.nanmean(observed, 0), rtol=1e-12)
+  np.testing.assert_allclose(np.exp(ours["log_variance"]), np.nanvar(observed, 0), rtol=1e-12)
+  np.testing.assert_allclose(np.exp(pooled["log_variance"]), np.nanvar(observed, 0).mean(), rtol=1e-12)
 
 
-def test_a_variance_that_goes_to_zero_has_a_floor():
-  """Heywood's case: a factor that is one of the entries."""
+def test_a_vanishing_variance_stops_at_the_floor():
+  """Heywood's case: a factor equals one of the entries."""
   x = jnp.asarray(X).at[:, 1].set(X[:, 0])
   start = fa.start(jax.random.key(4), x, MASK, L)
   found, log_px, _ = fit(start, x, MASK, tolerance=1e-6, max_steps=3000, block=64)
@@ -109,14 +109,14 @@ def test_a_variance_that_goes_to_zero_has_a_floor():
   assert np.exp(found["log_variance"]).min() == pytest.approx(1e-6)
 
 
-def test_statistics_of_parts_add_up():
+def test_statistics_are_additive():
   whole = e_step(params(), X, MASK)
   parts = jax.tree.map(jnp.add, e_step(params(), X[:150], MASK[:150]), e_step(params(), X[150:], MASK[150:]))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10), whole, parts)
 
 
-def test_em_finds_the_closed_form_of_probabilistic_pca():
-  """With nothing missing: psi = the mean of the discarded eigenvalues, and the likelihood at scikit-learn's own."""
+def test_em_converges_to_the_closed_form_of_probabilistic_pca():
+  """Complete data: psi is the mean of the discarded eigenvalues; log p at scikit-learn's parameters is its score."""
   start = fa.start(jax.random.key(1), jnp.asarray(X), np.ones_like(X), L, isotropic=True)
   found, log_px, _ = fit(start, jnp.asarray(X), jnp.ones((N, D)), tolerance=1e-12, max_steps=5000, block=128)
   values, vectors = np.linalg.eigh(np.cov(X.T, bias=True))
@@ -125,7 +125,7 @@ def test_em_finds_the_closed_form_of_probabilistic_pca():
   expected = vectors[:, D - L :] @ np.diag(values[D - L :] - noise) @ vectors[:, D - L :].T
   np.testing.assert_allclose(found["loadings"] @ found["loadings"].T, expected, atol=1e-4)
   np.testing.assert_allclose(found["loc"], X.mean(0), rtol=1e-6)
-  pca = decomposition.PCA(L).fit(X)  # its variances are over N - 1, so that the likelihood at them is a little less
+  pca = decomposition.PCA(L).fit(X)  # its variances divide by N - 1, so that their likelihood is slightly smaller
   scale = np.sqrt(pca.explained_variance_ - pca.noise_variance_)
   theirs = {"loadings": pca.components_.T * scale, "loc": pca.mean_, "log_variance": np.log(pca.noise_variance_)}
   theirs = jax.tree.map(jnp.asarray, theirs)
@@ -134,7 +134,7 @@ def test_em_finds_the_closed_form_of_probabilistic_pca():
 
 
 def test_em_reaches_the_likelihood_of_scikit_learns_factor_analysis():
-  rng = np.random.default_rng(1)  # one clear factor, or a variance goes to 0 and EM, theirs too, slows down
+  rng = np.random.default_rng(1)  # one strong factor; otherwise a variance goes to 0, where EM is slow
   x = rng.normal(size=(N, 1)) * [1.0, 0.8, 0.6, 0.9, 0.7] + B + rng.normal(size=(N, D)) * SCALES
   theirs = decomposition.FactorAnalysis(1, tol=1e-10, max_iter=4000, svd_method="lapack").fit(x)
   start = fa.start(jax.random.key(2), jnp.asarray(x), np.ones_like(x), 1)
@@ -143,11 +143,11 @@ def test_em_reaches_the_likelihood_of_scikit_learns_factor_analysis():
   np.testing.assert_allclose(normal(found)[1], theirs.get_covariance(), atol=1e-3)
 
 
-def test_em_with_missing_entries_finds_the_parameters_of_the_data():
+def test_em_with_missing_entries_recovers_the_parameters():
   start = fa.start(jax.random.key(3), jnp.asarray(X), MASK, L)
   found, log_px, steps = fit(start, jnp.where(MASK > 0, X, jnp.nan), MASK, tolerance=1e-7, max_steps=3000, block=64)
   assert 2 < steps < 3000
-  assert log_px > posterior(params(), X, MASK).log_px.mean()  # a maximum is above the truth
+  assert log_px > posterior(params(), X, MASK).log_px.mean()  # the maximum exceeds log p at the true parameters
   assert abs(normal(found)[1] - normal(params())[1]).max() < 0.6
 
 
@@ -160,7 +160,7 @@ def test_a_column_without_observed_entries_keeps_its_parameters():
     assert (np.asarray(new[name][0]) != np.asarray(params()[name][0])).any()
 
 
-def test_every_weight_of_the_model_is_the_likelihood():
+def test_importance_weights_equal_the_likelihood():
   """q is the posterior, so that log w = log p(x_observed) for every draw."""
   model = factor_analysis.Model((D,), latent_dim=L, isotropic=True)
   variables = {"params": params(isotropic=True)}

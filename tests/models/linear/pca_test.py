@@ -1,4 +1,4 @@
-"""Probabilistic PCA in closed form, by EM and by gradient; factor analysis and Bayesian PCA through the principle."""
+"""Probabilistic PCA in closed form, by EM and by gradient; factor analysis and Bayesian PCA by EM."""
 
 import functools
 
@@ -14,7 +14,7 @@ from dgm_jax.models.linear import exact_inference as fa
 from dgm_jax.models.linear import factor_analysis
 from dgm_jax.principles import em, own_bound
 
-pytestmark = pytest.mark.slow  # together they compile for minutes
+pytestmark = pytest.mark.slow  # compiling all of them takes minutes
 
 N, D, L = 400, 6, 2
 RNG = np.random.default_rng(0)
@@ -54,24 +54,24 @@ def closed():
     return train(em.make(model(closed_form=True), None, num_examples=N, block=100), 2)
 
 
-def test_one_pass_is_scikit_learns_probabilistic_pca():
+def test_one_pass_agrees_with_scikit_learns_probabilistic_pca():
   state, metrics = closed()
-  theirs = decomposition.PCA(L, svd_solver="full").fit(X * np.sqrt((N - 1) / N))  # its variances are over N - 1
+  theirs = decomposition.PCA(L, svd_solver="full").fit(X * np.sqrt((N - 1) / N))  # its variances divide by N - 1
   np.testing.assert_allclose(covariance(state.params), theirs.get_covariance(), rtol=1e-9, atol=1e-9)
   theirs = decomposition.PCA(L, svd_solver="full").fit(X)
   assert theirs.score(X) < metrics["log_px"][-1] < theirs.score(X) + 1e-4  # ours is at the maximum
   np.testing.assert_allclose(state.params["loc"], X.mean(0), rtol=1e-12)
 
 
-def test_em_ends_where_the_closed_form_is():
+def test_em_converges_to_the_closed_form():
   state, metrics = train(em.make(model(), None, num_examples=N, block=100), 600)
   np.testing.assert_allclose(covariance(state.params), covariance(closed()[0].params), atol=1e-7)
   np.testing.assert_allclose(metrics["log_px"][-1], closed()[1]["log_px"][-1], atol=1e-10)
   assert np.diff(metrics["loss"]).max() < 1e-9
 
 
-def test_the_gradient_ends_where_the_closed_form_is():
-  """Of the same likelihood, by the principle that knows no EM."""
+def test_gradient_ascent_converges_to_the_closed_form():
+  """The principle own_bound maximises the same likelihood by gradient."""
   made = own_bound.make(model(), optax.adam(optax.cosine_decay_schedule(0.05, 1500)))
   state, metrics = train(made, 1500)
   np.testing.assert_allclose(covariance(state.params), covariance(closed()[0].params), atol=1e-4)
@@ -79,7 +79,7 @@ def test_the_gradient_ends_where_the_closed_form_is():
 
 
 @pytest.mark.parametrize("options", [{}, {"isotropic": False}, {"closed_form": True}], ids=str)
-def test_online_em_that_forgets_all_but_the_batch_is_batch_em(options):
+def test_online_em_without_memory_equals_batch_em(options):
   batch, online = (
     train(em.make(model(**options), None, num_examples=N, block=100, update=update, decay=0.0), 5)[0].params
     for update in ("batch", "online")
@@ -96,7 +96,7 @@ def test_factor_analysis_reaches_the_likelihood_of_scikit_learns():
   assert np.diff(metrics["loss"]).max() < 1e-9
 
 
-def test_complete_data_are_data_whose_mask_is_all_ones():
+def test_a_mask_of_ones_equals_no_mask():
   params = fa.start(KEY, jnp.asarray(X), None, L)
   whole, masked = (jax.jit(fa.e_step)(params, X, mask) for mask in (None, np.ones_like(X)))
   np.testing.assert_allclose(whole[1], masked[1], rtol=1e-12)
@@ -105,8 +105,8 @@ def test_complete_data_are_data_whose_mask_is_all_ones():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10), a, b)
 
 
-def test_bayesian_pca_keeps_the_columns_that_the_data_ask_for():
-  """Of D - 1 columns two remain, as Bishop (1999) shows; EM without the prior uses all."""
+def test_bayesian_pca_keeps_the_columns_that_the_data_support():
+  """Two of D - 1 columns remain, as in Bishop (1999); EM without the prior uses all."""
   prior, plain = (em.make(model(latent_dim=D - 1, relevance=r), None, num_examples=N) for r in (True, False))
   state, metrics = train(prior, 2000)
   norms = np.sort(np.linalg.norm(state.params["loadings"], axis=0))[::-1]
@@ -121,6 +121,6 @@ def test_bayesian_pca_keeps_the_columns_that_the_data_ask_for():
   {"closed_form": True, "isotropic": False}, {"relevance": True, "isotropic": False},
   {"closed_form": True, "relevance": True},
 ], ids=str)  # fmt: skip
-def test_what_excludes_each_other_is_refused(options):
+def test_exclusive_options_raise(options):
   with pytest.raises(errors.UserError, match="exclude each other"):
     model(**options).init(KEY, {"x": jnp.asarray(X[:2])})

@@ -1,4 +1,4 @@
-"""EM of Gaussian mixtures: scikit-learn from the same start, ascent, gradients, and what is left of nothing."""
+"""EM of Gaussian mixtures: scikit-learn from the same start, ascent, gradients, singular data, empty components."""
 
 import functools
 
@@ -21,11 +21,11 @@ KEY = jax.random.key(1)
 KINDS = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}
 
 
-def slowly(*quick):
+def slow_except(*quick):
   return [pytest.param(k, marks=[pytest.mark.slow] * (k not in quick)) for k in KINDS]
 
 
-every_kind = pytest.mark.parametrize("kind", slowly("full", "diagonal"))
+every_kind = pytest.mark.parametrize("kind", slow_except("full", "diagonal"))
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def compiled(made):
 
 
 def train(made, batches, state=None):
-  """(the last state, metrics {name: [steps]}) of steps on some x."""
+  """(the last state, metrics {name: [steps]}) of one step on each x in `batches`."""
   init, step = compiled(made)
   state, rows = init(jax.random.key(0)) if state is None else state, []
   for x in batches:
@@ -59,15 +59,15 @@ def train(made, batches, state=None):
 
 
 @functools.cache
-def begun(kind="full"):
-  """What the first step of `train` begins with."""
+def initial_params(kind="full"):
+  """The parameters before the first step of `train`."""
   with jax.enable_x64(True):
     params = compiled(system(kind))[0](jax.random.key(0)).params
     return jax.jit(model(kind).start)(jax.random.split(KEY)[0], params, {"x": X})
 
 
 def started(made, params):
-  """A state that has begun, with these parameters."""
+  """A state with these parameters that counts as initialised."""
   state = compiled(made)[0](jax.random.key(0))
   return state.replace(params=params, variables={"em": state.variables["em"] | {"started": jnp.ones((), bool)}})
 
@@ -82,9 +82,9 @@ def close(a, b, rtol=1e-8, atol=0.0):
 
 
 @every_kind
-def test_ten_steps_are_those_of_scikit_learn(kind):
-  """In all that a mixture is; the last digits are those of sums in another order."""
-  start = begun(kind)
+def test_ten_steps_agree_with_scikit_learn(kind):
+  """In parameters, densities and responsibilities; the last digits differ by the order of sums."""
+  start = initial_params(kind)
   precision = covariance_of(kind, start["roots"])
   precision = np.linalg.inv(precision) if kind in ("full", "tied") else 1 / precision
   begin = {"weights_init": np.full(C, 1 / C), "means_init": np.asarray(start["means"]), "precisions_init": precision}
@@ -103,7 +103,7 @@ def test_ten_steps_are_those_of_scikit_learn(kind):
 
 @pytest.mark.parametrize("floor", [0.0, pytest.param(0.01, marks=pytest.mark.slow)])
 @every_kind
-def test_a_step_never_raises_the_loss(kind, floor):
+def test_a_step_never_increases_the_loss(kind, floor):
   _, metrics = train(system(kind, floor), [X] * 60)
   assert np.diff(metrics["loss"]).max() < 1e-9
   assert metrics["loss"][0] > metrics["loss"][-1] + 0.05
@@ -114,7 +114,7 @@ def test_a_step_never_raises_the_loss(kind, floor):
 @every_kind
 def test_the_moments_give_the_gradient_of_the_likelihood(kind):
   """Fisher's identity: d log p / d mean = root^-T first; d log p / d root = root^-T (second - weight I)."""
-  params = begun(kind) | {"means": begun(kind)["means"] + 0.1}
+  params = initial_params(kind) | {"means": initial_params(kind)["means"] + 0.1}
 
   def both(params, x):
     value = lambda params: jnp.sum(jax.scipy.special.logsumexp(model(kind).log_joint(params, x), 1))
@@ -133,9 +133,9 @@ def test_the_moments_give_the_gradient_of_the_likelihood(kind):
   close((grads["means"], found), (at_means, at_roots), atol=1e-8)
 
 
-@pytest.mark.parametrize("kind", slowly("full"))
-def test_moments_move_with_the_parameters(kind):
-  """As if the same weights had been summed in the new coordinates."""
+@pytest.mark.parametrize("kind", slow_except("full"))
+def test_moments_are_converted_to_new_parameters(kind):
+  """They equal sums with the same weights in the new coordinates."""
   of_kind = covariances.KINDS[kind]
   new = train(system(kind), [X] * 5)[0].params
 
@@ -144,35 +144,35 @@ def test_moments_move_with_the_parameters(kind):
     s, expected = (of_kind.moments(x, p["means"], p["roots"], w) for p in (old, new))
     return model(kind).move(old, s, new), expected
 
-  close(*jax.jit(both)(X, begun(kind), new), atol=1e-8)
+  close(*jax.jit(both)(X, initial_params(kind), new), atol=1e-8)
 
 
-def test_parts_of_a_batch_add_up():
-  params = begun()
+def test_statistics_are_additive():
+  params = initial_params()
   e_step = lambda batch, weight: model().e_step(params, batch, weight)
   whole = jax.jit(e_step)({"x": X}, np.ones(N))
   close(jax.jit(em.sums, static_argnums=(0, 2))(e_step, {"x": X}, 7), whole, atol=1e-9)
 
 
-def test_an_epoch_of_batches_is_one_pass():
-  """Its M-step comes at its end, so that all its E-steps have the same parameters."""
+def test_an_epoch_of_batches_equals_one_full_step():
+  """The M-step comes at the end, so that all E-steps of an epoch have the same parameters."""
   made = system()
-  passes, whole = train(made, [X] * 3, started(made, begun()))
-  state, metrics = train(made, list(X.reshape(4, N // 4, D)) * 3, started(made, begun()))
+  passes, whole = train(made, [X] * 3, started(made, initial_params()))
+  state, metrics = train(made, list(X.reshape(4, N // 4, D)) * 3, started(made, initial_params()))
   close(state.params, passes.params)
   np.testing.assert_allclose(metrics["loss"].reshape(3, 4).mean(1), whole["loss"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", slowly("diagonal"))
-def test_online_em_that_forgets_all_but_the_batch_is_batch_em(kind):
+@pytest.mark.parametrize("kind", slow_except("diagonal"))
+def test_online_em_without_memory_equals_batch_em(kind):
   batch, _ = train(system(kind), [X] * 8)
   online, _ = train(system(kind, update="online", decay=0.0), [X] * 8)
   close(online.params, batch.params, rtol=1e-7)
 
 
 @pytest.mark.slow
-def test_online_em_finds_what_batch_em_finds():
-  """By 40 epochs of batches of 30: the newest steps are of size (800 / 11)^-0.6 = 0.08."""
+def test_online_em_reaches_the_likelihood_of_batch_em():
+  """In 40 epochs of batches of 30: the last steps have size (800 / 11)^-0.6 = 0.08."""
   order = np.concatenate([np.random.default_rng(i).permutation(N) for i in range(40)]).reshape(-1, 30)
   _, batch = train(system(), [X] * 60)
   online, _ = train(system(update="online", delay=10.0), X[order])
@@ -180,16 +180,16 @@ def test_online_em_finds_what_batch_em_finds():
   assert batch["log_px"][-1] - 0.02 < log_px < batch["log_px"][-1] + 1e-6
 
 
-def test_what_was_begun_is_not_begun_again():
-  """From the parameters of another run, say; the first step makes an M-step of them."""
-  found, _ = train(system(), [X], started(system(), begun()))
+def test_a_started_state_is_not_initialised_again():
+  """For instance with parameters of another run: the first step starts from them."""
+  found, _ = train(system(), [X], started(system(), initial_params()))
   close(found.params, train(system(), [X])[0].params)
-  other, _ = train(system(), [X], started(system(), begun() | {"means": begun()["means"] + 1}))
+  other, _ = train(system(), [X], started(system(), initial_params() | {"means": initial_params()["means"] + 1}))
   assert abs(other.params["means"] - found.params["means"]).max() > 1e-3
 
 
-def test_seeds_are_drawn_by_the_square_of_their_distance():
-  """k-means++ on a line: after the first seed the second is at a share of squared distances, exactly."""
+def test_seeds_are_drawn_by_squared_distance():
+  """k-means++ on a line: the second seed has the exact probabilities, squared distances to the first over their sum."""
   x, draws = jnp.asarray([[0.0], [1.0], [3.0]]), 4000
   seeds = jax.jit(jax.vmap(lambda key: base.spread_out(key, x, 2)[:, 0]))(jax.random.split(KEY, draws))
   assert abs(lg.in_errors(np.asarray(seeds[:, 0] == 0, np.float64), 1 / 3)) < 4
@@ -207,17 +207,17 @@ SINGULAR = {
 }
 
 
-@pytest.mark.parametrize("kind", slowly("full"))
+@pytest.mark.parametrize("kind", slow_except("full"))
 @pytest.mark.parametrize("data", SINGULAR)
-def test_singular_data_give_numbers(kind, data):
-  """In single precision, too, where a floor of 1e-6 is next to nothing."""
+def test_singular_data_give_finite_results(kind, data):
+  """Also in single precision, where a floor of 1e-6 is negligible."""
   with jax.enable_x64(False):
     state, metrics = train(system(kind, 1e-6, num_examples=50), [SINGULAR[data].astype("f")] * 40)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, metrics)))
 
 
-def test_an_empty_component_starts_anew_from_the_heaviest():
-  far = begun() | {"means": begun()["means"].at[1].set(1e4)}
+def test_an_empty_component_restarts_at_the_heaviest():
+  far = initial_params() | {"means": initial_params()["means"].at[1].set(1e4)}
   e_step = jax.jit(model().e_step)
   s, _ = e_step(far, {"x": X}, np.ones(N))
   assert s.weight[1] == 0
@@ -238,6 +238,6 @@ def test_an_empty_component_starts_anew_from_the_heaviest():
   ({"delay": -1.0}, "delay = -1.0"),
   ({"block": 0}, "block = 0"),
 ])  # fmt: skip
-def test_options_that_cannot_be_are_refused(options, named):
+def test_invalid_options_raise(options, named):
   with pytest.raises(errors.UserError, match=named):
     system(**options)

@@ -13,7 +13,7 @@ from sklearn import cluster
 from dgm_jax.models.mixtures import base, bernoulli_mixture, factor_analyser_mixture, kmeans, student_t_mixture
 from dgm_jax.principles import em
 
-pytestmark = pytest.mark.slow  # together they compile for minutes
+pytestmark = pytest.mark.slow  # compiling all of them takes minutes
 
 N, D, C = 300, 4, 3
 RNG = np.random.default_rng(0)
@@ -32,12 +32,12 @@ MODELS = {
 }
 
 
-def slowly(*quick):
+def slow_except(*quick):
   return [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in MODELS]
 
 
-every_model = pytest.mark.parametrize("name", slowly("bernoulli", "student_t", "factor_analysers", "kmeans"))
-some_models = pytest.mark.parametrize("name", slowly("bernoulli", "kmeans"))
+every_model = pytest.mark.parametrize("name", slow_except("bernoulli", "student_t", "factor_analysers", "kmeans"))
+some_models = pytest.mark.parametrize("name", slow_except("bernoulli", "kmeans"))
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def train(name, steps, **options):
 
 
 @every_model
-def test_a_step_never_raises_the_loss(name):
+def test_a_step_never_increases_the_loss(name):
   state, metrics = train(name, 60)
   assert np.diff(metrics["loss"]).max() < 1e-9
   assert metrics["loss"][0] > metrics["loss"][-1] + 0.01
@@ -76,14 +76,14 @@ def test_a_step_never_raises_the_loss(name):
 
 
 @some_models
-def test_online_em_that_forgets_all_but_the_batch_is_batch_em(name):
+def test_online_em_without_memory_equals_batch_em(name):
   batch, online = train(name, 6)[0], train(name, 6, update="online", decay=0.0)[0]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), online.params, batch.params)
 
 
 @some_models
-def test_sums_move_with_the_parameters(name):
-  """Of the same weights: k-means' and a mixture's of location sums are about the new locations."""
+def test_statistics_are_converted_to_new_parameters(name):
+  """With the same weights, sums about old locations become sums about new ones."""
   model, old, new = MODELS[name], train(name, 1)[0].params, train(name, 6)[0].params
   if not hasattr(model, "move"):
     return
@@ -93,7 +93,7 @@ def test_sums_move_with_the_parameters(name):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-7), there_and_back, s)
   moved = jax.jit(model.move)(old, s, new)
   a, b = jax.jit(model.m_step)(KEY, old, s), jax.jit(model.m_step)(KEY, new, moved)
-  if "student" not in name or not model.learn_dof:  # v's own update begins at v
+  if "student" not in name or not model.learn_dof:  # the update of v starts at v
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8), b, a)
 
 
@@ -114,7 +114,7 @@ def test_a_mixture_of_bernoullis_sums_to_one():
   np.testing.assert_allclose(np.exp(expected).sum(), 1, rtol=1e-9)
 
 
-def test_the_density_of_students_t_is_scipys():
+def test_the_density_of_students_t_agrees_with_scipy():
   params = train("student_t", 6)[0].params
   roots, v = np.asarray(params["roots"]), np.exp(params["log_dof"])
   each = [
@@ -124,7 +124,7 @@ def test_the_density_of_students_t_is_scipys():
 
 
 @pytest.mark.parametrize("name", ["factor_analysers", pytest.param("pcas", marks=pytest.mark.slow)])
-def test_the_density_of_factor_analysers_is_that_of_normals(name):
+def test_the_density_of_factor_analysers_agrees_with_normals(name):
   params = train(name, 6)[0].params
   each = []
   for w, b, log_psi in zip(params["loadings"], params["loc"], params["log_variance"], strict=True):
@@ -135,7 +135,7 @@ def test_the_density_of_factor_analysers_is_that_of_normals(name):
 
 @functools.cache
 def gradient_and_sums(name):
-  """(the gradient of sum log p(x) at some parameters, what the E-step sums there, the parameters)."""
+  """(the gradient of sum log p(x) at parameters after one step, the E-step's sums there, these parameters)."""
   model, params = MODELS[name], train(name, 1)[0].params
   log_px = lambda params, x: jnp.sum(jax.scipy.special.logsumexp(model.log_joint(params, x), 1))
   both = lambda params, x: (jax.grad(log_px)(params, x), model.e_step(params, {"x": x}, jnp.ones(N))[0])
@@ -151,7 +151,7 @@ def test_the_sums_of_a_mixture_of_bernoullis_give_the_gradient():
 
 
 def test_the_sums_of_factor_analysers_give_the_gradient():
-  """Fisher's identity, by the residual of the regression on v = (z, 1) whose slopes are (W, 0)."""
+  """Fisher's identity, by the residual of the regression on v = (z, 1) with slopes (W, 0)."""
   grads, (count, s), params = gradient_and_sums("factor_analysers")
   precision, slopes = np.exp(-params["log_variance"]), np.pad(params["loadings"], ((0, 0), (0, 0), (0, 1)))
   left = precision[..., None] * (s.rv - slopes @ s.vv[:, 0])
@@ -161,7 +161,7 @@ def test_the_sums_of_factor_analysers_give_the_gradient():
   np.testing.assert_allclose(grads["log_variance"], 0.5 * (square * precision - count[:, None]), atol=1e-8)
 
 
-def test_kmeans_is_scikit_learns_from_the_same_centres():
+def test_kmeans_agrees_with_scikit_learn_from_the_same_centres():
   init, _ = compiled("kmeans")
   begin = jax.jit(MODELS["kmeans"].start)
   start = begin(jax.random.split(KEY)[0], init(jax.random.key(0)).params, {"x": X})
@@ -174,7 +174,7 @@ def test_kmeans_is_scikit_learns_from_the_same_centres():
 
 
 def test_outliers_hardly_move_a_students_t():
-  """With a tenth of the data far away it keeps the mean and the scale of the others, as no normal could."""
+  """With a tenth of the data far away it keeps the mean and the scale of the others, unlike a normal."""
   x = RNG.normal(size=(N, D))
   x[: N // 10] += 30
   model = student_t_mixture.Model((D,), num_components=1)
@@ -186,8 +186,8 @@ def test_outliers_hardly_move_a_students_t():
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "student_t", "factor_analysers", "kmeans"])
-def test_draws_are_of_the_model(name):
-  """Their mean is that of the components, in units of its standard error."""
+def test_draws_have_the_mean_of_the_model(name):
+  """Their mean is within 4.5 standard errors of the mixture's."""
   params = train(name, 6)[0].params
   bound = MODELS[name].bind({"params": params})
   x = np.asarray(jax.jit(lambda key: bound.generate(key, 20000))(KEY))

@@ -1,4 +1,4 @@
-"""Hidden Markov chains: every sum and maximum over paths against all C^T of them, written out."""
+"""Hidden Markov models: sums and maxima over paths against enumeration of all C^T paths."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def enumerated(initial, transition, likelihood):
 
 
 def over_masks(function):
-  """Of the same sequence cut at each of LENGTHS, what is behind being other numbers."""
+  """`function` of one sequence cut to each of LENGTHS, with random numbers as padding."""
   likelihood = np.where(MASKS[..., None], LIKELIHOOD, RNG.normal(size=(len(MASKS), T, C)) * 30)
   return jax.jit(jax.vmap(function, (None, None, 0, 0)))(INITIAL, TRANSITION, likelihood, MASKS)
 
@@ -46,8 +46,8 @@ def posteriors():
 
 
 @pytest.mark.parametrize("i,length", enumerate(LENGTHS))
-def test_the_posterior_is_that_of_all_paths(posteriors, i, length):
-  """Of each length, in one batch: padding changes nothing."""
+def test_the_posterior_agrees_with_enumeration(posteriors, i, length):
+  """For each length, in one batch: padding has no influence."""
   paths, joint = enumerated(INITIAL, TRANSITION, LIKELIHOOD[:length])
   log_px = scipy.special.logsumexp(joint)
   p = np.exp(joint - log_px)
@@ -62,15 +62,15 @@ def test_the_posterior_is_that_of_all_paths(posteriors, i, length):
   np.testing.assert_allclose(found.pairs, pairs, atol=1e-12)
 
 
-def test_the_gradient_of_the_likelihood_is_the_expected_counts(posteriors):
-  """Of log pi, log A and log b: p(z_1|x), the pairs, and p(z_t|x)."""
+def test_the_gradient_of_the_likelihood_equals_expected_counts(posteriors):
+  """For log pi, log A and log b: p(z_1|x), the pairs, and p(z_t|x)."""
   q, (log_px, grads) = posteriors
   np.testing.assert_allclose(log_px, q.log_px, rtol=1e-12)
   for found, expected in zip(grads, (q.states[:, 0], q.pairs, q.states), strict=True):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_the_most_likely_path_is_that_of_all_paths():
+def test_the_most_likely_path_agrees_with_enumeration():
   found, scores = over_masks(hm.most_likely_path)
   for path, score, length in zip(found, scores, LENGTHS, strict=True):
     paths, joint = enumerated(INITIAL, TRANSITION, LIKELIHOOD[:length])
@@ -79,8 +79,8 @@ def test_the_most_likely_path_is_that_of_all_paths():
     np.testing.assert_array_equal(path[length:], path[length - 1])
 
 
-def test_paths_are_drawn_by_their_posterior():
-  """Of 27 paths the share of each, in standard errors; z ~ p(z) is the same without x."""
+def test_paths_are_drawn_from_their_posterior():
+  """Frequencies of all 27 paths within 4.5 standard errors, for z ~ p(z|x) and z ~ p(z)."""
   draws, mask = 20_000, np.ones(3, bool)
   keys = jax.random.split(KEY, draws)
   given = jax.jit(jax.vmap(lambda key: hm.draw_path(key, INITIAL, TRANSITION, LIKELIHOOD[:3], mask)))(keys)
@@ -92,8 +92,8 @@ def test_paths_are_drawn_by_their_posterior():
       assert abs(drawn.mean() - p) < 4.5 * np.sqrt(p * (1 - p) / draws)
 
 
-def test_what_cannot_be_has_no_share_and_no_nan():
-  """Zeros in pi, A and b: a chain that only goes forward, each state with a symbol of its own."""
+def test_zero_probabilities_give_no_nan():
+  """Zeros in pi, A and b: a left-to-right chain, each state with its own symbol."""
   with np.errstate(divide="ignore"):
     initial, transition = np.log([1.0, 0, 0]), np.log([[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1.0]])
   never = np.full((4, 3), np.log(np.finfo("f").tiny))
@@ -106,8 +106,8 @@ def test_what_cannot_be_has_no_share_and_no_nan():
   assert np.isfinite(jax.tree.leaves(jax.jit(jax.grad(hm.log_prob, (0, 1, 2)))(*arguments, jnp.ones(4, bool)))[1]).all()
 
 
-def test_long_sequences_are_as_good_in_single_precision():
-  """Where log p is -60,000 nats, and float32 has steps of 0.004."""
+def test_long_sequences_are_accurate_in_single_precision():
+  """Where log p is -60,000 nats, and float32 has a resolution of 0.004."""
   likelihood = RNG.normal(size=(200, C)) * 2 - 300
   double = jax.jit(hm.posterior)(INITIAL, TRANSITION, likelihood, np.ones(200, bool))
   single = jax.jit(hm.posterior)(

@@ -1,4 +1,4 @@
-"""Hidden Markov models by EM: hmmlearn from the same parameters, ascent, a planted chain, what is left of nothing."""
+"""Hidden Markov models by EM: hmmlearn from the same parameters, ascent, a planted chain, singular data."""
 
 import functools
 
@@ -25,7 +25,7 @@ MEANS = np.array([[0.0, 0.0], [3.0, 1.0], [-2.0, 3.0]])
 
 
 def planted(sequences, steps, seed=0):
-  """(z [B, T], symbols [B, T], normal vectors [B, T, D]) of a chain."""
+  """(z [B, T], symbols [B, T], normal vectors [B, T, D]) simulated from a chain."""
   rng = np.random.default_rng(seed)
   z = np.zeros((sequences, steps), int)
   z[:, 0] = rng.choice(C, sequences, p=PI)
@@ -56,8 +56,8 @@ def data(kind):
   return {"x": SYMBOLS.astype(np.int32) if kind == "categorical" else X, "length": LENGTH}
 
 
-def begun(kind, seed=0):
-  """Parameters that are not symmetric in the states."""
+def asymmetric_params(kind, seed=0):
+  """Parameters that differ between the states."""
   rng = np.random.default_rng(seed)
   rows = lambda *shape: jnp.log(rng.dirichlet(np.full(shape[-1], 5.0), shape[:-1]))
   params = {"log_initial": rows(C), "log_transition": rows(C, C)}
@@ -95,7 +95,7 @@ def compiled(kind, **options):
 
 
 def train(kind, steps, params=None, **options):
-  """(the last state, metrics {name: [steps]}) of steps on all sequences, from `params` if there are some."""
+  """(the last state, metrics {name: [steps]}) of steps on all sequences, from `params` if given."""
   init, step = compiled(kind, **options)
   state, rows = init(jax.random.key(0)), []
   if params is not None:
@@ -106,15 +106,15 @@ def train(kind, steps, params=None, **options):
   return state, {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def slowly(*quick):
+def slow_except(*quick):
   kinds = ("categorical", *KINDS)
   return pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k not in quick)) for k in kinds])
 
 
-@slowly("categorical", "full")
-def test_score_and_a_step_are_those_of_hmmlearn(kind):
-  """Of sequences of many lengths: theirs are cut, ours are padded."""
-  params, x = begun(kind), data(kind)["x"]
+@slow_except("categorical", "full")
+def test_score_and_a_step_agree_with_hmmlearn(kind):
+  """For sequences of different lengths: cut for hmmlearn, padded here."""
+  params, x = asymmetric_params(kind), data(kind)["x"]
   joined = np.concatenate([row[:n] for row, n in zip(x, LENGTH, strict=True)]).reshape(LENGTH.sum(), -1)
   other = theirs(kind, params)
   score = other.score(joined, LENGTH)
@@ -127,35 +127,35 @@ def test_score_and_a_step_are_those_of_hmmlearn(kind):
     np.testing.assert_allclose(np.exp(state.params["log_emission"]), other.emissionprob_, atol=1e-10)
   else:
     np.testing.assert_allclose(state.params["means"], other.means_, atol=1e-9)
-    found = covariance(kind, state.params["roots"])  # theirs are [C, D, D] of all kinds
+    found = covariance(kind, state.params["roots"])  # hmmlearn has [C, D, D] for all kinds
     if kind in ("diagonal", "spherical"):
       found = found.reshape(C, -1, 1) * np.eye(D)
-    expected = other.covars_[:: len(other.covars_) // C]  # hmmlearn 0.3.3 has each spherical one D times
+    expected = other.covars_[:: len(other.covars_) // C]  # hmmlearn 0.3.3 repeats each spherical one D times
     np.testing.assert_allclose(np.broadcast_to(found, (C, D, D)), expected, atol=1e-8)
 
 
 PRIORS = {kind: {"smoothing": 0.5} if kind == "categorical" else {"floor": 0.05} for kind in ("categorical", *KINDS)}
 
 
-@slowly("categorical", "full")
-def test_a_step_never_lowers_the_likelihood(kind):
+@slow_except("categorical", "full")
+def test_a_step_never_decreases_the_likelihood(kind):
   _, metrics = train(kind, 40)
   np.testing.assert_allclose(metrics["loss"], -metrics["log_px"], rtol=1e-12)
   assert np.diff(metrics["log_px"]).min() > -1e-9
   assert metrics["log_px"][-1] > metrics["log_px"][0] + 0.05
 
 
-@slowly("full")
-def test_a_step_never_raises_the_loss_with_pseudo_counts_or_a_floor(kind):
+@slow_except("full")
+def test_a_step_never_increases_the_loss_with_pseudo_counts_or_a_floor(kind):
   _, metrics = train(kind, 40, **PRIORS[kind])
   assert np.diff(metrics["loss"]).max() < 1e-9
-  assert abs(metrics["loss"] + metrics["log_px"]).min() > 1e-4  # it is another
+  assert abs(metrics["loss"] + metrics["log_px"]).min() > 1e-4  # the prior or penalty matters
   assert (metrics["penalty"] > 0).all() or kind == "categorical"
 
 
-def test_the_gradient_of_the_likelihood_is_that_of_the_counts():
+def test_the_gradient_of_the_likelihood_agrees_with_the_counts():
   """Fisher's identity, through the model: d log p / d logits = counts - their total times the shares."""
-  kind, params = "categorical", begun("categorical")
+  kind, params = "categorical", asymmetric_params("categorical")
   made = own_bound.make(model(kind), optax.sgd(1.0))
 
   def both(params):
@@ -169,7 +169,7 @@ def test_the_gradient_of_the_likelihood_is_that_of_the_counts():
 
 
 def test_a_planted_chain_is_recovered():
-  """By the best of three starts, lanes of one program: Wilks' ratio to the truth is that of 20 free parameters."""
+  """Best of three vmapped starts: twice the log ratio to the truth is below a chi-squared quantile (Wilks)."""
   z, symbols, _ = planted(100, 40, seed=3)
   many = hidden_markov_model.Model((40,), num_states=C, emission="categorical", num_symbols=S)
   made, batch = em.make(many, None, num_examples=100), {"x": jnp.asarray(symbols)}
@@ -189,7 +189,7 @@ def test_a_planted_chain_is_recovered():
     truth = {"log_initial": np.log(PI), "log_transition": np.log(A), "log_emission": np.log(P)}
     (true_log_px, true_path), (_, path) = map(jax.jit(found), (jax.tree.map(np.float32, truth), best))
   assert 0 < 2 * 100 * (log_px.max() - true_log_px) < scipy.stats.chi2(many.num_free_parameters).ppf(1 - 1e-4)
-  order = best["log_emission"][:, [0, 1, 3]].argmax(0)  # each state by its symbol
+  order = best["log_emission"][:, [0, 1, 3]].argmax(0)  # match states by their symbols
   assert sorted(order) == [0, 1, 2]
   agree = lambda path: (np.asarray(path) == z).mean()
   assert agree(np.argsort(order)[path]) > agree(true_path) - 0.02
@@ -199,7 +199,7 @@ def test_a_planted_chain_is_recovered():
 
 @pytest.mark.slow
 def test_two_states_find_vowels_and_consonants():
-  """Of the letters of an English text, by the best of four starts (Cave & Neuwirth, 1980)."""
+  """In the letters of an English text, best of four starts (Cave & Neuwirth, 1980)."""
   splits = data_sets.load("text", path=str(tables.ROOT / "LICENSE"), tokens="letter")
   batch = {name: jnp.asarray(splits.train[name]) for name in ("x", "length")}
   shape = batch["x"].shape[1:]
@@ -218,12 +218,12 @@ def test_two_states_find_vowels_and_consonants():
   shown = np.linalg.matrix_power(best["log_transition"], 100)[0][:, None] * best["log_emission"]
   of = dict(zip(splits.about["vocabulary"], (shown / shown.sum(0)).argmax(0).tolist(), strict=True))
   assert len({of[c] for c in "aeiou"}) == 1
-  assert all(of[c] != of["e"] for c in "bcdfglmnprstvw")  # h goes with vowels where most are of "the"
+  assert all(of[c] != of["e"] for c in "bcdfglmnprstvw")  # h may join the vowels because of "the"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["categorical", "full", "spherical"])
-def test_online_em_that_forgets_all_but_the_batch_is_batch_em(kind):
+def test_online_em_without_memory_equals_batch_em(kind):
   found = []
   for update in ("batch", "online"):
     made = em.make(model(kind), None, num_examples=B, update=update, decay=0.0)
@@ -235,9 +235,9 @@ def test_online_em_that_forgets_all_but_the_batch_is_batch_em(kind):
 
 
 @pytest.mark.parametrize("kind", [pytest.param("categorical", marks=pytest.mark.slow), "full"])
-def test_an_empty_state_starts_anew_from_the_heaviest(kind):
-  """It shares that one's visits, so that but for what it shows nothing would have changed."""
-  params = begun(kind)
+def test_an_empty_state_restarts_from_the_heaviest(kind):
+  """It shares the visits of that state, and differs in its emissions only."""
+  params = asymmetric_params(kind)
   never = jnp.asarray(np.where(np.arange(C) == 1, -1e3, 0.0))
   params |= {"log_initial": params["log_initial"] + never, "log_transition": params["log_transition"] + never}
   e_step = jax.jit(lambda params: model(kind).e_step(params, data(kind), jnp.ones(B)))
@@ -255,8 +255,8 @@ def test_an_empty_state_starts_anew_from_the_heaviest(kind):
   assert abs(new[name][1] - new[name][heaviest]).max() > 0.01
 
 
-def test_singular_data_give_numbers():
-  """All steps alike, and all but a few of them; in single precision."""
+def test_singular_data_give_finite_results():
+  """All steps equal, and all but a few equal; in single precision."""
   with jax.enable_x64(False):
     made = em.make(model("full", floor=1e-6), None, num_examples=B)
 
@@ -280,6 +280,6 @@ def test_singular_data_give_numbers():
   ({"emission": "categorical"}, "num_symbols = 0"),
   ({"emission": "categorical", "num_symbols": 3}, "a step of x is 2 numbers"),
 ])  # fmt: skip
-def test_options_that_cannot_be_are_refused(options, named):
+def test_invalid_options_raise(options, named):
   with pytest.raises(errors.UserError, match=named):
     hidden_markov_model.Model((T, D), **options).init(KEY, {"x": jnp.asarray(X[:2])})

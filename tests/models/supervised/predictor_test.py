@@ -1,4 +1,4 @@
-"""Regression and classification: against closed forms, scikit-learn's optima, and laws of draws in standard errors."""
+"""Regression and classification against closed forms, scikit-learn's optima, and distributions of draws."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ X = (RNG.normal(size=(N, D)) @ [[1.0, 0.8, 0.0], [0.0, 0.6, 0.3], [0.0, 0.0, 1.0
 Y = (X @ [0.8, -0.3, 1.1] + 0.4 + SCALE * RNG.normal(size=N)).astype("f")
 DATA = {"x": X, "y": Y, "index": np.arange(N, dtype=np.int32)}
 LINEAR = {"hidden": (), "likelihood": "gaussian_fixed", "likelihood_args": {"scale": SCALE}}
-A = np.hstack([X, np.ones((N, 1))]).astype(np.float64)  # with the column of the bias
+A = np.hstack([X, np.ones((N, 1))]).astype(np.float64)  # with a column of ones for the bias
 
 
 def linear(**options):
@@ -51,13 +51,13 @@ def coefficients(tree):
 
 
 def over_keys(model, variables, batch, method, n, seed=1):
-  """A method at n keys, a leading axis of n."""
+  """Results of `method` at n keys, with a leading axis [n, ...]."""
   keys = jax.random.split(jax.random.key(seed), n)
   return jax.jit(jax.vmap(lambda key: model.apply(variables, key, batch, method=method)))(keys)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 3.0])
-def test_map_of_a_linear_gaussian_model_is_ridge_regression(alpha):
+def test_map_of_a_linear_gaussian_model_equals_ridge_regression(alpha):
   """w = (A'A + alpha I)^-1 A'y for l2 = alpha / (N s^2): the prior N(0, s^2 / alpha I)."""
   system = supervised.make(linear(), adam(0.1, 1500, alpha / (N * SCALE**2)), N)
   state, _ = train(system, DATA, 1500)
@@ -65,7 +65,7 @@ def test_map_of_a_linear_gaussian_model_is_ridge_regression(alpha):
   np.testing.assert_allclose(coefficients(state.params["net"])[:, 0], expected, atol=2e-4)
 
 
-def test_a_learned_scale_is_that_of_the_residuals():
+def test_a_learned_scale_equals_the_residuals_deviation():
   system = supervised.make(linear(likelihood="gaussian_shared", likelihood_args={}), adam(0.1, 1500), N)
   state, _ = train(system, DATA, 1500)
   residuals = Y - A @ np.linalg.lstsq(A, Y, rcond=None)[0]
@@ -73,8 +73,8 @@ def test_a_learned_scale_is_that_of_the_residuals():
 
 
 @pytest.mark.parametrize("name,classes", [("bernoulli", 2), ("categorical", 3)])
-def test_a_linear_classifier_finds_the_optimum_of_scikit_learn(name, classes):
-  """Biases decay there in neither: a mask of two dimensions, as config.optim has it for weight_decay."""
+def test_a_linear_classifier_reaches_the_optimum_of_scikit_learn(name, classes):
+  """Biases are not penalised by either: only parameters of 2 dimensions decay, as for config.optim.weight_decay."""
   y = np.clip(np.digitize(Y, [-1.0, 1.5][: classes - 1]), 0, classes - 1).astype(np.int32)
   data, c = DATA | {"y": y}, 2.0
   args = {"num_classes": 3} if name == "categorical" else {}
@@ -94,7 +94,7 @@ def evidence(prior_scale):
 
 
 def test_bayes_by_backprop_finds_the_factorised_optimum_and_bounds_the_evidence():
-  """Of a normal posterior N(m, P^-1) the nearest factorised normal has mean m and variances 1 / P_ii."""
+  """The factorised normal nearest to a posterior N(m, P^-1) has mean m and variances 1 / P_ii."""
   prior = 1.5
   model = linear(weights="normal", prior_scales=(prior,), initial_scale=0.1)
   system = supervised.make(model, adam(0.05, 1500), N, num_samples=32)
@@ -105,7 +105,7 @@ def test_bayes_by_backprop_finds_the_factorised_optimum_and_bounds_the_evidence(
   best = 1 / np.sqrt(np.diag(precision))
   np.testing.assert_allclose(scale, best, rtol=0.03)
   np.testing.assert_array_less(abs(coefficients(state.params["net"])[:, 0] - mean), 0.1 * best)
-  # E_q[log p(y|w)] - KL in closed form, which draws of the model estimate
+  # E_q[log p(y|w)] and KL in closed form, which the model estimates by draws
   found = {"params": state.params}
   log_py = np.asarray(over_keys(model, found, DATA, "log_prob", 4000), np.float64).sum(1)
   kl = float(model.apply(found, KEY, method="kl"))
@@ -120,7 +120,7 @@ def test_bayes_by_backprop_finds_the_factorised_optimum_and_bounds_the_evidence(
   assert exact - kl == pytest.approx(evidence(prior) - gap, abs=0.02)
 
 
-def test_what_is_raised_is_the_mean_likelihood_less_the_kl_over_n():
+def test_the_objective_is_the_mean_likelihood_minus_the_kl_over_n():
   model = linear(weights="normal", prior_scales=(1.0, 0.1), prior_share=0.25)
   batch = {k: v[:8] for k, v in DATA.items()}
   variables = model.init(KEY, batch)
@@ -134,8 +134,8 @@ def test_what_is_raised_is_the_mean_likelihood_less_the_kl_over_n():
     assert float(metrics["loss"]) == pytest.approx(weight * kl / N - log_py, rel=1e-5)
 
 
-def test_a_mixture_priors_kl_is_estimated_without_bias_at_the_weights_that_predict():
-  """E_q[log q - log p] of one weight by quadrature; and log q of the very draw."""
+def test_the_kl_to_a_mixture_prior_is_unbiased_and_uses_the_predicting_weights():
+  """E_q[log q - log p] of one weight by quadrature; the KL is evaluated at the draw that predicts."""
   loc, rho = {"w": jnp.full((1,), 0.3)}, {"w": jnp.full((1,), weights.rho_of(0.2))}
   keys = jax.random.split(KEY, 20_000)
   kl = lambda key: weights.kl(weights.draw(key, loc, rho), loc, rho, (1.0, 0.05), 0.25)
@@ -175,7 +175,7 @@ def test_dropout_keeps_the_mean_and_drops_at_its_rate_before_every_layer():
   assert variance == pytest.approx(2 * (9 + 3) - 9, rel=0.15)  # E[m^2] (9 + 3) - 3^2, E[m^2] = 2
 
 
-def test_dropped_units_are_each_examples_own_and_off_without_a_key():
+def test_dropout_differs_by_example_and_is_off_without_a_key():
   model = predictor.Model((D,), hidden=(20,), dropout=0.5)
   same = {"x": np.tile(X[:1], (50, 1)), "y": Y[:50]}
   variables = model.init(KEY, same)
@@ -200,19 +200,19 @@ def test_the_predictive_distribution_averages_probabilities_not_logs():
   assert (np.asarray(found["log_py"]) >= log_py.mean(0) - 1e-5).all()  # Jensen
 
 
-def test_numbers_are_told_in_the_units_of_before_the_transforms():
-  """log p(y) = log p(y') - log s, and errors are s times as large."""
+def test_predictions_are_reported_in_the_original_units():
+  """log p(y) = log p(y') - log s, and errors are scaled by s."""
   model, loc, scale = linear(), np.float32(30.0), np.float32(12.0)
   variables = model.init(KEY, DATA)
   plain = predictions.predictive(model, variables, KEY, DATA, 1)
   units = DATA | {"y_loc": np.full(N, loc), "y_scale": np.full(N, scale)}
-  told = predictions.predictive(model, variables, KEY, units, 1)
+  original = predictions.predictive(model, variables, KEY, units, 1)
   y = predictions.targets(model, units)
   np.testing.assert_allclose(y[:, 0], loc + scale * Y, rtol=1e-6)
-  expected = scipy.stats.norm.logpdf(np.asarray(y), told["mean"], np.sqrt(told["variance"]))[:, 0]
-  np.testing.assert_allclose(told["log_py"], expected, rtol=1e-4)
+  expected = scipy.stats.norm.logpdf(np.asarray(y), original["mean"], np.sqrt(original["variance"]))[:, 0]
+  np.testing.assert_allclose(original["log_py"], expected, rtol=1e-4)
   errors_of = lambda p, y: np.asarray(predictions.of_examples(p, y)["square_error"])
-  np.testing.assert_allclose(errors_of(told, y), scale**2 * errors_of(plain, Y[:, None]), rtol=1e-3)
+  np.testing.assert_allclose(errors_of(original, y), scale**2 * errors_of(plain, Y[:, None]), rtol=1e-3)
 
 
 @pytest.mark.parametrize("options,sentence", [
@@ -222,12 +222,12 @@ def test_numbers_are_told_in_the_units_of_before_the_transforms():
   ({"prior_scales": (0.0,)}, "prior_scales and initial_scale must be positive"),
   ({"hidden": (0,)}, "hidden = \\(0,\\)"),
   ({"dropout": 0.1, "remat": True}, "remat must be False"),
-  ({"num_targets": 2}, "num_targets = 2, and y of the data has 1 entries"),
-  ({"likelihood": "categorical", "likelihood_args": {"num_classes": 3}, "num_targets": 2}, "is of num_targets = 1"),
+  ({"num_targets": 2}, "num_targets = 2, but y of the data has 1 entries"),
+  ({"likelihood": "categorical", "likelihood_args": {"num_classes": 3}, "num_targets": 2}, "needs num_targets = 1"),
   ({"net": "conv"}, "the shape of x must be \\[H, W, C\\]"),
   ({"net": "set"}, "net = 'set'"),
 ])  # fmt: skip
-def test_values_that_cannot_be_are_named(options, sentence):
+def test_invalid_model_options_raise(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     predictor.Model((D,), **options).init(KEY, DATA)
 
@@ -237,7 +237,7 @@ def test_values_that_cannot_be_are_named(options, sentence):
   ({"eval_samples": 0}, "objective.eval_samples = 0"),
   ({"kl_weight": -1.0}, "objective.kl_weight = -1.0"),
 ])  # fmt: skip
-def test_options_that_cannot_be_are_named(options, sentence):
+def test_invalid_objective_options_raise(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     supervised.make(linear(), optax.adam(1e-3), N, **options)
   with pytest.raises(errors.UserError, match="bernoulli_product is not one"):
@@ -245,7 +245,7 @@ def test_options_that_cannot_be_are_named(options, sentence):
 
 
 def classifier(**changes):
-  """The config of a small classifier of digits, changed."""
+  """The config of a small classifier of digits with `changes`."""
   config = config_args.load(str(tables.ROOT / "configs" / "classifier_mnist.py") + ":test").unlock()
   config.update_from_flattened_dict(changes)
   return config
@@ -259,6 +259,6 @@ def classifier(**changes):
   ({"data": build.data_section("cubic", ("standardize_targets",))}, "transform 'standardize_targets' is another"),
   ({"evaluate.importance_sampling": {"num_samples": 1}}, "evaluate.importance_sampling needs a model with infer"),
 ])  # fmt: skip
-def test_targets_that_a_likelihood_is_not_of_are_refused(changes, sentence):
+def test_targets_outside_the_likelihoods_support_raise(changes, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     build.build(classifier(**changes))

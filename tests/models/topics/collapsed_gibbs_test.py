@@ -31,16 +31,16 @@ def log_joint(z):
   )
 
 
-def test_words_are_those_that_were_counted():
+def test_words_agree_with_their_counts():
   words = collapsed_gibbs.words_of(X)
   assert words.document.tolist() == [0, 0, 0, 1, 1, 1]
   assert words.word.tolist() == [0, 0, 1, 1, 2, 2]
-  with pytest.raises(errors.UserError, match="without any word"):
+  with pytest.raises(errors.UserError, match="have no words"):
     collapsed_gibbs.words_of(np.zeros((2, 3), int))
 
 
-def test_many_chains_are_distributed_as_all_assignments_are():
-  """20,000 chains after 20 sweeps each, over the 64 assignments."""
+def test_chains_have_the_enumerated_distribution():
+  """20,000 chains after 20 sweeps each, against the 64 assignments."""
   words = collapsed_gibbs.words_of(X)
   run = lambda key: collapsed_gibbs.sample(key, words, (2, 3, K), ALPHA, ETA, 20)
   state, values = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 20_000))
@@ -55,8 +55,8 @@ def test_many_chains_are_distributed_as_all_assignments_are():
 
 
 @pytest.mark.slow
-def test_planted_bars_are_found():
-  """By the best of four chains: one may stay in another mode."""
+def test_planted_bars_are_recovered():
+  """By the best of four chains: a single one may stay in another mode."""
   x = data.load("bars", train_size=200).train["x"].reshape(-1, 25)
   words = collapsed_gibbs.words_of(x)
   run = jax.vmap(lambda key: collapsed_gibbs.sample(key, words, (200, 25, 10), 1.0, 0.1, 100))

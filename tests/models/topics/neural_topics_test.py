@@ -33,7 +33,7 @@ def model(decoder, k=2, **options):
 
 @functools.cache
 def variables(decoder, k=2):
-  """Random ones, in double precision; averages are near the moments of X, q(z|x) about as wide as p(z)."""
+  """Random variables in double precision; averages near the moments of X, q(z|x) about as wide as p(z)."""
   with jax.enable_x64(True):
     made = model(decoder, k, dropout=0.0)
     found = jax.jit(made.init)(KEY, {"x": X})
@@ -47,8 +47,8 @@ def variables(decoder, k=2):
     return found
 
 
-def test_the_prior_is_laplaces_approximation():
-  """The mode of prod theta^alpha over sum z = 0 and the diagonal of the inverse of minus its Hessian there."""
+def test_the_prior_agrees_with_laplaces_approximation():
+  """Mean: the mode of prod theta^alpha with sum z = 0; variance: the diagonal of its inverse negative Hessian."""
   alpha = RNG.gamma(2.0, 1.0, 5)
   mean, variance = neural_topics.laplace(jnp.asarray(alpha))
   log_density = lambda z: jnp.sum(alpha * jax.nn.log_softmax(z))
@@ -58,7 +58,7 @@ def test_the_prior_is_laplaces_approximation():
 
 
 def by_quadrature(decoder, params):
-  """(log p(x), E_q[log p(x, z) - log q(z|x)]), [B] each, by a grid of z over seventeen units of each axis, K = 2."""
+  """(log p(x), E_q[log p(x, z) - log q(z|x)]), [B] each, on a grid of z with 17 units per axis, K = 2."""
   bound, grid = model(decoder).bind(params), jnp.linspace(-8.5, 8.5, 201)
   q = bound.infer({"x": X})
 
@@ -77,7 +77,7 @@ def by_quadrature(decoder, params):
 
 @every_decoder
 def test_the_bound_is_below_the_exact_likelihood(decoder):
-  """And is what the integral over q says, by the KL in closed form as by samples."""
+  """And agrees with the integral over q, with the KL in closed form and by samples."""
   params = variables(decoder)
   exact, expected = jax.jit(lambda: by_quadrature(decoder, params))()
   assert (expected < exact).all() and (exact - expected).max() > 0.1
@@ -88,7 +88,7 @@ def test_the_bound_is_below_the_exact_likelihood(decoder):
 
 
 @every_decoder
-def test_words_have_probabilities(decoder):
+def test_word_probabilities_sum_to_one(decoder):
   bound = model(decoder).bind(variables(decoder))
   for batch in ({}, {"key": jax.random.split(KEY, B)}):
     p = jnp.exp(bound.log_words(batch, RNG.normal(size=(B, 2))))
@@ -98,7 +98,7 @@ def test_words_have_probabilities(decoder):
 
 @every_decoder
 def test_gradients_of_a_training_step(decoder):
-  """Through the moments of the batch, units dropped."""
+  """Through the moments of the batch, with dropout."""
   made, params = model(decoder, 3, dropout=0.3), variables(decoder, 3)
   batch = {"x": X, "key": jax.random.split(KEY, B)}
   others = {"averages": params["averages"]}
@@ -112,8 +112,8 @@ def test_gradients_of_a_training_step(decoder):
 
 
 @every_decoder
-def test_averages_come_to_be_the_moments_of_the_batch(decoder):
-  """And then a document alone is what it is in a training batch in which nothing is dropped."""
+def test_averages_converge_to_the_moments_of_the_batch(decoder):
+  """Then a document alone has the same outputs as in a training batch without dropout."""
   made, params = model(decoder, dropout=0.0), variables(decoder)
   batch = {"x": X, "key": jax.random.split(KEY, B)}
   update = jax.jit(lambda variables, key: made.update(variables, key, batch))
@@ -126,7 +126,7 @@ def test_averages_come_to_be_the_moments_of_the_batch(decoder):
   trained, alone = of(batch), of({"x": X[:1]})
   np.testing.assert_allclose(alone.mean(), trained.mean()[:1], rtol=1e-3, atol=1e-3)
   np.testing.assert_allclose(alone.stddev(), trained.stddev()[:1], rtol=1e-3)
-  if decoder == "product":  # z is drawn anew at each update
+  if decoder == "product":  # each update draws another z
     h = [made.apply(params, jax.random.key(i), batch, method="moments")["words"] for i in range(200)]
     mean, variance = (np.mean([a[j] for a in h], 0) for j in range(2))
     norm = new["averages"]["norms_words"]
@@ -134,7 +134,7 @@ def test_averages_come_to_be_the_moments_of_the_batch(decoder):
     np.testing.assert_allclose(norm["variance"], variance, rtol=0.2)
 
 
-def test_a_training_step_moves_the_averages():
+def test_a_training_step_updates_the_averages():
   made = model("product")
   system = latent.make(made, optax.sgd(0.1), kl="analytic")
   state = jax.jit(lambda: system.init(KEY, {"x": X}, {}))()
@@ -143,10 +143,10 @@ def test_a_training_step_moves_the_averages():
   assert int(new.variables["averages"]["updates"]) == 1
   for name in ("mean", "variance"):
     assert abs(after[name] - before[name]).min() > 1e-6
-  assert jnp.max(after["variance"]) < 0.5  # from 1 to near those of small weights, d = 1 / 10
+  assert jnp.max(after["variance"]) < 0.5  # from 1 towards the small variances at initialisation, d = 1 / 10
 
 
-def test_units_are_dropped_of_each_document_by_its_key():
+def test_dropout_depends_on_each_documents_key():
   made, params = model("product", dropout=0.5), variables("product")
   keys = jax.random.split(KEY, 4000)
   batch = {"x": np.repeat(X[:1], 4000, 0), "key": keys}
@@ -160,8 +160,8 @@ def test_units_are_dropped_of_each_document_by_its_key():
 
 @pytest.mark.slow
 @every_decoder
-def test_planted_bars_are_found(decoder):
-  """The top five words of most topics are a bar's."""
+def test_planted_bars_are_recovered(decoder):
+  """The top five words of most topics form a bar."""
   with jax.enable_x64(False):
     x = data.load("bars", train_size=1000, alpha=0.1).train["x"]
     made = neural_topics.Model(x.shape[1:], num_topics=10, decoder=decoder, dropout=0.2)

@@ -52,7 +52,7 @@ def compiled(model, **options):
 
 
 def train(model, batches, params=None, step=0, statistics=None, **options):
-  """(the last state, metrics {name: [steps]}); from params, as if `step` steps had been made."""
+  """(the last state, metrics {name: [steps]}); from params, as after `step` steps."""
   init, update = compiled(model, **options)
   state, rows = init(jax.random.key(0)), []
   if params is not None:
@@ -65,7 +65,7 @@ def train(model, batches, params=None, step=0, statistics=None, **options):
 
 
 def theirs(**options):
-  """scikit-learn's with lambda = LAMBDA, before its first pass."""
+  """scikit-learn's model with lambda = LAMBDA, before its first pass."""
   made = decomposition.LatentDirichletAllocation(
     K, doc_topic_prior=0.4, topic_word_prior=0.3, mean_change_tol=1e-13, max_doc_update_iter=20_000, random_state=0,
     **options,
@@ -76,12 +76,12 @@ def theirs(**options):
   return made
 
 
-def test_the_fast_digamma_is_scipys():
+def test_the_fast_digamma_agrees_with_scipy():
   x = np.geomspace(0.002, 1e6, 1000)
   np.testing.assert_allclose(base.digamma(x), scipy.special.digamma(x), rtol=1e-8, atol=1e-8)
 
 
-def test_passes_are_those_of_scikit_learn():
+def test_passes_agree_with_scikit_learn():
   made, scores = theirs(), []
   for _ in range(8):
     scores.append(made.score(X))
@@ -97,8 +97,8 @@ def test_passes_are_those_of_scikit_learn():
   np.testing.assert_allclose(perplexity, made.perplexity(X), rtol=1e-8)
 
 
-def test_online_steps_are_those_of_scikit_learn():
-  """The sizes are (t + 9)^-0.7, Hoffman, Blei & Bach's, here from t = 3 on."""
+def test_online_steps_agree_with_scikit_learn():
+  """Step sizes (t + 9)^-0.7, as in Hoffman, Blei & Bach (2010), from t = 3."""
   made = theirs(learning_decay=0.7, learning_offset=8.0, total_samples=N)
   made.n_batch_iter_ = 4
   batches = X.reshape(6, 10, V)
@@ -111,15 +111,15 @@ def test_online_steps_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("make", [model_lda, model_nmf], ids=["lda", "nmf"])
-def test_a_step_never_raises_the_loss(make):
+def test_a_step_never_increases_the_loss(make):
   _, metrics = train(make(), [X] * 60)
   assert np.diff(metrics["loss"]).max() < 1e-9
   assert metrics["loss"][0] > metrics["loss"][-1] + 0.5
 
 
 @pytest.mark.parametrize("make", [model_lda, model_nmf], ids=["lda", "nmf"])
-def test_lists_of_words_are_the_matrix(make):
-  """With as many as the richest document has, and with fewer, where there is no choice but the matrix."""
+def test_lists_of_words_agree_with_the_matrix(make):
+  """With max_words of the longest document, and with one fewer, where the batch is treated as a matrix."""
   most = int((X > 0).sum(1).max())
   assert 3 < most < V
   expected, _ = train(make(), [X] * 3)
@@ -139,7 +139,7 @@ def log_dirichlet_multinomial(counts, prior):
 
 
 def log_evidence(documents):
-  """log p(w | alpha, eta) of all documents, topics summed over and integrated out, by all assignments of topics."""
+  """log p(w | alpha, eta) of all documents with theta and beta integrated out, summed over all assignments z."""
   words, ends = np.concatenate(documents), np.cumsum([len(d) for d in documents])
   terms = []
   for z in itertools.product(range(2), repeat=len(words)):
@@ -169,7 +169,7 @@ def small(**options):
   return lda.Model((3,), num_topics=2, alpha=ALPHA, eta=ETA, **EXACT, **options)
 
 
-def test_the_bound_is_below_the_evidence_of_all_assignments():
+def test_the_bound_is_below_the_enumerated_evidence():
   x, gaps = counts(DOCUMENTS), []
   for seed in range(5):
     made = em.make(small(), None, num_examples=2)
@@ -182,8 +182,8 @@ def test_the_bound_is_below_the_evidence_of_all_assignments():
 
 
 @pytest.mark.slow
-def test_importance_sampling_and_annealing_are_of_the_enumerated_likelihood():
-  """From half Dirichlet(gamma), half prior, in softmax's coordinates, within five of their standard errors."""
+def test_importance_sampling_and_annealing_agree_with_enumeration():
+  """With a proposal half Dirichlet(gamma), half prior, in softmax coordinates, within 5 standard errors."""
   params = {"topic_words": jnp.array([[3.0, 1.0, 0.5], [0.4, 1.0, 2.0]])}
   beta = np.asarray(params["topic_words"] / params["topic_words"].sum(1, keepdims=True))
   exact = np.array([log_pw(d, beta) for d in DOCUMENTS])
@@ -212,14 +212,14 @@ def test_log_gammas_are_the_coordinates_of_a_dirichlet():
   np.testing.assert_allclose(base.LogGammas(a).log_prob(z[:10]), log_density, rtol=1e-8)
 
 
-def test_the_ratio_of_dirichlets_is_minus_their_kl():
+def test_the_expected_log_ratio_is_minus_the_kl():
   a = RNG.gamma(2.0, 1.0, 4)
   draws = RNG.dirichlet(a, 100_000)
   value = scipy.stats.dirichlet(np.full(4, 0.6)).logpdf(draws.T) - scipy.stats.dirichlet(a).logpdf(draws.T)
   assert abs(value.mean() - base.expected_log_ratio(a, 0.6)) < 5 * value.std() / np.sqrt(len(value))
 
 
-def test_weights_of_nmf_are_those_of_scikit_learn():
+def test_nmf_updates_agree_with_scikit_learn():
   w = np.random.default_rng(1).dirichlet(np.ones(V), K)
   h, _, _ = decomposition.non_negative_factorization(
     X, H=w, n_components=K, init="custom", update_H=False, solver="mu", beta_loss="kullback-leibler", max_iter=30_000,
@@ -230,13 +230,13 @@ def test_weights_of_nmf_are_those_of_scikit_learn():
   np.testing.assert_allclose(found, h, rtol=1e-4, atol=1e-3)
   s, reported = jax.jit(model_nmf().e_step)(params, {"x": X}, jnp.ones(N))
   new = model_nmf().m_step(KEY, params, s)["topic_words"]
-  updated = w * (h.T @ (X / (h @ w))) / h.sum(0)[:, None]  # Lee & Seung's
+  updated = w * (h.T @ (X / (h @ w))) / h.sum(0)[:, None]  # the update of Lee & Seung
   np.testing.assert_allclose(new, updated, rtol=1e-3, atol=1e-5)
   expected = (scipy.special.xlogy(X, X / (h @ w)) - X + h @ w).sum()
   np.testing.assert_allclose(reported["distortion"], expected, rtol=1e-6)
 
 
-def test_nmf_ends_where_scikit_learn_ends():
+def test_nmf_converges_to_scikit_learns_optimum():
   w = RNG.dirichlet(np.full(V, 5.0), K)
   start = np.repeat(X.sum(1, keepdims=True) / K, K, 1)
   h, theirs_w, _ = decomposition.non_negative_factorization(
@@ -249,14 +249,14 @@ def test_nmf_ends_where_scikit_learn_ends():
 
 
 def recovered(beta, truth):
-  """The total variation distance of each planted topic to the one that it is paired with."""
+  """The total variation distance of each planted topic to its match."""
   distance = 0.5 * np.abs(truth[:, None] - np.asarray(beta)[None]).sum(2)
   return distance[linear_sum_assignment(distance)]
 
 
 @pytest.mark.parametrize("module,update", [(lda, "batch"), (lda, "online"), (nmf, "batch")])
-def test_planted_bars_are_found(module, update):
-  """In single precision, by the best of some starts at random, which are lanes: EM may end in another optimum."""
+def test_planted_bars_are_recovered(module, update):
+  """In single precision, best of several vmapped random starts: EM may end in another optimum."""
   with jax.enable_x64(False):
     x = data.load("bars", train_size=500).train["x"]
     options = {"alpha": 1.0, "eta": 0.1} if module is lda else {"max_iterations": 20}
@@ -277,7 +277,7 @@ def test_planted_bars_are_found(module, update):
     assert recovered(best, bars.topics(5)).max() < (0.15 if module is lda else 0.3)
 
 
-def test_words_that_no_topic_knows_leave_numbers():
+def test_words_absent_from_all_topics_give_finite_results():
   with jax.enable_x64(False):
     lam = jnp.full((K, V), 1e-3).at[:, :3].set(50.0)  # digamma(0.001) = -1000
     params = {"topic_words": lam}

@@ -1,0 +1,87 @@
+"""One door to all commands.
+
+  python -m dgm_jax COMMAND ...          the same as `dgm_jax COMMAND ...` where the package is installed
+  python -m dgm_jax COMMAND --help       what a command takes
+  python -m dgm_jax --config=FILE ...    without a command: train
+
+A command about one run takes --workdir=RUN.
+"""
+
+import difflib
+import importlib
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+  """A command, imported only when it is called.
+
+  Attributes:
+    module: its module, with main(argv) -> exit status; for a mode of dgm_jax.main, run(mode, argv).
+    help: what it does, in a line.
+  """
+
+  module: str
+  help: str
+
+
+_MAIN = "dgm_jax.main"
+COMMANDS = {
+  "train": Command(_MAIN, "train (or resume) a run and evaluate it"),
+  "evaluate": Command(_MAIN, "evaluate a checkpoint of a run on the test set"),
+  "sample": Command(_MAIN, "draw samples from a checkpoint of a run"),
+  "debug": Command(_MAIN, "replay a run that met NaN or Inf and name the operation"),
+  "sweep": Command("dgm_jax.sweeps.command", "run many runs of one config, or search for the best"),
+  "sweep-report": Command("dgm_jax.sweeps.report_command", "report a sweep: tables with errors over seeds, curves"),
+  "compare": Command("dgm_jax.evaluate.compare", "compare runs: paired differences with standard errors"),
+  "ensemble": Command("dgm_jax.evaluate.ensemble", "score the deep ensemble of several runs"),
+  "impute": Command("dgm_jax.applications.imputation.command", "impute the missing cells of a table"),
+  "reproduce": Command("experiments.reproduce", "reproduce tables and figures of papers"),
+  "prepare-data": Command("dgm_jax.data.published.command", "download, verify and prepare data sets"),
+}
+
+
+def usage() -> str:
+  """The list of commands."""
+  width = max(map(len, COMMANDS))
+  return f"{__doc__}\nCommands\n" + "\n".join(f"  {name:<{width}}  {c.help}" for name, c in COMMANDS.items())
+
+
+def run_named(name: str, arguments: Sequence[str]) -> int:
+  """Runs a command of COMMANDS; returns the exit status."""
+  sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ and experiments/ lie beside the package
+  module = importlib.import_module(COMMANDS[name].module)
+  if COMMANDS[name].module == _MAIN:
+    return module.run(name, arguments)
+  from dgm_jax.core import errors
+
+  return errors.run_command(lambda: module.main(list(arguments)))
+
+
+def moved(name: str) -> int:
+  """Answers `python -m dgm_jax.NAME`, a former command, with its present name; returns the exit status."""
+  print(f"error: python -m dgm_jax.{name} is now called python -m dgm_jax {name}.", file=sys.stderr)
+  return 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command that the arguments name; returns the exit status."""
+  arguments = list(sys.argv[1:] if argv is None else argv)
+  if not arguments or arguments[0] in ("--help", "-h", "help"):
+    print(usage())
+    return 0
+  if arguments[0].startswith("-"):
+    return run_named("train", arguments)
+  name = arguments[0].replace("_", "-")
+  if name not in COMMANDS:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    print(f"error: Unknown command {arguments[0]!r}.{hint} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
+    return 2
+  return run_named(name, arguments[1:])
+
+
+if __name__ == "__main__":
+  sys.exit(main())
