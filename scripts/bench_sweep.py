@@ -32,9 +32,9 @@ from dgm_jax.sweeps.launchers import local
 
 _ONE_BY_ONE = """
 import json, pathlib, shutil, sys, time
-from dgm_jax import compilation_cache
-from dgm_jax.sweeps import worker
-from dgm_jax import train
+from dgm_jax.core import compilation_cache
+from dgm_jax.sweeps.launchers import worker
+from dgm_jax.training import train
 compilation_cache.use()
 runs = worker.read(pathlib.Path(sys.argv[1]))
 train.train_and_evaluate(runs[0][0], runs[0][1].with_name("warm"))

@@ -6,7 +6,9 @@ import sys
 from helpers import tables
 
 PACKAGE = tables.ROOT / "dgm_jax"
+FORMER_COMMANDS = {"compare.py", "ensemble.py", "impute.py"}  # they answer with their present names, and do no more
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))}
+FILES = {file: path for file, path in FILES.items() if file not in FORMER_COMMANDS}
 # package -> the packages it may import, besides itself; no table row names one that is above it
 LAYERS = {
   "core": "",
@@ -22,6 +24,7 @@ LAYERS = {
   "applications": "core networks data distributions inference models principles evaluate training",
   "api": "core networks data distributions inference models principles evaluate training",
   "main.py": "core evaluate training",
+  "__main__.py": "core",  # the commands themselves are imported when they are called
   "__init__.py": "api applications",  # the two names that are offered at the top, imported lazily
 }
 THIRD_PARTY = {"jax", "flax", "distrax"}  # what the mathematics is written in

@@ -146,7 +146,7 @@ def test_of_several_processes_one_prepares_and_the_others_wait(tmp_path):
   code = f"""
 import pathlib, sys, time
 import numpy as np
-from dgm_jax.data import cache
+from dgm_jax.data.published import cache
 
 def write(target):
   print("preparing", flush=True)

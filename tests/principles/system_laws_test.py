@@ -83,8 +83,10 @@ def test_a_restored_state_continues_bitwise(name, tmp_path):
 def test_four_devices_equal_one():
   """Every system, with the batch split over four forced CPU devices, in a separate process."""
   code = """
-import conftest, jax, json, tables
-from dgm_jax import devices, programs
+import conftest, jax, json
+from helpers import tables
+from dgm_jax.training import programs
+from dgm_jax.training.processes import devices
 replicated, sharded = devices.shardings(64)
 for name, make in tables.SYSTEMS.items():
   system = make()

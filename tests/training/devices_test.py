@@ -71,7 +71,8 @@ def test_samples_are_multiplied_on_the_devices_that_share_them():
   """Of 2 x 2 devices each multiplies half of the samples of half of the examples."""
   code = """
 import jax, jax.numpy as jnp
-from dgm_jax import devices, estimators
+from dgm_jax.inference import estimators
+from dgm_jax.training.processes import devices
 _, sharded = devices.shardings(8, 6, 2)
 f = lambda batch, z: jnp.tanh(z @ jnp.ones((16, 32)) + batch["x"]).sum(-1)
 with devices.use_mesh(sharded.mesh):

@@ -216,8 +216,9 @@ def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
 def test_lanes_are_split_over_devices():
   """Four lanes on four forced devices equal those of one."""
   code = """
-import conftest, jax, json, lanes_test as t
-from dgm_jax import build, lanes
+import conftest, jax, json
+import lanes_test as t
+from dgm_jax.training import build, lanes
 programs = lanes.Lanes(build.build(t.configs()[0]), t.configs(), "valid")
 state, values = t.trained_states(programs)
 assert len({s.device for s in jax.tree.leaves(state.params)[0].addressable_shards}) == jax.device_count()
@@ -226,7 +227,9 @@ print(json.dumps([v["loss"].tolist() for v in values]))
   found = []
   for count in (1, 4):
     env = os.environ | {"XLA_FLAGS": tables.xla_flags(count)}
-    env["PYTHONPATH"] = os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])
+    env["PYTHONPATH"] = os.pathsep.join(
+      map(str, (tables.ROOT / "tests" / "training", tables.ROOT / "tests", tables.ROOT))
+    )
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found.append(json.loads(done.stdout.splitlines()[-1]))

@@ -65,7 +65,7 @@ def log_shares(count: jax.Array, smoothing: float = 0.0, floor: float | None = N
   """
   count = count + smoothing
   total = jnp.sum(count, -1, keepdims=True)
-  shares = jnp.where(total > 0, count / jnp.where(total > 0, total, 1.0), 1 / count.shape[-1])
+  shares = jnp.where(total == 0, 1 / count.shape[-1], count / jnp.where(total == 0, 1.0, total))  # NaN stays NaN
   return jnp.log(jnp.maximum(shares, jnp.finfo(count.dtype).tiny if floor is None else floor))
 
 

@@ -143,7 +143,7 @@ def test_importing_dgm_jax_imports_neither_jax_nor_scikit_learn():
 @pytest.mark.slow
 def test_the_examples_of_the_readme_run():
   """A classifier on several imputations has a lower log loss than one on imputed means, as the README says."""
-  page = (tables.ROOT / "dgm_jax" / "imputation" / "README.md").read_text()
+  page = (tables.ROOT / "dgm_jax" / "applications" / "imputation" / "README.md").read_text()
   names = {}
   for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
     exec(block, names)
