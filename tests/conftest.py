@@ -3,6 +3,8 @@
 DGM_TEST_CACHE names another folder for both; under another JAX_PLATFORMS than cpu the optimiser is what is tested, too.
 """
 
+import importlib.util
+import mmap
 import os
 import pathlib
 
@@ -10,7 +12,19 @@ _CACHE = pathlib.Path(os.environ.get("DGM_TEST_CACHE") or pathlib.Path(__file__)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TFDS_DATA_DIR", str(_CACHE / "data"))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of the tests use it too
-if os.environ["JAX_PLATFORMS"] == "cpu":  # the newer emitters take twice as long to compile a small program
+
+
+def _xla_knows(flag: str) -> bool:
+  """Whether the installed XLA has a flag: it ends the process at one that it does not know, and versions differ."""
+  [folder] = importlib.util.find_spec("jaxlib").submodule_search_locations
+  for library in pathlib.Path(folder).glob("libjax_common*"):
+    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+      return text.find(flag.encode()) >= 0
+  return False
+
+
+# the newer emitters take twice as long to compile a small program
+if os.environ["JAX_PLATFORMS"] == "cpu" and _xla_knows("xla_cpu_use_fusion_emitters"):
   os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
 
 import jax  # noqa: E402

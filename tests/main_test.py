@@ -132,7 +132,7 @@ MISTAKES = {
   "other model": (["--config.model.name=dlgm"], ["do not make a model 'dlgm'"]),
   "option of mnist": (["--config.data.manual_dir=/x"], ["key of config.data 'manual_dir'"]),
   "log_every": (["--config.eval_every=15"], ["eval_every = 15", "log_every = 10"]),
-  "likelihood": (["--config.evaluate.importance_sampling.num_samples=0"], ["likelihood.num_samples = 0"]),
+  "likelihood": (["--config.evaluate.importance_sampling.num_samples=0"], ["importance_sampling.num_samples = 0"]),
 }
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from dgm_jax import data
 from dgm_jax.data.published import fingerprints
-from helpers import tables
+from helpers import processes, tables
 
 COMMAND = [sys.executable, str(tables.ROOT / "scripts" / "prepare_data.py")]
 
 
-def prepare(*args, **options):
-  return subprocess.run([*COMMAND, *map(str, args)], capture_output=True, text=True, **options)
+def prepare(*args):
+  return processes.dgm_jax("prepare-data", *args)
 
 
 def test_every_published_set_is_listed_and_documented(tmp_path):

@@ -1,17 +1,27 @@
-"""The commands as a user starts them: processes of their own."""
+"""The commands as a user starts them, in processes of their own."""
 
 import os
 import subprocess
 import sys
 
-from helpers import tables
+from helpers import fork_server, tables
 
 CONFIG = "configs/iwae_mnist.py:test"
+_SERVER = fork_server.Server()
 
 
 def command(*flags):
+  """The words of `python -m dgm_jax.main FLAGS`."""
   return [sys.executable, "-m", "dgm_jax.main", *flags]
 
 
 def main(*flags, **env):
-  return subprocess.run(command(*flags), cwd=tables.ROOT, capture_output=True, text=True, env={**os.environ, **env})
+  """The finished process of `python -m dgm_jax.main FLAGS`; a Python of its own if the environment differs."""
+  if env:
+    return subprocess.run(command(*flags), cwd=tables.ROOT, capture_output=True, text=True, env={**os.environ, **env})
+  return _SERVER.run(["main", *map(str, flags)], tables.ROOT)
+
+
+def dgm_jax(*words):
+  """The finished process of `python -m dgm_jax WORDS`."""
+  return _SERVER.run(list(map(str, words)), tables.ROOT)

@@ -11,7 +11,7 @@ import pytest
 
 from dgm_jax.core import files
 from dgm_jax.training.workdir import metrics
-from helpers import tables
+from helpers import processes, tables
 from helpers.sweep_tasks import wait_until
 
 COMMAND = [sys.executable, "scripts/sweep.py", "--config=configs/iwae_mnist.py:test"]
@@ -138,11 +138,11 @@ def test_invalid_commands_fail_before_anything_is_launched(tmp_path):
   for flags, sentence in (
     (["--sweep.keep_best=valid/nope,valid/log_px"], "Unknown metric of keep_best 'valid/nope'"),
     (["--sweep.optim.lr=1e-3", "--launcher.adress=here", "--launcher=ray"], "Did you mean 'address'"),
-    (["--sweep.optim.lr=1e-3", "--retry_failed", "--search=tpe"], "--retry_failed is of a sweep"),
+    (["--sweep.optim.lr=1e-3", "--retry_failed", "--search=tpe"], "--retry_failed is for sweeps"),
   ):
-    status, _, stderr = sweep(root, "--sweep.seed=0", *flags)
-    assert (status, "Traceback" in stderr) == (2, False)
-    assert sentence in stderr
+    done = processes.dgm_jax("sweep", COMMAND[-1], f"--root={root}", "--sweep.seed=0", *flags)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert sentence in done.stderr
     assert not root.exists()
 
 
