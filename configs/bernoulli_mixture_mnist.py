@@ -16,7 +16,7 @@ Arguments (after the colon, separated by commas):
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
 
-Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, numbers of components to compare by BIC.
+Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, numbers of components to compare by BIC.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ dropout 1.51 %, Bayes by backprop 1.82 % with a normal prior and 1.36 % with a m
 1.99, 1.34 %).  It prints no NLL.
 
   python -m dgm_jax.main --config=configs/classifier_mnist.py:method=bayes --workdir=runs/bayes
-  python scripts/sweep.py --config=configs/classifier_mnist.py:quick --root=runs/ensemble
+  python -m dgm_jax sweep --config=configs/classifier_mnist.py:quick --root=runs/ensemble
   python -m dgm_jax ensemble runs/ensemble/runs/seed=0 runs/ensemble/runs/seed=1   # a deep ensemble of two
 
 Arguments (after the colon, separated by commas):
@@ -19,7 +19,7 @@ Arguments (after the colon, separated by commas):
   test            seconds: a few steps of a small network on mnist5k
 
 test/auroc_rotated is the probability that a digit turned by 90 degrees has the greater predictive entropy;
---config.evaluate.predictive.shifted=fashion_mnist adds a comparison with another set.  Sweep (scripts/sweep.py): five
+--config.evaluate.predictive.shifted=fashion_mnist adds a comparison with another set.  Sweep (python -m dgm_jax sweep): five
 members of an ensemble.
 """
 

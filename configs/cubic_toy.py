@@ -15,7 +15,7 @@ Arguments (after the colon, separated by commas):
   quick           no effect: a full run is quick
   test            seconds: a few steps
 
-Full batches, 2,000 steps of Adam.  Sweep (scripts/sweep.py): five members of an ensemble.
+Full batches, 2,000 steps of Adam.  Sweep (python -m dgm_jax sweep): five members of an ensemble.
 """
 
 from ml_collections import ConfigDict

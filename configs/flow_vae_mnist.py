@@ -16,7 +16,7 @@ Arguments (after the colon, separated by commas):
   quick           3,000 steps of batch 100 on mnist5k, the gaps of 100 images by short chains
   test            seconds: a few steps of a small network on mnist5k
 
-Sweep (scripts/sweep.py): three seeds each of a diagonal normal and of a flow.
+Sweep (python -m dgm_jax sweep): three seeds each of a diagonal normal and of a flow.
 """
 
 from ml_collections import ConfigDict

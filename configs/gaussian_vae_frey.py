@@ -15,7 +15,7 @@ Arguments (after the colon, separated by commas):
   quick           half a minute on 2 cores: 4,000 steps of batch 100 on mnist5k, Adam at 1e-3
   test            seconds: a few steps of a small network on mnist5k
 
-Sweeps (scripts/sweep.py): three seeds each with and without the floor.
+Sweeps (python -m dgm_jax sweep): three seeds each with and without the floor.
 """
 
 from ml_collections import ConfigDict

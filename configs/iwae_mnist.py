@@ -21,7 +21,7 @@ Arguments (after the colon, separated by commas):
   quick           about two minutes on 2 cores: 6,000 steps of batch 100 on mnist5k; test NLL about 100 nats
   test            seconds: a few steps of a small network on mnist5k
 
-Sweeps (scripts/sweep.py): four seeds for each of three learning rates; --name=k, three seeds for each number of
+Sweeps (python -m dgm_jax sweep): four seeds for each of three learning rates; --name=k, three seeds for each number of
 importance samples in the table; --name=table1, the six cells of the table.
 """
 

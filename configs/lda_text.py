@@ -5,7 +5,7 @@ https://www.jmlr.org/papers/v3/blei03a.html (Blei, Ng & Jordan, 2003).  The NLL 
 word).  Published for 50 and 200 topics of 2,000 words of 20 newsgroups: 1091 and 1058 (Mnih & Gregor, 2014, table 3);
 their words are stemmed, here they are not.
 
-  python scripts/prepare_data.py kjv --manual_dir=FOLDER
+  python -m dgm_jax prepare-data kjv --manual_dir=FOLDER
   python -m dgm_jax.main --config=configs/lda_text.py --workdir=runs/lda
   python -m dgm_jax.main --config=configs/lda_text.py:data=bag_of_words --config.data.path=lines.txt --workdir=runs/mine
 
@@ -22,7 +22,7 @@ Arguments (after the colon, separated by commas):
   test            seconds: a few steps on bars
 
 Step sizes are (t + tau)^-0.7, tau = 64, or 1024 where there are more than 10,000 documents, as in the paper's code.
-Sweeps (scripts/sweep.py): five starts; --name=k, numbers of topics.
+Sweeps (python -m dgm_jax sweep): five starts; --name=k, numbers of topics.
 """
 
 from ml_collections import ConfigDict

@@ -15,7 +15,7 @@ Arguments (after the colon, separated by commas):
   quick           seconds on 2 cores: 4,000 steps of batch 100 on mnist5k
   test            seconds: a few steps on mnist5k
 
-Sweeps (scripts/sweep.py): three seeds for each of five latent dimensions.
+Sweeps (python -m dgm_jax sweep): three seeds for each of five latent dimensions.
 """
 
 from ml_collections import ConfigDict

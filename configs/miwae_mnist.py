@@ -19,7 +19,7 @@ Arguments (after the colon, separated by commas):
   quick           some minutes on 2 cores for k = 20: 8 epochs of mnist5k
   test            seconds: a few steps of a small network on mnist5k
 
-Sweeps (scripts/sweep.py): the four models of figure 1.
+Sweeps (python -m dgm_jax sweep): the four models of figure 1.
 """
 
 from ml_collections import ConfigDict

@@ -26,7 +26,7 @@ Arguments (after the colon, separated by commas):
   quick           some minutes on 2 cores: 5,000 steps, 1,000 samples for imputation
   test            seconds: a few steps of a small network on the grey levels of mnist5k
 
-Sweeps (scripts/sweep.py): five masks; --name=k, the MVAE and MIWAE with five masks each.
+Sweeps (python -m dgm_jax sweep): five masks; --name=k, the MVAE and MIWAE with five masks each.
 """
 
 from ml_collections import ConfigDict

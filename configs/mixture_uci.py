@@ -19,7 +19,7 @@ Arguments (after the colon, separated by commas):
   quick           no effect: a full run takes seconds
   test            seconds: a few steps on the grey levels of mnist5k
 
-Sweeps (scripts/sweep.py): ten starts, lanes of one program; --name=c, numbers of components to compare by BIC, which
+Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, numbers of components to compare by BIC, which
 the report's comparison.png shows.
 """
 

@@ -37,7 +37,7 @@ Arguments (after the colon, separated by commas):
   quick           some minutes on 2 cores: 10,000 steps, 1,000 samples for imputation
   test            seconds: a few steps of a small network on the grey levels of mnist5k
 
-Sweeps (scripts/sweep.py): five seeds for each process; --name=offset, the offsets of the paper's appendix E.
+Sweeps (python -m dgm_jax sweep): five seeds for each process; --name=offset, the offsets of the paper's appendix E.
 """
 
 from ml_collections import ConfigDict

@@ -19,7 +19,7 @@ Arguments (after the colon, separated by commas):
   quick           half a minute on 2 cores: 5,000 steps of batch 100 on mnist5k, 100 maxout units, Adam
   test            seconds: a few steps of a small network on mnist5k
 
-Sweeps (scripts/sweep.py): three seeds for each of the five numbers of layers.
+Sweeps (python -m dgm_jax sweep): three seeds for each of the five numbers of layers.
 """
 
 from ml_collections import ConfigDict

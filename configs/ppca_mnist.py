@@ -17,7 +17,7 @@ Arguments (after the colon, separated by commas):
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
 
-Sweeps (scripts/sweep.py): M = 1, 10, 50 and 250 dimensions, whose reconstructions are in figures/.
+Sweeps (python -m dgm_jax sweep): M = 1, 10, 50 and 250 dimensions, whose reconstructions are in figures/.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@ Published for 20 newsgroups, 50 topics (as cited elsewhere, not verified): perpl
 coherence (NPMI) 0.24 and 0.11; ProdLDA's topics as released by the authors have 0.2506.  Their vocabulary of 1,995
 words is not the one here.
 
-  python scripts/prepare_data.py kjv --manual_dir=FOLDER
+  python -m dgm_jax prepare-data kjv --manual_dir=FOLDER
   python -m dgm_jax.main --config=configs/prodlda_text.py --workdir=runs/prodlda
   python -m dgm_jax.main --config=configs/prodlda_text.py:data=newsgroups,k=50,method=nvlda --workdir=runs/nvlda
   python -m experiments.reproduce srivastava2017 --table=1 --budget=quick --manual_dir=FOLDER
@@ -22,7 +22,7 @@ Arguments (after the colon, separated by commas):
   quick           a minute on 2 cores: bars
   test            seconds: a few steps on bars
 
-Sweeps (scripts/sweep.py): five seeds.
+Sweeps (python -m dgm_jax sweep): five seeds.
 """
 
 from ml_collections import ConfigDict

@@ -24,7 +24,7 @@ Arguments (after the colon, separated by commas):
   test            seconds: a few steps on the toy y = x^3
 
 x and y are standardised by the training split; RMSE and NLL are those of y in its own units.  Learning rates, batch
-sizes and the epochs of dropout and bayes are not from the papers.  Sweeps (scripts/sweep.py): five members of an
+sizes and the epochs of dropout and bayes are not from the papers.  Sweeps (python -m dgm_jax sweep): five members of an
 ensemble; --name=splits, 20 splits.
 """
 

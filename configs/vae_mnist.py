@@ -8,7 +8,7 @@ units), 85.33 with 2.
 Arguments (after the colon, separated by commas): those of configs/iwae_mnist.py; k is 1 if not given, and with k > 1
 the ELBO is averaged over k samples.
 
-Sweeps (scripts/sweep.py): four seeds for each of three learning rates; --name=beta, three seeds for each of four
+Sweeps (python -m dgm_jax sweep): four seeds for each of three learning rates; --name=beta, three seeds for each of four
 weights of the KL.
 """
 

@@ -22,7 +22,7 @@ def load(workdir: str | os.PathLike) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-  """MIWAEImputer, the scikit-learn transformer of imputation/transformer.py, imported when it is asked for."""
+  """MIWAEImputer, the scikit-learn transformer of applications/imputation/transformer.py, imported when it is asked for."""
   if name == "MIWAEImputer":
     from dgm_jax.applications.imputation.transformer import MIWAEImputer
 

@@ -22,18 +22,13 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import metadata
+
+import run_progress
 
 ROOT = pathlib.Path(__file__).parents[1]
 PARTS = ("install", "device", "peak", "tests", "bench", "curves", "recipe")
 _PART_SECONDS = 3600  # after which a part counts as failed
 _LOG_LINES = 30
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "tfp-nightly", "orbax-checkpoint", "numpy")
-_PRODUCTS = {  # dtype, precision
-  "float32 highest": ("float32", "highest"),
-  "float32 default": ("float32", "default"),
-  "bfloat16": ("bfloat16", "default"),
-}
 
 
 class Failed(Exception):
@@ -92,9 +87,9 @@ def install(args: argparse.Namespace, results: dict) -> dict:
 
 
 def _measure_in_child(args: argparse.Namespace, part: str) -> dict:
-  """Runs this script's measurement of a part in a child process, so that the device is free again afterwards."""
+  """Runs a measurement in a child process, so that the device is free again afterwards."""
   quick = ["--quick"] if args.quick else []
-  return json.loads(_run(args, part, __file__, f"--measure={part}", *quick)[-1])
+  return json.loads(_run(args, part, "scripts/accelerator_device.py", part, *quick)[-1])
 
 
 def device(args: argparse.Namespace, results: dict) -> dict:
@@ -107,45 +102,6 @@ def peak(args: argparse.Namespace, results: dict) -> dict:
   """{"float32 highest 4096": TFLOP/s, ...}"""
   del results
   return _measure_in_child(args, "peak")
-
-
-def _measure_device() -> dict:
-  import jax
-
-  versions = {"python": sys.version.split()[0]}
-  for package in _PACKAGES:
-    try:
-      versions[package] = metadata.version(package)
-    except metadata.PackageNotFoundError:
-      versions[package] = None
-  first = jax.devices()[0]
-  return {
-    "platform": first.platform,
-    "kind": first.device_kind,
-    "devices": [str(d) for d in jax.devices()],
-    "platform_version": first.client.platform_version,
-    "memory_bytes": (first.memory_stats() or {}).get("bytes_limit"),
-    "cpus": os.cpu_count(),
-    "versions": versions,
-  }
-
-
-def _measure_peak(quick: bool) -> dict:
-  import jax
-  import jax.numpy as jnp
-
-  found = {}
-  for n in (256, 512) if quick else (4096, 8192):
-    for name, (dtype, precision) in _PRODUCTS.items():
-      a = jax.random.normal(jax.random.key(0), (n, n)).astype(dtype)
-      product = jax.jit(lambda a, precision=precision: jnp.matmul(a, a, precision=precision)).lower(a).compile()
-      seconds = []
-      for _ in range(4):  # the first is a warm-up; ten products at once, so that the device does not wait for the host
-        start = time.perf_counter()
-        jax.block_until_ready([product(a) for _ in range(10)])
-        seconds.append((time.perf_counter() - start) / 10)
-      found[f"{name} {n}"] = 2 * n**3 / min(seconds[1:]) / 1e12
-  return found
 
 
 def tests(args: argparse.Namespace, results: dict) -> dict:
@@ -198,26 +154,6 @@ def curves(args: argparse.Namespace, results: dict) -> dict:
   return found | ({"failed": failed.args[0], "log": failed.args[1]} if failed else {})
 
 
-def _rows(workdir: pathlib.Path) -> list[dict]:
-  """The completely written rows of the metrics file, without step 0."""
-  path = workdir / "metrics.jsonl"
-  lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-  rows = [json.loads(line) for line in lines if line.endswith("\n")]
-  return [row for row in rows if row.get("step")]
-
-
-def _watch(process: subprocess.Popen, workdir: pathlib.Path, seconds: float) -> list[tuple[float, int]]:
-  """(time, step) of the logged chunks until `seconds` after the first one."""
-  seen, deadline = [], time.monotonic() + _PART_SECONDS
-  while process.poll() is None and time.monotonic() < deadline:
-    rows = _rows(workdir)
-    if rows and (not seen or rows[-1]["step"] > seen[-1][1]):
-      deadline = deadline if seen else time.monotonic() + seconds
-      seen.append((time.monotonic(), rows[-1]["step"]))
-    time.sleep(0.02)
-  return seen
-
-
 def recipe(args: argparse.Namespace, results: dict) -> dict:
   """Throughput of the whole training loop, and the last row of its metrics."""
   data = "mnist" if args.manual_dir else "mnist5k"
@@ -230,7 +166,7 @@ def recipe(args: argparse.Namespace, results: dict) -> dict:
       [sys.executable, "-m", "dgm_jax.main", *command], cwd=ROOT, stdout=file, stderr=file, start_new_session=True
     )
     try:
-      seen = _watch(process, workdir, args.minutes * 60)
+      seen = run_progress.watch(process, workdir, args.minutes * 60, _PART_SECONDS)
       process.send_signal(signal.SIGINT)
       status = process.wait(300)
     finally:
@@ -243,7 +179,7 @@ def recipe(args: argparse.Namespace, results: dict) -> dict:
   images_per_s = (end - step) * 20 / (last - first)
   row = {"config": command[0], "images_per_s": images_per_s, "seconds": last - first}
   row["gflops"] = images_per_s * workloads.mlp_train_flop(50) / 1e9
-  return _with_share(row | {"last_metrics": _rows(workdir)[-1]}, results)
+  return _with_share(row | {"last_metrics": run_progress.rows(workdir)[-1]}, results)
 
 
 def _parse() -> argparse.Namespace:
@@ -255,11 +191,10 @@ def _parse() -> argparse.Namespace:
   parser.add_argument("--manual_dir", default="", help="folder of MNIST's four published files; else mnist5k is used")
   parser.add_argument("--wheels", default="", help="folder of wheels to install")
   parser.add_argument("--temp", type=pathlib.Path, help="folder for all files except the results")
-  parser.add_argument("--measure", choices=["device", "peak"], help=argparse.SUPPRESS)
   args = parser.parse_args()
   if unknown := [p for p in args.only.split(",") if p not in PARTS]:
     parser.error(f"unknown part {unknown[0]!r}; choose from {', '.join(PARTS)}")
-  if args.temp is None and not args.measure:
+  if args.temp is None:
     parser.error("--temp is missing; scripts/accelerator_check.sh sets it.")
   if args.quick:
     args.minutes = 0.05
@@ -283,9 +218,6 @@ def _part(name: str, args: argparse.Namespace, results: dict) -> dict:
 def main() -> int:
   """Runs the parts; writes the results after each of them, so that no measurement is lost."""
   args = _parse()
-  if args.measure:
-    print(json.dumps(_measure_device() if args.measure == "device" else _measure_peak(args.quick)))
-    return 0
   os.environ.update(_environment(args))
   chosen = [p for p in PARTS if p in args.only.split(",") or p in ("install", "device")]
   results = {

@@ -175,7 +175,7 @@ def from_functions(
       several parameters per entry, blocks of D), or a distrax distribution over x.
     latent_dim: L.
     data_shape: shape of one example x.
-    likelihood, likelihood_args: a name of likelihoods.FAMILIES and its options, used where decode returns arrays.
+    likelihood, likelihood_args: a name of families.FAMILIES and its options, used where decode returns arrays.
     prior: "standard_normal", or an object with log_prob(z [B, L]) -> [B] and sample(seed=, sample_shape=).
 
   Raises:

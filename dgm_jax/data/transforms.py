@@ -6,13 +6,13 @@ in training, `epoch`.  A transform works on a batch and, mapped over keys, on si
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import config_args, errors
+from dgm_jax.core import errors
 from dgm_jax.data import missing_mechanisms
 from dgm_jax.data.statistics import Statistics, per_example
 
@@ -220,67 +220,3 @@ TRANSFORMS = {
   "mnar": (_missing("mnar", missing_mechanisms.mnar), {"rate": 0.5, "slope": 4.0, "seed": 0}),
   "above_mean": (_missing("above_mean", missing_mechanisms.above_mean), {"offset": 0.0, "share": 0.5}),
 }
-
-
-def _parse(text: str) -> tuple[str, dict]:
-  """ "binarize:static,seed=1" -> ("binarize", {"how": "static", "seed": 1}); a word is the first option's value."""
-  errors.require(isinstance(text, str), f"data.transforms holds {text!r}; names are expected, e.g. 'binarize:dynamic'.")
-  name, _, arguments = (s.strip() for s in text.partition(":"))
-  _, options = TRANSFORMS[errors.choose("transform", name, TRANSFORMS)]
-  if arguments and "=" not in arguments.split(",")[0] and options:
-    arguments = f"{next(iter(options))}={arguments}"
-  found = vars(config_args.parse(arguments, what=f"option of transform {name!r}", **options))
-  for option, value in found.items():
-    errors.require(
-      not isinstance(value, float) or math.isfinite(value),
-      f"Transform {name!r}: {option} = {value}; it must be finite.",
-    )
-  seed = found.get("seed", 0)
-  errors.require(0 <= seed < 2**32, f"Transform {name!r}: seed = {seed}; it must be in 0 .. 2^32 - 1.")
-  return name, {k: v for k, v in found.items() if k != "given"}
-
-
-class Pipeline(NamedTuple):
-  """The composed transforms.
-
-  Attributes:
-    train, evaluate: (key, batch) -> batch.
-    statistics: statistics of the transformed training set, without noise.
-  """
-
-  train: Callable
-  evaluate: Callable
-  statistics: Statistics
-
-
-def _compose(transforms: list[Transform]) -> Callable:
-  def apply(key, batch):
-    for i, transform in enumerate(transforms):
-      batch = transform.apply(jax.random.fold_in(key, i), batch)
-    return batch | {"x": batch["x"] * batch["mask"]} if "mask" in batch else batch  # missing entries are 0
-
-  return apply
-
-
-def make(names: tuple[str, ...], arrays: dict, others: Sequence[dict] = ()) -> Pipeline:
-  """Composes transforms for a training set.
-
-  Args:
-    names: e.g. ("dequantize", "logit:alpha=0.05"); see TRANSFORMS.
-    arrays: the training set, whose statistics standardize and the mechanisms of missing entries use.
-    others: the other splits, whose range and labels are validated as well.
-
-  Raises:
-    UserError: an unknown name or option, or data that a transform does not support.
-  """
-  train, transforms, hides = Statistics(arrays, others), [], None
-  for text in names:
-    name, options = _parse(text)
-    errors.require(
-      hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
-    )
-    hides = text if name in ("mcar", "mar", "mar_top", "mnar", "above_mean") else hides
-    transforms.append(TRANSFORMS[name][0](train, **options))
-    train = train.after(transforms[-1].expect)
-  evaluate = [t for t in transforms if not t.only_training]
-  return Pipeline(_compose(transforms), _compose(evaluate), train)

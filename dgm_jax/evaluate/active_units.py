@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dgm_jax.core import errors, figures
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.distributions.chain import Chain
-from dgm_jax.inference import estimators
+from dgm_jax.inference import samples
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 
@@ -27,12 +27,12 @@ def activities(q: Any, key: jax.Array, num_samples: int) -> list[tuple[jax.Array
   z_{l-1}] over num_samples draws of the preceding layers.
   """
   if isinstance(q, Chain):
-    layers = estimators.map_samples(lambda k: q.conditional_means(seed=k), key, num_samples)
+    layers = samples.map_samples(lambda k: q.conditional_means(seed=k), key, num_samples)
   else:
     try:
       return [(q.mean(), jnp.zeros_like(q.mean()))]
     except NotImplementedError:  # the mean of a flow is estimated by draws
-      layers = estimators.map_samples(lambda k: (q.sample(seed=k),), key, num_samples)
+      layers = samples.map_samples(lambda k: (q.sample(seed=k),), key, num_samples)
   return [(jnp.mean(m, 0), jnp.var(m, 0, ddof=1) / num_samples) for m in layers]  # [S, B, L] each
 
 

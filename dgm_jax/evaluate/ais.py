@@ -17,7 +17,7 @@ from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate.importance_sampling import STOCHASTIC_BOUND
-from dgm_jax.inference import estimators
+from dgm_jax.inference import estimators, samples
 from dgm_jax.inference.annealing import Path, anneal, schedule, tune
 
 STARTS = ("normal", "q")
@@ -94,7 +94,7 @@ def _forward(key: jax.Array, path: Path, step_sizes: jax.Array, settings: Settin
     log_w, _, acceptance = anneal(key_run, path.sample(key_start), path, betas, step_sizes, settings.num_leapfrog)
     return log_w, acceptance
 
-  return estimators.map_samples(chain, key, settings.num_chains, settings.chunk)
+  return samples.map_samples(chain, key, settings.num_chains, settings.chunk)
 
 
 def _backward(key: jax.Array, z: Any, path: Path, step_sizes: jax.Array, settings: Settings) -> jax.Array:
@@ -102,7 +102,7 @@ def _backward(key: jax.Array, z: Any, path: Path, step_sizes: jax.Array, setting
   betas = schedule(settings.num_temperatures)[::-1]
   step_sizes = jnp.concatenate([step_sizes[-2::-1], step_sizes[:1]])  # the last transition, at p_0, changes no weight
   chain = lambda key: anneal(key, z, path, betas, step_sizes, settings.num_leapfrog)[0]
-  return estimators.map_samples(chain, key, settings.num_chains, settings.chunk)
+  return samples.map_samples(chain, key, settings.num_chains, settings.chunk)
 
 
 def _tuned(model: Any, state: Any, key: jax.Array, batch: dict, settings: Settings) -> tuple[Path, jax.Array]:

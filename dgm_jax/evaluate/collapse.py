@@ -12,7 +12,7 @@ from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import active_units
-from dgm_jax.inference import estimators
+from dgm_jax.inference import samples
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 
@@ -101,7 +101,7 @@ def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chu
         found |= {"mutual_information": log_qz_x - log_qz, "marginal_kl": log_qz - log_pz}
       return found
 
-    terms = estimators.map_samples(one, rng.stream(key, "draws"), num_samples, 1)
+    terms = samples.map_samples(one, rng.stream(key, "draws"), num_samples, 1)
     found = {name: jnp.mean(v, 0) for name, v in terms.items()}
     found["activity"] = active_units.activities(q, rng.stream(key, "activity"), 64)
     kl = unit_kl(q)

@@ -11,7 +11,7 @@ from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.evaluate import ais, importance_sampling, quadrature
-from dgm_jax.inference import estimators
+from dgm_jax.inference import estimators, samples
 
 LOG_PX = {"importance_sampling": importance_sampling, "ais": ais, "quadrature": quadrature}  # estimators of log p(x)
 
@@ -51,7 +51,7 @@ def fit_local(
     (means, log-scales), trees like z, leaves [B, ...].
   """
   key_start, key_fit = jax.random.split(key)
-  z = estimators.map_samples(lambda k: q.sample_and_log_prob(seed=k)[0], key_start, 64)
+  z = samples.map_samples(lambda k: q.sample_and_log_prob(seed=k)[0], key_start, 64)
   local = jax.tree.map(lambda a: jnp.mean(a, 0), z), jax.tree.map(lambda a: jnp.log(jnp.std(a, 0) + 1e-4), z)
   draw = lambda local, key: _sample_local(key, local, stop=True)
   return _ascend(key_fit, local, draw, log_joint, num_steps, num_samples, lr)
@@ -154,7 +154,7 @@ def make_elbos(
       key_own = rng.stream(key, "fit_own")
       own = fit_own(key_own, experiment.model, variables, batch, log_joint, num_steps, num_samples, lr)
       draws["elbo_own"] = lambda k: _sample_own(experiment.model, variables, own, k)
-    weigh = lambda name: estimators.map_samples(  # log w alone, without keeping z
+    weigh = lambda name: samples.map_samples(  # log w alone, without keeping z
       lambda k: _log_w(draws[name], log_joint, k), rng.stream(key, name), elbo_samples, chunk
     )
     log_det = batch.get("log_det", 0.0)  # as in log p(x)

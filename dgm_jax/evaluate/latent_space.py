@@ -13,9 +13,7 @@ from dgm_jax.evaluate import latent_figures, quadrature
 from dgm_jax.evaluate.active_units import activities
 
 _DRAWS = 256  # draws of q that locate it
-_LEAST = {"num_examples": 1, "grid": 2, "num_pairs": 1, "num_steps": 2}
-_LEAST |= {"num_posteriors": 0, "num_points": 4, "batch_size": 1}
-
+_LEAST = dict(num_examples=1, grid=2, num_pairs=1, num_steps=2, num_posteriors=0, num_points=4, batch_size=1)  # noqa: C408
 NEEDS = ("reconstruct",)  # methods of the model
 
 
@@ -184,6 +182,13 @@ def _posteriors(experiment: Any, state: Any, key: jax.Array, arrays: dict, num_p
   return draw, {"latent_posterior_error": error}
 
 
+def _check_model(model: Any) -> None:
+  """Raises UserError if the model has no codes, or cannot decode them."""
+  enough = hasattr(model, "reconstruct") and (hasattr(model, "infer") or hasattr(model, "encode"))
+  needs = "evaluate.latent_space needs a model with infer or encode, and reconstruct"
+  errors.require(enough, f"{needs}; {type(model).__module__} does not provide them.")
+
+
 def evaluate(
   experiment: Any,
   state: Any,
@@ -215,18 +220,13 @@ def evaluate(
     figures, {name: function of a path}: latent_codes (L >= 2; for L > 2 the first two principal components),
     latent_manifold (L = 2, images; Kingma & Welling, 2014, fig. 4), latent_interpolations (images) and
     latent_posteriors (L = 2 and a log p(x, z); Burda et al., 2016, appendix C).  With them latent_two_components, the
-    share of the codes' variance in the first two principal components, and latent_posterior_error, the greatest error
-    of the posteriors' log p(x), nats.
+    share of the codes' variance in those components, and latent_posterior_error, the greatest error of log p(x), nats.
 
   Raises:
     UserError: the model has no codes, or cannot decode them.
   """
   model = experiment.model
-  errors.require(
-    hasattr(model, "reconstruct") and (hasattr(model, "infer") or hasattr(model, "encode")),
-    "evaluate.latent_space needs a model with infer or encode, and reconstruct; "
-    f"{type(model).__module__} does not provide them.",
-  )
+  _check_model(model)
   arrays = {name: a[:num_examples] for name, a in arrays.items()}
   codes = _encode(experiment, state, key, arrays, batch_size)
   decoded, z = "z" in codes, next(iter(codes.values()))

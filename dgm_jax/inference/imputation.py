@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import rng
-from dgm_jax.inference import estimators, streaming_weights
+from dgm_jax.inference import samples, streaming_weights
 
 
 class Single(NamedTuple):
@@ -75,7 +75,7 @@ def _fold(
     sums, state = carry
     k = first + jnp.arange(chunk)
     z, log_q = jax.vmap(draw)(k)
-    log_w = (sum(estimators.over_samples(model.log_joint, row, z)) - log_q)[:, 0]
+    log_w = (sum(samples.over_samples(model.log_joint, row, z)) - log_q)[:, 0]
     sums, p, share = streaming_weights.add_weights(sums, jnp.where(k < num_samples, log_w, -jnp.inf))
     return (sums, add(state, p, share, z, jax.random.fold_in(rng.stream(key, "chunks"), first))), None
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
-from dgm_jax.inference import estimators
+from dgm_jax.inference import samples
 
 
 class LogTerms(NamedTuple):
@@ -53,7 +53,7 @@ def log_terms(
     key: PRNG key.
     batch: B examples.
     num_samples: K.
-    chunk, remat: see estimators.map_keys.
+    chunk, remat: see samples.map_keys.
     temperature: temperature of the relaxed draws of a discrete q; None: exact draws.
   """
   bound_model = model.bind(variables)
@@ -63,6 +63,6 @@ def log_terms(
 
   def some(keys):
     z, log_qz_x = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
-    return LogTerms(*estimators.over_samples(bound_model.log_joint, batch, z), log_qz_x)
+    return LogTerms(*samples.over_samples(bound_model.log_joint, batch, z), log_qz_x)
 
-  return estimators.map_keys(some, key, num_samples, chunk, remat)
+  return samples.map_keys(some, key, num_samples, chunk, remat)

@@ -14,7 +14,8 @@ from dgm_jax import data, evaluate, models, principles
 from dgm_jax.core import batches, errors, files, options, renamed
 from dgm_jax.core.registry import module
 from dgm_jax.core.system import averaging
-from dgm_jax.data import sources, transforms
+from dgm_jax.data import pipeline as pipelines
+from dgm_jax.data import sources
 from dgm_jax.data.splits import Splits
 from dgm_jax.training import optimisers
 from dgm_jax.training.checks import (
@@ -86,15 +87,15 @@ def _arguments_of_the_model(config: ConfigDict) -> Iterator[None]:
     raise errors.UserError(f"config.model.args = {args} do not make a model {config.model.name!r}: {e}") from e
 
 
-def load(config: ConfigDict) -> tuple[Splits, transforms.Pipeline]:
+def load(config: ConfigDict) -> tuple[Splits, pipelines.Pipeline]:
   """The data of config.data, numbered, and its transforms: runs that have that section in common can share them."""
   given = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
   loaded = _number(data.load(config.data.name, **given))
   others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
-  return loaded, transforms.make(config.data.transforms, loaded.train, others)
+  return loaded, pipelines.make(config.data.transforms, loaded.train, others)
 
 
-def build(config: ConfigDict, loaded: tuple[Splits, transforms.Pipeline] | None = None) -> Experiment:
+def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None = None) -> Experiment:
   """Loads the data and assembles model, optimiser and system.
 
   Args:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import rng
 from dgm_jax.core.system import System
-from dgm_jax.data import transforms
+from dgm_jax.data import pipeline
 from dgm_jax.data.splits import Splits
 from dgm_jax.training import optimisers
 
@@ -31,7 +31,7 @@ class Experiment(NamedTuple):
   model: nn.Module
   system: System
   splits: Splits
-  transforms: transforms.Pipeline
+  transforms: pipeline.Pipeline
   num_steps: int
   steps_per_epoch: int
   hparams: dict[str, float]

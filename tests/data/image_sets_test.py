@@ -2,9 +2,7 @@
 
 import functools
 import io
-import re
 import tarfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -14,190 +12,14 @@ from PIL import Image
 from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import (
   caltech101_silhouettes,
   celeba,
   cifar10,
   frey_faces,
-  omniglot,
-  omniglot_resized,
   svhn,
 )
-from helpers.made import made
-
-_RNG = np.random.default_rng(0)
-
-
-def _bytes(*shape):
-  return _RNG.integers(0, 256, shape).astype(np.uint8)
-
-
-def _png(pixels, mode=None):
-  out = io.BytesIO()
-  picture = Image.fromarray(pixels)
-  (picture.convert(mode) if mode else picture).save(out, "png")
-  return out.getvalue()
-
-
-def _jpeg(pixels):
-  out = io.BytesIO()
-  Image.fromarray(pixels).save(out, "jpeg", quality=100, subsampling=0)
-  return out.getvalue()
-
-
-def _prepare(spec, folder, **sizes):
-  return prepared(made(spec, **sizes), str(folder / "data"), str(folder))
-
-
-def _check_raises(spec, folder, *patterns, **sizes):
-  """Checks that a damaged file raises one sentence, which matches all patterns."""
-  with pytest.raises(errors.UserError) as caught:
-    _prepare(spec, folder, **(sizes or dict.fromkeys(spec.sizes, 1)))
-  sentence = str(caught.value)
-  assert "\n" not in sentence
-  for pattern in patterns:
-    assert re.search(pattern, sentence), sentence
-
-
-def _corner(n):
-  """Images [N, 28, 28] with ink in the top right corner only, so that a transpose or a mirror image is detected."""
-  x = np.zeros((n, 28, 28))
-  x[:, 2:5, 20:27] = 1
-  return x
-
-
-# omniglot
-
-
-def _chardata(path, n=6, m=4, **other):
-  images = {"": _corner(n) * np.linspace(0.1, 1, n)[:, None, None], "test": _corner(m) / 4}
-  variables = {}
-  for prefix, x in images.items():
-    variables[f"{prefix}data"] = np.stack([image.ravel(order="F") for image in x], 1)
-    variables[f"{prefix}target"] = np.eye(50)[:, 7 + np.arange(len(x))]
-    variables[f"{prefix}targetchar"] = np.ones((1, len(x)))
-  scipy.io.savemat(path / "chardata.mat", variables | other)
-  return images
-
-
-def test_omniglot_has_the_right_orientation(tmp_path):
-  images = _chardata(tmp_path)
-  parts = _prepare(omniglot.DATA_SETS[0], tmp_path, train=6, test=4)
-  assert parts["train"]["x"].dtype == np.float32
-  np.testing.assert_array_equal(parts["train"]["x"][..., 0], images[""].astype(np.float32))
-  np.testing.assert_array_equal(parts["test"]["x"][..., 0], images["test"].astype(np.float32))
-  np.testing.assert_array_equal(parts["train"]["y"], 7 + np.arange(6))
-
-
-def test_omniglot_holds_out_what_the_iwae_code_does():
-  arrays = {"x": np.arange(24_345)}
-  train, valid = omniglot.hold_out_permuted(arrays, 1345)
-  shuffled = np.arange(24_345)[np.random.RandomState(seed=123).permutation(24_345)]
-  np.testing.assert_array_equal(valid["x"], shuffled[-1345:])
-  np.testing.assert_array_equal(np.sort(np.concatenate([train["x"], valid["x"]])), np.arange(24_345))
-  assert omniglot.hold_out_permuted(arrays, 0) == (arrays, None)
-  with pytest.raises(errors.UserError, match="valid_size = 24345"):
-    omniglot.hold_out_permuted(arrays, 24_345)
-
-
-@pytest.mark.parametrize("other,named", [
-  ({"data": np.full((784, 6), 255.0)}, r"in \[0, 1\].*lies in \[255"),
-  ({"data": np.full((784, 6), np.nan)}, "lies in"),
-  ({"testdata": np.zeros((4, 784))}, r"their shapes are \[4, 784\]"),
-  ({"target": np.array(["a", "b"])}, r"target \[50, N\]"),
-])  # fmt: skip
-def test_omniglot_in_another_format_raises(tmp_path, other, named):
-  _chardata(tmp_path, **other)
-  _check_raises(omniglot.DATA_SETS[0], tmp_path, r"chardata\.mat", named)
-
-
-def test_omniglot_with_another_git_blob_id_raises(tmp_path):
-  _chardata(tmp_path)
-  with pytest.raises(errors.UserError, match=r"chardata\.mat.* expected git blob id 016a3536.*, found [0-9a-f]{40}"):
-    data.load("omniglot", data_dir=str(tmp_path / "data"), manual_dir=str(tmp_path))
-
-
-# omniglot_resized
-
-
-def _area_mean(ink):
-  """105 x 105 averaged over 28 x 28 equal squares, each 3.75 pixels wide."""
-  fine = np.repeat(np.repeat(ink, 4, 0), 4, 1)
-  return fine.reshape(28, 15, 28, 15).mean((1, 3))
-
-
-def test_omniglot_small_has_the_published_images(raw_data, tmp_path):
-  folders = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "omniglot_small")}
-  loaded = data.load("omniglot_resized/small", unseen_only=False, **folders)
-  assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 2720, "test": 3120}
-  for arrays, number, characters in ((loaded.train, 1, 136), (loaded.test, 2, 156)):
-    np.testing.assert_array_equal(np.bincount(arrays["y"]), [20] * characters)
-    with zipfile.ZipFile(raw_data / "omniglot_small" / f"images_background_small{number}.zip") as archive:
-      names = [n for n in archive.namelist() if n.endswith("png")]
-      assert [loaded.about["alphabets"][i] for i in arrays["alphabet"]] == [n.split("/")[1] for n in names]
-      ink = [~np.asarray(Image.open(io.BytesIO(archive.read(n)))) for n in names[::40]]
-    x = arrays["x"][::40, ..., 0] / 255
-    assert abs(x.mean() - np.mean(ink)) < 1e-3
-    for small, large in zip(x, ink, strict=True):
-      assert np.corrcoef(small.ravel(), _area_mean(large).ravel())[0, 1] > 0.97
-  counts = dict(zip(*np.unique(loaded.test["alphabet"], return_counts=True), strict=True))
-  named = {loaded.about["alphabets"][k]: v // 20 for k, v in counts.items()}
-  assert named == {"Greek": 24, "Japanese_(katakana)": 47, "Latin": 26, "Sanskrit": 42, "Tagalog": 17}
-
-
-def test_the_test_set_of_omniglot_small_leaves_out_training_images_by_default(raw_data, tmp_path):
-  load = functools.partial(
-    data.load, "omniglot_resized/small", data_dir=str(tmp_path), manual_dir=str(raw_data / "omniglot_small")
-  )
-  loaded, unseen = load(unseen_only=False), load(valid_size=400)
-  train = {x.tobytes() for x in loaded.train["x"]}
-  assert sum(x.tobytes() in train for x in loaded.test["x"]) >= 1000
-  assert size(unseen.test) == 2120
-  assert not any(x.tobytes() in train for x in unseen.test["x"])
-  assert [size(p) for p in (unseen.train, unseen.valid)] == [2320, 400]
-  assert len(np.unique(unseen.valid["y"])) > 100  # of 136: at random, not the last alphabet
-
-
-def _zip(path, files):
-  with zipfile.ZipFile(path, "w") as archive:
-    for name, content in files.items():
-      archive.writestr(name, content)
-
-
-def test_omniglot_full_is_sorted_and_numbered(tmp_path):
-  blank, ink = np.full((105, 105), 255, np.uint8), np.zeros((105, 105), np.uint8)
-  one = {
-    "Tibetan/character02/1_01.png": blank,
-    "Tibetan/character01/2_01.png": ink,
-    "Greek/character09/3_01.png": blank,
-  }
-  for name in ("images_background.zip", "images_evaluation.zip"):
-    _zip(tmp_path / name, {f"set/{k}": _png(v, "1") for k, v in one.items()})
-  parts = _prepare(omniglot_resized.DATA_SETS[0], tmp_path, train=3, test=3)
-  np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 2])
-  assert [omniglot_resized.ALPHABETS[i] for i in parts["test"]["alphabet"]] == ["Greek", "Tibetan", "Tibetan"]
-  np.testing.assert_array_equal(parts["train"]["x"].mean((1, 2, 3)), [0, 255, 0])
-  assert len(set(omniglot_resized.ALPHABETS)) == 50
-  assert list(omniglot_resized.ALPHABETS) == sorted(omniglot_resized.ALPHABETS)
-
-
-@pytest.mark.parametrize("files,named", [
-  ({"set/Greek/character01/1_01.png": b"no picture"}, r"1_01\.png is not an image"),
-  ({"set/Klingon/character01/1_01.png": b""}, "it holds 'set/Klingon"),
-  ({"1_01.png": b""}, "it holds '1_01.png'"),
-  (None, "images_background.zip is not a zip"),
-])  # fmt: skip
-def test_omniglot_zips_in_another_format_raise(tmp_path, files, named):
-  for name in ("images_background.zip", "images_evaluation.zip"):
-    if files is None:
-      (tmp_path / name).write_bytes(b"PK cut short")
-    else:
-      _zip(tmp_path / name, files)
-  _check_raises(omniglot_resized.DATA_SETS[0], tmp_path, named)
-
-
-# frey_faces
+from helpers.image_files import check_raises, corner, jpeg, png, prepare_set, random_bytes, zip_of
 
 
 def test_frey_faces_are_the_published_frames(raw_data, tmp_path):
@@ -234,10 +56,7 @@ def test_a_pickle_of_frey_faces_raises_and_the_alternative_is_named(tmp_path):
 ])  # fmt: skip
 def test_frey_faces_in_another_format_raise(tmp_path, variables, named):
   scipy.io.savemat(tmp_path / "frey_rawface.mat", variables)
-  _check_raises(frey_faces.DATA_SETS[0], tmp_path, r"frey_rawface\.mat is not ", named)
-
-
-# cifar10
+  check_raises(frey_faces.DATA_SETS[0], tmp_path, r"frey_rawface\.mat is not ", named)
 
 
 @pytest.fixture(scope="module")
@@ -279,13 +98,13 @@ def _records(x, y):
 def _check_binary_records(x, y, folder):
   batches = {f"data_batch_{i + 1}": _records(x[10 * i :][:10], y[10 * i :][:10]) for i in (3, 0, 2, 1, 4)}
   _cifar10_tar(folder, batches | {"test_batch": _records(x[50:], y[50:])})
-  parts = _prepare(cifar10.DATA_SETS[0], folder, train=50, test=10)
+  parts = prepare_set(cifar10.DATA_SETS[0], folder, train=50, test=10)
   np.testing.assert_array_equal(np.concatenate([parts["train"]["x"], parts["test"]["x"]]), x)
   np.testing.assert_array_equal(np.concatenate([parts["train"]["y"], parts["test"]["y"]]), y)
 
 
 def test_cifar10_full_reads_binary_records(tmp_path):
-  _check_binary_records(_bytes(60, 32, 32, 3), np.arange(60) % 10, tmp_path)
+  _check_binary_records(random_bytes(60, 32, 32, 3), np.arange(60) % 10, tmp_path)
 
 
 def test_cifar10_full_reads_the_images_of_small_from_binary_records(cifar10_small, tmp_path):
@@ -299,14 +118,14 @@ def test_cifar10_full_reads_the_images_of_small_from_binary_records(cifar10_smal
 ])  # fmt: skip
 def test_cifar10_archives_in_another_format_raise(tmp_path, batches, named):
   _cifar10_tar(tmp_path, batches)
-  _check_raises(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ", named)
+  check_raises(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ", named)
 
 
 def test_a_truncated_cifar10_archive_raises(tmp_path):
-  _cifar10_tar(tmp_path, {"data_batch_1": _bytes(30_730).tobytes()})
+  _cifar10_tar(tmp_path, {"data_batch_1": random_bytes(30_730).tobytes()})
   path = tmp_path / "cifar-10-binary.tar.gz"
   path.write_bytes(path.read_bytes()[:20_000])
-  _check_raises(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ")
+  check_raises(cifar10.DATA_SETS[0], tmp_path, r"cifar-10-binary\.tar\.gz is not ")
 
 
 @pytest.mark.parametrize("labels,sheet,named", [
@@ -318,11 +137,8 @@ def test_a_truncated_cifar10_archive_raises(tmp_path):
 def test_cifar10_sheets_in_another_format_raise(tmp_path, labels, sheet, named):
   (tmp_path / "cifar10_labels.js").write_text(labels)
   for i in (0, 1, 2, 3, 50):
-    (tmp_path / f"cifar10_batch_{i}.png").write_bytes(_png(np.zeros(sheet, np.uint8)))
-  _check_raises(cifar10.DATA_SETS[1], tmp_path, named)
-
-
-# svhn
+    (tmp_path / f"cifar10_batch_{i}.png").write_bytes(png(np.zeros(sheet, np.uint8)))
+  check_raises(cifar10.DATA_SETS[1], tmp_path, named)
 
 
 def _svhn_mat(path, part, x, y):
@@ -330,15 +146,15 @@ def _svhn_mat(path, part, x, y):
 
 
 def test_svhn_has_its_digits_followed_by_its_extra_images(tmp_path):
-  x = {part: _bytes(n, 32, 32, 3) for part, n in (("train", 3), ("extra", 2), ("test", 4))}
+  x = {part: random_bytes(n, 32, 32, 3) for part, n in (("train", 3), ("extra", 2), ("test", 4))}
   y = {"train": [10, 1, 9], "extra": [10, 5], "test": [2, 10, 3, 4]}
   for part in x:
     _svhn_mat(tmp_path, part, x[part], np.array(y[part], np.uint8))
-  parts = _prepare(svhn.DATA_SETS[0], tmp_path, train=3, test=4)
+  parts = prepare_set(svhn.DATA_SETS[0], tmp_path, train=3, test=4)
   np.testing.assert_array_equal(parts["train"]["x"], x["train"])
   np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 9])
   np.testing.assert_array_equal(parts["test"]["x"], x["test"])
-  parts = _prepare(svhn.DATA_SETS[1], tmp_path, train=5, test=4)
+  parts = prepare_set(svhn.DATA_SETS[1], tmp_path, train=5, test=4)
   np.testing.assert_array_equal(parts["train"]["x"], np.concatenate([x["train"], x["extra"]]))
   np.testing.assert_array_equal(parts["train"]["y"], [0, 1, 9, 0, 5])
   np.testing.assert_array_equal(parts["test"]["y"], [2, 0, 3, 4])
@@ -346,31 +162,28 @@ def test_svhn_has_its_digits_followed_by_its_extra_images(tmp_path):
 
 
 @pytest.mark.parametrize("x,y,named", [
-  (_bytes(2, 32, 32, 3), [1, 11], "y holds other values"),
-  (_bytes(2, 32, 32, 3), ["a", "b"], "y holds other values"),
-  (_bytes(2, 32, 32, 3), [1], r"y is \[1, 1\]"),
-  (_bytes(2, 28, 28, 3), [1, 2], r"X is \[28, 28, 3, 2\]"),
-  (_bytes(2, 32, 32, 3) / 255, [1, 2], "of float64"),
+  (random_bytes(2, 32, 32, 3), [1, 11], "y holds other values"),
+  (random_bytes(2, 32, 32, 3), ["a", "b"], "y holds other values"),
+  (random_bytes(2, 32, 32, 3), [1], r"y is \[1, 1\]"),
+  (random_bytes(2, 28, 28, 3), [1, 2], r"X is \[28, 28, 3, 2\]"),
+  (random_bytes(2, 32, 32, 3) / 255, [1, 2], "of float64"),
 ])  # fmt: skip
 def test_svhn_in_another_format_raises(tmp_path, x, y, named):
   for part in ("train", "test"):
     _svhn_mat(tmp_path, part, x, y)
-  _check_raises(svhn.DATA_SETS[0], tmp_path, r"train_32x32\.mat is not ", named)
-
-
-# celeba
+  check_raises(svhn.DATA_SETS[0], tmp_path, r"train_32x32\.mat is not ", named)
 
 
 def _celeba(path, pictures=(), attributes=None, partition=None):
   """Six pictures: grey borders that the crop removes, and a different colour in each quarter of the rest."""
-  quarters = _bytes(6, 2, 2, 3) // 4 * 2 + 60
+  quarters = random_bytes(6, 2, 2, 3) // 4 * 2 + 60
   files = {}
   for i, colours in enumerate(quarters):
     pixels = np.full((218, 178, 3), 128, np.uint8)
     pixels[35:183, 15:163] = np.repeat(np.repeat(colours, 74, 0), 74, 1)
-    files[f"img_align_celeba/{i + 1:06}.jpg"] = _jpeg(pixels)
-  _zip(path / "img_align_celeba.zip", files | dict(pictures))
-  signs = np.where(_bytes(6, 40) < 128, -1, 1)
+    files[f"img_align_celeba/{i + 1:06}.jpg"] = jpeg(pixels)
+  zip_of(path / "img_align_celeba.zip", files | dict(pictures))
+  signs = np.where(random_bytes(6, 40) < 128, -1, 1)
   rows = [f"{i + 1:06}.jpg  {' '.join(f'{s:2}' for s in row)}" for i, row in enumerate(signs)]
   table = ["6", " ".join(celeba.ATTRIBUTES) + " ", *rows]
   (path / "list_attr_celeba.txt").write_text(attributes or "\n".join(table) + "\n")
@@ -383,7 +196,7 @@ def _celeba(path, pictures=(), attributes=None, partition=None):
 def test_celeba_is_cropped_resized_and_split(tmp_path):
   quarters, signs, number = _celeba(tmp_path)
   for spec, side in zip(celeba.DATA_SETS, (32, 64, 128), strict=True):
-    parts = _prepare(spec, tmp_path, train=3, valid=1, test=2)
+    parts = prepare_set(spec, tmp_path, train=3, valid=1, test=2)
     for i, arrays in enumerate(parts.values()):
       assert arrays["x"].shape[1:] == (side, side, 3)
       np.testing.assert_array_equal(arrays["attributes"], signs[number == i])
@@ -398,7 +211,7 @@ def test_celeba_is_cropped_resized_and_split(tmp_path):
 
 @pytest.mark.parametrize("given,named", [
   ({"pictures": {"img_align_celeba/000003.jpg": b"\xff\xd8 cut"}}, r"zip: 000003\.jpg is not a JPEG"),
-  ({"pictures": {"img_align_celeba/000001.jpg": _jpeg(_bytes(64, 64, 3))}}, r"000001\.jpg is not .*it has 64 x 64"),
+  ({"pictures": {"img_align_celeba/000001.jpg": jpeg(random_bytes(64, 64, 3))}}, r"1\.jpg is not .*it has 64 x 64"),
   ({"partition": "000001.jpg 3\n"}, r"list_eval_partition\.txt is not .*line 1 is '000001\.jpg 3'"),
   ({"partition": "000007.jpg 0\n"}, r"list_attr_celeba\.txt .*'000007\.jpg' is missing"),
   ({"attributes": "6\nBald\n"}, "second line has other names"),
@@ -406,29 +219,26 @@ def test_celeba_is_cropped_resized_and_split(tmp_path):
 ])  # fmt: skip
 def test_celeba_in_another_format_raises(tmp_path, given, named):
   _celeba(tmp_path, **given)
-  _check_raises(celeba.DATA_SETS[0], tmp_path, named, train=3, valid=1, test=2)
+  check_raises(celeba.DATA_SETS[0], tmp_path, named, train=3, valid=1, test=2)
 
 
 def test_a_truncated_celeba_picture_is_named(tmp_path):
-  whole = _jpeg(_bytes(218, 178, 3))
+  whole = jpeg(random_bytes(218, 178, 3))
   _celeba(tmp_path, pictures={"img_align_celeba/000005.jpg": whole[: len(whole) // 2]})
-  _check_raises(celeba.DATA_SETS[0], tmp_path, r"000005\.jpg is not an image", train=3, valid=1, test=2)
+  check_raises(celeba.DATA_SETS[0], tmp_path, r"000005\.jpg is not an image", train=3, valid=1, test=2)
 
 
 def test_a_celeba_picture_that_is_not_in_the_archive_is_named(tmp_path):
   _celeba(tmp_path)
-  _zip(tmp_path / "img_align_celeba.zip", {"img_align_celeba/000001.jpg": _jpeg(_bytes(218, 178, 3))})
-  _check_raises(celeba.DATA_SETS[0], tmp_path, r"celeba\.zip is not .*000003\.jpg", train=3, valid=1, test=2)
-
-
-# caltech101_silhouettes
+  zip_of(tmp_path / "img_align_celeba.zip", {"img_align_celeba/000001.jpg": jpeg(random_bytes(218, 178, 3))})
+  check_raises(celeba.DATA_SETS[0], tmp_path, r"celeba\.zip is not .*000003\.jpg", train=3, valid=1, test=2)
 
 
 def _silhouettes(path, **other):
   sizes = {"train": 3, "val": 2, "test": 4}
   variables = {}
   for prefix, n in sizes.items():
-    drawn = 1 - _corner(n)  # the object is black, 0, on white
+    drawn = 1 - corner(n)  # the object is black, 0, on white
     variables[f"{prefix}_data"] = np.stack([image.ravel(order="F") for image in drawn]).astype(np.uint8)
     variables[f"{prefix}_labels"] = 101 - np.arange(n, dtype=np.uint8)[:, None]
   scipy.io.savemat(path / "caltech101_silhouettes_28_split1.mat", variables | other)
@@ -436,10 +246,10 @@ def _silhouettes(path, **other):
 
 def test_silhouettes_have_the_right_orientation_and_are_one_on_the_object(tmp_path):
   _silhouettes(tmp_path)
-  parts = _prepare(caltech101_silhouettes.DATA_SETS[0], tmp_path, train=3, valid=2, test=4)
+  parts = prepare_set(caltech101_silhouettes.DATA_SETS[0], tmp_path, train=3, valid=2, test=4)
   for arrays, n in zip(parts.values(), (3, 2, 4), strict=True):
     assert arrays["x"].dtype == bool
-    np.testing.assert_array_equal(arrays["x"][..., 0], _corner(n))
+    np.testing.assert_array_equal(arrays["x"][..., 0], corner(n))
     np.testing.assert_array_equal(arrays["y"], 100 - np.arange(n))
 
 
@@ -451,4 +261,4 @@ def test_silhouettes_have_the_right_orientation_and_are_one_on_the_object(tmp_pa
 ])  # fmt: skip
 def test_silhouettes_in_another_format_raise(tmp_path, other, named):
   _silhouettes(tmp_path, **other)
-  _check_raises(caltech101_silhouettes.DATA_SETS[0], tmp_path, r"split1\.mat is not ", named)
+  check_raises(caltech101_silhouettes.DATA_SETS[0], tmp_path, r"split1\.mat is not ", named)

@@ -17,7 +17,7 @@ import xlrd
 
 from dgm_jax import data
 from dgm_jax.core import errors
-from dgm_jax.data.published import tfds_builder
+from dgm_jax.data.published import raw_files
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import maf
 from helpers.made import made
@@ -89,7 +89,7 @@ def test_checksums_of_the_published_files_are_registered(raw_data):
   for member in ("banknote", "breast", "red", "white", "yeast"):
     file = _UCI[member].files["table"]
     content = (raw_data / "uci" / file.name).read_bytes()
-    info = tfds_builder.registered()[file.url]
+    info = raw_files.registered()[file.url]
     assert (info.size, info.checksum) == (len(content), hashlib.sha256(content).hexdigest())
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 
 from dgm_jax.core import errors
-from dgm_jax.data import transforms
+from dgm_jax.data import pipeline as transforms
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (300, 4, 3, 1)).astype(np.uint8)

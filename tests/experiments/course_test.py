@@ -11,7 +11,7 @@ import pytest
 
 from dgm_jax import data
 from dgm_jax.core import errors, evaluation
-from dgm_jax.data import transforms
+from dgm_jax.data import pipeline as transforms
 from dgm_jax.models.mixtures import bernoulli_product
 from dgm_jax.models.vae import autoencoder
 from dgm_jax.principles import own_bound

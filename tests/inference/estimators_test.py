@@ -12,7 +12,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from dgm_jax.inference import estimators
+from dgm_jax.inference import estimators, samples
 from helpers import tables
 
 X, S = jnp.array([-1.0, 0.3, 2.0]), 0.7
@@ -109,8 +109,8 @@ def test_samples_in_chunks_or_as_one_batch_equal_separate_samples(chunk):
   batch = {"x": jax.random.normal(jax.random.key(1), (3, 2))}
   draw = lambda key: (jax.random.normal(key, (3, 2)), jax.random.normal(key, (3,)))
   f = lambda batch, z: (jnp.sin(batch["x"] * z[0]) + z[1][:, None], z[1] * batch["x"][:, 0])
-  some = lambda keys: estimators.over_samples(f, batch, jax.vmap(draw)(keys))
-  found = estimators.map_keys(some, jax.random.key(0), 7, chunk)
+  some = lambda keys: samples.over_samples(f, batch, jax.vmap(draw)(keys))
+  found = samples.map_keys(some, jax.random.key(0), 7, chunk)
   one_by_one = [f(batch, draw(key)) for key in jax.random.split(jax.random.key(0), 7)]
   for a, b in zip(found, (jnp.stack(leaves) for leaves in zip(*one_by_one, strict=True)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-6)

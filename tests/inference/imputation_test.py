@@ -13,7 +13,8 @@ import scipy.stats
 from dgm_jax.applications.imputation import intervals
 from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
-from dgm_jax.data import splits, transforms
+from dgm_jax.data import splits
+from dgm_jax.data.pipeline import make
 from dgm_jax.evaluate import imputation as evaluation
 from dgm_jax.inference import imputation, streaming_weights
 from dgm_jax.models.linear import exact_inference as fa
@@ -223,7 +224,7 @@ def test_the_evaluation_reports_the_error_on_hidden_entries():
   """With the exact proposal and many samples it is the error of the conditional means, on the requested split."""
   x = {name: draws(n, seed=n)[0] for name, n in (("train", 23), ("test", 9))}
   numbered = {name: {"x": a, "index": np.arange(len(a), dtype="i") + 40} for name, a in x.items()}
-  pipeline = transforms.make(("mcar:rate=0.4",), numbered["train"])
+  pipeline = make(("mcar:rate=0.4",), numbered["train"])
   parts = splits.Splits(numbered["train"], None, numbered["test"], {})
   model = factor_analysis.Model((D,), latent_dim=2, isotropic=True)
   experiment = types.SimpleNamespace(model=model, transforms=pipeline, splits=parts)

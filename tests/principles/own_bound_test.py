@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from dgm_jax.core import errors
-from dgm_jax.data import transforms
+from dgm_jax.data import pipeline as transforms
 from dgm_jax.evaluate import quadrature
 from dgm_jax.inference import estimators, log_terms
 from dgm_jax.models.diffusion import diffusion

@@ -41,9 +41,9 @@ def _megabytes(num_bytes: float) -> str:
 
 
 def _download_size(spec: DataSet) -> str:
-  from dgm_jax.data.published import tfds_builder  # imports TFDS
+  from dgm_jax.data.published import raw_files  # imports TFDS
 
-  infos = [tfds_builder.registered().get(f.url) for f in spec.files.values()]
+  infos = [raw_files.registered().get(f.url) for f in spec.files.values()]
   return _megabytes(sum(int(i.size) for i in infos)) if all(infos) else "?"
 
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dgm_jax.core import rng
-from dgm_jax.inference import estimators, objectives
+from dgm_jax.inference import objectives
 from dgm_jax.inference.log_terms import LogTerms
+from dgm_jax.inference.samples import map_keys, over_samples
 from dgm_jax.principles.latent.options import Options
 
 
@@ -37,13 +38,13 @@ def pair_terms(
     fixed = jax.lax.stop_gradient(z)
     return {
       "z": fixed,
-      "theta": estimators.over_samples(live.log_joint, batch, fixed),
-      "path": estimators.over_samples(frozen.log_joint, batch, z),
+      "theta": over_samples(live.log_joint, batch, fixed),
+      "path": over_samples(frozen.log_joint, batch, z),
       "path_q": jax.vmap(q_frozen.log_prob)(z),
       "score": jax.vmap(q.log_prob)(fixed),
     }
 
-  return estimators.map_keys(some, key, num_samples, chunk, remat=True)
+  return map_keys(some, key, num_samples, chunk, remat=True)
 
 
 def paired_objective(

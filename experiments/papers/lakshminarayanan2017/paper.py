@@ -2,7 +2,7 @@
 
 https://arxiv.org/abs/1612.01474
   python -m experiments.reproduce lakshminarayanan2017 --figure=1
-  python scripts/prepare_data.py uci/concrete --manual_dir=FOLDER   # and uci/wine; or by download
+  python -m dgm_jax prepare-data uci/concrete --manual_dir=FOLDER   # and uci/wine; or by download
   python -m experiments.reproduce lakshminarayanan2017 --table=1
 
 Figure 1: uncertainty of nets on y = x^3 + noise.  Table 1: RMSE and NLL of UCI tables over 20 random splits, deep

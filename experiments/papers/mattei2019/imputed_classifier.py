@@ -91,7 +91,7 @@ def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndar
   Args:
     run: a run on binary images, loaded by dgm_jax.load.
     num_draws: M.
-    num_samples: number of importance samples, see imputation.importance.
+    num_samples: number of importance samples, see inference/imputation.py.
   """
 
   def step(held, _, batch):

@@ -1,6 +1,6 @@
 """Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets" (ICML 2019).
 
-  python scripts/prepare_data.py uci/white --manual_dir=FOLDER   # and the five others; or by download
+  python -m dgm_jax prepare-data uci/white --manual_dir=FOLDER   # and the five others; or by download
   python -m experiments.reproduce mattei2019 --table=2 --budget=quick
   python -m experiments.reproduce mattei2019 --figure=1 --budget=quick
   python -m experiments.reproduce mattei2019 --table=1 --budget=quick

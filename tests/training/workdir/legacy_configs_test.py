@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 import dgm_jax
 from dgm_jax.core import config_args, errors, renamed
-from dgm_jax.data import transforms
+from dgm_jax.data import pipeline
 from dgm_jax.data.splits import Splits
 from dgm_jax.training import build, train
 from dgm_jax.training.restore import restore
@@ -52,7 +52,7 @@ def test_committed_configs_build(config):
   rng = np.random.default_rng(0)  # in place of the data sets, which are not at hand
   images = lambda n: {"x": rng.integers(0, 256, (n, 28, 28, 1), dtype=np.uint8), "y": np.zeros(n, np.int32)}
   parts = build._number(Splits(images(200), images(20), images(20)))
-  experiment = build.build(config, (parts, transforms.make(config.data.transforms, parts.train, [parts.test])))
+  experiment = build.build(config, (parts, pipeline.make(config.data.transforms, parts.train, [parts.test])))
   assert experiment.hparams["optim.lr"] == config.optim.lr
 
 
