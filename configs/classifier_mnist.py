@@ -19,8 +19,9 @@ Arguments (after the colon, separated by commas):
   test            seconds: a few steps of a small network on mnist5k
 
 test/auroc_rotated is the probability that a digit turned by 90 degrees has the greater predictive entropy;
---config.evaluate.predictive.shifted=fashion_mnist adds a comparison with another set.  Sweep (python -m dgm_jax sweep): five
-members of an ensemble.
+--config.evaluate.predictive.shifted=fashion_mnist adds a comparison with another set.
+
+Sweep (python -m dgm_jax sweep): five members of an ensemble.
 """
 
 from ml_collections import ConfigDict

@@ -17,7 +17,8 @@ Arguments (after the colon, separated by commas):
   quick           6,000 steps of batch 100 on mnist5k
   test            seconds: a few steps of a small network on mnist5k
 
-Sweeps (python -m dgm_jax sweep): three seeds for each of three learning rates; --name=net, three seeds for each network.
+Sweeps (python -m dgm_jax sweep): three seeds for each of three learning rates; --name=net, three seeds for each
+network.
 """
 
 from ml_collections import ConfigDict

@@ -27,8 +27,8 @@ Arguments (after the colon, separated by commas):
 Letters are a to z, without case, and one space for all other characters between them; a line ends with a symbol of its
 own.
 
-Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, numbers of states to compare by the held-out
-likelihood.
+Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, numbers of states to compare by the
+held-out likelihood.
 """
 
 import pathlib

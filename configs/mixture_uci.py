@@ -19,8 +19,8 @@ Arguments (after the colon, separated by commas):
   quick           no effect: a full run takes seconds
   test            seconds: a few steps on the grey levels of mnist5k
 
-Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, numbers of components to compare by BIC, which
-the report's comparison.png shows.
+Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, numbers of components to compare by BIC,
+which the report's comparison.png shows.
 """
 
 from ml_collections import ConfigDict

@@ -22,7 +22,7 @@ def load(workdir: str | os.PathLike) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-  """MIWAEImputer, the scikit-learn transformer of applications/imputation/transformer.py, imported when it is asked for."""
+  """MIWAEImputer of applications/imputation/transformer.py, a scikit-learn transformer, imported at first use."""
   if name == "MIWAEImputer":
     from dgm_jax.applications.imputation.transformer import MIWAEImputer
 

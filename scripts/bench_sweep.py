@@ -8,7 +8,7 @@ Each round executes all runs in three ways, including evaluation, figures and ch
 
   one by one   in one process that uses all cores and has done one run as a warm-up, so that nothing is compiled
   lanes        as one task of a sweep: one compiled program in one process that uses all cores
-  sweep        as `python -m dgm_jax sweep` divides them: lanes in one pinned process per core (on GPUs, one process per device)
+  sweep        as `dgm_jax sweep` divides them: lanes in one pinned process per core (on GPUs, one process per device)
 
 The times are also printed as ratios to the first; less than 1 is faster.  The last two ways start new processes, whose
 start-up is included in their time, and load their programs from the compilation cache.

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Runs the fast tests, or with --all also the slow ones.  Further arguments are passed to pytest.
+# Runs the fast tests; --all runs the slow ones too, --smoke a few of every package (about three minutes).  Further
+# arguments go to pytest.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 select=(-m "not slow")
-if [ "${1:-}" = "--all" ]; then
-  select=()
-  shift
-fi
+case "${1:-}" in
+  --all) select=() && shift ;;
+  --smoke) select=(-m "smoke and not slow") && shift ;;
+esac
 exec "$python" -m pytest --numprocesses=auto ${select[@]+"${select[@]}"} "$@"

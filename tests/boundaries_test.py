@@ -3,7 +3,11 @@
 import ast
 import sys
 
+import pytest
+
 from helpers import tables
+
+pytestmark = pytest.mark.smoke
 
 PACKAGE = tables.ROOT / "dgm_jax"
 FORMER_COMMANDS = {"compare.py", "ensemble.py", "impute.py"}  # they answer with their present names, and do no more

@@ -5,6 +5,8 @@ import pytest
 from dgm_jax import __main__
 from helpers import processes, tables
 
+pytestmark = pytest.mark.smoke
+
 
 @pytest.mark.parametrize("name", __main__.COMMANDS)
 def test_every_command_has_help(name):

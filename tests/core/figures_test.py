@@ -1,9 +1,12 @@
 """Figures: pixels of image grids, and complete files."""
 
 import numpy as np
+import pytest
 from matplotlib import image
 
 from dgm_jax.core import figures
+
+pytestmark = pytest.mark.smoke
 
 
 def test_image_grid_puts_images_row_by_row_in_a_white_frame():

@@ -14,6 +14,8 @@ from dgm_jax.data.files import bags_of_words
 from dgm_jax.data.sets import bars, kjv
 from dgm_jax.data.splits import Splits
 
+pytestmark = pytest.mark.smoke
+
 _TRAIN = ["The ark, the Ark of X", "ark dove dove 12 2nd", "raven and dove", "raven's olive", "the of"]
 
 

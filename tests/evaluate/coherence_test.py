@@ -11,6 +11,8 @@ from dgm_jax.core import errors
 from dgm_jax.core.system import TrainState
 from dgm_jax.evaluate import coherence, perplexity
 
+pytestmark = pytest.mark.smoke
+
 KEY = jax.random.key(0)
 
 

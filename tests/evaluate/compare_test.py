@@ -9,6 +9,8 @@ import scipy.stats
 from dgm_jax.core import errors
 from dgm_jax.evaluate import compare
 
+pytestmark = pytest.mark.smoke
+
 ABOUT = {
   "data": "toy",
   "data_digest": "abc",

@@ -15,6 +15,8 @@ import scipy.stats
 from dgm_jax.inference import estimators, samples
 from helpers import tables
 
+pytestmark = pytest.mark.smoke
+
 X, S = jnp.array([-1.0, 0.3, 2.0]), 0.7
 LOG_PX = scipy.stats.norm.logpdf(np.asarray(X), 0, np.sqrt(1 + S**2))
 

@@ -9,6 +9,8 @@ import scipy.stats
 from dgm_jax.inference import annealing, hmc
 from helpers import linear_gaussian as lg
 
+pytestmark = pytest.mark.smoke
+
 N = 40_000  # chains
 
 

@@ -8,6 +8,8 @@ from dgm_jax.training import programs
 from helpers import tables
 from helpers.golden_steps import GOLDEN
 
+pytestmark = pytest.mark.smoke
+
 WHEN_TO_UPDATE = (
   "The numbers of a fixed run changed.  If you meant to change what is computed (initialisation, order of random "
   "draws, an estimator's definition), say so in the commit and paste the new numbers; otherwise this is a bug."

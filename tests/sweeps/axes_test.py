@@ -11,6 +11,8 @@ from dgm_jax.core import errors
 from dgm_jax.sweeps import axes, definition
 from helpers import tables
 
+pytestmark = pytest.mark.smoke
+
 IWAE = str(tables.ROOT / "configs/iwae_mnist.py")
 TEST = f"{IWAE}:test"
 

@@ -10,6 +10,8 @@ from dgm_jax.core import errors, files
 from dgm_jax.sweeps import axes, report, states, tasks
 from dgm_jax.sweeps.definition import Run
 
+pytestmark = pytest.mark.smoke
+
 NLL = {(1e-4, 0): 101.0, (1e-4, 1): 103.0, (1e-3, 0): 99.0, (1e-3, 1): 99.5, (1e-3, 2): 98.0, (1e-2, 0): 120.0}
 
 

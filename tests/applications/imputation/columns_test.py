@@ -6,6 +6,8 @@ import pytest
 from dgm_jax.applications.imputation import columns
 from dgm_jax.core import errors
 
+pytestmark = pytest.mark.smoke
+
 
 def infer(cells, kind=None):
   values = np.array(cells, dtype=object if isinstance(cells[0], str) else None)

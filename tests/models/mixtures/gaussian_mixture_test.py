@@ -13,6 +13,8 @@ from dgm_jax.models.mixtures import base, covariances, gaussian_mixture
 from dgm_jax.principles import em
 from helpers import linear_gaussian as lg
 
+pytestmark = pytest.mark.smoke
+
 N, D, C = 600, 3, 3
 RNG = np.random.default_rng(0)
 CENTRES = np.array([[0.0, 0, 0], [2, 2, 0], [-3, 1, 1]])
