@@ -114,7 +114,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
   finished = files.read_json(workdir / "results.json")  # its presence marks a finished run
-  if finished is not None and finished["step"] != int(state.step):  # those stay the results of the whole run
+  if finished is not None and finished["step"] != int(state.step):  # keep the results of the whole run
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:
     names = "evaluation.json" if finished is None else "results.json", "values.npz"
@@ -126,7 +126,8 @@ def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
   errors.require(
-    experiment.system.sample is not None, f"Model {config.model.name!r} is of y given x: it generates no x."
+    experiment.system.sample is not None,
+    f"Model {config.model.name!r} is a conditional model p(y given x): it cannot sample x.",
   )
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
@@ -146,12 +147,12 @@ def main(argv: list[str]) -> None:
   """Runs the mode."""
   errors.require(len(argv) == 1, f"Unexpected argument {argv[-1]!r}: every option starts with --; see --help.")
   errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
-  errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is of --mode=train.")
+  errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is for --mode=train.")
   errors.require(
     _MODE.value in ("evaluate", "sample") or _CHECKPOINT.value == "latest",
-    "--checkpoint is of --mode=evaluate and sample.",
+    "--checkpoint is for --mode=evaluate and sample.",
   )
-  errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is of --mode=train.")
+  errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is for --mode=train.")
   workdir = pathlib.Path(_WORKDIR.value)
   if _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value):
     if not supervisor.is_child():
@@ -172,7 +173,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 _MODES = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}
-_OF_MODE = {"checkpoint": ("evaluate", "sample"), "num_samples": ("sample",), "mode": ()}  # else of all, or of train
+_OF_MODE = {"checkpoint": ("evaluate", "sample"), "num_samples": ("sample",), "mode": ()}  # else all, or train
 _OF_ALL = ("config", "workdir")
 
 

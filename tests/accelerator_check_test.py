@@ -1,4 +1,4 @@
-"""The check of an accelerator's machine, run on the CPU: it measures, goes on after a failure, and leaves nothing."""
+"""scripts/accelerator_check.sh, run on the CPU: it measures, continues after a failure, and leaves no files behind."""
 
 import json
 import os
@@ -14,7 +14,7 @@ OTHERS = {"PYTHONPATH", "WHEELS", "MANUAL_DIR", "MINUTES"}
 
 
 def check(folder, *flags, **env):
-  """The finished process and the results it wrote."""
+  """(finished process, the results that it wrote)."""
   output = folder / "check.json"
   kept = {k: v for k, v in os.environ.items() if k not in OTHERS}
   command = ["bash", str(tables.ROOT / "scripts" / "accelerator_check.sh"), "--quick", f"--output={output}", *flags]
@@ -32,7 +32,7 @@ def add_wheel(folder, name):
     wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
 
 
-def test_wheels_are_installed_but_jax_stays(tmp_path):
+def test_wheels_are_installed_but_jax_is_kept(tmp_path):
   wheels = tmp_path / "wheels"
   wheels.mkdir()
   for name in ("carried_along", "jax", "jaxlib"):

@@ -1,7 +1,7 @@
-"""What an accelerator may get wrong that a CPU does not: precision, another form of a program, several devices.
+"""What may be wrong on an accelerator and right on a CPU: precision, other forms of a program, several devices.
 
-They run on the CPU like all tests, and by `bash scripts/accelerator_check.sh` on whatever device there is.  The
-reference is NumPy in float64, or numbers that were found on a CPU.
+The tests run on the CPU like all others, and with `bash scripts/accelerator_check.sh` on the available device.  The
+reference is NumPy in float64, or numbers computed on a CPU.
 """
 
 import jax
@@ -19,7 +19,7 @@ from dgm_jax.training.workdir import checkpoint
 from helpers import tables
 from helpers.golden_steps import GOLDEN as GOLDEN_STEPS
 
-pytestmark = [pytest.mark.accelerator, pytest.mark.slow]  # slow: on a CPU other tests have the same laws
+pytestmark = [pytest.mark.accelerator, pytest.mark.slow]  # slow: on a CPU other tests cover the same
 GEOMETRIES = [(3, 1, "SAME"), (4, 2, 1), (5, 3, "SAME")]
 GOLDEN = ["vae", "iwae", "iwae_dreg", "vae_conv"]
 
@@ -52,7 +52,7 @@ def transposed(x, kernel, stride, padding, size):
 
 
 @pytest.mark.parametrize("kernel,stride,padding", GEOMETRIES)
-def test_convolutions_are_those_of_float64(kernel, stride, padding):
+def test_convolutions_equal_float64(kernel, stride, padding):
   draw = np.random.default_rng(0)
   x, w = draw.normal(size=(4, 14, 13, 32)).astype("f"), draw.normal(size=(kernel, kernel, 32, 16)).astype("f")
   true = convolved(x, w, stride, padding)
@@ -62,7 +62,7 @@ def test_convolutions_are_those_of_float64(kernel, stride, padding):
 
 
 @pytest.mark.parametrize("kernel,stride,padding", GEOMETRIES)
-def test_transposed_convolutions_are_those_of_float64(kernel, stride, padding):
+def test_transposed_convolutions_equal_float64(kernel, stride, padding):
   draw, size = np.random.default_rng(1), (14, 13)
   small = [convolutions.conv_geometry(n, kernel, stride, padding)[0] for n in size]
   x, w = draw.normal(size=(4, *small, 32)).astype("f"), draw.normal(size=(kernel, kernel, 32, 16)).astype("f")
@@ -82,7 +82,7 @@ def test_sums_by_a_product_keep_float32(n):
 
 @pytest.mark.parametrize("name", GOLDEN)
 @pytest.mark.parametrize("precision,tolerance", [("highest", 1e-4), (None, 2e-2)])
-def test_third_step_is_that_of_the_cpu(name, precision, tolerance):
+def test_third_step_equals_that_of_the_cpu(name, precision, tolerance):
   system = tables.SYSTEMS[name]()
   with jax.default_matmul_precision(precision):
     chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 3))
@@ -91,20 +91,20 @@ def test_third_step_is_that_of_the_cpu(name, precision, tolerance):
     np.testing.assert_allclose(metrics[key][-1], value, rtol=tolerance, err_msg=key)
 
 
-def test_the_order_of_the_data_is_that_of_the_cpu():
-  """Streaming asks the host for the order, resident the device."""
+def test_the_order_of_the_data_equals_that_of_the_cpu():
+  """Streaming computes the order on the host, resident data on the device."""
   order = jax.jit(rng.epoch_indices, static_argnums=(2, 3, 4))
   try:
     cpu = jax.local_devices(backend="cpu")[0]
   except RuntimeError:
-    pytest.skip("JAX_PLATFORMS leaves out the CPU")
+    pytest.skip("JAX_PLATFORMS excludes the CPU")
   on = lambda device: jax.device_put(jax.random.wrap_key_data(np.asarray([3, 4], np.uint32)), device)
   found, expected = (order(on(device), 7, 40, 60_000, 100) for device in (jax.local_devices()[0], cpu))
   np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", ["elbo", "iwae"])
-def test_bounds_of_large_log_weights_are_those_of_float64(name):
+def test_bounds_of_large_log_weights_equal_float64(name):
   log_w = np.random.default_rng(2).normal(-1e5, 300, (500, 8)).astype("f")
   value, gradient = jax.jit(jax.value_and_grad(lambda w: getattr(estimators, name)(w).sum()))(log_w)
   w = log_w.astype(np.float64)
@@ -115,17 +115,17 @@ def test_bounds_of_large_log_weights_are_those_of_float64(name):
 
 
 def test_many_samples_stay_finite():
-  """A step with 500 importance samples of images that the model finds all but impossible."""
+  """A step with 500 importance samples for images that are extremely unlikely under the model."""
   system = tables._vae(bound="iwae", num_samples=500, gradient="dreg")
   state = tables.init(system)
   unlikely = jax.tree.map(lambda a: 100 * a, state.params["decoder"])
   state = state.replace(params=state.params | {"decoder": unlikely})
   state, metrics = jax.jit(system.train_step)(state, jax.random.key(0), jax.tree.map(lambda a: a[:64], tables.TRAIN))
-  assert metrics["loss"] > 300  # 17 nats at first
+  assert metrics["loss"] > 300  # 17 nats with the initial parameters
   assert all(jnp.isfinite(a).all() for a in jax.tree.leaves((state.params, metrics)))
 
 
-def test_a_restored_state_goes_on_bitwise(tmp_path):
+def test_a_restored_state_continues_bitwise(tmp_path):
   system = tables.SYSTEMS["iwae_dreg"]()
   run = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 50))
   half, _ = run(tables.init(system), jax.random.key(0), tables.TRAIN)

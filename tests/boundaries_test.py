@@ -1,4 +1,4 @@
-"""Who may import what: one table of the layers, and a few laws by package."""
+"""Which package may import which: one table of layers, and further rules for single packages."""
 
 import ast
 import sys
@@ -10,10 +10,10 @@ from helpers import tables
 pytestmark = pytest.mark.smoke
 
 PACKAGE = tables.ROOT / "dgm_jax"
-FORMER_COMMANDS = {"compare.py", "ensemble.py", "impute.py"}  # they answer with their present names, and do no more
+FORMER_COMMANDS = {"compare.py", "ensemble.py", "impute.py"}  # they only print the present name of the command
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))}
 FILES = {file: path for file, path in FILES.items() if file not in FORMER_COMMANDS}
-# package -> the packages it may import, besides itself; no table row names one that is above it
+# package: the packages that it may import besides itself, all of them in rows above
 LAYERS = {
   "core": "",
   "networks": "core",
@@ -29,11 +29,11 @@ LAYERS = {
   "api": "core networks data distributions inference models principles evaluate training",
   "main.py": "core evaluate training",
   "__main__.py": "core",  # the commands themselves are imported when they are called
-  "__init__.py": "api applications",  # the two names that are offered at the top, imported lazily
+  "__init__.py": "api applications",  # for the two names of the top level, imported lazily
 }
-THIRD_PARTY = {"jax", "flax", "distrax"}  # what the mathematics is written in
+THIRD_PARTY = {"jax", "flax", "distrax"}  # the only other libraries of the mathematical packages
 PURE = {"networks", "distributions", "inference", "models"}
-# who may use NumPy: the others compute on the device
+# files that may use NumPy; the others compute on the device
 ON_THE_HOST = ("data/", "core/batches.py", "evaluate/compare.py", "applications/imputation/")
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
@@ -72,11 +72,11 @@ def ours(path):
 
 
 def offenders(is_wrong, among=FILES):
-  """The files of which something is wrong: a law over files fails with their names."""
+  """The files that violate a rule, so that a failing test names them."""
   return [file for file in among if is_wrong(file)]
 
 
-def test_imports_go_down():
+def test_imports_follow_the_layers():
   def above(file):
     found = {name if name in LAYERS else f"{name}.py" for name in ours(FILES[file])} - {package(file)}
     return found - set(LAYERS[package(file)].split())
@@ -84,7 +84,7 @@ def test_imports_go_down():
   assert {file: names for file in FILES if (names := above(file))} == {}
 
 
-def test_the_table_of_layers_has_no_circle():
+def test_the_table_of_layers_has_no_cycle():
   order = list(LAYERS)
   for row, allowed in LAYERS.items():
     if row != "__init__.py":
@@ -93,13 +93,13 @@ def test_the_table_of_layers_has_no_circle():
 
 
 def test_no_two_modules_import_each_other():
-  """In any number of steps; what a function imports when it runs counts, too."""
+  """Not even through other modules; imports inside functions count, too."""
   names = {f"dgm_jax.{f.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__"): p for f, p in FILES.items()}
   arrows = {
     name: {m for i in imports(path) for m in (i, i.rpartition(".")[0]) if m in names and m != name}
     for name, path in names.items()
   }
-  del arrows["dgm_jax"]  # its names at the top are imported lazily
+  del arrows["dgm_jax"]  # the names of the top level are imported lazily
   done, path = set(), []
 
   def visit(name):
@@ -115,7 +115,7 @@ def test_no_two_modules_import_each_other():
     visit(name)
 
 
-def test_the_mathematics_needs_jax_alone():
+def test_the_mathematical_packages_need_only_jax():
   def foreign(file):
     return {name.split(".")[0] for name in imports(FILES[file])} - {"dgm_jax"} - sys.stdlib_module_names - THIRD_PARTY
 
@@ -127,7 +127,7 @@ def test_numpy_stays_on_the_host():
   assert offenders(lambda file: "numpy" in top_level_imports(FILES[file]), others) == []
 
 
-def test_programs_are_assembled_in_few_places():
+def test_programs_are_compiled_in_few_places():
   def compiles(file):
     text = FILES[file].read_text()
     return "jax.jit" in text or "import jit" in text
@@ -140,14 +140,14 @@ def test_configs_are_read_in_few_places():
   assert offenders(reads, [f for f in FILES if not f.startswith(READS_CONFIGS)]) == []
 
 
-def test_what_is_heavy_or_of_an_extra_is_imported_lazily():
+def test_heavy_and_optional_libraries_are_imported_lazily():
   experiments = {str(p.relative_to(tables.ROOT)): p for p in (tables.ROOT / "experiments").rglob("*.py")}
   both = FILES | experiments
   assert offenders(lambda file: top_level_imports(both[file]) & OPTIONAL, both) == []
   assert offenders(lambda file: any(n.startswith("dgm_jax.main") for n in imports(both[file])), both) == []
 
 
-def test_the_start_of_a_worker_needs_the_standard_library_alone():
-  """It runs under python -I -S, before anything is installed in its path."""
+def test_a_worker_starts_with_only_the_standard_library():
+  """It starts under python -I -S, before installed packages are on its path."""
   child = FILES["sweeps/launchers/child.py"]
   assert {name.split(".")[0] for name in imports(child)} <= sys.stdlib_module_names

@@ -1,4 +1,4 @@
-"""One door to all commands: each answers --help, an unknown name its nearest, a former name its present one."""
+"""The entry point of all commands: each has --help; an unknown name suggests the nearest, a former one the present."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """Tests compile hundreds of small programs: skip XLA's optimiser, keep compiled code and data in the checkout.
 
-DGM_TEST_CACHE names another folder for both; under another JAX_PLATFORMS than cpu the optimiser is what is tested, too.
+DGM_TEST_CACHE names another folder for both; with another JAX_PLATFORMS than cpu XLA's optimiser is on and tested, too.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of
 
 
 def _xla_knows(flag: str) -> bool:
-  """Whether the installed XLA has a flag: it ends the process at one that it does not know, and versions differ."""
+  """Whether the installed XLA knows a flag: an unknown one would end the process, and versions differ."""
   [folder] = importlib.util.find_spec("jaxlib").submodule_search_locations
   for library in pathlib.Path(folder).glob("libjax_common*"):
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:

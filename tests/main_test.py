@@ -1,4 +1,4 @@
-"""The entry point as a user meets it: runs, resumes, evaluates, samples; mistakes get one sentence and lose nothing."""
+"""The entry point as a user sees it: runs, resumes, evaluates, samples; mistakes get one sentence and lose nothing."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_sample_writes_samples(finished):
 
 @pytest.mark.slow
 def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
-  """The config is there, the metrics have a torn line, no checkpoint: the run starts from step 0 and ends alike."""
+  """With a config, a truncated line of metrics and no checkpoint, the run starts at step 0 and ends the same."""
   config = iwae_mnist.get_config("test")
   train.train_and_evaluate(config, tmp_path / "whole")
   folder.create(tmp_path / "torn", config.to_dict())
@@ -86,7 +86,7 @@ def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
   assert (tmp_path / "torn" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
-@pytest.mark.slow  # the system laws have the same, without the files
+@pytest.mark.slow  # the tests of systems cover the same, without files
 def test_one_device_equals_four(finished, tmp_path):
   flags = [f"--config={CONFIG}", "--config.batch_size=48", "--config.eval_batch_size=32"]
   one = main(*flags, f"--workdir={tmp_path / 'one'}")
@@ -129,7 +129,7 @@ MISTAKES = {
   "seed": (["--config.seed=4294967296"], ["seed = 4294967296"]),
   "latent_dim": (["--config.model.args.latent_dim=0"], ["'latent_dim': 0", "must be 1 or more"]),
   "hidden": (["--config.model.args.hidden=('a',)"], ["hidden"]),
-  "other model": (["--config.model.name=dlgm"], ["do not make a model 'dlgm'"]),
+  "other model": (["--config.model.name=dlgm"], ["are invalid for model 'dlgm'"]),
   "option of mnist": (["--config.data.manual_dir=/x"], ["key of config.data 'manual_dir'"]),
   "log_every": (["--config.eval_every=15"], ["eval_every = 15", "log_every = 10"]),
   "likelihood": (["--config.evaluate.importance_sampling.num_samples=0"], ["importance_sampling.num_samples = 0"]),
@@ -175,7 +175,7 @@ def test_other_mistakes_get_one_sentence(flags, named):
     assert word in line
 
 
-def test_another_config_is_refused_with_the_keys_that_differ(finished):
+def test_another_config_is_rejected_with_the_keys_that_differ(finished):
   workdir, _ = finished
   done = main(f"--config={CONFIG}", f"--workdir={workdir}", "--config.optim.lr=0.5", "--config.seed=3")
   assert done.returncode == 2
@@ -185,7 +185,7 @@ def test_another_config_is_refused_with_the_keys_that_differ(finished):
 
 @pytest.mark.parametrize("boundary,kept", [(0.25, 50), (0.245, 40)])
 def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, kept, tmp_path):
-  """The rate explodes at step 51, or at 50, whose spoilt parameters are checkpointed before the loss shows it."""
+  """The learning rate explodes at step 51, or at 50, whose spoilt parameters are saved before the loss shows it."""
   config = iwae_mnist.get_config("test")
   config.num_steps, config.checkpoint_every = 200, 10
   config.optim.lr, config.optim.boundaries, config.optim.scales = 1e-3, (boundary,), (1e38,)
@@ -196,7 +196,7 @@ def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, ke
   assert all(np.isfinite(a).all() for a in jax.tree.leaves(arrays(tmp_path / "run").params))
 
 
-def test_another_config_is_refused_for_evaluation_but_not_its_options(finished):
+def test_evaluation_rejects_another_config_but_not_other_options_of_evaluation(finished):
   workdir, _ = finished
   flags = [f"--config={CONFIG}", "--mode=evaluate", f"--workdir={workdir}"]
   done = main(*flags, "--config.data.transforms=binarize:threshold")
@@ -210,7 +210,7 @@ def test_another_config_is_refused_for_evaluation_but_not_its_options(finished):
   assert after["test/nll"] < before["test/nll"]
 
 
-def test_evaluation_leaves_a_checkpoint_that_is_being_written(finished):
+def test_evaluation_does_not_touch_a_checkpoint_that_is_being_written(finished):
   workdir, _ = finished
   writing = workdir / "checkpoints" / "60.orbax-checkpoint-tmp"
   writing.mkdir()
@@ -232,7 +232,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, arrays(tmp_path / "hurt"), arrays(tmp_path / "whole"))
 
 
-def test_the_cache_of_programs_loses_the_oldest_beyond_its_limit(tmp_path):
+def test_the_compilation_cache_removes_the_oldest_beyond_its_limit(tmp_path):
   for age, name in enumerate(("new", "middle", "old")):
     (tmp_path / name).write_bytes(bytes(100))
     os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
@@ -254,7 +254,7 @@ def test_parameter_table_adds_up():
   assert "total 13 parameters" in table
 
 
-def test_report_of_git_is_true():
+def test_the_recorded_git_commit_is_correct():
   if not (pathlib.Path(folder.__file__).parents[3] / ".git").exists():
     pytest.skip("not a git checkout")
   head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True, check=True)
@@ -262,8 +262,8 @@ def test_report_of_git_is_true():
 
 
 @pytest.mark.slow
-def test_a_newcomer_trains_on_their_own_data(tmp_path):
-  """The command of the data page, with another data set's options behind a config that does not name it."""
+def test_a_user_trains_on_their_own_data(tmp_path):
+  """The command of dgm_jax/data/README.md: another data set than the config's, with its own options."""
   np.savez(tmp_path / "mine.npz", x=np.random.default_rng(0).random((500, 12)) < 0.3)
   flags = ["--config.data.name=array", f"--config.data.path={tmp_path / 'mine.npz'}", "--config.data.test_fraction=0.2"]
   done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *flags, f"--config.data.data_dir={tmp_path}")
@@ -274,7 +274,7 @@ def test_a_newcomer_trains_on_their_own_data(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_table_with_holes_trains_as_the_data_page_says(tmp_path):
+def test_a_table_with_missing_entries_trains_as_in_the_data_readme(tmp_path):
   rng = np.random.default_rng(0)
   x = rng.standard_normal((500, 2)) @ rng.standard_normal((2, 6)) * 100 + 7
   x[rng.random(x.shape) < 0.2] = np.nan
@@ -285,7 +285,7 @@ def test_a_table_with_holes_trains_as_the_data_page_says(tmp_path):
   done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *flags)
   assert done.returncode == 0, done.stderr
   results = json.loads((tmp_path / "run" / "results.json").read_text())
-  # log N(0, std) of 80 % of 6 entries in the units of the table, less than the scale's starting value gives
+  # NLL of independent normals for 80 % of 6 entries, in the units of the table; the initial scale gives more
   independent = 0.8 * 6 * (np.log(np.nanstd(x, 0)).mean() + 0.5 * np.log(2 * np.pi * np.e))
   assert independent - 5 < results["test/nll"] < independent + 15
 
@@ -311,10 +311,10 @@ def test_a_run_on_other_data_is_neither_resumed_nor_evaluated(tmp_path):
   assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
 
 
-def test_data_that_the_decoder_cannot_give_are_refused(tmp_path):
+def test_data_outside_the_decoders_support_are_rejected(tmp_path):
   np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((500, 12)))
   flags = ["--config.data.name=array", f"--config.data.path={tmp_path / 'x.npy'}", f"--config.data.data_dir={tmp_path}"]
-  for transforms, named in (("binarize", "'binarize' takes grey levels"), ("standardize", "is of x in [0, 1]")):
+  for transforms, named in (("binarize", "'binarize' takes grey levels"), ("standardize", "expects x in [0, 1]")):
     done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", *flags, f"--config.data.transforms={transforms}")
     assert done.returncode == 2
     assert named in done.stderr

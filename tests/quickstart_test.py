@@ -1,4 +1,4 @@
-"""The main job at its full length: the number it prints, and an evaluator in NumPy that agrees with it."""
+"""The quick start at full length: its final number, and an evaluator in NumPy that agrees with it."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""README's table is what experiments/results/ holds, and a changed number is noticed."""
+"""README's table agrees with experiments/results/, and a changed number is noticed."""
 
 import json
 import shutil
@@ -25,18 +25,18 @@ def copy(tmp_path):
   return tmp_path
 
 
-def test_readme_is_what_the_results_hold(copy):
+def test_readme_agrees_with_the_results(copy):
   assert run(copy, "--check") == (0, "")
 
 
-def test_a_changed_number_is_named_and_mended(copy):
+def test_a_changed_number_is_reported_and_corrected(copy):
   readme = copy / "README.md"
   true = readme.read_text()
   assert "100.19 ± 1.29" in true
   readme.write_text(true.replace("100.19 ± 1.29", "90.19 ± 1.29"))
-  status, told = run(copy, "--check")
+  status, printed = run(copy, "--check")
   assert status == 1
-  assert "90.19 ± 1.29" in told and "100.19 ± 1.29" in told
+  assert "90.19 ± 1.29" in printed and "100.19 ± 1.29" in printed
   assert run(copy)[0] == 0
   assert readme.read_text() == true
 
@@ -46,6 +46,6 @@ def test_a_changed_result_is_noticed(copy):
   found = json.loads(path.read_text())
   found["results"]["test/nll"] += 0.1
   path.write_text(json.dumps(found))
-  status, told = run(copy, "--check")
+  status, printed = run(copy, "--check")
   assert status == 1
-  assert "98.31 ± 0.26" in told
+  assert "98.31 ± 0.26" in printed

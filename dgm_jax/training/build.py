@@ -1,4 +1,4 @@
-"""From a config to what the loop runs.  Every name and number is checked here, before anything compiles."""
+"""Builds an experiment from a config.  All names and numbers are validated here, before anything compiles."""
 
 import contextlib
 import inspect
@@ -29,11 +29,11 @@ from dgm_jax.training.checks import (
 )
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, two_examples
 
-_FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every module, or keys of the config itself
+_FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
 
 def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
-  """config.data for a data set: its name, its options at their defaults, and what every data set has.
+  """config.data for a data set: its name, its options at their defaults, and the keys of every data set.
 
   Args:
     name: see data.names().
@@ -49,7 +49,7 @@ def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
 
 
 def _trace_a_step(experiment: Experiment, seed: int) -> None:
-  """Finds out whether the system can be trained on the data's shapes, without computing anything."""
+  """Traces a training step on the shapes of the data, without computing it, so that mistakes are found early."""
 
   def step():
     key = jax.random.key(seed)
@@ -60,7 +60,7 @@ def _trace_a_step(experiment: Experiment, seed: int) -> None:
 
 
 def _number(loaded: Splits) -> Splits:
-  """Adds `index` to every part: the number of each example within the data set, for what is drawn once for each."""
+  """Adds `index` to every part: the number of each example in the data set, for random draws made once per example."""
   numbered, start = {}, 0
   for part, arrays in loaded.parts().items():
     n = batches.size(arrays)
@@ -70,7 +70,7 @@ def _number(loaded: Splits) -> Splits:
 
 
 def _objective(make: Callable, config: ConfigDict, n: int) -> dict[str, Any]:
-  """config.objective, validated, and num_examples for a principle that keeps something of each training example."""
+  """config.objective, validated, with num_examples for a principle that takes it."""
   of_data = {"num_examples": n} if "num_examples" in inspect.signature(make).parameters else {}
   given = config.objective.to_dict()
   options.check(f"principle {config.principle!r} (config.objective)", make, given, ("model", "tx", *of_data))
@@ -79,16 +79,16 @@ def _objective(make: Callable, config: ConfigDict, n: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _arguments_of_the_model(config: ConfigDict) -> Iterator[None]:
-  """Names config.model.args where one of the model's own checks fails; any other error shows its traceback."""
+  """Adds config.model.args to the message if one of the model's own checks fails; other errors are not changed."""
   try:
     yield
   except errors.UserError as e:
     args = config.model.args.to_dict()
-    raise errors.UserError(f"config.model.args = {args} do not make a model {config.model.name!r}: {e}") from e
+    raise errors.UserError(f"config.model.args = {args} are invalid for model {config.model.name!r}: {e}") from e
 
 
 def load(config: ConfigDict) -> tuple[Splits, pipelines.Pipeline]:
-  """The data of config.data, numbered, and its transforms: runs that have that section in common can share them."""
+  """Loads the data of config.data, numbered, and their transforms; runs with the same config.data can share them."""
   given = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
   loaded = _number(data.load(config.data.name, **given))
   others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
@@ -100,10 +100,10 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
 
   Args:
     config: see configs/.
-    loaded: what `load` gave for this config.data; None to load it.
+    loaded: the result of `load` for this config.data; None to load it here.
 
   Raises:
-    UserError: a name that does not exist, a number that cannot be, data that cannot be had.
+    UserError: an unknown name, an invalid number, or data that are missing or do not fit the model.
   """
   for path, value in files.flatten(config.to_dict()).items():
     renamed.check(path, value)

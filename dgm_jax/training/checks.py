@@ -16,7 +16,7 @@ from dgm_jax.training.experiment import Experiment, two_examples
 
 
 def check_numbers(config: ConfigDict, n: int) -> None:
-  """Refuses values that cannot be run on `n` training examples."""
+  """Raises UserError if a number of the config is invalid for `n` training examples."""
   errors.require(
     1 <= config.batch_size <= n,
     f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}.",
@@ -42,24 +42,24 @@ def num_steps(config: ConfigDict, n: int) -> int:
 
 
 def check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
-  """Refuses data that the model's decoder cannot give."""
+  """Raises UserError if x lies outside the support of the model's decoder."""
   (low, high), (least, greatest) = model.support, train.range
   errors.require(
     low <= least and greatest <= high,
-    f"Model {config.model.name!r} is of x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
-    f"{config.data.transforms} lies in [{least:.4g}, {greatest:.4g}]. Another transform may bring it there.",
+    f"Model {config.model.name!r} expects x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
+    f"{config.data.transforms} has values in [{least:.4g}, {greatest:.4g}]. Choose transforms that fit the model.",
   )
 
 
 def check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
-  """Refuses data without the targets y that the model is of."""
+  """Raises UserError if a conditional model p(y given x) gets data without y, or y outside its likelihood's support."""
   if not hasattr(model, "target_support"):
     return
-  (low, high), about = model.target_support, f"Model {config.model.name!r} is of y given x"
+  (low, high), about = model.target_support, f"Model {config.model.name!r} is a conditional model p(y given x)"
   errors.require(
     "standardize_targets" not in config.data.transforms or low == -high == -math.inf,
-    f"{about}, and of y in [{low:g}, {high:g}] with likelihood {model.likelihood!r}: that of transform "
-    "'standardize_targets' is another.",
+    f"{about}, whose likelihood {model.likelihood!r} expects y in [{low:g}, {high:g}]: transform 'standardize_targets' "
+    "maps y out of that range.",
   )
   for part, arrays in parts.parts().items():
     errors.require("y" in arrays, f"{about}; {config.data.name!r} has no y.")
@@ -67,23 +67,23 @@ def check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
     least, greatest, is_integer = float(y.min()), float(y.max()), jnp.issubdtype(y.dtype, jnp.integer)
     errors.require(
       low <= least and greatest <= high and (model.num_classes is None or is_integer),
-      f"{about}, and likelihood {model.likelihood!r} of {'classes' if model.num_classes else 'y'} in [{low:g}, "
-      f"{high:g}]; y of {part} of {config.data.name!r} is {y.dtype} in [{least:.4g}, {greatest:.4g}].",
+      f"{about}, whose likelihood {model.likelihood!r} expects {'class labels' if model.num_classes else 'y'} in "
+      f"[{low:g}, {high:g}]; y of {part} of {config.data.name!r} is {y.dtype} in [{least:.4g}, {greatest:.4g}].",
     )
 
 
 def check_mask(experiment: Experiment, config: ConfigDict) -> None:
-  """Refuses data with missing entries for a model that would take them for zeros."""
+  """Raises UserError if x has missing entries and the model, which takes no mask, would treat them as zeros."""
   batch = jax.eval_shape(experiment.transforms.train, jax.random.key(0), two_examples(experiment))
   errors.require(
     "mask" not in batch or getattr(experiment.model, "takes_mask", False),
-    f"Model {config.model.name!r} is of complete data; x of {config.data.name!r} after data.transforms = "
-    f"{config.data.transforms} has missing entries.",
+    f"Model {config.model.name!r} does not support missing entries, but x of {config.data.name!r} after "
+    f"data.transforms = {config.data.transforms} has some.",
   )
 
 
 def networks_options(config: ConfigDict, model_class: type) -> dict[str, Any]:
-  """dtype and remat of the model's networks, what of them is not the default; refuses a model without networks."""
+  """dtype and remat of the config unless they are the defaults; raises UserError if the model has no such field."""
   errors.choose("value of dtype", config.dtype, mlp.DTYPES)
   errors.require(config.remat in (True, False), f"remat = {config.remat!r}; it must be True or False.")
   defaults = {name: getattr(mlp.Networks, name) for name in ("dtype", "remat")}
@@ -91,14 +91,14 @@ def networks_options(config: ConfigDict, model_class: type) -> dict[str, Any]:
   for name, value in asked.items():
     errors.require(
       hasattr(model_class, name),
-      f"{name} = {value!r} is of networks, and model {config.model.name!r} has no field {name!r}: leave it at "
-      f"{defaults[name]!r}.",
+      f"{name} = {value!r} applies to neural networks, but model {config.model.name!r} has no field {name!r}: leave it "
+      f"at {defaults[name]!r}.",
     )
   return asked
 
 
 def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
-  """Refuses an evaluation of a model that lacks a method which it NEEDS."""
+  """Raises UserError if the model lacks a method that the evaluation NEEDS."""
   for method in evaluation.NEEDS:
     errors.require(
       hasattr(model, method),

@@ -2,35 +2,35 @@
 
 from dgm_jax.core import errors
 
-# of these less is better, of all other metrics more
+# metrics for which less is better; for all others more is better
 _COSTS = ("loss", "nll", "distortion", "rate", "error")
 
 
 def score(name: str, row: dict[str, float]) -> float:
-  """The metric, or minus a metric of which less is better: more is better."""
+  """The metric with the sign for which more is better."""
   return -row[name] if name.rpartition("/")[2] in _COSTS else row[name]
 
 
 def best_step(rows: list[dict[str, float]], name: str, steps: set[int]) -> int | None:
-  """The step, of those given, whose row has the best metric; the first of equals."""
+  """The step among `steps` with the best value of the metric, the first of equals; None if no row of them has it."""
   measured = [row for row in rows if row["step"] in steps and name in row]
   return max(measured, key=lambda row: score(name, row))["step"] if measured else None
 
 
 class Ending:
-  """Says why a run should end now, as a function of its metrics so far and of the minutes it was trained.
+  """Decides whether a run should end, from its metrics so far and the minutes of training.
 
   Args:
-    metric: what the best checkpoint, and early stopping, go by; "" for neither.
-    patience: end after so many evaluations without a better value of the metric; 0 for never.
-    max_minutes: end when the training steps, in all processes that worked on the run, took so long; None for never.
+    metric: metric that selects the best checkpoint and controls early stopping; "" for neither.
+    patience: end after this many evaluations without a better value of the metric; 0 for never.
+    max_minutes: limit on the time of the training steps, summed over the run's processes so far; None for no limit.
   """
 
   def __init__(self, metric: str, patience: int, max_minutes: float | None):
     self._metric, self._patience, self._max_minutes = metric, patience, max_minutes
 
   def reason(self, rows: list[dict[str, float]], minutes: float) -> str | None:
-    """A clause that says why, or None; `minutes` is how long it was trained so far."""
+    """The reason to end now, a clause for messages, or None; `minutes` is the time of the training steps so far."""
     if self._max_minutes is not None and minutes >= self._max_minutes:
       return f"its {self._max_minutes:g} minutes are used up"
     scores = [score(self._metric, row) for row in rows if self._metric in row]
@@ -40,7 +40,7 @@ class Ending:
 
 
 def check(metric: str, patience: int, max_minutes: float | None) -> None:
-  """Refuses options that cannot be."""
+  """Raises UserError if an option is invalid."""
   errors.require(patience >= 0, f"early_stopping = {patience}; it must be 0 (never) or a number of evaluations.")
-  errors.require(not patience or metric != "", "early_stopping needs keep_best, the metric to go by.")
+  errors.require(not patience or metric != "", "early_stopping needs keep_best, the metric to watch.")
   errors.require(max_minutes is None or max_minutes > 0, f"max_minutes = {max_minutes}; it must be positive.")

@@ -1,4 +1,4 @@
-"""All that a config stands for, and its state at step 0."""
+"""The objects that a config describes, and the state at step 0."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,15 +16,15 @@ from dgm_jax.training import optimisers
 
 
 class Experiment(NamedTuple):
-  """All that a config stands for.
+  """The objects that a config describes.
 
   Attributes:
     model: the Flax module.
     system: its pure functions.
-    splits: the data, on the host; every example has its `index`, counted through train, valid and test.
+    splits: the data, on the host; every example has an `index`, numbered through train, valid and test.
     transforms: what is applied to a batch inside the compiled step, in training and in evaluation.
-    num_steps: updates in the whole run.
-    steps_per_epoch: updates in one pass over the training set.
+    num_steps: training steps of the whole run.
+    steps_per_epoch: training steps of one pass over the training set.
     hparams: {config path: float}, the numbers that may differ between lanes of one program.
   """
 
@@ -38,12 +38,12 @@ class Experiment(NamedTuple):
 
 
 def two_examples(experiment: Experiment) -> dict[str, jax.Array]:
-  """A batch for what depends on shapes alone."""
+  """A batch of two examples, for code that depends only on shapes."""
   return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
 
 
 def make_init_of(experiment: Experiment) -> Callable:
-  """(key of the run, {config path: number}) -> the state at step 0."""
+  """Makes (key of the run, {config path: number}) -> the state at step 0."""
 
   def init(key, hparams):
     key_transform, key_init = jax.random.split(rng.stream(key, "init"))
@@ -54,13 +54,13 @@ def make_init_of(experiment: Experiment) -> Callable:
 
 
 def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
-  """() -> the state at step 0, a function of the seed."""
+  """Makes () -> the state at step 0, a function of the seed."""
   key, init = jax.random.key(seed), make_init_of(experiment)
   return lambda: init(key, {k: jnp.float32(v) for k, v in experiment.hparams.items()})
 
 
 def hyper_parameters(config: ConfigDict) -> dict[str, float]:
-  """The float leaves of config.optim and config.objective by their paths, {"optim.lr": 1e-3}, but what is static."""
+  """The float leaves of config.optim and config.objective by path, {"optim.lr": 1e-3}, except static ones."""
   return {
     f"{section}.{name}": value
     for section in ("optim", "objective")

@@ -1,6 +1,6 @@
-"""What runs the training steps on what the data source gives: one compiled program, whichever source.
+"""Compiles and runs the training steps on resident or streamed data.
 
-With lanes, states and keys have the runs in front, [R, ...], and so have the metrics: [R, length].
+With lanes, states and keys have a leading run axis [R, ...], and metrics are [R, length].
 """
 
 import functools
@@ -20,13 +20,13 @@ from dgm_jax.training.programs import make_train_batches, make_train_chunk
 
 
 class Layout(NamedTuple):
-  """How a run lies on the devices.
+  """The shardings of a run's arrays.
 
   Attributes:
-    replicated: of what every device has.
-    batch: of examples; None where they are not split.
-    state: of the training state, a tree of shardings or one for all of it.
-    metrics: of what training reports.
+    replicated: sharding of arrays that every device holds in full.
+    batch: sharding of a batch's examples; None for lanes, whose batches are not split.
+    state: shardings of the training state, as a tree or one for all leaves.
+    metrics: sharding of the training metrics.
   """
 
   replicated: NamedSharding
@@ -36,22 +36,22 @@ class Layout(NamedTuple):
 
 
 class Resident:
-  """The training set lies on the device; the step indexes it.  Arguments as in make_feed."""
+  """Keeps the training set on the device, where each step indexes it.  Arguments: see make_feed."""
 
   def __init__(self, system, transform, arrays, key, steps, layout, lanes):
     self._key, self._data = key, devices.put(arrays, layout.replicated)
     batch_size, self._chunk, self._num_steps = steps
     self._out = (layout.state, layout.metrics)
-    along = (lambda chunk: jax.vmap(chunk, (0, 0, None))) if lanes else lambda chunk: chunk
-    self._make = lambda length: along(make_train_chunk(system, transform, batch_size, length, layout.batch))
+    over_runs = (lambda chunk: jax.vmap(chunk, (0, 0, None))) if lanes else lambda chunk: chunk
+    self._make = lambda length: over_runs(make_train_chunk(system, transform, batch_size, length, layout.batch))
     self._programs = {}
 
   def start(self, state: Any, step: int) -> None:
-    """Compiles what runs the next chunk."""
+    """Compiles the program of the next chunk."""
     self._program(state, min(self._chunk, self._num_steps - step))
 
   def _program(self, state: Any, length: int) -> Callable:
-    if length not in self._programs:  # one for log_every, and one more if a shorter chunk ends the run
+    if length not in self._programs:  # one for log_every steps, and one more if the last chunk is shorter
       chunk = jax.jit(self._make(length), donate_argnums=0, out_shardings=self._out)
       self._programs[length] = chunk.lower(state, self._key, self._data).compile()
     return self._programs[length]
@@ -62,10 +62,10 @@ class Resident:
 
 
 class Streaming:
-  """The training set stays on the host; batches are read ahead and put on the device.  Arguments as in make_feed."""
+  """Keeps the training set on the host; reads batches ahead, onto the device.  Arguments: see make_feed."""
 
   def __init__(self, system, transform, arrays, key, steps, layout, lanes):
-    errors.require(not lanes, "Streamed data are of one run at a time: data.source must be resident for lanes.")
+    errors.require(not lanes, "Streaming serves one run at a time: lanes need data.source = 'resident'.")
     self._arrays, self._key = arrays, key
     self._batch_size, chunk, self._num_steps = steps
     self._rows = devices.rows_of_host(layout.batch, self._batch_size)
@@ -76,7 +76,7 @@ class Streaming:
     self._order = jax.jit(rng.epoch_indices, static_argnums=(2, 3, 4))
 
   def start(self, state: Any, step: int) -> None:
-    """Starts to read ahead from `step`, and compiles."""
+    """Starts reading ahead from `step`, and compiles the program."""
     order = functools.partial(_on_host, self._order, self._key, size(self._arrays), self._batch_size)
     self._pieces = sources.stream(self._arrays, order, self._length, step, self._num_steps, self._rows)
     self._next = devices.put(next(self._pieces), self._sharding)
@@ -88,7 +88,7 @@ class Streaming:
     while length > 0:
       piece = self._next
       state, values = self._program(state, self._key, piece)
-      upcoming = next(self._pieces, None)  # while the program runs
+      upcoming = next(self._pieces, None)  # read while the program runs
       self._next = None if upcoming is None else devices.put(upcoming, self._sharding)
       rows.append(values)
       length -= len(piece["x"])
@@ -96,7 +96,7 @@ class Streaming:
 
 
 def _on_host(order: Callable, key: jax.Array, n: int, batch_size: int, start: int, length: int) -> jax.Array:
-  """epoch_indices where it does not queue behind the training steps: on the CPU, if JAX may use it."""
+  """rng.epoch_indices, on the CPU if JAX may use it, where it does not queue behind the training steps."""
   try:
     cpu = jax.local_devices(backend="cpu")[0]
   except RuntimeError:  # JAX_PLATFORMS names other platforms only
@@ -115,16 +115,16 @@ def make_feed(
   layout: Layout,
   lanes: bool = False,
 ) -> Resident | Streaming:
-  """What trains a system, or several that differ in seed and hparams alone, on a training set.
+  """Creates the feed that trains one run, or several lanes that differ only in seed and hparams, on a training set.
 
   Args:
-    system, transform: what a step does.
+    system, transform: the system to train, and the transform of its training batches.
     arrays: the training set, on the host.
-    kind: "resident", "streaming", or "auto", which goes by size.
-    key: of the run; [R] of lanes.
-    steps: batch size, steps of a chunk, steps of the run.
-    layout: how states, batches and data lie on the devices.
-    lanes: whether states and keys have the runs in front.
+    kind: "resident", "streaming", or "auto", which decides by size.
+    key: key of the run; keys [R] for lanes.
+    steps: (batch size, steps per chunk, steps of the run).
+    layout: shardings of states, batches and data.
+    lanes: whether states and keys have a leading run axis [R, ...].
   """
   feed = {"resident": Resident, "streaming": Streaming}[sources.choose(kind, arrays)]
   return feed(system, transform, arrays, key, steps, layout, lanes)

@@ -1,8 +1,8 @@
-"""The state of a run on the devices, and the programs that work on it; or those of several runs at once, as lanes.
+"""The training state on the devices and the compiled programs that update it: of one run, or of several as lanes.
 
-Runs that differ only in seed, hparams (System, TrainState) and what they start from are lanes of one compiled program:
-states and keys have the runs in front, [R, ...].  A lane is trained as the lone run is: its batches, noise and rate are
-its own.  Both classes have the same methods, and the loop does not know which it has.
+Runs that differ only in seed, hparams (see TrainState) and init_from are lanes of one compiled program: states and keys
+have a leading run axis [R, ...].  A lane is trained exactly as a single run, with its own batches, noise and learning
+rate.  Both classes have the same methods, so that the loop need not distinguish them.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Lone:
   """One run.
 
   Attributes:
-    mesh: of its devices, see devices.use_mesh; None of Lanes.
+    mesh: mesh of its devices, see devices.use_mesh; None for Lanes.
   """
 
   def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
@@ -60,7 +60,7 @@ class Lone:
     return [self._init()]
 
   def join(self, states: list[Any]) -> Any:
-    """What the programs work on."""
+    """The state that the programs take, from the states of the runs."""
     return states[0]
 
   def split(self, state: Any, i: int) -> Any:
@@ -69,13 +69,13 @@ class Lone:
     return state
 
   def start(self, state: Any, step: int) -> None:
-    """Compiles what trains and what draws."""
+    """Compiles the programs that train and draw."""
     self._feed.start(state, step)
     self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
     self._draw = self._pictures.lower(state, self._streams["pictures"], self._shown).compile()
 
   def train(self, state: Any, length: int) -> tuple[Any, Any]:
-    """(state, metrics) after `length` more steps, which the devices may still be at; `each` waits for them."""
+    """(state, metrics) after `length` more steps, which the devices may still be computing; `each` waits for them."""
     return self._feed.train(state, length)
 
   def each(self, values: Any) -> list[dict[str, jax.Array]]:
@@ -83,26 +83,26 @@ class Lone:
     return [jax.device_get(values)]
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
-    """The means over the held-out set, of each run."""
+    """The means over the held-out set, for each run."""
     return [_means(self._evaluate(state, self._streams["eval"], self._held_out), self._split)]
 
   def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
-    """What is to be seen of the i-th run, {name: [height, width, C]}."""
+    """Images to save for the i-th run, {name: [height, width, C]}."""
     del i
     return jax.device_get(self._draw(state, self._streams["pictures"], self._shown))
 
 
 class Lanes:
-  """Several runs, on one host, that differ in seed, hparams and what they start from alone; as Lone.
+  """Several runs on one host that differ only in seed, hparams and init_from; see Lone.
 
-  Their lanes, and not their batches, are split over the devices.
+  The lanes, not the batches, are split over the devices.
   """
 
   mesh = None
 
   def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
     replicated, along = devices.shardings(len(configs), what="lanes")
-    errors.require(jax.process_count() == 1, "Lanes are of one host; several hosts train one run.")
+    errors.require(jax.process_count() == 1, "Lanes run on one host; several hosts train a single run.")
     self._split, self._held_out = split, getattr(experiment.splits, split)
     self._along, self._configs = along, configs
     init = jax.jit(make_init_of(experiment))
@@ -124,7 +124,7 @@ class Lanes:
     return self._fresh()
 
   def join(self, states: list[Any]) -> Any:
-    """What the programs work on: states with the runs in front."""
+    """The state that the programs take: the states of the runs, stacked along a leading run axis [R, ...]."""
     return jax.device_put(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), self._along)
 
   def split(self, state: Any, i: int) -> Any:
@@ -132,12 +132,12 @@ class Lanes:
     return jax.device_put(jax.tree.map(lambda a: a[i], state), jax.local_devices()[0])
 
   def start(self, state: Any, step: int) -> None:
-    """Compiles what trains."""
+    """Compiles the program that trains."""
     self._feed.start(state, step)
     self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
 
   def train(self, state: Any, length: int) -> tuple[Any, Any]:
-    """(state, metrics) after `length` more steps, which the devices may still be at; `each` waits for them."""
+    """(state, metrics) after `length` more steps, which the devices may still be computing; `each` waits for them."""
     return self._feed.train(state, length)
 
   def each(self, values: Any) -> list[dict[str, jax.Array]]:
@@ -146,10 +146,10 @@ class Lanes:
     return [{k: v[i] for k, v in values.items()} for i in range(len(self._configs))]
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
-    """The means over the held-out set, of each run."""
+    """The means over the held-out set, for each run."""
     values = self._evaluate(state, self._streams["eval"], self._held_out)
     return [_means(v, self._split) for v in self.each(values)]
 
   def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
-    """What is to be seen of the i-th run, {name: [height, width, C]}."""
+    """Images to save for the i-th run, {name: [height, width, C]}."""
     return jax.device_get(self._pictures(self.split(state, i), self._streams["pictures"][i], self._shown))

@@ -1,4 +1,4 @@
-"""The training loop of runs that are lanes of one program: chunks of steps, and what follows each of them."""
+"""The training loop of one run, or of several as lanes of one program, in chunks of steps."""
 
 import concurrent.futures
 import contextlib
@@ -19,7 +19,7 @@ from dgm_jax.training.run import Run
 
 
 def _restored(runs: list[Run], templates: list[Any]) -> list[Any]:
-  """The newest states that all runs have at the same step."""
+  """The states of all runs at the newest step that each of them has saved and can read."""
   if len(runs) == 1:
     return [runs[0].restore(templates[0])]
   steps = sorted(set.intersection(*(run.saved_steps() for run in runs)), reverse=True) or [None]
@@ -34,14 +34,14 @@ def _restored(runs: list[Run], templates: list[Any]) -> list[Any]:
 class Loop:
   """Trains runs from their newest common checkpoint until each has ended; `run.state` is then its last state.
 
-  While the host logs a chunk of steps, the devices compute the next one; except where the state is needed first, where
-  hosts have to agree, and where a time limit decides.
+  While the host logs a chunk of steps, the devices already compute the next one, unless the state is needed first,
+  several hosts have to agree, or there is a time limit or a profile.
 
   Args:
-    experiment: what the runs have in common.
-    runs: their folders, opened.
+    experiment: model, system and data, which the runs share.
+    runs: the runs, with their folders open.
     engine: the state on the devices, and the compiled programs that work on it.
-    stop: notes the signals that ask to stop.
+    stop: records signals that ask to stop.
     profile: whether to record the second chunk of steps, the first in which nothing compiles.
   """
 
@@ -53,14 +53,14 @@ class Loop:
     self._events = Events.of(self._config, experiment.num_steps, experiment.steps_per_epoch)
     alone = jax.process_count() == 1
     self._overlapping = alone and not profile and self._config.max_minutes is None
-    self._ahead = None  # (state, metrics) of the chunk after the current one, if it was begun early
+    self._ahead = None  # (state, metrics) of the chunk after the current one, if it was started early
 
   def start(self, stack: contextlib.ExitStack, clock: float) -> None:
     """Restores the states, compiles the programs, and evaluates before the first step.
 
     Args:
-      stack: closes what is opened here.
-      clock: time.monotonic() at the start of all work.
+      stack: closes everything that is opened here.
+      clock: time.monotonic() when the work on the runs began.
     """
     runs, engine = self._runs, self._engine
     states = _restored(runs, engine.fresh())
@@ -109,7 +109,7 @@ class Loop:
     self._end(clock)
 
   def _chunk(self, training: list[tuple[int, Run]]) -> None:
-    """Takes log_every steps, and does what follows them."""
+    """Takes log_every steps, then logs, evaluates, draws and saves as due."""
     before = self._step
     values, seconds = self._take_steps(training)
     for i, run in training:
@@ -152,7 +152,7 @@ class Loop:
     return asked
 
   def _log_and_save(self, sound: list[tuple[int, Run]], asked: bool) -> None:
-    """Evaluates, logs, draws and saves, where it is time to, the runs whose steps were finite."""
+    """Logs the runs whose steps were finite, and evaluates, draws and saves them as due."""
     evaluate, draw, save = (self._step % every == 0 for every in self._events)
     evaluated = [{}] * len(self._runs)
     if evaluate or any(run.ended for _, run in sound):
@@ -177,9 +177,9 @@ class Loop:
       run.settle()
       run.record.add_time("loop", time.monotonic() - clock)
     self._stop.deferred = False
-    if self._stop.received:  # since the last chunk
+    if self._stop.received:  # a signal after the last chunk
       raise errors.StoppedError(
-        f"Stopped by {self._stop.received} at step {self._step}, which is saved; the evaluation remains."
+        f"Stopped by {self._stop.received} at step {self._step}, which is saved; the final evaluation is missing."
       )
     if self._profile and self._step <= self._profiled:
       self._runs[0].tell("--profile recorded nothing: the run ended before its second chunk.")

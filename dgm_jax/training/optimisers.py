@@ -17,12 +17,12 @@ class _ScaleByIwaeAdamState(NamedTuple):
 
 
 def scale_by_iwae_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-  """Adam as the released code of Burda et al. (2016) has it: second moments start at 1, eps beside sqrt(v).
+  """Adam as in the released code of Burda et al. (2016): second moments start at 1, and eps is added to sqrt(v).
 
     m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2, v_0 = 1;
     step = sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps),  t = 1, 2, ...
 
-  The paper itself says only "Adam"; https://github.com/yburda/iwae/blob/master/optimizers.py.
+  The paper says only "Adam"; the code is https://github.com/yburda/iwae/blob/master/optimizers.py.
   """
 
   def init(params):
@@ -42,7 +42,7 @@ def scale_by_iwae_adam(b1: float, b2: float, eps: float) -> optax.GradientTransf
 
 
 def scale_by_rmsprop(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-  """RMSprop with momentum (Tieleman & Hinton, 2012), as optax.rmsprop has it for a constant rate.
+  """RMSprop with momentum (Tieleman & Hinton, 2012), as in optax.rmsprop with a constant rate.
 
     v <- b2 v + (1 - b2) g^2;  m <- b1 m + g / sqrt(v + eps);  step = m
 
@@ -57,7 +57,7 @@ def scale_by_adagrad(b1: float, b2: float, eps: float) -> optax.GradientTransfor
   return optax.scale_by_rss(0.0, eps)
 
 
-_LARGEST = 3e38  # of float32
+_LARGEST = 3e38  # about the largest float32
 OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam}
 OPTIMISERS |= {"rmsprop": scale_by_rmsprop, "adagrad": scale_by_adagrad}
 SCHEDULES = ("constant", "cosine", "plateau", "staged")
@@ -65,32 +65,32 @@ _OFF_AT_0 = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_deca
 
 
 class Options(NamedTuple):
-  """What config.optim may say: each config says what differs from the defaults.
+  """The options of config.optim and their defaults.
 
-  Floats may differ between lanes, but for plateau_factor.  What is off in the config is not in the program: no lane can
-  switch on clipping, decay, l2, averages or warm-up that are 0.0 there; a lane's 0.0 switches them off.
+  All floats except plateau_factor may differ between lanes.  Clipping, decay, l2, averages, warm-up and end_scale that
+  are 0.0 in the config are left out of the program: a lane cannot switch them on, but a lane's 0.0 switches them off.
 
   Attributes:
-    name: a name of OPTIMISERS.
+    name: the optimiser, a key of OPTIMISERS.
     lr: learning rate.
-    b1, b2, eps: Adam's; of rmsprop, the momentum, the decay of the squares, and what is added to them; Adagrad has eps
-      alone, under the root.
-    schedule: what the learning rate is multiplied by: "constant" (1), "staged" (boundaries, scales), "cosine" (half a
-      cosine from 1 to end_scale), or "plateau" (plateau_factor whenever the training loss stops falling).
-    boundaries, scales: of "staged": scales[i] from the fraction boundaries[i] of the run on, 1 before.
-    end_scale: of "cosine": the factor at the end of the run.
-    plateau_every, plateau_patience, plateau_factor: of "plateau": the loss is averaged over `every` steps; after
-      `patience` such means in succession that are not below the lowest before, the rate is multiplied by `factor`.
-    warmup: fraction of the run in which the rate grows linearly from 0, whatever the schedule; the cosine begins after.
-    clip_norm: largest norm of the whole gradient, longer ones are shortened to it; 0.0 or None for no clipping.
-    accumulate: steps whose gradients are averaged for one update; state.step, num_steps and what is done "every" so
-      many steps count the steps, not the updates.  What is left over at the end of a run makes no update.
-    weight_decay: decoupled (Loshchilov & Hutter, 2019): an update subtracts rate * weight_decay * params, too.
-    decay_biases: whether parameters with fewer than two dimensions decay, too.
-    l2: an update's gradient is that of loss + l2 / 2 |params|^2, biases included.  Of a loss that is a mean over the
-      data l2 = 1 / N makes it that of the posterior under a prior N(0, I) on the parameters.
-    ema_decay: of the moving average of the parameters that is evaluated in their place, see system.averaging; 0.0 for
-      none.
+    b1, b2, eps: as in Adam; for rmsprop the momentum, the decay of the squared gradients and the constant added to
+      them; adagrad uses only eps, under the root.
+    schedule: factor of the learning rate: "constant" (1), "staged" (boundaries, scales), "cosine" (half a cosine from
+      1 to end_scale), or "plateau" (multiplied by plateau_factor whenever the training loss stops falling).
+    boundaries, scales: for "staged": the factor is 1 at first, and scales[i] after the fraction boundaries[i] of a run.
+    end_scale: for "cosine": the factor at the end of the run.
+    plateau_every, plateau_patience, plateau_factor: for "plateau": the loss is averaged over `every` steps; after
+      `patience` successive means that are not below the lowest before, the rate is multiplied by `factor`.
+    warmup: fraction of the run in which the rate grows linearly from 0, for any schedule; the cosine begins afterwards.
+    clip_norm: largest norm of the whole gradient; larger gradients are rescaled to it.  0.0 or None for no clipping.
+    accumulate: number of steps whose gradients are averaged for one update; state.step, num_steps and intervals in
+      steps count steps, not updates.  An incomplete group of steps at the end of a run makes no update.
+    weight_decay: decoupled (Loshchilov & Hutter, 2019): each update also subtracts rate * weight_decay * params.
+    decay_biases: whether weight_decay includes parameters with fewer than two dimensions.
+    l2: the gradient is that of loss + l2 / 2 |params|^2, biases included.  If the loss is a mean over N examples,
+      l2 = 1 / N is maximum a posteriori estimation under a prior N(0, I) on the parameters.
+    ema_decay: decay of the moving average of the parameters, which is evaluated in their place, see system.averaging;
+      0.0 for none.
   """
 
   name: str = "adam"
@@ -115,15 +115,15 @@ class Options(NamedTuple):
 
 
 def is_static(name: str, value: float) -> bool:
-  """Whether a float of config.optim is a constant of the program and not a number of its lanes.
+  """Whether a float of config.optim is a constant of the program, in which lanes cannot differ.
 
-  optax takes no traced plateau_factor; what is off is not in the program at all.
+  optax takes no traced plateau_factor; an option that is off is not in the program at all.
   """
   return name == "plateau_factor" or (name in _OFF_AT_0 and value == 0)
 
 
 def _check(o: Options) -> None:
-  """Refuses values that cannot be, with a sentence."""
+  """Raises UserError if a value is invalid."""
   errors.choose("optimiser", o.name, OPTIMISERS)
   errors.choose("value of optim.schedule", o.schedule, SCHEDULES)
 
@@ -146,8 +146,8 @@ def _check(o: Options) -> None:
     and list(o.boundaries) == sorted(o.boundaries)
     and all(0 <= b <= 1 for b in o.boundaries)
     and all(0 < s < _LARGEST for s in o.scales),
-    f"optim.boundaries {tuple(o.boundaries)} must increase from 0 to 1, each with one positive number of optim.scales, "
-    f"not {tuple(o.scales)}.",
+    f"optim.boundaries {tuple(o.boundaries)} must increase within [0, 1], each with one positive number in "
+    f"optim.scales, not {tuple(o.scales)}.",
   )
 
 
@@ -159,11 +159,11 @@ def piecewise(boundaries: Sequence[float], scales: Sequence[float], num_updates:
 
 
 def _schedule(o: Options, h: Options, num_updates: int) -> optax.Schedule:
-  """The factor of the learning rate by the updates so far; `o` has the structure, `h` the numbers."""
+  """The factor of the learning rate by number of updates; `o` determines the structure, `h` has the numbers."""
   warm = jnp.round(h.warmup * num_updates) if o.warmup else 0
   if o.schedule == "staged":
     factor = piecewise(o.boundaries, o.scales, num_updates)
-  elif o.schedule == "cosine":  # over a time of length 1: optax takes no traced length, and `warm` may be
+  elif o.schedule == "cosine":  # in units of its length: optax takes no traced length, and `warm` may be traced
     share = lambda count: jnp.maximum(count - warm, 0) / jnp.maximum(num_updates - warm, 1)
     factor = lambda count: optax.cosine_decay_schedule(1.0, 1, h.end_scale)(share(count))
   else:
@@ -173,26 +173,26 @@ def _schedule(o: Options, h: Options, num_updates: int) -> optax.Schedule:
   return lambda count: factor(count) * jnp.where(count < warm, count / jnp.maximum(warm, 1), 1.0)
 
 
-def _of_two_dimensions(params: Any) -> Any:
-  """{path: whether the parameter is no bias or scale}."""
+def _has_two_dimensions(params: Any) -> Any:
+  """For each parameter whether it has two dimensions or more, which biases and scales do not."""
   return jax.tree.map(lambda p: p.ndim >= 2, params)
 
 
 def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientTransformationExtraArgs:
-  """The chain; `o` has the structure, `h` the numbers."""
+  """The chain of transformations; `o` determines the structure, `h` has the numbers."""
   parts = [OPTIMISERS[o.name](b1=h.b1, b2=h.b2, eps=h.eps)]
   if o.l2:
     parts.insert(0, optax.add_decayed_weights(h.l2))
   if o.clip_norm:
     parts.insert(0, optax.clip_by_global_norm(jnp.where(h.clip_norm > 0, h.clip_norm, jnp.inf)))
   if o.weight_decay:
-    parts.append(optax.add_decayed_weights(h.weight_decay, None if o.decay_biases else _of_two_dimensions))
+    parts.append(optax.add_decayed_weights(h.weight_decay, None if o.decay_biases else _has_two_dimensions))
   schedule = _schedule(o, h, num_updates)
   tx = optax.chain(*parts, optax.scale_by_schedule(lambda count: -h.lr * schedule(count)))
   if o.accumulate > 1:
     tx = optax.MultiSteps(tx, o.accumulate).gradient_transformation()
-  if o.schedule == "plateau":  # outside of the accumulation, to see the loss of every step
-    # no relative tolerance: optax's would take a negative loss that rises for one that falls
+  if o.schedule == "plateau":  # outside the accumulation, to see the loss of every step
+    # no relative tolerance: optax's would count a small rise of a negative loss as an improvement
     tolerances = {"rtol": 0.0, "atol": 1e-30}
     reduce = optax.contrib.reduce_on_plateau(
       o.plateau_factor, o.plateau_patience, accumulation_size=o.plateau_every, **tolerances
@@ -204,16 +204,16 @@ def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientT
 def make(*, num_steps: int, **options: Any) -> optax.GradientTransformationExtraArgs:
   """An optax transformation whose update takes `hparams`, a dict that may hold "optim.lr", "optim.b1", ...
 
-  It does what optax.inject_hyperparams does, but the numbers are read from the caller's state instead of being kept
-  a second time in the optimiser's; those that `hparams` lacks are the options here.  For schedule = "plateau" the
-  update takes the training loss, too, as `value`.
+  Like optax.inject_hyperparams, but the numbers are read from the caller's state instead of being kept a second time
+  in the optimiser's; numbers that `hparams` lacks are taken from the options.  For schedule = "plateau" the update
+  also takes the training loss, as `value`.
 
   Args:
     num_steps: the length of the run, of which `boundaries` and `warmup` are fractions.
     **options: see Options.
 
   Raises:
-    UserError: an option that does not exist, or a value that cannot be.
+    UserError: an unknown option or an invalid value.
   """
   for name in options:
     errors.choose("key of config.optim", name, Options._fields)

@@ -1,4 +1,4 @@
-"""The compiled programs that every system runs in: a chunk of training steps, and the evaluation of a set."""
+"""The programs that every system runs in: training steps, alone or in chunks, and the images that it shows."""
 
 import functools
 from collections.abc import Callable
@@ -21,12 +21,12 @@ def make_train_chunk(
   length: int,
   sharding: NamedSharding | None = None,
 ) -> Callable:
-  """(state, key, data) -> (state, {name: [length]}): `length` steps in one program, data on the device.
+  """Makes (state, key, data) -> (state, {name: [length]}): `length` steps in one program, with data on the device.
 
   Args:
-    system, transform: what a step does.
-    batch_size, length: examples a step, steps a call; static.
-    sharding: of the batch, over the data axis of the devices.
+    system, transform: the system to train, and the transform of its batches.
+    batch_size, length: examples per step, and steps per call; static.
+    sharding: sharding of a batch over the mesh's axis "data"; None for none.
   """
 
   def train_chunk(state, key, data):
@@ -44,14 +44,13 @@ def make_train_chunk(
 def make_train_batches(
   system: System, transform: Callable, num_examples: int, sharding: NamedSharding | None = None
 ) -> Callable:
-  """(state, key, batches) -> (state, {name: [length]}): a step for each of the batches {name: [length, B, ...]}.
+  """Makes (state, key, batches) -> (state, {name: [length]}): a step per batch, batches {name: [length, B, ...]}.
 
-  The same steps as make_train_chunk's, where the examples come from the host.
+  The same steps as in make_train_chunk, for examples that come from the host.
 
   Args:
-    system, transform: what a step does.
-    num_examples: of the training set; tells the epoch.
-    sharding: of a batch.
+    system, transform, sharding: see make_train_chunk.
+    num_examples: size of the training set, which determines the epoch.
   """
 
   def train_batches(state, key, batches):
@@ -62,7 +61,7 @@ def make_train_batches(
 
 
 def make_train_step(system: System, transform: Callable, num_examples: int) -> Callable:
-  """(state, key, batch) -> (state, {name: scalar}): one step of the chunk's, alone."""
+  """Makes (state, key, batch) -> (state, {name: scalar}): a single step of make_train_chunk."""
   return functools.partial(_train_step, system, transform, None, num_examples)
 
 
@@ -78,7 +77,7 @@ def _train_step(system, transform, sharding, num_examples, state, key, batch) ->
 
 
 def make_pictures(system: System, transform: Callable) -> Callable:
-  """(state, key, examples) -> {name: [height, width, C]}: what the system shows, where it is images, as one each."""
+  """Makes (state, key, examples) -> {name: [height, width, C]}: the system's pictures, each as one grid of images."""
 
   def pictures(state, key, examples):
     key_transform, key_pictures = jax.random.split(key)

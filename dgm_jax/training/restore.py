@@ -1,4 +1,4 @@
-"""A run's state from its checkpoints, to evaluate, sample or debug."""
+"""Restores the state of a run from its checkpoints, to evaluate, sample or debug it."""
 
 import pathlib
 from typing import Any
@@ -21,11 +21,14 @@ def restore(
   """(experiment, state) of a run, to evaluate or to sample.
 
   Args:
-    config: the run's.
-    workdir: its folder.
+    config: config of the run.
+    workdir: folder of the run.
     which: "latest", "best" (by keep_best) or a step.
-    averaged: whether the parameters are to be their moving averages, if there are any; else the state is that of
+    averaged: whether to use the moving averages of the parameters, if there are any; if not, the state is that of
       training, at step 0 if none is saved.
+
+  Raises:
+    UserError: the config or the data are not the run's, or there is no such checkpoint.
   """
   workdir = pathlib.Path(workdir)
   folder.check_same_run(workdir, config.to_dict())
@@ -47,11 +50,11 @@ def restore(
 
 
 def _step_of(which: str, metric: str, steps: set[int], rows: list[dict]) -> int | None:
-  """The step that "latest" (None, the newest that can be read), "best" or a number stands for."""
+  """The step that `which` denotes; None for "latest", the newest that can be read."""
   if which == "latest":
     return None
   if which == "best":
-    errors.require(metric != "", "--checkpoint=best needs a run with keep_best, the metric to go by.")
+    errors.require(metric != "", "--checkpoint=best needs a run with keep_best, the metric that defines the best.")
     step = best_step(rows, metric, steps)
     errors.require(step is not None, f"No checkpoint was saved at an evaluation of {metric}.")
     return step

@@ -1,4 +1,4 @@
-"""What is done with a trained state: the numbers to report, and finding it again."""
+"""The reported results of a trained state, and what is needed to compare them."""
 
 import math
 import pathlib
@@ -14,8 +14,8 @@ from dgm_jax.core.registry import module
 from dgm_jax.data.published import fingerprints
 from dgm_jax.training.experiment import Experiment
 
-# The key of what is reported is the same for all runs: whatever their seeds, they are measured on the same binarised
-# images with the same noise, so that their difference can be taken example by example.
+# All runs are evaluated with the same key, whatever their seeds: on the same binarised images with the same noise, so
+# that they can be compared example by example.
 _EVALUATION_SEED = 0
 
 
@@ -27,10 +27,13 @@ def evaluate_finally(
   merge: bool = False,
   values_file: str = "values.npz",
 ) -> dict[str, Any]:
-  """The numbers to report, on the test set, with what one must know to compare them.
+  """The results to report, on the test set, with what is needed to compare them (see `about`).
 
-  The values behind them, of every example and latent unit, go to workdir/values_file, under "test/NAME"; with `merge`
-  what is there under other names stays.
+  Values of single examples and latent units are written to workdir/values_file under "test/NAME"; with `merge`, other
+  names in that file are kept.
+
+  Raises:
+    DivergenceError: a result is NaN or Inf.
   """
   key = rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
   results, values = {}, {}
@@ -52,7 +55,7 @@ def evaluate_finally(
 
 
 def about(config: ConfigDict, experiment: Experiment) -> dict[str, Any]:
-  """What one must know to compare a number with another's."""
+  """What is needed to compare the results of two runs: their seed, data, transforms and splits."""
   sizes = {part: size(arrays) for part, arrays in experiment.splits.parts().items()}
   return {
     "seed": config.seed,

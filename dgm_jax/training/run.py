@@ -1,4 +1,4 @@
-"""One run while it trains: its folder, what is logged and saved there, and when it ends."""
+"""One run while it trains: its folder, its logs and checkpoints, and when it ends."""
 
 import concurrent.futures
 import contextlib
@@ -19,15 +19,15 @@ from dgm_jax.training.workdir.run_record import RunRecord, versions
 
 
 class Run:
-  """The folder of one run, and how far it is.  Where several hosts train, only the first one writes.
+  """The folder and progress of one run.  If several hosts train it, only the first one writes.
 
   Attributes:
-    config, workdir: of the run.
-    ended: why it takes no more steps; None while it does.
-    error: what ended it, if that was its own.
+    config, workdir: config and folder of the run.
+    ended: reason why it has ended; None while it trains.
+    error: the error that ended this run, if any.
     state: the state that it ended with.
-    step: steps so far.
-    record: the wall times.
+    step: number of steps so far.
+    record: run.json, with the wall times.
   """
 
   def __init__(self, config: ConfigDict, workdir: pathlib.Path, about: dict[str, Any]):
@@ -41,21 +41,21 @@ class Run:
     self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
 
   def open(self, stack: contextlib.ExitStack) -> None:
-    """Takes the folder, until the stack is closed.
+    """Locks the folder and opens its checkpoints, until the stack is closed.
 
     Raises:
-      UserError: another process has it.
+      LockedError: another process is training there.
     """
     hosts.on_first_host(lambda: stack.enter_context(locked(self.workdir)))
     self._checkpoints = stack.enter_context(checkpoint.open_manager(self.workdir, self.config.keep_checkpoints))
     self._stack = stack
 
   def saved_steps(self) -> set[int]:
-    """Steps of the checkpoints that there are."""
+    """Steps of the existing checkpoints."""
     return set(self._checkpoints.all_steps())
 
   def restore(self, template: Any, step: int | None = None) -> Any:
-    """The newest state that can be read, or that of `step`; at first the template, or what config.init_from gives."""
+    """The newest readable state, or that of `step`; without checkpoints the template, started from config.init_from."""
     state = checkpoint.restore_latest(self._checkpoints, template, repair=step is None, step=step)
     if state is None:
       state = template
@@ -65,7 +65,7 @@ class Run:
     return state
 
   def begin(self, step: int, num_steps: int, painter: concurrent.futures.Executor, lanes: int) -> None:
-    """Opens the logs at the step from which the run goes on; rows and checkpoints of later steps are removed."""
+    """Opens the logs at the step from which training continues; removes rows and checkpoints of later steps."""
     self.step, self._num_steps, self._painter = step, num_steps, painter
     checkpoint.remove_after(self._checkpoints, step)
     if hosts.is_first():
@@ -85,7 +85,7 @@ class Run:
       self.tell(f"Resuming {self.workdir} at step {step} of {num_steps}.")
 
   def tell(self, text: str) -> None:
-    """Prints, once for all hosts."""
+    """Prints on the first host only."""
     if hosts.is_first():
       print(text, flush=True)
 
@@ -104,10 +104,10 @@ class Run:
     self._write(evaluated, {})
 
   def advance(self, values: dict[str, jax.Array], seconds: float) -> None:
-    """Takes note of some more steps, of metrics [length] on the host; ends the run where they say so.
+    """Records further steps by their metrics [length], on the host; ends the run if it is due.
 
     Raises:
-      DivergenceError: one is not finite.
+      DivergenceError: a metric is not finite.
     """
     self._check_finite(values)
     length = len(next(iter(values.values())))
@@ -119,14 +119,14 @@ class Run:
     self.ended = self._why_ended()
 
   def log(self, evaluated: dict[str, float]) -> None:
-    """Writes the row of these steps, with what was evaluated.
+    """Writes the row of these steps, with the evaluated metrics.
 
     Raises:
-      DivergenceError: an evaluation is not finite.
+      DivergenceError: an evaluated metric is not finite.
     """
     self._row |= evaluated
     bad = [k for k, v in self._row.items() if not math.isfinite(v)]
-    if bad:  # the steps were finite: it is the evaluation
+    if bad:  # an evaluated metric, for the steps were finite
       raise errors.DivergenceError(
         f"{bad[0]} is {self._row[bad[0]]} at step {self.step}, though training was finite.", self.step
       )
@@ -137,11 +137,12 @@ class Run:
 
   def _end_as_asked(self) -> None:
     if self.ended is None:
-      self.ended = f"asked to by stop.json ({self._asked})"
-      self.error = errors.PrunedError(f"{self.workdir} ended at step {self.step}, {self.ended}; remove it to go on.")
+      self.ended = f"requested by stop.json ({self._asked})"
+      sentence = f"{self.workdir} ended at step {self.step}, {self.ended}; remove the file to continue."
+      self.error = errors.PrunedError(sentence)
 
   def is_asked_to_end(self) -> bool:
-    """Whether there is a stop.json now: then the run ends with the row that is logged next."""
+    """Whether there is a stop.json; if so, the run ends with the next row that is logged."""
     if jax.process_count() == 1:  # several hosts would not see the file at the same step
       asked = files.read_json(self.workdir / "stop.json")
       self._asked = None if asked is None else asked["reason"]
@@ -149,24 +150,24 @@ class Run:
 
   @property
   def loss(self) -> float:
-    """Of the newest row."""
+    """Training loss of the latest chunk of steps."""
     return self._row["train/loss"]
 
   def is_scored(self) -> bool:
-    """Whether the newest row has the metric that the best checkpoint goes by."""
+    """Whether the latest row has the metric that selects the best checkpoint."""
     return bool(self.config.keep_best) and self.config.keep_best in self._rows[-1]
 
   def draw(self, grids: Callable[[], dict[str, jax.Array]]) -> None:
-    """Has figures of the newest step drawn by a thread, while the next steps are taken."""
+    """Starts drawing the figures of the latest step in a thread, while training continues."""
     with self.record.timed("figures"):
       shown = grids()
       if hosts.is_first():
-        self._drawn.result()  # raises what went wrong in the thread
+        self._drawn.result()  # re-raises an error of the thread
         folder, rows = self.workdir / "figures", list(self._rows)
         self._drawn = self._painter.submit(figures.save_progress, folder, self.step, shown, rows)
 
   def save(self, state: Any) -> None:
-    """Begins to write a checkpoint, of which the wall times so far are a part."""
+    """Starts writing a checkpoint, and writes the wall times so far to run.json."""
     best = score(self.config.keep_best, self._rows[-1]) if self.is_scored() else None
     about = {"config": self.config.to_dict(), "versions": versions()}
     with self.record.timed("checkpoints"):
@@ -174,7 +175,7 @@ class Run:
     self.record.write()
 
   def settle(self) -> None:
-    """Waits until all that was begun is written."""
+    """Waits until figures and checkpoints are written."""
     with self.record.timed("figures"):
       self._drawn.result()
     with self.record.timed("checkpoints"):
@@ -182,7 +183,7 @@ class Run:
 
   @contextlib.contextmanager
   def failing_alone(self) -> Iterator[None]:
-    """Within it a DivergenceError ends this run, and is kept in `error` and in failure.json."""
+    """Context in which a DivergenceError ends only this run and is recorded in `error` and failure.json."""
     try:
       yield
     except errors.DivergenceError as e:
@@ -196,7 +197,7 @@ class Run:
       if not finite.all():
         first, length = self.step + int(finite.argmin()), len(value)
         self._checkpoints.wait_until_finished()
-        if first in self._checkpoints.all_steps():  # its parameters give NaN at once: the last update spoilt them
+        if first in self._checkpoints.all_steps():  # the last update before it spoilt its parameters
           self._checkpoints.delete(first)
         saved = self._checkpoints.latest_step()
         kept = "There is no checkpoint before." if saved is None else f"The checkpoint of step {saved} is kept."

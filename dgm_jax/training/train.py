@@ -1,8 +1,8 @@
-"""Training a run, from its config to its results.
+"""Trains runs, from their configs to their results.
 
-A step's batch and key are functions of (seed, step), so that the state is all there is to save.  loop.py takes chunks
-of steps; one step is `train_step` of core/system.py, and what it minimises is the loss of a principle: for a VAE or an
-IWAE `loss_fn` of principles/latent/latent.py.
+A step's batch and key are functions of (seed, step), so that only the state has to be saved.  loop.py takes chunks of
+steps; one step is `train_step` of core/system.py, which minimises the loss of a principle: for a VAE or an IWAE
+`loss_fn` of principles/latent/latent.py.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
 
 
 def _held_out(experiment: Experiment) -> str:
-  """What is evaluated during training."""
+  """Name of the split that is evaluated during training."""
   return "valid" if experiment.splits.valid else "test"
 
 
 def check_options(config: ConfigDict, experiment: Experiment) -> None:
-  """Refuses what can be known to be wrong before the run's folder is made."""
+  """Raises UserError if init_from or keep_best is invalid, before the run's folder is created."""
   split = _held_out(experiment)
   if config.init_from:
     warm_start.check(config.init_from)
@@ -52,10 +52,10 @@ def check_options(config: ConfigDict, experiment: Experiment) -> None:
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile: bool = False) -> dict[str, Any]:
-  """Trains, or goes on training, the run of `config` in `workdir` and evaluates it.
+  """Trains, or resumes, the run of `config` in `workdir`, and evaluates it.
 
-  Leaves config.json, run.json (who, where, with what, how long), metrics.jsonl, tensorboard/, checkpoints/, figures/
-  and, at the end, results.json.  A finished run is not repeated: its results are returned.
+  Writes config.json, run.json (command, versions, machine, wall times), metrics.jsonl, tensorboard/, checkpoints/,
+  figures/ and, at the end, results.json.  A finished run is not repeated: its results are returned.
 
   Args:
     config: see configs/.
@@ -63,12 +63,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
     profile: whether to record the second chunk of steps, the first in which nothing compiles, into workdir/profile/.
 
   Returns:
-    {name: value}, what results.json holds.
+    {name: value}, the content of results.json.
 
   Raises:
-    UserError: a config that cannot run, a workdir that is not this run's.
+    UserError: an invalid config, or a workdir that is not this run's.
     DivergenceError: NaN or Inf; the last checkpoint is kept.
-    PrunedError: stop.json, {"reason": ...}, was laid into the workdir; the state is saved, and not evaluated.
+    PrunedError: stop.json, {"reason": ...}, was put into the workdir; the state is saved but not evaluated.
     StoppedError: SIGTERM or SIGINT; the state is saved.
   """
   [outcome] = train_runs([config], [workdir], profile)
@@ -80,21 +80,21 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
 def train_runs(
   configs: Sequence[ConfigDict], workdirs: Sequence[str | pathlib.Path], profile: bool = False
 ) -> list[Outcome]:
-  """train_and_evaluate of several runs as lanes of one program: they differ in seed, hparams and init_from alone.
+  """train_and_evaluate for several runs as lanes of one program; they differ only in seed, hparams and init_from.
 
-  Each has its own folder, and can go on alone later.  One that meets NaN or Inf leaves the others undisturbed.  Runs
+  Each has its own folder, and can be resumed alone later.  NaN or Inf in one run does not affect the others.  Runs
   whose data are streamed are trained one after another.
 
   Args:
-    configs, workdirs: of each run.
+    configs, workdirs: config and folder of each run.
     profile: see train_and_evaluate.
 
   Returns:
-    For each run its results, or the DivergenceError or PrunedError that ended it.  Of several hosts only the first has
-    results, the others have {}.
+    For each run its results, or the DivergenceError or PrunedError that ended it.  With several hosts only the first
+    returns results, the others {}.
 
   Raises:
-    UserError, StoppedError: see train_and_evaluate; of any of the runs.
+    UserError, StoppedError: see train_and_evaluate; for any of the runs.
   """
   given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
   hosts.on_first_host(lambda: [check(workdir, config.to_dict()) for config, workdir in given])
@@ -106,20 +106,20 @@ def train_runs(
 
 
 def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[ConfigDict, pathlib.Path]]]:
-  """Runs that can go on from the same step together; as a rule all of them."""
+  """Groups of runs that can continue together from the same step; usually one group."""
   if not given:
     return []
   saved = [checkpoint.steps(workdir) for _, workdir in given]
   newest = [max(steps, default=0) for steps in saved]
   common = max(set.intersection(*saved), default=None)
-  # together if none is behind, or those ahead lose one checkpoint: a process died while it saved them in turn
+  # together if none is behind, or those ahead lose only one checkpoint: the process died while it saved the runs
   if not any(newest) or (common == min(newest) and all(sum(s > common for s in steps) <= 1 for steps in saved)):
     return [given]
   return [[run for run, n in zip(given, newest, strict=True) if n == step] for step in sorted(set(newest))]
 
 
 def _opened(configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], about: dict[str, Any]) -> list[Run]:
-  """The runs, with their folders made by the first host."""
+  """The runs, whose folders the first host creates."""
   runs = [Run(c, w, about | {"seed": c.seed}) for c, w in zip(configs, workdirs, strict=True)]
 
   def make_folders():
@@ -134,11 +134,11 @@ def _opened(configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], abo
 def _train(
   configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], profile: bool, stop: StopRequest
 ) -> dict[pathlib.Path, Outcome]:
-  """train_runs for runs that are not finished."""
+  """train_runs for unfinished runs."""
   clock, config = time.monotonic(), configs[0]
   experiment = build(config)
   if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
-    each = [_train([c], [w], profile, stop) for c, w in zip(configs, workdirs, strict=True)]  # read for one at a time
+    each = [_train([c], [w], profile, stop) for c, w in zip(configs, workdirs, strict=True)]  # streaming serves one
     return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
   for c in configs:
     check_options(c, experiment)

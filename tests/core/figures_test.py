@@ -23,11 +23,28 @@ def test_image_grid_stacks_pairs():
   np.testing.assert_allclose(grid[1::4, 1::4], [[0, 0], [0.5, 0.5], [0, 0], [0.5, 0.5]])
 
 
-def test_saved_figures_are_complete_and_leave_no_temporary_file(tmp_path):
-  figures.save_image(tmp_path / "new" / "x.png", np.random.default_rng(0).random((8, 9, 1)))
-  assert image.imread(tmp_path / "new" / "x.png").ndim == 3
+def test_saved_figures_are_what_was_given_and_leave_no_temporary_file(tmp_path):
+  x = np.random.default_rng(0).random((8, 9, 1))
+  figures.save_image(tmp_path / "new" / "x.png", x)
+  np.testing.assert_allclose(image.imread(tmp_path / "new" / "x.png")[..., :3], x.repeat(3, -1), atol=1 / 255)
   rows = [{"step": 0, "valid/elbo": -3.0}]
   rows += [{"step": s, "train/loss": 1.0 / s, "valid/loss": 2.0 / s} for s in range(1, 99)]
   figures.save_learning_curves(tmp_path / "curves.png", rows)
   assert image.imread(tmp_path / "curves.png").std() > 0
   assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "new"]
+
+
+def test_a_failed_write_leaves_the_old_figure_and_no_temporary_file(tmp_path, monkeypatch):
+  path = tmp_path / "x.png"
+  figures.save_image(path, np.zeros((2, 2, 1)))
+  before = path.read_bytes()
+
+  def imsave(target, grid):
+    target.write_bytes(b"half of it")
+    raise OSError("the disk is full")
+
+  monkeypatch.setattr(image, "imsave", imsave)
+  with pytest.raises(OSError, match="full"):
+    figures.save_image(path, np.ones((2, 2, 1)))
+  assert path.read_bytes() == before
+  assert [p.name for p in tmp_path.iterdir()] == ["x.png"]

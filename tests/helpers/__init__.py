@@ -1,1 +1,1 @@
-"""What several tests share: tables of systems and configs, made data, made runs, closed forms."""
+"""Helpers of several tests: tables of systems and configs, synthetic data and runs, closed forms."""

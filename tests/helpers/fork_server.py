@@ -1,8 +1,8 @@
-"""Commands in processes of their own, without the seconds that starting Python and importing JAX take.
+"""Runs commands in their own processes, without the seconds that starting Python and importing JAX take.
 
-A server imports the package once and forks for every command; the child has its own standard output, error, folder and
-exit status.  Only the import is shared: JAX has not yet been used when the server forks.  Commands that need other
-environment variables, signals or process groups are started as usual (helpers.processes).
+A server imports the package once and forks for every command; the child has its own standard output, error, working
+folder and exit status.  Only the import is shared: JAX has not yet been used when the server forks.  Commands that need
+other environment variables, signals or process groups are started as usual (helpers.processes).
 
 As a script: reads {"argv", "cwd", "stdout", "stderr"} line by line, and answers each with the exit status.
 """
@@ -31,7 +31,7 @@ class Server:
     atexit.register(self._process.stdin.close)
 
   def run(self, argv: list[str], cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    """`python -m dgm_jax ARGV`; argv[0] = "main" stands for `python -m dgm_jax.main`."""
+    """Runs `python -m dgm_jax ARGV`; argv[0] = "main" stands for `python -m dgm_jax.main`."""
     if self._process is None or self._process.poll() is not None:
       self._start()
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def _child(request: dict) -> int:
 
 def _serve() -> None:
   sys.path.insert(0, os.getcwd())
-  # what commands import: all before the first fork
+  # imports of the commands, before the first fork
   from dgm_jax import main, models, principles  # noqa: F401
   from dgm_jax.sweeps import command as sweep_command  # noqa: F401
 

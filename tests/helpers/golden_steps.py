@@ -1,4 +1,4 @@
-"""Numbers of one run of every system, to the fourth digit; they change only on purpose."""
+"""Reference metrics of every system, to about four digits; they change only on purpose."""
 
 # Metrics of the third step of each system on the toy data, seed 0.
 GOLDEN = {

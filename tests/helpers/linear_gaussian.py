@@ -18,7 +18,7 @@ KEY = jax.random.key(0)
 
 
 class Exact(NamedTuple):
-  """In float64 for each x: log p(x) [B], the posterior's mean [B, L] and covariance [L, L]."""
+  """Exact values in float64: log p(x) [B], and the posterior's means [B, L] and covariance [L, L]."""
 
   log_px: np.ndarray
   mean: np.ndarray
@@ -26,7 +26,7 @@ class Exact(NamedTuple):
 
 
 class Model(nn.Module):
-  """q(z|x) is the normal of the posterior's mean + `shift` and of its marginal scales times `stretch`."""
+  """q(z|x) is a diagonal normal with the posterior's mean + `shift` and its marginal scales times `stretch`."""
 
   w: tuple[tuple[float, ...], ...]  # D rows of L
   b: tuple[float, ...]
@@ -72,7 +72,7 @@ class Model(nn.Module):
 
 
 def model(latent_dim: int = 2, orthogonal: bool = False, **options: Any) -> Model:
-  """D = 3; with `orthogonal` columns of W the posterior is a diagonal normal."""
+  """A model with D = 3; with `orthogonal` columns of W the posterior is a diagonal normal."""
   w = np.array([[1.0, 0.6, 0.2], [0.5, 0.8, -0.3], [-0.6, 0.3, 0.7]])[:, :latent_dim]
   if orthogonal:
     w = np.linalg.qr(w)[0] * [1.0, 0.7, 0.4][:latent_dim]
@@ -87,12 +87,12 @@ def draws(model: Model, n: int, seed: int = 0) -> np.ndarray:
 
 
 def experiment(model: nn.Module) -> types.SimpleNamespace:
-  """What an evaluation asks of one."""
+  """The parts of an experiment that an evaluation uses."""
   return types.SimpleNamespace(model=model, transforms=types.SimpleNamespace(evaluate=tables.identity))
 
 
 def state(params: Any = None) -> TrainState:
-  """A trained state; a linear-Gaussian model has no parameters."""
+  """A state for evaluation; a linear-Gaussian model has no parameters."""
   return TrainState(jnp.zeros((), jnp.int32), params or {}, (), {}, {})
 
 

@@ -1,4 +1,4 @@
-"""Published data sets on small files that a test makes, in the published format."""
+"""Published data sets with small files that a test writes in the published format."""
 
 from dgm_jax.data.published.spec import DataSet
 

@@ -1,4 +1,4 @@
-"""Finished runs of a paper's budget for tests, with values that a test chooses, as a sweep leaves them."""
+"""Writes finished runs of a paper's budget, as a sweep leaves them, with values that a test chooses."""
 
 import json
 import pathlib
@@ -15,7 +15,7 @@ from experiments.harness import stages
 
 
 def finish(path: pathlib.Path, config: dict[str, Any], log_px: list[float], digest: str = "d", **values: Any) -> None:
-  """One run: log p(x) of each test image, an ELBO one nat below, and more values of values.npz."""
+  """Writes one run: log p(x) of each test image, an ELBO one nat below, and further values of values.npz."""
   seed, log_px = config["seed"], np.array(log_px)
   path.mkdir(parents=True, exist_ok=True)
   files.write_json(path / "config.json", config)
@@ -40,13 +40,13 @@ def make(
   more: Callable[[str, int], dict[str, Any]] = lambda cell, seed: {},
   budget: str = "test",
 ) -> pathlib.Path:
-  """Finishes all runs of some cells of a budget; returns its folder.
+  """Writes all runs of some cells of a budget; returns its folder.
 
   Args:
-    root, paper, item, budget: where they lie.
+    root, paper, item, budget: they determine the folder.
     log_px: {cell: log p(x) of each test image, for each seed}.
-    digest: of the data.
-    more: (cell, seed) -> values of values.npz.
+    digest: digest of the data.
+    more: (cell, seed) -> further values of values.npz.
   """
   folder, planned = papers.folder(root, paper, item, budget), papers.budget(papers.load(paper), item, budget)
   runs, _ = reproduce.plan(planned, {}, "", folder)

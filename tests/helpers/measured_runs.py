@@ -1,4 +1,4 @@
-"""Runs of a budget as far as a report of what was measured reads them."""
+"""Runs of a budget, with only the files that a report of measurements reads."""
 
 import json
 
@@ -16,13 +16,13 @@ def of(module, item, budget="test"):
 
 
 def measure(folder, name, **arrays):
-  """What a budget's `measure` found of a run."""
+  """Writes the arrays that a budget's `measure` saves for a run."""
   (folder / "measured").mkdir(parents=True, exist_ok=True)
   np.savez(folder / "measured" / f"{name}.npz", **arrays)
 
 
 def train(folder, name, rows):
-  """The metrics of a run."""
+  """Writes the metrics of a run."""
   path = states.folder(folder, name)
   path.mkdir(parents=True)
   (path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

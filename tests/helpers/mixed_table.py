@@ -1,4 +1,4 @@
-"""A table of four kinds of columns, and a MIWAE of it that nothing has trained."""
+"""A table with four kinds of columns, and an untrained MIWAE for it."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def untrained(num_models=1):
 
 
 def rows(n, seed=0, rate=0.3):
-  """Rows whose four columns all tell of one normal variable; (with holes, whole)."""
+  """(rows with missing entries, complete rows), whose four columns all depend on one normal variable."""
   g = np.random.default_rng(seed)
   z = g.normal(size=n)
   r = 3 + 2 * z + 0.3 * g.normal(size=n)

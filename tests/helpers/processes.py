@@ -1,4 +1,4 @@
-"""The commands as a user starts them, in processes of their own."""
+"""Runs the commands as a user does, each in its own process."""
 
 import os
 import subprocess
@@ -11,12 +11,12 @@ _SERVER = fork_server.Server()
 
 
 def command(*flags):
-  """The words of `python -m dgm_jax.main FLAGS`."""
+  """The arguments of the command `python -m dgm_jax.main FLAGS`."""
   return [sys.executable, "-m", "dgm_jax.main", *flags]
 
 
 def main(*flags, **env):
-  """The finished process of `python -m dgm_jax.main FLAGS`; a Python of its own if the environment differs."""
+  """The finished process of `python -m dgm_jax.main FLAGS`; a newly started Python if `env` is given."""
   if env:
     return subprocess.run(command(*flags), cwd=tables.ROOT, capture_output=True, text=True, env={**os.environ, **env})
   return _SERVER.run(["main", *map(str, flags)], tables.ROOT)

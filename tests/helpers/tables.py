@@ -1,4 +1,4 @@
-"""The tables that the laws run over: a new system or config is one row."""
+"""Tables of systems and configs that general tests run over: a new system or config is one row."""
 
 import os
 import pathlib
@@ -38,7 +38,7 @@ from dgm_jax.principles.latent import latent
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem not in ("__init__", "base"))
-# config file and its arguments beside `test`, for the laws that need a whole run
+# arguments of each config beside `test`, for general tests that need a whole run
 CONFIG_ARGUMENTS = {
   "aevb_mnist": ["", "method=wake_sleep,nz=2"],
   "dlgm_mnist": ["", "posterior=diagonal,nz=2"],
@@ -75,7 +75,7 @@ SHAPE = (4, 6, 1)
 
 
 def xla_flags(devices: int) -> str:
-  """XLA_FLAGS of a process with so many CPU devices that compiles as this one does."""
+  """XLA_FLAGS of a process with `devices` CPU devices that compiles in the same way as this one."""
   return f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}".strip()
 
 
@@ -90,16 +90,16 @@ def toy(n: int, seed: int = 0) -> dict[str, np.ndarray]:
   return found | {"index": np.arange(n, dtype=np.int32)}
 
 
-TRAIN, TEST = toy(512), toy(101, seed=1)  # 101: the last batch is ragged
+TRAIN, TEST = toy(512), toy(101, seed=1)  # 101: the last batch is incomplete
 
 
 def _vae(**options: Any) -> System:
   return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,)), optax.adam(3e-3), eval_samples=8, **options)
 
 
-def _vae_of(**bricks: Any) -> System:
+def _vae_of(**components: Any) -> System:
   """A VAE with another likelihood, posterior or prior."""
-  return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,), **bricks), optax.adam(3e-3), eval_samples=8)
+  return latent.make(vae.Model(SHAPE, latent_dim=4, hidden=(32,), **components), optax.adam(3e-3), eval_samples=8)
 
 
 def _dlgm(**options: Any) -> System:
@@ -134,7 +134,7 @@ def _em(module: Any, **options: Any) -> System:
 
 
 def _topics(module: Any, **options: Any) -> System:
-  """EM of a topic model, which takes the toy's patterns for counts."""
+  """EM of a topic model, which treats the toy patterns as counts."""
   model = module.Model(SHAPE, data_mean=tuple(TRAIN["x"].mean(0).ravel().tolist()), num_topics=5)
   return em.make(model, None, num_examples=512, block=40, **options)
 
@@ -149,7 +149,7 @@ def _own_bound(model: nn.Module) -> System:
 
 
 def _predictor(**options: Any) -> System:
-  """A classifier of the toy's patterns, all of which have their labels here."""
+  """A classifier of the toy patterns, here with labels for all of them."""
   model = predictor.Model(SHAPE, likelihood="categorical", likelihood_args={"num_classes": 5}, hidden=(32,), **options)
   system = supervised.make(model, optax.adam(2e-3), num_examples=512)
   of_all = lambda batch: batch | {"y": batch["context"].argmax(-1)}
@@ -202,9 +202,9 @@ SYSTEMS = {
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
 _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")
-REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not of zeros and ones
+REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
-# what has proofs enough of its own that the laws over it are for --all
+# systems with enough tests of their own: general tests of them run only with --all
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "sigmoid_belief_net_relaxed", "vae_planar_mixture",
@@ -213,18 +213,18 @@ SLOW = {
 
 
 def identity(key: jax.Array, batch: dict) -> dict:
-  """The transform of data that needs none."""
+  """A transform that leaves the batch unchanged."""
   del key
   return batch
 
 
 def init(system: System, seed: int = 0) -> Any:
-  """A compiled `init` on the toy data."""
+  """The initial state on the toy data, from a compiled `init`."""
   return jax.jit(system.init)(jax.random.key(seed), TRAIN, {})
 
 
 def assert_close_by_leaf(a, b, tolerance):
-  """Relative norm of each leaf's difference: what rounding leaves, amplified by Adam, is not elementwise small."""
+  """Compares leaves by relative norm: rounding errors, amplified by Adam, are not small in every element."""
   for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
     error = np.linalg.norm(np.asarray(x - y, np.float64)) / max(np.linalg.norm(np.asarray(x, np.float64)), 1e-6)
     assert error < tolerance, f"{jax.tree_util.keystr(path)} differs by {error:.1e}"

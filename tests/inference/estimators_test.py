@@ -122,11 +122,11 @@ def test_samples_as_one_batch_stay_on_the_device_of_their_example():
   """On four forced CPU devices, each multiplies the samples of its own examples; nothing is gathered."""
   code = """
 import jax, jax.numpy as jnp
-from dgm_jax.inference import estimators
+from dgm_jax.inference import samples
 from dgm_jax.training.processes import devices
 _, sharded = devices.shardings(8)
 f = lambda batch, z: jnp.tanh(z @ jnp.ones((16, 32)) + batch["x"]).sum(-1)
-run = lambda x, z: estimators.over_samples(f, {"x": x}, z)
+run = lambda x, z: samples.over_samples(f, {"x": x}, z)
 x, z = jax.device_put(jnp.ones((8, 32)), sharded), jnp.ones((5, 8, 16))
 move = lambda x, z: run(x, jax.lax.with_sharding_constraint(z, jax.NamedSharding(sharded.mesh, jax.P(None, "data"))))
 text = jax.jit(move).lower(x, z).compile().as_text()

@@ -249,9 +249,10 @@ def test_dtype_and_remat_of_the_config_are_set_on_the_model():
   ({"remat": "yes"}, "remat = 'yes'; it must be True or False."),
   ({"objective.chunk": -1}, "objective.chunk = -1; it must be a number of samples at once, or 0 for all."),
   ({"path": "course_mnist", "arg": "test,lab=bernoulli", "dtype": "bfloat16"},
-   "dtype = 'bfloat16' is of networks, and model 'bernoulli_product' has no field 'dtype': leave it at 'float32'."),
+   "dtype = 'bfloat16' applies to neural networks, but model 'bernoulli_product' has no field 'dtype': "
+   "leave it at 'float32'."),
   ({"path": "course_mnist", "arg": "test,lab=bernoulli", "remat": True},
-   "remat = True is of networks, and model 'bernoulli_product' has no field 'remat': leave it at False."),
+   "remat = True applies to neural networks, but model 'bernoulli_product' has no field 'remat': leave it at False."),
 ])  # fmt: skip
 def test_invalid_values_raise_a_user_error(config, sentence):
   try:

@@ -1,4 +1,4 @@
-"""How a run lies on devices: whatever the mesh, the numbers are those of one device."""
+"""Runs on several devices: the numbers equal those of one device, for any mesh."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MESHES = ((20, 0, False), (20, 2, True), (5, 0, False), (1, 4, True))  # batch_s
 
 
 def first_losses(batch_size, sample_devices=0, shard_params=False, steps=10):
-  """(losses, held-out metrics, what the state's greatest array has on one device, mesh) of a few steps."""
+  """(losses, held-out metrics, size of the largest parameter's part on one device, mesh) after a few steps."""
   config = iwae_mnist.get_config("test,k=8")
   config.batch_size, config.log_every = batch_size, steps
   config.sample_devices, config.shard_params = sample_devices, shard_params
@@ -46,14 +46,14 @@ def on_four():
 
 
 @pytest.mark.parametrize("mesh", MESHES)
-def test_four_devices_equal_one_whatever_the_mesh(on_four, mesh):
+def test_four_devices_equal_one_for_any_mesh(on_four, mesh):
   losses, held_out, _, _ = on_four[mesh]
   expected, expected_held_out, _, _ = first_losses(mesh[0])
   assert losses == pytest.approx(expected, rel=1e-5)
   assert held_out == pytest.approx(expected_held_out, rel=1e-5)
 
 
-def test_devices_that_the_batch_leaves_over_share_the_samples(on_four):
+def test_devices_left_over_by_the_batch_share_the_samples(on_four):
   assert [on_four[mesh][3] for mesh in MESHES] == [
     {"data": 4, "samples": 1},
     {"data": 2, "samples": 2},
@@ -62,22 +62,22 @@ def test_devices_that_the_batch_leaves_over_share_the_samples(on_four):
   ]
 
 
-def test_sharded_parameters_lie_in_parts(on_four):
+def test_sharded_parameters_are_split(on_four):
   whole = 784 * 32
   assert [on_four[mesh][2] for mesh in MESHES] == [whole, whole // 2, whole, whole]
 
 
 def test_samples_are_multiplied_on_the_devices_that_share_them():
-  """Of 2 x 2 devices each multiplies half of the samples of half of the examples."""
+  """Each of 2 x 2 devices multiplies half of the samples of half of the examples."""
   code = """
 import jax, jax.numpy as jnp
-from dgm_jax.inference import estimators
+from dgm_jax.inference import samples
 from dgm_jax.training.processes import devices
 _, sharded = devices.shardings(8, 6, 2)
 f = lambda batch, z: jnp.tanh(z @ jnp.ones((16, 32)) + batch["x"]).sum(-1)
 with devices.use_mesh(sharded.mesh):
   x = jax.device_put(jnp.ones((8, 32)), sharded)
-  run = lambda x, z: estimators.over_samples(f, {"x": x}, z)
+  run = lambda x, z: samples.over_samples(f, {"x": x}, z)
   move = lambda x, z: run(x, jax.lax.with_sharding_constraint(z, jax.P(None, "data")))
   text = jax.jit(move).lower(x, jnp.ones((6, 8, 16))).compile().as_text()
 assert "f32[12,32]" in text and "f32[24,32]" not in text and "f32[48,32]" not in text, text
@@ -87,6 +87,6 @@ assert "f32[12,32]" in text and "f32[24,32]" not in text and "f32[48,32]" not in
   assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_what_cannot_be_shared_is_refused():
+def test_too_many_sample_devices_raise():
   with pytest.raises(errors.UserError, match="sample_devices = 2; it must be 0"):
-    devices.shardings(8, 4, 2)  # of one device
+    devices.shardings(8, 4, 2)  # on one device

@@ -1,4 +1,4 @@
-"""Which checkpoints are kept, when a run ends early, and starting from another run."""
+"""Which checkpoints are kept, early stopping, and starts from the parameters of another run."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def steps(workdir):
   return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
 
 
-def test_less_of_a_loss_and_more_of_a_bound_is_better():
+def test_lower_losses_and_higher_bounds_are_better():
   rows = [{"step": i, "valid/log_px": -v, "valid/distortion": v} for i, v in enumerate((3.0, 1.0, 1.0, 2.0))]
   for name in ("valid/log_px", "valid/distortion"):
     assert early_stopping.best_step(rows, name, {0, 1, 2, 3}) == 1
@@ -47,7 +47,7 @@ def test_patience_counts_evaluations_since_the_best():
 
 
 def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
-  """The rate explodes after half the steps: the best is then behind."""
+  """The learning rate explodes halfway, so that the best checkpoint is not the latest."""
   config = small(num_steps=80, keep_checkpoints=1, keep_best="valid/log_px", eval_every=10)
   config.optim.boundaries, config.optim.scales = (0.5,), (300.0,)
   train.train_and_evaluate(config, tmp_path)
@@ -63,7 +63,7 @@ def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
 
 
 @pytest.mark.slow
-def test_early_stopping_ends_the_run_alike_when_it_is_resumed(tmp_path):
+def test_early_stopping_ends_a_resumed_run_at_the_same_step(tmp_path):
   config = small(num_steps=400, keep_best="valid/log_px", early_stopping=2, eval_every=10)
   config.optim.boundaries, config.optim.scales = (0.1,), (300.0,)
   whole = train.train_and_evaluate(config, tmp_path / "whole")
@@ -74,7 +74,7 @@ def test_early_stopping_ends_the_run_alike_when_it_is_resumed(tmp_path):
   assert (tmp_path / "again" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
-def test_minutes_count_what_was_trained_before(tmp_path):
+def test_max_minutes_includes_earlier_processes(tmp_path):
   config = small(num_steps=100_000, max_minutes=0.02)
   first = train.train_and_evaluate(config, tmp_path)
   assert 0 < first["step"] < 100_000
@@ -83,7 +83,7 @@ def test_minutes_count_what_was_trained_before(tmp_path):
 
 
 def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
-  """IWAE from a VAE: all match, the optimiser and the step start anew."""
+  """IWAE from a VAE: all arrays match; the optimiser and the step start anew."""
   source = small(vae_mnist, seed=1)
   train.train_and_evaluate(source, tmp_path / "vae")
   config = small(num_steps=10, init_from=str(tmp_path / "vae"))
@@ -96,7 +96,7 @@ def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_lanes_start_each_from_its_own_run(tmp_path):
+def test_each_lane_starts_from_its_own_run(tmp_path):
   sources = [small(vae_mnist, seed=seed, num_steps=10) for seed in (0, 1)]
   train.train_runs(sources, [tmp_path / f"vae{i}" for i in (0, 1)])
   configs = [small(vae_mnist, num_steps=10, seed=i, init_from=str(tmp_path / f"vae{i}")) for i in (0, 1)]
@@ -109,7 +109,7 @@ def test_lanes_start_each_from_its_own_run(tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
 
 
-def test_what_does_not_match_is_reported_and_left(tmp_path):
+def test_arrays_that_do_not_match_are_reported_and_not_changed(tmp_path):
   train.train_and_evaluate(small(), tmp_path)
   config = small()
   config.model.args.latent_dim = 5
@@ -125,7 +125,7 @@ def test_what_does_not_match_is_reported_and_left(tmp_path):
     warm_start.from_run(state, tmp_path / "nowhere")
 
 
-def test_a_checkpoint_says_of_what_it_is_and_of_a_later_format_what_to_do(tmp_path):
+def test_a_checkpoint_has_metadata_and_a_later_format_raises(tmp_path):
   config = small()
   train.train_and_evaluate(config, tmp_path)
   with checkpoint.open_manager(tmp_path, read_only=True) as manager:
@@ -139,7 +139,7 @@ def test_a_checkpoint_says_of_what_it_is_and_of_a_later_format_what_to_do(tmp_pa
     restore(config, tmp_path)
 
 
-def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
   config = small()
   results = train.train_and_evaluate(config, tmp_path)
   old = json.loads((tmp_path / "config.json").read_text())
@@ -149,7 +149,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
   old["optim"] = {name: old["optim"][name] for name in ("name", "lr", "b1", "b2", "eps", "boundaries", "scales")}
   (tmp_path / "config.json").write_text(json.dumps(old))
   assert train.train_and_evaluate(config, tmp_path) == results
-  (tmp_path / "results.json").unlink()  # not finished, it is resumed
+  (tmp_path / "results.json").unlink()  # an unfinished run is resumed
   assert train.train_and_evaluate(config, tmp_path) == results
   assert set(restore(config, tmp_path)[1].hparams) == {
     *(f"optim.{name}" for name in ("lr", "b1", "b2", "eps")),

@@ -1,4 +1,4 @@
-"""What may befall a run: signals, kills, a second process, full disks, NaN.  All real, none mocked."""
+"""Faults during a run: signals, kills, a second process, full disks, NaN.  All are real, none is mocked."""
 
 import json
 import os
@@ -79,8 +79,8 @@ def whole(tmp_path_factory):
   return workdir
 
 
-def test_the_echo_of_a_signal_is_no_second_one(monkeypatch):
-  """SLURM signals all processes of a job; its parent passes the signal on, too."""
+def test_the_echo_of_a_signal_does_not_count_as_a_second_one(monkeypatch):
+  """SLURM signals all processes of a job, and the parent process passes its signal on."""
   with signals.StopRequest() as request:
     request.deferred = True
     for _ in range(3):
@@ -110,7 +110,7 @@ def test_a_signal_saves_and_the_printed_command_resumes(whole, number, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_second_process_is_refused_and_a_dead_ones_lock_is_free(whole, tmp_path):
+def test_a_second_process_is_rejected_and_a_dead_process_holds_no_lock(whole, tmp_path):
   workdir = tmp_path / "run"
   first = start(*LONG, f"--workdir={workdir}")
   wait_for_rows(first, workdir, 2)
@@ -129,12 +129,12 @@ def starts(workdir):
 
 
 def kill_at_random(flags, workdir, kills, seed, **env):
-  """SIGKILLs after random times, of which some fall into a checkpoint's writing; then the run is let finish."""
+  """Sends SIGKILL after random times, some while a checkpoint is being written; then lets the run finish."""
   delays = random.Random(seed)
   for i in range(kills):
     process = start(*flags, f"--workdir={workdir}", **env)
     while len(starts(workdir)) == i and process.poll() is None:
-      time.sleep(0.01)  # no kill is wasted on the imports
+      time.sleep(0.01)  # no kill during the imports
     wait_for_rows(process, workdir, len(metrics.read(workdir)) + 1)
     time.sleep(delays.uniform(0, 1))
     process.kill()
@@ -173,8 +173,8 @@ def small_disk(tmp_path):
   subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_signal_while_a_checkpoint_is_read_is_no_damage(whole, monkeypatch):
-  """It would have been deleted as damaged."""
+def test_a_signal_while_a_checkpoint_is_read_does_not_delete_it(whole, monkeypatch):
+  """A signal must not be mistaken for a read error, after which a checkpoint is deleted as damaged."""
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((whole / "config.json").read_text())))
@@ -194,7 +194,7 @@ def test_a_signal_while_a_checkpoint_is_read_is_no_damage(whole, monkeypatch):
 
 @pytest.mark.slow
 def test_a_full_disk_loses_nothing(small_disk, whole, tmp_path):
-  """First a checkpoint has no room, then not even a line of the log; with room the run goes on as if nothing was."""
+  """First there is no room for a checkpoint, then not even for a line of the log; with room the run ends as usual."""
   workdir = small_disk / "run"
   flags = (*LONG, "--config.checkpoint_every=50", f"--workdir={workdir}")
   keeping = (*flags, "--config.keep_checkpoints=20")
@@ -212,28 +212,28 @@ def test_a_full_disk_loses_nothing(small_disk, whole, tmp_path):
   assert_same_run(tmp_path / "run", whole)
 
 
-def test_a_checkpoint_without_room_is_refused_before_it_is_begun(small_disk):
+def test_a_checkpoint_without_room_raises_before_writing(small_disk):
   with checkpoint.open_manager(small_disk) as manager, pytest.raises(OSError, match=r"takes 4.0 MB; \d.\d MB are left"):
     checkpoint.save(manager, 1, TrainState(np.int32(1), np.zeros(1_000_000, np.float32), (), {}, {}))
   assert not [p for p in (small_disk / "checkpoints").iterdir() if p.name.startswith("1")]
 
 
 def test_debug_names_the_operation_that_gave_nan(tmp_path):
-  """The rate explodes at step 51; debugging again begins at the state that was saved."""
+  """The learning rate explodes at step 51; a second replay starts from the state that the first one saved."""
   config = iwae_mnist.get_config("test")
   config.num_steps, config.checkpoint_every = 200, 10
   config.optim.boundaries, config.optim.scales = (0.25,), (1e38,)
   with pytest.raises(errors.DivergenceError, match="--mode=debug names the operation"):
     train.train_and_evaluate(config, tmp_path)
-  said = nan_debug.replay(config, tmp_path)
-  assert "At step 52 metric" in said
-  assert "(nan) encountered in" in said
-  assert "dgm_jax/" in said
+  sentence = nan_debug.replay(config, tmp_path)
+  assert "At step 52 metric" in sentence
+  assert "(nan) encountered in" in sentence
+  assert "dgm_jax/" in sentence
   assert [int(p.name) for p in (tmp_path / "debug" / "checkpoints").iterdir()] == [51]
-  assert nan_debug.replay(config, tmp_path) == said
+  assert nan_debug.replay(config, tmp_path) == sentence
 
 
-def test_debug_of_a_sound_run_says_so(tmp_path):
+def test_debug_of_a_finite_run_reports_so(tmp_path):
   config = iwae_mnist.get_config("test")
   config.num_steps = 10
   create(tmp_path, config.to_dict())

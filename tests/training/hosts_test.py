@@ -1,4 +1,4 @@
-"""Several processes that train one run: they equal one process, stop together, and survive the death of one."""
+"""Several processes that train one run: they equal one process, stop together, and notice the death of one."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def free_port():
 
 
 def start(workdir, *flags, processes=2, **env):
-  """As many processes of one run, on loopback."""
+  """Starts the processes of one run, connected over loopback."""
   where = f"--coordinator=127.0.0.1:{free_port()}"
   others = [("--distributed", where, f"--num_processes={processes}", f"--process_id={i}") for i in range(processes)]
   return [
@@ -59,8 +59,8 @@ def wait_for_rows(processes, workdir, rows, seconds=180):
 
 def ended(processes):
   """(exit status, stdout, stderr) of each."""
-  told = [p.communicate(timeout=120) for p in processes]
-  return [(p.returncode, *out) for p, out in zip(processes, told, strict=True)]
+  printed = [p.communicate(timeout=120) for p in processes]
+  return [(p.returncode, *out) for p, out in zip(processes, printed, strict=True)]
 
 
 def params(workdir):
@@ -98,9 +98,9 @@ def assert_equal(workdir, alone):
 
 
 @pytest.mark.slow
-def test_two_processes_lose_one_stop_together_and_end_as_one_that_equals_one(alone, tmp_path):
-  """One is killed, and the other says so within a minute; two resume and are stopped by a signal to one of them; one
-  process alone finishes the run, and it equals the run of one process."""
+def test_a_kill_a_signal_and_a_resume_with_fewer_processes_change_nothing(alone, tmp_path):
+  """One of two processes is killed, and the other reports it within a minute; two resume and are stopped by a signal to
+  one of them; one process alone finishes the run, which equals an uninterrupted run of one process."""
   workdir = tmp_path / "run"
   processes = start(workdir, "--config.checkpoint_every=50")
   wait_for_rows(processes, workdir, 12)
@@ -139,7 +139,7 @@ def test_two_processes_equal_one(alone, flags, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_refusal_of_the_first_process_is_told_by_all(alone, tmp_path):
+def test_an_error_of_the_first_process_is_reported_by_all(alone, tmp_path):
   (tmp_path / "mine.txt").write_text("mine")
   for status, _, error in ended(start(tmp_path)):
     assert status == 2
@@ -156,12 +156,12 @@ def test_a_refusal_of_the_first_process_is_told_by_all(alone, tmp_path):
     (("127.0.0.1:1", 0, 0), "--num_processes = 0"),
   ],
 )
-def test_wrong_flags_get_a_sentence(given, sentence):
+def test_invalid_flags_raise(given, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     hosts.connect(*given)
 
 
-def test_srun_and_slices_of_tpu_hosts_are_known():
+def test_srun_and_slices_of_tpu_hosts_are_detected():
   assert not hosts.expected({})
   assert not hosts.expected({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"})
   assert hosts.expected({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"})

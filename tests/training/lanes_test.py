@@ -1,4 +1,4 @@
-"""Lanes of one program equal the lone runs, for systems of any kind, and do not disturb one another."""
+"""Lanes of one program equal single runs, for systems of any kind, and do not affect one another."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def configs(points=POINTS, **given):
 
 
 def adversarial():
-  """A generator and a critic of two optimisers, both linear; the rate of one is the lane's."""
+  """A linear generator and a linear critic with an optimiser each; the generator's learning rate differs by lane."""
 
   def init(key, batch, hparams):
     g, d = jax.random.normal(key, (2, 8, batch["x"][0].size)) * 0.1
@@ -60,7 +60,7 @@ def adversarial():
 
 
 def em():
-  """Stepwise EM of a mixture of Bernoullis (Cappe & Moulines, 2009), without gradients; the step size is the lane's."""
+  """Stepwise EM of a mixture of Bernoullis (Cappe & Moulines, 2009), without gradients; lanes differ in step size."""
 
   def init(key, batch, hparams):
     means = jax.random.uniform(key, (5, batch["x"][0].size), minval=0.3, maxval=0.7)
@@ -98,13 +98,13 @@ def trained_states(programs, steps=20):
 
 
 def worst(a, b):
-  """The greatest relative difference of two trees, by leaf."""
+  """The largest relative difference between the leaves of two trees."""
   a, b = jax.tree.leaves(jax.device_get(a)), jax.tree.leaves(jax.device_get(b))
   return max(np.linalg.norm(x - y) / np.linalg.norm(y) for x, y in zip(a, b, strict=True))
 
 
 @pytest.mark.parametrize("name", ["vae", *SYSTEMS])
-def test_lanes_equal_lone_runs(name):
+def test_lanes_equal_single_runs(name):
   experiment = experiments()[name]
   experiment = experiment._replace(system=experiment.system._replace(pictures=None))
   several = lanes.Lanes(experiment, configs(), "valid")
@@ -121,13 +121,13 @@ def test_lanes_equal_lone_runs(name):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-  """Three lanes, of which one diverges; and the folder."""
+  """(folder, configs, outcomes) of three lanes, one of which diverges."""
   root = tmp_path_factory.mktemp("lanes")
   cs = configs([(0, 1e-3), (1, 1e30), (2, 1e-3)], checkpoint_every=20)
   return root, cs, train.train_runs(cs, [root / str(i) for i in range(3)])
 
 
-def test_each_lane_leaves_the_folder_of_a_lone_run(runs, tmp_path):
+def test_each_lane_writes_the_folder_of_a_single_run(runs, tmp_path):
   root, cs, outcomes = runs
   alone = train.train_and_evaluate(cs[2], tmp_path / "alone")
   names = lambda folder: {p.name for part in (".", "figures", "checkpoints") for p in (folder / part).iterdir()}
@@ -151,7 +151,7 @@ def test_a_lane_that_diverges_ends_alone(runs):
   assert [row["step"] for row in metrics.read(root / "0")] == [0, 20, 40]
 
 
-def test_a_lane_goes_on_alone_and_finished_ones_are_not_repeated(runs, tmp_path):
+def test_a_lane_is_resumed_alone_and_finished_ones_are_not_repeated(runs, tmp_path):
   """A lane that lost its last checkpoint and its results is trained again from the one before, without the others."""
   root, cs, outcomes = runs
   before = json.loads((root / "0" / "run.json").read_text())
@@ -165,7 +165,7 @@ def test_a_lane_goes_on_alone_and_finished_ones_are_not_repeated(runs, tmp_path)
 
 
 @pytest.mark.slow
-def test_runs_of_streamed_data_are_trained_one_after_another(runs, tmp_path):
+def test_runs_on_streamed_data_are_trained_one_after_another(runs, tmp_path):
   _, _, outcomes = runs
   cs = configs([(0, 1e-3), (2, 1e-3)], checkpoint_every=20)
   for c in cs:
@@ -175,7 +175,7 @@ def test_runs_of_streamed_data_are_trained_one_after_another(runs, tmp_path):
   assert json.loads((tmp_path / "0" / "run.json").read_text())[0]["lanes"] == 1
 
 
-def test_lanes_of_different_steps_meet_at_the_newest_that_all_have(tmp_path):
+def test_lanes_continue_together_from_the_newest_common_step(tmp_path):
   (tmp_path / "a" / "checkpoints" / "20").mkdir(parents=True)
   (tmp_path / "a" / "checkpoints" / "40").mkdir()
   (tmp_path / "b" / "checkpoints" / "20").mkdir(parents=True)
@@ -185,14 +185,14 @@ def test_lanes_of_different_steps_meet_at_the_newest_that_all_have(tmp_path):
   a, b, c, d = ((None, tmp_path / name) for name in "abcd")
   assert train._cohorts([a, b]) == [[a, b]]
   assert train._cohorts([a, b, c]) == [[c], [b], [a]]
-  assert train._cohorts([a, d]) == [[a], [d]]  # d would lose 380 steps, a 20
+  assert train._cohorts([a, d]) == [[a], [d]]  # d would lose 380 steps, and a 20
   assert train._cohorts([c]) == [[c]]
   assert train._cohorts([]) == []
 
 
 @pytest.mark.slow
-def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
-  """One lane lost its newest checkpoint, the other's is damaged: both end as if nothing had been."""
+def test_lanes_that_saved_different_steps_are_resumed(tmp_path):
+  """One lane lost its newest checkpoint, the other's is damaged: both end as if nothing had happened."""
   cs = configs([(0, 1e-3), (1, 1e-3)], checkpoint_every=10, log_every=10, num_steps=60, keep_checkpoints=6)
   folders = [tmp_path / "0", tmp_path / "1"]
   whole = train.train_runs(cs, folders)
@@ -214,7 +214,7 @@ def test_lanes_that_saved_different_steps_go_on_and_save_again(tmp_path):
 
 @pytest.mark.slow
 def test_lanes_are_split_over_devices():
-  """Four lanes on four forced devices equal those of one."""
+  """Four lanes on four forced devices equal the same lanes on one device."""
   code = """
 import conftest, jax, json
 import lanes_test as t

@@ -54,13 +54,13 @@ def test_adam_is_optax_adam():
   np.testing.assert_allclose(ours, _steps(optax.adam(3e-3, 0.8, 0.99, 1e-4), GRADS), rtol=1e-6)
 
 
-def test_rmsprop_is_that_of_optax_with_momentum():
+def test_rmsprop_is_optax_rmsprop_with_momentum():
   ours = _steps(optimisers.make(num_steps=20, name="rmsprop", lr=3e-3, b1=0.8, b2=0.9, eps=1e-4), GRADS)
   np.testing.assert_allclose(ours, _steps(optax.rmsprop(3e-3, 0.9, 1e-4, momentum=0.8), GRADS), rtol=1e-6)
 
 
 def test_defaults_add_nothing_to_adam():
-  """The same operations as optax's chain, in the compiled program, too, and the state that older checkpoints have."""
+  """The traced program equals that of optax's chain, and the state has the structure of older checkpoints."""
   plain = optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(lambda count: -1e-3 * piecewise(count)))
   piecewise = optimisers.piecewise((), (), 20)
   params, ours = jnp.array([1.0, -2.0]), optimisers.make(num_steps=20)
@@ -70,7 +70,7 @@ def test_defaults_add_nothing_to_adam():
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_adagrad_is_the_published_update_and_l2_is_a_gradient(l2):
+def test_adagrad_is_the_published_update_and_l2_is_added_to_the_gradient(l2):
   s, x, expected = np.zeros(2), np.array([1.0, -2.0]), []
   for g in GRADS.astype(np.float64):
     g = g + l2 * x
@@ -116,7 +116,7 @@ def test_the_recipe_has_eight_stages_of_three_to_the_i_epochs(reading, rates):
 
 
 STAGES = {"boundaries": (0.25, 0.6), "scales": (0.5, 0.1)}
-# options: optax's schedule of a run of 40 steps at lr 0.1, the warm-up lasting 8 of them
+# (options, optax's schedule) for a run of 40 steps at lr 0.1; in WARM with a warm-up of 8 steps
 SCHEDULES = {
   "constant": (STAGES, optax.constant_schedule(0.1)),
   "cosine": ({"end_scale": 0.2}, optax.cosine_decay_schedule(0.1, 40, alpha=0.2)),
@@ -149,7 +149,7 @@ def test_without_boundaries_the_default_schedule_is_constant():
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("level,slope", [(0.0, 0.0), (-100.0, 0.0), (-100.0, 1e-4)])
 def test_plateau_lowers_the_rate_when_the_loss_stops_falling(accumulate, level, slope):
-  """Three patient means of four steps: the loss falls for 20 steps and is flat, or rises, for 40, with noise."""
+  """Patience of three means over four steps each: a loss that falls for 20 steps, then is flat or rises, with noise."""
   noise = level + np.tile([1.0, -1.0], 30) * 0.5
   losses = np.concatenate([np.arange(20, 0, -1), 1.0 + slope * np.arange(40)]) + noise
   options = {"schedule": "plateau", "plateau_every": 4, "plateau_patience": 3, "plateau_factor": 0.1, "lr": 0.1}
@@ -162,7 +162,7 @@ def test_plateau_lowers_the_rate_when_the_loss_stops_falling(accumulate, level, 
 
 
 def test_the_training_loss_drives_the_plateau():
-  """On |x| Adam at a constant rate oscillates; with a rate that falls it arrives."""
+  """On |x| Adam oscillates at a constant rate and converges with a falling one."""
   found = {}
   for schedule in ("constant", "plateau"):
     tx = optimisers.make(num_steps=400, schedule=schedule, lr=0.3, plateau_every=10, plateau_patience=2)
@@ -210,7 +210,7 @@ NUMBERS = [{}, {"clip_norm": 0.3}, {"weight_decay": 0.2}, {"clip_norm": 0.5, "we
 
 
 @pytest.mark.parametrize("numbers", NUMBERS, ids=str)
-def test_clipping_and_decay_by_numpy(numbers):
+def test_clipping_and_decay_equal_numpy(numbers):
   tx = optimisers.make(num_steps=12, lr=0.1, eps=1.0, decay_biases=True, **numbers)
   x, _ = _by_numpy(12, **numbers)
   np.testing.assert_allclose(_trained(_quadratic(tx), 12).params, x, rtol=1e-4)
@@ -224,7 +224,7 @@ def test_none_and_zero_do_not_clip():
 
 
 @pytest.mark.parametrize("decay_biases", [False, True])
-def test_decay_leaves_out_biases_unless_asked(decay_biases):
+def test_decay_excludes_biases_by_default(decay_biases):
   params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3), "scale": jnp.ones(())}
   tx = optimisers.make(num_steps=10, lr=0.1, weight_decay=0.5, decay_biases=decay_biases)
   updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
@@ -233,8 +233,8 @@ def test_decay_leaves_out_biases_unless_asked(decay_biases):
 
 
 @pytest.mark.parametrize("decay", [0.05, 0.4, 0.99])
-def test_averages_by_numpy(decay):
-  """The warm start holds for all the steps with 0.99, for some with 0.4, for none with 0.05."""
+def test_averages_equal_numpy(decay):
+  """The initial decay, smaller than `decay`, lasts for all steps with 0.99, for some with 0.4, for none with 0.05."""
   system = _quadratic(optimisers.make(num_steps=12, lr=0.1, eps=1.0))
   state = _trained(averaging(system, decay), 12)
   x, average = _by_numpy(12, ema_decay=decay)
@@ -265,8 +265,8 @@ EVERYTHING = {
 }
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch():
-  """Four steps on 25 centres are one on 100, with all that depends on the gradient and on the count of updates."""
+def test_accumulated_gradients_equal_those_of_the_whole_batch():
+  """Four steps on 25 centres equal one on 100, with every option that depends on the gradient or counts updates."""
   options = {"lr": 0.1, "eps": 1e-2, **EVERYTHING}
   small = averaging(_quadratic(optimisers.make(num_steps=48, accumulate=4, **options)), 0.9, 4)
   large = averaging(_quadratic(optimisers.make(num_steps=12, **options)), 0.9)
@@ -296,10 +296,10 @@ LANES = {
 }
 
 
-OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")  # at their defaults
+OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")  # by default
 
 
-def test_every_float_has_lanes():
+def test_every_float_may_differ_between_lanes():
   floats = {k for k, v in optimisers.Options()._asdict().items() if isinstance(v, float)}
   assert floats == {*LANES, "plateau_factor"}
   config = iwae_mnist.get_config("test")
@@ -309,8 +309,8 @@ def test_every_float_has_lanes():
 
 
 @pytest.mark.parametrize("name", LANES)
-def test_lanes_equal_lone_runs(name):
-  """The lanes' program has everything on; 0.0 in a lane is off, as in the lone run that does not have it at all."""
+def test_lanes_equal_single_runs(name):
+  """The lanes' program has all options on; a lane with 0.0 equals a single run without that option."""
   options = {"lr": 0.1, "eps": 1e-2, "ema_decay": 0.9, **EVERYTHING}
 
   def run(hparams, **options):
@@ -333,7 +333,7 @@ def test_lanes_equal_lone_runs(name):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-  """{ema_decay: (config, folder)} of two finished runs that are the same but for it."""
+  """{ema_decay: (config, folder)} of two finished runs that differ only in it."""
   found = {}
   for decay in (0.0, 0.99):
     config = iwae_mnist.get_config("test")
@@ -346,14 +346,14 @@ def runs(tmp_path_factory):
 
 
 def _newest(config, folder):
-  """The state as it was saved."""
+  """The newest saved state."""
   experiment = build.build(config)
   with checkpoint.open_manager(folder, read_only=True) as manager:
     return checkpoint.restore_latest(manager, jax.jit(make_init(experiment, 0))())
 
 
 @pytest.mark.slow
-def test_averages_do_not_touch_training(runs):
+def test_averages_do_not_affect_training(runs):
   rows = [
     [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][1:]
     for _, folder in runs.values()
@@ -370,7 +370,7 @@ def test_the_loop_evaluates_the_averages(runs):
   saved, experiment = _newest(config, folder), build.build(plain)
   run = dgm_jax.load(folder)
   jax.tree.map(np.testing.assert_array_equal, run.params, saved.averages)
-  # what the run without averages would say of them
+  # how the run without averages evaluates them
   state = _newest(plain, plain_folder).replace(params=saved.averages)
   system, transform = experiment.system, experiment.transforms.evaluate
   evaluate = evaluation.make_evaluate(system, transform, plain.eval_batch_size)
@@ -386,7 +386,7 @@ def test_the_loop_evaluates_the_averages(runs):
 
 
 class _Before(struct.PyTreeNode):
-  """The state from before there were averages."""
+  """The state of earlier versions, without averages."""
 
   step: jax.Array
   params: dict
@@ -395,7 +395,7 @@ class _Before(struct.PyTreeNode):
   hparams: dict
 
 
-def test_a_checkpoint_from_before_there_were_averages_is_read(tmp_path):
+def test_a_checkpoint_of_an_earlier_version_without_averages_is_read(tmp_path):
   state = _trained(_quadratic(optimisers.make(num_steps=12)), 3, hparams={"optim.lr": jnp.float32(0.1)})
   before = _Before(**{k: v for k, v in vars(state).items() if k != "averages"})
   with checkpoint.open_manager(tmp_path) as manager:
@@ -406,7 +406,7 @@ def test_a_checkpoint_from_before_there_were_averages_is_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_everything_at_once_runs_and_resumes(tmp_path):
+def test_all_options_together_run_and_resume(tmp_path):
   config = iwae_mnist.get_config("test")
   with config.unlocked():
     config.evaluate = {}
@@ -425,7 +425,7 @@ def test_everything_at_once_runs_and_resumes(tmp_path):
 @pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
 def test_every_config_has_every_option(path):
   config = runpy.run_path(str(path))["get_config"]()
-  # EM's M-steps maximise: there is no optimiser, and an option of one would be a word without effect
+  # EM's M-steps maximise directly: there is no optimiser, and its options would have no effect
   assert set(config.optim) == (set() if config.principle == "em" else set(optimisers.Options._fields))
 
 
@@ -449,6 +449,6 @@ def test_every_config_has_every_option(path):
   ({"weight_decay": -1e-4}, "optim.weight_decay"),
   ({"ema_decay": 1.0}, "optim.ema_decay = 1.0; it must be in \\[0, 1\\)"),
 ])  # fmt: skip
-def test_bad_numbers_are_named(options, named):
+def test_invalid_options_raise(options, named):
   with pytest.raises(errors.UserError, match=named):
     optimisers.make(num_steps=10, **options)

@@ -1,4 +1,4 @@
-"""A recorded chunk: the trace, the table, and the run that is none the worse for it."""
+"""A profiled chunk of steps: its trace, its table, and the unchanged numbers of the run."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_a_chunk_is_recorded_and_the_run_stays_the_same(tmp_path):
   calls = {row[0]: int(row[1].replace(",", "")) for row in rows if row[1] != "others"}
   products = [n for n in calls if n.startswith(("dot", "ynn_fusion"))]  # jax 0.12 fuses products
   assert products
-  assert min(calls[n] for n in products) >= 8  # of 10 steps, where two threads share what one names
+  assert min(calls[n] for n in products) >= 8  # of 10 steps; an operation of two threads may be recorded by one
   assert not any(n.startswith(("$", "Thunk", "end:")) for n in calls)
   shares = [float(row[-1].rstrip("%")) / 100 for row in rows]
   assert 0.05 < sum(shares) <= 1.05 * os.cpu_count()
@@ -43,16 +43,16 @@ def test_a_chunk_is_recorded_and_the_run_stays_the_same(tmp_path):
 
 @pytest.mark.parametrize(
   "flags,named",
-  [(["--config.num_steps=19"], "only 19 are left"), (["--mode=evaluate"], "--profile is of --mode=train")],
+  [(["--config.num_steps=19"], "only 19 are left"), (["--mode=evaluate"], "--profile is for --mode=train")],
 )
-def test_what_cannot_be_recorded_is_said(flags, named, tmp_path):
+def test_what_cannot_be_recorded_is_reported(flags, named, tmp_path):
   done = main(f"--config={CONFIG}", f"--workdir={tmp_path / 'run'}", "--profile", *flags)
   assert done.returncode == 2, done.stderr
   assert named in done.stderr
 
 
-def test_operations_of_a_gpu_are_those_of_its_streams():
-  """Laid out as CUPTI's traces are; the line "XLA Ops" repeats the stream, the host only launches."""
+def test_operations_of_a_gpu_are_read_from_its_streams():
+  """Events as in CUPTI's traces: the line "XLA Ops" repeats the stream, and the host only launches."""
   meta = lambda what, name, **track: {"ph": "M", "name": what, **track, "args": {"name": name}}
   events = [
     meta("process_name", "/device:GPU:0", pid=1),
@@ -74,7 +74,7 @@ def test_operations_of_a_gpu_are_those_of_its_streams():
   ]
 
 
-def test_an_operation_counts_without_those_inside_it():
+def test_the_cost_of_an_operation_excludes_those_inside_it():
   track = {"pid": 7, "tid": 1}
   events = [
     event("while.1", 0, 100, track, hlo_op="while.1"),

@@ -1,4 +1,4 @@
-"""Finds the operation that made NaN or Inf: replays a run from its newest checkpoint, step by step."""
+"""Finds the operation that produced NaN or Inf: replays a run from its newest checkpoint, step by step."""
 
 import contextlib
 import pathlib
@@ -20,9 +20,9 @@ _PACKAGE = pathlib.Path(__file__).parents[2]
 
 
 def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
-  """Goes through the steps from the newest checkpoint on, and through the first that is not finite by operations.
+  """Repeats the steps from the newest checkpoint on, and the first one that is not finite operation by operation.
 
-  The state before that step is left in workdir/debug/checkpoints, where the next call begins.
+  The state before that step is saved in workdir/debug/checkpoints, from which the next call starts.
 
   Returns:
     A sentence that names the step, the first metric or parameter that is not finite, the operation and its line.
@@ -61,7 +61,7 @@ def _first_bad(trees: dict[str, Any]) -> str | None:
 
 
 def _operation(take_step: Any, *args: Any) -> str:
-  """The first operation of the step that gives NaN, else the first that gives Inf, and where it stands."""
+  """The first operation of the step that gives NaN, else the first that gives Inf, and its line of code."""
   for checks in ((jax.debug_nans,), (jax.debug_nans, jax.debug_infs)):
     try:
       with contextlib.ExitStack() as stack:
@@ -73,4 +73,4 @@ def _operation(take_step: Any, *args: Any) -> str:
       frames = [f for f in frames if pathlib.Path(f.filename) != pathlib.Path(__file__)]
       where = f" in {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
       return f"{str(e).splitlines()[0].rstrip('.')}{where}"
-  return "no single operation shows it; the whole step, compiled, does."
+  return "no single operation produces it, only the whole compiled step."

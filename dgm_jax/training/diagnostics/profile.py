@@ -1,7 +1,7 @@
-"""Where the time of a chunk of training goes: a trace for TensorBoard and Perfetto, and the costliest operations.
+"""Profile of a chunk of training steps: a trace for TensorBoard and Perfetto, and the most expensive operations.
 
-On the CPU an operation is an event of the host that carries the name of its instruction, `hlo_op`; what else the
-executor and Python report lacks one.  On an accelerator it is an event of the device: of a GPU's streams, whose events
+On the CPU an operation is an event of the host with an argument `hlo_op`, the name of its instruction; other events, of
+the executor and of Python, have none.  On an accelerator it is an event of the device: of a GPU's streams, whose events
 are kernels and copies, or of a TPU's line "XLA Ops".
 """
 
@@ -23,7 +23,7 @@ _NAME_WIDTH = 60
 
 
 class Cost(NamedTuple):
-  """Of all calls of one operation, without the operations that run inside it."""
+  """The cost of all calls of one operation, without the operations that run inside it."""
 
   name: str
   calls: int
@@ -36,7 +36,7 @@ def _names(events: list[dict], what: str) -> dict[tuple, str]:
 
 
 def _tracks(events: list[dict]) -> set[tuple] | None:
-  """(pid, tid) of what the accelerators execute; None if there are none."""
+  """(pid, tid) of the threads with the operations of accelerators; None if there are no accelerators."""
   devices = [pid for (pid, _), name in _names(events, "process_name").items() if name.startswith("/device:")]
   threads = _names(events, "thread_name")
   found = set()
@@ -47,13 +47,13 @@ def _tracks(events: list[dict]) -> set[tuple] | None:
 
 
 def _name(event: dict) -> str:
-  """The instruction, and the kernel that computes it where that has a name of its own."""
+  """The instruction, and the kernel that computes it if its name is different."""
   kernel, operation = event["name"], event.get("args", {}).get("hlo_op")
   return kernel if operation in (None, kernel) else f"{operation} ({kernel})"
 
 
 def _own_times(events: list[dict]) -> Iterator[tuple[dict, float]]:
-  """(event, microseconds less those of events inside it), for the events of one thread."""
+  """(event, its microseconds without those of events inside it), for the events of one thread."""
   own, around = [], []  # around: indices of the events that have not ended
   events = sorted(events, key=lambda e: (e["ts"], -e["dur"]))
   for i, event in enumerate(events):
@@ -67,7 +67,7 @@ def _own_times(events: list[dict]) -> Iterator[tuple[dict, float]]:
 
 
 def costs(events: list[dict]) -> list[Cost]:
-  """Of every operation of a trace ("traceEvents" of a *.trace.json), the costliest first."""
+  """The cost of every operation of a trace ("traceEvents" of a *.trace.json), the most expensive first."""
   tracks, by_track = _tracks(events), defaultdict(list)
   for event in (e for e in events if e.get("ph") == "X"):
     track = event["pid"], event["tid"]
@@ -82,7 +82,7 @@ def costs(events: list[dict]) -> list[Cost]:
 
 
 def table(found: list[Cost], wall_seconds: float) -> str:
-  """The costliest operations, a line each; their shares are of the wall time."""
+  """The most expensive operations, one per line, with their shares of the wall time."""
   shown = [f"{c.name[:_NAME_WIDTH]:{_NAME_WIDTH}}" for c in found[:_ROWS]]
   lines = [f"{'operation':{_NAME_WIDTH}}{'calls':>9}{'total ms':>12}{'share':>8}"]
   for name, c in zip(shown, found, strict=False):
@@ -94,15 +94,15 @@ def table(found: list[Cost], wall_seconds: float) -> str:
     share = milliseconds / wall_seconds / 1e3
     lines.append(f"{name:{_NAME_WIDTH}}{sum(c.calls for c in rest):9,}{milliseconds:12,.2f}{share:8.1%}")
   lines.append(
-    f"\nThe chunk took {wall_seconds * 1e3:,.2f} ms, its operations {total:,.2f} ms: those that run side by side count "
-    "each."
+    f"\nThe chunk took {wall_seconds * 1e3:,.2f} ms, its operations {total:,.2f} ms, where parallel operations "
+    "are all counted."
   )
   return "\n".join(lines)
 
 
 @contextlib.contextmanager
 def recorded(folder: pathlib.Path, wanted: bool = True) -> Iterator[None]:
-  """Records what runs inside into `folder`: jax.profiler's trace and operations.txt, which is printed, too."""
+  """Context that records what runs inside: jax.profiler's trace and operations.txt, also printed, in `folder`."""
   if not wanted:
     yield
     return

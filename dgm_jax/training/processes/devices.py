@@ -1,9 +1,9 @@
-"""The devices of a run, on one host or several, and how arrays lie on them.
+"""The devices of a run, on one host or several, and the placement of arrays on them.
 
 The mesh has two axes: "data" splits the examples of a batch; "samples" splits the K importance samples of each
-example, where a batch is too small for all devices (estimators.over_samples does it, within `jax.set_mesh(mesh)`).
-Parameters and the optimiser's state lie whole on every device, or, with `sharded`, in parts along "data" (fully sharded
-data parallelism, Rajbhandari et al., 2020, https://arxiv.org/abs/1910.02054).
+example if a batch is too small for all devices (by samples.over_samples, within `jax.set_mesh(mesh)`).
+Parameters and the optimiser's state are replicated on every device or, with `sharded`, split along "data" (fully
+sharded data parallelism, Rajbhandari et al., 2020, https://arxiv.org/abs/1910.02054).
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dgm_jax.core import errors
 
-_SMALLEST = 4096  # entries of an array that is worth splitting
+_SMALLEST = 4096  # entries; smaller arrays are not worth splitting
 
 
 def _largest(limit: int, n: int) -> int:
@@ -29,27 +29,30 @@ def shardings(
   """(replicated, split along the first axis) over as many devices as divide the work.
 
   Args:
-    batch_size: examples of a step; as many devices as divide it get a part each.
-    num_samples: K, importance samples of an example.
-    sample_devices: how many devices share the samples of each part; 0 for what keeps the most devices busy, and 1 if
-      the batch alone does.
-    what: what is split along "data", for messages.
+    batch_size: examples per step; it is divided among as many devices as possible.
+    num_samples: K, importance samples per example.
+    sample_devices: number of devices that share the samples of each part; 0 for the number that keeps the most devices
+      busy, which is 1 if the batch alone does.
+    what: name of what is split along "data", for messages.
 
   Raises:
-    UserError: K does not divide among sample_devices, there are not so many, or a host would be left without work.
+    UserError: sample_devices does not divide K, there are fewer devices, or a host would have no work.
   """
   count = jax.device_count()
   errors.require(
     0 <= sample_devices <= count and num_samples % (sample_devices or 1) == 0,
-    f"sample_devices = {sample_devices}; it must be 0 (as many as are useful) or a number, up to the {count} devices "
-    f"that there are, that divides the {num_samples} samples of an example.",
+    f"sample_devices = {sample_devices}; it must be 0 (automatic) or a divisor of the {num_samples} samples per "
+    f"example, at most the number of devices, {count}.",
   )
   choices = [sample_devices] if sample_devices else [s for s in range(1, count + 1) if num_samples % s == 0]
   meshes = [(_largest(count // samples, batch_size), samples) for samples in choices]
   data, samples = max(meshes, key=lambda mesh: (mesh[0] * mesh[1], mesh[0]))
   if data * samples < count:
-    sentence = f"{batch_size} {what} and {num_samples} samples do not divide among more"
-    errors.require(jax.process_count() == 1, f"{count} devices on {jax.process_count()} hosts: {sentence}.")
+    sentence = f"{batch_size} {what} and {num_samples} samples cannot be divided among more"
+    errors.require(
+      jax.process_count() == 1,
+      f"{jax.process_count()} hosts with {count} devices can use only {data * samples}: {sentence}.",
+    )
     logging.warning("Using %d of %d devices: %s.", data * samples, count, sentence)
   # make_mesh's default axis type is Explicit, which would put shardings into every type
   axis_types = (jax.sharding.AxisType.Auto,) * 2
@@ -58,9 +61,9 @@ def shardings(
 
 
 def state_shardings(state: Any, mesh: Mesh, sharded: bool) -> Any:
-  """How each array of a state (or of its jax.eval_shape) lies on the mesh.
+  """The sharding of each array of a state (or of its jax.eval_shape) on the mesh.
 
-  With `sharded` the longest axis that "data" divides is split; small arrays stay whole.
+  With `sharded` the longest axis that the size of "data" divides is split; small arrays are replicated.
   """
   count = mesh.shape["data"]
 
@@ -81,19 +84,19 @@ def rows_of_host(batch: NamedSharding, batch_size: int) -> slice:
 
 
 def put(arrays: Any, sharding: NamedSharding) -> Any:
-  """The host's arrays on the devices; each host gives the rows of its own (all of them, if it is replicated)."""
+  """Copies arrays to the devices; each host gives the rows of its own devices (all rows, if replicated)."""
   return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), arrays)
 
 
 def use_mesh(mesh: Mesh | None) -> contextlib.AbstractContextManager:
-  """What is compiled inside splits its batches and samples along the mesh, if there are several devices."""
+  """Context in which programs split batches and samples over the mesh; it does nothing on one device."""
   return contextlib.nullcontext() if mesh is None or jax.device_count() == 1 else jax.set_mesh(mesh)
 
 
 def local(state: Any, mesh: Mesh | None) -> tuple[Any, Mesh | None]:
-  """(the state on the devices of this host, their mesh): what a host can go on with alone.
+  """(the state on the devices of this host, their mesh), with which the host can continue alone.
 
-  With one host, the state and its mesh as they are.
+  With one host, state and mesh are returned unchanged.
   """
   if jax.process_count() == 1:
     return state, mesh

@@ -1,4 +1,4 @@
-"""How a command about a run ends: a sentence in place of a traceback, and an exit status for each kind of error."""
+"""How the commands of a run end: one sentence instead of a traceback, and an exit status for each kind of error."""
 
 import os
 import shlex
@@ -27,8 +27,8 @@ def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...
   run was lost, 130 for Ctrl-C before anything could be saved.  DGM_TRACEBACK=1 shows the traceback of a UserError.
 
   Args:
-    function, args: what is called.
-    mistakes: further errors that are the user's mistakes here.
+    function, args: the function and its arguments.
+    mistakes: further exceptions that are mistakes of the user here.
   """
   try:
     return function(*args)

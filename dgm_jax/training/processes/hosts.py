@@ -1,6 +1,6 @@
-"""Several processes, as a rule one a host, that train one run together: who writes, who waits, what they agree on.
+"""Several processes, usually one per host, that train one run together: who writes, who waits, how they agree.
 
-With one process all of it is trivial.  Communication goes through the devices (gloo on CPU, NCCL on GPU).
+With one process, nothing is communicated.  Communication goes through the devices (gloo on CPU, NCCL on GPU).
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from jax.experimental import multihost_utils
 
 from dgm_jax.core import errors
 
-_HEARTBEAT_S = 30  # a process that is silent for so long is taken for dead
-_PATIENCE_S = 20  # how long one that ends waits for the others to end
+_HEARTBEAT_S = 30  # a process that is silent for this long is considered dead
+_PATIENCE_S = 20  # how long a process that ends waits for the others to end
 _LONGEST_SENTENCE = 4096
 
 
@@ -29,10 +29,10 @@ def expected(environment: dict[str, str] = os.environ) -> bool:
 
 
 def connect(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> None:
-  """Joins the other processes; what is not given is found out by JAX (SLURM, Open MPI, TPU slices, Kubernetes).
+  """Joins the other processes; JAX detects what is not given (SLURM, Open MPI, TPU slices, Kubernetes).
 
   Raises:
-    UserError: nothing says who the others are, or they do not answer.
+    UserError: the other processes cannot be detected, or do not answer.
   """
   given = (coordinator, num_processes, process_id)
   errors.require(
@@ -45,7 +45,7 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
       0 <= process_id < num_processes, f"--process_id = {process_id}; it must be in 0 .. {num_processes - 1}."
     )
     errors.require(":" in coordinator, f"--coordinator = {coordinator!r}; it must be HOST:PORT of process 0.")
-  previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait with the rest
+  previous = signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would only run after the wait
   try:
     jax.distributed.initialize(
       *given, heartbeat_timeout_seconds=_HEARTBEAT_S, initialization_timeout=300, shutdown_timeout_seconds=_PATIENCE_S
@@ -54,7 +54,7 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
     reason = (str(e).strip() or type(e).__name__).splitlines()[0]
     raise errors.UserError(
       f"The other processes cannot be reached: {reason} Give --coordinator=HOST:PORT (of process 0), --num_processes "
-      "and --process_id on each, or start them by srun."
+      "and --process_id on each, or start them with srun."
     ) from e
   finally:
     signal.signal(signal.SIGINT, previous)
@@ -66,7 +66,7 @@ def is_first() -> bool:
 
 
 def on_first_host(function: Callable[[], None]) -> None:
-  """Calls `function` in the first process; the others wait, and raise the UserError that it raised there."""
+  """Calls `function` in the first process; the others wait, and raise the same UserError."""
   sentence = b""
   if is_first():
     try:
@@ -77,36 +77,36 @@ def on_first_host(function: Callable[[], None]) -> None:
       sentence = str(e).encode()[:_LONGEST_SENTENCE]
   if jax.process_count() > 1:
     padded = jax.device_get(jnp.array(list(sentence.ljust(_LONGEST_SENTENCE, b"\0"))))
-    told = multihost_utils.broadcast_one_to_all(padded)
-    if sentence := bytes(told.tolist()).rstrip(b"\0"):
+    received = multihost_utils.broadcast_one_to_all(padded)
+    if sentence := bytes(received.tolist()).rstrip(b"\0"):
       raise errors.UserError(sentence.decode(errors="ignore"))
 
 
 def any_of(*flags: bool) -> tuple[bool, ...]:
-  """Each flag, if it is raised in any of the processes: what they all must do at the same step."""
+  """For each flag whether any process has set it, so that all processes react at the same step."""
   if jax.process_count() == 1:
     return flags
   return tuple(bool(of_all.any()) for of_all in multihost_utils.process_allgather(flags))
 
 
 def wait_for(path: pathlib.Path) -> None:
-  """Waits for a file of the first process.  If that dies meanwhile, JAX ends this one."""
+  """Waits for a file of the first process.  If that process dies meanwhile, JAX ends this one."""
   while not path.exists():
     time.sleep(0.5)
 
 
 def depart(status: int, orderly: bool = True) -> None:
-  """Ends one of several processes; with only one it does nothing.
+  """Ends this process if it is one of several; else does nothing.
 
   Args:
     status: the exit status.
-    orderly: whether to wait a little for the others to end, too, so that none takes this one for dead.
+    orderly: whether to wait briefly for the others to end, so that none considers this one dead.
   """
   if jax.process_count() == 1:
     return
   if orderly:
-    with contextlib.suppress(Exception):  # they are gone, or busy: it has been said why this one ends
+    with contextlib.suppress(Exception):  # the others are gone or busy; the reason to end was printed
       jax.distributed.shutdown()
   sys.stdout.flush()
   sys.stderr.flush()
-  os._exit(status)  # what would be done at exit waits for the others, too
+  os._exit(status)  # without Python's exit handlers, which wait for the others, too

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it ends the chunk it is in, saves and leaves."""
+"""Signals that ask a run to stop: it completes the current chunk of steps, saves and exits."""
 
 import signal
 import threading
@@ -7,18 +7,18 @@ from typing import Any, Self
 
 from dgm_jax.core import errors
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # a scheduler's, and Ctrl-C's
-# Seconds in which a second signal is the first one again: SLURM signals all processes of a job, and then those that
-# started this one pass theirs on.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # from a scheduler, and from Ctrl-C
+# Seconds within which a second signal is an echo of the first: SLURM signals all processes of a job, and the parents of
+# this one pass theirs on.
 _ECHO = 1.0
 
 
 class StopRequest:
-  """Within this context SIGTERM and SIGINT do not kill: `received` names the first one, or is None.
+  """Context in which SIGTERM and SIGINT do not kill the process: `received` is the name of the signal, or None.
 
-  Outside `deferred` parts, where nothing is to be saved, it raises StoppedError at once, and so does a second signal
-  everywhere, unless it is an echo of the first.  In a thread other than the main one, which gets no signals, the
-  context does nothing.
+  While `deferred` is false, there is nothing to save, and a signal raises StoppedError at once.  A second signal always
+  does, unless it is an echo of the first.  The context does nothing outside the main thread, which receives all
+  signals.
   """
 
   def __init__(self):

@@ -1,7 +1,7 @@
-"""A parent for a process that trains together with others.
+"""A parent process for a process that trains together with others.
 
-Where another one dies, JAX's runtime may end this one in C++, without a word: so it runs as a child, and its parent,
-which knows nothing of JAX, says what happened.
+If another process of the run dies, JAX's runtime may end this one in C++ without a message.  So it runs as a child, and
+its parent, which does not use JAX, reports what happened.
 """
 
 import contextlib
@@ -14,27 +14,27 @@ import sys
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 _CHILD = "DGM_SUPERVISED"
 LOST = 5  # exit status: another process of the run is gone
-_OWN = (0, 1, 2, 3, 4, LOST, 130)  # what `main` ends with by itself
+_OWN = (0, 1, 2, 3, 4, LOST, 130)  # exit statuses of `main` itself
 
 
 def is_child() -> bool:
-  """Whether this process has such a parent."""
+  """Whether this process runs under a supervising parent."""
   return _CHILD in os.environ
 
 
 def end_with_parent() -> None:
-  """Has this process sent SIGTERM when its parent dies, where the system can do that."""
+  """Makes the system send SIGTERM to this process when its parent dies, if the system supports that."""
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-  if os.environ[_CHILD] != str(os.getppid()):  # it has died already
+  if os.environ[_CHILD] != str(os.getppid()):  # the parent has died already
     sys.exit(LOST)
 
 
 def run_as_child(resume: str) -> int:
-  """Runs this very command as a child and gives its exit status; signals are passed on.
+  """Runs this command as a child process and returns its exit status; signals are passed on.
 
   Args:
-    resume: the command that resumes, for the sentence.
+    resume: the command that resumes the run, for messages.
   """
   child = subprocess.Popen(
     [sys.executable, *sys.orig_argv[1:]], env=os.environ | {_CHILD: str(os.getpid())}, start_new_session=True
@@ -56,7 +56,7 @@ def run_as_child(resume: str) -> int:
     return 4
   how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
   print(
-    f"error: This process of the run {how}, as happens when another one is gone. What was saved is kept; the same "
+    f"error: This process of the run {how}, as happens when another one died. What was saved is kept; the same "
     f"command, in all processes, resumes:\n  {resume}",
     file=sys.stderr,
     flush=True,

@@ -1,4 +1,4 @@
-"""Checkpoints: the TrainState alone, by orbax; a checkpoint is either complete or not there."""
+"""Checkpoints of the TrainState, written by orbax; a checkpoint is either complete or absent."""
 
 import errno
 import pathlib
@@ -12,14 +12,13 @@ from orbax.checkpoint import checkpoint_managers
 
 from dgm_jax.core import errors
 
-_FORMAT = 1  # of what is saved; to be raised when older programs cannot read it
+_FORMAT = 1  # version of the format; increase it when older programs cannot read new checkpoints
 
 
 def open_manager(workdir: str | pathlib.Path, keep: int = 2, read_only: bool = False) -> ocp.CheckpointManager:
-  """The manager of workdir/checkpoints, which keeps the latest `keep` and the one of the best score.
+  """The manager of workdir/checkpoints, which keeps the latest `keep` and the one with the best score.
 
-  Saves are asynchronous and atomic.  With `read_only` it leaves alone what another process, the training, is writing
-  there.
+  Saves are asynchronous and atomic.  With `read_only` it does not touch what a training process is writing there.
   """
   best = checkpoint_managers.BestN(
     get_metric_fn=lambda found: found["score"], n=1, keep_checkpoints_without_metrics=False
@@ -40,7 +39,7 @@ def steps(workdir: str | pathlib.Path) -> set[int]:
 
 
 def _present(state: Any) -> dict[str, Any]:
-  """The fields of a state but those that are None: orbax refuses a checkpoint from before there was such a field."""
+  """The fields of a state that are not None: orbax rejects an older checkpoint without such a field."""
   return {name: value for name, value in vars(state).items() if value is not None}
 
 
@@ -55,9 +54,9 @@ def save(
 
   Args:
     manager: see open_manager.
-    step, state: what is saved.
-    score: more is better; the checkpoint of the greatest is kept whatever comes later.
-    about: what is laid beside: config, versions.
+    step, state: number of steps, and the state to save.
+    score: more is better; the checkpoint with the greatest score is kept beside the latest ones.
+    about: metadata saved with the state: config, versions.
 
   Raises:
     OSError: the disk has no room for it; nothing is written.
@@ -65,23 +64,23 @@ def save(
   if step in manager.all_steps():
     return
   free, needed = shutil.disk_usage(manager.directory).free, sum(a.nbytes for a in jax.tree.leaves(state))
-  if free < needed:  # told before orbax's threads tell it, each with a traceback
+  if free < needed:  # before orbax's threads report it, each with a traceback
     raise OSError(errno.ENOSPC, f"A checkpoint takes {needed / 1e6:.1f} MB; {free / 1e6:.1f} MB are left.")
   scores = None if score is None else {"score": score}
   metadata = {"format": _FORMAT, **(about or {})}
   arguments = ocp.args.StandardSave(_present(state))
-  if not manager.save(step, args=arguments, metrics=scores, custom_metadata=metadata):  # there is a later one
+  if not manager.save(step, args=arguments, metrics=scores, custom_metadata=metadata):  # there is a later checkpoint
     raise RuntimeError(f"The checkpoint of step {step} was not written to {manager.directory}.")
 
 
 def remove_after(manager: ocp.CheckpointManager, step: int) -> None:
-  """Removes the checkpoints of later steps, damaged ones, too: a run that goes on from `step` writes them again."""
+  """Removes the checkpoints of later steps, also damaged ones: a run that continues from `step` writes them again."""
   for later in (s for s in manager.all_steps() if s > step):
     manager.delete(later)
 
 
 def _check_format(manager: ocp.CheckpointManager, step: int) -> None:
-  known = (manager.metadata(step).custom_metadata or {}).get("format", _FORMAT)  # the first ones bore none
+  known = (manager.metadata(step).custom_metadata or {}).get("format", _FORMAT)  # the first checkpoints had none
   errors.require(
     known <= _FORMAT,
     f"The checkpoint of step {step} in {manager.directory} has format {known}; this version reads up to {_FORMAT}: "
@@ -95,7 +94,7 @@ def restore_arrays(manager: ocp.CheckpointManager) -> tuple[int, dict]:
   Raises:
     UserError: there is none.
   """
-  one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # it may have been written on others
+  one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # it may have been written on other devices
   for step in sorted(manager.all_steps(), reverse=True):
     try:
       _check_format(manager, step)
@@ -119,7 +118,7 @@ def restore_latest(
     manager: see open_manager.
     template: a state (or its jax.eval_shape) with the shapes, dtypes and shardings to restore to.
     repair: whether to remove newer checkpoints that cannot be read.
-    step: the only one that will do; None for the newest.
+    step: the only step to try; None for the newest that can be read.
 
   Raises:
     UserError: there are checkpoints, and none can be read into `template`.
@@ -142,7 +141,7 @@ def restore_latest(
     return state
   if steps:
     raise errors.UserError(
-      f"No checkpoint in {manager.directory} can be read: they are damaged, or of another model than this config's "
-      f"({reason})"
+      f"No checkpoint in {manager.directory} can be read: they are damaged, or belong to another model than "
+      f"this config's ({reason})"
     )
   return None

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, whether it fits the config, who ran what there."""
+"""The folder of a run: its creation, and checks that it fits the config and the data."""
 
 import contextlib
 import errno
@@ -12,7 +12,7 @@ from dgm_jax.core import errors
 from dgm_jax.core.files import flatten, read_json, write_json
 from dgm_jax.training.workdir.legacy_configs import read_config
 
-# Where things lie: a run may continue under another value of these.
+# Locations and placement: a run may continue with other values of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
 
 
@@ -26,7 +26,7 @@ def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:
 
 
 def check_same_run(workdir: pathlib.Path, config: dict) -> None:
-  """Refuses to evaluate or sample under a config that is not the run's; how to evaluate may differ."""
+  """Raises UserError if `config` is not the run's; only options of the evaluation may differ."""
   old = read_config(workdir)
   errors.require(isinstance(old, dict), f"--workdir {workdir} holds no run (it has no config.json).")
   if different := _differences(old, config, free=("evaluate.", "eval_batch_size")):
@@ -37,7 +37,7 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
 
 
 def check(workdir: pathlib.Path, config: dict) -> dict | None:
-  """Refuses a workdir that is not this run's; returns the results of a finished run, else None.
+  """Validates that `workdir` is new or this run's; returns the results of a finished run, else None.
 
   Raises:
     UserError: `workdir` cannot be written, holds something else, or holds a run of another config.
@@ -61,30 +61,30 @@ def check(workdir: pathlib.Path, config: dict) -> dict | None:
 
 
 def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
-  """Refuses to go on, or to evaluate, with other data than the run began with; data.json says which those were."""
+  """Raises UserError if the data are not those that the run started with, which data.json records."""
   path = workdir / "data.json"
   found = {k: about[k] for k in ("data", "split_sizes", "data_digest")}
   if (known := read_json(path)) is None:
     write_json(path, found)
   errors.require(
     known in (None, found),
-    f"--workdir {workdir} was trained on other data than {about['data']!r} is now: {known} then, {found} now. Bring "
-    "the data back, or name another workdir.",
+    f"--workdir {workdir} was trained on other data than {about['data']!r} is now: {known} then, {found} now. "
+    "Restore the data, or name another workdir.",
   )
 
 
 @contextlib.contextmanager
 def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
-  """Turns what is raised inside because the disk is full into a DiskFullError that says what is kept."""
+  """Context in which errors of a full disk become a DiskFullError that says which checkpoint is kept."""
   try:
     yield
-  except Exception as e:  # orbax and tensorstore raise their own kinds
+  except Exception as e:  # orbax and tensorstore raise their own types
     if not _is_disk_full(e):
       raise
     steps = [int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()]
     kept = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
     raise errors.DiskFullError(
-      f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command goes on from there."
+      f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command continues from there."
     ) from e
 
 
@@ -98,7 +98,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 
 
 def create(workdir: pathlib.Path, config: dict) -> None:
-  """Makes the folder and writes config.json, unless it is a run's already."""
+  """Creates the folder and writes config.json, unless they exist."""
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():

@@ -15,12 +15,12 @@ from dgm_jax.core import errors
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds workdir/lock, which says whose it is.
+  """Holds the lock workdir/lock, a file that names the process.
 
-  The operating system gives the lock back when its process ends, however it ends: none is ever stale.
+  The operating system releases the lock when the process ends, for any reason, so that it is never stale.
 
   Raises:
-    LockedError: another process holds it; its host and number are named.
+    LockedError: another process holds it; the message names its host and process id.
   """
   with open(workdir / "lock", "a+") as file:
     try:
@@ -28,7 +28,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     except BlockingIOError as e:
       raise errors.LockedError(f"--workdir {workdir} is being trained by {_holder(file)}; wait, or stop it.") from e
     except OSError as e:  # some network file systems have no locks
-      logging.warning("%s cannot be locked (%s): see to it that no other process trains there.", workdir, e.strerror)
+      logging.warning("%s cannot be locked (%s): make sure that no other process trains there.", workdir, e.strerror)
     file.truncate(0)
     json.dump({"host": platform.node(), "pid": os.getpid()}, file)
     file.flush()
@@ -40,6 +40,6 @@ def _holder(file) -> str:
   file.seek(0)
   try:
     held = json.load(file)
-  except json.JSONDecodeError:  # it is just writing its name
+  except json.JSONDecodeError:  # the other process is just writing it
     return "another process"
   return f"process {held['pid']} on {held['host']}"

@@ -1,4 +1,4 @@
-"""Where numbers go: JSON lines, TensorBoard, the terminal."""
+"""The metrics of a run: JSON lines and TensorBoard."""
 
 import json
 import pathlib
@@ -18,19 +18,19 @@ def read(workdir: str | pathlib.Path) -> list[dict]:
       rows.append(json.loads(line))
     except json.JSONDecodeError:
       break
-  return [row for row in rows if "step" in row]  # the first line says what the metrics are of
+  return [row for row in rows if "step" in row]  # the first line describes the run
 
 
 class MetricWriter:
   """Appends rows to workdir/metrics.jsonl and to TensorBoard.
 
-  metrics.jsonl holds what (seed, step) determines and nothing else, so that a resumed run leaves the same file as an
-  uninterrupted one; speeds go to TensorBoard alone.
+  metrics.jsonl holds only what (seed, step) determines, so that a resumed run leaves the same file as an uninterrupted
+  one; speeds go only to TensorBoard.
 
   Args:
     workdir: the run's folder.
     step: the step that the run continues from; later rows of an interrupted run are removed.
-    about: what the metrics are of (data, transforms, split sizes, seed); the first line of the file.
+    about: description of the run (data, transforms, split sizes, seed), the first line of the file.
   """
 
   def __init__(self, workdir: str | pathlib.Path, step: int, about: dict[str, Any]):
@@ -41,13 +41,13 @@ class MetricWriter:
     self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
   def write(self, step: int, metrics: dict[str, float], speeds: dict[str, float]) -> None:
-    """One row of metrics; `speeds` differ from run to run and go to TensorBoard alone."""
+    """Writes one row of metrics; `speeds` are not reproducible and go only to TensorBoard."""
     self._file.write(json.dumps({"step": step, **metrics}) + "\n")
     self._file.flush()
     for name, value in (metrics | speeds).items():
       self._board.add_scalar(name, value, step)
 
   def close(self) -> None:
-    """Flushes both."""
+    """Flushes and closes both."""
     self._file.close()
     self._board.close()

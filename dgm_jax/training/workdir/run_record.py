@@ -31,7 +31,7 @@ def _git(*args: str) -> str | None:
 
 
 def versions() -> dict[str, str]:
-  """{package: version} of what numbers may depend on."""
+  """{package: version} of Python and the packages on which results may depend."""
   installed = {}
   for package in _PACKAGES:
     try:
@@ -46,9 +46,9 @@ class RunRecord:
 
   Args:
     workdir: the run's folder.
-    seed, step: of the run, and from which step on.
-    writes: whether this process is the one, of those that train together, that writes.
-    lanes: how many runs the program trains.
+    seed, step: seed of the run, and the step from which this process trains.
+    writes: whether this process writes the file, which only one of several that train together does.
+    lanes: number of runs that the program trains.
   """
 
   def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True, lanes: int = 1):
@@ -82,7 +82,7 @@ class RunRecord:
     write_json(self._path, [*self._starts, self._entry | {"wall_s": wall}])
 
   def add_time(self, phase: str, seconds: float) -> None:
-    """Adds to the wall time of a phase; `write` keeps it."""
+    """Adds to the wall time of a phase; `write` saves it."""
     times = self._entry["wall_s"]
     times[phase] = times.get(phase, 0.0) + seconds
 
@@ -92,13 +92,13 @@ class RunRecord:
 
   @contextlib.contextmanager
   def timed(self, phase: str) -> Iterator[None]:
-    """add_time of what happens inside."""
+    """Context that adds its duration to the wall time of a phase."""
     start = time.monotonic()
     yield
     self.add_time(phase, time.monotonic() - start)
 
   def finish(self) -> None:
-    """Notes when the run ended."""
+    """Records when the run ended, and writes run.json."""
     self._entry["finished"] = _now()
     self.write()
 

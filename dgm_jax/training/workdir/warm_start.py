@@ -1,4 +1,4 @@
-"""Starting from the parameters of another run: fine-tuning, or going on under another objective."""
+"""Starting from the parameters of another run: fine-tuning, or continuing with another objective."""
 
 import pathlib
 from typing import Any
@@ -11,7 +11,7 @@ from dgm_jax.training.workdir import checkpoint
 
 
 def check(workdir: str | pathlib.Path) -> None:
-  """Refuses a folder without checkpoints."""
+  """Raises UserError if the folder has no checkpoints."""
   errors.require(
     (pathlib.Path(workdir) / "checkpoints").is_dir(),
     f"init_from = {str(workdir)!r} holds no checkpoint; name a run's folder.",
@@ -19,9 +19,9 @@ def check(workdir: str | pathlib.Path) -> None:
 
 
 def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
-  """Takes over those parameters and variables of a run's newest checkpoint that have the same name and shape.
+  """Copies those parameters and variables of a run's newest checkpoint whose name and shape match.
 
-  If it has moving averages of its parameters, it is these that are taken.  The optimiser starts anew, at step 0.
+  If it has moving averages of its parameters, these are copied.  The optimiser starts anew, at step 0.
 
   Returns:
     (state, a report of what matched and what did not).
@@ -49,8 +49,9 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
     part: jax.tree_util.tree_map_with_path(lambda path, leaf: take(_name(part, path), leaf), getattr(state, part))
     for part in ("params", "variables")
   }
-  errors.require(bool(taken), f"init_from = {str(workdir)!r}: no parameter there has the name and shape of one here.")
-  lines += [f"  left: {name} there has no place here" for name in sorted(found.keys() - taken - seen)]
+  sentence = "none of its parameters matches one of this model in name and shape"
+  errors.require(bool(taken), f"init_from = {str(workdir)!r}: {sentence}.")
+  lines += [f"  unused: {name} (absent here)" for name in sorted(found.keys() - taken - seen)]
   head = f"Starting from step {step} of {workdir}: {len(taken)} of {len(seen)} arrays match."
   if state.averages is not None:
     renewed["averages"] = jax.tree.map(jnp.copy, renewed["params"])

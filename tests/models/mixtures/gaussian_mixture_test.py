@@ -211,11 +211,18 @@ SINGULAR = {
 
 @pytest.mark.parametrize("kind", slow_except("full"))
 @pytest.mark.parametrize("data", SINGULAR)
-def test_singular_data_give_finite_results(kind, data):
-  """Also in single precision, where a floor of 1e-6 is negligible."""
+def test_singular_data_give_finite_results_with_the_mean_of_the_data(kind, data):
+  """In single precision, where a floor of 1e-6 is negligible; sum_c pi_c m_c is the mean of x after an M-step."""
+  x = SINGULAR[data]
   with jax.enable_x64(False):
-    state, metrics = train(system(kind, 1e-6, num_examples=50), [SINGULAR[data].astype("f")] * 40)
+    state, metrics = train(system(kind, 1e-6, num_examples=50), [x.astype("f")] * 40)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, metrics)))
+  weights, means = np.exp(np.asarray(state.params["log_weights"], float)), np.asarray(state.params["means"], float)
+  rounding = 1e-5 * max(1, abs(x).max())
+  assert weights.sum() == pytest.approx(1, abs=1e-5)
+  np.testing.assert_allclose(weights @ means, x.mean(0), atol=rounding)
+  assert (means > x.min(0) - rounding).all()
+  assert (means < x.max(0) + rounding).all()
 
 
 def test_an_empty_component_restarts_at_the_heaviest():

@@ -269,6 +269,11 @@ def test_singular_data_give_finite_results():
     for x in (np.ones((B, T, D)), few):
       state, metrics = run(x.astype("f"))
       assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, metrics)))
+      for name in ("log_initial", "log_transition"):
+        np.testing.assert_allclose(np.exp(np.asarray(state.params[name], float)).sum(-1), 1, atol=1e-5)
+      rounding = 1e-5 * x.max()
+      assert (x.min() - rounding <= state.params["means"]).all()
+      assert (state.params["means"] <= x.max() + rounding).all()
 
 
 @pytest.mark.parametrize("options,named", [

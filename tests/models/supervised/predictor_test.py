@@ -253,10 +253,12 @@ def classifier(**changes):
 
 @pytest.mark.parametrize("changes,sentence", [
   ({"model.args.likelihood_args.num_classes": 7},
-   r"'categorical' of classes in \[0, 6\]; y of train of 'mnist5k' is int32 in \[0, 9\]"),
-  ({"model.args.likelihood": "bernoulli", "model.args.likelihood_args": {}}, r"'bernoulli' of classes in \[0, 1\]"),
+   r"'categorical' expects class labels in \[0, 6\]; y of train of 'mnist5k' is int32 in \[0, 9\]"),
+  ({"model.args.likelihood": "bernoulli", "model.args.likelihood_args": {}},
+   r"'bernoulli' expects class labels in \[0, 1\]"),
   ({"data": build.data_section("noise")}, "'noise' has no y"),
-  ({"data": build.data_section("cubic", ("standardize_targets",))}, "transform 'standardize_targets' is another"),
+  ({"data": build.data_section("cubic", ("standardize_targets",))},
+   "transform 'standardize_targets' maps y out of that range"),
   ({"evaluate.importance_sampling": {"num_samples": 1}}, "evaluate.importance_sampling needs a model with infer"),
 ])  # fmt: skip
 def test_targets_outside_the_likelihoods_support_raise(changes, sentence):

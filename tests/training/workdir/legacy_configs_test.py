@@ -1,4 +1,4 @@
-"""Runs, configs and commands of earlier versions: read under today's names, or answered with them."""
+"""Runs, configs and commands of earlier versions: read under today's names, or rejected with those names."""
 
 import json
 import pathlib
@@ -48,8 +48,8 @@ CONFIGS = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_committed_configs_build(config):
-  config = ConfigDict(legacy_configs.upgraded({"seed": 0} | config))  # that of several seeds has none
-  rng = np.random.default_rng(0)  # in place of the data sets, which are not at hand
+  config = ConfigDict(legacy_configs.upgraded({"seed": 0} | config))  # results of several seeds have no seed
+  rng = np.random.default_rng(0)  # in place of the data sets, which may not be available
   images = lambda n: {"x": rng.integers(0, 256, (n, 28, 28, 1), dtype=np.uint8), "y": np.zeros(n, np.int32)}
   parts = build._number(Splits(images(200), images(20), images(20)))
   experiment = build.build(config, (parts, pipeline.make(config.data.transforms, parts.train, [parts.test])))
@@ -70,7 +70,7 @@ def check_command(text):
       config_args.check_path(config, word.removeprefix("--config.").partition("=")[0])
 
 
-def test_committed_commands_parse_or_are_answered_with_the_present_name(monkeypatch):
+def test_committed_commands_parse_or_raise_with_the_present_name(monkeypatch):
   monkeypatch.chdir(tables.ROOT)
   commands = {text for found in COMMITTED.values() for text in mains(found)}
   assert len(commands) > 100
@@ -101,7 +101,7 @@ def test_earlier_runs_are_evaluated_resumed_loaded_and_sampled(earlier):
   again = evaluate_finally(config, experiment, state, earlier)
   for name, value in found.items():
     assert again[name] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value), name
-  # resumed at step 20, it ends as it did
+  # resumed at step 20, it ends with the same results
   rows = metrics.read(earlier)
   (earlier / "results.json").unlink()
   shutil.rmtree(earlier / "checkpoints" / "40")
@@ -116,7 +116,7 @@ def test_earlier_runs_are_evaluated_resumed_loaded_and_sampled(earlier):
     assert model.sample(2).shape == (2, 28, 28, 1)
 
 
-def test_names_that_changed_are_converted_and_answered():
+def test_former_names_are_converted_or_raise():
   old = {"principle": "mcem", "evaluate": {"likelihood": {"chunk": 5}, "gaps": {"log_px": "likelihood"}}}
   new = {
     "principle": "monte_carlo_em",
