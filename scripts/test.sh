@@ -7,4 +7,5 @@ case "${1:-}" in
   --all) select=() && shift ;;
   --smoke) select=(-m "smoke and not slow") && shift ;;
 esac
-exec "$python" -m pytest --numprocesses=auto ${select[@]+"${select[@]}"} "$@"
+# worksteal gives each process the tests of whole files, which share compiled programs and fixtures
+exec "$python" -m pytest --numprocesses=auto --dist=worksteal ${select[@]+"${select[@]}"} "$@"

@@ -8,6 +8,7 @@ As a script: reads {"argv", "cwd", "stdout", "stderr"} line by line, and answers
 """
 
 import atexit
+import importlib
 import json
 import os
 import pathlib
@@ -67,12 +68,22 @@ def _child(request: dict) -> int:
     return 1
 
 
+_PRELOADED = (
+  "dgm_jax.main",
+  "dgm_jax.data.published.command",
+  "dgm_jax.evaluate.active_units",
+  "dgm_jax.evaluate.importance_sampling",
+  "dgm_jax.models.vae.vae",
+  "dgm_jax.principles.latent.latent",
+  "dgm_jax.sweeps.command",
+  "experiments.reproduce",
+)
+
+
 def _serve() -> None:
   sys.path.insert(0, os.getcwd())
-  # imports of the commands, before the first fork
-  from dgm_jax import main, models, principles  # noqa: F401
-  from dgm_jax.sweeps import command as sweep_command  # noqa: F401
-
+  for name in _PRELOADED:  # before the first fork
+    importlib.import_module(name)
   answers = os.dup(1)
   for line in sys.stdin:
     child = os.fork()

@@ -1,7 +1,9 @@
 """Tables of systems and configs that general tests run over: a new system or config is one row."""
 
+import functools
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,6 +37,7 @@ from dgm_jax.models.vae import (
 )
 from dgm_jax.principles import em, monte_carlo_em, own_bound, supervised
 from dgm_jax.principles.latent import latent
+from dgm_jax.training import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem not in ("__init__", "base"))
@@ -210,6 +213,28 @@ SLOW = {
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "sigmoid_belief_net_relaxed", "vae_planar_mixture",
   "vae_residual",
 }  # fmt: skip
+
+
+@functools.cache
+def system(name: str) -> System:
+  """The system of a row, the same object every time: what is compiled for it is shared by all laws."""
+  return SYSTEMS[name]()
+
+
+@functools.cache
+def _compiled_init(name: str) -> Callable:
+  return jax.jit(system(name).init)
+
+
+def initial(name: str, seed: int = 0) -> Any:
+  """The state of a row's system at step 0 on the toy data."""
+  return _compiled_init(name)(jax.random.key(seed), TRAIN, {})
+
+
+@functools.cache
+def steps(name: str, length: int) -> Callable:
+  """(state, key, arrays) -> (state, {metric: [length]}), compiled: so many steps of a row's system in batches of 64."""
+  return jax.jit(programs.make_train_chunk(system(name), identity, 64, length))
 
 
 def identity(key: jax.Array, batch: dict) -> dict:

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from dgm_jax.training import programs
 from helpers import tables
 from helpers.golden_steps import GOLDEN
 
@@ -20,9 +19,7 @@ WHEN_TO_UPDATE = (
   "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in tables.SLOW)) for name in tables.SYSTEMS]
 )
 def test_third_step(name):
-  system = tables.SYSTEMS[name]()
-  chunk = jax.jit(programs.make_train_chunk(system, tables.identity, 64, 3))
-  _, metrics = chunk(tables.init(system), jax.random.key(0), tables.TRAIN)
+  _, metrics = tables.steps(name, 3)(tables.initial(name), jax.random.key(0), tables.TRAIN)
   found = {k: float(v[-1]) for k, v in metrics.items()}
   np.testing.assert_allclose(
     [found[k] for k in GOLDEN[name]], list(GOLDEN[name].values()), rtol=1e-4, err_msg=f"{WHEN_TO_UPDATE}\n{found}"
