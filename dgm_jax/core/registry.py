@@ -16,12 +16,13 @@ DEFINITIONS = {"model": "class Model", "principle": "def make", "evaluation": "d
 
 
 @functools.cache
-def _entries(root: pathlib.Path, package: str, kind: str) -> dict[str, str]:
+def _files(root: pathlib.Path, kind: str) -> dict[str, pathlib.Path]:
   defines = re.compile(rf"^{DEFINITIONS[kind]}\b", re.MULTILINE)
   found = {}
   for path in sorted(root.rglob("*.py")):
     if defines.search(path.read_text(encoding="utf-8")):
-      found[path.stem] = ".".join([package, *path.relative_to(root).with_suffix("").parts])
+      twin = found.setdefault(path.stem, path)
+      errors.require(twin == path, f"{kind} {path.stem!r} is defined twice: in {twin} and {path}; rename one of them.")
   return found
 
 
@@ -31,8 +32,13 @@ def entries(package: Any, kind: str) -> dict[str, str]:
   Args:
     package: the imported package.
     kind: "model", "principle" or "evaluation".
+
+  Raises:
+    UserError: two files have the same name.
   """
-  return _entries(pathlib.Path(package.__path__[0]), package.__name__, kind)
+  root = pathlib.Path(package.__path__[0])
+  dotted = lambda path: ".".join([package.__name__, *path.relative_to(root).with_suffix("").parts])
+  return {name: dotted(path) for name, path in _files(root, kind).items()}
 
 
 def module(package: Any, kind: str, name: str) -> Any:

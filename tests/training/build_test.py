@@ -1,0 +1,47 @@
+"""From a config to an experiment: a user's mistake gets a sentence, a bug its traceback."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import iwae_mnist
+from dgm_jax.core import errors
+from dgm_jax.models.vae import vae
+from dgm_jax.principles.latent import latent
+from dgm_jax.training import build
+
+
+def config(**values):
+  made = iwae_mnist.get_config("test")
+  args = {name.removeprefix("model.args."): v for name, v in values.items() if name.startswith("model.args.")}
+  with made.unlocked():
+    made.update_from_flattened_dict({name: v for name, v in values.items() if not name.startswith("model.args.")})
+    made.model.args = ConfigDict(made.model.args.to_dict() | args)  # of any type: a config written by hand
+  return made
+
+
+@pytest.mark.parametrize("values,sentence", [
+  ({"model.args.latent_dim": "a"}, r"latent_dim = 'a' of model 'vae' must be of type int"),
+  ({"model.args.hidden": 5}, r"hidden = 5 of model 'vae' must be of type Sequence\[int\]"),
+  ({"model.args.likelihood_args": {"scale": 1.0}}, r"Unknown option of likelihood 'bernoulli' 'scale'"),
+  ({"model.args.posterior": "low_rank", "model.args.posterior_args": {"rank": 0.5}}, "rank = 0.5 of posterior"),
+  ({"model.args.net": "conv", "model.args.net_args": {"channels": 3}}, "channels = 3 of a convolutional net"),
+  ({"objective.gradient": "dreg", "model.args.posterior": "planar"}, "planar flow has no closed-form inverse"),
+  ({"principle": "mcem"}, r"'mcem', the value of config\.principle, is now called 'monte_carlo_em'"),
+])  # fmt: skip
+def test_mistakes_get_a_sentence(values, sentence):
+  with pytest.raises(errors.UserError, match=sentence):
+    build.build(config(**values))
+
+
+@pytest.mark.parametrize("broken,error", [
+  ((vae.Model, "log_joint"), IndexError("planted")),
+  ((vae.Model, "infer"), TypeError("planted")),
+  ((latent, "log_terms"), ValueError("planted")),
+])  # fmt: skip
+def test_a_bug_is_not_reported_as_the_users_mistake(broken, error, monkeypatch):
+  def fail(*args, **kwargs):
+    raise error
+
+  monkeypatch.setattr(*broken, fail)
+  with pytest.raises(type(error), match="planted"):
+    build.build(config())
