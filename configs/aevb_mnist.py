@@ -13,7 +13,8 @@ paper is ambiguous:
 
   - 0.01 is taken as the standard deviation.  As the variance, in a pilot of 400 steps, it helped AEVB and hurt
     wake-sleep.
-  - Each image is binarised anew at every use, so that wake-sleep's dreams are images of the same kind.
+  - Each image is binarised again at every use, so that the samples of the model on which wake-sleep trains are images
+    of the same kind.
 
 A warm-up of 100 updates is added: the first steps of Adagrad have the size of the learning rate whatever the gradient,
 which with 500 hidden units drives log-variances out of range.  The paper chooses among the step sizes 0.01, 0.02 and

@@ -12,8 +12,8 @@ paper.
 Arguments (after the colon, separated by commas):
   net=conv|residual   residual: 2 blocks of 3 x 3 at each of the three sizes, of 16, 32 and 32 channels, ELU
   k=N             samples, 1 if not given; with more than one the bound is that of the IWAE
-  data=NAME       binarized_mnist if not given, which is binary already; other data sets of images are binarised anew at
-                  each step, see dgm_jax/data/README.md
+  data=NAME       binarized_mnist if not given, which is binary already; other data sets of images are binarised again
+                  at each step, see dgm_jax/data/README.md
   quick           6,000 steps of batch 100 on mnist5k
   test            seconds: a few steps of a small network on mnist5k
 

@@ -8,7 +8,7 @@ digits, half of whose pixels are missing in training.  Figure 1 prints no NLL.
 
 Settings are those of github.com/federicobergamin/MIWAE-PyTorch: 50 latent units, convolutions of 5 x 5 with stride 2,
 of 16, 32 and 32 channels, a dense layer of 256, ReLU, k = 50, batches of 32, learning rate 3e-4, 500 epochs.
-Validation and test images are complete: their likelihoods are of all pixels.  The bias of the decoder starts at the
+Validation and test images are complete: their likelihoods include all pixels.  The bias of the decoder starts at the
 mean of the complete training images.
 
 Arguments (after the colon, separated by commas):

@@ -84,7 +84,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def sweep() -> list[dict]:
-  """Five masks, each with a seed of its own."""
+  """Five masks, each with its own seed."""
   return [{"arg.mask": i, "seed": i} for i in range(5)]
 
 

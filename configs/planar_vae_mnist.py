@@ -14,8 +14,8 @@ and the decay of 0.9 of RMSprop's squared gradients.
 
 Arguments (after the colon, separated by commas):
   flow=K          planar layers, 10 if not given; 0 for the diagonal normal alone
-  data=NAME       binarized_mnist if not given, which is binary already; other data sets of images are binarised anew at
-                  each step, see dgm_jax/data/README.md
+  data=NAME       binarized_mnist if not given, which is binary already; other data sets of images are binarised again
+                  at each step, see dgm_jax/data/README.md
   quick           half a minute on 2 cores: 5,000 steps of batch 100 on mnist5k, 100 maxout units, Adam
   test            seconds: a few steps of a small network on mnist5k
 

@@ -74,5 +74,5 @@ def sweep() -> list[dict]:
 
 
 def sweep_splits() -> list[dict]:
-  """The 20 splits, each with a seed of its own."""
+  """The 20 splits, each with its own seed."""
   return [{"arg.split": i, "seed": i} for i in range(20)]

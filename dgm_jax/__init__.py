@@ -15,7 +15,7 @@ if jaxlib.__version__ == "0.10.2" and _FLAG not in os.environ.get("XLA_FLAGS", "
 
 
 def load(workdir: str | os.PathLike) -> Any:
-  """A run's newest model, to work with in a notebook; see dgm_jax.api.load."""
+  """The model at a run's latest checkpoint, for use in a notebook; see dgm_jax.api.load."""
   from dgm_jax import api  # only now: JAX's flags may be set after `import dgm_jax`
 
   return api.load(workdir)

@@ -32,7 +32,7 @@ COMMANDS = {
   "train": Command(_MAIN, "train (or resume) a run and evaluate it"),
   "evaluate": Command(_MAIN, "evaluate a checkpoint of a run on the test set"),
   "sample": Command(_MAIN, "draw samples from a checkpoint of a run"),
-  "debug": Command(_MAIN, "replay a run that met NaN or Inf and name the operation"),
+  "debug": Command(_MAIN, "replay a run that reached NaN or Inf and name the operation"),
   "sweep": Command("dgm_jax.sweeps.command", "run many runs of one config, or search for the best"),
   "sweep-report": Command("dgm_jax.sweeps.report_command", "report a sweep: tables with errors over seeds, curves"),
   "compare": Command("dgm_jax.evaluate.compare", "compare runs: paired differences with standard errors"),
@@ -52,7 +52,13 @@ def usage() -> str:
 def run_named(name: str, arguments: Sequence[str]) -> int:
   """Runs a command of COMMANDS; returns the exit status."""
   sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ and experiments/ lie beside the package
-  module = importlib.import_module(COMMANDS[name].module)
+  try:
+    module = importlib.import_module(COMMANDS[name].module)
+  except ModuleNotFoundError as e:
+    if e.name != "experiments":
+      raise
+    print(f"error: `{name}` needs the folder experiments/ of the source code: run it from a clone.", file=sys.stderr)
+    return 2
   if COMMANDS[name].module == _MAIN:
     return module.run(name, arguments)
   from dgm_jax.core import errors

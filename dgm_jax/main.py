@@ -57,7 +57,7 @@ _MODE = flags.DEFINE_enum(
   "train: train (or resume) and evaluate; evaluate: evaluate the latest checkpoint on the test set and write "
   "results.json (evaluation.json if the run is not finished, evaluation_STEP.json for another --checkpoint); "
   "sample: draw from the latest checkpoint and write samples.npz and figures/; "
-  "debug: replay a run that met NaN or Inf and name the operation.",
+  "debug: replay a run that reached NaN or Inf and name the operation.",
 )
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "latest", "The checkpoint to evaluate or sample: latest, best (by config.keep_best) or a step."
@@ -177,13 +177,32 @@ _OF_MODE = {"checkpoint": ("evaluate", "sample"), "num_samples": ("sample",), "m
 _OF_ALL = ("config", "workdir")
 
 
+_ABOUT = {
+  "train": """Trains a run, or resumes it, and evaluates it; a finished run is not repeated.
+
+  python -m dgm_jax train --config=configs/iwae_mnist.py:quick --workdir=runs/first
+  python -m dgm_jax train --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=runs/x --config.optim.lr=3e-4""",
+  "evaluate": """Evaluates a checkpoint of a run on the test set, into results.json or, if unfinished, evaluation.json.
+
+  python -m dgm_jax evaluate --workdir=runs/x
+  python -m dgm_jax evaluate --workdir=runs/x --checkpoint=best""",
+  "sample": """Draws samples from a checkpoint of a run, into samples.npz and figures/.
+
+  python -m dgm_jax sample --workdir=runs/x --num_samples=100""",
+  "debug": """Replays a run that reached NaN or Inf, from its latest checkpoint, and names the operation and its line.
+
+  python -m dgm_jax debug --workdir=runs/x""",
+}
+
+
 def usage(mode: str | None) -> str:
   """The help of a command: all flags of `python -m dgm_jax.main` for None, else those of the mode."""
   names = [flag.name for flag in flags.FLAGS.get_flags_for_module(_MODULE)]
   if mode is not None:
     names = [name for name in names if name in _OF_ALL or mode in _OF_MODE.get(name, ("train",))]
+  about = __doc__ if mode is None else f"{_ABOUT[mode]}\n\n{__doc__[__doc__.index('Exit status') :]}"
   lines = [textwrap.fill(f"  --{n}: {flags.FLAGS[n].help}", 100, subsequent_indent="      ") for n in sorted(names)]
-  return f"{__doc__}\nFlags\n" + "\n".join(lines)
+  return f"{about}\nFlags\n" + "\n".join(lines)
 
 
 def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
@@ -198,6 +217,9 @@ def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
     print(usage(mode))
     return 0
   given = [] if mode is None else [f"--mode={mode}"]
+  if given and any(argument.lstrip("-").partition("=")[0] == "mode" for argument in arguments if argument[:1] == "-"):
+    print(f"error: --mode is for python -m dgm_jax.main; here the command, {mode!r}, is the mode.", file=sys.stderr)
+    return 2
   logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
   compilation_cache.use()
   app.run(

@@ -37,6 +37,7 @@ def test_a_mode_has_its_own_flags():
   (["trian"], ["Unknown command 'trian'", "Did you mean 'train'?", "prepare-data"]),
   (["train", "--config=configs/iwea_mnist.py", "--workdir=runs/none"], ["iwea_mnist.py", "configs/iwae_mnist.py"]),
   (["--config=configs/iwea_mnist.py", "--workdir=runs/none"], ["iwea_mnist.py"]),  # without a command: train
+  (["evaluate", "--mode=train", "--workdir=runs/none"], ["--mode is for python -m dgm_jax.main"]),
   (["evaluate", "--workdir=runs/none"], ["--workdir runs/none holds no run"]),
   (["compare", "runs/none"], ["Name two runs or more"]),
   (["reproduce", "burda2061"], ["Unknown paper 'burda2061'", "burda2016"]),

@@ -57,7 +57,7 @@ def test_config_is_locked(path):
     load(path).get_config().learning_rate = 1
 
 
-SLOW = {  # arguments that take a minute to compile; their parts have tests of their own
+SLOW = {  # arguments that take a minute to compile; their parts have their own tests
   "net=residual,k=5",
   "prior=conditional,k=5",
   "objective=simple,schedule=cosine",

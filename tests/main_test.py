@@ -44,7 +44,7 @@ def test_a_run_prints_parameters_results_and_files(finished):
     assert f"{workdir}/{name}" in printed
 
 
-def test_a_finished_run_says_so_and_prints_its_results(finished):
+def test_a_finished_run_is_reported_and_its_results_are_printed(finished):
   workdir, printed = finished
   before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*")}
   done = main(f"--config={CONFIG}", f"--workdir={workdir}")
@@ -185,7 +185,7 @@ def test_another_config_is_rejected_with_the_keys_that_differ(finished):
 
 @pytest.mark.parametrize("boundary,kept", [(0.25, 50), (0.245, 40)])
 def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, kept, tmp_path):
-  """The learning rate explodes at step 51, or at 50, whose spoilt parameters are saved before the loss shows it."""
+  """The learning rate explodes at step 51, or at 50, whose invalid parameters are saved before the loss shows it."""
   config = iwae_mnist.get_config("test")
   config.num_steps, config.checkpoint_every = 200, 10
   config.optim.lr, config.optim.boundaries, config.optim.scales = 1e-3, (boundary,), (1e38,)

@@ -181,10 +181,7 @@ def from_functions(
   Raises:
     UserError: an unknown name, an invalid option or a wrong shape.
   """
-  try:
-    family = families.make(likelihood, **(likelihood_args or {}))
-  except (TypeError, ValueError) as e:
-    raise errors.UserError(str(e)) from e
+  family = families.make(likelihood, **(likelihood_args or {}))
   errors.require(not family.shares_scale, "likelihood = 'gaussian_shared' learns its scale; choose 'gaussian_fixed'.")
   if isinstance(prior, str):
     errors.choose("prior", prior, ["standard_normal"])

@@ -13,18 +13,18 @@ from dgm_jax.core import errors
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
   """Yields a temporary path beside `path`, which is renamed to `path` at the end; after an error it is removed."""
-  beside = path.with_name(f".{os.getpid()}.{path.name}")
+  temporary = path.with_name(f".{os.getpid()}.{path.name}")
   try:
-    yield beside
-    os.replace(beside, path)
+    yield temporary
+    os.replace(temporary, path)
   finally:
-    beside.unlink(missing_ok=True)
+    temporary.unlink(missing_ok=True)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes the text to a temporary file, then renames it."""
-  with whole(path) as beside:
-    beside.write_text(text)
+  with whole(path) as temporary:
+    temporary.write_text(text)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -54,8 +54,8 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
 def write_with(path: pathlib.Path, write) -> None:
   """Calls write(temporary path), then renames that file to `path`; creates the folder if it does not exist."""
   path.parent.mkdir(parents=True, exist_ok=True)
-  with whole(path) as beside:
-    write(beside)
+  with whole(path) as temporary:
+    write(temporary)
 
 
 def save_arrays(path: pathlib.Path, **arrays) -> None:

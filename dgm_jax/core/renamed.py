@@ -46,5 +46,6 @@ def check(path: str, value: Any = None) -> None:
     UserError: one of them has; the message gives the present name.
   """
   errors.require(new_path(path) == path, f"config.{path} is now called config.{new_path(path)}.")
-  new = new_value(path, value)
-  errors.require(new == value, f"{value!r}, the value of config.{path}, is now called {new!r}.")
+  if isinstance(value, str):
+    new = new_value(path, value)
+    errors.require(new == value, f"{value!r}, the value of config.{path}, is now called {new!r}.")

@@ -31,7 +31,7 @@ class TrainState(struct.PyTreeNode):
   """The complete state of a run: with (seed, step) it determines all further training.
 
   Attributes:
-    step: int32 scalar, number of updates so far.
+    step: int32 scalar, number of training steps so far.
     params: the parameters that the optimiser updates.
     opt_state: the optimiser's state.
     variables: other collections of the model (batch or spectral norm statistics).
@@ -64,7 +64,7 @@ def gradient_system(
   Args:
     init_params: (key, batch) -> (params, variables).
     loss_fn: (params, variables, key, batch, hparams) -> (loss, (metrics, variables)); the loss is minimised, and
-      hparams["step"] is the number of updates so far, for annealing.
+      hparams["step"] is the number of training steps so far, for annealing.
     eval_step: see System.
     sample: see System.
     tx: an optax transformation; its update receives `hparams=` and the loss as `value=` if it takes extra arguments.

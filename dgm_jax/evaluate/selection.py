@@ -25,7 +25,7 @@ def evaluate(experiment: Any, state: Any, key: jax.Array, arrays: dict, *, batch
     ICL = BIC + 2 sum_n H[p(c|x_n)], for mixtures (Biernacki, Celeux & Govaert, 2000)
 
   Here p(x) is the density of x after the transforms, so compare only models with the same transforms.  log_px and
-  train_log_px are of x before the transforms where these have a Jacobian (batch["log_det"]).
+  train_log_px refer to x before the transforms where these have a Jacobian (batch["log_det"]).
 
   Args:
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the held-out examples.

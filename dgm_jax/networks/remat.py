@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 
-def remat(remat: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
-  """f(layers, x); with `remat` only x is stored for the backward pass, which computes f again.
+def remat(enabled: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
+  """f(layers, x); if `enabled`, only x is stored for the backward pass, which computes f again.
 
   XLA:CPU removes the barrier with which jax.checkpoint keeps the two computations from being merged.  On the CPU x is
   therefore tied to the cotangent, by adding 0 times its sum; then there is no forward-mode derivative.
   """
-  if not remat or layers[0].is_initializing():
+  if not enabled or layers[0].is_initializing():
     return f(layers, x)
   bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
   pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)

@@ -1,4 +1,4 @@
-"""Files of a sweep beside its runs: its definition (ROOT/sweep.json), runs trained together (ROOT/tasks/NNNN.json)."""
+"""Files of a sweep other than its runs: definition (ROOT/sweep.json), runs trained together (ROOT/tasks/NNNN.json)."""
 
 import json
 import pathlib

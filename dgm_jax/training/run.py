@@ -197,7 +197,7 @@ class Run:
       if not finite.all():
         first, length = self.step + int(finite.argmin()), len(value)
         self._checkpoints.wait_until_finished()
-        if first in self._checkpoints.all_steps():  # the last update before it spoilt its parameters
+        if first in self._checkpoints.all_steps():  # its parameters are already invalid
           self._checkpoints.delete(first)
         saved = self._checkpoints.latest_step()
         kept = "There is no checkpoint before." if saved is None else f"The checkpoint of step {saved} is kept."

@@ -106,7 +106,7 @@ def test_two_processes_leave_one_good_set(raw_data, tmp_path):
   ("uci/yeast", "uci"), ("tiny_shakespeare", "text/tinyshakespeare"), ("zinc250k/small", "zinc"),
   ("scrna/smfish", "scrna"), ("scrna/starmap", "scrna"), ("scrna/pbmc68k", "scrna"),
 ])  # fmt: skip
-def test_arrays_of_the_raw_files_are_the_registered_ones(name, folder, raw_data, tmp_path):
+def test_arrays_of_the_raw_files_have_the_registered_fingerprints(name, folder, raw_data, tmp_path):
   spec = data.published()[name]
   from dgm_jax.data.published.prepare import prepared
 

@@ -121,7 +121,7 @@ def test_npz_keeps_its_other_arrays_and_may_have_a_mask(tmp_path):
 
 def test_an_interrupted_write_leaves_the_previous_file(tmp_path):
   (tmp_path / "o.csv").write_text("before")
-  with pytest.raises(RuntimeError), files.whole(tmp_path / "o.csv") as beside:
-    beside.write_text("half")
+  with pytest.raises(RuntimeError), files.whole(tmp_path / "o.csv") as temporary:
+    temporary.write_text("half")
     raise RuntimeError
   assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("o.csv", "before")]

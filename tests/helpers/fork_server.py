@@ -40,7 +40,9 @@ class Server:
       request = {"argv": argv, "cwd": str(cwd), "stdout": str(out), "stderr": str(err)}
       self._process.stdin.write(json.dumps(request) + "\n")
       self._process.stdin.flush()
-      status = int(self._process.stdout.readline())
+      answer = self._process.stdout.readline()
+      assert answer, f"the server ended with status {self._process.wait(5)} at {argv}"
+      status = int(answer)
       return subprocess.CompletedProcess(argv, status, out.read_text(), err.read_text())
 
 
@@ -62,6 +64,8 @@ def _child(request: dict) -> int:
   try:
     return main.run() if is_main else __main__.main()
   except SystemExit as e:
+    if isinstance(e.code, str):
+      print(e.code, file=sys.stderr)
     return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
   except BaseException:
     traceback.print_exc()

@@ -36,4 +36,4 @@ def rows(n, seed=0, rate=0.3):
   return np.where(g.random(x.shape) < rate, np.nan, x), x
 
 
-HOLES, WHOLE = rows(100)
+MISSING, COMPLETE = rows(100)

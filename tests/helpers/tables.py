@@ -41,7 +41,7 @@ from dgm_jax.training import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem not in ("__init__", "base"))
-# arguments of each config beside `test`, for general tests that need a whole run
+# arguments of each config in addition to `test`, for general tests that need a whole run
 CONFIG_ARGUMENTS = {
   "aevb_mnist": ["", "method=wake_sleep,nz=2"],
   "dlgm_mnist": ["", "posterior=diagonal,nz=2"],
@@ -207,7 +207,7 @@ _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")
 REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
-# systems with enough tests of their own: general tests of them run only with --all
+# systems with enough specific tests: general tests of them run only with --all
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "sigmoid_belief_net_relaxed", "vae_planar_mixture",

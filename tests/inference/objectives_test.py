@@ -238,7 +238,7 @@ def drawn_gradients(n=20_000, seed=0, **options):
 
 
 @pytest.mark.parametrize("bound", ["elbo", "iwae", "piwae", "renyi"])
-def test_drawn_gradients_agree_with_the_reparameterised_ones(bound):
+def test_drawn_gradients_agree_with_reparameterised_gradients(bound):
   """Within 5 standard errors for every parameter, including the one shared by p and q."""
   options = {"bound": bound, "num_samples": 2 if bound == "piwae" else 4, "beta": 0.8}
   options["num_bounds"] = 2 if bound == "piwae" else 1

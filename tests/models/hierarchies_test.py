@@ -285,7 +285,7 @@ def _unit_chain():
   return Chain(Units(logits), lambda z: Units(z @ weights))
 
 
-def test_relaxed_draws_converge_to_discrete_ones():
+def test_relaxed_draws_converge_to_discrete_draws():
   """A key gives the same noise in every layer; at lower temperatures fewer draws lie between 0 and 1."""
   chain = _unit_chain()
   cold, log_cold = chain.relaxed(1e-5).sample_and_log_prob(seed=KEY)

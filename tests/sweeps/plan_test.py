@@ -99,7 +99,7 @@ def test_a_float_that_is_baked_in_is_found_and_separates_the_runs(monkeypatch, o
 
 
 @pytest.mark.slow
-def test_of_many_values_only_a_few_and_special_ones_are_traced(monkeypatch):
+def test_of_many_values_only_a_few_and_all_special_values_are_traced(monkeypatch):
   monkeypatch.setattr(grouping, "_TRACED", 3)
   before = BUILDER.count
   assert len(groups_of({"seed": range(2, 300)})) == 1

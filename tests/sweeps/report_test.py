@@ -173,7 +173,7 @@ def test_a_root_accepts_only_its_own_sweep(tmp_path):
     tasks.write(tmp_path / "other", tasks.define("a.py", {}, runs))
 
 
-def test_tasks_replace_the_old_ones_or_continue_their_numbering(tmp_path):
+def test_new_tasks_replace_old_tasks_or_continue_their_numbering(tmp_path):
   lists = [[run_of({"seed": s})] for s in range(3)]
   assert [p.name for p in tasks.write_tasks(tmp_path, lists, {"cpus": 1})] == ["0000.json", "0001.json", "0002.json"]
   first = tasks.write_tasks(tmp_path, lists[2:], {"cpus": 2, "gpus": 0})

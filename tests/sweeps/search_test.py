@@ -157,7 +157,7 @@ def test_trials_are_counted_across_commands_and_a_stopped_search_resumes_its_tri
   assert len(tasks.read(tmp_path).runs) == 14
 
 
-def test_failed_trials_count_as_pruned_and_crashed_ones_as_failed(launcher, tmp_path):
+def test_failed_trials_count_as_pruned_and_crashed_trials_as_failed(launcher, tmp_path):
   fates = {"trial=0000": "failed", "trial=0001": "crashed"}
   launcher.fate = lambda run: fates.get(run["name"][:10], "finished")
   assert search.run(tmp_path, a_search(trials=3), drive.Options()) == 3

@@ -83,7 +83,7 @@ def test_max_minutes_includes_earlier_processes(tmp_path):
 
 
 def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
-  """IWAE from a VAE: all arrays match; the optimiser and the step start anew."""
+  """IWAE from a VAE: all arrays match; the optimiser and the step are reset."""
   source = small(vae_mnist, seed=1)
   train.train_and_evaluate(source, tmp_path / "vae")
   config = small(num_steps=10, init_from=str(tmp_path / "vae"))

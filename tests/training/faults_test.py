@@ -233,7 +233,7 @@ def test_debug_names_the_operation_that_gave_nan(tmp_path):
   assert nan_debug.replay(config, tmp_path) == sentence
 
 
-def test_debug_of_a_finite_run_reports_so(tmp_path):
+def test_debug_reports_that_all_steps_are_finite(tmp_path):
   config = iwae_mnist.get_config("test")
   config.num_steps = 10
   create(tmp_path, config.to_dict())

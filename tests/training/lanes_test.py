@@ -151,7 +151,7 @@ def test_a_lane_that_diverges_ends_alone(runs):
   assert [row["step"] for row in metrics.read(root / "0")] == [0, 20, 40]
 
 
-def test_a_lane_is_resumed_alone_and_finished_ones_are_not_repeated(runs, tmp_path):
+def test_a_lane_is_resumed_alone_and_finished_lanes_are_not_repeated(runs, tmp_path):
   """A lane that lost its last checkpoint and its results is trained again from the one before, without the others."""
   root, cs, outcomes = runs
   before = json.loads((root / "0" / "run.json").read_text())

@@ -22,7 +22,7 @@ class Column(NamedTuple):
     kind: real, integer, binary (two values) or categorical; or constant, empty or ignored, which are not modelled.
     classes: the distinct values of a binary or categorical column, or the value of a constant one, as in the table.
     loc, scale: mean and standard deviation of a real or integer column: the model is fitted to (x - loc) / scale.
-    low, high: least and greatest observed value: imputed values stay within this range.
+    low, high: smallest and largest observed value: imputed values stay within this range.
   """
 
   name: str

@@ -22,7 +22,7 @@ _IMPROPER = (
 
 def write_cells(path: pathlib.Path, columns: Sequence[Column], found: cells.Imputed) -> None:
   """Writes a .csv with one line per imputed cell: row (from 1), column, value, deviation, low, high, probability."""
-  with files.whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as f:
+  with files.whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as f:
     writer = csv.writer(f)
     writer.writerow(("row", "column", "value", "deviation", "low", "high", "probability"))
     values = zip(

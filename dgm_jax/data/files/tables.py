@@ -131,7 +131,7 @@ def _read_text(path: pathlib.Path, markers: Sequence[str], separator: str, heade
   def write(path, fills):
     parts = enumerate(zip(cells, missing, strict=True))
     filled = [_filled(column, gone, fills[j], separator) if j in fills else column for j, (column, gone) in parts]
-    with files.whole(path) as beside, open(beside, "w", encoding="utf-8", newline="") as f:
+    with files.whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
       f.write(mark + newline.join(separator.join(row) for row in (*top, *zip(*filled, strict=True))) + end)
 
   return Table(names, values, missing, write)
@@ -183,8 +183,8 @@ def _read_parquet(path: pathlib.Path, markers: Sequence[str]) -> Table:
         objects[missing[j]] = [known[j].get(v, v) for v in fills[j]]
         column = pa.array(objects.tolist(), type=column.type)
       columns.append(column)
-    with files.whole(path) as beside:
-      parquet.write_table(pa.table(columns, schema=table.schema), beside)
+    with files.whole(path) as temporary:
+      parquet.write_table(pa.table(columns, schema=table.schema), temporary)
 
   return Table(tuple(table.column_names), values, missing, write)
 
@@ -206,7 +206,7 @@ def _read_npz(path: pathlib.Path, markers: Sequence[str]) -> Table:
     filled = x.copy()
     for j, values in fills.items():
       filled[missing[j], j] = values
-    with files.whole(path) as beside, open(beside, "wb") as f:
+    with files.whole(path) as temporary, open(temporary, "wb") as f:
       np.savez(f, **(arrays | {"x": filled}))
 
   return Table(tuple(f"x{j}" for j in range(x.shape[1])), list(x.T), missing, write)

@@ -94,19 +94,19 @@ def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
 
 def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str) -> None:
   """Writes to a temporary folder, then renames it: another process sees all of it or nothing."""
-  beside = folder.with_name(f"{folder.name}.tmp")  # exclusive under the lock; a killed process may have left one
-  shutil.rmtree(beside, ignore_errors=True)
+  temporary = folder.with_name(f"{folder.name}.tmp")  # exclusive under the lock; a killed process may have left one
+  shutil.rmtree(temporary, ignore_errors=True)
   try:
-    beside.mkdir(parents=True)
-    write(beside)
+    temporary.mkdir(parents=True)
+    write(temporary)
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(beside, folder)
+    os.replace(temporary, folder)
   except OSError as e:
     if e.errno in _OUT_OF_SPACE:
       raise errors.UserError(f"No space is left in {folder.parent} for {what} ({e.strerror}); nothing was kept.") from e
     raise
   finally:
-    shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def cached(

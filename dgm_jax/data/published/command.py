@@ -24,7 +24,7 @@ from dgm_jax.data.published import cache, fingerprints
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import DataSet
 
-_FROM_PACKAGE = {"mnist5k": "mnist5k-1.0.0"}  # not published as files of their own
+_FROM_PACKAGE = {"mnist5k": "mnist5k-1.0.0"}  # not published as separate files
 
 
 def _choose(patterns: list[str], names: list[str]) -> list[str]:
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = spec.folder if spec else _FROM_PACKAGE[name]
     try:
       parts = _prepare(name, spec, args)
-    except errors.UserError as e:  # the others may still be had
+    except errors.UserError as e:  # the other data sets may still succeed
       print(f"error: {e}", file=sys.stderr, flush=True)
       failed.append(name)
       continue

@@ -40,7 +40,7 @@ def _kind(path: pathlib.Path) -> str:
 
 
 def _read(path: pathlib.Path, kind: str, label: str, layer: str, batch: str) -> tuple[dict, dict]:
-  """({part: arrays}, about); the part is "all" where the file has no splits of its own."""
+  """({part: arrays}, about); the part is "all" if the file defines no splits."""
   if kind == ".npz":
     return user_files.archive(path, label)
   if kind == ".h5ad":
@@ -86,7 +86,7 @@ def load(
   Args:
     path: a file or a folder; see FORMATS.
     label: the column (table, obs) or the array (.npz; default y) that becomes y.
-    valid_fraction, test_fraction, split_seed: for random splits, if the file has none of its own.
+    valid_fraction, test_fraction, split_seed: for random splits, if the file defines none.
     image_size: side in pixels to which the largest central square is resized; 0: images are not resized.
     grey: whether to convert images to one channel.
     layer, batch: for .h5ad: the layer that holds the counts, and the column of obs with the batches.

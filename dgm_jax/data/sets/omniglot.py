@@ -1,7 +1,7 @@
 """omniglot: handwritten characters of 50 alphabets, 28 x 28, as Burda, Grosse & Salakhutdinov (2016) use them.
 
 The file of their IWAE code: 24,345 training and 8,070 test images that share the alphabets.  It holds grey levels as
-numbers in [0, 1], so x is float32 and not uint8; published likelihoods are for binarised images, drawn anew at
+numbers in [0, 1], so x is float32 and not uint8; published likelihoods are for binarised images, drawn again at
 every use in the paper (dynamic), but once for validation and test images in the code of the VampPrior (Tomczak &
 Welling, 2018).  Other versions of Omniglot (omniglot_resized, other resizings, Lake's own split) are not comparable.
 """

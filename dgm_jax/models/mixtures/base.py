@@ -77,8 +77,8 @@ def positive(mass: jax.Array) -> jax.Array:
 class Clusters(nn.Module):
   """A model for the principle `em` that assigns x to one of C components.
 
-  A subclass adds start, e_step and m_step of the principle, its parameters in setup, beside "log_weights" log pi [C]
-  (up to a constant), and
+  A subclass adds start, e_step and m_step of the principle, its parameters in setup, in addition to "log_weights",
+  log pi [C] up to a constant, and
 
     responsibilities(batch)          -> p(c|x), [B, C]
     component_means(params)          -> E[x|c], [C, D]
@@ -92,7 +92,7 @@ class Clusters(nn.Module):
     seeding: where components start: "spread", see spread_out, or "random", at random examples.
   """
 
-  names: ClassVar[Sequence[str]] = ()  # the parameters beside log_weights
+  names: ClassVar[Sequence[str]] = ()  # the parameters other than log_weights
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None
@@ -172,7 +172,7 @@ class Clusters(nn.Module):
 class Mixture(Clusters, ExactLikelihood):
   """p(x) = sum_c pi_c p(x|c) for the principle `em`, and for `own_bound`, by gradient.
 
-  Beside the methods of Clusters a subclass adds log_components(params, x [B, D]) -> log p(x|c), [B, C].
+  In addition to the methods of Clusters, a subclass adds log_components(params, x [B, D]) -> log p(x|c), [B, C].
   """
 
   def log_joint(self, params: Params, x: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ class Statistics(NamedTuple):
 class Model(base.Mixture):
   """p(x) = sum_c pi_c prod_d Bernoulli(x_d; sigmoid(l_cd)).
 
-  Attributes, beside base.Clusters':
+  Attributes, in addition to those of base.Clusters:
     smoothing: s, pseudo-counts of ones and of zeros in each entry of each component: a prior Beta(1 + s, 1 + s), whose
       density is part of the loss; it keeps probabilities away from 0 and 1.
   """

@@ -1,7 +1,7 @@
 """Four kinds of covariances for the C components of a mixture on D dimensions.
 
-A covariance is stored as `roots`, and an E-step sums moments of y = root^-1 (x - mean), in the coordinates of its own
-parameters: float32 is then accurate enough for any location and units of the data.
+A covariance is stored as `roots`, and an E-step sums moments of y = root^-1 (x - mean), in the coordinates defined by
+the E-step's parameters: float32 is then accurate enough for any location and units of the data.
 
   kind        covariance               roots
   full        root_c root_c'           [C, D, D], lower triangular

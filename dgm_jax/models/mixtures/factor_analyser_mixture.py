@@ -21,7 +21,7 @@ class Model(base.Mixture):
 
   Variances are at least exact_inference.MIN_VARIANCE, so that the likelihood has a maximum.
 
-  Attributes, beside base.Clusters':
+  Attributes, in addition to those of base.Clusters:
     latent_dim: L, the number of factors of a component.
     isotropic: whether psi_c = s_c^2 for all entries: a mixture of probabilistic PCAs.
   """

@@ -30,7 +30,7 @@ class Located(Mixture):
   With a floor e > 0 EM maximises the mean of log sum_c pi_c p(x|c) exp(-e/2 tr(covariance_c^-1)), below log p(x): the
   M-step gives covariance_c = S_c + e I, no component shrinks to a point, and a maximum exists.
 
-  Attributes, beside base.Clusters':
+  Attributes, in addition to those of base.Clusters:
     covariance: "full", "tied" (one for all), "diagonal" or "spherical".
     floor: e, in units of x^2; 0 for the likelihood itself.
   """

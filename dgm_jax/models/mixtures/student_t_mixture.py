@@ -32,7 +32,7 @@ class Statistics(NamedTuple):
 class Model(Located):
   """p(x) = sum_c pi_c t_v_c(x; mean_c, root_c root_c'), normals with precisions times Gamma(v/2, v/2).
 
-  Attributes, beside Located's:
+  Attributes, in addition to those of Located:
     dof: initial v of all components.
     learn_dof: whether v is learned for each component, in 0.1 .. 1000.
   """

@@ -25,7 +25,7 @@ class Model(base.TopicModel):
   half the prior, so that weights are bounded (with Dirichlet(gamma) alone their variance is infinite if gamma > 2
   alpha).
 
-  Attributes, beside base.TopicModel's:
+  Attributes, in addition to those of base.TopicModel:
     alpha, eta: concentrations of the priors; 0: 1 / K.
     tolerance, max_iterations, max_words: options of the coordinate ascent, see base.Search.
   """

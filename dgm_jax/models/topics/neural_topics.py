@@ -59,7 +59,7 @@ class Model(base.TopicModel):
 
   A batch with `key` [B], one key per example, is a training batch: units are dropped and moments are the batch's.
 
-  Attributes, beside base.TopicModel's:
+  Attributes, in addition to those of base.TopicModel:
     decoder: a name of DECODERS.
     hidden: widths of the encoder's hidden layers.
     alpha: concentration of the prior.

@@ -17,7 +17,7 @@ class Model(base.TopicModel):
   priors (Girolami & Kaban, 2003).  `distortion`, the loss, is D(x || h W) = sum_v x_v log(x_v / (h W)_v) - x_v +
   (h W)_v.
 
-  Attributes, beside base.TopicModel's:
+  Attributes, in addition to those of base.TopicModel:
     tolerance, max_iterations, max_words: options of the updates of h, see base.Search.
   """
 

@@ -21,7 +21,7 @@ class Model(DecoderModel):
 
   Where a batch has a `mask`, the distortion covers the observed entries only, and the encoder sees 0 for the others.
 
-  Attributes, beside base.DecoderModel's:
+  Attributes, in addition to those of base.DecoderModel:
     latent_dim: L.
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.
     likelihood: p(x_d | .), a name of families.FAMILIES, and its options.

@@ -24,7 +24,7 @@ class Model(DecoderModel):
   c = batch["context"] [B, C], a class as a one-hot vector (the transform `condition`).  All networks are multilayer
   perceptrons with tanh units, and c is concatenated to their other input.
 
-  Attributes, beside base.DecoderModel's:
+  Attributes, in addition to those of base.DecoderModel:
     num_classes: C.
     latent_dim: L.
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.

@@ -15,7 +15,7 @@ class Model(GaussianLayers):
   Burda et al. (2016) with two stochastic layers: Bernoulli(x_d; sigmoid(f_d(z_1))) and x -> 200 -> 200 -> z_1 (100)
   -> 100 -> 100 -> z_2 (50), and the same widths downwards.
 
-  Attributes, beside base.LayeredModel's:
+  Attributes, in addition to those of base.LayeredModel:
     latent_dims: dimensions of z_1 (next to x) ... z_L.
     hidden: for each stochastic layer the widths of the hidden layers between it and the one below.
     likelihood: p(x_d | .), a name of families.FAMILIES, and its options.

@@ -53,7 +53,7 @@ class Model(GaussianLayers):
   m_l and s_l come from a deterministic pass upwards, d_0 = x, d_l = g_l(d_{l-1}), and are linear in d_l.  Soenderby et
   al. use batch normalisation in all networks; this model does not.  The defaults are their network with five layers.
 
-  Attributes, beside base.LayeredModel's:
+  Attributes, in addition to those of base.LayeredModel:
     latent_dims: dimensions of z_1 (next to x) ... z_L.
     hidden: for each stochastic layer the widths of the hidden layers between it and the one below, the same upwards
       and downwards.

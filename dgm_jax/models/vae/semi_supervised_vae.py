@@ -26,7 +26,7 @@ class Model(DecoderModel):
 
   batch["y"] holds classes 0..C-1, and -1 for an unlabelled example; without batch["y"] all examples are unlabelled.
 
-  Attributes, beside base.DecoderModel's:
+  Attributes, in addition to those of base.DecoderModel:
     num_classes: C.
     latent_dim: L, the dimensions of z.
     hidden: widths of the hidden layers of the two encoders; the decoder's are the same, reversed.

@@ -47,7 +47,7 @@ class Model(LayeredModel):
 
   Draws of z have no derivative.  log_joint also takes relaxed z in [0, 1]: log p(z_l | z_{l+1}) is linear in z_l.
 
-  Attributes, beside base.LayeredModel's:
+  Attributes, in addition to those of base.LayeredModel:
     latent_dims: units of z_1 (next to x) ... z_L.
     hidden: for each stochastic layer the widths of the deterministic tanh layers between it and the one below; None:
       no such layers.

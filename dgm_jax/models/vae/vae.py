@@ -33,7 +33,7 @@ class Model(DecoderModel):
   x_missing ~ p(x|z).  Latents are then (z [B, L], keys [B]), see missing_process.WithNoise.  m is the batch's `mask`,
   or its `indicator` where the mask shows entries of x that the missing process had removed.
 
-  Attributes, beside base.DecoderModel's:
+  Attributes, in addition to those of base.DecoderModel:
     latent_dim: L.
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.  Those of convolutional nets
       are between the convolutions and z.

@@ -24,7 +24,7 @@ class Model(DecoderModel):
   where sg stops the gradient: the decoder's gradient at e_c is passed on to z unchanged (straight-through).  With the
   uniform prior and the deterministic q, log p(x | e_c) - M log K is the exact ELBO.
 
-  Attributes, beside base.DecoderModel's:
+  Attributes, in addition to those of base.DecoderModel:
     num_positions: M.
     num_codes: K.
     code_dim: D.

@@ -17,8 +17,8 @@ class Options(NamedTuple):
     num_samples: K, samples per bound.
     num_bounds: M, the number of bounds of K samples that MIWAE and PIWAE average.
     beta: the weight of log p(z) - log q(z|x) (Higgins et al., 2017).
-    beta_steps: number of updates over which beta grows linearly from 0 (Bowman et al., 2016); 0: beta is constant.
-    temper_steps: the weight of log p(x, z) against log q(z|x) is min(1, 0.01 + t / temper_steps) at update t (Rezende &
+    beta_steps: training steps over which beta grows linearly from 0 (Bowman et al., 2016); 0: beta is constant.
+    temper_steps: the weight of log p(x, z) against log q(z|x) is min(1, 0.01 + t / temper_steps) at step t (Rezende &
       Mohamed, 2015), so that q is wide at first; 0: the weight is always 1.
     kl: "sampled", or "analytic", which for bound = "elbo" computes KL(q || p) in closed form.
     free_bits: KL below this many nats per latent unit is not penalised: max(free_bits, KL_l averaged over the batch)

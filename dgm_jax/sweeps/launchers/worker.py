@@ -5,8 +5,8 @@
 Runs that are finished (results.json), failed (failure.json) or pruned (stop.json) are skipped; the others resume from
 their checkpoints.  So a task may be started again whenever its process is gone.
 
-Exit status: 0 all its runs are finished or pruned; 2 invalid task, or full disk; 3 some run met NaN or Inf, or is
-invalid (failure.json in its folder has the error); 4 stopped by SIGTERM or SIGINT, with everything saved.
+Exit status: 0 all its runs are finished or pruned; 2 invalid task, or full disk; 3 some run reached NaN or Inf, or
+is invalid (failure.json in its folder has the error); 4 stopped by SIGTERM or SIGINT, with everything saved.
 """
 
 import pathlib

@@ -55,7 +55,7 @@ def save(
   Args:
     manager: see open_manager.
     step, state: number of steps, and the state to save.
-    score: more is better; the checkpoint with the greatest score is kept beside the latest ones.
+    score: more is better; the checkpoint with the highest score is kept in addition to the latest.
     about: metadata saved with the state: config, versions.
 
   Raises:

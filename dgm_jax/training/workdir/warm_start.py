@@ -21,7 +21,7 @@ def check(workdir: str | pathlib.Path) -> None:
 def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   """Copies those parameters and variables of a run's newest checkpoint whose name and shape match.
 
-  If it has moving averages of its parameters, these are copied.  The optimiser starts anew, at step 0.
+  If it has moving averages of its parameters, these are copied.  The optimiser is reset and starts at step 0.
 
   Returns:
     (state, a report of what matched and what did not).

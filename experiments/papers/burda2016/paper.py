@@ -48,7 +48,7 @@ PAPER = Paper(
   published=tables.PUBLISHED,
   notes={
     "table=1": (
-      f"Published: 60,000 training and 10,000 test images, binarised anew at every use; {_TRAINED}",
+      f"Published: 60,000 training and 10,000 test images, binarised again at every use; {_TRAINED}",
       _SYSTEMS.format(", published twice with the same numbers"),
       _READING.format("85.41 and 84.80"),
       _UNITS,
@@ -69,7 +69,7 @@ PAPER = Paper(
       _UNITS,
     ),
     "table=1-omniglot": (
-      f"Published: 24,345 training and 8,070 test images of chardata.mat, binarised anew at every use; {_TRAINED}",
+      f"Published: 24,345 training and 8,070 test images of chardata.mat, binarised again at every use; {_TRAINED}",
       _SYSTEMS.format("; with two layers it was published as 107.56 (30+5) in a separate run, and ours is compared "
       "with VAE's 107.58"),
       _READING.format("106.30 and 104.68"),

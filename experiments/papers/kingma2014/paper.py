@@ -17,8 +17,8 @@ _COMMON = (
   "a prior N(0, I) on the parameters, batches of 100 with one sample per image, as in the paper. The warm-up of 100 "
   "updates is ours; without it wake-sleep's log-variances diverged. Both choices were made by the bounds of short "
   "pilot runs.",
-  "The paper does not say how MNIST was binarised. Ours is binarised anew at every use; grey levels as input would "
-  "give another bound, and wake-sleep would dream of images of another kind than its training images.",
+  "The paper does not say how MNIST was binarised. Ours is binarised again at every use; grey levels as input would "
+  "give another bound, and in wake-sleep the samples of the model would differ in kind from the training images.",
 )
 PAPER = Paper(
   authors="Kingma & Welling",

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1612.01474
   python -m experiments.reproduce lakshminarayanan2017 --table=1
 
 Figure 1: uncertainty of nets on y = x^3 + noise.  Table 1: RMSE and NLL of UCI tables over 20 random splits, deep
-ensembles beside MC dropout (Gal & Ghahramani, 2016), Bayes by backprop (Blundell et al., 2015) and one net.
+ensembles compared with MC dropout (Gal & Ghahramani, 2016), Bayes by backprop (Blundell et al., 2015) and one net.
 """
 
 import functools
@@ -43,7 +43,7 @@ PAPER = Paper(
       "50 ReLU units (protein: 100), 40 epochs, x and y standardised by the training split. Published: VI of Graves "
       "(2011), backprop and PBP from PBP's paper, ± standard error; MC dropout ± standard deviation; deep ensembles of "
       "five, without an error. The log-likelihoods of PBP and MC dropout are shown as NLL.",
-      "Ours: the published indices of the splits were not available, so the splits are drawn anew; NLL and RMSE are in "
+      "Ours: the published indices of the splits were not available, so new splits are drawn; NLL and RMSE are in "
       "the units of y, ± the standard error over splits. The single net's rate and batches of 32 were chosen on "
       "validation splits of concrete and red wine. "
       "One net: the mean over the five members. The ensemble's density is the mixture of its "

@@ -86,7 +86,7 @@ def scores(net: nn.Module, params: Any, images: jax.Array, y: jax.Array) -> tupl
 
 
 def imputations(run: Any, num_draws: int, num_samples: int) -> dict[str, np.ndarray]:
-  """{"zero", "single", "multiple", "complete"}: [M, N, H, W, 1] of a run's training images; M = 1 but for "multiple".
+  """{"zero", "single", "multiple", "complete"}: [M, N, H, W, 1] of a run's training images; M = 1 except in "multiple".
 
   Args:
     run: a run on binary images, loaded by dgm_jax.load.

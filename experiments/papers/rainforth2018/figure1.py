@@ -21,7 +21,7 @@ from experiments.shared import linear_gaussian_snr as toy
 TITLE = "Histograms of gradient estimates for K = 1, 10, 100, 1000, linear-Gaussian model"
 NOTES = (
   "The paper's figure gives no numbers. Its claim: with more importance samples the estimates for the inference "
-  "network become ever more symmetric about zero, those for the generative network ever more of one sign.",
+  "network become increasingly symmetric about zero, those for the generative network increasingly of one sign.",
   "Shown is one parameter of each network, the furthest from its optimum. The paper's data points, repeats and choice "
   "of parameters were not read in the source and are unverified.",
   "The ratio is mean over standard deviation of one estimate, averaged over the data points; its standard error is "

@@ -85,7 +85,7 @@ RUNS = {
   },
   "table=2": {
     "quick": Budget(
-      "mnist5k (4,000 training, 500 test images), binarised anew at every use, flows of 0, 2 and 8 layers, three "
+      "mnist5k (4,000 training, 500 test images), binarised again at every use, flows of 0, 2 and 8 layers, three "
       "seeds, 5,000 steps of Adam, 100 maxout units, NLL by 200 samples",
       minutes=6,
       config=f"{_CONFIG}:quick",

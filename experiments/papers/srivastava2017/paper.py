@@ -42,10 +42,10 @@ PAPER = Paper(
   },
   notes={
     "table=1": (
-      "Published: 20 newsgroups, 50 topics, 1,995 words; the paper also has decoupled mean-field variational inference "
-      "beside online LDA. ProdLDA's topics as dumped by the authors have an NPMI of 0.2506. Independent runs, reported "
-      "in iTM-VAE's paper, have ProdLDA 0.236, NVLDA 0.162, LDA 0.131 (mean NPMI of the top 5 and top 10 words) and "
-      "perplexities 1009, 1078, 893.",
+      "Published: 20 newsgroups, 50 topics, 1,995 words; besides online LDA the paper has decoupled mean-field "
+      "variational inference. ProdLDA's topics as dumped by the authors have an NPMI of 0.2506. Independent runs, "
+      "reported in iTM-VAE's paper, have ProdLDA 0.236, NVLDA 0.162, LDA 0.131 (mean NPMI of the top 5 and top 10 "
+      "words) and perplexities 1009, 1078, 893.",
       "In the authors' code batch normalisation at test time uses the moments of the single document; ours uses "
       "averages over training.",
       "Ours: NPMI of the top 10 words over pairs, by co-occurrence in documents of the training set (no other corpus, "

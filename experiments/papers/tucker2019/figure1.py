@@ -23,7 +23,7 @@ NOTES = (
   "No numbers were read from the paper's figure. The toy is that of Rainforth et al. (2018); its data points, repeats "
   "and perturbation, and the figure's number, are unverified. JVI, which the paper also has, and K = 1, where RWS-DReG "
   "is zero, are not drawn.",
-  "Estimates are of b's gradient, averaged over the data points, all from the same draws. RWS is the wake phase of "
+  "The estimates of b's gradient are averaged over the data points, all from the same draws. RWS is the wake phase of "
   "reweighted wake-sleep, which maximises E_p(z|x)[log q(z|x)] and not the bound.",
   "For every draw STL is DReG plus RWS-DReG, and DReG is unbiased, so the bias of STL is the mean of RWS-DReG.",
   "The mean of IWAE's estimates is taken from DReG's, and that of RWS from RWS-DReG's, which have the same expectation "

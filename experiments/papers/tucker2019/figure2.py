@@ -14,7 +14,7 @@ NOTES = (
   "are unverified. Ours is the one-layer model of Burda et al. (2016).",
   "For the generative network all methods use the gradient of IWAE with K samples. For the inference network IWAE and "
   "DReG estimate the gradient of the same bound, STL with a bias; RWS and RWS-DReG follow reweighted wake-sleep.",
-  "Differences are of log p(x) per test image, averaged over seeds. Shown: above zero at 95 % by a z test over images "
+  "Differences in log p(x) are per test image, averaged over seeds. Shown: above zero at 95 % by a z test over images "
   "and a t test over seeds.",
 )
 _NAMES = {"iwae": "IWAE", "dreg": "IWAE-DReG", "stl": "IWAE-STL", "rws": "RWS", "rws-dreg": "RWS-DReG"}

@@ -58,11 +58,11 @@ def test_several_models_form_an_equal_mixture_and_contribute_draws_in_turn():
 
 def test_noise_depends_on_a_rows_observed_entries_only():
   model = mt.untrained()
-  found = cells.impute(model, mt.HOLES, **mt.DRAWS)
-  order = np.random.default_rng(0).permutation(len(mt.HOLES))[:40]
-  part = cells.impute(model, mt.HOLES[order], **mt.DRAWS)
-  dense = np.full((999, *mt.HOLES.shape), np.nan)
+  found = cells.impute(model, mt.MISSING, **mt.DRAWS)
+  order = np.random.default_rng(0).permutation(len(mt.MISSING))[:40]
+  part = cells.impute(model, mt.MISSING[order], **mt.DRAWS)
+  dense = np.full((999, *mt.MISSING.shape), np.nan)
   dense[:, found.row, found.column] = found.draws
   np.testing.assert_allclose(part.draws, dense[:, order[part.row], part.column], rtol=1e-5, atol=1e-5)
-  other = cells.impute(model, mt.HOLES, seed=1, **mt.DRAWS)
+  other = cells.impute(model, mt.MISSING, seed=1, **mt.DRAWS)
   assert np.mean(other.draws == found.draws) < 0.8

@@ -16,17 +16,17 @@ ONCE = training.Limits(200)
 
 def test_hidden_entries_never_reach_training():
   """Changing them changes the score, but neither the columns' means and scales nor the parameters, bit for bit."""
-  hidden = fitted.hide(mt.HOLES, 0.05, 0)
+  hidden = fitted.hide(mt.MISSING, 0.05, 0)
   assert 3 < hidden.sum() < 40
-  one = fitted.fit(mt.HOLES, mt.COLUMNS, limits=ONCE, **mt.SMALL)
-  other = fitted.fit(np.where(hidden, mt.HOLES * 0, mt.HOLES), mt.COLUMNS, limits=ONCE, **mt.SMALL)
+  one = fitted.fit(mt.MISSING, mt.COLUMNS, limits=ONCE, **mt.SMALL)
+  other = fitted.fit(np.where(hidden, mt.MISSING * 0, mt.MISSING), mt.COLUMNS, limits=ONCE, **mt.SMALL)
   assert one.columns == other.columns
   jax.tree.map(np.testing.assert_array_equal, one.fit.variables, other.fit.variables)
   assert one.fit.score != other.fit.score
 
 
 def test_a_bootstrap_lane_equals_a_single_run_on_its_rows():
-  z = columns.standardise(columns.scaled(mt.COLUMNS, mt.HOLES), mt.HOLES)
+  z = columns.standardise(columns.scaled(mt.COLUMNS, mt.MISSING), mt.MISSING)
   rows = training.Rows(training.pad(np.nan_to_num(z)), training.pad((~np.isnan(z)).astype("f")))
   programs, keys = training._programs(mt.SPEC), jax.random.split(jax.random.key(0), 2)
   chosen = jnp.asarray(np.random.default_rng(0).integers(0, 100, (2, 128)), jnp.int32)

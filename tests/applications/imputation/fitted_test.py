@@ -21,14 +21,14 @@ def small_blocks(monkeypatch):
 def test_log_prob_is_the_models_density_in_the_tables_units():
   """q is the prior here: log 1/K sum_k p(x_observed | z_k), with factors computed by scipy from the decoder output."""
   model, n = mt.untrained(), 6
-  got = fitted.log_prob(model, mt.HOLES[:n], num_samples=20_000)
+  got = fitted.log_prob(model, mt.MISSING[:n], num_samples=20_000)
   bound = fit.model(mt.SPEC).bind(jax.tree.map(lambda a: a[0], model.fit.variables))
   z = jax.random.normal(jax.random.key(1), (20_000, 2))
   p = bound.decode(z)
   numbers, binary, classes = p._groups
   t = numbers.distribution
   df, loc, scale = (np.asarray(a)[:, None] for a in (t._df, t._loc, t._scale))
-  x, where = np.nan_to_num(mt.HOLES[:n]), ~np.isnan(mt.HOLES[:n])
+  x, where = np.nan_to_num(mt.MISSING[:n]), ~np.isnan(mt.MISSING[:n])
   places, units = np.array([3.0, 10.0]), np.array([2.0, 4.0])
   terms = scipy.stats.t.logpdf(x[:, [0, 2]], df, places + units * loc, units * scale)
   log_p = (terms * where[:, [0, 2]]).sum(-1)
@@ -37,10 +37,10 @@ def test_log_prob_is_the_models_density_in_the_tables_units():
   np.testing.assert_allclose(got, scipy.special.logsumexp(log_p, 0) - np.log(20_000), atol=0.1)
 
 
-def test_the_score_is_the_log_density_of_hidden_entries_given_seen_ones():
+def test_the_score_is_the_log_density_of_hidden_given_observed_entries():
   """From joint densities with and without the hidden entries, in standardised units; 50 samples per row are biased."""
-  model, hidden = mt.untrained(), fitted.hide(mt.HOLES, 0.1, 0)
-  x, hidden = mt.HOLES[hidden.any(1)], hidden[hidden.any(1)]
+  model, hidden = mt.untrained(), fitted.hide(mt.MISSING, 0.1, 0)
+  x, hidden = mt.MISSING[hidden.any(1)], hidden[hidden.any(1)]
   seen = np.where(hidden, np.nan, x)
   density = fitted.log_prob(model, x, 20_000) - fitted.log_prob(model, seen, 20_000)
   expected = (density.sum() + hidden.sum(0) @ np.log([c.scale for c in mt.COLUMNS])) / hidden.sum()
@@ -62,17 +62,17 @@ def test_draws_of_the_model_have_the_tables_values():
 
 @pytest.fixture(scope="module")
 def trained():
-  return fitted.fit(mt.HOLES, mt.COLUMNS, limits=fit.Limits(600), **mt.SMALL)
+  return fitted.fit(mt.MISSING, mt.COLUMNS, limits=fit.Limits(600), **mt.SMALL)
 
 
 def test_a_fit_beats_mean_and_mode_on_missing_entries(trained):
-  found = cells.impute(trained, mt.HOLES, **mt.DRAWS)
-  filled = mt.HOLES.copy()
+  found = cells.impute(trained, mt.MISSING, **mt.DRAWS)
+  filled = mt.MISSING.copy()
   filled[found.row, found.column] = found.x
-  missing = np.isnan(mt.HOLES)
-  got = comparison.measure(trained.columns, mt.WHOLE, filled, missing, 0.0)
-  means = np.tile([np.nanmean(mt.HOLES[:, 0]), 1, np.nanmean(mt.HOLES[:, 2]), 1], (len(mt.HOLES), 1))
-  plain = comparison.measure(trained.columns, mt.WHOLE, means, missing, 0.0)
+  missing = np.isnan(mt.MISSING)
+  got = comparison.measure(trained.columns, mt.COMPLETE, filled, missing, 0.0)
+  means = np.tile([np.nanmean(mt.MISSING[:, 0]), 1, np.nanmean(mt.MISSING[:, 2]), 1], (len(mt.MISSING), 1))
+  plain = comparison.measure(trained.columns, mt.COMPLETE, means, missing, 0.0)
   assert got.numbers < 0.75 * plain.numbers
   assert got.classes < 0.8 * plain.classes
 
@@ -104,7 +104,7 @@ def test_several_models_are_fitted_to_bootstrap_samples_of_the_rows(monkeypatch)
   chosen = []
   monkeypatch.setattr(fit, "fit", lambda spec, rows, hidden, rows_of, *rest: chosen.append(rows_of))
   for num_models in (1, 50):
-    fitted.fit(mt.HOLES, mt.COLUMNS, limits=fit.Limits(1), num_models=num_models)
+    fitted.fit(mt.MISSING, mt.COLUMNS, limits=fit.Limits(1), num_models=num_models)
   one, many = chosen
   np.testing.assert_array_equal(one, [np.arange(100)])
   distinct = [len(set(rows.tolist())) for rows in many]

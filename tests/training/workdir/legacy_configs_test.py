@@ -74,15 +74,15 @@ def test_committed_commands_parse_or_raise_with_the_present_name(monkeypatch):
   monkeypatch.chdir(tables.ROOT)
   commands = {text for found in COMMITTED.values() for text in mains(found)}
   assert len(commands) > 100
-  renamed_ones = 0
+  num_renamed = 0
   for text in commands:
     if "--config.evaluate.likelihood." in text:
-      renamed_ones += 1
+      num_renamed += 1
       with pytest.raises(errors.UserError, match=r"is now called config\.evaluate\.importance_sampling\."):
         check_command(text)
       text = text.replace("--config.evaluate.likelihood.", "--config.evaluate.importance_sampling.")
     check_command(text)
-  assert renamed_ones > 0
+  assert num_renamed > 0
 
 
 @pytest.fixture(params=["latent", "supervised"])
@@ -129,3 +129,4 @@ def test_former_names_are_converted_or_raise():
     renamed.check("principle", "mcem")
   for path in ("principle", "evaluate.importance_sampling.chunk", "evaluate.likelihoods", "model.args.likelihood"):
     renamed.check(path, "vae")
+  renamed.check("optim.lr", float("nan"))  # a number is no name
