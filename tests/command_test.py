@@ -1,5 +1,8 @@
 """The entry point of all commands: each has --help; an unknown name suggests the nearest, a former one the present."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dgm_jax import __main__
@@ -66,3 +69,17 @@ def test_scripts_are_thin_callers():
     text = (tables.ROOT / "scripts" / f"{name}.py").read_text()
     assert f'run_named("{name.replace("_", "-")}", sys.argv[1:])' in text
     assert len(text.splitlines()) < 15
+
+
+def test_real_processes_behave_like_forked_processes():
+  """`python -m`, a script and a former command, each in a Python of its own."""
+  run = lambda *words: subprocess.run([sys.executable, *words], cwd=tables.ROOT, capture_output=True, text=True)
+  done = run("-m", "dgm_jax.main", "--help")
+  assert (done.returncode, done.stdout) == (0, processes.main("--help").stdout)
+  assert "--num_samples" in done.stdout
+  done = run("-m", "dgm_jax.impute", "data.csv")
+  assert done.returncode == 2
+  assert "python -m dgm_jax.impute is now called python -m dgm_jax impute" in done.stderr
+  done = run("scripts/sweep_report.py", "runs/none")
+  assert done.returncode == 2
+  assert done.stderr.startswith("error: ")

@@ -254,11 +254,12 @@ def test_parameter_table_adds_up():
   assert "total 13 parameters" in table
 
 
-def test_the_recorded_git_commit_is_correct():
+def test_the_recorded_git_commit_is_correct(finished):
   if not (pathlib.Path(folder.__file__).parents[3] / ".git").exists():
     pytest.skip("not a git checkout")
   head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tables.ROOT, capture_output=True, text=True, check=True)
   assert run_record._git("rev-parse", "HEAD") == head.stdout.strip()
+  assert len(json.loads((finished[0] / "run.json").read_text())[0]["git_commit"]) == len(head.stdout.strip())
 
 
 @pytest.mark.slow

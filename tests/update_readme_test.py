@@ -1,9 +1,8 @@
 """README's table agrees with experiments/results/, and a changed number is noticed."""
 
+import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -12,10 +11,24 @@ from helpers import tables
 SCRIPT = tables.ROOT / "scripts" / "update_readme.py"
 
 
-def run(folder, *flags):
-  command = [sys.executable, str(SCRIPT), f"--readme={folder / 'README.md'}", f"--results={folder / 'results'}", *flags]
-  done = subprocess.run(command, capture_output=True, text=True)
-  return done.returncode, done.stderr
+@pytest.fixture(scope="module")
+def script():
+  """The script as a module."""
+  spec = importlib.util.spec_from_file_location("update_readme", SCRIPT)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.fixture
+def run(script, capsys):
+  """(folder, flags) -> (exit status, what was printed to standard error)."""
+
+  def run(folder, *flags):
+    status = script.main([f"--readme={folder / 'README.md'}", f"--results={folder / 'results'}", *flags])
+    return status, capsys.readouterr().err
+
+  return run
 
 
 @pytest.fixture
@@ -25,11 +38,11 @@ def copy(tmp_path):
   return tmp_path
 
 
-def test_readme_agrees_with_the_results(copy):
+def test_readme_agrees_with_the_results(copy, run):
   assert run(copy, "--check") == (0, "")
 
 
-def test_a_changed_number_is_reported_and_corrected(copy):
+def test_a_changed_number_is_reported_and_corrected(copy, run):
   readme = copy / "README.md"
   true = readme.read_text()
   assert "100.19 ± 1.29" in true
@@ -41,7 +54,7 @@ def test_a_changed_number_is_reported_and_corrected(copy):
   assert readme.read_text() == true
 
 
-def test_a_changed_result_is_noticed(copy):
+def test_a_changed_result_is_noticed(copy, run):
   path = copy / "results" / "vae_mnist_10_epochs.json"
   found = json.loads(path.read_text())
   found["results"]["test/nll"] += 0.1

@@ -7,6 +7,8 @@ import pytest
 
 from dgm_jax.core import errors, options
 
+pytestmark = pytest.mark.smoke
+
 FITS = [
   (3, int), (3, float), (0.5, float), (True, bool), ("a", str), (None, None), (None, int | None), (4, int | None),
   ((1, 2), Sequence[int]), ([1, 2], Sequence[int]), ((), Sequence[int]), (((1, 2), (3,)), Sequence[Sequence[int]]),

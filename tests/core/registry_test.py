@@ -12,6 +12,8 @@ from dgm_jax import evaluate, models, principles
 from dgm_jax.core import errors, registry
 from helpers import tables
 
+pytestmark = pytest.mark.smoke
+
 PACKAGES = {"model": models, "principle": principles, "evaluation": evaluate}
 
 

@@ -99,6 +99,7 @@ def test_elbo_iwae_and_log_px_are_in_order():
     assert difference.mean() > 3 * difference.std() / np.sqrt(2000)
 
 
+@pytest.mark.slow  # both estimators have tests of their own
 def test_log_px_by_importance_sampling_or_ais():
   model = lg.model(2, shift=0.3, stretch=1.5)
   x = lg.draws(model, 2 * B).astype("f")

@@ -10,6 +10,8 @@ from experiments.harness import reports, stages
 from experiments.papers.burda2016 import paper, tables
 from helpers import made_runs
 
+pytestmark = pytest.mark.smoke
+
 BUDGET = paper.RUNS["table=2"]["test"]
 NAMES = stages.run_names(BUDGET)
 FIRST, SECOND = ("vae-1", "iwae-50"), ("vae-1-then-iwae-50", "iwae-50-then-vae-1")

@@ -194,8 +194,15 @@ def test_init_scale_draws_all_parameters_from_one_normal():
     assert abs(leaf.mean()) < 0.5 / np.sqrt(leaf.size)
 
 
-@pytest.mark.parametrize("net", ["conv", "residual"])
-@pytest.mark.parametrize("likelihood", ["bernoulli", "categorical"])
+@pytest.mark.parametrize(
+  "likelihood,net",
+  [
+    ("bernoulli", "conv"),
+    ("categorical", "residual"),
+    pytest.param("bernoulli", "residual", marks=pytest.mark.slow),
+    pytest.param("categorical", "conv", marks=pytest.mark.slow),
+  ],
+)
 def test_convolutional_vae_keeps_pixels_in_place(net, likelihood):
   """q(z|x) ignores masked pixels, p(x|z) is that of the observed ones, and flattening keeps the order of pixels."""
   args = {"likelihood_args": {"num_classes": 2}} if likelihood == "categorical" else {}

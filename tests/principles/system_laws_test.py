@@ -76,7 +76,7 @@ def test_a_restored_state_continues_bitwise(name, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, run(half, key, tables.TRAIN), run(restored, key, tables.TRAIN))
 
 
-@pytest.mark.slow  # tests/training/devices_test.py tests one system
+@pytest.mark.slow  # tests/training/processes/devices_test.py tests one system
 def test_four_devices_equal_one():
   """Every system, with the batch split over four forced CPU devices, in a separate process."""
   code = """

@@ -139,6 +139,7 @@ def test_a_checkpoint_has_metadata_and_a_later_format_raises(tmp_path):
     restore(config, tmp_path)
 
 
+@pytest.mark.slow  # workdir/legacy_configs_test.py has whole runs of an earlier version
 def test_a_run_of_an_earlier_version_is_resumed(tmp_path):
   config = small()
   results = train.train_and_evaluate(config, tmp_path)

@@ -5,6 +5,8 @@ from ml_collections import ConfigDict
 
 from dgm_jax.training.events import Events
 
+pytestmark = pytest.mark.smoke
+
 
 def events(num_steps, steps_per_epoch, **given):
   every = {"eval_every": 0, "figures_every": 0, "checkpoint_every": 0, "log_every": 10}

@@ -1,7 +1,5 @@
 """Optimisers against optax and NumPy transcriptions of the published updates; schedules against optax's own."""
 
-import functools
-import json
 import runpy
 
 import jax
@@ -11,14 +9,13 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import struct
+from training.averages_test import _newest
 
-import dgm_jax
 from configs import iwae_mnist
-from dgm_jax.core import errors, evaluation, rng
+from dgm_jax.core import errors
 from dgm_jax.core.system import averaging, gradient_system
-from dgm_jax.training import build, optimisers, train
-from dgm_jax.training.experiment import hyper_parameters, make_init
-from dgm_jax.training.results import evaluate_finally
+from dgm_jax.training import optimisers, train
+from dgm_jax.training.experiment import hyper_parameters
 from dgm_jax.training.workdir import checkpoint
 from helpers import tables
 
@@ -92,9 +89,6 @@ def test_iwae_adam_is_the_released_update():
   np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
-# Schedules
-
-
 @pytest.mark.parametrize("reading,rates", [
   ("paper", [1e-3 * 10 ** (-i / 7) for i in range(8)]),
   ("code", [1e-3, 7.2e-4, 5.2e-4, 3.7e-4, 2.7e-4, 1.9e-4, 1.4e-4, 1e-4]),
@@ -116,6 +110,8 @@ def test_the_recipe_has_eight_stages_of_three_to_the_i_epochs(reading, rates):
 
 
 STAGES = {"boundaries": (0.25, 0.6), "scales": (0.5, 0.1)}
+
+
 # (options, optax's schedule) for a run of 40 steps at lr 0.1; in WARM with a warm-up of 8 steps
 SCHEDULES = {
   "constant": (STAGES, optax.constant_schedule(0.1)),
@@ -123,7 +119,11 @@ SCHEDULES = {
   "staged": (STAGES, optax.piecewise_constant_schedule(0.1, {9.5: 0.5, 23.5: 0.2})),
   "plateau": ({"plateau_every": 50}, optax.constant_schedule(0.1)),
 }
+
+
 rise = optax.linear_schedule(0.0, 0.1, 8)
+
+
 WARM = {
   "constant": optax.join_schedules([rise, optax.constant_schedule(0.1)], [8]),
   "cosine": optax.warmup_cosine_decay_schedule(0.0, 0.1, 8, 40, end_value=0.02),
@@ -169,8 +169,6 @@ def test_the_training_loss_drives_the_plateau():
     found[schedule] = abs(_trained(_quadratic(tx, lambda x, batch: jnp.abs(x).sum()), 400).params).max()
   assert found["plateau"] < 0.01 < found["constant"]
 
-
-# A quadratic, by hand
 
 CENTRES = np.random.default_rng(1).normal(size=(300, 3)).astype("f")
 
@@ -279,9 +277,6 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch():
   np.testing.assert_array_equal(between.averages, _trained(small, 44, 25).averages)
 
 
-# Lanes
-
-
 LANES = {
   "lr": (1e-3, 1e-1),
   "b1": (0.5, 0.9),
@@ -326,63 +321,6 @@ def test_lanes_equal_single_runs(name):
     for lane, lone in zip(lanes, expected, strict=True):
       np.testing.assert_allclose(lane[i], lone, rtol=1e-5)
   assert abs(alone[0][1] - alone[1][1]).max() > 1e-3
-
-
-# In the loop
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-  """{ema_decay: (config, folder)} of two finished runs that differ only in it."""
-  found = {}
-  for decay in (0.0, 0.99):
-    config = iwae_mnist.get_config("test")
-    config.optim.ema_decay, config.optim.lr = decay, 1e-2
-    with config.unlocked():
-      del config.evaluate.active_units
-    found[decay] = config, tmp_path_factory.mktemp("run") / str(decay)
-    train.train_and_evaluate(*found[decay])
-  return found
-
-
-def _newest(config, folder):
-  """The newest saved state."""
-  experiment = build.build(config)
-  with checkpoint.open_manager(folder, read_only=True) as manager:
-    return checkpoint.restore_latest(manager, jax.jit(make_init(experiment, 0))())
-
-
-@pytest.mark.slow
-def test_averages_do_not_affect_training(runs):
-  rows = [
-    [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][1:]
-    for _, folder in runs.values()
-  ]
-  for without, averaged in zip(*rows, strict=True):
-    assert {k: v for k, v in without.items() if "train" in k} == {k: v for k, v in averaged.items() if "train" in k}
-  states = [_newest(*run) for run in runs.values()]
-  jax.tree.map(np.testing.assert_array_equal, *[(s.params, s.opt_state) for s in states])
-  assert states[0].averages is None
-
-
-def test_the_loop_evaluates_the_averages(runs):
-  (config, folder), (plain, plain_folder) = runs[0.99], runs[0.0]
-  saved, experiment = _newest(config, folder), build.build(plain)
-  run = dgm_jax.load(folder)
-  jax.tree.map(np.testing.assert_array_equal, run.params, saved.averages)
-  # how the run without averages evaluates them
-  state = _newest(plain, plain_folder).replace(params=saved.averages)
-  system, transform = experiment.system, experiment.transforms.evaluate
-  evaluate = evaluation.make_evaluate(system, transform, plain.eval_batch_size)
-  expected = evaluate(state, rng.stream(jax.random.key(0), "eval"), experiment.splits.valid)
-  row = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
-  assert {k: row[f"valid/{k}"] for k in expected} == pytest.approx(expected, rel=1e-5)
-  final = evaluate_finally(plain, experiment, state, plain_folder)
-  results = [json.loads((f / "results.json").read_text()) for f in (folder, plain_folder)]
-  assert results[0]["test/nll"] == pytest.approx(final["test/nll"], rel=1e-5)
-  assert abs(results[0]["test/nll"] - results[1]["test/nll"]) > 1
-  draw = functools.partial(experiment.system.sample, state)
-  np.testing.assert_array_equal(run.sample(4, seed=3), draw(rng.stream(jax.random.key(3), "sample"), 4))
 
 
 class _Before(struct.PyTreeNode):

@@ -17,6 +17,8 @@ from dgm_jax.training import build, train
 from dgm_jax.training.restore import restore
 from dgm_jax.training.results import evaluate_finally
 from dgm_jax.training.workdir import legacy_configs, metrics
+from experiments import reproduce
+from experiments.harness import paper
 from helpers import tables
 
 RUNS = pathlib.Path(__file__).with_name("earlier_runs")  # made when the package was one flat folder, at commit b7b6417
@@ -83,6 +85,16 @@ def test_committed_commands_parse_or_raise_with_the_present_name(monkeypatch):
       text = text.replace("--config.evaluate.likelihood.", "--config.evaluate.importance_sampling.")
     check_command(text)
   assert num_renamed > 0
+
+
+def test_committed_commands_of_papers_still_name_a_budget():
+  commands = {c for found in COMMITTED.values() for c in strings_of(found) if c.startswith("python -m experiments.rep")}
+  assert len(commands) > 30
+  for text in commands:
+    args = reproduce._parser().parse_args(shlex.split(text)[3:])
+    module = paper.load(args.paper)
+    for item in reproduce.chosen_items(module, args.table, args.figure, args.budget):
+      reproduce.chosen_cells(paper.budget(module, item, args.budget), args.cells)
 
 
 @pytest.fixture(params=["latent", "supervised"])

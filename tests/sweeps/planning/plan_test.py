@@ -88,7 +88,11 @@ def bake(monkeypatch, of_beta):
 
 @pytest.mark.parametrize(
   "of_beta",
-  [float, lambda beta: np.full(3, beta, np.float32), lambda beta: jnp.full(3, beta)],
+  [
+    float,
+    pytest.param(lambda beta: np.full(3, beta, np.float32), marks=pytest.mark.slow),
+    pytest.param(lambda beta: jnp.full(3, beta), marks=pytest.mark.slow),
+  ],
   ids=["float", "np", "jnp"],
 )
 def test_a_float_that_is_baked_in_is_found_and_separates_the_runs(monkeypatch, of_beta):
