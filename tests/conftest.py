@@ -3,6 +3,7 @@
 DGM_TEST_CACHE names another folder for both; with another JAX_PLATFORMS than cpu XLA's optimiser is on and tested, too.
 """
 
+import gc
 import importlib.util
 import mmap
 import os
@@ -23,9 +24,14 @@ def _xla_knows(flag: str) -> bool:
   return False
 
 
-# the newer emitters take twice as long to compile a small program
-if os.environ["JAX_PLATFORMS"] == "cpu" and _xla_knows("xla_cpu_use_fusion_emitters"):
-  os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
+# for a small program the newer emitters take twice as long to compile, and code generation in parts 6 % longer
+_FLAGS = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
+if os.environ["JAX_PLATFORMS"] == "cpu":
+  known = [f"--{name}={value}" for name, value in _FLAGS.items() if _xla_knows(name)]
+  os.environ["XLA_FLAGS"] = " ".join([*known, os.environ.get("XLA_FLAGS", "")]).strip()
+
+# Tracing makes millions of objects that live as long as their programs: look for garbage seldom.
+gc.set_threshold(200_000, 20, 50)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -183,7 +183,7 @@ def test_another_config_is_rejected_with_the_keys_that_differ(finished):
   assert "seed (0 there, 3 now)" in done.stderr
 
 
-@pytest.mark.parametrize("boundary,kept", [(0.25, 50), (0.245, 40)])
+@pytest.mark.parametrize("boundary,kept", [(0.25, 50), pytest.param(0.245, 40, marks=pytest.mark.slow)])
 def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, kept, tmp_path):
   """The learning rate explodes at step 51, or at 50, whose invalid parameters are saved before the loss shows it."""
   config = iwae_mnist.get_config("test")

@@ -239,8 +239,8 @@ def test_default_model_has_only_an_encoder_and_a_decoder():
     ({"posterior": "iaf", "posterior_args": {"hidden": 0}}, "hidden"),
     ({"prior": "mixture", "prior_args": {"num_components": 0}}, "num_components = 0"),
     ({"prior": "flow", "latent_dim": 1}, "latent_dim"),
-    ({"prior": "vamp", "posterior": "planar"}, "'planar' has not"),
-    ({"prior": "vamp", "likelihood": "categorical", "likelihood_args": {"num_classes": 2}}, "are classes"),
+    ({"prior": "vamp", "posterior": "planar"}, "'planar' does not provide"),
+    ({"prior": "vamp", "likelihood": "categorical", "likelihood_args": {"num_classes": 2}}, "has classes"),
   ],
 )
 def test_invalid_options_raise_a_user_error(options, sentence):

@@ -145,9 +145,7 @@ def test_remat_keeps_parameter_names_and_shapes(name):
   assert plain == again
 
 
-@pytest.mark.parametrize(
-  "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("vae_conv", "ladder_vae"))) for n in NETWORKS]
-)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "ladder_vae")) for n in NETWORKS])
 def test_remat_keeps_losses_and_gradients(name):
   changes = {"chunk": 2} if name in ("ladder_vae", "iwae_dreg") else {}
   plain, again = system(name), system(name, changes, remat=True)

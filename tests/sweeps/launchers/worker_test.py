@@ -109,6 +109,7 @@ def test_a_run_that_is_asked_to_end_keeps_its_checkpoint_and_the_others_continue
   assert metrics.read(pruned)[-1]["step"] == last
 
 
+@pytest.mark.slow
 def test_an_invalid_run_is_reported_and_the_others_continue(tmp_path, capsys):
   """The folder of one run holds a foreign file; the other two runs are still lanes of one program."""
   path = write_task(tmp_path, POINTS, num_steps=40, eval_every=40, figures_every=40)

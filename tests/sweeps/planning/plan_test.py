@@ -154,7 +154,9 @@ def optimised():
 
 
 @pytest.mark.parametrize(
-  "overrides", [{}, {"batch_size": 500, "model.args.hidden": "(200,200)"}], ids=["small", "large"]
+  "overrides",
+  [{}, pytest.param({"batch_size": 500, "model.args.hidden": "(200,200)"}, marks=pytest.mark.slow)],
+  ids=["small", "large"],
 )
 def test_memory_is_estimated_within_a_factor_of_three(optimised, overrides):
   run = definition.make_run(f"{tables.ROOT / 'configs/vae_mnist.py'}:test", {}, overrides)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -23,15 +24,15 @@ def first_losses(batch_size, sample_devices=0, shard_params=False, steps=10):
   config.batch_size, config.log_every = batch_size, steps
   config.sample_devices, config.shard_params = sample_devices, shard_params
   experiment = build.build(config)
-  programs = lanes.Lone(experiment, [config], "valid")
-  with devices.use_mesh(programs.mesh):
-    state = programs.join(programs.fresh())
-    programs.start(state, 0)
-    state, values = programs.train(state, steps)
-    [values] = programs.each(values)
-    [held_out] = programs.evaluate(state)
+  engine = lanes.Lone(experiment, [config], "valid")
+  with devices.use_mesh(engine.mesh):
+    state = engine.join(engine.fresh())
+    engine.start(state, 0)
+    state, values = engine.train(state, steps)
+    [values] = engine.each(values)
+    [held_out] = engine.evaluate(state)
   greatest = max(jax.tree.leaves(state.params), key=lambda a: a.size)
-  return values["loss"].tolist(), held_out, greatest.addressable_shards[0].data.size, dict(programs.mesh.shape)
+  return values["loss"].tolist(), held_out, greatest.addressable_shards[0].data.size, dict(engine.mesh.shape)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,8 @@ def on_four():
   """first_losses of each mesh, on four forced devices."""
   code = "import conftest, json, devices_test as t; print(json.dumps([t.first_losses(*m) for m in t.MESHES]))"
   env = os.environ | {"XLA_FLAGS": tables.xla_flags(4)}
-  env["PYTHONPATH"] = os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])
+  folders = (pathlib.Path(__file__).parent, tables.ROOT / "tests", tables.ROOT)
+  env["PYTHONPATH"] = os.pathsep.join(map(str, folders))
   done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-3000:]
   return dict(zip(MESHES, json.loads(done.stdout.splitlines()[-1]), strict=True))
