@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 import jax
@@ -221,7 +222,7 @@ def test_evaluation_does_not_touch_a_checkpoint_that_is_being_written(finished):
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
   config = iwae_mnist.get_config("test")
   train.train_and_evaluate(config, tmp_path / "whole")
-  train.train_and_evaluate(config, tmp_path / "hurt")
+  shutil.copytree(tmp_path / "whole", tmp_path / "hurt")
   (tmp_path / "hurt" / "results.json").unlink()
   for file in (tmp_path / "hurt" / "checkpoints" / "40").rglob("*"):
     if file.is_file() and "state" not in file.name:
