@@ -4,10 +4,10 @@ DGM_TEST_CACHE names another folder for both; with another JAX_PLATFORMS than cp
 """
 
 import gc
-import importlib.util
-import mmap
 import os
 import pathlib
+import subprocess
+import sys
 
 _CACHE = pathlib.Path(os.environ.get("DGM_TEST_CACHE") or pathlib.Path(__file__).parents[1] / ".cache")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -15,20 +15,22 @@ os.environ.setdefault("TFDS_DATA_DIR", str(_CACHE / "data"))
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of the tests use it too
 
 
-def _xla_knows(flag: str) -> bool:
-  """Whether the installed XLA knows a flag: an unknown one would end the process, and versions differ."""
-  [folder] = importlib.util.find_spec("jaxlib").submodule_search_locations
-  for library in pathlib.Path(folder).glob("libjax_common*"):
-    with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-      return text.find(flag.encode()) >= 0
-  return False
-
-
 # for a small program the newer emitters take twice as long to compile, and code generation in parts 6 % longer
-_FLAGS = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
-if os.environ["JAX_PLATFORMS"] == "cpu":
-  known = [f"--{name}={value}" for name, value in _FLAGS.items() if _xla_knows(name)]
-  os.environ["XLA_FLAGS"] = " ".join([*known, os.environ.get("XLA_FLAGS", "")]).strip()
+_FLAGS = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+
+
+def _known(flags: tuple[str, ...]) -> list[str]:
+  """The flags that the installed XLA accepts: it ends the process at any other, and versions differ."""
+  start = lambda flag: subprocess.Popen(
+    [sys.executable, "-c", "import jax; jax.devices()"], env=os.environ | {"XLA_FLAGS": flag}, stderr=subprocess.DEVNULL
+  )
+  processes = {flag: start(flag) for flag in flags}
+  return [flag for flag, process in processes.items() if process.wait() == 0]
+
+
+if os.environ["JAX_PLATFORMS"] == "cpu" and "DGM_TEST_FLAGS" not in os.environ:  # the workers inherit both variables
+  os.environ["DGM_TEST_FLAGS"] = " ".join(_known(_FLAGS))
+  os.environ["XLA_FLAGS"] = f"{os.environ['DGM_TEST_FLAGS']} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # Tracing makes millions of objects that live as long as their programs: look for garbage seldom.
 gc.set_threshold(200_000, 20, 50)
