@@ -26,6 +26,9 @@ KEY = jax.random.key(1)
 _WITHOUT = ("bernoulli_product", "mcem", "classifier_dropout", "prodlda", "nvlda", *tables.EM)
 NETWORKS = [name for name in tables.SYSTEMS if name not in _WITHOUT]
 ALWAYS = {"iwae", "semi_supervised_vae"}  # the others are only traced, and compiled with --all
+every_network = pytest.mark.parametrize(
+  "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in tables.SLOW)) for n in NETWORKS]
+)
 compiled = pytest.mark.parametrize(
   "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in ALWAYS)) for n in NETWORKS]
 )
@@ -85,7 +88,7 @@ def in_bfloat16(eqns, names):
 # Precision
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@every_network
 def test_matrix_products_are_bfloat16_and_sums_are_float32(name):
   default = traced(system(name))
   state, eqns, values = traced(system(name, dtype="bfloat16"))
@@ -139,7 +142,7 @@ def test_gradient_of_a_bias_keeps_its_precision_over_many_rows(layer):
 # Rematerialisation
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@every_network
 def test_remat_keeps_parameter_names_and_shapes(name):
   plain, again = (jax.eval_shape(system(name, remat=r).init, KEY, BATCH, {}) for r in (False, True))
   assert plain == again

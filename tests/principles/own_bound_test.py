@@ -177,7 +177,10 @@ def by_grid(model, variables, batch):
   return log_pxy, l, (np.exp(log_qy_x) * (l - log_qy_x)).sum(1)
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "student_t", "categorical"])
+@pytest.mark.parametrize(
+  "likelihood",
+  ["bernoulli", "student_t", *(pytest.param(x, marks=pytest.mark.slow) for x in ("gaussian", "categorical"))],
+)
 def test_unlabelled_bound_agrees_with_enumerated_classes_and_is_below_log_px(likelihood):
   """By a grid over z and a sum over classes; for discrete x, p(x) sums to one over all x."""
   model, variables, batch = m2(likelihood=likelihood, likelihood_args={"num_classes": 2} if "cat" in likelihood else {})

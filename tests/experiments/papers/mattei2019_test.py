@@ -158,6 +158,7 @@ def test_classifiers_are_paired_by_test_image(tmp_path):
 _NET = imputed_classifier.ConvNet(num_classes=2, channels=(4, 4), hidden=8)
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_and_multiple_imputation_shows_it_every_draw():
   """If one of two imputations reveals the label, training on both is nearly as good as training on that one."""
   rng = np.random.default_rng(0)

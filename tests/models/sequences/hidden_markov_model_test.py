@@ -168,6 +168,7 @@ def test_the_gradient_of_the_likelihood_agrees_with_the_counts():
     np.testing.assert_allclose(moved[name] - params[name], expected, atol=1e-12)
 
 
+@pytest.mark.slow  # ascent, and agreement with hmmlearn, are tested above
 def test_a_planted_chain_is_recovered():
   """Best of three vmapped starts: twice the log ratio to the truth is below a chi-squared quantile (Wilks)."""
   z, symbols, _ = planted(100, 40, seed=3)

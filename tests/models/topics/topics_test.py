@@ -110,14 +110,14 @@ def test_online_steps_agree_with_scikit_learn():
   np.testing.assert_allclose(state.params["topic_words"], made.components_, rtol=1e-6)
 
 
-@pytest.mark.parametrize("make", [model_lda, model_nmf], ids=["lda", "nmf"])
+@pytest.mark.parametrize("make", [model_lda, pytest.param(model_nmf, marks=pytest.mark.slow)], ids=["lda", "nmf"])
 def test_a_step_never_increases_the_loss(make):
   _, metrics = train(make(), [X] * 60)
   assert np.diff(metrics["loss"]).max() < 1e-9
   assert metrics["loss"][0] > metrics["loss"][-1] + 0.5
 
 
-@pytest.mark.parametrize("make", [model_lda, model_nmf], ids=["lda", "nmf"])
+@pytest.mark.parametrize("make", [model_lda, pytest.param(model_nmf, marks=pytest.mark.slow)], ids=["lda", "nmf"])
 def test_lists_of_words_agree_with_the_matrix(make):
   """With max_words of the longest document, and with one fewer, where the batch is treated as a matrix."""
   most = int((X > 0).sum(1).max())
