@@ -25,7 +25,7 @@ def fits(value: Any, annotation: Any) -> bool:
     each = items if origin is tuple and Ellipsis not in args else items[:1] * len(value) if _is_row(value) else ()
     return _is_row(value) and (not items or (len(each) == len(value) and all(map(fits, value, each))))
   if origin in (dict, collections.abc.Mapping) or annotation in (dict, Mapping):
-    return isinstance(value, Mapping)
+    return isinstance(value, Mapping) or hasattr(value, "keys")  # a ConfigDict is no Mapping
   if annotation is float:
     return isinstance(value, int | float) and not isinstance(value, bool)
   if annotation is int:

@@ -45,3 +45,10 @@ def test_a_bug_is_not_reported_as_the_users_mistake(broken, error, monkeypatch):
   monkeypatch.setattr(*broken, fail)
   with pytest.raises(type(error), match="planted"):
     build.build(config())
+
+
+def test_options_of_an_evaluation_may_hold_a_mapping():
+  made = iwae_mnist.get_config("test")
+  with made.unlocked():
+    made.evaluate = {"gaps": {"num_examples": 4, "log_px_options": {"num_temperatures": 3, "num_chains": 2}}}
+  assert build.build(made).num_steps == 40
