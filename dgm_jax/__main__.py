@@ -7,7 +7,6 @@
 A command about one run takes --workdir=RUN.
 """
 
-import difflib
 import importlib
 import pathlib
 import sys
@@ -80,13 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
   if arguments[0].startswith("-"):
     return run_named("train", arguments)
-  name = arguments[0].replace("_", "-")
-  if name not in COMMANDS:
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    print(f"error: Unknown command {arguments[0]!r}.{hint} Commands: {', '.join(COMMANDS)}.", file=sys.stderr)
-    return 2
-  return run_named(name, arguments[1:])
+  from dgm_jax.core import errors
+
+  def run_command() -> int:
+    return run_named(errors.choose("command", arguments[0].replace("_", "-"), COMMANDS), arguments[1:])
+
+  return errors.run_command(run_command)
 
 
 if __name__ == "__main__":

@@ -237,10 +237,9 @@ def drawn_gradients(n=20_000, seed=0, **options):
   return {k: np.asarray(after[k] - state.params[k], np.float64) for k in after}
 
 
-# exact sums over discrete draws have all bounds
 @pytest.mark.parametrize(
-  "bound", ["elbo", "iwae", *(pytest.param(bound, marks=pytest.mark.slow) for bound in ("piwae", "renyi"))]
-)
+  "bound", ["elbo", "iwae", *(pytest.param(b, marks=pytest.mark.slow) for b in ("piwae", "renyi"))]
+)  # exact sums over discrete draws have all bounds
 def test_drawn_gradients_agree_with_reparameterised_gradients(bound):
   """Within 5 standard errors for every parameter, including the one shared by p and q."""
   options = {"bound": bound, "num_samples": 2 if bound == "piwae" else 4, "beta": 0.8}

@@ -257,7 +257,7 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
   np.savez(folder / "huge.npz", x=np.full((9, 2), 1e300))
   np.savez(folder / "mask.npz", x=X, mask=np.full(X.shape, 3.0))
   np.savez(folder / "alone.npz", x_train=X, x_test=X, y_train=X[:, 0])
-  np.savez(folder / "holes.npz", x=X, more=np.full(X.shape, np.nan))
+  np.savez(folder / "incomplete.npz", x=X, more=np.full(X.shape, np.nan))
   wrong = {"data": np.ones(200), "indices": np.full(200, 10**8), "indptr": np.arange(51) * 4, "shape": (50, 4)}
   np.savez(folder / "sparse.npz", format=b"csr", **wrong)
   scipy.sparse.save_npz(folder / "coo.npz", scipy.sparse.coo_matrix(np.eye(4)))
@@ -304,7 +304,7 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
     "huge.npz": ({}, "'x' holds Inf, or numbers too large for float32"),
     "mask.npz": ({}, "mask must have x's shape"),
     "alone.npz": ({}, "has x_train, y_train, but x_test"),
-    "holes.npz": ({}, "'more' has missing values; only x may have them"),
+    "incomplete.npz": ({}, "'more' has missing values; only x may have them"),
     "sparse.npz": ({}, "is not a sparse matrix as scipy.sparse.save_npz writes it"),
     "coo.npz": ({}, "is a sparse matrix in format 'coo'; save it as csr"),
     "renamed.npy": ({}, "it is a .npz file"),
