@@ -12,7 +12,11 @@ import sys
 _CACHE = pathlib.Path(os.environ.get("DGM_TEST_CACHE") or pathlib.Path(__file__).parents[1] / ".cache")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TFDS_DATA_DIR", str(_CACHE / "data"))
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")  # subprocesses of the tests use it too
+# as variables, so that the tests' subprocesses have them too
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_CACHE / "xla")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+if os.environ["JAX_PLATFORMS"] == "cpu":
+  os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 # for a small program the newer emitters take twice as long to compile, and code generation in parts 6 % longer
@@ -35,14 +39,9 @@ if os.environ["JAX_PLATFORMS"] == "cpu" and "DGM_TEST_FLAGS" not in os.environ: 
 # Tracing makes millions of objects that live as long as their programs: look for garbage seldom.
 gc.set_threshold(200_000, 20, 50)
 
-import jax  # noqa: E402
 import pytest  # noqa: E402
 
 import dgm_jax  # noqa: E402, F401, sets what jaxlib needs before JAX is first used
-
-jax.config.update("jax_disable_most_optimizations", os.environ["JAX_PLATFORMS"] == "cpu")
-jax.config.update("jax_compilation_cache_dir", str(_CACHE / "xla"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture(scope="session")
