@@ -34,7 +34,7 @@ from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product

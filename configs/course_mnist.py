@@ -28,7 +28,7 @@ the latent space are drawn at the end of a run: figures/latent_*.png.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.supervised import Options as SupervisedOptions

@@ -5,7 +5,7 @@ Paper: https://arxiv.org/abs/1502.05336, and https://arxiv.org/abs/1612.01474 (L
 numbers are published; the noise alone has NLL log(3 sqrt(2 pi e)) = 2.52.
 
   python -m dgm_jax.main --config=configs/cubic_toy.py:method=net --workdir=runs/cubic
-  python -m experiments.reproduce lakshminarayanan2017 --figure=1
+  python -m dgm_jax reproduce lakshminarayanan2017 --figure=1
 
 Arguments (after the colon, separated by commas):
   method=NAME     net      N(y; m(x), s(x)^2), maximum likelihood; several seeds are a deep ensemble
@@ -20,8 +20,8 @@ Full batches, 2,000 steps of Adam.  Sweep (python -m dgm_jax sweep): five member
 
 from ml_collections import ConfigDict
 
-from configs import base
-from configs.uci_regression import regression_args
+from dgm_jax.configs import base
+from dgm_jax.configs.uci_regression import regression_args
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section

@@ -21,7 +21,7 @@ Sweep (python -m dgm_jax sweep): three seeds each of a diagonal normal and of a 
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section

@@ -20,7 +20,7 @@ Sweeps (python -m dgm_jax sweep): three seeds each with and without the floor.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product

@@ -31,16 +31,13 @@ Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program; --name=c, nu
 held-out likelihood.
 """
 
-import pathlib
-
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
 
-_LICENCE = pathlib.Path(__file__).parents[1] / "LICENSE"
 _NUM_TRAIN = {"tiny_shakespeare": 7457, "licence": 135}  # windows or lines
 
 
@@ -49,8 +46,8 @@ def get_config(arg: str = "") -> ConfigDict:
   a = parse(arg, c=2, data=("tiny_shakespeare", "licence"), quick=False, test=False)
   name = base.data_name(a, small="licence")
   if name == "licence":
-    data = data_section("text")
-    data.path, data.tokens = str(_LICENCE), "letter"
+    data = data_section("licence")
+    data.tokens = "letter"
     batch_size, num_symbols = _NUM_TRAIN[name], 30
   else:
     data = data_section(name)

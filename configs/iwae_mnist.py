@@ -27,7 +27,7 @@ importance samples in the table; --name=table1, the six cells of the table.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 

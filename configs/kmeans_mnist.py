@@ -18,7 +18,7 @@ Sweeps (python -m dgm_jax sweep): ten starts, lanes of one program.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section

@@ -24,7 +24,7 @@ Sweeps (python -m dgm_jax sweep): the four models of figure 1.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.training.build import data_section
 

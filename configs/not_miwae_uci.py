@@ -42,7 +42,7 @@ Sweeps (python -m dgm_jax sweep): five seeds for each process; --name=offset, th
 
 from ml_collections import ConfigDict
 
-from configs import miwae_uci
+from dgm_jax.configs import miwae_uci
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 

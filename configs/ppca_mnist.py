@@ -22,7 +22,7 @@ Sweeps (python -m dgm_jax sweep): M = 1, 10, 50 and 250 dimensions, whose recons
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product

@@ -8,7 +8,7 @@ words is not the one here.
   python -m dgm_jax prepare-data kjv --manual_dir=FOLDER
   python -m dgm_jax.main --config=configs/prodlda_text.py --workdir=runs/prodlda
   python -m dgm_jax.main --config=configs/prodlda_text.py:data=newsgroups,k=50,method=nvlda --workdir=runs/nvlda
-  python -m experiments.reproduce srivastava2017 --table=1 --budget=quick --manual_dir=FOLDER
+  python -m dgm_jax reproduce srivastava2017 --table=1 --budget=quick --manual_dir=FOLDER
 
 Network, prior, dropout, batches of 200 and Adam (beta_1 = 0.99) are those of the published code, with its rates: 0.002
 and 200 epochs for ProdLDA, 0.005 and 300 for NVLDA.  Sets of less than 2,000 documents, such as the chapters of the
@@ -27,7 +27,7 @@ Sweeps (python -m dgm_jax sweep): five seeds.
 
 from ml_collections import ConfigDict
 
-from configs import base, lda_text
+from dgm_jax.configs import base, lda_text
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product

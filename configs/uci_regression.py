@@ -10,7 +10,7 @@ and 10 %, one hidden layer of 50 ReLU units (protein: 100), 40 epochs.  Publishe
   ensembles  6.03              3.06            0.64             0.94             M = 5
 
   python -m dgm_jax.main --config=configs/uci_regression.py:data=concrete,split=3 --workdir=runs/uci
-  python -m experiments.reproduce lakshminarayanan2017 --table=1
+  python -m dgm_jax reproduce lakshminarayanan2017 --table=1
 
 Arguments (after the colon, separated by commas):
   data=NAME       concrete if not given; red or wine (the same rows), white, boston, energy, ...: the tables of numbers
@@ -30,7 +30,7 @@ ensemble; --name=splits, 20 splits.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section

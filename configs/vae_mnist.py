@@ -14,7 +14,7 @@ weights of the KL.
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 

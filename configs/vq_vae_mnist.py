@@ -15,7 +15,7 @@ Arguments (after the colon, separated by commas):
 
 from ml_collections import ConfigDict
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 
 

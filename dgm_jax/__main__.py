@@ -8,7 +8,6 @@ A command about one run takes --workdir=RUN.
 """
 
 import importlib
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -37,7 +36,7 @@ COMMANDS = {
   "compare": Command("dgm_jax.evaluate.compare", "compare runs: paired differences with standard errors"),
   "ensemble": Command("dgm_jax.evaluate.ensemble", "score the deep ensemble of several runs"),
   "impute": Command("dgm_jax.applications.imputation.command", "impute the missing cells of a table"),
-  "reproduce": Command("experiments.reproduce", "reproduce tables and figures of papers"),
+  "reproduce": Command("dgm_jax.experiments.reproduce", "reproduce tables and figures of papers"),
   "prepare-data": Command("dgm_jax.data.published.command", "download, verify and prepare data sets"),
 }
 
@@ -50,14 +49,7 @@ def usage() -> str:
 
 def run_named(name: str, arguments: Sequence[str]) -> int:
   """Runs a command of COMMANDS; returns the exit status."""
-  sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ and experiments/ lie beside the package
-  try:
-    module = importlib.import_module(COMMANDS[name].module)
-  except ModuleNotFoundError as e:
-    if e.name != "experiments":
-      raise
-    print(f"error: `{name}` needs the folder experiments/ of the source code: run it from a clone.", file=sys.stderr)
-    return 2
+  module = importlib.import_module(COMMANDS[name].module)
   if COMMANDS[name].module == _MAIN:
     return module.run(name, arguments)
   from dgm_jax.core import errors

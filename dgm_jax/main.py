@@ -43,12 +43,11 @@ from dgm_jax.training.results import evaluate_finally
 from dgm_jax.training.workdir.folder import check, disk_errors
 from dgm_jax.training.workdir.legacy_configs import read_config
 
-sys.path.append(str(pathlib.Path(__file__).parents[1]))  # configs/ lies beside the package; its files import each other
-
 _MODULE = sys.argv[0] if __name__ == "__main__" else __name__  # by which absl knows these flags
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File[:argument] of the config, e.g. configs/iwae_mnist.py:k=5,layers=2.", lock_config=True
 )
+flags.FLAGS["config"].parser.parse = config_args.load  # by name, too, and each config's module once
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, new, interrupted or finished.")
 _MODE = flags.DEFINE_enum(
   "mode",

@@ -1,9 +1,9 @@
 """Reproduces a paper's tables and figures: runs what they need, and writes the published numbers beside ours.
 
-  python -m experiments.reproduce --list
-  python -m experiments.reproduce burda2016 --table=1 --budget=quick
-  python -m experiments.reproduce burda2016 --table=1 --budget=short --manual_dir=FOLDER --cells=vae-1,iwae-5
-  python -m experiments.reproduce rainforth2018 --figure=2
+  python -m dgm_jax reproduce --list
+  python -m dgm_jax reproduce burda2016 --table=1 --budget=quick
+  python -m dgm_jax reproduce burda2016 --table=1 --budget=short --manual_dir=FOLDER --cells=vae-1,iwae-5
+  python -m dgm_jax reproduce rainforth2018 --figure=2
 
 Budgets: quick, minutes on two cores; short, an hour or so; paper, the full recipe.  Finished runs are never repeated:
 the same command continues with the remaining ones.  ROOT/index.html is the report of everything reproduced under ROOT;
@@ -22,15 +22,15 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from dgm_jax.core import errors
+from dgm_jax.experiments.harness import page, paper, reports, stages
 from dgm_jax.sweeps import definition, drive, states, tasks
-from experiments.harness import page, paper, reports, stages
 
 _USER_ERROR = 2  # exit status
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
-    prog="python -m experiments.reproduce",
+    prog="python -m dgm_jax reproduce",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,

@@ -33,7 +33,7 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from configs import conv_vae_mnist, vae_mnist
+from dgm_jax.configs import conv_vae_mnist, vae_mnist
 from dgm_jax.evaluate import importance_sampling
 from dgm_jax.training import build, train
 from dgm_jax.training.experiment import make_init

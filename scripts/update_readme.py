@@ -17,7 +17,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from experiments.harness import paper  # noqa: E402
+from dgm_jax.experiments.harness import paper  # noqa: E402
 
 _BEGIN, _END = "<!-- results: scripts/update_readme.py writes what follows -->", "<!-- end of results -->"
 _COLUMNS = ("system", "data", "published", "ours", "protocol", "command")

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from configs import base
+from dgm_jax.configs import base
 from dgm_jax.core import config_args, errors
 from dgm_jax.training import train
 from helpers import tables

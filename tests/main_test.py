@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import compilation_cache, errors, files, text_tables
 from dgm_jax.training import train
 from dgm_jax.training.restore import restore

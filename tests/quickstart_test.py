@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import iwae_mnist, vae_mnist
+from dgm_jax.configs import iwae_mnist, vae_mnist
 from dgm_jax.core import evaluation, rng
 from dgm_jax.training import train
 from dgm_jax.training.restore import restore

@@ -1,13 +1,15 @@
 """Config files and their arguments, `configs/x.py:quick,k=50,data=mnist5k`: flags and key=value pairs, validated."""
 
+import importlib
 import pathlib
 import runpy
-import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgm_jax.core import errors, renamed
+
+_CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
 def _value(what: str, name: str, text: str, default: Any) -> Any:
@@ -53,20 +55,42 @@ def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.
   return types.SimpleNamespace(**values, given=given)
 
 
-def functions(config: str) -> dict[str, Any]:
-  """Runs the file of FILE[:ARGUMENT] and returns what it defines, {name: value}.
+def names() -> list[str]:
+  """The configs of this package, by name."""
+  return sorted(p.stem for p in _CONFIGS.glob("*.py") if p.stem not in ("__init__", "base"))
+
+
+def find(config: str) -> pathlib.Path:
+  """The file of NAME[:ARGUMENT] or FILE[:ARGUMENT].
+
+  A name, or a path configs/NAME.py that does not exist here, is a config of this package.
 
   Raises:
-    UserError: there is no such file (the message lists the config files of that folder), or it defines no get_config.
+    UserError: there is no such file; the message lists the choices.
   """
-  path = pathlib.Path(config.partition(":")[0])
-  if not path.is_file():
-    choices = [str(p) for p in path.parent.glob("*.py") if p.stem not in ("__init__", "base")]
-    errors.choose("config file", str(path), choices or ["no .py file in that folder"])
-  root = str(pathlib.Path(__file__).parents[2])  # the parent of configs/, whose files import each other
-  if root not in sys.path:
-    sys.path.append(root)
-  defined = runpy.run_path(str(path))
+  text = config.partition(":")[0]
+  path = pathlib.Path(text)
+  if path.is_file():
+    return path
+  if path.parent == pathlib.Path():
+    return _CONFIGS / f"{errors.choose('config', path.name.removesuffix('.py'), names())}.py"
+  if path.parent == pathlib.Path("configs"):
+    return _CONFIGS / pathlib.Path(errors.choose("config file", text, [f"configs/{n}.py" for n in names()])).name
+  here = [str(p) for p in path.parent.glob("*.py") if p.stem not in ("__init__", "base")]
+  raise errors.unknown("config file", text, here or ["no .py file in that folder"])
+
+
+def functions(config: str) -> dict[str, Any]:
+  """What the file of NAME[:ARGUMENT] or FILE[:ARGUMENT] defines, {name: value}.
+
+  A config of this package is imported as dgm_jax.configs.NAME, so that it exists once; another file is run.
+
+  Raises:
+    UserError: there is no such file (the message lists the choices), or it defines no get_config.
+  """
+  path = find(config)
+  is_ours = path.resolve().parent == _CONFIGS.resolve()
+  defined = vars(importlib.import_module(f"dgm_jax.configs.{path.stem}")) if is_ours else runpy.run_path(str(path))
   errors.require("get_config" in defined, f"{path} defines no get_config.")
   return defined
 

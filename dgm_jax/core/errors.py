@@ -58,15 +58,21 @@ def run_command(main: Callable[[], int]) -> int:
     return 4
 
 
-def choose(what: str, name: str, choices: Iterable[str]) -> str:
-  """Returns `name` if it is one of `choices`, else raises a UserError with the nearest name and the choices."""
+def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:
+  """The error for a name that is none of `choices`; the message has the nearest name and the choices."""
   choices = sorted(choices)
-  if name in choices:
-    return name
   near = difflib.get_close_matches(str(name), choices, n=1)
   hint = f" Did you mean {near[0]!r}?" if near else ""
   listed = f"Choices: {', '.join(choices)}." if choices else "There are none."
-  raise UserError(f"Unknown {what} {name!r}.{hint} {listed}")
+  return UserError(f"Unknown {what} {name!r}.{hint} {listed}")
+
+
+def choose(what: str, name: str, choices: Iterable[str]) -> str:
+  """Returns `name` if it is one of `choices`, else raises `unknown`."""
+  choices = sorted(choices)
+  if name in choices:
+    return name
+  raise unknown(what, name, choices)
 
 
 def require(condition: bool, message: str) -> None:

@@ -93,7 +93,7 @@ def load(name: str) -> ModuleType:
   Raises:
     UserError: there is none; the message has the nearest name or the choices.
   """
-  return importlib.import_module(f"experiments.papers.{errors.choose('paper', name, names())}.paper")
+  return importlib.import_module(f"dgm_jax.experiments.papers.{errors.choose('paper', name, names())}.paper")
 
 
 def budget(module: ModuleType, item: str, name: str) -> Budget:

@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from dgm_jax.core import errors, files
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness import paper as papers
 from dgm_jax.sweeps import definition, states, tasks
-from experiments.harness import measured, stages, tables
-from experiments.harness import paper as papers
 
 _FORMAT = 1
 
@@ -68,7 +68,7 @@ def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: s
   """The report of an item, from its finished runs."""
   folder, planned, paper = papers.folder(root, name, item, budget), module.RUNS[item][budget], module.PAPER
   names = run_names(module, item, budget)
-  command = f"python -m experiments.reproduce {name} --{item} --budget={budget} --root={root}"
+  command = f"python -m dgm_jax reproduce {name} --{item} --budget={budget} --root={root}"
   runs = _runs(folder, planned, names, command)
   sessions = files.read_json(folder / "sessions.json") or []
   done = [r for r in runs.values() if r["state"] == "finished"]

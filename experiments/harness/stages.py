@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.sweeps import axes, definition, states
-from experiments.harness.paper import Budget
 
 
 def cells(budget: Budget) -> dict[str, list[axes.Overrides]]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.harness import measured, paper, tables
+from dgm_jax.experiments.harness import measured, paper, tables
 
 Values = Mapping[str, Mapping[str, Mapping[int, float]]]  # {data set: {row: {seed: error}}}
 

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import files
+from dgm_jax.experiments.harness import computed
 from dgm_jax.inference import objectives
 from dgm_jax.principles.latent.options import Options
-from experiments.harness import computed
 
 PARTS = 10  # into which the repeats are divided, for standard errors
 WHOLE = np.ones(PARTS, bool)  # the mask of all parts

@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 
 from dgm_jax.applications.imputation import baselines
 from dgm_jax.core import files
+from dgm_jax.experiments.harness import measured
 from dgm_jax.models.linear import exact_inference
 from dgm_jax.sweeps import states
 from dgm_jax.training import build
 from dgm_jax.training.workdir import legacy_configs
-from experiments.harness import measured
 
 LABELS = {
   "ppca": "PPCA, EM",

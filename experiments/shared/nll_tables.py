@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dgm_jax.experiments.harness import measured, paper, stages, tables
 from dgm_jax.sweeps import states
-from experiments.harness import measured, paper, stages, tables
 
 
 class Claims(NamedTuple):

@@ -13,8 +13,8 @@ import pytest
 import scipy.stats
 
 import dgm_jax
-from configs import iwae_mnist
 from dgm_jax import api
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors, files
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.training import train

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import vae_mnist
+from dgm_jax.configs import vae_mnist
 from dgm_jax.core import errors, rng
 from dgm_jax.data import sources
 from dgm_jax.training import feed, train

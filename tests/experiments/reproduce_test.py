@@ -9,11 +9,11 @@ import pytest
 
 from dgm_jax.core import errors, figures
 from dgm_jax.core.files import read_json, write_json
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import measured, page, reports, tables
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.burda2016 import paper as burda2016
 from dgm_jax.sweeps import drive
-from experiments import reproduce
-from experiments.harness import measured, page, reports, tables
-from experiments.harness import paper as papers
-from experiments.papers.burda2016 import paper as burda2016
 from helpers import made_runs
 
 # log p(x) of four images for seeds 0 and 1

@@ -3,11 +3,11 @@
 import pytest
 
 from dgm_jax.core import errors, files
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.harness import reports, stages
+from dgm_jax.experiments.papers.burda2016 import paper, tables
 from dgm_jax.sweeps import drive, tasks
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.harness import reports, stages
-from experiments.papers.burda2016 import paper, tables
 from helpers import made_runs
 
 pytestmark = pytest.mark.smoke

@@ -80,7 +80,7 @@ _PRELOADED = (
   "dgm_jax.models.vae.vae",
   "dgm_jax.principles.latent.latent",
   "dgm_jax.sweeps.command",
-  "experiments.reproduce",
+  "dgm_jax.experiments.reproduce",
 )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.core import files
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.harness import stages
 from dgm_jax.sweeps import tasks
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.harness import stages
 
 
 def finish(path: pathlib.Path, config: dict[str, Any], log_px: list[float], digest: str = "d", **values: Any) -> None:

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
+from dgm_jax.experiments.harness import stages
 from dgm_jax.sweeps import states
-from experiments.harness import stages
 
 
 def of(module, item, budget="test"):

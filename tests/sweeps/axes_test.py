@@ -138,7 +138,7 @@ def test_empty_sweeps_and_duplicate_runs_raise():
 def test_command_line_axes_multiply_the_sweep_of_the_config_and_replace_its_axes(tmp_path):
   config = tmp_path / "mine.py"
   config.write_text(
-    "from configs.iwae_mnist import get_config\n"
+    "from dgm_jax.configs.iwae_mnist import get_config\n"
     "def sweep():\n  return [{'seed': 0, 'optim.lr': 0.1}, {'seed': 1, 'optim.lr': 0.1}]\n"
     "def sweep_none():\n  return []\n"
   )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dgm_jax
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import evaluation, rng
 from dgm_jax.training import build, train
 from dgm_jax.training.experiment import make_init

@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent

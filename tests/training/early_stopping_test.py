@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import dgm_jax
-from configs import iwae_mnist, vae_mnist
+from dgm_jax.configs import iwae_mnist, vae_mnist
 from dgm_jax.core import errors
 from dgm_jax.training import build, early_stopping, train
 from dgm_jax.training.experiment import make_init

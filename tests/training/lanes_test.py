@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.core.system import System, TrainState
 from dgm_jax.training import build, lanes, train

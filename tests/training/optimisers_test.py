@@ -11,7 +11,7 @@ import pytest
 from flax import struct
 from training.averages_test import _newest
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.core.system import averaging, gradient_system
 from dgm_jax.training import optimisers, train

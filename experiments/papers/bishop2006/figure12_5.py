@@ -10,8 +10,8 @@ import numpy as np
 
 from dgm_jax.core import figures
 from dgm_jax.evaluate import compare
-from experiments.harness import measured, plots, tables
-from experiments.shared import linear_vae
+from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.shared import linear_vae
 
 _SHOWN = 8  # test images in the picture
 

@@ -12,9 +12,9 @@ import scipy.optimize
 
 from dgm_jax import data
 from dgm_jax.core import figures
+from dgm_jax.experiments.harness import computed, plots, tables
 from dgm_jax.models.mixtures import bernoulli_mixture, gaussian_mixture
 from dgm_jax.principles import em
-from experiments.harness import computed, plots, tables
 
 STEPS = 20
 _DRAWN = (0, 1, 2, 5, 20)

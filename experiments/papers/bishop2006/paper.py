@@ -1,8 +1,8 @@
 """Bishop, "Pattern Recognition and Machine Learning" (Springer, 2006): EM and PCA in pictures.
 
 https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/
-  python -m experiments.reproduce bishop2006 --figure=9.8
-  python -m experiments.reproduce bishop2006 --figure=12.5 --budget=quick
+  python -m dgm_jax reproduce bishop2006 --figure=9.8
+  python -m dgm_jax reproduce bishop2006 --figure=12.5 --budget=quick
 
 Figure 9.8: steps of EM for two normals on Old Faithful.  Figure 9.10: a mixture of Bernoullis on binary digits.  Figure
 12.5: digits and their reconstructions by PCA.  See figures9.py and figure12_5.py.
@@ -12,10 +12,10 @@ import functools
 import pathlib
 from typing import Any
 
-from experiments.harness import measured, stages
-from experiments.harness.paper import Budget, Paper
-from experiments.papers.bishop2006 import figure12_5 as reconstructions
-from experiments.papers.bishop2006 import figures9 as mixtures
+from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.harness.paper import Budget, Paper
+from dgm_jax.experiments.papers.bishop2006 import figure12_5 as reconstructions
+from dgm_jax.experiments.papers.bishop2006 import figures9 as mixtures
 
 _NO_NUMBERS = "The book has pictures and no numbers to compare with."
 PAPER = Paper(

@@ -18,10 +18,10 @@ from sklearn.mixture import GaussianMixture
 
 from dgm_jax.core import files
 from dgm_jax.evaluate import compare
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
-from experiments.papers.burda2016 import tables as systems
-from experiments.shared import nll_tables
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.papers.burda2016 import tables as systems
+from dgm_jax.experiments.shared import nll_tables
 
 _ACTIVITY = "test/units/activity_1"
 _CELLS = ("vae-1", "iwae-5", "iwae-50")

@@ -21,10 +21,10 @@ import numpy as np
 from dgm_jax.core import files, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import latent_figures, latent_space, quadrature
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
-from experiments.papers.burda2016 import tables as systems
-from experiments.shared import nll_tables
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.papers.burda2016 import tables as systems
+from dgm_jax.experiments.shared import nll_tables
 
 _CELLS = ("vae-1", "iwae-5", "iwae-50")
 _DRAWN = 6  # posteriors in a picture

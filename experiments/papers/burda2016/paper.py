@@ -1,11 +1,11 @@
 """Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders" (ICLR 2016), https://arxiv.org/abs/1509.00519.
 
-  python -m experiments.reproduce burda2016 --table=1 --budget=quick
-  python -m experiments.reproduce burda2016 --table=1-omniglot --budget=paper --manual_dir=FOLDER
-  python -m experiments.reproduce burda2016 --table=2
-  python -m experiments.reproduce burda2016 --table=3
-  python -m experiments.reproduce burda2016 --figure=activity
-  python -m experiments.reproduce burda2016 --figure=posteriors
+  python -m dgm_jax reproduce burda2016 --table=1 --budget=quick
+  python -m dgm_jax reproduce burda2016 --table=1-omniglot --budget=paper --manual_dir=FOLDER
+  python -m dgm_jax reproduce burda2016 --table=2
+  python -m dgm_jax reproduce burda2016 --table=3
+  python -m dgm_jax reproduce burda2016 --figure=activity
+  python -m dgm_jax reproduce burda2016 --figure=posteriors
 
 With k = 1 VAE and IWAE are the same model trained by the same gradient, and are one cell.
 """
@@ -13,9 +13,9 @@ With k = 1 VAE and IWAE are the same model trained by the same gradient, and are
 import pathlib
 from typing import Any
 
-from experiments.harness.paper import Paper
-from experiments.papers.burda2016 import figure_activity, figure_posteriors, tables
-from experiments.shared import nll_tables
+from dgm_jax.experiments.harness.paper import Paper
+from dgm_jax.experiments.papers.burda2016 import figure_activity, figure_posteriors, tables
+from dgm_jax.experiments.shared import nll_tables
 
 _SYSTEMS = (
   "VAE with k samples averages k estimates of the ELBO; IWAE takes the logarithm of the mean weight. IWAE with k = 1 "

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from dgm_jax.experiments.harness.paper import Budget, Value
+from dgm_jax.experiments.shared.nll_tables import Claims
 from dgm_jax.sweeps import axes
-from experiments.harness.paper import Budget, Value
-from experiments.shared.nll_tables import Claims
 
 IWAE = "configs/iwae_mnist.py"
 _SYSTEMS = {"vae-1": (1, "elbo"), "vae-5": (5, "elbo"), "vae-50": (50, "elbo")}

@@ -1,6 +1,6 @@
 """Cremer, Li & Duvenaud, "Inference Suboptimality in Variational Autoencoders" (ICML 2018).
 
-  python -m experiments.reproduce cremer2018 --table=1
+  python -m dgm_jax reproduce cremer2018 --table=1
 
 Paper: https://arxiv.org/abs/1801.03558.  The table of inference gaps, for a diagonal normal (FFG) and a flow as q(z|x):
 
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.evaluate import compare
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget, Paper
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget, Paper
 
 PAPER = Paper(
   authors="Cremer, Li & Duvenaud",

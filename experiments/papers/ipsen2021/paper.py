@@ -1,7 +1,7 @@
 """Ipsen, Mattei & Frellsen, "not-MIWAE: Deep Generative Modelling with Missing not at Random Data" (ICLR 2021).
 
-  python -m experiments.reproduce ipsen2021 --table=1 --budget=quick --manual_dir=FOLDER
-  python -m experiments.reproduce ipsen2021 --table=1 --budget=short --cells=white-miwae,white-known
+  python -m dgm_jax reproduce ipsen2021 --table=1 --budget=quick --manual_dir=FOLDER
+  python -m dgm_jax reproduce ipsen2021 --table=1 --budget=short --cells=white-miwae,white-known
 
 Paper: https://arxiv.org/abs/2006.12871, table 1: root mean squared error of imputed entries of UCI tables in which, in
 the first half of the columns, entries above the mean are missing.  Models differ in the logits l of p(m|x): MIWAE has
@@ -15,10 +15,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.harness.paper import Budget, Paper, Value
+from dgm_jax.experiments.shared import error_tables, masked_tables
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages
-from experiments.harness.paper import Budget, Paper, Value
-from experiments.shared import error_tables, masked_tables
 
 _DATA = ("banknote", "concrete", "red", "white", "yeast", "breast")
 _LINEAR = {"arg.decoder": "linear"}

@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from configs.aevb_mnist import warmup
+from dgm_jax.configs.aevb_mnist import warmup
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.sweeps import axes, states
 from dgm_jax.training.workdir import metrics
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
 
 CONFIG = "configs/aevb_mnist.py"
 METHODS = {"aevb": "AEVB", "wake_sleep": "wake-sleep"}

@@ -9,15 +9,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from configs.aevb_mnist import warmup
+from dgm_jax.configs.aevb_mnist import warmup
 from dgm_jax.core import files, rng
 from dgm_jax.evaluate import compare, posterior_samples
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.papers.kingma2014 import figure2
 from dgm_jax.sweeps import axes, states
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import checkpoint, legacy_configs
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
-from experiments.papers.kingma2014 import figure2
 
 METHODS = figure2.METHODS | {"mcem": "MCEM"}
 _BATCH = 100

@@ -4,11 +4,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from configs.aevb_mnist import warmup
+from dgm_jax.configs.aevb_mnist import warmup
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.papers.kingma2014.figure2 import CONFIG
 from dgm_jax.sweeps import states
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
-from experiments.papers.kingma2014.figure2 import CONFIG
 
 
 def _budgets(panels: dict[str, Sequence[tuple[str, int]]]) -> dict[str, Budget]:

@@ -1,7 +1,7 @@
 """Kingma & Welling, "Auto-Encoding Variational Bayes" (ICLR 2014), https://arxiv.org/abs/1312.6114.
 
-  python -m experiments.reproduce kingma2014 --figure=2 --budget=quick
-  python -m experiments.reproduce kingma2014 --figure=2 --budget=short --manual_dir=FOLDER
+  python -m dgm_jax reproduce kingma2014 --figure=2 --budget=quick
+  python -m dgm_jax reproduce kingma2014 --figure=2 --budget=short --manual_dir=FOLDER
 
 The paper has no table: its figures show orders, not numbers.  See figure2.py, figure3.py and figures4_5.py.
 """
@@ -9,8 +9,8 @@ The paper has no table: its figures show orders, not numbers.  See figure2.py, f
 import pathlib
 from typing import Any
 
-from experiments.harness.paper import Paper
-from experiments.papers.kingma2014 import figure2, figure3, figures4_5
+from dgm_jax.experiments.harness.paper import Paper
+from dgm_jax.experiments.papers.kingma2014 import figure2, figure3, figures4_5
 
 _COMMON = (
   "One hidden layer of tanh units, all parameters from N(0, 0.01), with 0.01 read as the standard deviation, Adagrad, "

@@ -10,8 +10,8 @@ import numpy as np
 
 from dgm_jax.core import figures
 from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.inference.predictions import mixture, predictive
-from experiments.harness import measured, tables
 
 GRID = np.linspace(-6, 6, 241)
 WIDTH = 3.0  # standard deviations of a band

@@ -1,9 +1,9 @@
 """Lakshminarayanan, Pritzel & Blundell, "Simple and Scalable Predictive Uncertainty ... Deep Ensembles" (NIPS 2017).
 
 https://arxiv.org/abs/1612.01474
-  python -m experiments.reproduce lakshminarayanan2017 --figure=1
+  python -m dgm_jax reproduce lakshminarayanan2017 --figure=1
   python -m dgm_jax prepare-data uci/concrete --manual_dir=FOLDER   # and uci/wine; or by download
-  python -m experiments.reproduce lakshminarayanan2017 --table=1
+  python -m dgm_jax reproduce lakshminarayanan2017 --table=1
 
 Figure 1: uncertainty of nets on y = x^3 + noise.  Table 1: RMSE and NLL of UCI tables over 20 random splits, deep
 ensembles compared with MC dropout (Gal & Ghahramani, 2016), Bayes by backprop (Blundell et al., 2015) and one net.
@@ -14,10 +14,10 @@ import pathlib
 from typing import Any
 
 from dgm_jax.core import config_args
+from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.harness.paper import Budget, Paper
+from dgm_jax.experiments.papers.lakshminarayanan2017 import figure1, table1
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages
-from experiments.harness.paper import Budget, Paper
-from experiments.papers.lakshminarayanan2017 import figure1, table1
 
 PAPER = Paper(
   authors="Lakshminarayanan, Pritzel & Blundell",

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dgm_jax.experiments.harness import computed, measured, paper, tables
+from dgm_jax.experiments.shared import data_lanes
 from dgm_jax.inference import predictions
-from experiments.harness import computed, measured, paper, tables
-from experiments.shared import data_lanes
 
 Pieces = Mapping[str, Callable[[], tuple[list, list[list[int]]]]]  # {"net-concrete": () -> (configs, seeds)}
 

@@ -1,7 +1,7 @@
 """Li & Turner, "Renyi Divergence Variational Inference" (NIPS 2016), https://arxiv.org/abs/1602.02311.
 
-  python -m experiments.reproduce li2016 --table=1 --budget=quick
-  python -m experiments.reproduce li2016 --table=1-frey --budget=short --manual_dir=FOLDER
+  python -m dgm_jax reproduce li2016 --table=1 --budget=quick
+  python -m dgm_jax reproduce li2016 --table=1-frey --budget=short --manual_dir=FOLDER
 
 The MNIST and Frey rows with one layer: test NLL of models trained to maximise
 
@@ -13,9 +13,9 @@ for alpha = 1 (VAE), 0 (IWAE), -inf (VR-max: only the largest weight) and 0.5.
 import pathlib
 from typing import Any
 
+from dgm_jax.experiments.harness.paper import Budget, Paper, Value
+from dgm_jax.experiments.shared import nll_tables
 from dgm_jax.sweeps import axes
-from experiments.harness.paper import Budget, Paper, Value
-from experiments.shared import nll_tables
 
 PAPER = Paper(
   authors="Li & Turner",

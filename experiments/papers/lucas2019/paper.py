@@ -1,7 +1,7 @@
 """Lucas et al., "Don't Blame the ELBO! A Linear VAE Perspective on Posterior Collapse" (NeurIPS 2019).
 
 https://arxiv.org/abs/1911.02469
-  python -m experiments.reproduce lucas2019 --figure=1 --budget=quick
+  python -m dgm_jax reproduce lucas2019 --figure=1 --budget=quick
 
 Figure 1: the final ELBO of a linear VAE and the maximum log-likelihood of probabilistic PCA, by latent dimension.
 Figure 2: the share of collapsed units by the variance of p(x|z), fixed or learned, for a linear and a deep VAE, and the
@@ -16,11 +16,11 @@ import jax
 import numpy as np
 
 from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.harness.paper import Budget, Paper
+from dgm_jax.experiments.papers.lucas2019 import tables
+from dgm_jax.experiments.shared import linear_vae
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages
-from experiments.harness.paper import Budget, Paper
-from experiments.papers.lucas2019 import tables
-from experiments.shared import linear_vae
 
 PAPER = Paper(
   authors="Lucas, Tucker, Grosse & Norouzi",

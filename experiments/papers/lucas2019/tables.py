@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness import measured, plots, tables
-from experiments.shared import linear_vae
+from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.shared import linear_vae
 
 EPSILON = 0.01  # nats: a unit with less KL is collapsed
 EPSILONS = tuple(float(e) for e in np.geomspace(1e-3, 10, 33)) + (EPSILON,)

@@ -10,8 +10,8 @@ import numpy as np
 
 from dgm_jax.core import figures, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.experiments.harness import measured, plots, tables
 from dgm_jax.inference import gibbs_imputation
-from experiments.harness import measured, plots, tables
 
 SETTINGS = ("40 %", "50 %", "60 %", "70 %", "80 %", "top half", "bottom half")
 SAMPLERS = ("pseudo-Gibbs", "Metropolis-within-Gibbs")

@@ -1,7 +1,7 @@
 """Mattei & Frellsen, "Leveraging the Exact Likelihood of Deep Latent Variable Models" (NeurIPS 2018).
 
 https://arxiv.org/abs/1802.04826
-  python -m experiments.reproduce mattei2018 --figure=1 --budget=quick
+  python -m dgm_jax reproduce mattei2018 --figure=1 --budget=quick
 
 Figure 1: the likelihood of a Gaussian decoder diverges unless its variances are kept above a floor; with the floor it
 stays below that of the best mixture, and the difference is the parsimony gap; see parsimony.py.
@@ -12,10 +12,10 @@ import functools
 import pathlib
 from typing import Any
 
+from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.harness.paper import Budget, Paper
+from dgm_jax.experiments.papers.mattei2018 import imputation_scores, parsimony
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages
-from experiments.harness.paper import Budget, Paper
-from experiments.papers.mattei2018 import imputation_scores, parsimony
 
 PAPER = Paper(
   authors="Mattei & Frellsen",

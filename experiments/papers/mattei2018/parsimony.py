@@ -10,10 +10,10 @@ import numpy as np
 
 import dgm_jax
 from dgm_jax.core import files
+from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.papers.mattei2018 import npmle
 from dgm_jax.sweeps import states
 from dgm_jax.training.workdir import metrics
-from experiments.harness import measured, plots, tables
-from experiments.papers.mattei2018 import npmle
 
 FLOOR = 2.0**-4
 _LATE = 0.75  # the part of a run after which its steps count as its end

@@ -8,10 +8,10 @@ import numpy as np
 
 from dgm_jax.core import files
 from dgm_jax.evaluate import compare
+from dgm_jax.experiments.harness import measured, plots, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.sweeps import axes, states
 from dgm_jax.training.workdir import legacy_configs
-from experiments.harness import measured, plots, stages, tables
-from experiments.harness.paper import Budget
 
 TITLE = "Held-out log-likelihood by epoch: MIWAE and MVAE on half the pixels, IWAE and VAE on all, MNIST"
 PUBLISHED: dict = {}

@@ -1,9 +1,9 @@
 """Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets" (ICML 2019).
 
   python -m dgm_jax prepare-data uci/white --manual_dir=FOLDER   # and the five others; or by download
-  python -m experiments.reproduce mattei2019 --table=2 --budget=quick
-  python -m experiments.reproduce mattei2019 --figure=1 --budget=quick
-  python -m experiments.reproduce mattei2019 --table=1 --budget=quick
+  python -m dgm_jax reproduce mattei2019 --table=2 --budget=quick
+  python -m dgm_jax reproduce mattei2019 --figure=1 --budget=quick
+  python -m dgm_jax reproduce mattei2019 --table=1 --budget=quick
 
 Paper: https://arxiv.org/abs/1812.02633.  Figure 1: likelihoods of digits; table 1: classifiers of imputed digits;
 table 2: imputation of UCI tables.  Each has its own file.
@@ -12,8 +12,8 @@ table 2: imputation of UCI tables.  Each has its own file.
 import pathlib
 from typing import Any
 
-from experiments.harness.paper import Paper
-from experiments.papers.mattei2019 import figure1, table1, table2
+from dgm_jax.experiments.harness.paper import Paper
+from dgm_jax.experiments.papers.mattei2019 import figure1, table1, table2
 
 _ITEMS = {"figure=1": figure1, "table=1": table1, "table=2": table2}
 PAPER = Paper(

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget, Value
+from dgm_jax.experiments.papers.mattei2019 import imputed_classifier
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget, Value
-from experiments.papers.mattei2019 import imputed_classifier
 
 TITLE = "Test accuracy and cross-entropy of a convnet trained on MNIST with imputed pixels"
 _ROWS = {

@@ -11,9 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dgm_jax.core import config_args
-from experiments.harness import computed
-from experiments.harness.paper import Budget, Value
-from experiments.shared import data_lanes, error_tables, masked_tables
+from dgm_jax.experiments.harness import computed
+from dgm_jax.experiments.harness.paper import Budget, Value
+from dgm_jax.experiments.shared import data_lanes, error_tables, masked_tables
 
 TITLE = "Mean squared error of imputed entries of UCI tables, half of them missing completely at random"
 NOTES = (

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core.files import load_arrays
-from experiments.harness import computed, measured, plots, tables
-from experiments.harness.paper import Budget
-from experiments.shared import linear_gaussian_snr as toy
+from dgm_jax.experiments.harness import computed, measured, plots, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 
 TITLE = "Histograms of gradient estimates for K = 1, 10, 100, 1000, linear-Gaussian model"
 NOTES = (

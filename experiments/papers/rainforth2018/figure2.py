@@ -7,9 +7,9 @@ import math
 import pathlib
 from typing import Any
 
-from experiments.harness import plots, tables
-from experiments.harness.paper import Budget
-from experiments.shared import linear_gaussian_snr as toy
+from dgm_jax.experiments.harness import plots, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 
 TITLE = "Signal-to-noise ratio of gradient estimates against K and M, linear-Gaussian model"
 NOTES = (

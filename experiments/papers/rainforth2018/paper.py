@@ -1,9 +1,9 @@
 """Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better" (ICML 2018).
 
 https://arxiv.org/abs/1802.04537
-  python -m experiments.reproduce rainforth2018 --figure=1
-  python -m experiments.reproduce rainforth2018 --figure=2
-  python -m experiments.reproduce rainforth2018 --table=1 --budget=quick
+  python -m dgm_jax reproduce rainforth2018 --figure=1
+  python -m dgm_jax reproduce rainforth2018 --figure=2
+  python -m dgm_jax reproduce rainforth2018 --table=1 --budget=quick
 
 Figures 1 and 2: gradient estimates in a linear-Gaussian model; table 1: objectives on MNIST.  Each has its own file.
 """
@@ -11,8 +11,8 @@ Figures 1 and 2: gradient estimates in a linear-Gaussian model; table 1: objecti
 import pathlib
 from typing import Any
 
-from experiments.harness.paper import Paper
-from experiments.papers.rainforth2018 import figure1, figure2, table1
+from dgm_jax.experiments.harness.paper import Paper
+from dgm_jax.experiments.papers.rainforth2018 import figure1, figure2, table1
 
 _ITEMS = {"figure=1": figure1, "figure=2": figure2, "table=1": table1}
 PAPER = Paper(

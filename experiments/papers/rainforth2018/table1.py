@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget, Value
 from dgm_jax.sweeps import axes
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget, Value
 
 TITLE = "IWAE-64, log p(x) and -KL of VAE, IWAE, PIWAE, MIWAE, CIWAE on MNIST"
 NOTES = (

@@ -11,10 +11,10 @@ import numpy as np
 import dgm_jax
 from dgm_jax.core import figures, files, rng
 from dgm_jax.evaluate import compare
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.inference import gibbs_imputation
 from dgm_jax.sweeps import states
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
 
 _SHOWN = 8  # images in the picture
 

@@ -1,7 +1,7 @@
 """Rezende, Mohamed & Wierstra, "Stochastic Backpropagation and Approximate Inference in Deep Generative Models" (2014).
 
-  python -m experiments.reproduce rezende2014 --table=1 --budget=quick
-  python -m experiments.reproduce rezende2014 --figure=5 --budget=quick
+  python -m dgm_jax reproduce rezende2014 --table=1 --budget=quick
+  python -m dgm_jax reproduce rezende2014 --figure=5 --budget=quick
 
 https://arxiv.org/abs/1401.4082.  Table 1: the rows of the deep latent Gaussian model.  Figure 5: imputation of missing
 pixels.  Figure 6: two-dimensional embedding of digits.
@@ -16,10 +16,10 @@ import numpy as np
 
 import dgm_jax
 from dgm_jax.core import files
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget, Paper, Value
+from dgm_jax.experiments.papers.rezende2014 import figure5
 from dgm_jax.sweeps import axes, states
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget, Paper, Value
-from experiments.papers.rezende2014 import figure5
 
 _NETWORK = (
   "One stochastic layer of 200 units and two deterministic ones of 200 on either side, a size that is unverified, and "

@@ -1,7 +1,7 @@
 """Rezende & Mohamed, "Variational Inference with Normalizing Flows" (ICML 2015), https://arxiv.org/abs/1505.05770.
 
-  python -m experiments.reproduce rezende2015 --figure=3
-  python -m experiments.reproduce rezende2015 --table=2 --budget=quick
+  python -m dgm_jax reproduce rezende2015 --figure=3
+  python -m dgm_jax reproduce rezende2015 --table=2 --budget=quick
 
 Figure 3: planar flows of 2, 8 and 32 layers fitted to four energies in the plane; see planar_energies.py.
 Table 2: -log p(x) of VAEs on MNIST whose posterior is a diagonal normal, or a flow of 10 to 80 planar layers.
@@ -11,9 +11,9 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.harness.paper import Budget, Paper, Value
-from experiments.papers.rezende2015 import planar_energies, planar_energies_tables
-from experiments.shared import nll_tables
+from dgm_jax.experiments.harness.paper import Budget, Paper, Value
+from dgm_jax.experiments.papers.rezende2015 import planar_energies, planar_energies_tables
+from dgm_jax.experiments.shared import nll_tables
 
 PAPER = Paper(
   authors="Rezende & Mohamed",

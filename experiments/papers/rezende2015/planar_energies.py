@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
-from experiments.harness import computed
+from dgm_jax.experiments.harness import computed
 
 WINDOW, BINS = 4.0, 100  # of the pictures
 _WALL = 0.4

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.core import figures
-from experiments.harness import computed, measured, plots, tables
-from experiments.papers.rezende2015 import planar_energies
+from dgm_jax.experiments.harness import computed, measured, plots, tables
+from dgm_jax.experiments.papers.rezende2015 import planar_energies
 
 
 def _read(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, dict[int, dict[str, np.ndarray]]]:

@@ -1,8 +1,8 @@
 """Srivastava & Sutton, "Autoencoding Variational Inference for Topic Models" (ICLR 2017).
 
 https://arxiv.org/abs/1703.01488
-  python -m experiments.reproduce srivastava2017 --table=1 --budget=quick --manual_dir=FOLDER   # with kjv.txt
-  python -m experiments.reproduce srivastava2017 --table=1 --budget=paper --manual_dir=FOLDER   # 20 newsgroups
+  python -m dgm_jax reproduce srivastava2017 --table=1 --budget=quick --manual_dir=FOLDER   # with kjv.txt
+  python -m dgm_jax reproduce srivastava2017 --table=1 --budget=paper --manual_dir=FOLDER   # 20 newsgroups
 
 Table 1: coherence and perplexity of ProdLDA, NVLDA, online LDA and NMF, and the topics themselves.  (In the paper they
 are two tables.)
@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dgm_jax.evaluate import compare
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget, Paper, Value
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget, Paper, Value
 
 LABELS = {"prodlda": "ProdLDA", "nvlda": "NVLDA", "lda": "LDA, online", "nmf": "NMF"}
 METRICS = {  # name in results.json: (title, digits)

@@ -14,9 +14,9 @@ import math
 import pathlib
 from typing import Any
 
-from experiments.harness import measured, plots, tables
-from experiments.harness.paper import Budget
-from experiments.shared import linear_gaussian_snr as toy
+from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 
 TITLE = "SNR, variance and bias of inference-network gradients against K, Gaussian toy"
 NOTES = (

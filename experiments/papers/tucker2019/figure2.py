@@ -4,9 +4,9 @@ import functools
 import pathlib
 from typing import Any
 
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.sweeps import axes, states
-from experiments.harness import measured, stages, tables
-from experiments.harness.paper import Budget
 
 TITLE = "Training curves of IWAE, IWAE-DReG, IWAE-STL, RWS and RWS-DReG on MNIST"
 NOTES = (

@@ -1,7 +1,7 @@
 """Tucker et al., "Doubly Reparameterized Gradient Estimators for Monte Carlo Objectives" (ICLR 2019).
 
-  python -m experiments.reproduce tucker2019 --figure=1
-  python -m experiments.reproduce tucker2019 --figure=2
+  python -m dgm_jax reproduce tucker2019 --figure=1
+  python -m dgm_jax reproduce tucker2019 --figure=2
 
 Paper: https://arxiv.org/abs/1810.04152.  Figure 1: gradient estimates on a Gaussian toy; figure 2: training curves on
 MNIST.  Each has its own file.
@@ -10,8 +10,8 @@ MNIST.  Each has its own file.
 import pathlib
 from typing import Any
 
-from experiments.harness.paper import Paper
-from experiments.papers.tucker2019 import figure1, figure2
+from dgm_jax.experiments.harness.paper import Paper
+from dgm_jax.experiments.papers.tucker2019 import figure1, figure2
 
 _ITEMS = {"figure=1": figure1, "figure=2": figure2}
 PAPER = Paper(

@@ -6,10 +6,10 @@ from sklearn import decomposition, mixture
 
 from dgm_jax import data
 from dgm_jax.core.files import save_arrays
-from experiments import reproduce
-from experiments.papers.bishop2006 import figure12_5 as reconstructions
-from experiments.papers.bishop2006 import figures9 as mixtures
-from experiments.papers.bishop2006 import paper
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.papers.bishop2006 import figure12_5 as reconstructions
+from dgm_jax.experiments.papers.bishop2006 import figures9 as mixtures
+from dgm_jax.experiments.papers.bishop2006 import paper
 from helpers import measured_runs
 
 

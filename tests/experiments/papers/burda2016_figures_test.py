@@ -9,10 +9,10 @@ import scipy.stats
 
 import dgm_jax
 from dgm_jax.core.files import load_arrays, save_arrays
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.harness import stages
-from experiments.papers.burda2016 import figure_activity, figure_posteriors, paper
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.harness import stages
+from dgm_jax.experiments.papers.burda2016 import figure_activity, figure_posteriors, paper
 from helpers import made_runs
 
 

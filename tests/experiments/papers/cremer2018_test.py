@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import files
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.papers.cremer2018 import paper
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.cremer2018 import paper
 from helpers import made_runs
 
 # for two images: log p(x) by IWAE (for one more image, too) and AIS, L[q*] of q's family and of normals, L[q]

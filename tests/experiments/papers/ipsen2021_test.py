@@ -5,10 +5,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.core import files
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.papers.ipsen2021 import paper
-from experiments.shared import masked_tables
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.ipsen2021 import paper
+from dgm_jax.experiments.shared import masked_tables
 from helpers import made_runs, measured_runs
 
 _RNG = np.random.default_rng(0)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import files
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import page
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.kingma2014 import figure2, figure3, paper
 from dgm_jax.sweeps import axes
-from experiments import reproduce
-from experiments.harness import page
-from experiments.harness import paper as papers
-from experiments.papers.kingma2014 import figure2, figure3, paper
 
 # bounds of four test images for seeds 0 and 1
 ELBO = {

@@ -5,11 +5,11 @@ import pytest
 import scipy.stats
 
 from dgm_jax.core import files
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.lakshminarayanan2017 import figure1, paper, table1
+from dgm_jax.experiments.shared import data_lanes
 from dgm_jax.training import train
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.papers.lakshminarayanan2017 import figure1, paper, table1
-from experiments.shared import data_lanes
 from helpers import measured_runs
 
 Y = np.array([[1.0], [-2.0], [0.5]])

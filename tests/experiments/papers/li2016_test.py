@@ -6,10 +6,10 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import errors
 from dgm_jax.evaluate import compare
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import measured
+from dgm_jax.experiments.papers.li2016 import paper
 from dgm_jax.training import build
-from experiments import reproduce
-from experiments.harness import measured
-from experiments.papers.li2016 import paper
 from helpers import made_runs
 
 _NLL = {"vae-5": 7.0, "vae-50": 6.5, "renyi-5": 5.5, "iwae-5": 5.0, "iwae-50": 4.0, "vr_max-5": 5.0, "vr_max-50": 7.5}

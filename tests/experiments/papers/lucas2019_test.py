@@ -8,13 +8,13 @@ import scipy.optimize
 import scipy.stats
 from sklearn.decomposition import PCA
 
-from configs import linear_vae_mnist
+from dgm_jax.configs import linear_vae_mnist
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.papers.lucas2019 import paper
+from dgm_jax.experiments.papers.lucas2019 import tables as lt
+from dgm_jax.experiments.shared import linear_vae as lv
 from dgm_jax.inference import log_terms
 from dgm_jax.models.vae import vae
-from experiments import reproduce
-from experiments.papers.lucas2019 import paper
-from experiments.papers.lucas2019 import tables as lt
-from experiments.shared import linear_vae as lv
 from helpers import measured_runs
 
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments.papers.mattei2018 import npmle
+from dgm_jax.experiments.papers.mattei2018 import npmle
 
 FLOOR = 0.2
 

@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dgm_jax.core.system import TrainState
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.papers.mattei2018 import imputation_scores as scores
+from dgm_jax.experiments.papers.mattei2018 import paper, parsimony
 from dgm_jax.models.vae import vae
-from experiments import reproduce
-from experiments.papers.mattei2018 import imputation_scores as scores
-from experiments.papers.mattei2018 import paper, parsimony
 from helpers import measured_runs
 
 

@@ -8,11 +8,11 @@ import scipy.special
 from sklearn.metrics import accuracy_score, log_loss
 
 from dgm_jax.core import files
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.mattei2019 import imputed_classifier, paper, table2
+from dgm_jax.experiments.shared import data_lanes, masked_tables
 from dgm_jax.training.train import train_and_evaluate
-from experiments import reproduce
-from experiments.harness import paper as papers
-from experiments.papers.mattei2019 import imputed_classifier, paper, table2
-from experiments.shared import data_lanes, masked_tables
 from helpers import made_runs, measured_runs
 
 MADE = table2.Setting("test", ("white",), 2)

@@ -9,11 +9,11 @@ import pytest
 
 import dgm_jax
 from dgm_jax.core import files
-from experiments import reproduce
-from experiments.harness import paper, stages
-from experiments.papers.rainforth2018 import figure1, figure2, table1
-from experiments.papers.rainforth2018 import paper as rainforth2018
-from experiments.shared import linear_gaussian_snr as toy
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper, stages
+from dgm_jax.experiments.papers.rainforth2018 import figure1, figure2, table1
+from dgm_jax.experiments.papers.rainforth2018 import paper as rainforth2018
+from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 from helpers import made_runs
 
 SETTING = toy.Setting(points=3, repeats=1000, ks=(10,), ms=(10,), dim=4)

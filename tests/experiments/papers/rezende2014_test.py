@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import files
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper
+from dgm_jax.experiments.papers.rezende2014 import figure5
+from dgm_jax.experiments.papers.rezende2014 import paper as rezende2014
 from dgm_jax.sweeps import axes
-from experiments import reproduce
-from experiments.harness import paper
-from experiments.papers.rezende2014 import figure5
-from experiments.papers.rezende2014 import paper as rezende2014
 
 LOG_PX = {
   "diagonal": ([-5.0, -6.0, -7.0, -8.0], [-6.0, -6.0, -8.0, -8.0]),

@@ -10,10 +10,10 @@ import scipy.stats
 
 from dgm_jax.core import errors
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.papers.rezende2015 import paper
+from dgm_jax.experiments.papers.rezende2015 import planar_energies as pe
 from dgm_jax.training.workdir.folder import create
-from experiments import reproduce
-from experiments.papers.rezende2015 import paper
-from experiments.papers.rezende2015 import planar_energies as pe
 from helpers import made_runs
 
 SIDE = math.sqrt(2 * math.pi)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import files
-from experiments import reproduce
-from experiments.harness import paper
-from experiments.papers.srivastava2017 import paper as srivastava2017
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper
+from dgm_jax.experiments.papers.srivastava2017 import paper as srivastava2017
 from helpers import made_runs
 
 _NPMI = {"prodlda": (0.3, 0.32), "nvlda": (0.1, 0.3), "lda": (0.2, 0.21), "nmf": (0.15, 0.17)}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from experiments import reproduce
-from experiments.papers.tucker2019 import figure1, paper
-from experiments.shared import linear_gaussian_snr as toy
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.papers.tucker2019 import figure1, paper
+from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 from helpers import made_runs
 
 

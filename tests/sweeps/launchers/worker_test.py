@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors, files
 from dgm_jax.sweeps.launchers import worker
 from dgm_jax.training.workdir import metrics

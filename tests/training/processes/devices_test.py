@@ -9,7 +9,7 @@ import sys
 import jax
 import pytest
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.training import build, lanes
 from dgm_jax.training.processes import devices

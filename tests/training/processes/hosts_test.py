@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import iwae_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors, files
 from dgm_jax.training.processes import hosts
 from dgm_jax.training.restore import restore

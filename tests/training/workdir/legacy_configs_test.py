@@ -13,12 +13,12 @@ import dgm_jax
 from dgm_jax.core import config_args, errors, renamed
 from dgm_jax.data import pipeline
 from dgm_jax.data.splits import Splits
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import paper
 from dgm_jax.training import build, train
 from dgm_jax.training.restore import restore
 from dgm_jax.training.results import evaluate_finally
 from dgm_jax.training.workdir import legacy_configs, metrics
-from experiments import reproduce
-from experiments.harness import paper
 from helpers import tables
 
 RUNS = pathlib.Path(__file__).with_name("earlier_runs")  # made when the package was one flat folder, at commit b7b6417
