@@ -26,11 +26,13 @@ class Value(NamedTuple):
     value: the number, in the units of its table.
     more: what the table prints beside it, for example the active units "16+5".
     verified: whether it was read in its source; if not, it is shown as unverified and no conclusion is drawn from it.
+    stderr: its published standard error, or the largest that the paper's rounding leaves; None if there is none.
   """
 
   value: float
   more: str = ""
   verified: bool = True
+  stderr: float | None = None
 
 
 class Paper(NamedTuple):
@@ -59,7 +61,8 @@ class Budget(NamedTuple):
     what: data, length of training and samples, in words.
     minutes: estimated wall time on two cores.
     full: whether it is the paper's own recipe, so that its numbers can be compared with the published ones.
-    caveat: if it is not, what that means for the comparison.
+    same_data: whether data and split are the paper's though the recipe is not; a full one's are.
+    caveat: if it is not full, what that means for the comparison.
     config: FILE[:ARGUMENT] of the sweep.
     common: {path: value} of all its runs.
     cells: {cell of the table: overrides of its runs, which differ only in the seed}.
@@ -73,6 +76,7 @@ class Budget(NamedTuple):
   what: str
   minutes: float
   full: bool = False
+  same_data: bool = False
   caveat: str = "Its numbers are not comparable with the published ones."
   config: str = ""
   common: Mapping[str, Any] = {}

@@ -120,6 +120,7 @@ _TABLE_1 = {
   "short": Budget(
     "MNIST (60,000, 10,000), one layer, three seeds, 20 epochs of batch 100, NLL by 1000 samples",
     minutes=100,
+    same_data=True,
     config=f"{IWAE}:quick,data=mnist",
     common=_SHORT,
     cells=make_cells(3),
@@ -147,6 +148,7 @@ _OMNIGLOT = {
   "short": Budget(
     "OMNIGLOT (24,345, 8,070), one layer, three seeds, 49 epochs of batch 100, NLL by 1000 samples",
     minutes=100,
+    same_data=True,
     config=f"{IWAE}:quick,data=omniglot",
     common=_SHORT,
     cells=make_cells(3),
@@ -174,6 +176,7 @@ _TABLE_2 = {
     "MNIST (60,000, 10,000), three seeds, 20 epochs of batch 100, then 13 under the other objective at rate 1e-4, NLL "
     "by 1000 samples",
     minutes=90,
+    same_data=True,
     config=f"{IWAE}:quick,data=mnist",
     common={"evaluate.importance_sampling.num_samples": 1000},
     cells=make_cells(3, tuple(_THEN), num_steps=12_000),
@@ -208,6 +211,7 @@ _TABLE_3 = {
   "short": Budget(
     "static MNIST (50,000, 10,000), one layer, three seeds, 24 epochs of batch 100, NLL by 1000 samples",
     minutes=100,
+    same_data=True,
     config=f"{IWAE}:quick,data=binarized_mnist",
     common=_SHORT,
     cells=make_cells(3),

@@ -14,7 +14,7 @@ import pathlib
 from typing import Any
 
 from dgm_jax.core import config_args
-from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.harness import comparisons, measured, stages
 from dgm_jax.experiments.harness.paper import Budget, Paper
 from dgm_jax.experiments.papers.lakshminarayanan2017 import figure1, table1
 from dgm_jax.sweeps import axes
@@ -116,6 +116,7 @@ RUNS = {
     name: Budget(
       f"{what}, {splits} splits, {members} members",
       minutes=minutes,
+      same_data=name != "test",
       caveat=_CAVEAT,
       compute=functools.partial(table1.compute, _pieces(data, splits, members, name == "test")),
     )
@@ -130,6 +131,11 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
     return figure1.report(stages.run_names(RUNS[item][name]), folder)
   _, _, data, _, _ = _TABLES[name]
   return table1.report(data, folder)
+
+
+def ours(numbers: dict[str, Any]) -> dict[str, comparisons.Ours]:
+  """Our numbers by published cell."""
+  return {} if "bands" in numbers else table1.ours(numbers)
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.experiments.harness import computed, measured, paper, tables
+from dgm_jax.experiments.harness import comparisons, computed, measured, paper, tables
 from dgm_jax.experiments.shared import data_lanes
 from dgm_jax.inference import predictions
 
@@ -16,6 +16,7 @@ Pieces = Mapping[str, Callable[[], tuple[list, list[list[int]]]]]  # {"net-concr
 
 _COLUMNS = ("VI", "BP", "PBP", "MC dropout", "ensemble")
 _ERRORS = {"VI": "s.e.", "BP": "s.e.", "PBP": "s.e.", "MC dropout": "s.d.", "ensemble": ""}
+_NUM_SPLITS = 20  # of the published errors
 # (RMSE, its error) and (log-likelihood, its error) by _COLUMNS; BP has no likelihood, the ensemble's is an NLL
 PUBLISHED: dict[str, tuple[Sequence[tuple], Sequence[tuple]]] = {
   "boston": (
@@ -59,14 +60,31 @@ PUBLISHED: dict[str, tuple[Sequence[tuple], Sequence[tuple]]] = {
 
 def values() -> dict[str, paper.Value]:
   """{"concrete NLL, PBP": Value}; log-likelihoods are converted to NLL."""
+
+  def value(mean: float, printed: Sequence[float], column: str) -> paper.Value:
+    if len(printed) == 1:
+      return paper.Value(mean)
+    scale = _NUM_SPLITS**-0.5 if _ERRORS[column] == "s.d." else 1.0
+    return paper.Value(mean, f"± {printed[1]:g} {_ERRORS[column]}", stderr=scale * printed[1])
+
   found = {}
   for data, (rmse, log_py) in PUBLISHED.items():
     for column, numbers, likelihoods in zip(_COLUMNS, rmse, log_py, strict=True):
       sign = 1 if column == "ensemble" else -1
-      more = lambda n: f"± {n[1]:g} {_ERRORS[column]}" if len(n) > 1 else ""
-      found[f"{data} RMSE, {column}"] = paper.Value(numbers[0], more(numbers))
+      found[f"{data} RMSE, {column}"] = value(numbers[0], numbers, column)
       if likelihoods:
-        found[f"{data} NLL, {column}"] = paper.Value(sign * likelihoods[0], more(likelihoods))
+        found[f"{data} NLL, {column}"] = value(sign * likelihoods[0], likelihoods, column)
+  return found
+
+
+def ours(numbers: Mapping[str, Any]) -> dict[str, comparisons.Ours]:
+  """Our numbers by published cell: the mixture of the ensemble's members, and MC dropout."""
+  found = {}
+  for data, methods in numbers["tables"].items():
+    for method, column in (("ensemble", "ensemble"), ("dropout", "MC dropout")):
+      for metric in ("rmse", "nll"):
+        n = methods[method]
+        found[f"{data} {metric.upper()}, {column}"] = comparisons.Ours(n[metric], n[f"{metric}_stderr"])
   return found
 
 

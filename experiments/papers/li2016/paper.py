@@ -114,6 +114,7 @@ RUNS = {
     "short": Budget(
       "MNIST (60,000, 10,000), three seeds, 20 epochs of batch 100, NLL by 1000 samples",
       minutes=150,
+      same_data=True,
       config=f"{_IWAE}:quick,data=mnist",
       common={"num_steps": 12_000, "evaluate.importance_sampling.num_samples": 1000},
       cells=_make_cells(3),

@@ -114,6 +114,7 @@ BUDGETS = {
     f"{', '.join(setting.data)}, {setting.masks} masks; {what}",
     minutes,
     full=name in ("short", "paper"),
+    same_data=name != "test",
     compute=functools.partial(_compute, setting),
   )
   for name, (what, minutes, setting) in _SETTINGS.items()

@@ -95,6 +95,7 @@ RUNS = {
       "statically binarised MNIST, flows of 0, 10 and 40 layers, three seeds, 20,000 steps of Adam, 100 maxout units, "
       "NLL by 200 samples",
       minutes=90,
+      same_data=True,
       config=f"{_CONFIG}:quick,data=binarized_mnist",
       common={"num_steps": 20_000, "objective.temper_steps": 4000},
       cells=_cells((0, 10, 40), 3),

@@ -1,0 +1,97 @@
+"""experiments/README.md: every committed result beside the published numbers, a section per paper."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dgm_jax.experiments.harness import comparisons, paper, tables
+
+INTRODUCTION = """# Results
+
+Written by `python scripts/update_readme.py` from `experiments/results/*.json`, which hold config, command, seed,
+commit, versions, hardware and time of every number; `python -m dgm_jax reproduce --list` shows all papers and what each
+budget costs. Budgets: `quick`, minutes on two cores; `short`, an hour or so; `paper`, the full recipe. Only numbers at the
+paper's budget are compared with the published ones; the tolerance (two joint standard errors; where the paper prints no
+error 0.5 nats, or 3 %) is `experiments/harness/comparisons.py`. ± is a standard error over seeds, masks or splits."""
+
+_COLUMNS = ("what", "published", "ours", "budget", "numbers")
+
+
+def line(cells: Sequence[str]) -> str:
+  """A row of a table in Markdown."""
+  return f"| {' | '.join(text.replace('|', '&#124;') for text in cells)} |"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """A table in Markdown."""
+  return "\n".join([line(columns), "|" + "---|" * len(columns), *map(line, rows)])
+
+
+def _number(value: float, stderr: float | None, digits: int) -> str:
+  return tables.plus_minus(value, stderr or None, digits=digits)
+
+
+def _by_cell(module: Any, found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+  """(what, published, ours) of each cell that has a published number."""
+  published = module.PAPER.published.get(found["item"], {})
+  made = getattr(module, "ours", comparisons.ours)(found["numbers"])
+  rows = []
+  for name, ours in made.items():
+    if (value := published.get(name)) is None:
+      continue
+    digits = 2 if abs(value.value) >= 2 else 3
+    text = _number(value.value, value.stderr, digits) + ("" if value.verified else " (unverified)")
+    rows.append((name, text, _number(ours.value, ours.stderr, digits)))
+  return rows
+
+
+def _rows(found: Mapping[str, Any], file: str) -> list[tuple[str, ...]]:
+  """Rows of one result: a cell each, or else what the paper's summary says, a part each."""
+  module = paper.load(found["paper"])
+  same = comparisons.has_published_data(found)
+  end = (found["budget"] + ("" if same else ", other data"), f"[json](results/{file})")
+  if cells := _by_cell(module, found):
+    return [(*row, *end) for row in cells]
+  summary = module.summary(found["numbers"])
+  parts = summary["ours"].split("; ")
+  return [(summary["system"] if i == 0 else "", summary["published"] if i == 0 else "", p, *end)
+          for i, p in enumerate(parts)]  # fmt: skip
+
+
+def _command(found: Mapping[str, Any]) -> str:
+  """The command of a report, as it is today and without the folder of the runs."""
+  words = found["command"].replace("python -m experiments.reproduce", "python -m dgm_jax reproduce").split()
+  return " ".join(w for w in words if not w.startswith(("--root=", "--budget="))) + " --budget=BUDGET"
+
+
+def _item(item: str, results: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+  """The section of a table or figure."""
+  first = results[0][1]
+  summary = paper.load(first["paper"]).summary
+  parts = []
+  for _, found in results:
+    done = "" if found["finished"] == found["of"] else f" ({found['finished']} of {found['of']} runs)"
+    parts.append(f"- `{found['budget']}`: {found['what']}{done}; data: {summary(found['numbers'])['data']}.")
+  rows = [row for file, found in results for row in _rows(found, file)]
+  return "\n\n".join([
+    f"### {item.replace('=', ' ').capitalize()}: {first['title']}",
+    table(_COLUMNS, rows),
+    "\n".join(parts),
+    f"`{_command(first)}`",
+  ])  # fmt: skip
+
+
+def page(folder: pathlib.Path) -> str:
+  """The whole page, in Markdown."""
+  found = {p.name: json.loads(p.read_text()) for p in sorted(folder.glob("*.json"))}
+  found = {name: f for name, f in found.items() if "paper" in f}
+  counted = comparisons.count(cell for f in found.values() for cell in comparisons.cells(f))
+  sections = []
+  for name in dict.fromkeys(f["paper"] for f in found.values()):
+    results = [(file, f) for file, f in found.items() if f["paper"] == name]
+    about = results[0][1]
+    sections.append(f"## {name}\n\n{about['citation']}, <{about['url']}>.")
+    for item in dict.fromkeys(f["item"] for _, f in results):
+      sections.append(_item(item, [(file, f) for file, f in results if f["item"] == item]))
+  return "\n\n".join([INTRODUCTION, counted, *sections]) + "\n"
