@@ -78,7 +78,8 @@ def configs() -> str:
   introduction = (
     "# Configs\n\nWritten by `python scripts/update_readme.py` from the docstrings of the files here. "
     "`python -m dgm_jax train --config=NAME:ARGUMENT --workdir=FOLDER` trains a config; words and key=value pairs "
-    "after the colon are its arguments, `--config.PATH=VALUE` changes any value, and `base.py` says what each value means.\n"
+    "after the colon are its arguments, `--config.PATH=VALUE` changes any value, and `base.py` says what each "
+    "value means.\n"
   )
   listed = results_page.table(("config", "what"), [(f"[{n}](#{n})", titles[n]) for n in names])
   return "\n".join([introduction, listed, "", *map(_section, names)]).rstrip() + "\n"

@@ -10,10 +10,26 @@ from dgm_jax.experiments.harness import comparisons, paper, tables
 INTRODUCTION = """# Results
 
 Written by `python scripts/update_readme.py` from `experiments/results/*.json`, which hold config, command, seed,
-commit, versions, hardware and time of every number; `python -m dgm_jax reproduce --list` shows all papers and what each
-budget costs. Budgets: `quick`, minutes on two cores; `short`, an hour or so; `paper`, the full recipe. Only numbers at the
-paper's budget are compared with the published ones; the tolerance (two joint standard errors; where the paper prints no
-error 0.5 nats, or 3 %) is `experiments/harness/comparisons.py`. ± is a standard error over seeds, masks or splits."""
+commit, versions, hardware and time of every number. ± is a standard error over seeds, masks or splits.
+
+```bash
+python -m dgm_jax reproduce --list                                     # papers, tables, figures and their cost
+python -m dgm_jax reproduce burda2016 --table=1 --budget=quick         # minutes on two cores
+python -m dgm_jax reproduce burda2016 --table=1 --budget=paper --manual_dir=FOLDER --launcher=slurm
+python -m dgm_jax reproduce rainforth2018 --figure=2
+```
+
+One command trains what a table or figure needs (as a sweep, seeds as lanes), evaluates all runs with one random key,
+and prints the published numbers next to ours: standard errors over seeds and test images, differences paired by image,
+protocol. Budget `quick` takes minutes on two cores, `short` an hour or so; `paper` is the full recipe, and only its
+numbers are judged. Two numbers agree if they are within two joint standard errors or, where the paper prints no error,
+within 0.5 nats or 3 % (`experiments/harness/comparisons.py`). The same command continues after any interruption;
+`--cells=vae-1,iwae-5` trains only a part. `ROOT/index.html` shows everything. `--save` stores the numbers of a finished
+budget in `experiments/results/`, from which this page is made.
+
+A paper is `experiments/papers/NAME/paper.py`, with `PAPER` (published numbers), `RUNS` (what each table and budget
+runs, as overrides of a config), `report()` and `summary()`; see `experiments/harness/paper.py`. Labs of a course are
+in [course.md](course.md)."""
 
 _COLUMNS = ("what", "published", "ours", "budget", "numbers")
 
