@@ -114,7 +114,7 @@ def jackknife(log_w: jax.Array, order: int) -> jax.Array:
   """
   k = log_w.shape[0]
   errors.require(0 <= order < k, f"a jackknife of order {order} needs more than {order} samples, not {k}")
-  estimate = 0.0
+  estimate = jnp.zeros(())
   for j in range(order + 1):
     subsets = jnp.array(list(itertools.combinations(range(k), k - j)))
     bounds = jax.lax.map(lambda subset: iwae(log_w[subset]), subsets, batch_size=min(64, len(subsets)))
@@ -123,7 +123,7 @@ def jackknife(log_w: jax.Array, order: int) -> jax.Array:
   return estimate
 
 
-def tvo(log_w: jax.Array, betas: Sequence[float]) -> jax.Array:
+def tvo(log_w: jax.Array, betas: Sequence[float] | jax.Array) -> jax.Array:
   """Left Riemann sum of the thermodynamic integral: sum_s (b_{s+1} - b_s) E_s[log w] (Masrani, Le & Wood, 2019).
 
   E_s is the expectation under pi_s(z), proportional to q(z|x)^(1 - b_s) p(x, z)^b_s, by self-normalised importance

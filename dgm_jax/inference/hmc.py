@@ -17,7 +17,7 @@ def along(values: jax.Array, leaf: jax.Array) -> jax.Array:
 
 def _kinetic(momentum: Any) -> jax.Array:
   """1/2 |momentum|^2 of each example, [B]."""
-  return sum(0.5 * jnp.sum(jnp.square(m), range(1, m.ndim)) for m in jax.tree.leaves(momentum))
+  return sum((0.5 * jnp.sum(jnp.square(m), range(1, m.ndim)) for m in jax.tree.leaves(momentum)), start=jnp.zeros(()))
 
 
 def leapfrog(z: Any, momentum: Any, gradient: Callable, step_size: jax.Array, num_leapfrog: int) -> tuple[Any, Any]:

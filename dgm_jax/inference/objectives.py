@@ -158,14 +158,15 @@ def coefficients(
   log_w = jax.lax.stop_gradient(log_w)
   targets = OBJECTIVES[objective]
   theta = derivatives(lambda log_w: targets.theta(log_w, options), log_w)
-  if targets.phi == "sleep":
+  phi = targets.phi
+  if phi == "sleep":
     return Coefficients(theta, None, None)
-  if targets.phi == "wake":
+  if isinstance(phi, str):  # "wake"
     weights = jax.nn.softmax(log_w, 0)
     if gradient == "dreg":
       return Coefficients(theta, weights - jnp.square(weights), None)
     return Coefficients(theta, None, weights)
-  bound = lambda log_w: targets.phi(log_w, options)
+  bound = lambda log_w: phi(log_w, options)
   first = derivatives(bound, log_w)
   if gradient == "reparameterised":
     return Coefficients(theta, first, -beta * first)

@@ -5,7 +5,7 @@ A prediction is a dict: for classes {"log_py" [B], "probs" [B, C]}, for numeric 
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ def auroc(inside: jax.Array, outside: jax.Array) -> jax.Array:
 def predictive(model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int) -> Prediction:
   """The prediction 1/S sum_s p(y | x, w_s), S = num_samples, in the units of y before the transforms."""
   draw = lambda key: model.apply(variables, key, batch, method="summary")
-  found = mixture(jax.vmap(draw)(jax.random.split(key, num_samples)))
+  found = mixture(cast(Prediction, jax.vmap(draw)(jax.random.split(key, num_samples))))
   if "mean" not in found:
     return found
   loc, scale = units(batch)
