@@ -21,7 +21,7 @@ from helpers.processes import CONFIG, main
 
 def arrays(workdir):
   """The arrays of the newest checkpoint."""
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
   return jax.device_get(restore(config, workdir)[1])
@@ -79,7 +79,7 @@ def test_sample_writes_samples(finished):
 @pytest.mark.slow
 def test_a_crash_before_the_first_checkpoint_starts_again(tmp_path):
   """With a config, a truncated line of metrics and no checkpoint, the run starts at step 0 and ends the same."""
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   train.train_and_evaluate(config, tmp_path / "whole")
   folder.create(tmp_path / "torn", config.to_dict())
   (tmp_path / "torn" / "metrics.jsonl").write_text('{"step": 10, "train/loss": 1.0}\n{"step": 20, "tra')
@@ -187,7 +187,7 @@ def test_another_config_is_rejected_with_the_keys_that_differ(finished):
 @pytest.mark.parametrize("boundary,kept", [(0.25, 50), pytest.param(0.245, 40, marks=pytest.mark.slow)])
 def test_nan_stops_the_run_names_the_steps_and_keeps_the_checkpoint(boundary, kept, tmp_path):
   """The learning rate explodes at step 51, or at 50, whose invalid parameters are saved before the loss shows it."""
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   config.num_steps, config.checkpoint_every = 200, 10
   config.optim.lr, config.optim.boundaries, config.optim.scales = 1e-3, (boundary,), (1e38,)
   with pytest.raises(errors.DivergenceError, match=r"became (nan|-?inf) at step 5\d, within steps 51 to 60") as e:
@@ -220,7 +220,7 @@ def test_evaluation_does_not_touch_a_checkpoint_that_is_being_written(finished):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   train.train_and_evaluate(config, tmp_path / "whole")
   shutil.copytree(tmp_path / "whole", tmp_path / "hurt")
   (tmp_path / "hurt" / "results.json").unlink()

@@ -6,7 +6,7 @@ import sys
 
 from helpers import fork_server, tables
 
-CONFIG = "configs/iwae_mnist.py:test"
+CONFIG = "configs/iwae_mnist.py:test,k=5"
 _SERVER = fork_server.Server()
 
 

@@ -14,7 +14,7 @@ from dgm_jax.training.workdir import metrics
 from helpers import processes, tables
 from helpers.sweep_tasks import wait_until
 
-COMMAND = [sys.executable, "scripts/sweep.py", "--config=configs/iwae_mnist.py:test"]
+COMMAND = [sys.executable, "scripts/sweep.py", "--config=configs/iwae_mnist.py:test,k=5"]
 
 
 def start(root, *flags, **env):

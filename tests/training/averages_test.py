@@ -21,7 +21,7 @@ def runs(tmp_path_factory):
   """{ema_decay: (config, folder)} of two finished runs that differ only in it."""
   found = {}
   for decay in (0.0, 0.99):
-    config = iwae_mnist.get_config("test")
+    config = iwae_mnist.get_config("test,k=5")
     config.optim.ema_decay, config.optim.lr = decay, 1e-2
     with config.unlocked():
       del config.evaluate.active_units

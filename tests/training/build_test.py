@@ -11,7 +11,7 @@ from dgm_jax.training import build
 
 
 def config(**values):
-  made = iwae_mnist.get_config("test")
+  made = iwae_mnist.get_config("test,k=5")
   args = {name.removeprefix("model.args."): v for name, v in values.items() if name.startswith("model.args.")}
   with made.unlocked():
     made.update_from_flattened_dict({name: v for name, v in values.items() if not name.startswith("model.args.")})
@@ -48,7 +48,7 @@ def test_a_bug_is_not_reported_as_the_users_mistake(broken, error, monkeypatch):
 
 
 def test_options_of_an_evaluation_may_hold_a_mapping():
-  made = iwae_mnist.get_config("test")
+  made = iwae_mnist.get_config("test,k=5")
   with made.unlocked():
     made.evaluate = {"gaps": {"num_examples": 4, "log_px_options": {"num_temperatures": 3, "num_chains": 2}}}
   assert build.build(made).num_steps == 40

@@ -27,7 +27,7 @@ POINTS = [(seed, lr) for seed in (0, 1) for lr in (1e-3, 3e-3)]
 def configs(points=POINTS, **given):
   found = []
   for seed, lr in points:
-    config = iwae_mnist.get_config("test")
+    config = iwae_mnist.get_config("test,k=5")
     config.seed, config.optim.lr, config.log_every = seed, lr, 20
     config.update(given)
     found.append(config)

@@ -297,7 +297,7 @@ OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")  #
 def test_every_float_may_differ_between_lanes():
   floats = {k for k, v in optimisers.Options()._asdict().items() if isinstance(v, float)}
   assert floats == {*LANES, "plateau_factor"}
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   assert not {f"optim.{name}" for name in (*OFF, "plateau_factor")} & hyper_parameters(config).keys()
   config.optim.update(dict.fromkeys(OFF, 0.5))
   assert {f"optim.{name}" for name in LANES} <= hyper_parameters(config).keys()
@@ -345,7 +345,7 @@ def test_a_checkpoint_of_an_earlier_version_without_averages_is_read(tmp_path):
 
 @pytest.mark.slow
 def test_all_options_together_run_and_resume(tmp_path):
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.evaluate = {}
   config.optim.update(EVERYTHING | {"schedule": "plateau", "accumulate": 2, "ema_decay": 0.9, "plateau_every": 5})

@@ -57,7 +57,7 @@ def posterior(params: Params, x: jax.Array, mask: jax.Array | None = None) -> Po
 
 
 def conditional(params: Params, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """(x, with E[x | x_observed] for missing entries [B, D]; Cov[x | x_observed] [B, D, D], 0 for observed entries)."""
+  """(x, with E[x | x_observed] for missing entries [B, D]; Cov[x | x_observed], [B, D, D], 0 for observed entries)."""
   w, q = params["loadings"], posterior(params, x, mask)
   mean = q.mean @ w.T + params["loc"]
   hidden = (mask <= 0).astype(w.dtype)

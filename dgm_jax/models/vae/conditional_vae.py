@@ -21,7 +21,7 @@ PRIORS = ("standard_normal", "conditional")
 class Model(DecoderModel):
   """p(x, z | c) = p(z|c) p(x | z, c),   q(z | x, c): inference and bounds, on log p(x|c), are conditional on c.
 
-  c = batch["context"] [B, C], a class as a one-hot vector (the transform `condition`).  All networks are multilayer
+  c = batch["context"], [B, C], is a class as a one-hot vector (the transform `condition`).  All networks are multilayer
   perceptrons with tanh units, and c is concatenated to their other input.
 
   Attributes, in addition to those of base.DecoderModel:

@@ -20,7 +20,7 @@ from helpers import tables
 def write_task(root, points, **given):
   runs = []
   for seed, lr in points:
-    config = iwae_mnist.get_config("test")
+    config = iwae_mnist.get_config("test,k=5")
     config.seed, config.optim.lr = seed, lr
     config.update({"num_steps": 400, "eval_every": 200, "figures_every": 400, "checkpoint_every": 20, **given})
     name = f"lr={lr:g},seed={seed}"

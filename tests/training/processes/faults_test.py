@@ -26,7 +26,7 @@ from dgm_jax.training.workdir import checkpoint, metrics
 from dgm_jax.training.workdir.folder import create
 from helpers import tables
 
-CONFIG = "--config=configs/iwae_mnist.py:test"
+CONFIG = "--config=configs/iwae_mnist.py:test,k=5"
 LONG = (CONFIG, "--config.num_steps=600", "--config.figures_every=600", "--config.eval_every=300")
 
 
@@ -58,7 +58,7 @@ def wait_for_rows(process, workdir, rows, seconds=120):
 
 def arrays(workdir):
   """The arrays of the newest checkpoint."""
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
   return jax.device_get(restore(config, workdir)[1])
@@ -175,7 +175,7 @@ def small_disk(tmp_path):
 
 def test_a_signal_while_a_checkpoint_is_read_does_not_delete_it(whole, monkeypatch):
   """A signal must not be mistaken for a read error, after which a checkpoint is deleted as damaged."""
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((whole / "config.json").read_text())))
   steps = checkpoint.steps(whole)
@@ -220,7 +220,7 @@ def test_a_checkpoint_without_room_raises_before_writing(small_disk):
 
 def test_debug_names_the_operation_that_gave_nan(tmp_path):
   """The learning rate explodes at step 51; a second replay starts from the state that the first one saved."""
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   config.num_steps, config.checkpoint_every = 200, 10
   config.optim.boundaries, config.optim.scales = (0.25,), (1e38,)
   with pytest.raises(errors.DivergenceError, match="--mode=debug names the operation"):
@@ -234,7 +234,7 @@ def test_debug_names_the_operation_that_gave_nan(tmp_path):
 
 
 def test_debug_reports_that_all_steps_are_finite(tmp_path):
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   config.num_steps = 10
   create(tmp_path, config.to_dict())
   assert nan_debug.replay(config, tmp_path) == "All steps up to 10 are finite."

@@ -20,7 +20,7 @@ from dgm_jax.training.workdir import metrics
 from helpers import tables
 
 FLAGS = (
-  "--config=configs/iwae_mnist.py:test",
+  "--config=configs/iwae_mnist.py:test,k=5",
   "--config.num_steps=600",
   "--config.figures_every=600",
   "--config.eval_every=300",
@@ -64,7 +64,7 @@ def ended(processes):
 
 
 def params(workdir):
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.update_from_flattened_dict(files.flatten(json.loads((workdir / "config.json").read_text())))
   return jax.device_get(restore(config, workdir)[1].params)
