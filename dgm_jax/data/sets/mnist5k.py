@@ -1,8 +1,8 @@
 """mnist5k: 5,000 real MNIST digits, 28 x 28, which come with this package.  No download.
 
-They are the first 500 of each class of MNIST's training set (LeCun, Cortes & Burges, 1998), sorted by class.  The split is fixed and stratified: of each class 400
-train, 50 valid and 50 test digits by a permutation of its 500 with numpy's RandomState(0) (a stream that numpy
-guarantees), classes interleaved; 4,000 / 500 / 500 in all.
+They are the first 500 of each class of MNIST's training set (LeCun, Cortes & Burges, 1998), sorted by class.  The split
+is fixed and stratified: of each class 400 train, 50 valid and 50 test digits by a permutation of its 500 with numpy's
+RandomState(0) (a stream that numpy guarantees), classes interleaved; 4,000 / 500 / 500 in all.
 """
 
 import pathlib
