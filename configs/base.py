@@ -1,5 +1,14 @@
 """What the configs share: every setting of a run, with its meaning, and a starting point for each kind of model.
 
+With arguments it is the config of any model, also of one in a file of your own (dgm_jax/models/README.md):
+  python -m dgm_jax train --config=base:model=mine.py:Model --config.model.args.hidden=64 --workdir=runs/x
+Arguments (after the first colon, separated by commas):
+  model=NAME       of dgm_jax/models/, or mine.py:Model, or my_package.mine:Model; its arguments are config.model.args
+  principle=NAME   latent if not given, see dgm_jax/principles/README.md; its options: config.objective
+  data=NAME        mnist5k if not given
+  evaluate=NAME    a further final evaluation, of dgm_jax/evaluate/ or in a file of your own
+  quick, test      a few thousand steps, 40 steps
+
 A config file starts from default(), burda2016(), own_bound(), by_em() or supervised(), changes what is special about
 it, and locks the result:
 
@@ -14,17 +23,19 @@ it, and locks the result:
       base.quicken(config)
     return config.lock()
 
-All functions here return unlocked configs.
+The functions that a config starts from return unlocked configs.
 """
 
 from types import SimpleNamespace
 
 from ml_collections import ConfigDict, config_dict
 
+from dgm_jax.core import errors
+from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.principles.supervised import Options as SupervisedOptions
 from dgm_jax.training import optimisers
-from dgm_jax.training.build import data_section
+from dgm_jax.training.build import data_section, evaluation_section, model_arguments, objective_section
 
 NUM_TRAIN = {"mnist": 60_000, "mnist5k": 4_000, "binarized_mnist": 50_000, "frey_faces": 1_565}  # training examples
 
@@ -38,6 +49,32 @@ BURDA_STAGES = {
 QUICK_STAGES = {"lr": 3e-3, "boundaries": (0.3, 0.6, 0.85), "scales": (0.4, 0.1, 0.03)}
 # Arguments of burda2016 other than k, for `parse`.
 BURDA_ARGUMENTS = {"data": "mnist", "reading": ("paper", "code"), "constant": False, "quick": False, "test": False}
+# Final evaluations of `get_config` by principle; the means of what eval_step reports for the others.
+_EVALUATIONS = {
+  "latent": {"importance_sampling": {"num_samples": 5000, "batch_size": 10, "chunk": 500}},
+  "monte_carlo_em": {"posterior_samples": {"num_examples": 100, "num_samples": 50, "num_warmup": 100}},
+  "supervised": {"predictive": {"num_samples": 1, "batch_size": 500, "num_bins": 15, "rotation": 0.0, "shifted": ""}},
+}
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """The config of the model that the arguments above name.  Raises UserError without model=."""
+  a = parse(arg, model="", principle="latent", data="mnist5k", evaluate="", quick=False, test=False)
+  errors.require(bool(a.model), "Config 'base' needs model=..., as --config=base:model=mine.py:Model,principle=latent.")
+  config = default()
+  grey = a.data in ("mnist", "mnist5k", "fashion_mnist", "omniglot")
+  config.data = data_section(a.data, grey * ("scale" if a.principle == "supervised" else "binarize:dynamic",))
+  config.model = {"name": a.model, "args": model_arguments(a.model)}
+  config.principle, config.objective = a.principle, objective_section(a.principle)
+  config.optim = ConfigDict({} if a.principle == "em" else optimisers.Options()._asdict())
+  config.evaluate = ConfigDict(_EVALUATIONS.get(a.principle, {"means": {"batch_size": 100}}))
+  config.evaluate.update(evaluation_section(a.evaluate) if a.evaluate else {})
+  config.num_epochs, config.log_every, config.checkpoint_every = 100, 100, 0
+  if a.test:
+    shrink(config)
+  elif a.quick:
+    quicken(config)
+  return config.lock()
 
 
 def default() -> ConfigDict:

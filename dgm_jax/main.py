@@ -117,7 +117,7 @@ def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:
     names = "evaluation.json" if finished is None else "results.json", "values.npz"
-  results = evaluate_finally(config, experiment, state, workdir, finished is not None, names[1])
+  results = evaluate_finally(config, experiment, state, workdir, finished is not None, names[1], fresh=True)
   files.write_json(workdir / names[0], (finished or {}) | results)
   _print_results(workdir, results, names)
 

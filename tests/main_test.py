@@ -108,7 +108,10 @@ MISTAKES = {
   "model": (["--config.model.name=vea"], ["model 'vea'", "'vae'", "dlgm"]),
   "principle": (["--config.principle=latnt"], ["principle 'latnt'", "latent"]),
   "bound": (["--config.objective.bound=iwea"], ["bound 'iwea'", "'iwae'", "elbo"]),
-  "principle of another model": (["--config.principle=own_bound"], ["trains a model with bound and evaluate"]),
+  "principle of another model": (
+    ["--config.principle=own_bound"],
+    ["'own_bound' needs models with bound(key, batch)", "add 'bound' to 'vae'"],
+  ),
   "gradient": (["--config.objective.gradient=dregg"], ["gradient 'dregg'", "'dreg'"]),
   "optimiser": (["--config.optim.name=adm"], ["optimiser 'adm'", "'adam'"]),
   "data set": (["--config.data.name=mnist5"], ["data set 'mnist5'", "'mnist5k'"]),

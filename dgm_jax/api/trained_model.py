@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import evaluate
-from dgm_jax.core import errors, registry, rng
+from dgm_jax.core import errors, references, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.evaluate import importance_sampling
+from dgm_jax.evaluate import chosen, importance_sampling
 from dgm_jax.inference import imputation
 from dgm_jax.training import checks
 from dgm_jax.training.restore import restore
@@ -111,17 +110,17 @@ class LatentModel:
     return jax.device_get(jnp.where(mask > 0, x, filled))
 
   def evaluate(self, name: str, x: Any, *, seed: int = 0, transform: bool = False, **options: Any) -> dict[str, Any]:
-    """Runs the evaluation dgm_jax/evaluate/NAME.py on x; returns {name: number} and "values": {name: [N]}."""
-    evaluation = registry.module(evaluate, "evaluation", name)
-    evaluation.check(**options)
-    checks.check_evaluation(name, evaluation, self.experiment.model)
+    """Runs the evaluation dgm_jax/evaluate/NAME.py on x; returns {name: number} and "values": {name: [N]}.
+
+    `name` may also be a module of one's own, "mine.py" or "my_package.mine".
+    """
+    evaluation = chosen.find(name, options | ({"from": name} if references.is_own(name) else {}))
+    checks.check_evaluation(evaluation, self.experiment.model)
     errors.require(
       name != "means" or hasattr(self.experiment.system, "eval_step"),
       "The evaluation 'means' needs a trained run's eval_step; this model has none.",
     )
-    found = evaluation.evaluate(
-      self._seen(transform), self.state, self._key(seed), self._arrays(x, transform), **options
-    )
+    found = evaluation.run(self._seen(transform), self.state, self._key(seed), self._arrays(x, transform), **options)
     return jax.device_get(found)
 
   def _key(self, seed: int | jax.Array) -> jax.Array:
@@ -145,7 +144,7 @@ class LatentModel:
     arrays["x"] = jnp.asarray(arrays["x"]).reshape(-1, *shape)
     if not transform:
       arrays["x"] = arrays["x"].astype(jnp.float32)
-      low, high = getattr(self.experiment.model, "support", (-jnp.inf, jnp.inf))
+      low, high = checks.support(self.experiment.model)
       observed = (
         arrays["x"][jnp.asarray(arrays["mask"]).reshape(arrays["x"].shape) > 0] if "mask" in arrays else arrays["x"]
       )

@@ -63,7 +63,8 @@ def names() -> list[str]:
 def find(config: str) -> pathlib.Path:
   """The file of NAME[:ARGUMENT] or FILE[:ARGUMENT].
 
-  A name, or a path configs/NAME.py that does not exist here, is a config of this package.
+  A name, or a path configs/NAME.py that does not exist here, is a config of this package.  `base`, which is no config
+  without an argument, is found but not among the choices.
 
   Raises:
     UserError: there is no such file; the message lists the choices.
@@ -72,6 +73,8 @@ def find(config: str) -> pathlib.Path:
   path = pathlib.Path(text)
   if path.is_file():
     return path
+  if text in ("base", "base.py", "configs/base.py"):
+    return _CONFIGS / "base.py"
   if path.parent == pathlib.Path():
     return _CONFIGS / f"{errors.choose('config', path.name.removesuffix('.py'), names())}.py"
   if path.parent == pathlib.Path("configs"):

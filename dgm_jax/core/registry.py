@@ -1,7 +1,8 @@
 """Modules chosen by their file name.
 
 An entry is a file, at any depth of a package, that defines the symbol of its kind: `class Model`, `def make` or
-`def evaluate`.  Entries are found by a search of the source text, so that only the chosen module is imported.
+`def evaluate`.  Entries are found by a search of the source text, so that only the chosen module is imported.  A name
+may also refer to a module of the user's own, see references.
 """
 
 import functools
@@ -10,7 +11,7 @@ import pathlib
 import re
 from typing import Any
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, references
 
 DEFINITIONS = {"model": "class Model", "principle": "def make", "evaluation": "def evaluate"}
 
@@ -47,5 +48,22 @@ def module(package: Any, kind: str, name: str) -> Any:
   Raises:
     UserError: there is no such entry; the message gives the nearest name and the choices.
   """
+  if own := references.parse(name):
+    return references.module(own.place)
   found = entries(package, kind)
+  file = pathlib.Path(f"{name}.py")
+  errors.require(
+    name in found or not file.is_file(),
+    f"There is no {kind} {name!r} in {package.__name__}; to use the file here, name it {str(file)!r}.",
+  )
   return importlib.import_module(found[errors.choose(kind, name, found)])
+
+
+def definition(package: Any, kind: str, name: str) -> Any:
+  """What the entry `name` defines: its Model, make or evaluate, or what a reference FILE:NAME names.
+
+  Raises:
+    UserError: see `module`; or a module of the user's own has no such definition.
+  """
+  symbol = DEFINITIONS[kind].split()[1]
+  return references.load(name, symbol) if references.is_own(name) else getattr(module(package, kind, name), symbol)

@@ -1,14 +1,16 @@
 """Data sets: load(name, **options) -> Splits of dicts of arrays.  Each data set is a module in dgm_jax/data/sets.
 
-README.md in this folder lists them, with their sizes, splits and sources, and shows how to use your own data.
+README.md in this folder lists them, with their sizes, splits and sources, and shows how to use your own data.  A data
+set may also be a module of the user's own, "mine.py" or "my_package.mine", with such a function `load`.
 """
 
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
 from typing import Any
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, references
 from dgm_jax.data import sets
 from dgm_jax.data.published.spec import DataSet
 from dgm_jax.data.splits import Splits
@@ -33,13 +35,17 @@ def published() -> dict[str, DataSet]:
   return {spec.name: spec for module in modules for spec in getattr(module, "DATA_SETS", ())}
 
 
+def _built_in(name: str) -> Callable[..., Splits]:
+  return _module(errors.choose("data set", name, names())).load
+
+
 def options(name: str) -> dict[str, inspect.Parameter]:
   """The parameters of a data set's `load` function, by name, with defaults and types.
 
   Raises:
     UserError: there is no such data set.
   """
-  load_set = _module(errors.choose("data set", name, names())).load
+  load_set = references.load(name, "load") if references.is_own(name) else _built_in(name)
   return {k: p for k, p in inspect.signature(load_set).parameters.items() if k != "member"}
 
 
@@ -47,11 +53,11 @@ def load(name: str, **given: Any) -> Splits:
   """Loads a data set.
 
   Args:
-    name: one of names().
+    name: one of names(), or a module of the user's own, see core/references.py.
     **given: options of the data set's own `load`; None or "" means the default.
 
   Raises:
-    UserError: unknown name or option, missing or damaged files, or an empty split.
+    UserError: unknown name or option, missing or damaged files, an empty split, or no Splits of the user's own `load`.
   """
   known = options(name)
   given = {k: v for k, v in given.items() if v not in (None, "")}
@@ -61,5 +67,12 @@ def load(name: str, **given: Any) -> Splits:
     errors.require(
       option in given or parameter.default is not parameter.empty, f"Data set {name!r} needs data.{option}."
     )
+  if references.is_own(name):
+    loaded = references.load(name, "load")(**given)
+    errors.require(
+      isinstance(loaded, Splits),
+      f"load of data set {name!r} must return a dgm_jax.data.splits.Splits; it returns a {type(loaded).__name__}.",
+    )
+    return loaded
   member = name.partition("/")[2]
   return _module(name).load(member, **given) if member else _module(name).load(**given)

@@ -3,6 +3,8 @@
 A posterior is a module with `latent_dim` = L and `num_outputs`, the width of the encoder's last layer; called with the
 encoder's outputs [B, ...] it returns q with sample(seed=), sample_and_log_prob(seed=), log_prob(z) and mean(), batch
 [B], event [L], nats.  Draws are differentiable in all parameters.  Methods that a flow lacks raise NotAvailableError.
+
+A posterior of the user's own is such a class: posterior = "mine.py:MyPosterior", or "mine.py" for its class Posterior.
 """
 
 import math
@@ -13,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors, options
+from dgm_jax.core import errors, options, references
 from dgm_jax.distributions.bijectors.inverse_autoregressive import InverseAutoregressiveFlow
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
 from dgm_jax.distributions.normals import LowRankNormal, NormalMixture, diagonal_normal
@@ -237,5 +239,7 @@ def make(name: str, latent_dim: int, **given: Any) -> nn.Module:
   Raises:
     UserError: no such posterior or option, or an invalid value.
   """
+  if references.is_own(name):
+    return options.call(f"posterior {name!r}", references.load(name, "Posterior"), latent_dim, **given)
   errors.require(name in POSTERIORS, f"posterior = {name!r}; it must be one of {', '.join(POSTERIORS)}")
   return options.call(f"posterior {name!r}", POSTERIORS[name], latent_dim, **given)

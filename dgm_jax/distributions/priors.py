@@ -1,7 +1,8 @@
 """Priors p(z) over z [L]; `prior` of a model names one of PRIORS.
 
 A prior is a module with `latent_dim` = L; called with the encoder, which only the VampPrior uses, it returns p with
-log_prob(z) -> [B] in nats and sample(seed=, sample_shape=), event [L].
+log_prob(z) -> [B] in nats and sample(seed=, sample_shape=), event [L].  A prior of the user's own is such a class in a
+file or module: prior = "mine.py:MyPrior", or "mine.py" for its class Prior.
 """
 
 import math
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors, options
+from dgm_jax.core import errors, options, references
 from dgm_jax.distributions.normals import NormalMixture, standard_normal
 from dgm_jax.networks.mlp import MLP
 
@@ -176,6 +177,8 @@ def make(name: str, latent_dim: int, mean: tuple, support: tuple[float, float], 
   Raises:
     UserError: no such prior or option, or an invalid value.
   """
+  if references.is_own(name):
+    return options.call(f"prior {name!r}", references.load(name, "Prior"), latent_dim, **given)
   errors.require(name in PRIORS, f"prior = {name!r}; it must be one of {', '.join(PRIORS)}")
   data_arguments = (mean, support) if name == "vamp" else ()
   return options.call(f"prior {name!r}", PRIORS[name], latent_dim, *data_arguments, **given)

@@ -1,12 +1,14 @@
 """What models of several families share: checks of options, examples as vectors, bounds of exact likelihoods."""
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, references
+from dgm_jax.distributions.likelihoods import families
 
 
 def require_at_least(low: float, **values: Any) -> None:
@@ -26,6 +28,16 @@ def flat(batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
   """(x [B, D], mask [B, D] or None) of a batch: each example as a vector."""
   x, mask = batch["x"], batch.get("mask")
   return x.reshape(x.shape[0], -1), None if mask is None else mask.reshape(x.shape[0], -1)
+
+
+def support(model: Any) -> tuple[float, float]:
+  """The smallest and the largest x of a model: its own `support`, or that of its `likelihood`, or any number."""
+  if hasattr(model, "support"):
+    return model.support
+  name = getattr(model, "likelihood", None)
+  if name in families.FAMILIES or name == "mixed" or references.is_own(name):
+    return families.make(name, **getattr(model, "likelihood_args", {})).support
+  return -math.inf, math.inf
 
 
 class ExactLikelihood(nn.Module):

@@ -21,7 +21,7 @@ parameters; `weight` [B] is 1 for an example and 0 for padding.
   loss(params, {name: mean}, N)      -> what no batch update increases, from the means of e_step's reported quantities
   evaluate(key, batch)               -> {name: [B]}
   generate(key, n, mean=False)       -> [n, ...], draws of x, or of its mean given the latent variables
-  __call__(batch)                    -> touches every parameter (init)
+  __call__(batch)                    -> uses every parameter (init)
 
 and, optionally:
 
@@ -37,10 +37,19 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, requirements
 from dgm_jax.core.system import System, TrainState
 
 UPDATES = ("batch", "online")
+REQUIRES = (
+  "start(key, params, batch)",
+  "e_step(params, batch, weight)",
+  "m_step(key, params, s)",
+  "loss(params, means, N)",
+  "evaluate(key, batch)",
+  "generate(key, n, mean=False)",
+  "__call__(batch)",
+)
 
 
 def _ones(batch: dict[str, jax.Array]) -> jax.Array:
@@ -75,10 +84,7 @@ def _if(condition: jax.Array, function: Callable, otherwise: Any) -> Any:
 
 
 def _check(model: nn.Module, update: str, numbers: dict[str, float]) -> None:
-  errors.require(
-    hasattr(model, "e_step") and hasattr(model, "m_step"),
-    f"principle 'em' trains a model with e_step and m_step; {type(model).__module__} does not provide them.",
-  )
+  requirements.check("em", REQUIRES, model)
   errors.choose("value of objective.update", update, UPDATES)
   errors.require(0 <= numbers["decay"] <= 1, f"objective.decay = {numbers['decay']}; it must be in [0, 1].")
   errors.require(numbers["delay"] >= 0, f"objective.delay = {numbers['delay']}; it must be 0 or more.")

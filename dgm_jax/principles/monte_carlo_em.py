@@ -17,10 +17,12 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, requirements
 from dgm_jax.core.system import System, TrainState
 from dgm_jax.inference import hmc, hmc_marginal_likelihood
+from dgm_jax.principles import initial
 
+REQUIRES = ("log_joint(batch, z)", "simulate(key, n)", "generate(key, n, mean=False)")
 _FIRST_STEP_SIZE = 0.1
 
 
@@ -28,6 +30,12 @@ def _collection(key: jax.Array, model: nn.Module, params: Any, variables: dict, 
   """Initial state of the E-step: each example's z [N, L], drawn from the prior, and the log step size []."""
   _, z = model.bind({"params": params, **variables}).simulate(key, num_examples)
   return {"z": z, "log_step": jnp.log(jnp.float32(_FIRST_STEP_SIZE))}
+
+
+def _touch(model: nn.Module, batch: dict[str, jax.Array]) -> Any:
+  """Uses every parameter of a model without `__call__`."""
+  _, z = model.simulate(jax.random.key(0), batch["x"].shape[0])
+  return model.log_joint(batch, z)
 
 
 def _e_step(
@@ -71,10 +79,10 @@ def make(
   Raises:
     UserError: an invalid number, a model without log_joint and simulate, or discrete z.
   """
+  requirements.check("monte_carlo_em", REQUIRES, model)
   errors.require(
-    hasattr(model, "log_joint") and hasattr(model, "simulate") and not getattr(model, "discrete", False),
-    "principle 'monte_carlo_em' trains a model with continuous z, log_joint and simulate; "
-    f"{type(model).__module__} does not provide them.",
+    not getattr(model, "discrete", False),
+    f"Principle 'monte_carlo_em' needs models with continuous z; that of {type(model).__module__!r} is discrete.",
   )
   for name, value in (("num_leapfrog", num_leapfrog), ("num_updates", num_updates)):
     errors.require(value >= 1, f"objective.{name} = {value}; it must be 1 or more.")
@@ -87,7 +95,7 @@ def make(
 
   def init(key, batch, hparams):
     key_model, key_chains = jax.random.split(key)
-    variables = dict(model.init(key_model, batch))
+    variables = initial.variables(model, key_model, batch, _touch)
     params = variables.pop("params")
     variables |= {"mcem": _collection(key_chains, model, params, variables, num_examples)}
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), variables, hparams)

@@ -5,9 +5,11 @@ For bounds on log p(x) that are not functions of log-weights as in principles.la
   bound(key, batch)             -> (objective [B], {metric: [B]}): what training maximises, and what it reports
   evaluate(key, batch)          -> {name: [B]} in nats, with `elbo` <= log p(x) in expectation if there is a p(x)
   generate(key, n, mean=False)  -> [n, ...], draws of x, or of its mean given the latent variables
-  __call__(batch)               -> touches every parameter (init)
 
-and, for pictures, reconstruct_batch(key, batch) -> [B, ...], shown below the examples.
+and, if needed:
+
+  __call__(batch)               -> uses every parameter (init), unless bound does
+  reconstruct_batch(key, batch) -> [B, ...], shown below the examples in pictures
 """
 
 from typing import Any
@@ -17,8 +19,11 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, requirements
 from dgm_jax.core.system import System, gradient_system
+from dgm_jax.principles import initial
+
+REQUIRES = ("bound(key, batch)", "evaluate(key, batch)", "generate(key, n, mean=False)")
 
 
 def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> System:
@@ -32,15 +37,12 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
   Raises:
     UserError: an option is given, or the model has no bound or no evaluate.
   """
-  errors.require(
-    hasattr(model, "bound") and hasattr(model, "evaluate"),
-    f"principle 'own_bound' trains a model with bound and evaluate; {type(model).__module__} does not provide them.",
-  )
+  requirements.check("own_bound", REQUIRES, model)
   for name in options:
     errors.choose("key of config.objective", name, ())
 
   def init_params(key, batch):
-    variables = dict(model.init(key, batch))
+    variables = initial.variables(model, key, batch, lambda model, batch: model.bound(jax.random.key(0), batch))
     return variables.pop("params"), variables
 
   def bind(state):

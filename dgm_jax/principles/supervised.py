@@ -11,7 +11,8 @@ distribution 1/S sum_s p(y | x, w_s).  A model is a Flax module with
   summary(key, batch)   -> a prediction at one draw of w, see inference/predictions.py
   kl(key)               -> KL(q(w) || p(w)), nats [], or an unbiased estimate at the same w; None for a point estimate
   num_classes           C where y is a class, else None
-  __call__(batch)       -> touches every parameter (init)
+
+and, unless log_prob uses every parameter, __call__(batch), which does (init).
 
 If batch has `y_loc` and `y_scale` (the transform standardize_targets), the scores refer to y in its original units.
 """
@@ -24,10 +25,13 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, requirements
 from dgm_jax.core.system import System, gradient_system
 from dgm_jax.inference import predictions
 from dgm_jax.inference.predictions import predictive, targets
+from dgm_jax.principles import initial
+
+REQUIRES = ("log_prob(key, batch)", "summary(key, batch)", "kl(key)", "num_classes")
 
 
 class Options(NamedTuple):
@@ -56,10 +60,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, 
   Raises:
     UserError: an unknown option, an invalid value, or a model without log_prob, summary and kl.
   """
-  errors.require(
-    all(hasattr(model, method) for method in ("log_prob", "summary", "kl")),
-    f"principle 'supervised' trains a conditional model p(y given x); {type(model).__module__} is not one.",
-  )
+  requirements.check("supervised", REQUIRES, model)
   for name in options:
     errors.choose("key of config.objective", name, Options._fields)
   o = Options(**options)
@@ -68,7 +69,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, 
   errors.require(o.kl_weight >= 0, f"objective.kl_weight = {o.kl_weight}; it must be 0 or positive.")
 
   def init_params(key, batch):
-    variables = dict(model.init(key, batch))
+    variables = initial.variables(model, key, batch, lambda model, batch: model.log_prob(jax.random.key(0), batch))
     return variables.pop("params"), variables
 
   def loss_fn(params, variables, key, batch, hparams):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dgm_jax.core import errors, files, renamed
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
-from dgm_jax.training.workdir import folder
+from dgm_jax.training.workdir import folder, own_files
 from dgm_jax.training.workdir.lock import locked
 
 _FORMAT = 1
@@ -124,20 +124,21 @@ def write(root: pathlib.Path, new: Definition) -> None:
 
 
 def check_runs(root: pathlib.Path, runs: Sequence[Run]) -> None:
-  """Raises UserError if the folder of a run holds another config because the config file has changed.
+  """Raises UserError if a run was made with another config or module, because the file has changed.
 
   Raises:
-    UserError: names the first such run and what differs.
+    UserError: names the first such run and what differs, or a module of the user's own that has changed.
   """
   for run in runs:
+    own_files.check(root, run.config)
     if (path := states.folder(root, run.name)).is_dir() and any(path.iterdir()) and (path / "config.json").exists():
-      folder.check(path, run.config)
+      folder.check(path, run.config, root)
 
 
 def write_tasks(
   root: pathlib.Path, tasks: Sequence[Sequence[Run]], resources: Mapping[str, int], keep: bool = False
 ) -> list[pathlib.Path]:
-  """Writes ROOT/tasks/NNNN.json, one file per list of runs.
+  """Writes ROOT/tasks/NNNN.json, one file per list of runs, and copies of the user's own modules into ROOT/own.
 
   Args:
     root: folder of the sweep.
@@ -154,6 +155,8 @@ def write_tasks(
   start = int(old[-1].stem) + 1 if keep and old else 0
   paths = []
   for i, runs in enumerate(tasks, start):
+    for run in runs:
+      own_files.keep(root, run.config)
     listed = [{"name": run.name, "workdir": f"../runs/{run.name}", "config": run.config} for run in runs]
     path = place / f"{i:04d}.json"
     files.write_json(path, {"format": _FORMAT, "runs": listed, "resources": dict(resources)})

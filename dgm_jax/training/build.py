@@ -2,25 +2,28 @@
 
 import contextlib
 import inspect
-import typing
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict, config_dict
+from ml_collections import ConfigDict
 
-from dgm_jax import data, evaluate, models, principles
-from dgm_jax.core import batches, errors, files, options, renamed
-from dgm_jax.core.registry import module
+from dgm_jax import data, models, principles
+from dgm_jax.core import batches, errors, files, options, references, renamed
+from dgm_jax.core.registry import definition, module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import pipeline as pipelines
 from dgm_jax.data import sources
 from dgm_jax.data.splits import Splits
-from dgm_jax.training import optimisers
+from dgm_jax.evaluate import chosen
+from dgm_jax.training import optimisers, signatures
 from dgm_jax.training.checks import (
   check_evaluation,
+  check_keys,
   check_mask,
+  check_model,
   check_numbers,
   check_support,
   check_targets,
@@ -29,6 +32,8 @@ from dgm_jax.training.checks import (
 )
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, two_examples
 
+_DATA_FIELDS = ("data_shape", "data_mean")  # set by the data
+_GIVEN = ("model", "tx", "num_examples")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
 
@@ -40,21 +45,26 @@ def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
     transforms: applied in this order inside the step; see data.transforms.
   """
   config = ConfigDict({"name": name, "transforms": transforms, "source": "auto"})  # auto, resident or streaming
-  for option, parameter in data.options(name).items():
-    kinds = [k for k in typing.get_args(parameter.annotation) or (parameter.annotation,) if k is not type(None)]
-    config[option] = config_dict.placeholder(kinds[0])
-    if parameter.default not in (None, parameter.empty):
-      config[option] = parameter.default
-  return config
+  return signatures.fill(config, data.options(name))
 
 
-def _trace_a_step(experiment: Experiment, seed: int) -> None:
-  """Traces a training step on the shapes of the data, without computing it, so that mistakes are found early."""
+def _trace(experiment: Experiment, seed: int, whole: bool) -> None:
+  """Traces a training step on the shapes of the data, without computing it, so that mistakes are found early.
+
+  With `whole`, for a model or a principle of the user's own, also everything that the run does later.
+  """
+  system = experiment.system
 
   def step():
     key = jax.random.key(seed)
     batch = experiment.transforms.train(key, two_examples(experiment) | {"epoch": jnp.zeros(2, jnp.int32)})
-    return experiment.system.train_step(make_init(experiment, seed)(), key, batch)
+    state, metrics = system.train_step(make_init(experiment, seed)(), key, batch)
+    if not whole:
+      return metrics
+    batch = experiment.transforms.evaluate(key, two_examples(experiment))
+    later = [system.eval_step(state, key, batch)]
+    later += [system.sample(state, key, 2)] if system.sample else []
+    return metrics, later, system.pictures(state, key, batch) if system.pictures else None
 
   jax.eval_shape(step)
 
@@ -69,12 +79,56 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
-def _objective(make: Callable, config: ConfigDict, n: int) -> dict[str, Any]:
-  """config.objective, validated, with num_examples for a principle that takes it."""
-  of_data = {"num_examples": n} if "num_examples" in inspect.signature(make).parameters else {}
-  given = config.objective.to_dict()
-  options.check(f"principle {config.principle!r} (config.objective)", make, given, ("model", "tx", *of_data))
-  return of_data | given
+def _of_data(model_class: type, mean: Any) -> dict[str, Any]:
+  """The model's arguments that the data determine: the shape of an x and the mean [...] of the training set."""
+  values = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
+  return {name: value for name, value in values.items() if name in inspect.signature(model_class).parameters}
+
+
+def model_arguments(name: str) -> ConfigDict:
+  """config.model.args of a model: the arguments of its constructor, at their defaults.  Raises UserError if unknown."""
+  return signatures.section(definition(models, "model", name), (*_DATA_FIELDS, *_FLAX_FIELDS))
+
+
+def objective_section(principle: str) -> ConfigDict:
+  """config.objective of a principle: its options at their defaults.  Raises UserError if there is no such principle."""
+  config = signatures.section(definition(principles, "principle", principle), _GIVEN)
+  if of := getattr(module(principles, "principle", principle), "Options", None):
+    config.update(of._field_defaults)
+  return config
+
+
+def evaluation_section(place: str) -> ConfigDict:
+  """{name: options at their defaults} in config.evaluate of an evaluation, also of a module of one's own."""
+  own = references.parse(place)
+  found = chosen.find(place, {"from": place} if own else {})
+  section = signatures.section(found.run, tuple(inspect.signature(found.run).parameters)[: chosen.NUM_GIVEN])
+  if own is None:
+    return ConfigDict({place: section})
+  section["from"] = place
+  stem = pathlib.PurePath(own.place).stem if own.place.endswith(".py") else own.place.rpartition(".")[2]
+  return ConfigDict({stem: section})
+
+
+def _arguments(config: ConfigDict, model_class: type) -> dict[str, Any]:
+  return signatures.given(model_class, config.model.args.to_dict())
+
+
+def _chosen(config: ConfigDict) -> tuple[Callable, type, dict[str, Any]]:
+  """(make of the principle, class of the model, its dtype and remat), checked as far as that needs no data."""
+  principle, make = (f(principles, "principle", config.principle) for f in (module, definition))
+  model_class = definition(models, "model", config.model.name)
+  check_model(model_class, config, getattr(principle, "REQUIRES", ()))
+  compute = networks_options(config, model_class)
+  errors.choose("value of data.source", config.data.source, sources.KINDS)
+  for name, given in config.evaluate.items():
+    check_evaluation(chosen.find(name, given), model_class)
+  of_config = config.objective.to_dict()
+  options.check(f"principle {config.principle!r} (config.objective)", make, of_config, _GIVEN)
+  with _arguments_of_the_model(config):
+    args = _arguments(config, model_class)
+    options.check(f"model {config.model.name!r}", model_class, args, (*_DATA_FIELDS, *_FLAX_FIELDS))
+  return make, model_class, compute
 
 
 @contextlib.contextmanager
@@ -105,34 +159,25 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   Raises:
     UserError: an unknown name, an invalid number, or data that are missing or do not fit the model.
   """
+  check_keys(config)
   for path, value in files.flatten(config.to_dict()).items():
     renamed.check(path, value)
-  principle = module(principles, "principle", config.principle)
-  model_class = module(models, "model", config.model.name).Model
-  compute = networks_options(config, model_class)
-  errors.choose("value of data.source", config.data.source, sources.KINDS)
-  for name, given in config.evaluate.items():
-    evaluation = module(evaluate, "evaluation", name)
-    options.check(f"evaluate.{name}", evaluation.check, given)
-    evaluation.check(**given)
-    check_evaluation(name, evaluation, model_class)
+  make_system, model_class, compute = _chosen(config)
   parts, pipeline = loaded or load(config)
   n = batches.size(parts.train)
   check_numbers(config, n)
   steps = num_steps(config, n)
   tx, training = optimisers.make(num_steps=steps, **config.optim), optimisers.Options(**config.optim)
-  mean = pipeline.statistics.mean
-  of_data = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
   with _arguments_of_the_model(config):
-    options.check(f"model {config.model.name!r}", model_class, config.model.args.to_dict(), (*of_data, *_FLAX_FIELDS))
-    model = model_class(**of_data, **config.model.args.to_dict(), **compute)
+    model = model_class(**_of_data(model_class, pipeline.statistics.mean), **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
   check_targets(model, parts, config)
-  system = principle.make(model, tx, **_objective(principle.make, config, n))
+  of_data = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}
+  system = make_system(model, tx, **of_data, **config.objective.to_dict())
   if training.ema_decay:
     system = averaging(system, training.ema_decay, training.accumulate)
   experiment = Experiment(model, system, parts, pipeline, steps, n // config.batch_size, hyper_parameters(config))
   check_mask(experiment, config)
   with _arguments_of_the_model(config):
-    _trace_a_step(experiment, config.seed)
+    _trace(experiment, config.seed, whole=references.is_own(config.model.name) or references.is_own(config.principle))
   return experiment

@@ -1,18 +1,57 @@
 """Checks of a config against its data and model, before anything compiles."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors
+from dgm_jax import principles
+from dgm_jax.core import errors, registry, requirements
 from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
+from dgm_jax.evaluate.chosen import Evaluation
+from dgm_jax.models.base import support
 from dgm_jax.networks import mlp
 from dgm_jax.training import early_stopping
 from dgm_jax.training.experiment import Experiment, two_examples
+
+_KEYS = ("seed", "principle", "model.name", "model.args", "data.name", "data.transforms", "data.source", "objective")
+_KEYS += ("optim", "evaluate", "dtype", "remat", "batch_size", "num_epochs", "num_steps", "log_every", "eval_every")
+_KEYS += ("figures_every", "checkpoint_every", "keep_checkpoints", "keep_best", "early_stopping", "max_minutes")
+_KEYS += ("init_from", "eval_batch_size")
+
+
+def check_keys(config: ConfigDict) -> None:
+  """Raises UserError if the config lacks a setting of every run."""
+  for path in _KEYS:
+    node, choices = config, ""
+    if path == "principle":
+      choices = f" to one of {', '.join(sorted(registry.entries(principles, 'principle')))}"
+    for name in path.split("."):
+      errors.require(
+        name in node,
+        f"The config has no {path!r}: set config.{path}{choices}, or start from base.default() in configs/base.py, "
+        "which has every setting.",
+      )
+      node = node[name]
+
+
+def check_model(model_class: Any, config: ConfigDict, requires: Sequence[str]) -> None:
+  """Raises UserError unless the model is a Flax module that has what the principle requires of its models."""
+  name = config.model.name
+  errors.require(
+    isinstance(model_class, type) and issubclass(model_class, nn.Module),
+    f"Model {name!r} must be a class of flax.linen modules; it is {model_class!r}.",
+  )
+  requirements.check(config.principle, requires, model_class, name)
+  errors.require(
+    requirements.defines(model_class, "data_shape"),
+    f"Model {name!r} needs a field `data_shape: tuple[int, ...]`, which receives the shape of an x.",
+  )
 
 
 def check_numbers(config: ConfigDict, n: int) -> None:
@@ -43,7 +82,7 @@ def num_steps(config: ConfigDict, n: int) -> int:
 
 def check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
   """Raises UserError if x lies outside the support of the model's decoder."""
-  (low, high), (least, greatest) = model.support, train.range
+  (low, high), (least, greatest) = support(model), train.range
   errors.require(
     low <= least and greatest <= high,
     f"Model {config.model.name!r} expects x in [{low:g}, {high:g}]; {config.data.name!r} after data.transforms = "
@@ -97,10 +136,11 @@ def networks_options(config: ConfigDict, model_class: type) -> dict[str, Any]:
   return asked
 
 
-def check_evaluation(name: str, evaluation: Any, model: Any) -> None:
-  """Raises UserError if the model lacks a method that the evaluation NEEDS."""
-  for method in evaluation.NEEDS:
+def check_evaluation(evaluation: Evaluation, model: Any) -> None:
+  """Raises UserError if the model lacks a method that the evaluation NEEDS, or one of its options is invalid."""
+  evaluation.validate()
+  for method in evaluation.needs:
     errors.require(
       hasattr(model, method),
-      f"evaluate.{name} needs a model with {' and '.join(evaluation.NEEDS)}; this one has no {method}.",
+      f"evaluate.{evaluation.name} needs a model with {' and '.join(evaluation.needs)}; this one has no {method}.",
     )

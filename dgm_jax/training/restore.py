@@ -12,7 +12,7 @@ from dgm_jax.training.early_stopping import best_step
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.processes.devices import shardings, state_shardings
 from dgm_jax.training.results import about
-from dgm_jax.training.workdir import checkpoint, folder, metrics
+from dgm_jax.training.workdir import checkpoint, folder, metrics, own_files
 
 
 def restore(
@@ -32,7 +32,8 @@ def restore(
   """
   workdir = pathlib.Path(workdir)
   folder.check_same_run(workdir, config.to_dict())
-  experiment = build(config)
+  own_files.report_changes(workdir, config.to_dict(), evaluations=False)
+  experiment = build(own_files.located(config, workdir))
   folder.check_data(workdir, about(config, experiment))
   init = make_init(experiment, config.seed)
   placed = state_shardings(

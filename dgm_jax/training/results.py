@@ -7,12 +7,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax import evaluate
 from dgm_jax.core import errors, files, rng
 from dgm_jax.core.batches import size
-from dgm_jax.core.registry import module
 from dgm_jax.data.published import fingerprints
+from dgm_jax.evaluate import chosen
 from dgm_jax.training.experiment import Experiment
+from dgm_jax.training.workdir import own_files
 
 # All runs are evaluated with the same key, whatever their seeds: on the same binarised images with the same noise, so
 # that they can be compared example by example.
@@ -26,20 +26,24 @@ def evaluate_finally(
   workdir: pathlib.Path,
   merge: bool = False,
   values_file: str = "values.npz",
+  fresh: bool = False,
 ) -> dict[str, Any]:
   """The results to report, on the test set, with what is needed to compare them (see `about`).
 
   Values of single examples and latent units are written to workdir/values_file under "test/NAME"; with `merge`, other
-  names in that file are kept.
+  names in that file are kept.  With `fresh`, evaluations of the user's own are used as they are now, not as the run's
+  copies of them.
 
   Raises:
     DivergenceError: a result is NaN or Inf.
   """
   key = rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
   results, values = {}, {}
-  for name, options in config.evaluate.items():
-    evaluation = module(evaluate, "evaluation", name)
-    found = evaluation.evaluate(experiment, state, key, experiment.splits.test, **options)
+  if fresh:
+    own_files.report_changes(workdir, config.to_dict(), evaluations=True)
+  for name, options in own_files.located(config, workdir, fresh=fresh).evaluate.items():
+    evaluation = chosen.find(name, options)
+    found = evaluation.run(experiment, state, key, experiment.splits.test, **evaluation.options)
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
     for figure, draw in found.pop("figures", {}).items():
       draw(workdir / "figures" / f"{figure}.png")

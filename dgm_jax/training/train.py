@@ -26,7 +26,7 @@ from dgm_jax.training.loop import Loop
 from dgm_jax.training.processes import devices, hosts
 from dgm_jax.training.processes.signals import StopRequest
 from dgm_jax.training.run import Run
-from dgm_jax.training.workdir import checkpoint, warm_start
+from dgm_jax.training.workdir import checkpoint, own_files, warm_start
 from dgm_jax.training.workdir.folder import check, check_data, create, disk_errors
 
 Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
@@ -78,7 +78,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile:
 
 
 def train_runs(
-  configs: Sequence[ConfigDict], workdirs: Sequence[str | pathlib.Path], profile: bool = False
+  configs: Sequence[ConfigDict],
+  workdirs: Sequence[str | pathlib.Path],
+  profile: bool = False,
+  own_folder: pathlib.Path | None = None,
 ) -> list[Outcome]:
   """train_and_evaluate for several runs as lanes of one program; they differ only in seed, hparams and init_from.
 
@@ -88,6 +91,7 @@ def train_runs(
   Args:
     configs, workdirs: config and folder of each run.
     profile: see train_and_evaluate.
+    own_folder: folder of the sweep that keeps the user's own modules; None if they are where the configs name them.
 
   Returns:
     For each run its results, or the DivergenceError or PrunedError that ended it.  With several hosts only the first
@@ -97,11 +101,11 @@ def train_runs(
     UserError, StoppedError: see train_and_evaluate; for any of the runs.
   """
   given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
-  hosts.on_first_host(lambda: [check(workdir, config.to_dict()) for config, workdir in given])
+  hosts.on_first_host(lambda: [check(workdir, config.to_dict(), own_folder) for config, workdir in given])
   outcomes: dict[pathlib.Path, Outcome] = {}
   with StopRequest() as stop:
     for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
-      outcomes |= _train(*zip(*cohort, strict=True), profile, stop)
+      outcomes |= _train(*zip(*cohort, strict=True), profile, stop, own_folder)
   return [outcomes[w] if w in outcomes else files.read_json(w / "results.json") for _, w in given]
 
 
@@ -118,13 +122,15 @@ def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[Co
   return [[run for run, n in zip(given, newest, strict=True) if n == step] for step in sorted(set(newest))]
 
 
-def _opened(configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], about: dict[str, Any]) -> list[Run]:
-  """The runs, whose folders the first host creates."""
+def _opened(
+  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], own: Sequence[pathlib.Path], about: dict[str, Any]
+) -> list[Run]:
+  """The runs, whose folders the first host creates; `own` has the folders in which modules of the user's are kept."""
   runs = [Run(c, w, about | {"seed": c.seed}) for c, w in zip(configs, workdirs, strict=True)]
 
   def make_folders():
     for run in runs:
-      create(run.workdir, run.config.to_dict())
+      create(run.workdir, run.config.to_dict(), own_files.located(run.config, run.workdir, *own).to_dict())
       check_data(run.workdir, about)
 
   hosts.on_first_host(make_folders)
@@ -132,27 +138,32 @@ def _opened(configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], abo
 
 
 def _train(
-  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], profile: bool, stop: StopRequest
+  configs: Sequence[ConfigDict],
+  workdirs: Sequence[pathlib.Path],
+  profile: bool,
+  stop: StopRequest,
+  own_folder: pathlib.Path | None,
 ) -> dict[pathlib.Path, Outcome]:
   """train_runs for unfinished runs."""
-  clock, config = time.monotonic(), configs[0]
-  experiment = build(config)
+  clock, config, own = time.monotonic(), configs[0], [] if own_folder is None else [own_folder]
+  experiment = build(own_files.located(config, workdirs[0], *own))
   if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
-    each = [_train([c], [w], profile, stop) for c, w in zip(configs, workdirs, strict=True)]  # streaming serves one
+    # streaming serves one run
+    each = [_train([c], [w], profile, stop, own_folder) for c, w in zip(configs, workdirs, strict=True)]
     return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
   for c in configs:
     check_options(c, experiment)
-  runs = _opened(configs, workdirs, results.about(config, experiment))
+  runs = _opened(configs, workdirs, own, results.about(config, experiment))
   engine = (Lone if len(runs) == 1 else Lanes)(experiment, configs, _held_out(experiment))
   with contextlib.ExitStack() as stack:
     stack.enter_context(disk_errors(workdirs[0]))
     stack.enter_context(devices.use_mesh(engine.mesh))
     for run in runs:
       run.open(stack)
-    hosts.on_first_host(lambda: [check(run.workdir, run.config.to_dict()) for run in runs])
+    hosts.on_first_host(lambda: [check(run.workdir, run.config.to_dict(), own_folder) for run in runs])
     if any((w / "results.json").exists() for w in workdirs):  # another process finished it meanwhile
       stack.close()
-      return dict(zip(workdirs, train_runs(configs, workdirs), strict=True))
+      return dict(zip(workdirs, train_runs(configs, workdirs, own_folder=own_folder), strict=True))
     loop = Loop(experiment, runs, engine, stop, profile)
     loop.start(stack, clock)
     loop.run()

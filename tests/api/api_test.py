@@ -276,10 +276,14 @@ def test_the_examples_of_the_readme_run(finished, monkeypatch, capsys):
   torch_weights(folder / "weights.npz", {"encoder": (784, 16, 8), "decoder": (4, 16, 784)})
   monkeypatch.chdir(folder)
   page = (tables.ROOT / "dgm_jax" / "evaluate" / "README.md").read_text()
-  blocks, names = re.findall(r"```python\n(.*?)```", page, re.S), {}
+  own, *blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+  (folder / "score.py").write_text(own)
+  names = {}
   assert len(blocks) == 3
   for block in blocks:
     exec(block, names)
   assert names["z"].shape == (20, 8)
   np.testing.assert_array_equal(names["filled"][:, :14], names["seen"][:, :14])
   assert "ais_log_px" in capsys.readouterr().out
+  spread = names["run"].evaluate("score.py", names["binary"], num_examples=5)["mean_stddev"]
+  assert spread == pytest.approx(names["run"].evaluate("score.py", names["binary"][:5])["mean_stddev"])

@@ -55,6 +55,14 @@ def test_an_unknown_name_gets_the_nearest():
     registry.module(models, "model", "vea")
 
 
+def test_a_file_of_that_name_in_the_current_folder_is_pointed_out(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  (tmp_path / "mine.py").write_text("class Model:\n  pass\n")
+  with pytest.raises(errors.UserError, match=r"no model 'mine' in dgm_jax\.models; .* name it 'mine\.py'"):
+    registry.module(models, "model", "mine")
+  assert registry.definition(models, "model", "mine.py").__name__ == "Model"
+
+
 def test_listing_imports_nothing():
   code = (
     "import sys; from dgm_jax import models; from dgm_jax.core import registry; registry.entries(models, 'model'); "

@@ -22,6 +22,6 @@ def main(*flags, **env):
   return _SERVER.run(["main", *map(str, flags)], tables.ROOT)
 
 
-def dgm_jax(*words):
-  """The finished process of `python -m dgm_jax WORDS`."""
-  return _SERVER.run(list(map(str, words)), tables.ROOT)
+def dgm_jax(*words, cwd=tables.ROOT):
+  """The finished process of `python -m dgm_jax WORDS`, in a folder."""
+  return _SERVER.run(list(map(str, words)), cwd)

@@ -2,6 +2,8 @@
 
 FAMILIES maps a name to a function of the options (`likelihood_args`) that returns a Family, the distribution of one
 entry of x; a Likelihood has D entries.  Log-densities are in nats, x is flat, [B, D].
+
+A likelihood of the user's own is such a function, or a Family, in a file or module: likelihood = "mine.py:my_family".
 """
 
 import inspect
@@ -9,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from dgm_jax.core import errors, options
+from dgm_jax.core import errors, options, references
 from dgm_jax.distributions.likelihoods.continuous import (
   make_beta,
   make_continuous_bernoulli,
@@ -83,12 +85,29 @@ def _column(text: str) -> Family:
   return family
 
 
+def _own(name: str, given: dict[str, Any]) -> Family | Mixed:
+  """The family of a reference: a Family, or what a function of its options returns."""
+  found = references.load(name, "make")
+  if not isinstance(found, Family | Mixed):
+    errors.require(callable(found), f"likelihood {name!r} must be a function that returns a Family; it is {found!r}")
+    found = options.call(f"likelihood {name!r}", found, **given)
+    given = {}
+  errors.require(
+    isinstance(found, Family | Mixed),
+    f"likelihood {name!r} must return a dgm_jax.distributions.likelihoods.family.Family; it returns {found!r}",
+  )
+  errors.require(not given, f"likelihood {name!r} is a Family and takes no options, but {', '.join(given)} is given")
+  return found
+
+
 def make(name: str, **given: Any) -> Family | Mixed:
-  """The family `name` with its options; "mixed" for a family per column.
+  """The family `name` with its options; "mixed" for a family per column, a reference for one of the user's own.
 
   Raises:
     UserError: no such likelihood or option, or an invalid value.
   """
+  if references.is_own(name):
+    return _own(name, given)
   if name == "mixed":
     return options.call("likelihood 'mixed'", make_mixed, **given)
   errors.require(name in FAMILIES, f"likelihood = {name!r}; it must be one of {', '.join(FAMILIES)}, mixed")

@@ -6,11 +6,11 @@ A model is a Flax module with these methods, written for ONE sample per example;
                                    (a Chain has conditional_means(seed=) instead of mean())
   log_joint(batch, z)           -> (log p(x|z) [B], log p(z) [B])
   generate(key, n, mean=False)  -> [n, ...], draws of x, or of E[x|z]
-  reconstruct(z)                -> E[x|z], [B, ...]
-  __call__(batch)               -> touches every parameter (init)
 
 and, if an option or an evaluation needs it:
 
+  reconstruct(z)                -> E[x|z], [B, ...], for pictures
+  __call__(batch)               -> uses every parameter (init), unless infer and log_joint together do
   kl(batch)                     -> KL(q(z_l|x) || p(z_l)) in closed form, [B, L]
   prior_conditionals(z)         -> (p(z_1|z_2), ..., p(z_L)), diagonal normals, for gradient = "gdreg"
   simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
@@ -28,12 +28,15 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors, rng
+from dgm_jax.core import errors, requirements, rng
 from dgm_jax.core.system import System, gradient_system
 from dgm_jax.inference import estimators, objectives
 from dgm_jax.inference.log_terms import LogTerms, log_terms
+from dgm_jax.principles import initial
 from dgm_jax.principles.latent.options import Options, check
 from dgm_jax.principles.latent.paired import paired_objective
+
+REQUIRES = ("infer(batch)", "log_joint(batch, z)", "generate(key, n, mean=False)")
 
 
 def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
@@ -41,6 +44,11 @@ def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, va
   kl = jnp.mean(model.bind(variables).kl(batch), 0)  # [L]
   # the floor is on the batch mean: a per-example floor would penalise units that are active for only part of the data
   return jnp.mean(terms.px_z) - values["beta"] * jnp.sum(jnp.maximum(values["free_bits"], kl))
+
+
+def _touch(model: nn.Module, batch: dict[str, jax.Array]) -> Any:
+  """Uses every parameter of a model without `__call__`."""
+  return model.log_joint(batch, model.infer(batch).sample_and_log_prob(seed=jax.random.key(0))[0])
 
 
 def make(
@@ -66,10 +74,7 @@ def make(
   Raises:
     UserError: an unknown or invalid option, or a gradient that the objective or the model does not support.
   """
-  errors.require(
-    hasattr(model, "infer") and hasattr(model, "log_joint"),
-    f"principle 'latent' trains a model with infer and log_joint; {type(model).__module__} does not provide them.",
-  )
+  requirements.check("latent", REQUIRES, model)
   for name in options:
     errors.choose("key of config.objective", name, (*Options._fields, "eval_samples", "eval_chunk"))
   o = Options(**options)
@@ -82,7 +87,7 @@ def make(
   paired = o.gradient in ("stl", "dreg", "gdreg", "vimco") or targets.theta is not targets.phi
 
   def init_params(key, batch):
-    variables = dict(model.init(key, batch))
+    variables = initial.variables(model, key, batch, _touch)
     return variables.pop("params"), variables
 
   def loss_fn(params, variables, key, batch, hparams):
@@ -131,14 +136,14 @@ def make(
   def pictures(state, key, batch):
     bound_model = model.bind({"params": state.params, **state.variables})
     key_z, key_x = jax.random.split(key)
+    samples = {"samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True)}
     if hasattr(model, "reconstruct_batch"):
       shown = bound_model.reconstruct_batch(key_z, batch)
-    else:
+    elif hasattr(model, "reconstruct"):
       shown = bound_model.reconstruct(bound_model.infer(batch).sample_and_log_prob(seed=key_z)[0])
-    pairs = jnp.stack([batch["x"], shown], 1)  # each example with its reconstruction below it
-    return {
-      "reconstructions": pairs,
-      "samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True),
-    }
+    else:
+      return samples
+    # each example with its reconstruction below it
+    return {"reconstructions": jnp.stack([batch["x"], shown], 1)} | samples
 
   return gradient_system(init_params, loss_fn, eval_step, sample, tx, pictures)

@@ -46,23 +46,23 @@ def work(path: pathlib.Path) -> int:
   """
   runs = read(path)
   left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json", "stop.json"))]
-  _train(left)
+  _train(left, path.absolute().parents[1])
   return 3 if any((workdir / "failure.json").exists() for _, workdir in runs) else 0
 
 
-def _train(runs: list[tuple[ConfigDict, pathlib.Path]]) -> None:
-  """Trains runs as lanes; an invalid run gets a failure.json, and the others continue without it."""
+def _train(runs: list[tuple[ConfigDict, pathlib.Path]], root: pathlib.Path) -> None:
+  """Trains runs of the sweep in `root` as lanes; an invalid one gets a failure.json, and the others continue."""
   if not runs:
     return
   try:
-    outcomes = _retry_while_locked(lambda: train.train_runs(*map(list, zip(*runs, strict=True))))
+    outcomes = _retry_while_locked(lambda: train.train_runs(*map(list, zip(*runs, strict=True)), own_folder=root))
   except (errors.LockedError, errors.DiskFullError):
     raise
   except errors.UserError as e:
     if len(runs) > 1:
       half = len(runs) // 2
-      _train(runs[:half])
-      _train(runs[half:])
+      _train(runs[:half], root)
+      _train(runs[half:], root)
       return
     [(_, workdir)], outcomes = runs, [e]
     workdir.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax.core import rng
+from dgm_jax.core import references, rng
 from dgm_jax.core.batches import size
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.training.programs import make_train_step
@@ -60,6 +60,10 @@ def _first_bad(trees: dict[str, Any]) -> str | None:
   return None
 
 
+def _is_ours(path: pathlib.Path) -> bool:
+  return _PACKAGE in path.parents or references.is_imported(path)
+
+
 def _operation(take_step: Any, *args: Any) -> str:
   """The first operation of the step that gives NaN, else the first that gives Inf, and its line of code."""
   for checks in ((jax.debug_nans,), (jax.debug_nans, jax.debug_infs)):
@@ -69,7 +73,7 @@ def _operation(take_step: Any, *args: Any) -> str:
           stack.enter_context(check(True))
         jax.block_until_ready(take_step(*args))
     except FloatingPointError as e:
-      frames = [f for f in traceback.extract_tb(e.__traceback__) if _PACKAGE in pathlib.Path(f.filename).parents]
+      frames = [f for f in traceback.extract_tb(e.__traceback__) if _is_ours(pathlib.Path(f.filename))]
       frames = [f for f in frames if pathlib.Path(f.filename) != pathlib.Path(__file__)]
       where = f" in {frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else ""
       return f"{str(e).splitlines()[0].rstrip('.')}{where}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from dgm_jax.core import errors
 from dgm_jax.core.files import flatten, read_json, write_json
+from dgm_jax.training.workdir import own_files
 from dgm_jax.training.workdir.legacy_configs import read_config
 
 # Locations and placement: a run may continue with other values of these.
@@ -36,11 +37,16 @@ def check_same_run(workdir: pathlib.Path, config: dict) -> None:
     )
 
 
-def check(workdir: pathlib.Path, config: dict) -> dict | None:
+def check(workdir: pathlib.Path, config: dict, own_folder: pathlib.Path | None = None) -> dict | None:
   """Validates that `workdir` is new or this run's; returns the results of a finished run, else None.
 
+  Args:
+    workdir: folder of the run.
+    config: its config.
+    own_folder: folder of the sweep that keeps the user's own modules; None if they are where the config names them.
+
   Raises:
-    UserError: `workdir` cannot be written, holds something else, or holds a run of another config.
+    UserError: `workdir` cannot be written, holds something else, or holds a run of another config or of other modules.
   """
   if workdir.exists() and not workdir.is_dir():
     raise errors.UserError(f"--workdir {workdir} is a file; name a folder.")
@@ -55,6 +61,8 @@ def check(workdir: pathlib.Path, config: dict) -> dict | None:
       f"--workdir {workdir} holds a run of another config. It differs in: {'; '.join(different)}. "
       "Name another workdir, or give the same values to resume."
     )
+  if own_folder is None:
+    own_files.check(workdir, config)
   parent = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
   errors.require(os.access(parent, os.W_OK), f"--workdir {workdir}: {parent} cannot be written.")
   return read_json(workdir / "results.json")
@@ -97,11 +105,19 @@ def _is_disk_full(error: BaseException | None) -> bool:
   return any(t in str(error) for t in texts) or _is_disk_full(error.__cause__) or _is_disk_full(error.__context__)
 
 
-def create(workdir: pathlib.Path, config: dict) -> None:
-  """Creates the folder and writes config.json, unless they exist."""
+def create(workdir: pathlib.Path, config: dict, source: dict | None = None) -> None:
+  """Creates the folder and writes config.json and copies of the user's own modules, unless they exist.
+
+  Args:
+    workdir: folder of the run.
+    config: its config.
+    source: the config with the places from which modules are copied; None for `config`.
+  """
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():
       write_json(workdir / "config.json", config)
+    if not (workdir / "own").exists():
+      own_files.keep(workdir, config, source)
   except OSError as e:
     raise errors.UserError(f"--workdir {workdir} cannot be written: {e.strerror}.") from e

@@ -15,6 +15,7 @@ from importlib import metadata
 import jax
 
 from dgm_jax.core.files import read_json, write_json
+from dgm_jax.training.workdir import own_files
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
@@ -70,6 +71,7 @@ class RunRecord:
       "host": platform.node(),
       "cpus": os.cpu_count(),
       "pid": os.getpid(),
+      "own_files": own_files.digests(workdir),  # SHA-256 of the user's own modules, by place
       "wall_s": {},
     }
     self.write()

@@ -1,0 +1,55 @@
+"""The evaluation that a key of config.evaluate names: a file of this folder, or, by the option `from`, one's own."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from dgm_jax import evaluate
+from dgm_jax.core import errors, options, references, registry
+
+NUM_GIVEN = 4  # experiment, state, key and arrays, the arguments of evaluate(...) that are no options
+
+
+class Evaluation(NamedTuple):
+  """An evaluation with its options.
+
+  Attributes:
+    name: its key in config.evaluate.
+    run: evaluate(experiment, state, key, arrays, **options) of its module.
+    check: check(**options) of its module; a module of one's own needs none.
+    needs: methods that the model must have.
+    options: the options that are given.
+  """
+
+  name: str
+  run: Callable[..., dict[str, Any]]
+  check: Callable[..., None] | None
+  needs: tuple[str, ...]
+  options: dict[str, Any]
+
+  def validate(self) -> None:
+    """Raises UserError for an unknown or invalid option."""
+    what = f"evaluate.{self.name}"
+    if self.check is None:
+      options.check(what, self.run, self.options, tuple(inspect.signature(self.run).parameters)[:NUM_GIVEN])
+    else:
+      options.check(what, self.check, self.options)
+      self.check(**self.options)
+
+
+def find(name: str, given: Mapping[str, Any]) -> Evaluation:
+  """The evaluation config.evaluate.NAME.
+
+  Args:
+    name: the key.
+    given: its options; `from` is a file or a dotted name of a module of one's own (see core/references.py).
+
+  Raises:
+    UserError: there is no such evaluation.
+  """
+  place = given.get("from", name)
+  errors.require("from" not in given or references.is_own(place), f"evaluate.{name}.from = {place!r} names no module.")
+  module = registry.module(evaluate, "evaluation", place)
+  run = registry.definition(evaluate, "evaluation", place)
+  given = {k: v for k, v in given.items() if k != "from"}
+  return Evaluation(name, run, getattr(module, "check", None), tuple(getattr(module, "NEEDS", ())), given)
