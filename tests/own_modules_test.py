@@ -252,7 +252,7 @@ def test_a_run_of_own_modules_keeps_them_and_notices_changes(tmp_path, monkeypat
 
 @pytest.mark.parametrize("file,old,new,values,sentence", [
   ("data.py", OWN["data.py"].splitlines()[-1], "  return {}", {}, "must return a dgm_jax.data.splits.Splits"),
-  ("parts.py", "return Family(", "return scale and (", {}, "must return a dgm_jax.distributions.likelihoods.family.Family"),
+  ("parts.py", "return Family(", "return scale and (", {}, "must return a dgm_jax.distributions.likelihoods"),
   ("parts.py", "", "", {"model.args.prior": "parts.py:Wade"}, "'parts.py' has no 'Wade'; it defines Wide, laplace"),
   ("score.py", "*, power", "*, powers", {}, "Unknown option of evaluate.score 'power'. Did you mean 'powers'"),
   ("score.py", '"infer"', '"infers"', {}, "evaluate.score needs a model with infers; this one has no infers"),

@@ -90,5 +90,5 @@ def test_an_example_without_a_chain_gives_nan():
 def test_invalid_numbers_and_models_raise_user_errors(options, named):
   with pytest.raises(errors.UserError, match=named):
     monte_carlo_em.make(Line(), optax.sgd(0.1), num_examples=N, **options)
-  with pytest.raises(errors.UserError, match="continuous z, log_joint and simulate"):
+  with pytest.raises(errors.UserError, match=r"needs models with log_joint\(batch, z\)"):
     monte_carlo_em.make(nn.Dense(3), optax.sgd(0.1), num_examples=N)

@@ -354,5 +354,5 @@ def test_a_conditional_vae_without_context_names_the_transform():
 def test_options_and_models_without_a_bound_raise_user_errors():
   with pytest.raises(errors.UserError, match=r"Unknown key of config\.objective 'beta'"):
     own_bound.make(vq()[0], optax.adam(1e-3), beta=1.0)
-  with pytest.raises(errors.UserError, match="vae does not provide them"):
+  with pytest.raises(errors.UserError, match=r"add 'bound' to 'dgm_jax\.models\.vae\.vae'"):
     own_bound.make(vae.Model(tables.SHAPE), optax.adam(1e-3))
