@@ -43,6 +43,14 @@ def _name(annotation: Any) -> str:
   return text.replace("collections.abc.", "").replace("typing.", "").replace("NoneType", "None")
 
 
+def hints(function: Callable) -> dict[str, Any]:
+  """{parameter: its annotation} of a function or a class; {} if they name what cannot be found."""
+  try:
+    return typing.get_type_hints(function)
+  except (NameError, TypeError, AttributeError):  # such as names that only a type checker imports
+    return {}
+
+
 def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> None:
   """Validates that `function` takes these options: their names, none missing, their types.
 
@@ -62,9 +70,9 @@ def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tu
       errors.choose(f"option of {what}", name, named)
   missing = [k for k, p in named.items() if p.default is p.empty and k not in given]
   errors.require(not missing, f"{what} needs {' and '.join(missing)}")
-  hints = typing.get_type_hints(function)
+  annotated = hints(function)
   for name, value in given.items():
-    annotation = hints.get(name, Any)
+    annotation = annotated.get(name, Any)
     errors.require(fits(value, annotation), f"{name} = {value!r} of {what} must be of type {_name(annotation)}")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from dgm_jax.core import options
+
 _SCALARS = (bool, int, float, str)
 _ROWS = (tuple, list, collections.abc.Sequence)
 
@@ -34,10 +36,7 @@ def section(function: Callable, leave_out: Collection[str] = ()) -> ConfigDict:
     leave_out: names of parameters that are no options.
   """
   parameters = inspect.signature(function).parameters
-  try:
-    hints = typing.get_type_hints(function)
-  except (NameError, TypeError):  # annotations that cannot be evaluated
-    hints = {}
+  hints = options.hints(function)
   parameters = {k: p.replace(annotation=hints.get(k, p.annotation)) for k, p in parameters.items()}
   return fill(ConfigDict(), {name: p for name, p in parameters.items() if name not in leave_out})
 
@@ -58,8 +57,8 @@ def fill(config: ConfigDict, parameters: Mapping[str, inspect.Parameter]) -> Con
   return config
 
 
-def given(function: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
-  """The options of a section, without those that have no value and no default, which count as missing."""
+def given(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+  """The values of a section, without those that have no value and no default, which count as missing."""
   parameters = inspect.signature(function).parameters
   required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
-  return {name: value for name, value in options.items() if value is not None or name not in required}
+  return {name: value for name, value in values.items() if value is not None or name not in required}

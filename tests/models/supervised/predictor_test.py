@@ -240,7 +240,7 @@ def test_invalid_model_options_raise(options, sentence):
 def test_invalid_objective_options_raise(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     supervised.make(linear(), optax.adam(1e-3), N, **options)
-  with pytest.raises(errors.UserError, match="bernoulli_product is not one"):
+  with pytest.raises(errors.UserError, match="bernoulli_product"):
     supervised.make(bernoulli_product.Model((D,)), optax.adam(1e-3), N)
 
 
