@@ -11,7 +11,7 @@ from absl import logging
 from flax import linen as nn
 
 import dgm_jax
-from dgm_jax import principles
+from dgm_jax import models, principles
 from dgm_jax.core import config_args, errors, registry, requirements
 from dgm_jax.models.base import support
 from dgm_jax.principles import initial
@@ -100,6 +100,18 @@ def test_the_table_of_the_readme_is_what_the_principles_check():
   table = {name: tuple(re.findall(r"`([^`]+)`", cell)) for name, cell in rows if "config." not in cell}
   for name in registry.entries(principles, "principle"):
     assert table[name] == registry.module(principles, "principle", name).REQUIRES
+
+
+def test_the_families_of_the_readme_are_the_models_there_are():
+  section, listed = README[README.index("## Models of this folder") :], set()
+  for _, names, trained in re.findall(r"^\| (`\w+/`)? ?\| (`.*?) \| (`.*?) \|$", section, re.MULTILINE):
+    models_of_row = re.findall(r"`(\w+)`", names)
+    for name in models_of_row:
+      for principle in re.findall(r"`(\w+)`", trained.split(";")[0].split(", with")[0]):
+        requires = registry.module(principles, "principle", principle).REQUIRES
+        requirements.check(principle, requires, registry.definition(models, "model", name), name)
+    listed |= set(models_of_row)
+  assert listed == set(registry.entries(models, "model"))
 
 
 def edited(*edits):
