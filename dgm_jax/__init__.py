@@ -1,7 +1,9 @@
 """dgm_jax: deep generative models in JAX, log p(x) first."""
 
+import contextlib
+import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jaxlib
 
@@ -14,17 +16,44 @@ if jaxlib.__version__ == "0.10.2" and _FLAG not in os.environ.get("XLA_FLAGS", "
   os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}".strip()
 
 
-def load(workdir: str | os.PathLike) -> Any:
-  """The model at a run's latest checkpoint, for use in a notebook; see dgm_jax.api.load."""
-  from dgm_jax import api  # only now: JAX's flags may be set after `import dgm_jax`
+if TYPE_CHECKING:
+  from dgm_jax.api import load, pack, sweep, train
+  from dgm_jax.applications.imputation.transformer import MIWAEImputer
 
-  return api.load(workdir)
+  __version__: str
+
+# Imported when they are first used: JAX's flags may be set after `import dgm_jax`, which takes no time.
+_LAZY = dict.fromkeys(("load", "pack", "sweep", "train"), "dgm_jax.api")
+_LAZY["MIWAEImputer"] = "dgm_jax.applications.imputation.transformer"
+
+__all__ = ["MIWAEImputer", "__version__", "load", "pack", "sweep", "train"]
+
+
+def _version() -> str:
+  """The version of the installed package; in a folder that was never installed, the one that setup.cfg says."""
+  import configparser
+  import pathlib
+  from importlib import metadata
+
+  with contextlib.suppress(metadata.PackageNotFoundError):
+    return metadata.version("dgm_jax")
+  found = configparser.ConfigParser()
+  found.read(pathlib.Path(__file__).parents[1] / "setup.cfg")
+  return found.get("metadata", "version", fallback="unknown")
 
 
 def __getattr__(name: str) -> Any:
-  """MIWAEImputer of applications/imputation/transformer.py, a scikit-learn transformer, imported at first use."""
-  if name == "MIWAEImputer":
-    from dgm_jax.applications.imputation.transformer import MIWAEImputer
+  """The names of _LAZY, and __version__, at their first use."""
+  if name == "__version__":
+    value = _version()
+  elif name in _LAZY:
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+  else:
+    raise AttributeError(f"module 'dgm_jax' has no attribute {name!r}")
+  globals()[name] = value
+  return value
 
-    return MIWAEImputer
-  raise AttributeError(f"module 'dgm_jax' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+  """All names, also those that are imported at their first use."""
+  return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -3,6 +3,7 @@
   python -m dgm_jax COMMAND ...          the same as `dgm_jax COMMAND ...` where the package is installed
   python -m dgm_jax COMMAND --help       what a command takes
   python -m dgm_jax --config=FILE ...    without a command: train
+  python -m dgm_jax --version            the version
 
 A command about one run takes --workdir=RUN.
 """
@@ -11,6 +12,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import dgm_jax
 
 
 class Command(NamedTuple):
@@ -33,6 +36,7 @@ COMMANDS = {
   "debug": Command(_MAIN, "replay a run that reached NaN or Inf and name the operation"),
   "sweep": Command("dgm_jax.sweeps.command", "run many runs of one config, or search for the best"),
   "sweep-report": Command("dgm_jax.sweeps.report_command", "report a sweep: tables with errors over seeds, curves"),
+  "pack": Command("dgm_jax.api.pack_command", "make one file of a trained run, which dgm_jax.load reads anywhere"),
   "compare": Command("dgm_jax.evaluate.compare", "compare runs: paired differences with standard errors"),
   "ensemble": Command("dgm_jax.evaluate.ensemble", "score the deep ensemble of several runs"),
   "impute": Command("dgm_jax.applications.imputation.command", "impute the missing cells of a table"),
@@ -68,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("--help", "-h", "help"):
     print(usage())
+    return 0
+  if arguments[0] == "--version":
+    print(f"dgm_jax {dgm_jax.__version__}")
     return 0
   if arguments[0].startswith("-"):
     return run_named("train", arguments)

@@ -27,16 +27,16 @@ LAYERS = {
   "training": "core networks data models principles evaluate",
   "sweeps": "core data training",
   "applications": "core data distributions inference models principles training",
-  "api": "core distributions inference evaluate training",
+  "api": "core data distributions inference evaluate training sweeps",
   "main.py": "core training",
-  "__main__.py": "core",  # the commands themselves are imported when they are called
-  "__init__.py": "api applications",  # for the two names of the top level, imported lazily
+  "__main__.py": "core",  # and the version; the commands themselves are imported when they are called
+  "__init__.py": "api applications",  # for the names of the top level, imported lazily
 }
 PURE = {"networks", "distributions", "inference", "models"}  # the mathematical packages, and what they may import:
 MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", "itertools", "math", "re", "typing"}
 OF_CORE = {"errors", "options", "references", "rng"}
 # files that may use NumPy; the others compute on the device
-ON_THE_HOST = ("data/", "core/batches.py", "core/files.py", "evaluate/compare.py", "applications/imputation/")
+ON_THE_HOST = ("data/", "core/batches.py", "core/files.py", "evaluate/compare.py", "applications/imputation/", "api/")
 NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}
 PAINTERS = ["core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")

@@ -145,7 +145,7 @@ def mlp_from_npz(
     UserError: the file, a layer or the activation does not exist.
   """
   errors.require(pathlib.Path(path).exists(), f"{path} does not exist.")
-  act, arrays = ACTIVATIONS[errors.choose("activation", activation, ACTIVATIONS)], files.load_arrays(path)
+  act, arrays = ACTIVATIONS[errors.choose("activation", activation, ACTIVATIONS)], files.load_arrays(pathlib.Path(path))
   body, generator = _layers(arrays, path, encoder), _layers(arrays, path, decoder)
   ends = [_layers(arrays, path, head) for head in heads or ()]
 

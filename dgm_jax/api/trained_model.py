@@ -4,20 +4,21 @@ import functools
 import math
 import pathlib
 import types
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
 from ml_collections import ConfigDict
 
+from dgm_jax.api.programs import make_program
 from dgm_jax.core import errors, references, rng
-from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import chosen, importance_sampling
-from dgm_jax.inference import imputation
 from dgm_jax.training import checks
-from dgm_jax.training.restore import restore
-from dgm_jax.training.workdir import legacy_configs
+
+Examples = npt.ArrayLike | Mapping[str, npt.ArrayLike]  # x, or arrays that include x
 
 
 def identity(key: jax.Array, batch: dict) -> dict:
@@ -38,11 +39,35 @@ class LatentModel:
     experiment: model and transforms, as the evaluations expect them.
     state: step and parameters.
     config: the run's config; None for a model made by from_functions.
+    results: the run's final numbers, as in results.json; {} for a run that is not finished.
+    source: the run's folder, or the file, that it was loaded from; None for a model made by from_functions.
   """
 
-  def __init__(self, experiment: Any, state: Any, config: ConfigDict | None = None):
+  def __init__(
+    self,
+    experiment: Any,
+    state: Any,
+    config: ConfigDict | None = None,
+    results: Mapping[str, Any] | None = None,
+    source: pathlib.Path | None = None,
+  ):
     self.experiment, self.state, self.config = experiment, state, config
-    self._program = functools.cache(self._make_program)
+    self.results, self.source = dict(results or {}), source
+    make = lambda name, transform=False, **options: make_program(self._seen(transform), name, **options)
+    self._program = functools.cache(make)
+
+  def __repr__(self) -> str:
+    if self.config is None:
+      return f"LatentModel({type(self.experiment.model).__name__})"
+    numbers = [f"{k} = {self.results[k]:.5g}" for k in ("test/log_px", "test/nll") if k in self.results]
+    config = self.config.to_dict()
+    what = [
+      f"{config['model']['name']} of {config['data']['name']}",
+      f"step {self.step}",
+      *numbers[:1],
+      f"{self.source}",
+    ]
+    return f"LatentModel({', '.join(what)})"
 
   @property
   def step(self) -> int:
@@ -50,42 +75,52 @@ class LatentModel:
     return int(self.state.step)
 
   @property
-  def params(self) -> Any:
+  def params(self) -> Mapping[str, Any]:
     """Tree of parameters."""
     return self.state.params
 
-  def log_px(self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
+  def log_px(self, x: Examples, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int) -> np.ndarray:
     """The importance-weighted bound with k samples, [N]: E[log p_hat] <= log p(x), P(log p_hat > log p + b) <= e^-b.
 
     `sizes` are batch_size (examples at once) and chunk (samples at once); see evaluate.importance_sampling.
     """
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["log_px"]
 
-  def elbo(self, x: Any, k: int = 100, *, seed: int = 0, transform: bool = False, **sizes: int) -> Any:
+  def elbo(self, x: Examples, k: int = 100, *, seed: int = 0, transform: bool = False, **sizes: int) -> np.ndarray:
     """Unbiased estimate of E_q[log p(x, z) - log q(z|x)] from k samples, [N]."""
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["elbo"]
 
   def importance(
-    self, x: Any, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int
-  ) -> dict[str, Any]:
+    self, x: Examples, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int
+  ) -> dict[str, np.ndarray]:
     """{"log_px", "elbo", "ess", "log_px_error"}, each [N]; see evaluate.importance_sampling.make_log_px."""
     importance_sampling.check(num_samples=k, **sizes)
     return self._run("importance", x, seed, transform, k=k, **sizes)
 
-  def encode(self, x: Any, key: jax.Array | None = None, *, transform: bool = False) -> Any:
+  def encode(
+    self, x: Examples, key: jax.Array | None = None, *, transform: bool = False
+  ) -> np.ndarray | tuple[np.ndarray, ...]:
     """E_q[z|x], [N, L]; with a key, a draw z ~ q(z|x) (for a hierarchical model a tuple with one entry per layer)."""
-    name = "encode" if key is None else "draw"
-    return self._run(name, x, 0 if key is None else key, transform, batch_size=500)
+    return self._run("encode" if key is None else "draw", x, 0 if key is None else key, transform)
 
-  def decode(self, z: Any) -> Any:
+  def decode(self, z: npt.ArrayLike | tuple[npt.ArrayLike, ...]) -> np.ndarray:
     """E[x|z], [N, *data_shape], for z as returned by `encode`."""
-    return jax.device_get(self._program("decode")(self.state, jax.tree.map(jnp.asarray, z)))
+    return self._program("decode")(self.state, tuple(map(np.asarray, z)) if isinstance(z, tuple) else np.asarray(z))
 
-  def sample(self, n: int, seed: int = 0) -> Any:
+  def sample(self, n: int, seed: int = 0) -> np.ndarray:
     """n draws x ~ p(x), [n, *data_shape]."""
-    return jax.device_get(self._program("sample")(self.state, rng.stream(jax.random.key(seed), "sample"), n))
+    return self._program("sample")(self.state, rng.stream(jax.random.key(seed), "sample"), n)
 
-  def impute(self, x: Any, mask: Any, k: int = 1000, *, seed: int = 0, batch_size: int = 10, index: Any = None) -> Any:
+  def impute(
+    self,
+    x: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    k: int = 1000,
+    *,
+    seed: int = 0,
+    batch_size: int = 10,
+    index: npt.ArrayLike | None = None,
+  ) -> np.ndarray:
     """x with E[x_missing | x_observed] where mask is 0, by importance sampling (Mattei & Frellsen, 2019).
 
       sum_k w_k E[x|z_k] / sum_k w_k,   w_k = p(x_observed|z_k) p(z_k) / q(z_k|x_observed)
@@ -103,13 +138,16 @@ class LatentModel:
     )
     errors.require(k >= 1, f"k = {k}; the number of importance samples must be 1 or more.")
     shape = (-1, *self.experiment.model.data_shape)
-    x, mask = (jnp.asarray(a, jnp.float32).reshape(shape) for a in (x, mask))
-    arrays = {"x": jnp.where(mask > 0, x, 0.0), "mask": mask}
-    arrays["index"] = rng.content_index(*arrays.values()) if index is None else jnp.asarray(index)
+    given, mask = (np.asarray(a, np.float32).reshape(shape) for a in (x, mask))
+    arrays = {"x": np.where(mask > 0, given, np.float32(0)), "mask": mask}
+    rows = rng.content_index(*map(jnp.asarray, arrays.values())) if index is None else index
+    arrays["index"] = np.asarray(rows)
     filled = self._run("impute", arrays, seed, False, k=k, batch_size=batch_size)
-    return jax.device_get(jnp.where(mask > 0, x, filled))
+    return np.where(mask > 0, given, filled)
 
-  def evaluate(self, name: str, x: Any, *, seed: int = 0, transform: bool = False, **options: Any) -> dict[str, Any]:
+  def evaluate(
+    self, name: str, x: Examples, *, seed: int = 0, transform: bool = False, **options: Any
+  ) -> dict[str, Any]:
     """Runs the evaluation dgm_jax/evaluate/NAME.py on x; returns {name: number} and "values": {name: [N]}.
 
     `name` may also be a module of one's own, "mine.py" or "my_package.mine".
@@ -133,78 +171,28 @@ class LatentModel:
       model=self.experiment.model, transforms=transforms, system=getattr(self.experiment, "system", None)
     )
 
-  def _arrays(self, x: Any, transform: bool) -> dict[str, Any]:
+  def _arrays(self, x: Examples, transform: bool) -> dict[str, np.ndarray]:
     """The dict of arrays that batches are sliced from."""
-    arrays = dict(x) if isinstance(x, dict) else {"x": x}
-    shape, given = tuple(self.experiment.model.data_shape), jnp.shape(arrays["x"])
+    arrays = {k: np.asarray(a) for k, a in (x.items() if isinstance(x, Mapping) else [("x", x)])}
+    shape, given = tuple(self.experiment.model.data_shape), arrays["x"].shape
     flat = len(given) == 2 and given[1] == math.prod(shape)
     errors.require(
       given[1:] == shape or flat, f"x is of shape {list(given)}; [N, {', '.join(map(str, shape))}] is expected."
     )
-    arrays["x"] = jnp.asarray(arrays["x"]).reshape(-1, *shape)
+    errors.require(given[0] >= 1, "x has no examples.")
+    arrays["x"] = arrays["x"].reshape(-1, *shape)
     if not transform:
-      arrays["x"] = arrays["x"].astype(jnp.float32)
+      arrays["x"] = arrays["x"].astype(np.float32)
       low, high = checks.support(self.experiment.model)
-      observed = (
-        arrays["x"][jnp.asarray(arrays["mask"]).reshape(arrays["x"].shape) > 0] if "mask" in arrays else arrays["x"]
-      )
-      least, greatest = float(observed.min(initial=jnp.inf)), float(observed.max(initial=-jnp.inf))
+      observed = arrays["x"][arrays["mask"].reshape(arrays["x"].shape) > 0] if "mask" in arrays else arrays["x"]
+      least, greatest = float(observed.min(initial=np.inf)), float(observed.max(initial=-np.inf))
       errors.require(
         not observed.size or low <= least <= greatest <= high,
         f"x has values in [{least:g}, {greatest:g}], but the model expects [{low:g}, {high:g}]: transform=True applies "
         "the run's transforms.",
       )
-    return {"index": jnp.arange(len(arrays["x"]), dtype=jnp.int32)} | arrays
+    return {"index": np.arange(len(arrays["x"]), dtype=np.int32)} | arrays
 
-  def _run(self, name: str, x: Any, seed: int | jax.Array, transform: bool, **options: Any) -> Any:
+  def _run(self, name: str, x: Examples, seed: int | jax.Array, transform: bool, **options: Any) -> Any:
     program = self._program(name, transform=transform, **options)
     return jax.device_get(program(self.state, self._key(seed), self._arrays(x, transform)))
-
-  def _make_program(self, name: str, transform: bool = False, **options: Any) -> Callable:
-    seen = self._seen(transform)
-    bind = lambda state: seen.model.bind({"params": state.params, **state.variables})
-    missing = [m for m in ("infer", "log_joint") if not hasattr(seen.model, m)]
-    errors.require(name == "sample" or not missing, f"This model does not provide {' and '.join(missing)}.")
-    if name == "sample":
-      errors.require(
-        self.experiment.system.sample is not None, "This model is conditional, p(y|x): it cannot sample x."
-      )
-      return jax.jit(self.experiment.system.sample, static_argnums=2)
-    if name == "decode":
-      return jax.jit(lambda state, z: bind(state).reconstruct(z))
-    if name == "importance":
-      return importance_sampling.make_log_px(seen, options.pop("k"), **options)
-    if name == "impute":
-      step = lambda held, _, batch: _impute(bind(held[0]), held[1], batch, options["k"])
-      run = make_evaluate_examples(step, seen.transforms.evaluate, options["batch_size"])
-      return lambda state, key, arrays: run((state, key), key, arrays)  # one key for all batches
-    step = {
-      "encode": lambda state, key, batch: _mean(bind(state).infer(batch)),
-      "draw": lambda state, key, batch: bind(state).infer(batch).sample(seed=key),
-    }[name]
-    return make_evaluate_examples(step, seen.transforms.evaluate, options["batch_size"])
-
-
-def _mean(q: Any) -> jax.Array:
-  try:
-    return q.mean()
-  except (AttributeError, NotImplementedError) as e:
-    raise errors.UserError("The mean of this q(z|x) has no closed form; pass a key to draw from it instead.") from e
-
-
-def _impute(bound_model: Any, key: jax.Array, batch: dict, k: int) -> jax.Array:
-  """E[x | x_observed], [B, ...], by k importance samples."""
-  return imputation.single(bound_model, rng.row_keys(key, batch["index"]), batch, k).x
-
-
-def load(workdir: str | pathlib.Path) -> LatentModel:
-  """Loads the latest checkpoint of a run, finished or not.  The run's data set must be available.
-
-  Raises:
-    UserError: there is no run or no checkpoint, or the data differs from the run's.
-  """
-  path = pathlib.Path(workdir)
-  found = legacy_configs.read_config(path)
-  errors.require(found is not None, f"{path} holds no run (it has no config.json).")
-  config = ConfigDict(found)
-  return LatentModel(*restore(config, path), config)

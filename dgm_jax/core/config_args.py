@@ -4,7 +4,7 @@ import importlib
 import pathlib
 import runpy
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dgm_jax.core import errors, renamed
@@ -103,8 +103,8 @@ def load(config: str) -> Any:
   return functions(config)["get_config"](*config.partition(":")[2:] if ":" in config else ())
 
 
-def check_path(config: Mapping[str, Any], path: str) -> None:
-  """Raises UserError, with the nearest key and the choices, if the config has no key `path`, such as "optim.lr"."""
+def check_path(config: Any, path: str) -> None:
+  """Raises UserError, with the nearest key and the choices, if the ConfigDict has no key `path`, such as "optim.lr"."""
   renamed.check(path)
   node, seen = config, "config"
   for name in path.split("."):

@@ -47,14 +47,17 @@ def mar(train: Statistics, rate: float, observed: float, seed: int) -> Callable:
   errors.require(0 < observed < 1, f"Transform 'mar': observed = {observed}; it must be between 0 and 1.")
   features = math.prod(train.shape)
   errors.require(2 <= features <= 4096, f"Transform 'mar' is for tables of 2 to 4096 features; x has {features}.")
-  z = train.rows()
   rng = np.random.RandomState(seed)
   count = min(features - 1, max(1, round(observed * features)))
   seen, rest = np.split(rng.permutation(features), [count])
-  weights = rng.standard_normal((count, features - count))
-  scale = (z[:, seen] @ weights).std(0)
-  weights /= np.where(scale > 0, scale, 1)
-  bias = _intercepts(z[:, seen] @ weights, rate)
+  directions = rng.standard_normal((count, features - count))
+
+  def fit(z):
+    scale = (z[:, seen] @ directions).std(0)
+    weights = directions / np.where(scale > 0, scale, 1)
+    return weights, _intercepts(z[:, seen] @ weights, rate)
+
+  weights, bias = train.calibrated(fit)
   mean, std = (a.ravel().astype(np.float32) for a in (train.mean, train.std))
 
   def draw(key, x):
@@ -73,7 +76,7 @@ def mnar(train: Statistics, rate: float, slope: float, seed: int) -> Callable:
   """
   del seed
   _check("mnar", rate)
-  bias = _intercepts(slope * train.rows(), rate).astype(np.float32)
+  [bias] = train.calibrated(lambda z: (_intercepts(slope * z, rate).astype(np.float32),))
   mean, std = (a.ravel().astype(np.float32) for a in (train.mean, train.std))
 
   def draw(key, x):

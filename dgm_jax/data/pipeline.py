@@ -51,18 +51,21 @@ def _compose(transforms: list[Transform]) -> Callable:
   return apply
 
 
-def make(names: tuple[str, ...], arrays: dict, others: Sequence[dict] = ()) -> Pipeline:
+def make(
+  names: tuple[str, ...], arrays: dict, others: Sequence[dict] = (), statistics: Statistics | None = None
+) -> Pipeline:
   """Composes transforms for a training set.
 
   Args:
     names: e.g. ("dequantize", "logit:alpha=0.05"); see TRANSFORMS.
     arrays: the training set, whose statistics standardize and the mechanisms of missing entries use.
     others: the other splits, whose range and labels are validated as well.
+    statistics: those of the data before the transforms, if they are known already; see stored.py.
 
   Raises:
     UserError: an unknown name or option, or data that a transform does not support.
   """
-  train, transforms, hides = Statistics(arrays, others), [], None
+  train, transforms, hides = statistics or Statistics(arrays, others), [], None
   for text in names:
     name, options = _parse(text)
     errors.require(

@@ -66,6 +66,10 @@ class Statistics:
       z = z * self._arrays["mask"][:n]
     return z.reshape(n, -1)
 
+  def calibrated(self, fit: Callable[[np.ndarray], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    """fit(rows()): what a transform needs of single examples, so that they need not be kept with a model."""
+    return fit(self.rows())
+
   @functools.cached_property
   def range(self) -> tuple[float, float]:
     """Minimum and maximum of the observed entries of all splits."""

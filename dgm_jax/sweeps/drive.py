@@ -129,8 +129,11 @@ def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: An
     view.close()
 
 
-def report_outcomes(root: pathlib.Path, names: Sequence[str], outcomes: Sequence) -> int:
-  """Prints failures and counts; returns the exit status of the sweep: 0 all finished, 3 some failed, 4 stopped."""
+def report_outcomes(root: pathlib.Path, names: Sequence[str], outcomes: Sequence, command: str = "") -> int:
+  """Prints failures and counts; returns the exit status of the sweep: 0 all finished, 3 some failed, 4 stopped.
+
+  `command` resumes a sweep that was stopped; "" for the command line.
+  """
   for outcome in outcomes:
     if outcome.status not in (0, STOPPED):
       code = outcome.status
@@ -145,7 +148,7 @@ def report_outcomes(root: pathlib.Path, names: Sequence[str], outcomes: Sequence
   print("Runs: " + ", ".join(f"{counts[s]} {s}" for s in states.STATES if counts[s]), flush=True)
   open_runs = [name for name, state in found.items() if state.state not in ("finished", "pruned", "failed")]
   if open_runs and all(outcome.status in (0, STOPPED, FAILED) for outcome in outcomes):
-    command = shlex.join(sys.orig_argv)
+    command = command or shlex.join(sys.orig_argv)
     print(f"error: stopped; {len(open_runs)} runs are not finished. To resume:\n  {command}", file=sys.stderr)
     return STOPPED
   return FAILED if open_runs or counts["failed"] else FINISHED
@@ -181,4 +184,4 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
   else:
     tasks.write(root, definition)
     print(f"All runs of {root} are done; nothing is left to train.", flush=True)
-  return report_outcomes(root, names, outcomes)
+  return report_outcomes(root, names, outcomes, definition.command)

@@ -9,6 +9,7 @@ from dgm_jax.core import errors, files, renamed
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.training.workdir import folder, own_files
+from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED
 from dgm_jax.training.workdir.lock import locked
 
 _FORMAT = 1
@@ -77,7 +78,7 @@ def check(root: pathlib.Path, new: Definition) -> None:
   errors.require(not root.exists() or root.is_dir(), f"--root {root} is a file; it must be a folder.")
   old = read(root)
   if old is None:
-    strange = [p.name for p in root.iterdir() if p.name != "lock"] if root.is_dir() else []
+    strange = [p.name for p in root.iterdir() if p.name not in ("lock", OWN_DATA, PREPARED)] if root.is_dir() else []
     errors.require(not strange, f"--root {root} holds files that do not belong to a sweep ({_few(sorted(strange))}).")
     return
   if old.search is None and new.search is None and not (root / "runs").exists():
@@ -88,6 +89,8 @@ def check(root: pathlib.Path, new: Definition) -> None:
     if a != b
   ]
   common = _plain(new.common)
+  if pathlib.Path(common.get("data.path") or "").name == OWN_DATA:  # in ROOT, which may have been moved
+    common |= {path: old.common[path] for path in ("data.path", "data.data_dir") if path in old.common}
   different += [
     f"config.{path} ({old.common.get(path, 'not given')} there, {common.get(path, 'not given')} now)"
     for path in sorted(old.common.keys() | common.keys())

@@ -14,10 +14,8 @@ import scipy.stats
 
 import dgm_jax
 from dgm_jax import api
-from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors, files
 from dgm_jax.distributions.likelihoods import families
-from dgm_jax.training import train
 from dgm_jax.training.results import evaluate_finally
 from helpers import linear_gaussian as lg
 from helpers import tables
@@ -128,6 +126,14 @@ def test_programs_are_compiled_once_per_shape():
   for seed in range(3):
     model.log_px(X, 10, seed=seed)
   assert len(traced) == 1
+  for n in (1, 3, 40):  # rows are padded to whole batches
+    model.encode(X[:n])
+  assert len(traced) == 2
+  np.testing.assert_array_equal(model.encode(X[:3]), model.encode(X)[:3])
+  many = np.tile(X, (6, 1))
+  np.testing.assert_allclose(model.encode(many), np.tile(model.encode(X), (6, 1)), rtol=1e-6)
+  assert model.decode(model.encode(many)).shape == (240, 3)
+  np.testing.assert_array_equal(model.sample(5, seed=2), model.sample(8, seed=2)[:5])
 
 
 def torch_weights(path, sizes, heads=()):
@@ -216,16 +222,6 @@ def test_user_mistakes_are_reported_in_one_sentence(tmp_path):
   with pytest.raises(errors.UserError, match="holds no run"):
     dgm_jax.load(tmp_path)
   assert families.make("bernoulli").support == model.experiment.model.support
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-  """A finished run in runs/first of the folder, and its results."""
-  folder = tmp_path_factory.mktemp("api")
-  config = iwae_mnist.get_config("test,k=5")
-  with config.unlocked():
-    config.evaluate.collapse = {}
-  return folder, train.train_and_evaluate(config, folder / "runs" / "first")
 
 
 def test_per_example_values_of_a_run_average_to_its_results(finished):

@@ -11,7 +11,7 @@ from typing import Any
 from dgm_jax.core import errors
 from dgm_jax.core.files import flatten, read_json, write_json
 from dgm_jax.training.workdir import own_files
-from dgm_jax.training.workdir.legacy_configs import read_config
+from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED, read_config
 
 # Locations and placement: a run may continue with other values of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
@@ -19,10 +19,13 @@ _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices
 
 def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:
   old, new = flatten(old), flatten(json.loads(json.dumps(new)))
+  # a folder that was moved with its own data, whose content is checked
+  moved = {pathlib.Path(c.get("data.path") or "").name for c in (old, new)} == {OWN_DATA}
+  places = (*_LOCATIONS, "data.path") if moved else _LOCATIONS
   return [
     f"{k} ({old.get(k, 'absent')} there, {new.get(k, 'absent')} now)"
     for k in sorted(old.keys() | new.keys())
-    if k not in _LOCATIONS and not k.startswith(free) and old.get(k) != new.get(k)
+    if k not in places and not k.startswith(free) and old.get(k) != new.get(k)
   ]
 
 
@@ -53,7 +56,7 @@ def check(workdir: pathlib.Path, config: dict, own_folder: pathlib.Path | None =
   old = read_config(workdir)
   if old is None:
     errors.require(
-      not workdir.is_dir() or not any(workdir.iterdir()),
+      not workdir.is_dir() or {p.name for p in workdir.iterdir()} <= {OWN_DATA, PREPARED},
       f"--workdir {workdir} holds files that are not a run's (it has no config.json); name a new or empty folder.",
     )
   elif different := _differences(old, config):

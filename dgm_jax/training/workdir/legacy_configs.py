@@ -1,4 +1,4 @@
-"""The config of a run, also of a run made by an earlier version."""
+"""The config of a run, also of a run made by an earlier version or moved from another place."""
 
 import pathlib
 from typing import Any
@@ -12,6 +12,9 @@ _ADDED = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from"
 _ADDED |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
 _ADDED_OPTIM = optimisers.Options._field_defaults  # of config.optim, where there is an optimiser
 _ADDED_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective, for the principle latent
+
+OWN_DATA = "data.npz"  # arrays that a run, or a sweep, was given from Python
+PREPARED = "dgm_arrays"  # folder of their splits
 
 
 def upgraded(config: dict[str, Any]) -> dict[str, Any]:
@@ -28,6 +31,18 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
-  """config.json as `upgraded` gives it; None if there is none."""
+  """config.json as `upgraded` gives it; None if there is none.
+
+  Data that lie in the run's own folder, or that of its sweep, are found there wherever the folder is now.
+  """
   config = read_json(workdir / "config.json") if workdir.is_dir() else None
-  return upgraded(config) if isinstance(config, dict) else config
+  if not isinstance(config, dict):
+    return config
+  config = upgraded(config)
+  if pathlib.Path(config.get("data", {}).get("path") or "").name == OWN_DATA:
+    for folder in (workdir, *list(workdir.absolute().parents)[1:2]):
+      if (folder / OWN_DATA).exists():
+        place = folder.absolute()
+        config["data"] |= {"path": str(place / OWN_DATA), "data_dir": str(place)}
+        break
+  return config

@@ -1,6 +1,7 @@
 """run.json: which command, code, versions and machine worked on a run, and for how long."""
 
 import contextlib
+import contextvars
 import datetime
 import os
 import pathlib
@@ -18,6 +19,18 @@ from dgm_jax.core.files import read_json, write_json
 from dgm_jax.training.workdir import own_files
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+
+_CALL: contextvars.ContextVar[str | None] = contextvars.ContextVar("call", default=None)
+
+
+@contextlib.contextmanager
+def called(text: str) -> Iterator[None]:
+  """Context in which run.json has this text as its command: a call in Python, not the program's command line."""
+  token = _CALL.set(text)
+  try:
+    yield
+  finally:
+    _CALL.reset(token)
 
 
 def _git(*args: str) -> str | None:
@@ -57,7 +70,7 @@ class RunRecord:
     self._starts = read_json(self._path) or []
     status = _git("status", "--porcelain")
     self._entry = {
-      "command": shlex.join(sys.orig_argv),
+      "command": _CALL.get() or shlex.join(sys.orig_argv),
       "started": _now(),
       "from_step": step,
       "seed": seed,

@@ -1,0 +1,104 @@
+"""The compiled programs of a trained model: log p(x), encode, decode, sample, impute.
+
+All but log p(x) take any number of examples without being compiled anew: the rows are padded to whole batches.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import errors, rng
+from dgm_jax.core.evaluation import make_evaluate_step
+from dgm_jax.evaluate import importance_sampling
+from dgm_jax.inference import imputation
+
+_ROWS = 100  # of a batch of `encode` and `decode`
+_DRAWS = 64  # samples are drawn in numbers that are powers of two up to this one, then multiples of it
+
+
+def bound(experiment: Any, state: Any) -> Any:
+  """The model with the parameters of a state."""
+  return experiment.model.bind({"params": state.params, **state.variables})
+
+
+def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None = None, **sizes: int) -> Callable:
+  """The program `name`, whose first argument is the state.
+
+  Args:
+    experiment: the model, its system, and the transforms to apply.
+    name: importance, encode, draw or impute: of (state, key, arrays); decode: of (state, z); sample: of (state, key,
+      n).
+    k: importance samples.
+    batch_size: examples at once; None for the program's default.
+    **sizes: further options of evaluate.importance_sampling.
+
+  Raises:
+    UserError: the model lacks what the program needs.
+  """
+  if name == "sample":
+    return _sampler(experiment)
+  missing = [m for m in ("infer", "log_joint") if not hasattr(experiment.model, m)]
+  errors.require(not missing, f"This model does not provide {' and '.join(missing)}.")
+  if name == "importance":
+    batch = {} if batch_size is None else {"batch_size": batch_size}
+    return importance_sampling.make_log_px(experiment, k, **batch, **sizes)
+  rows = batch_size or _ROWS
+  if name == "decode":
+    compiled = jax.jit(lambda state, z: bound(experiment, state).reconstruct(z))
+    return lambda state, z: in_batches(lambda part, start: compiled(state, part), z, rows)
+  if name == "impute":  # one key for all batches: a row's draws depend on its index alone
+    step = lambda held, _, batch: _impute(bound(experiment, held[0]), held[1], batch, k)
+    held = lambda state, key: (state, key)
+  else:
+    held = lambda state, key: state
+    step = {
+      "encode": lambda state, key, batch: mean(bound(experiment, state).infer(batch)),
+      "draw": lambda state, key, batch: bound(experiment, state).infer(batch).sample(seed=key),
+    }[name]
+  compiled = jax.jit(make_evaluate_step(step, experiment.transforms.evaluate))
+  return lambda state, key, arrays: in_batches(
+    lambda part, start: compiled(held(state, key), key, part, start), arrays, rows
+  )
+
+
+def in_batches(function: Callable, arrays: Any, batch_size: int) -> Any:
+  """function(batch, start) for all rows of a tree of arrays [N, ...], in batches of one size: the last is padded."""
+  n = len(jax.tree.leaves(arrays)[0])
+  rows = np.minimum(np.arange(-(-max(n, 1) // batch_size) * batch_size), max(n - 1, 0))
+  found = []
+  for start in range(0, len(rows), batch_size):
+    take = rows[start : start + batch_size]
+    found.append(jax.device_get(function(jax.tree.map(lambda a: a[take], arrays), start)))
+  return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *found)
+
+
+def _sampler(experiment: Any) -> Callable:
+  errors.require(experiment.system.sample is not None, "This model is conditional, p(y|x): it cannot sample x.")
+  compiled = jax.jit(experiment.system.sample, static_argnums=2)
+
+  def draw(state, key, n):
+    errors.require(n >= 1, f"n = {n}; the number of samples must be 1 or more.")
+    size = 1 << (n - 1).bit_length() if n <= _DRAWS else -(-n // _DRAWS) * _DRAWS
+    return jax.tree.map(lambda a: a[:n], jax.device_get(compiled(state, key, size)))
+
+  return draw
+
+
+def mean(q: Any) -> jax.Array:
+  """E_q[z].
+
+  Raises:
+    UserError: it has no closed form.
+  """
+  try:
+    return q.mean()
+  except (AttributeError, NotImplementedError) as e:
+    raise errors.UserError("The mean of this q(z|x) has no closed form; pass a key to draw from it instead.") from e
+
+
+def _impute(bound_model: Any, key: jax.Array, batch: dict, k: int) -> jax.Array:
+  """E[x | x_observed], [B, ...], by k importance samples."""
+  return imputation.single(bound_model, rng.row_keys(key, jnp.asarray(batch["index"])), batch, k).x
