@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from dgm_jax.api.trained_model import LatentModel, identity
 from dgm_jax.core import errors, files
 from dgm_jax.core.system import TrainState
+from dgm_jax.data.stored import NoData
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.normals import diagonal_normal, standard_normal
 
@@ -188,6 +189,9 @@ def from_functions(
     prior = standard_normal(latent_dim)
   model = FunctionModel(encode, decode, latent_dim, data_shape, family, prior)
   experiment = types.SimpleNamespace(
-    model=model, transforms=types.SimpleNamespace(evaluate=identity), system=types.SimpleNamespace(sample=model.sample)
+    model=model,
+    transforms=types.SimpleNamespace(evaluate=identity),
+    system=types.SimpleNamespace(sample=model.sample),
+    splits=NoData("A model made by from_functions"),
   )
   return LatentModel(experiment, TrainState(jnp.zeros((), jnp.int32), {}, (), {}, {}))

@@ -92,10 +92,8 @@ def write_arrays(place: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def remove_arrays(place: pathlib.Path) -> None:
-  """Removes the arrays of a run or sweep that did not start, and its folder if nothing else is there."""
+  """Removes the arrays of a run or sweep that did not start."""
   if not place.is_dir():
     return
   (place / legacy_configs.OWN_DATA).unlink(missing_ok=True)
   shutil.rmtree(place / legacy_configs.PREPARED, ignore_errors=True)
-  if not any(place.iterdir()):
-    place.rmdir()

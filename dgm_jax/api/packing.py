@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ from dgm_jax.training.workdir.run_record import versions
 
 SUFFIX = ".dgm"
 DTYPES = ("float32", "float16", "bfloat16")
-_CONFIG_OF_COMMAND = re.compile(r"""(?:--config[= ]|dgm_jax\.train\()['"]?([^\s'"]+)""")
+_CALL = re.compile(r"dgm_jax\.\w+\('([^']+)'")  # in Python
+_FLAG = re.compile(r"--config=(.+)")  # a word of a command line
 
 
 def without_optimiser(state: Any) -> Any:
@@ -49,10 +51,21 @@ def _narrow(array: np.ndarray, dtype: str) -> np.ndarray:
   return array.astype(jnp.dtype(dtype)) if array.dtype == np.float32 and array.ndim else array
 
 
+def _config_of(command: str) -> str:
+  """The config that a command, or a call in Python, names; "" if it names none."""
+  if call := _CALL.match(command):
+    return call[1]
+  try:
+    words = shlex.split(command.replace("--config ", "--config=", 1))
+  except ValueError:  # it is no command line
+    return ""
+  return next((flag[1] for word in words if (flag := _FLAG.fullmatch(word))), "")
+
+
 def config_name(workdir: pathlib.Path) -> str:
   """NAME[:ARGUMENT] of the config that a run was trained with, from its command or its sweep; "" if neither says it."""
   records = files.read_json(workdir / "run.json") or []
-  found = [m[1] for record in records if (m := _CONFIG_OF_COMMAND.search(record.get("command", "")))]
+  found = [name for record in records if (name := _config_of(record.get("command", "")))]
   if found:
     return found[-1]
   root = workdir.absolute().parents[1]
@@ -147,5 +160,5 @@ def unpack(path: pathlib.Path) -> LatentModel:
   experiment = build(config, loaded)
   template = without_optimiser(jax.eval_shape(make_init(experiment, found["seed"])))
   state = _filled(template, from_tensors(members["model.safetensors"]), path)
-  no_data: Any = stored.NoData(str(path), model["data"]["about"])
+  no_data: Any = stored.NoData(f"The model in {path}", model["data"]["about"])
   return LatentModel(experiment._replace(splits=no_data), state, config, results, path)

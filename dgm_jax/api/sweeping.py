@@ -134,7 +134,7 @@ def sweep(
   if x is not None:
     arrays, options = collect(x, y, mask, valid, test)
     common |= data_settings(place.absolute(), options)
-  with starting(place, "sweep.json"), _not_importing_the_script():
+  with starting(place, "sweep.json", f"The same call, with root={str(place)!r},"), _not_importing_the_script():
     common = definition.typed_common(config, common)
     runs = definition.make_runs(config, common, definition.overrides_of(config, name, values))
     found = tasks.define(config, common, runs, call("sweep", config, place, overrides))

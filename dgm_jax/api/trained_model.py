@@ -166,10 +166,9 @@ class LatentModel:
 
   def _seen(self, transform: bool) -> Any:
     """The experiment, with its transforms or with the identity instead."""
-    transforms = self.experiment.transforms if transform else types.SimpleNamespace(evaluate=identity)
-    return types.SimpleNamespace(
-      model=self.experiment.model, transforms=transforms, system=getattr(self.experiment, "system", None)
-    )
+    seen = self.experiment
+    transforms = seen.transforms if transform else types.SimpleNamespace(evaluate=identity)
+    return types.SimpleNamespace(model=seen.model, transforms=transforms, system=seen.system, splits=seen.splits)
 
   def _arrays(self, x: Examples, transform: bool) -> dict[str, np.ndarray]:
     """The dict of arrays that batches are sliced from."""

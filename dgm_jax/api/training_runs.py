@@ -21,21 +21,24 @@ from dgm_jax.training.workdir import folder, legacy_configs, run_record
 
 
 @contextlib.contextmanager
-def starting(place: pathlib.Path, started: str) -> Iterator[None]:
+def starting(place: pathlib.Path, started: str, again: str) -> Iterator[None]:
   """Context that removes the arrays written to a folder if no work began there; Ctrl-C becomes a KeyboardInterrupt.
 
   Args:
     place: the folder of a run or a sweep.
     started: the file that it has once it began.
+    again: the call that continues it.
   """
-  was_there = (place / legacy_configs.OWN_DATA).exists()
+  had_folder, had_data = place.exists(), (place / legacy_configs.OWN_DATA).exists()
   try:
     yield
   except errors.StoppedError as e:
-    raise KeyboardInterrupt(f"{e} The same call continues in {place}.") from None
+    raise KeyboardInterrupt(f"{e} {again} continues.") from None
   finally:
-    if not was_there and not (place / started).exists():
+    if not had_data and not (place / started).exists():
       remove_arrays(place)
+      if not had_folder and place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
 
 
 def call(function: str, config: str | ConfigDict | None, place: pathlib.Path, overrides: Mapping[str, Any]) -> str:
@@ -82,7 +85,7 @@ def train(
   place = pathlib.Path(workdir)
   compilation_cache.use()
   with (
-    starting(place, "config.json"),
+    starting(place, "config.json", f"dgm_jax.train(workdir={str(place)!r})"),
     folder.disk_errors(place),
     run_record.called(call("train", config, place, overrides)),
   ):

@@ -126,15 +126,15 @@ class NoData:
   """In place of the splits of a model that was loaded without its data.
 
   Args:
-    where: the file that the model comes from.
+    what: the model, as the subject of a sentence.
     about: metadata of the data set, such as the names of its classes.
   """
 
-  def __init__(self, where: str, about: Mapping[str, Any]):
-    self._where, self.about = where, about
+  def __init__(self, what: str, about: Mapping[str, Any] = {}):
+    self._what, self.about = what, about
 
   def _missing(self) -> Any:
-    raise errors.UserError(f"{self._where} holds a model without the data that it was trained on; this needs them.")
+    raise errors.UserError(f"{self._what} comes without the data that it was trained on, and this needs them.")
 
   train = valid = test = property(_missing)
 

@@ -52,7 +52,7 @@ def test_a_packed_model_equals_its_run_bitwise_without_its_data(packed, monkeypa
     np.testing.assert_array_equal(ask(model), ask(run))
   assert (model.results, model.step, model.source) == (run.results, 40, path)
   assert model.config.to_dict() == run.config.to_dict()
-  with pytest.raises(errors.UserError, match=r"first.dgm holds a model without the data that it was trained on"):
+  with pytest.raises(errors.UserError, match=r"first.dgm comes without the data that it was trained on"):
     model.evaluate("imputation", binary, part="train")
 
 
@@ -186,7 +186,8 @@ def test_the_config_of_a_run_is_found_in_its_command_or_its_sweep(tmp_path):
       "python -m dgm_jax.main --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=x",
       "configs/iwae_mnist.py:k=5,layers=1",
     ),
-    ("python -m dgm_jax train '--config=my config.py' --workdir=x", "my"),
+    ("python -m dgm_jax train '--config=my config.py:k=2' --workdir=x", "my config.py:k=2"),
+    ("python -m dgm_jax --config vae_mnist", "vae_mnist"),
     ("dgm_jax.train('vae_mnist:quick', 'runs/x', **{})", "vae_mnist:quick"),
   ):
     files.write_json(run / "run.json", [{"command": "other"}, {"command": command}])

@@ -58,8 +58,8 @@ def test_no_example_is_kept():
 
 
 def test_data_that_are_not_there_are_missed_in_one_sentence():
-  blank = stored.NoData("model.dgm", {"classes": ["a", "b"]})
+  blank = stored.NoData("The model in m.dgm", {"classes": ["a", "b"]})
   assert blank.about["classes"] == ["a", "b"]
   for ask in (lambda: blank.test, lambda: blank.train, blank.parts):
-    with pytest.raises(errors.UserError, match=r"model.dgm holds a model without the data"):
+    with pytest.raises(errors.UserError, match=r"The model in m.dgm comes without the data"):
       ask()
