@@ -10,7 +10,7 @@ from dgm_jax.training import train
 def finished(tmp_path_factory):
   """A finished run in runs/first of the folder, and its results."""
   folder = tmp_path_factory.mktemp("api")
-  config = iwae_mnist.get_config("test")
+  config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.evaluate.collapse = {}
   return folder, train.train_and_evaluate(config, folder / "runs" / "first")
