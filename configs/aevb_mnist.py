@@ -24,7 +24,8 @@ Arguments (after the colon, separated by commas):
   method=aevb|wake_sleep|mcem   aevb if not given
   nz=N            latent variables, 20 if not given; with 2 the run draws its latent space, and log p(x) is exact
   hidden=N        units of the hidden layer; if not given 500, or 200 for frey_faces
-  data=NAME       mnist if not given; mnist5k; frey_faces, with a Gaussian decoder
+  data=NAME       mnist if not given; mnist5k; frey_faces, with a Gaussian decoder; array: your own images or binary
+                  data, without the prior on the parameters (its weight is --config.optim.l2=1/N for N examples)
   train=N         only the first N training examples
   quick           a minute on 2 cores: 5,000 steps on mnist5k
   test            seconds: a few steps of a small network on mnist5k
@@ -35,6 +36,7 @@ from types import SimpleNamespace
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.sweeps.axes import product
@@ -61,18 +63,20 @@ def _evaluate(a: SimpleNamespace) -> ConfigDict:
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  methods, sets = ("aevb", "wake_sleep", "mcem"), ("mnist", "mnist5k", "frey_faces")
+  methods, sets = ("aevb", "wake_sleep", "mcem"), base.sets("mnist", "mnist5k", "frey_faces")
   a = parse(arg, method=methods, nz=20, hidden=0, data=sets, train=0, quick=False, test=False)
   name = base.data_name(a)
   faces = name == "frey_faces"
   config = base.default()
   config.data = data_section(name, transforms=("scale",) if faces else ("binarize:dynamic",))
   if a.train:
+    errors.require("train_size" in config.data, f"Config argument 'train' is for mnist and mnist5k, not for {name}.")
     config.data.train_size = a.train
   hidden = a.hidden or (32 if a.test else 200 if faces else 500)
   args = {"latent_dim": a.nz, "hidden": (hidden,), "likelihood": "gaussian_sigmoid" if faces else "bernoulli"}
   config.model = {"name": "vae", "args": args | {"net_args": {"init_scale": 0.01}}}
-  config.optim.update(name="adagrad", lr=0.02, eps=1e-12, l2=1 / (a.train or base.NUM_TRAIN[name]))
+  num_examples = a.train or base.NUM_TRAIN.get(name, 0)
+  config.optim.update(name="adagrad", lr=0.02, eps=1e-12, l2=1 / num_examples if num_examples else 0.0)
   config.num_epochs, config.num_steps = None, 100_000
   config.eval_every, config.checkpoint_every = 1000, 10_000
   if a.quick:

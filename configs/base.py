@@ -92,10 +92,10 @@ def default() -> ConfigDict:
   config.optim = ConfigDict(optimisers.Options(eps=1e-4)._asdict())  # see optimisers.Options; eps as in Burda et al.
   config.dtype = "float32"  # or "bfloat16", for computations inside networks; parameters and densities stay float32
   config.remat = False  # recompute the activations of the networks in the backward pass instead of storing them
-  config.batch_size = 100
+  config.batch_size = 100  # examples per step; 0: all of the training set
   config.num_epochs = config_dict.FieldReference(3280, field_type=int)  # 3280: (3^8 - 1) / 2, as in Burda et al.
   config.num_steps = config_dict.placeholder(int)  # optional; takes precedence over num_epochs
-  config.log_every = 500  # steps of one compiled program; the intervals below are multiples of it
+  config.log_every = 500  # steps of one compiled program, 0: an epoch; the intervals below are multiples of it
   config.eval_every = 0  # steps; 0: 20 evaluations per run, at least five epochs apart
   config.figures_every = 0  # steps; 0: five times per run, at least five epochs apart
   config.checkpoint_every = 5000  # steps; 0: 20 checkpoints per run, at least five epochs apart
@@ -118,6 +118,19 @@ def default() -> ConfigDict:
 def data_name(a: SimpleNamespace, small: str = "mnist5k") -> str:
   """The data set for the arguments `data`, `quick` and `test`: `small` for the last two, unless `data` is given."""
   return small if (a.quick or a.test) and "data" not in a.given else a.data
+
+
+def sets(*names: str, own: tuple[str, ...] = ("array",)) -> tuple[str, ...]:
+  """The choices of an argument `data`, the default first: `names`, and the data sets that read the user's `own` files.
+
+  `own` is "array" (tables, arrays, images), or "text" or "bag_of_words" for models of text.
+  """
+  return (*names, *own)
+
+
+def real(name: str) -> tuple[str, ...]:
+  """The transforms for a model of real numbers: grey levels scaled to [0, 1], the user's own data standardised."""
+  return ("standardize",) if name == "array" else ("scale",)
 
 
 def binarize(name: str, how: str) -> tuple[str, ...]:
@@ -210,9 +223,9 @@ def by_em(
 
   Args:
     data: config.data.
-    num_examples: size of the training set.
+    num_examples: size of the training set; 0 if it is not known: then a step takes all examples, or an online one 500.
     passes: number of epochs, each of which ends with an M-step.
-    test: 40 steps, in batches of 400, or of 100 online.
+    test: 40 steps, in batches of 400 (all, if num_examples is 0), or of 100 online.
     batch_size: at most this many examples per step; it should divide num_examples.
     online: an M-step after each batch of 500 instead.
   """
@@ -222,11 +235,13 @@ def by_em(
   config.objective = ConfigDict({"update": "online" if online else "batch", "decay": 0.6, "delay": 10.0, "block": 1000})
   config.evaluate = ConfigDict({"selection": {"batch_size": 500}})
   if test:
-    shrink(config, batch_size=100 if online else 400)
+    shrink(config, batch_size=100 if online else 400 if num_examples else 0)
     return config
   config.batch_size = 500 if online else min(num_examples, batch_size)
-  config.num_epochs, config.log_every = passes, num_examples // config.batch_size
-  config.checkpoint_every = config.log_every * max(1, passes // 10)
+  config.num_epochs, config.log_every, config.checkpoint_every = passes, 0, 0
+  if num_examples:
+    config.log_every = num_examples // config.batch_size
+    config.checkpoint_every = config.log_every * max(1, passes // 10)
   return config
 
 

@@ -12,7 +12,7 @@ binarised once (static), and the results depend on this binarisation.
 Arguments (after the colon, separated by commas):
   c=N             components, 10 if not given
   online          an M-step for each batch of 500 (Cappe & Moulines, 2009)
-  data=NAME       binarized_mnist if not given, mnist, or mnist5k
+  data=NAME       binarized_mnist if not given, mnist, mnist5k, or array: your own images or binary data
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
 
@@ -29,10 +29,10 @@ from dgm_jax.training.build import data_section
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, c=10, online=False, data=("binarized_mnist", "mnist", "mnist5k"), quick=False, test=False)
+  a = parse(arg, c=10, online=False, data=base.sets("binarized_mnist", "mnist", "mnist5k"), quick=False, test=False)
   name = base.data_name(a)
   data = data_section(name, base.binarize(name, "static"))
-  config = base.by_em(data, base.NUM_TRAIN[name], passes=50, test=a.test, online=a.online)
+  config = base.by_em(data, base.NUM_TRAIN.get(name, 0), passes=50, test=a.test, online=a.online)
   config.model = {"name": "bernoulli_mixture", "args": {"num_components": a.c}}
   return config.lock()
 

@@ -14,7 +14,9 @@ Arguments (after the colon, separated by commas):
                   dropout  MC dropout: half of the inputs of the hidden and output layers are dropped, of x, too
                   bayes    Bayes by backprop with the mixture prior, scales 1 and e^-6, of equal weight
   width=N         units of each hidden layer of net=mlp, 400 if not given
-  data=NAME       mnist if not given, or fashion_mnist, mnist5k; any set of images with labels
+  data=NAME       mnist if not given, or fashion_mnist, mnist5k; any set of images with labels; array: your own images
+                  in folders by class, or table whose column --config.data.target=NAME is the class; standardised.  More
+                  than 10 classes need --config.model.args.likelihood_args.num_classes=N
   quick           3,000 steps of batch 100 on mnist5k
   test            seconds: a few steps of a small network on mnist5k
 
@@ -45,9 +47,10 @@ def get_config(arg: str = "") -> ConfigDict:
   args["dropout"] = 0.5 if a.method == "dropout" else 0.0
   if a.method == "bayes":
     args |= {"weights": "normal", "prior_scales": (1.0, 0.0025), "prior_share": 0.5, "initial_scale": 0.02}
-  data = data_section(base.data_name(a), transforms=("scale",))
+  name = base.data_name(a)
+  data = data_section(name, transforms=base.real(name))
   config = base.supervised(data, args, draws=1 if a.method == "map" else 50)
-  config.evaluate.predictive.rotation = 90.0
+  config.evaluate.predictive.rotation = 0.0 if name == "array" else 90.0
   config.optim.weight_decay = 1e-4 if a.method == "map" else 0.0
   if a.test:
     base.shrink(config, batch_size=20)

@@ -12,6 +12,7 @@ Arguments (after the colon, separated by commas):
                   mse      N(y; m(x), 1) of standardised y: squared errors; an ensemble's bands are its members' spread
                   dropout  MC dropout: N(y; m(x), s^2), 10 % of the units dropped
                   bayes    Bayes by backprop with the known variance of the noise, prior N(0, 1)
+  data=cubic      the toy; for your own table there is configs/uci_regression.py
   quick           no effect: a full run is quick
   test            seconds: a few steps
 
@@ -22,6 +23,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
 from dgm_jax.configs.uci_regression import regression_args
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -29,7 +31,11 @@ from dgm_jax.training.build import data_section
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, method=("net", "mse", "dropout", "bayes"), quick=False, test=False)
+  a = parse(arg, method=("net", "mse", "dropout", "bayes"), data=base.sets("cubic"), quick=False, test=False)
+  errors.require(
+    a.data == "cubic",
+    "The config cubic_toy knows the noise of its toy y = x^3; for your own table take uci_regression:data=array.",
+  )
   data = data_section("cubic", transforms=("standardize", "standardize_targets"))
   args = regression_args("net" if a.method == "mse" else a.method, width=100)
   if a.method == "mse":

@@ -7,8 +7,7 @@ tiny_shakespeare).
 
   python -m dgm_jax.main --config=configs/hmm_text.py:c=2 --workdir=runs/hmm      # by download
   python -m dgm_jax.main --config=configs/hmm_text.py:quick --workdir=runs/quick
-  python -m dgm_jax.main --config=configs/hmm_text.py:quick --config.data.path=TEXT.txt --config.batch_size=LINES \\
-    --workdir=runs/mine
+  python -m dgm_jax.main --config=configs/hmm_text.py:data=text --config.data.path=TEXT.txt --workdir=runs/mine
 
 The probability of each state given a letter, p(z|x) where p(z) is how often each state is visited, is printed by
 
@@ -21,6 +20,7 @@ The probability of each state given a letter, p(z|x) where p(z) is how often eac
 Arguments (after the colon, separated by commas):
   c=N             states, 2 if not given
   data=NAME       tiny_shakespeare if not given, in windows of 128 letters; licence, the lines of this project's LICENSE
+                  file; text, the lines of your own text, a file or a folder of them
   quick           seconds on 2 cores: data=licence, no download
   test            seconds: a few steps on the same data
 
@@ -34,6 +34,7 @@ held-out likelihood.
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -43,19 +44,24 @@ _NUM_TRAIN = {"tiny_shakespeare": 7457, "licence": 135}  # windows or lines
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, c=2, data=("tiny_shakespeare", "licence"), quick=False, test=False)
+  sets = base.sets("tiny_shakespeare", "licence", own=("text", "array"))
+  a = parse(arg, c=2, data=sets, quick=False, test=False)
+  errors.require(
+    a.data != "array", "The config hmm_text models letters: take data=text, with the path of a text file or a folder."
+  )
   name = base.data_name(a, small="licence")
-  if name == "licence":
-    data = data_section("licence")
+  lines = name in ("licence", "text")
+  if lines:
+    data = data_section(name)
     data.tokens = "letter"
-    batch_size, num_symbols = _NUM_TRAIN[name], 30
+    batch_size, num_symbols = _NUM_TRAIN.get(name, 0), 30
   else:
     data = data_section(name)
     data.letters = True
     batch_size, num_symbols = 500, 27
-  config = base.by_em(data, _NUM_TRAIN[name], passes=100, test=a.test, batch_size=batch_size)
+  config = base.by_em(data, _NUM_TRAIN.get(name, 0), passes=100, test=a.test, batch_size=batch_size)
   config.batch_size = batch_size
-  if name == "licence" and not a.test:
+  if lines and not a.test:
     config.num_epochs, config.num_steps = None, 300  # a step is a pass
     config.log_every, config.checkpoint_every = 10, 100
   args = {"num_states": a.c, "emission": "categorical", "num_symbols": num_symbols}

@@ -9,7 +9,7 @@ and no NLL.
 Arguments (after the colon, separated by commas):
   c=N             centres, 10 if not given
   online          centres move after each batch of 500
-  data=NAME       mnist if not given, or mnist5k
+  data=NAME       mnist if not given, mnist5k, or array: your own numbers or images, standardised
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
 
@@ -26,10 +26,10 @@ from dgm_jax.training.build import data_section
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, c=10, online=False, data=("mnist", "mnist5k"), quick=False, test=False)
+  a = parse(arg, c=10, online=False, data=base.sets("mnist", "mnist5k"), quick=False, test=False)
   name = base.data_name(a)
-  data = data_section(name, transforms=("scale",))
-  config = base.by_em(data, base.NUM_TRAIN[name], passes=50, test=a.test, online=a.online)
+  data = data_section(name, transforms=base.real(name))
+  config = base.by_em(data, base.NUM_TRAIN.get(name, 0), passes=50, test=a.test, online=a.online)
   config.model = {"name": "kmeans", "args": {"num_components": a.c}}
   config.evaluate = ConfigDict({"means": {"batch_size": 500}})
   return config.lock()

@@ -15,7 +15,8 @@ bound, by held-out words, and (ais_log_px) for some documents by annealing.
 Arguments (after the colon, separated by commas):
   method=NAME     lda if not given, or nmf
   k=N             topics, 20 if not given
-  data=NAME       kjv if not given, newsgroups, bag_of_words (your own text), or bars, documents of planted topics
+  data=NAME       kjv if not given, newsgroups, or bars, documents of planted topics; bag_of_words: your own text, a
+                  file of documents or a folder of files; array: your own counts [documents, words]
   verses          with kjv: documents are verses, not chapters
   full            an update after each pass over the data instead of after each batch; nmf always has this
   quick           less than a minute on 2 cores: bars
@@ -32,12 +33,13 @@ from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
 
-DATA = ("kjv", "newsgroups", "bag_of_words", "bars")
+DATA = base.sets("kjv", "newsgroups", "bars", own=("bag_of_words", "array"))
+OWN = DATA[3:]
 _MANY = 10_000
 
 
 def num_documents(data: str, verses: bool) -> int:
-  """Approximate number of training documents; a guess for bag_of_words."""
+  """Approximate number of training documents; a guess for the user's own."""
   return {"newsgroups": 11_269, "bars": 1_000}.get(data, 24_738 if data == "kjv" and verses else 951)
 
 
@@ -48,7 +50,7 @@ def text(data: str, verses: bool, epochs: int, batch_size: int, test: bool) -> C
     data: of DATA.
     verses: whether the documents of kjv are verses.
     epochs: passes over the data.
-    batch_size: documents per step.
+    batch_size: documents per step; 0 for all.
     test: a run of seconds.
   """
   config = base.default()
@@ -63,7 +65,10 @@ def text(data: str, verses: bool, epochs: int, batch_size: int, test: bool) -> C
     base.shrink(config, batch_size)
   else:
     config.batch_size, config.num_epochs = batch_size, epochs
-    config.log_every = max(1, num_documents(data, verses) // batch_size) * max(1, epochs // 100)
+    if data in OWN:
+      config.log_every = 0
+    else:
+      config.log_every = max(1, num_documents(data, verses) // batch_size) * max(1, epochs // 100)
     config.checkpoint_every = 0
   return config
 
@@ -73,7 +78,7 @@ def get_config(arg: str = "") -> ConfigDict:
   a = parse(arg, method=("lda", "nmf"), k=20, data=DATA, verses=False, full=False, quick=False, test=False)
   data, lda = base.data_name(a, small="bars"), a.method == "lda"
   n, full = num_documents(data, a.verses), a.full or not lda
-  batch_size = (400 if a.test else n) if full else 100
+  batch_size = (0 if data in OWN else 400 if a.test else n) if full else 100
   config = text(data, a.verses, 50 if full else 100, batch_size, a.test)
   args = {"num_topics": min(a.k, 10) if data == "bars" else a.k, "tolerance": 1e-3, "max_iterations": 100}
   args["max_words"] = 32 if data == "kjv" and a.verses else 0  # no verse has more distinct words

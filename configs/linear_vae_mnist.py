@@ -11,7 +11,8 @@ Arguments (after the colon, separated by commas):
   variance=S      a fixed s^2; 0, the default, for a learned one
   hidden=H        two hidden layers of H tanh units in the encoder and in the decoder, and scales of q(z|x) that depend
                   on x; 0, the default, for the linear VAE
-  data=NAME       mnist if not given; any data set of grey levels, which are scaled to [0, 1]
+  data=NAME       mnist if not given; any data set of grey levels, which are scaled to [0, 1], or array: your own
+                  numbers or images, standardised
   quick           seconds on 2 cores: 4,000 steps of batch 100 on mnist5k
   test            seconds: a few steps on mnist5k
 
@@ -33,7 +34,8 @@ def get_config(arg: str = "") -> ConfigDict:
   errors.require(a.variance >= 0, f"Config argument variance = {a.variance} must be positive, or 0 for a learned one.")
   errors.require(a.hidden >= 0, f"Config argument hidden = {a.hidden} must be 0 or more.")
   config = base.default()
-  config.data = data_section(base.data_name(a), ("scale",))
+  name = base.data_name(a)
+  config.data = data_section(name, base.real(name))
   config.model.args = {
     "latent_dim": a.d,
     "hidden": (a.hidden,) * 2 if a.hidden else (),

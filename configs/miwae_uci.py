@@ -18,10 +18,11 @@ test/imputation_mse and test/imputation_rmse, over the entries hidden in the tra
   python -m dgm_jax.main --config=configs/miwae_uci.py:data=red,k=1 --workdir=runs/mvae   # by download
 
 Arguments (after the colon, separated by commas):
-  data=NAME       white if not given, or red, banknote, breast, concrete, yeast
+  data=NAME       white if not given, or red, banknote, breast, concrete, yeast; array: your own table, split into
+                  training, validation and test rows, with 10 latent dimensions; its missing entries stay missing
   k=N             importance samples, 20 if not given
   iota=constant|zero   input of the encoder where x is missing: a learned constant, or 0
-  rate=R          fraction of missing entries, 0.5 if not given
+  rate=R          fraction of entries that are hidden to be imputed, 0.5 if not given; 0 hides none
   mask=N          seed of the mask, 0 if not given
   quick           some minutes on 2 cores: 5,000 steps, 1,000 samples for imputation
   test            seconds: a few steps of a small network on the grey levels of mnist5k
@@ -43,8 +44,8 @@ def table(name: str, transforms: tuple[str, ...], k: int, test: bool) -> ConfigD
   """Imputation in a UCI table, all rows of which are trained on, imputed and evaluated; config.model.args is missing.
 
   Args:
-    name: of TABLES; with `test` grey levels of mnist5k take its place.
-    transforms: two, of which the second hides entries.
+    name: of TABLES, with `test` grey levels of mnist5k take its place; or array.
+    transforms: standardize, and one that hides entries, whose imputation is then evaluated.
     k: importance samples.
     test: a run of seconds.
   """
@@ -52,24 +53,31 @@ def table(name: str, transforms: tuple[str, ...], k: int, test: bool) -> ConfigD
   config.objective.update(bound="iwae", num_samples=min(k, 3) if test else k, eval_samples=50)
   del config.evaluate.active_units
   config.evaluate.imputation = {"num_samples": 10_000, "batch_size": 20, "chunk": 500, "part": "train"}
-  if test:
-    base.shrink(config)
-    config.data = data_section("mnist5k", transforms=("scale", transforms[-1]))
-    config.optim.lr = 1e-2  # large enough for 40 steps to have an effect
-    config.evaluate.imputation.update(num_samples=5, batch_size=500, chunk=5, part="test")
+  if name == "array":
+    config.data = data_section(name, transforms=transforms)
+  elif test:
+    config.data = data_section("mnist5k", transforms=("scale", *transforms[1:]))
   else:
     config.data = data_section(f"uci/{name}", transforms=transforms)
     config.data.everything = True
+  if test:
+    base.shrink(config)
+    config.optim.lr = 1e-2  # large enough for 40 steps to have an effect
+    config.evaluate.imputation.update(num_samples=5, batch_size=500, chunk=5, part="test")
+  else:
     config.optim.eps = 1e-8
+  if len(transforms) == 1:
+    del config.evaluate.imputation
   return config
 
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, data=tuple(TABLES), k=20, iota=("constant", "zero"), rate=0.5, mask=0, quick=False, test=False)
-  config = table(a.data, ("standardize", f"mcar:rate={a.rate},seed={a.mask}"), a.k, a.test)
+  a = parse(arg, data=base.sets(*TABLES), k=20, iota=("constant", "zero"), rate=0.5, mask=0, quick=False, test=False)
+  hidden = (f"mcar:rate={a.rate},seed={a.mask}",) if a.rate else ()
+  config = table(a.data, ("standardize", *hidden), a.k, a.test)
   config.model.args = {
-    "latent_dim": max(1, TABLES[a.data] // 2),
+    "latent_dim": max(1, TABLES.get(a.data, 20) // 2),
     "hidden": (32,) if a.test else (128, 128),
     "likelihood": "student_t",
     "posterior": "student_t",

@@ -5,17 +5,17 @@ tables and splits.  Besides test/nll there are test/aic, bic and icl, to choose 
 
   python -m dgm_jax.main --config=configs/mixture_uci.py:data=red,c=5 --workdir=runs/gmm   # by download
   python -m dgm_jax.main --config=configs/mixture_uci.py:family=student_t,covariance=diagonal --workdir=runs/t
-  python -m dgm_jax.main --config=configs/mixture_uci.py --config.data.name=array --config.data.path=faithful.csv \\
-    --config.batch_size=218 --workdir=runs/faithful
+  python -m dgm_jax.main --config=configs/mixture_uci.py:data=array,c=2 --config.data.path=faithful.csv \\
+    --workdir=runs/faithful
 
-A step is a pass of EM over all training rows: config.batch_size must be their number.
+A step is a pass of EM over all training rows.
 
 Arguments (after the colon, separated by commas):
   family=gaussian|student_t|factor_analysers
   covariance=full|tied|diagonal|spherical   for gaussian and student_t
   c=N             components, 5 if not given
   d=N             factors, for factor_analysers, 2 if not given
-  data=NAME       white if not given, or red, banknote, breast, concrete, yeast; standardised
+  data=NAME       white if not given, or red, banknote, breast, concrete, yeast, or array, your own table; standardised
   quick           no effect: a full run takes seconds
   test            seconds: a few steps on the grey levels of mnist5k
 
@@ -38,19 +38,21 @@ _FAMILIES = {"covariance": ("gaussian", "student_t"), "d": ("factor_analysers",)
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  choices = {"family": ("gaussian", "student_t", "factor_analysers"), "covariance": _COVARIANCES, "data": tuple(_ROWS)}
-  a = parse(arg, c=5, d=2, quick=False, test=False, **choices)
+  choices = {"family": ("gaussian", "student_t", "factor_analysers"), "covariance": _COVARIANCES}
+  a = parse(arg, c=5, d=2, quick=False, test=False, data=base.sets(*_ROWS), **choices)
   for name, families in _FAMILIES.items():
     errors.require(
       name not in a.given or a.family in families,
       f"Config argument {name!r} is for {' and '.join(families)}, not for {a.family}.",
     )
-  if a.test:
+  own = a.data == "array"
+  if a.test and not own:
     config = base.by_em(data_section("mnist5k", ("scale",)), base.NUM_TRAIN["mnist5k"], passes=200, test=True)
   else:
-    data = data_section(f"uci/{a.data}", transforms=("standardize",))
-    rows = _ROWS[a.data] - round(data.test_fraction * _ROWS[a.data])
-    config = base.by_em(data, rows, passes=200, test=False)
+    data = data_section(a.data if own else f"uci/{a.data}", transforms=("standardize",))
+    rows = 0 if own else _ROWS[a.data] - round(data.test_fraction * _ROWS[a.data])
+    config = base.by_em(data, rows, passes=200, test=a.test)
+  if not a.test:
     config.num_epochs, config.num_steps = None, 200  # a step is a pass
     config.log_every, config.checkpoint_every = 10, 100
   if a.family == "factor_analysers":

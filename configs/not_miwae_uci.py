@@ -27,7 +27,8 @@ test/imputation_rmse.
   python -m dgm_jax.main --config=configs/not_miwae_uci.py:data=white,process=ignorable --workdir=runs/miwae
 
 Arguments (after the colon, separated by commas):
-  data=NAME       white if not given, or red, banknote, breast, concrete, yeast
+  data=NAME       white if not given, or red, banknote, breast, concrete, yeast; array: your own table, as in
+                  configs/miwae_uci.py
   process=NAME    p(m|x): self_masking_known if not given, or self_masking, linear (the paper's agnostic one),
                   nonlinear, low_rank_joint; ignorable is MIWAE
   decoder=mlp|linear
@@ -42,7 +43,7 @@ Sweeps (python -m dgm_jax sweep): five seeds for each process; --name=offset, th
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import miwae_uci
+from dgm_jax.configs import base, miwae_uci
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
@@ -51,13 +52,13 @@ PROCESSES = ("self_masking_known", "self_masking", "linear", "nonlinear", "low_r
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  choices = {"data": tuple(miwae_uci.TABLES), "process": PROCESSES}
+  choices = {"data": base.sets(*miwae_uci.TABLES), "process": PROCESSES}
   choices |= {"decoder": ("mlp", "linear"), "iota": ("zero", "constant")}
   a = parse(arg, k=20, offset=0.0, quick=False, test=False, **choices)
   config = miwae_uci.table(a.data, ("standardize", f"above_mean:offset={a.offset}"), a.k, a.test)
   linear = a.decoder == "linear"
   config.model.args = {
-    "latent_dim": miwae_uci.TABLES[a.data] - 1,
+    "latent_dim": miwae_uci.TABLES.get(a.data, 11) - 1,
     "hidden": (32,) if a.test else (128, 128),
     "likelihood": "gaussian_shared" if linear else "gaussian",
     "net_args": {"decoder_hidden": ()} if linear else {},

@@ -9,11 +9,11 @@ grey levels in [0, 1], a density; with shared noise it is minus the best possibl
   python -m dgm_jax.main --config=configs/ppca_mnist.py:d=50,noise=each --workdir=runs/factor_analysis
 
 Arguments (after the colon, separated by commas):
-  d=N             latent dimensions, 50 if not given
+  d=N             latent dimensions, 50 if not given, 2 for data=array
   by=closed|em|gradient   one pass and eigenvectors, EM, or Adam on the same likelihood
   noise=shared|each       one variance for all pixels, or one for each: factor analysis, which has no closed form
   relevance       a prior that removes columns which the data do not support: Bayesian PCA (Bishop, 1999), by EM
-  data=NAME       mnist if not given, or mnist5k
+  data=NAME       mnist if not given, mnist5k, or array: your own numbers or images, standardised
   quick           seconds on 2 cores: mnist5k
   test            seconds: a few steps on mnist5k
 
@@ -34,7 +34,7 @@ _PASSES = {"closed": 1, "em": 100, "gradient": 50}
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  choices = {"by": tuple(_PASSES), "noise": ("shared", "each"), "data": ("mnist", "mnist5k")}
+  choices = {"by": tuple(_PASSES), "noise": ("shared", "each"), "data": base.sets("mnist", "mnist5k")}
   a = parse(arg, d=50, relevance=False, quick=False, test=False, **choices)
   plain = a.noise == "shared" and not a.relevance
   by = a.by if "by" in a.given or plain else "em"
@@ -46,16 +46,23 @@ def get_config(arg: str = "") -> ConfigDict:
     "Config argument relevance is for by=em with noise=shared.",
   )
   name = base.data_name(a)
-  data = data_section(name, transforms=("scale",))
-  config = base.by_em(data, base.NUM_TRAIN[name], _PASSES[by], a.test)
-  args = {"latent_dim": a.d, "isotropic": a.noise == "shared", "closed_form": by == "closed", "relevance": a.relevance}
+  latent_dim = 2 if name == "array" and "d" not in a.given else a.d
+  num_examples = base.NUM_TRAIN.get(name, 0)
+  data = data_section(name, transforms=base.real(name))
+  config = base.by_em(data, num_examples, _PASSES[by], a.test)
+  args = {
+    "latent_dim": latent_dim,
+    "isotropic": a.noise == "shared",
+    "closed_form": by == "closed",
+    "relevance": a.relevance,
+  }
   config.model = {"name": "factor_analysis", "args": args}
   if by == "gradient":
     config.principle, config.objective = "own_bound", ConfigDict()
     config.optim = ConfigDict(optimisers.Options(lr=1e-2, schedule="cosine")._asdict())
     config.batch_size = 100
     if not a.test:
-      config.log_every = config.checkpoint_every = base.NUM_TRAIN[name] // config.batch_size
+      config.log_every = config.checkpoint_every = num_examples // config.batch_size
   return config.lock()
 
 

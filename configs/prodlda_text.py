@@ -17,7 +17,8 @@ Bible, have batches of 100 and 400 epochs.
 Arguments (after the colon, separated by commas):
   method=NAME     prodlda if not given, or nvlda; lda and nmf give the configs of lda_text.py, for one sweep of all
   k=N             topics, 20 if not given
-  data=NAME       kjv if not given, newsgroups, bag_of_words (your own text: --config.data.path=FILE), or bars
+  data=NAME       kjv if not given, newsgroups, or bars; bag_of_words: your own text, a file of documents or a folder of
+                  files (--config.data.path=PATH); array: your own counts [documents, words]
   verses          with kjv: documents are verses, not chapters
   quick           a minute on 2 cores: bars
   test            seconds: a few steps on bars

@@ -14,7 +14,7 @@ and 10 %, one hidden layer of 50 ReLU units (protein: 100), 40 epochs.  Publishe
 
 Arguments (after the colon, separated by commas):
   data=NAME       concrete if not given; red or wine (the same rows), white, boston, energy, ...: the tables of numbers
-                  of dgm_jax/data/README.md
+                  of dgm_jax/data/README.md; or array: your own table, whose column --config.data.target=NAME is y
   method=NAME     net      N(y; m(x), s(x)^2), maximum likelihood; several seeds are a deep ensemble (dgm_jax ensemble)
                   dropout  MC dropout: N(y; m(x), s^2) with one learned s, units dropped, weight decay, 400 epochs
                   bayes    Bayes by backprop: the same likelihood, w ~ q(w), prior N(0, 1), 400 epochs
@@ -52,8 +52,9 @@ def regression_args(method: str, width: int) -> dict:
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, data=TABLES, method=METHODS, split=0, quick=False, test=False)
-  data = data_section("cubic" if a.test else f"uci/{a.data}", transforms=("standardize", "standardize_targets"))
+  a = parse(arg, data=base.sets(*TABLES), method=METHODS, split=0, quick=False, test=False)
+  name = "array" if a.data == "array" else "cubic" if a.test else f"uci/{a.data}"
+  data = data_section(name, transforms=("standardize", "standardize_targets"))
   data.split_seed = a.split
   args = regression_args(a.method, 100 if a.data == "protein" else 50)
   config = base.supervised(data, args, draws=1 if a.method == "net" else 1000)

@@ -4,7 +4,10 @@ from typing import Any
 
 from dgm_jax.core import errors
 
-PATHS = {"evaluate.likelihood": "evaluate.importance_sampling"}  # sections of a config
+PATHS = {  # sections and options of a config
+  "evaluate.likelihood": "evaluate.importance_sampling",
+  "data.label": "data.target",
+}
 VALUES = {  # choices by name
   "principle": {"likelihood": "supervised", "mcem": "monte_carlo_em"},
   "evaluate.gaps.log_px": {"likelihood": "importance_sampling"},

@@ -41,7 +41,8 @@ def _require_grey(name: str, train: Statistics) -> None:
   errors.require(
     train.dtype in ("uint8", "bool") or (low >= 0 and high <= 1),
     f"Transform {name!r} takes grey levels (uint8), bool, or numbers in [0, 1]; x is {train.dtype} in "
-    f"[{low:.4g}, {high:.4g}].",
+    f"[{low:.4g}, {high:.4g}]. Other numbers take data.transforms=standardize and a likelihood of them, such as "
+    "gaussian_bounded.",
   )
 
 

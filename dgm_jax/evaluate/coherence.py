@@ -64,7 +64,8 @@ def evaluate(
   _, top = jax.lax.top_k(beta, num_words)
   values = npmi(top, train, unseen)
   mean, error = mean_and_error(values)
-  vocabulary = experiment.splits.about.get("vocabulary") or tuple(map(str, range(beta.shape[1])))
+  about = experiment.splits.about
+  vocabulary = about.get("vocabulary") or about.get("columns") or tuple(map(str, range(beta.shape[1])))
   counts = jnp.bincount(top.ravel(), length=beta.shape[1])
   return {
     "npmi": mean,

@@ -20,6 +20,7 @@ from dgm_jax.data.splits import Splits
 from dgm_jax.evaluate import chosen
 from dgm_jax.training import optimisers, signatures
 from dgm_jax.training.checks import (
+  batch_size,
   check_evaluation,
   check_keys,
   check_mask,
@@ -27,6 +28,7 @@ from dgm_jax.training.checks import (
   check_numbers,
   check_support,
   check_targets,
+  log_every,
   networks_options,
   num_steps,
 )
@@ -176,7 +178,8 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   system = make_system(model, tx, **of_data, **config.objective.to_dict())
   if training.ema_decay:
     system = averaging(system, training.ema_decay, training.accumulate)
-  experiment = Experiment(model, system, parts, pipeline, steps, n // config.batch_size, hyper_parameters(config))
+  size, chunk = batch_size(config, n), log_every(config, n)
+  experiment = Experiment(model, system, parts, pipeline, steps, n // size, hyper_parameters(config), size, chunk)
   check_mask(experiment, config)
   with _arguments_of_the_model(config):
     _trace(experiment, config.seed, whole=references.is_own(config.model.name) or references.is_own(config.principle))

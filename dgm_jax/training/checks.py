@@ -57,18 +57,30 @@ def check_model(model_class: Any, config: ConfigDict, requires: Sequence[str]) -
 def check_numbers(config: ConfigDict, n: int) -> None:
   """Raises UserError if a number of the config is invalid for `n` training examples."""
   errors.require(
-    1 <= config.batch_size <= n,
-    f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}.",
+    0 <= config.batch_size <= n,
+    f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}, or "
+    "0 for all of them.",
   )
-  for name in ("log_every", "eval_batch_size", "keep_checkpoints"):
+  errors.require(config.log_every >= 0, f"log_every = {config.log_every}; it must be 1 or more, or 0 for an epoch.")
+  for name in ("eval_batch_size", "keep_checkpoints"):
     errors.require(config[name] >= 1, f"{name} = {config[name]}; it must be 1 or more.")
   for name in ("eval_every", "figures_every", "checkpoint_every"):
     errors.require(
-      config[name] >= 0 and config[name] % config.log_every == 0,
-      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {config.log_every}.",
+      config[name] >= 0 and config[name] % log_every(config, n) == 0,
+      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {log_every(config, n)}.",
     )
   early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
   errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
+
+
+def batch_size(config: ConfigDict, n: int) -> int:
+  """Examples per step: config.batch_size, or all `n` training examples if that is 0."""
+  return config.batch_size or n
+
+
+def log_every(config: ConfigDict, n: int) -> int:
+  """Steps of one compiled program: config.log_every, or an epoch if that is 0."""
+  return config.log_every or n // batch_size(config, n)
 
 
 def num_steps(config: ConfigDict, n: int) -> int:
@@ -77,7 +89,7 @@ def num_steps(config: ConfigDict, n: int) -> int:
   errors.require(steps is not None or epochs is not None, "Neither num_steps nor num_epochs is given; give one.")
   name, value = ("num_epochs", epochs) if steps is None else ("num_steps", steps)
   errors.require(value >= 1, f"{name} = {value}; it must be 1 or more.")
-  return value * (n // config.batch_size) if steps is None else value
+  return value * (n // batch_size(config, n)) if steps is None else value
 
 
 def check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
@@ -100,8 +112,14 @@ def check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
     f"{about}, whose likelihood {model.likelihood!r} expects y in [{low:g}, {high:g}]: transform 'standardize_targets' "
     "maps y out of that range.",
   )
+  own = "; choose the column that is y by data.target" if config.data.name == "array" else ""
+  names = ", ".join(map(str, parts.about.get("classes", ())))
+  errors.require(
+    model.num_classes is not None or not names,
+    f"{about}, whose likelihood {model.likelihood!r} expects numbers; y of {config.data.name!r} is one of {names}.",
+  )
   for part, arrays in parts.parts().items():
-    errors.require("y" in arrays, f"{about}; {config.data.name!r} has no y.")
+    errors.require("y" in arrays, f"{about}; {config.data.name!r} has no y{own}.")
     y = arrays["y"]
     least, greatest, is_integer = float(y.min()), float(y.max()), jnp.issubdtype(y.dtype, jnp.integer)
     errors.require(

@@ -26,6 +26,8 @@ class Experiment(NamedTuple):
     num_steps: training steps of the whole run.
     steps_per_epoch: training steps of one pass over the training set.
     hparams: {config path: float}, the numbers that may differ between lanes of one program.
+    batch_size: examples per step: config.batch_size, or all training examples if that is 0.
+    log_every: steps of one compiled program: config.log_every, or an epoch if that is 0.
   """
 
   model: nn.Module
@@ -35,6 +37,8 @@ class Experiment(NamedTuple):
   num_steps: int
   steps_per_epoch: int
   hparams: dict[str, float]
+  batch_size: int
+  log_every: int
 
 
 def two_examples(experiment: Experiment) -> dict[str, jax.Array]:

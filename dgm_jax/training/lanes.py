@@ -22,8 +22,8 @@ from dgm_jax.training.programs import make_pictures
 _SHOWN = 40  # examples in a figure
 
 
-def _steps(config: ConfigDict, experiment: Experiment) -> tuple[int, int, int]:
-  return config.batch_size, config.log_every, experiment.num_steps
+def _steps(experiment: Experiment) -> tuple[int, int, int]:
+  return experiment.batch_size, experiment.log_every, experiment.num_steps
 
 
 def _means(values: dict[str, jax.Array], split: str) -> dict[str, float]:
@@ -40,7 +40,7 @@ class Lone:
   def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict], split: str):
     [config] = configs
     samples = config.objective.get("num_samples", 1) * config.objective.get("num_bounds", 1)
-    replicated, batch = devices.shardings(config.batch_size, samples, config.sample_devices)
+    replicated, batch = devices.shardings(experiment.batch_size, samples, config.sample_devices)
     self.mesh, self._split, self._held_out = batch.mesh, split, getattr(experiment.splits, split)
     init = make_init(experiment, config.seed)
     placed = devices.state_shardings(jax.eval_shape(init), self.mesh, config.shard_params)
@@ -48,7 +48,7 @@ class Lone:
     self._key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated)()
     system, transforms = experiment.system, experiment.transforms
     layout = Layout(replicated, batch, placed, replicated)
-    steps = _steps(config, experiment)
+    steps = _steps(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._key, steps, layout)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size)
@@ -110,7 +110,7 @@ class Lanes:
     self._fresh = lambda: [init(jax.random.key(c.seed), h) for c, h in zip(configs, numbers, strict=True)]
     self._keys = jax.device_put(jnp.stack([jax.random.key(c.seed) for c in configs]), along)
     system, transforms, config = experiment.system, experiment.transforms, configs[0]
-    layout, steps = Layout(replicated, None, along, along), _steps(config, experiment)
+    layout, steps = Layout(replicated, None, along, along), _steps(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._keys, steps, layout, lanes=True)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size, lanes=True)

@@ -50,7 +50,7 @@ class Loop:
   ):
     self._experiment, self._runs, self._engine, self._stop, self._profile = experiment, runs, engine, stop, profile
     self._config, self._num_steps = runs[0].config, experiment.num_steps
-    self._events = Events.of(self._config, experiment.num_steps, experiment.steps_per_epoch)
+    self._events = Events.of(self._config, experiment.num_steps, experiment.steps_per_epoch, experiment.log_every)
     alone = jax.process_count() == 1
     self._overlapping = alone and not profile and self._config.max_minutes is None
     self._ahead = None  # (state, metrics) of the chunk after the current one, if it was started early
@@ -94,10 +94,10 @@ class Loop:
       UserError: there are too few steps left to profile.
       StoppedError: a signal asked to stop; the states are saved.
     """
-    clock, self._profiled = time.monotonic(), self._step + self._config.log_every
+    clock, self._profiled = time.monotonic(), self._step + self._experiment.log_every
     errors.require(
-      not self._profile or self._profiled + self._config.log_every <= self._num_steps,
-      f"--profile records the second chunk of log_every = {self._config.log_every} steps; only "
+      not self._profile or self._profiled + self._experiment.log_every <= self._num_steps,
+      f"--profile records the second chunk of log_every = {self._experiment.log_every} steps; only "
       f"{self._num_steps - self._step} are left.",
     )
     self._stop.deferred = True  # from here on there is something to save
@@ -118,7 +118,7 @@ class Loop:
     sound = [(i, run) for i, run in training if run.error is None]
     asked = self._agree_on_stopping()
     self._log_and_save(sound, asked)
-    speed = (self._step - before) * self._config.batch_size * len(training) / seconds
+    speed = (self._step - before) * self._experiment.batch_size * len(training) / seconds
     losses = [f"{run.loss:.2f}" for _, run in sound]
     self._bar.set_postfix_str(f"{speed:,.0f} images/s, loss {' '.join(losses[:4])}", refresh=False)
     self._bar.update(self._step - before)
@@ -130,7 +130,7 @@ class Loop:
 
   def _take_steps(self, training: list[tuple[int, Run]]) -> tuple[list[dict[str, jax.Array]], float]:
     """(metrics {name: [length]} of each run, on the host; seconds that the steps took)."""
-    length = min(self._config.log_every, self._num_steps - self._step)
+    length = min(self._experiment.log_every, self._num_steps - self._step)
     with recorded(self._runs[0].workdir / "profile", self._profile and self._step == self._profiled):
       start = self._finished if self._ahead else time.monotonic()
       self._state, values = self._ahead or self._engine.train(self._state, length)
@@ -138,7 +138,7 @@ class Loop:
       wanted = [self._stop.received is not None, *(run.is_asked_to_end() for _, run in training)]
       left = self._num_steps - self._step
       if self._overlapping and left > 0 and not any(wanted) and not self._events.any_at(self._step):
-        self._ahead = self._engine.train(self._state, min(self._config.log_every, left))
+        self._ahead = self._engine.train(self._state, min(self._experiment.log_every, left))
       values = self._engine.each(values)
       self._finished = time.monotonic()
     return values, self._finished - start

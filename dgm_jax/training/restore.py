@@ -37,7 +37,7 @@ def restore(
   folder.check_data(workdir, about(config, experiment))
   init = make_init(experiment, config.seed)
   placed = state_shardings(
-    jax.eval_shape(init), shardings(config.batch_size)[0].mesh, config.get("shard_params", False)
+    jax.eval_shape(init), shardings(experiment.batch_size)[0].mesh, config.get("shard_params", False)
   )
   state, template = None, jax.jit(init, out_shardings=placed)()
   if (workdir / "checkpoints").is_dir():

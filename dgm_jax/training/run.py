@@ -37,6 +37,7 @@ class Run:
     self.state: Any = None
     self.step = 0
     self._about = about
+    self._batch_size = config.batch_size or about["split_sizes"]["train"]
     self._asked: str | None = None
     self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
 
@@ -114,7 +115,7 @@ class Run:
     self.step += length
     self._row = {f"train/{k}": float(v.mean(dtype="float64")) for k, v in values.items()}
     self._speeds = {"speed/steps_per_s": length / seconds}
-    self._speeds["speed/images_per_s"] = self._speeds["speed/steps_per_s"] * self.config.batch_size
+    self._speeds["speed/images_per_s"] = self._speeds["speed/steps_per_s"] * self._batch_size
     self.record.add_time("train", seconds)
     self.ended = self._why_ended()
 

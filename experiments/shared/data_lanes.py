@@ -66,7 +66,7 @@ def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trai
   hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
   init = lambda key: make_init_of(experiment)(key, hparams)
   states = jax.jit(jax.vmap(jax.vmap(init)))(keys)
-  chunk = programs.make_train_chunk(experiment.system, _identity, configs[0].batch_size, experiment.num_steps)
+  chunk = programs.make_train_chunk(experiment.system, _identity, experiment.batch_size, experiment.num_steps)
   over_members = jax.vmap(lambda state, key, data: chunk(state, key, data)[0], (0, 0, None))
   return Trained(experiment, parts, jax.jit(jax.vmap(over_members), donate_argnums=0)(states, keys, data))
 

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.smoke
 
 def events(num_steps, steps_per_epoch, **given):
   every = {"eval_every": 0, "figures_every": 0, "checkpoint_every": 0, "log_every": 10}
-  return Events.of(ConfigDict(every | given), num_steps, steps_per_epoch)
+  return Events.of(ConfigDict(every | given), num_steps, steps_per_epoch, (every | given)["log_every"])
 
 
 def test_given_numbers_are_taken():

@@ -1,5 +1,6 @@
 """A MIWAE of a table, fitted to its observed entries."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 from dgm_jax.applications.imputation import columns as tables
 from dgm_jax.applications.imputation import fit as training
 from dgm_jax.core import errors, rng
+from dgm_jax.core.progress import progress_bar
 from dgm_jax.inference import imputation
 
 _BLOCK = 128  # rows at once
@@ -95,6 +97,18 @@ def fit(
   spec = training.Spec(likelihood, latent_dim, tuple(hidden), num_samples, min(128, training.padded(n)))
   chosen = np.stack(chosen).astype(np.int32)
   return Fitted(spec, columns, training.fit(spec, rows, scored.astype(np.float32), chosen, seed, limits, progress))
+
+
+@contextlib.contextmanager
+def fit_bar(max_steps: int, disable: bool = False) -> Iterator[Callable[[int, float | None], None]]:
+  """A progress bar of a fit, to be used as its `progress`: rate, time left, and the score of the held-out entries."""
+  with progress_bar(max_steps, description="fit", disable=disable) as bar:
+
+    def progress(steps: int, score: float | None) -> None:
+      bar.set_postfix({} if score is None else {"held out": f"{score:.3f}"}, refresh=False)
+      bar.update(min(steps, max_steps) - bar.n)
+
+    yield progress
 
 
 def blocks(x: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]:

@@ -18,6 +18,8 @@ import numpy as np
 
 from dgm_jax.core import errors
 
+_TRUTH = {text: truth for truth in (False, True) for text in (str(truth), str(truth).lower(), str(truth).upper())}
+
 
 @contextlib.contextmanager
 def reading(path: Any, expected: str) -> Iterator[None]:
@@ -105,6 +107,20 @@ def lines(path: pathlib.Path) -> list[str]:
     return [line for line in (s.strip() for s in text.split("\n")) if line]
 
 
+def text_files(path: pathlib.Path) -> list[pathlib.Path]:
+  """The text files (.txt, .txt.gz) in a folder and its sub-folders, by name; a file is its own list.
+
+  Raises:
+    UserError: there is no such file, or no text in the folder.
+  """
+  errors.require(path.exists(), f"data.path {str(path)!r} does not exist.")
+  if not path.is_dir():
+    return [path]
+  found = sorted(f for f in path.rglob("*") if f.name.lower().endswith((".txt", ".txt.gz")) and f.is_file())
+  errors.require(bool(found), f"data.path {path} holds no text files (.txt, .txt.gz).")
+  return found
+
+
 def table(path: Any, expected: str = "a table", **options: Any) -> Any:
   """A pandas DataFrame of a .csv, .tsv, .data, .txt, .parquet, .xls or .xlsx file; all but the last three may be .gz.
 
@@ -143,13 +159,19 @@ def numbers(frame: Any, path: Any) -> np.ndarray:
       pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind),
       f"{path}: column {str(name)!r} holds {kind}, where numbers are expected; leave the column out.",
     )
-    found = pd.to_numeric(frame[name], errors="coerce")
-    bad = found.isna() & frame[name].notna()
+    values = frame[name]
+    if pd.api.types.is_object_dtype(kind) and values.dropna().isin(_TRUTH).all():
+      values = values.map(_TRUTH)
+    found = pd.to_numeric(values, errors="coerce")
+    bad = found.isna() & values.notna()
     if bad.any():
       row = int(np.flatnonzero(bad)[0])
+      text = values.iloc[row]
+      hint = "data.decimal=, reads decimal commas" if re.fullmatch(r"[+-]?\d+,\d+", str(text)) else (
+        "choose the columns to use by data.columns, or this one as data.target, or mark the value by data.missing"
+      )  # fmt: skip
       raise errors.UserError(
-        f"{path}: column {str(name)!r} holds {frame[name].iloc[row]!r} in row {row + 1}, where numbers are "
-        "expected; leave the column out, or choose it as data.label."
+        f"{path}: column {str(name)!r} holds {text!r} in row {row + 1}, where numbers are expected; {hint}."
       )
     columns.append(found.to_numpy(np.float64))
   return np.stack(columns, 1) if columns else np.zeros((len(frame), 0))

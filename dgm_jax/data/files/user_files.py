@@ -1,4 +1,4 @@
-"""Readers of the user's own files: .npy, .npz, tables, .h5ad.  Each returns (arrays, about)."""
+"""Readers of the user's own arrays: .npy, .npz, .h5ad.  Each returns (arrays, about); tables: user_tables.py."""
 
 import pathlib
 import re
@@ -9,6 +9,7 @@ import numpy as np
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data.files import readers
+from dgm_jax.data.files.table_options import Options, chosen, listed, marked
 
 _SPARSE = {"data", "indices", "indptr", "shape"}
 _RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # other keys of batches
@@ -56,22 +57,22 @@ def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] |
   if y.ndim == 2 and y.shape[1] == 1:
     y = y[:, 0]
   errors.require(
-    y.ndim == 1, f"{path}: label {name!r} has shape {list(y.shape)}; one class or number for each example is expected."
+    y.ndim == 1, f"{path}: target {name!r} has shape {list(y.shape)}; one class or number for each example is expected."
   )
   if y.dtype.kind in "iub":
     return _int32(y, path, name), None
   if y.dtype.kind == "f":
-    errors.require(not np.isnan(y).any(), f"{path}: label {name!r} has missing values.")
+    errors.require(not np.isnan(y).any(), f"{path}: target {name!r} has missing values.")
     return _float32(y, path, name), None
-  errors.require(y.dtype.kind in "OUST", f"{path}: label {name!r} holds {y.dtype}; classes or numbers are expected.")
+  errors.require(y.dtype.kind in "OUST", f"{path}: target {name!r} holds {y.dtype}; classes or numbers are expected.")
   classes, codes = np.unique(y.astype(str), return_inverse=True)
   return codes.astype(np.int32), classes.tolist()
 
 
-def _with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None) -> Arrays:
-  """Adds `mask`, 1 where x is observed, if x has NaN or a mask is given; x is 0 where the mask is 0."""
+def with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None, markers: tuple[str, ...] = ()) -> Arrays:
+  """Adds `mask`, 1 where x is observed, if x has NaN or a marker, or a mask is given; x is 0 where the mask is 0."""
   x = arrays["x"]
-  missing = np.isnan(x) if x.dtype.kind == "f" else np.zeros((), bool)
+  missing = marked(x, markers) if markers or x.dtype.kind == "f" else np.zeros((), bool)
   if mask is not None:
     errors.require(mask.dtype.kind in "biuf", f"{path}: mask holds {mask.dtype}, where 0 and 1 are expected.")
     mask = mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
@@ -86,7 +87,7 @@ def _with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None) -> Arr
   return arrays | {"x": np.where(missing, 0, x).astype(x.dtype), "mask": (~missing).astype(np.float32)}
 
 
-def _add(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: str = "y") -> None:
+def add_target(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: str = "y") -> None:
   """Adds a label to arrays, and the names of its classes to about."""
   n = size(arrays)
   errors.require(y.ndim >= 1 and len(y) == n, f"{path}: {name!r} has shape {list(y.shape)} for {n} examples.")
@@ -95,35 +96,30 @@ def _add(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str, key: 
     about["classes" if key == "y" else key] = classes
 
 
-def table(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
-  """x float32 [N, D] of a .csv, .tsv or .parquet file; mask where cells are empty or NaN.
-
-  A first line of only numbers (and empty cells) is data, else it holds the column names.
-  """
-  frame = readers.table(path, "a table")
-  errors.require(len(frame) > 0, f"{path} is empty: it has no rows.")
-  frame.columns = [str(c) for c in frame.columns]
-  y = None
-  if label:
-    y = frame.pop(errors.choose(f"label column of {path}", label, frame.columns))
-    errors.require(not y.isna().any(), f"{path}: label {label!r} has missing values.")
-  arrays = _with_mask({"x": values(readers.numbers(frame, path), path)}, path)
-  about: dict = {"columns": list(frame.columns)}
-  if y is not None:
-    _add(arrays, about, y.to_numpy(), path, label)
-  return arrays, about
+def _some_columns(arrays: Arrays, about: dict, options: Options, path: Any) -> tuple[Arrays, dict]:
+  """The columns of x [N, D] that the options choose, for files whose target is no column of x."""
+  if not listed(options.columns):
+    return arrays, about
+  shape = arrays["x"].shape
+  errors.require(len(shape) == 2, f"{path}: the option columns is for x [N, D]; here it has shape {list(shape)}.")
+  key = "genes" if "genes" in about else "columns"
+  names = about.get(key) or [f"x{j}" for j in range(shape[1])]
+  used, _ = chosen(names, options._replace(target=""), path)
+  chosen_ = {k: a[:, used] for k, a in arrays.items() if k in ("x", "mask")}
+  return arrays | chosen_, about | {key: [names[j] for j in used]}
 
 
-def array(path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
+def array(path: pathlib.Path, options: Options) -> tuple[Arrays, dict]:
   """x of a .npy file; uint8 images [N, H, W, C] stay memory-mapped."""
-  errors.require(not label, f"{path} holds one array and no label; save a .npz with x and {label!r}.")
+  target = options.target
+  errors.require(not target, f"{path} holds one array and no target; save a .npz with x and {target!r}.")
   x = readers.array(path)
   if x.dtype == np.uint8 and x.ndim == 4 and x[: 2**12].max(initial=0) > 1:
     return {"x": x}, {}
-  return _with_mask({"x": values(x, path)}, path), {}
+  return _some_columns(with_mask({"x": values(x, path)}, path, markers=options.markers), {}, options, path)
 
 
-def archive(path: pathlib.Path, label: str) -> tuple[dict[str, Arrays], dict]:
+def archive(path: pathlib.Path, options: Options) -> tuple[dict[str, Arrays], dict]:
   """{part: arrays} of a .npz file: x, and y, mask and more; or x_train, y_train, x_test ...; or a sparse matrix.
 
   Arrays as long as x are data of the examples, others go to `about`.  All parts are converted together, so that they
@@ -138,10 +134,10 @@ def archive(path: pathlib.Path, label: str) -> tuple[dict[str, Arrays], dict]:
     )
   if "x_train" not in found:
     errors.require("x" in found, f"{path} lacks the array 'x' (or x_train and x_test); it has {', '.join(found)}.")
-    arrays, about = _example_arrays(found, path, label)
+    arrays, about = _example_arrays(found, path, options)
     return {"all": arrays}, about
   joined, counts = _join(found, path)
-  arrays, about = _example_arrays(joined, path, label)
+  arrays, about = _example_arrays(joined, path, options)
   ends = np.cumsum(list(counts.values()))
   return {p: take(arrays, slice(end - n, end)) for (p, n), end in zip(counts.items(), ends, strict=True)}, about
 
@@ -191,14 +187,15 @@ def _dense(found: Arrays, path: pathlib.Path) -> Arrays:
     return {"x": matrix.toarray()} | {k: v for k, v in found.items() if k not in _SPARSE | {"format"}}
 
 
-def _example_arrays(found: Arrays, path: pathlib.Path, label: str) -> tuple[Arrays, dict]:
-  arrays, about = _with_mask({"x": values(found["x"], path)}, path, found.get("mask")), {}
+def _example_arrays(found: Arrays, path: pathlib.Path, options: Options) -> tuple[Arrays, dict]:
+  arrays = with_mask({"x": values(found["x"], path)}, path, found.get("mask"), options.markers)
+  arrays, about = _some_columns(arrays, {}, options, path)
   n = size(arrays)
-  chosen = label or ("y" if "y" in found else "")
-  if chosen:
-    _add(arrays, about, found[errors.choose(f"array of {path}", chosen, found)], path, chosen)
+  target = options.target or ("y" if "y" in found else "")
+  if target:
+    add_target(arrays, about, found[errors.choose(f"array of {path}", str(target), found)], path, target)
   for name, array_ in found.items():
-    if name in ("x", "y", "mask", chosen):
+    if name in ("x", "y", "mask", target):
       continue
     if array_.ndim == 0 or len(array_) != n:
       errors.require(array_.dtype.kind in "biufU", f"{path}: {name!r} holds {array_.dtype}, not numbers or strings.")
@@ -207,11 +204,11 @@ def _example_arrays(found: Arrays, path: pathlib.Path, label: str) -> tuple[Arra
       arrays[name] = values(array_, path, name)
       errors.require(not np.isnan(arrays[name]).any(), f"{path}: {name!r} has missing values; only x may have them.")
     elif array_.dtype.kind in "biuf" or len(np.unique(array_)) < n:  # otherwise they are names of the examples
-      _add(arrays, about, array_, path, name, key=name)
+      add_target(arrays, about, array_, path, name, key=name)
   return arrays, about
 
 
-def cells(path: pathlib.Path, label: str, layer: str, batch: str) -> tuple[Arrays, dict]:
+def cells(path: pathlib.Path, options: Options, layer: str, batch: str) -> tuple[Arrays, dict]:
   """x [N, G] of an .h5ad file (X, or a layer), with y and batch from columns of obs."""
   anndata = readers.extra("anndata", path)
   with readers.reading(path, "an .h5ad file"):
@@ -222,13 +219,13 @@ def cells(path: pathlib.Path, label: str, layer: str, batch: str) -> tuple[Array
   x = np.asarray(x.todense() if hasattr(x, "todense") else x)
   if x.dtype.kind == "f" and x.size and x.min() >= 0 and (x == np.round(x)).all():
     x = x.astype(np.int64)  # counts
-  arrays = _with_mask({"x": values(x, path)}, path)
-  about = {"genes": found.var_names.astype(str).tolist()}
-  for key, column in (("y", label), ("batch", batch)):
+  arrays = with_mask({"x": values(x, path)}, path, markers=options.markers)
+  arrays, about = _some_columns(arrays, {"genes": found.var_names.astype(str).tolist()}, options, path)
+  for key, column in (("y", options.target), ("batch", batch)):
     if column:
       values_ = found.obs[errors.choose(f"column of obs of {path}", column, found.obs.columns)]
       errors.require(not values_.isna().any(), f"{path}: column {column!r} of obs has missing values.")
-      _add(
+      add_target(
         arrays, about, (values_.astype(str) if values_.dtype == "category" else values_).to_numpy(), path, column, key
       )
   return arrays, about

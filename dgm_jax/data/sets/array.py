@@ -11,12 +11,13 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data.files import images, user_files
+from dgm_jax.data.files import images, user_files, user_tables
+from dgm_jax.data.files.table_options import Options, listed
 from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, random_indices
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_VERSION = 2  # of the cached arrays
+_VERSION = 3  # of the cached arrays
 FORMATS = ".npz, .npy, .csv, .tsv, .parquet, .h5ad, or a folder of images"
 
 
@@ -39,16 +40,16 @@ def _kind(path: pathlib.Path) -> str:
   return kind
 
 
-def _read(path: pathlib.Path, kind: str, label: str, layer: str, batch: str) -> tuple[dict, dict]:
+def _read(path: pathlib.Path, kind: str, options: Options, layer: str, batch: str) -> tuple[dict, dict]:
   """({part: arrays}, about); the part is "all" if the file defines no splits."""
   if kind == ".npz":
-    return user_files.archive(path, label)
+    return user_files.archive(path, options)
   if kind == ".h5ad":
-    arrays, about = user_files.cells(path, label, layer, batch)
+    arrays, about = user_files.cells(path, options, layer, batch)
   elif kind == ".npy":
-    arrays, about = user_files.array(path, label)
+    arrays, about = user_files.array(path, options)
   else:
-    arrays, about = user_files.table(path, label)
+    arrays, about = user_tables.table(path, options)
   return {"all": arrays}, about
 
 
@@ -69,9 +70,24 @@ def _write(folder: pathlib.Path, parts: dict, about: dict, fractions: tuple[floa
   cache.save_about(folder, about)
 
 
+def _check(path: pathlib.Path, kind: str, options: Options) -> None:
+  """Raises UserError if an option is given that does not apply to this kind of file."""
+  given = {k for k, v in options._asdict().items() if v != Options._field_defaults[k]}
+  texts = {"separator", "decimal", "header"} if kind not in (".csv", ".tsv") else set()
+  tables = {"columns", "missing", "target"} if not kind else set()
+  for name in sorted(given & (texts | tables)):
+    kinds = "a text file (.csv, .tsv)" if name in texts else "tables and arrays, not a folder of images"
+    errors.require(False, f"The option data.{name} is for {kinds}; {path} is none.")
+
+
 def load(
   path: str,
-  label: str | None = None,
+  target: str | None = None,
+  columns: str | None = None,
+  missing: str | None = None,
+  separator: str | None = None,
+  decimal: str = ".",
+  header: bool | None = None,
   valid_fraction: float = 0.1,
   test_fraction: float = 0.1,
   split_seed: int = 0,
@@ -85,7 +101,10 @@ def load(
 
   Args:
     path: a file or a folder; see FORMATS.
-    label: the column (table, obs) or the array (.npz; default y) that becomes y.
+    target: the column (table, obs) or the array (.npz; default y) that becomes y.
+    columns: names or indices of the columns of x to use, "A,B"; all if it is not given.
+    missing: texts or numbers that mark a missing entry, "A,B", in addition to empty cells, NA, NaN, null and the like.
+    separator, decimal, header: of a text file; see table_options.Options, which has them all.
     valid_fraction, test_fraction, split_seed: for random splits, if the file defines none.
     image_size: side in pixels to which the largest central square is resized; 0: images are not resized.
     grey: whether to convert images to one channel.
@@ -94,19 +113,21 @@ def load(
   """
   file = pathlib.Path(path).expanduser().absolute()
   kind = _kind(file)
+  table = Options(separator or "", decimal, listed(missing), listed(columns), target or "", header)
+  _check(file, kind, table)
   fractions = (valid_fraction, test_fraction, split_seed)
-  listed = [file] if kind else images.listed(file)
-  stats = [(str(f), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f in listed for s in (f.stat(),)]
-  options = [_VERSION, stats, label, fractions, image_size, grey, layer, batch]
+  used = [file] if kind else images.listed(file)
+  stats = [(str(f), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for f in used for s in (f.stat(),)]
+  options = [_VERSION, stats, table, fractions, image_size, grey, layer, batch]
   key = hashlib.sha256(json.dumps(options).encode()).hexdigest()[:16]
   folder = cache.data_dir(data_dir) / "dgm_arrays" / f"own-{key}"
 
   def write(target: pathlib.Path) -> None:
     if kind:
-      parts, about = _read(file, kind, label or "", layer or "", batch or "")
+      parts, about = _read(file, kind, table, layer or "", batch or "")
       _write(target, parts, about, fractions)
     else:
-      images.write(target, file, listed, image_size, grey, fractions)
+      images.write(target, file, used, image_size, grey, fractions)
 
   found = cache.cached(folder, ("train", "test"), write, what=path)
   return Splits(found["train"], found.get("valid"), found["test"], found.about)

@@ -1,4 +1,6 @@
-"""bag_of_words: your own text, as word counts of each line or group of lines of a file in UTF-8 (.txt, .txt.gz).
+"""bag_of_words: your own text, as word counts of each document, in UTF-8 (.txt, .txt.gz).
+
+In a folder each file is a document; in a single file each line or group of lines is one.
 
 The splits are drawn at random by document.  Perplexities are comparable only for the same documents, splits
 and vocabulary.
@@ -41,14 +43,20 @@ def load(
   """x uint16 [N, V], counts of words; see bags_of_words.bags.
 
   Args:
-    path: a text file; empty lines are ignored.
-    documents: "": each line is a document; else a regular expression: consecutive lines that begin with the same match
-      are a document, without the match itself.  With "[^:]*:" the line 'Ge1:1 In the beginning' is in document 'Ge1:'.
+    path: a text file, or a folder of them; empty lines are ignored.
+    documents: "": each file of a folder, or each line of a single file, is a document; else a regular expression:
+      consecutive lines that begin with the same match are a document, without the match itself.  With "[^:]*:" the line
+      'Ge1:1 In the beginning' is in document 'Ge1:'.
     vocabulary_size, min_documents, max_share, stop_words: see bags_of_words.bags.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """
-  lines = readers.lines(pathlib.Path(path).expanduser())
-  errors.require(bool(lines), f"{path} is empty: it has no lines of text.")
-  arrays = {"text": np.array(_documents(lines, documents), object)}
+  given = pathlib.Path(path).expanduser()
+  files = [readers.lines(file) for file in readers.text_files(given)]
+  errors.require(any(files), f"{path} is empty: it has no lines of text.")
+  if given.is_dir() and not documents:
+    found = ["\n".join(lines) for lines in files if lines]
+  else:
+    found = [document for lines in files for document in _documents(lines, documents)]
+  arrays = {"text": np.array(found, object)}
   splits = at_random(arrays, valid_fraction, test_fraction, split_seed)
   return bags_of_words.bags(splits, vocabulary_size, min_documents, max_share, stop_words)

@@ -52,6 +52,8 @@ class Model(ExactLikelihood):
       "closed_form and relevance need isotropic = True, and exclude each other",
     )
     dim = math.prod(self.data_shape)
+    most = dim - 1 if self.closed_form else dim  # the closed form's variance is that of the other dimensions
+    errors.require(self.latent_dim <= most, f"latent_dim = {self.latent_dim}; x has {dim} entries: at most {most}")
     loc = lambda key, shape: jnp.zeros(shape) if self.data_mean is None else jnp.asarray(self.data_mean)
     self.loadings = self.param("loadings", nn.initializers.normal(0.1), (dim, self.latent_dim))
     self.loc = self.param("loc", loc, (dim,))

@@ -23,7 +23,7 @@ class Timing(NamedTuple):
 def measure(group: Group, lanes: int) -> Timing:
   """Compiles a chunk of a few steps with this number of lanes and times its second execution."""
   config, experiment = group.config, group.experiment
-  chunk = make_train_chunk(experiment.system, experiment.transforms.train, config.batch_size, _STEPS)
+  chunk = make_train_chunk(experiment.system, experiment.transforms.train, experiment.batch_size, _STEPS)
   seeds = range(config.seed, config.seed + lanes)
   init = jax.jit(make_init(experiment, config.seed))
   state = jax.tree.map(lambda a: jnp.broadcast_to(a, (lanes, *a.shape)), init())

@@ -139,7 +139,7 @@ def functions(config: ConfigDict, experiment: Experiment) -> dict[str, tuple[Cal
     return system.init(key_init, transforms.train(key_transform, batch), hparams)
 
   size = min(config.eval_batch_size, len(held_out["x"]))
-  chunk = make_train_chunk(system, transforms.train, config.batch_size, config.log_every)
+  chunk = make_train_chunk(system, transforms.train, experiment.batch_size, experiment.log_every)
   found = {
     "init": (init, (key, rows(parts.train, 2), hparams)),
     "train_chunk": (chunk, (state, key, abstract(parts.train))),

@@ -11,6 +11,8 @@ from dgm_jax.training import optimisers
 _ADDED = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
 _ADDED |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
 _ADDED_OPTIM = optimisers.Options._field_defaults  # of config.optim, where there is an optimiser
+# of config.data, for the data set `array`
+_ADDED_ARRAY = {"target": None, "columns": None, "missing": None, "separator": None, "decimal": ".", "header": None}
 _ADDED_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective, for the principle latent
 
 OWN_DATA = "data.npz"  # arrays that a run, or a sweep, was given from Python
@@ -27,6 +29,8 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
     config["optim"] = config.get("optim", {}) | {k: v for k, v in as_json.items() if k not in config.get("optim", {})}
   if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
     config["objective"] = _ADDED_LATENT | config["objective"]
+  if config.get("data", {}).get("name") == "array":
+    config["data"] = _ADDED_ARRAY | config["data"]
   return config
 
 

@@ -132,6 +132,23 @@ def test_the_fit_does_not_see_cells_hidden_for_the_comparison(tmp_path, monkeypa
   np.testing.assert_array_equal(np.isnan(fits[0]), np.isnan(x) | hidden)
 
 
+def test_semicolons_decimal_commas_and_columns_that_are_not_modelled(tmp_path):
+  """The same options as config.data has: columns and the target stay as they are, and take no part in the fit."""
+  _, incomplete = rows()
+  lines = [";".join([*(c.replace(".", ",") for c in row[:3]), "-9" if i % 5 == 0 else row[3], str(i)]) for i, row in
+           enumerate(incomplete)]  # fmt: skip
+  (tmp_path / "d.csv").write_text("\n".join(["key;real;whole;class;y", *lines]) + "\n")
+  flags = ["--decimal=,", "--columns=real,2,3", "--target=y", "--missing=-9", "--compare=none"]
+  assert impute.main([str(tmp_path / "d.csv"), f"--out={tmp_path / 'o.csv'}", *flags, *SMALL]) == 0
+  kinds = {c["name"]: c["kind"] for c in json.loads((tmp_path / "o.report.json").read_text())["columns"]}
+  assert kinds == {"key": "ignored", "real": "real", "whole": "integer", "class": "binary", "y": "ignored"}
+  for before, after in zip(lines, (tmp_path / "o.csv").read_text().splitlines()[1:], strict=True):
+    cells_ = list(zip(next(csv.reader([before], delimiter=";")), next(csv.reader([after], delimiter=";")), strict=True))
+    assert all(b in ("", "-9") or a == b for b, a in cells_)
+    assert -4 < float(cells_[1][1].replace(",", ".")) < 4 and "." not in cells_[1][1]
+    assert cells_[3][1] in ("low", "high, up")
+
+
 def fails(args, status=2):
   return errors.run_command(lambda: impute.main(list(map(str, args)))) == status
 
@@ -154,6 +171,9 @@ def fails(args, status=2):
     ("a,b\n1,2\n3,\n", ("--fit=other.csv",), "other.csv has no column 'b'"),
     ("a,b\n1,2\n3,\n", ("--fit=data.csv", "--transductive"), "give one of them"),
     ("a,b\n1,2\n3,\n", ("--minutes=0",), "--minutes=0"),
+    ("a,b\n1,2\n3,\n", ("--separator=;",), "the separator ';' does not occur in the first line, 'a,b'"),
+    ("a,bcd\n1,2\n3,\n", ("--columns=bdc",), "Unknown column of data.csv 'bdc'. Did you mean 'bcd'"),
+    ("a,b\n1,2\n3,\n", ("--target=c",), "Unknown target of data.csv 'c'"),
   ],
 )
 def test_user_mistakes_are_reported_in_one_sentence(tmp_path, monkeypatch, capsys, body, flags, sentence):

@@ -5,12 +5,13 @@ import pytest
 
 from dgm_jax.core import errors, files
 from dgm_jax.data.files import tables
+from dgm_jax.data.files.table_options import Options, chosen
 
 
 def text_table(folder, text, name="t.csv", **options):
   path = folder / name
   path.write_bytes(text.encode())
-  return tables.read(path, **options)
+  return tables.read(path, Options(**{"header": True} | options))
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -28,7 +29,7 @@ def test_a_text_file_that_is_not_filled_is_written_byte_for_byte(tmp_path, newli
 
 
 def test_only_missing_cells_are_filled_and_classes_are_written_as_in_other_rows(tmp_path):
-  table = text_table(tmp_path, 'n,k,c\n1.250,7,"ab"\n,,\n -3 ,8,plain\n?,-999.0,?\n', markers=("?", "-999"))
+  table = text_table(tmp_path, 'n,k,c\n1.250,7,"ab"\n,,\n -3 ,8,plain\n?,-999.0,?\n', missing="?,-999")
   table.write(tmp_path / "o.csv", {0: [0.123456789, 1e6], 1: [5, 12345678], 2: ["ab", "new, one"]})
   expected = 'n,k,c\n1.250,7,"ab"\n0.123457,5,"ab"\n -3 ,8,plain\n1e+06,12345678,"new, one"\n'
   assert (tmp_path / "o.csv").read_text() == expected
@@ -39,6 +40,60 @@ def test_only_missing_cells_are_filled_and_classes_are_written_as_in_other_rows(
 def test_the_separator_is_detected(tmp_path, separator, name):
   table = text_table(tmp_path, f"a{separator}b\n1{separator}\n", name)
   assert table.names == ("a", "b")
+
+
+def test_separators_in_quotes_and_in_some_lines_only_are_not_taken_for_the_separator(tmp_path):
+  assert text_table(tmp_path, '"x, y, z";b\n"1, 2";3\n').names == ("x, y, z", "b")
+  assert text_table(tmp_path, "a, then b;c\n1;2\n").names == ("a, then b", "c")
+  assert text_table(tmp_path, "1,5;2,5\n3,5;4,5\n", header=False, decimal=",").values[1].tolist() == ["2.5", "4.5"]
+
+
+def test_decimal_commas_are_read_and_written(tmp_path):
+  table = text_table(tmp_path, 'x;k;t\n1,25;3;a,b\n;;"-2,5"\n-999,0;4;\n', decimal=",", missing="-999")
+  assert [c.tolist() for c in table.values] == [["1.25", "", "-999.0"], ["3", "", "4"], ["a,b", "-2.5", ""]]
+  assert [list(m) for m in table.missing] == [[0, 1, 1], [0, 1, 0], [0, 0, 1]]
+  table.write(tmp_path / "o.csv", {0: [0.5, -1e-7], 1: [7], 2: ["-2.5"]})
+  assert (tmp_path / "o.csv").read_text() == 'x;k;t\n1,25;3;a,b\n0,5;7;"-2,5"\n-1e-07;4;"-2,5"\n'
+
+
+def test_empty_lines_between_rows_are_no_rows_and_stay(tmp_path):
+  table = text_table(tmp_path, "a,b\n\n1,2\n  \n3,\n")
+  assert table.num_rows == 2
+  table.write(tmp_path / "o.csv", {1: [4]})
+  assert (tmp_path / "o.csv").read_text() == "a,b\n\n1,2\n  \n3,4\n"
+
+
+def test_columns_and_the_target_are_given_by_name_or_index():
+  names = ("a", "b", "2", "c")
+  assert chosen(names, Options(), "t") == ([0, 1, 2, 3], None)
+  assert chosen(names, Options(target="b"), "t") == ([0, 2, 3], 1)
+  assert chosen(names, Options(columns="c,0", target=-1), "t") == ([0], 3)
+  assert chosen(names, Options(columns=["2", "1"]), "t") == ([2, 1], None)  # a name comes before an index
+  for options, sentence in (
+    (Options(columns="a,bb"), "Unknown column of t 'bb'. Did you mean 'b'"),
+    (Options(target="4"), "Unknown target of t '4'"),
+    (Options(columns="a,0"), "lists 'a' twice"),
+    (Options(columns="a", target="a"), "no column besides the target 'a'"),
+  ):
+    with pytest.raises(errors.UserError, match=sentence):
+      chosen(names, options, "t")
+  with pytest.raises(errors.UserError, match="Did you mean 'gene_123'") as caught:
+    chosen([f"gene_{i}" for i in range(2000)], Options(columns="gene123"), "t")
+  assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+  ("options", "sentence"),
+  [
+    ({"separator": ";"}, "the separator ';' does not occur in the first line, 'a,b'"),
+    ({"separator": ";;"}, "separator = ';;'; it must be one character, or tab"),
+    ({"separator": ",", "decimal": ","}, "differ from the decimal mark"),
+    ({"decimal": "'"}, 'decimal = "\'"; it must be'),
+  ],
+)
+def test_invalid_options_raise_one_sentence(tmp_path, options, sentence):
+  with pytest.raises(errors.UserError, match=sentence):
+    text_table(tmp_path, "a,b\n1,2\n", **options)
 
 
 def test_empty_lines_of_a_file_with_one_column_are_missing_entries(tmp_path):
@@ -92,7 +147,7 @@ def test_parquet_keeps_its_types(tmp_path):
     }
   )
   parquet.write_table(held, tmp_path / "t.parquet")
-  table = tables.read(tmp_path / "t.parquet", markers=("-999",))
+  table = tables.read(tmp_path / "t.parquet", Options(missing=("-999",)))
   assert [list(m) for m in table.missing] == [[0, 1, 1], [0, 1, 1], [0, 1, 0], [0, 1, 0]]
   table.write(tmp_path / "o.parquet", {0: [2.5, 3.5], 1: [4, 5], 2: ["True"], 3: ["b"]})
   found = parquet.read_table(tmp_path / "o.parquet")

@@ -15,6 +15,8 @@ from PIL import Image
 from dgm_jax import data
 from dgm_jax.core import batches, errors
 from dgm_jax.data import splits
+from dgm_jax.data.files import tables
+from dgm_jax.data.files.table_options import Options
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((100, 3)).astype(np.float32)
@@ -48,7 +50,7 @@ def test_npz_with_labels_and_more(load, tmp_path):
   np.testing.assert_array_equal(found["group"], (group == "b").astype(np.int32))
   np.testing.assert_array_equal(found["score"], X[:, 0])
   assert loaded.about == {"group": ["a", "b"], "names": ["c0", "c1", "c2"]}
-  np.testing.assert_array_equal(whole(load(tmp_path / "d.npz", label="group"))["y"], group == "b")
+  np.testing.assert_array_equal(whole(load(tmp_path / "d.npz", target="group"))["y"], group == "b")
 
 
 def test_npz_with_its_own_splits(load, tmp_path):
@@ -127,13 +129,13 @@ def test_tables(name, load, tmp_path):
     frame.to_parquet(tmp_path / name)
   else:
     frame.to_csv(tmp_path / name, index=False, sep="\t" if "tsv" in name else ",")
-  loaded = load(tmp_path / name, label="kind")
+  loaded = load(tmp_path / name, target="kind")
   found = whole(loaded)
   values = table()[["a", "b", "c"]].to_numpy()
   np.testing.assert_array_equal(found["mask"], ~np.isnan(values))
   np.testing.assert_allclose(found["x"], np.nan_to_num(values), rtol=1e-6)
   np.testing.assert_array_equal(found["y"], np.arange(100) % 2)
-  assert loaded.about == {"columns": ["a", "b", "c"], "classes": ["cat", "dog"]}
+  assert loaded.about == {"columns": ["a", "b", "c"], "classes": ["cat", "dog"], "target": "kind"}
 
 
 def test_a_table_without_names_keeps_its_first_line(load, tmp_path):
@@ -147,7 +149,7 @@ def test_a_first_line_of_numbers_is_data_even_with_repeats_and_gaps(load, tmp_pa
   assert found["x"].shape == (10, 3)
   np.testing.assert_array_equal(found["mask"][0], [1, 1, 0])
   (tmp_path / "t.csv").write_text("a,b\n" + "1,2,3\n" * 9)
-  with pytest.raises(errors.UserError, match=r"t\.csv is not a table"):
+  with pytest.raises(errors.UserError, match=r"t\.csv: line 2 has 3 cells"):
     load(tmp_path / "t.csv")
 
 
@@ -158,7 +160,7 @@ def test_cells(load, tmp_path):
   found = anndata.AnnData(scipy.sparse.csr_matrix(counts), obs, layers={"twice": 2 * counts})
   found.var_names = [f"g{i}" for i in range(5)]
   found.write_h5ad(tmp_path / "c.h5ad")
-  loaded = load(tmp_path / "c.h5ad", label="type", batch="run")
+  loaded = load(tmp_path / "c.h5ad", target="type", batch="run")
   cells = whole(loaded)
   np.testing.assert_array_equal(cells["x"], counts)
   assert cells["x"].dtype == np.int32
@@ -166,7 +168,7 @@ def test_cells(load, tmp_path):
   np.testing.assert_array_equal(cells["batch"], np.arange(100) % 3)
   assert loaded.about == {"genes": [f"g{i}" for i in range(5)], "classes": ["B", "T"]}
   np.testing.assert_array_equal(whole(load(tmp_path / "c.h5ad", layer="twice"))["x"], 2 * counts)
-  for option, named in (({"label": "typ"}, "Did you mean 'type'"), ({"layer": "thrice"}, "Choices: twice")):
+  for option, named in (({"target": "typ"}, "Did you mean 'type'"), ({"layer": "thrice"}, "Choices: twice")):
     with pytest.raises(errors.UserError, match=named):
       load(tmp_path / "c.h5ad", **option)
 
@@ -298,7 +300,7 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
     "cut.npz": ({}, "is not a .npz file"),
     "evil.npz": ({}, "'../../evil' cannot be the name of an array"),
     "reserved.npz": ({}, "'index' cannot be the name of an array"),
-    "onehot.npz": ({}, r"label 'y' has shape \[100, 3\]; one class or number"),
+    "onehot.npz": ({}, r"target 'y' has shape \[100, 3\]; one class or number"),
     "scalar.npz": ({}, r"'y' has shape \[\] for 100 examples"),
     "big.npz": ({}, "'y' has integers too large for int32"),
     "huge.npz": ({}, "'x' holds Inf, or numbers too large for float32"),
@@ -308,15 +310,15 @@ def bad_files(folder: pathlib.Path) -> dict[str, tuple]:
     "sparse.npz": ({}, "is not a sparse matrix as scipy.sparse.save_npz writes it"),
     "coo.npz": ({}, "is a sparse matrix in format 'coo'; save it as csr"),
     "renamed.npy": ({}, "it is a .npz file"),
-    "time.parquet": ({}, "column 'when' holds datetime64"),
+    "time.parquet": ({}, "column 'when' holds '2020-01-01 00:00:00' in row 1"),
     "deep": ({}, "more than 8 bits; save it with 8 bits"),
     "words.csv": ({}, "column 'b' holds 'high' in row 2, where numbers are expected"),
-    "empty.csv": ({}, "is not a table: No columns"),
+    "empty.csv": ({}, "is empty: it has no rows"),
     "head.csv": ({}, "is empty: it has no rows"),
-    "uneven.csv": ({}, "Expected 2 fields in line 3, saw 4"),
-    "t.csv": ({"label": "labl"}, "Unknown label column of .*t.csv 'labl'. Did you mean 'label'"),
-    "cut.csv.gz": ({}, "is not a table"),
-    "x.parquet": ({}, "is not a table"),
+    "uneven.csv": ({}, "line 3 has 4 cells, but the first line has 2"),
+    "t.csv": ({"target": "labl"}, "Unknown target of .*t.csv 'labl'. Did you mean 'label'"),
+    "cut.csv.gz": ({}, "is not a .csv table"),
+    "x.parquet": ({}, "is not a .parquet table"),
     "x.h5ad": ({}, "is not an .h5ad file"),
     "x.docx": ({}, "has an unknown format; supported: .npz, .npy, .csv"),
     "x.pkl": ({}, "is a pickle; pickles are never loaded.*numpy.savez"),
@@ -347,6 +349,58 @@ def test_pickles_are_never_loaded(load, tmp_path):
     with pytest.raises(errors.UserError, match="never loaded"):
       load(tmp_path / name)
   assert not (tmp_path / "sprung").exists()
+
+
+def test_a_table_is_read_by_the_same_options_as_in_the_imputation_command(load, tmp_path):
+  lines = [f"{i};{i},5;{'a' if i % 3 else 'b'};{-999 if i % 4 == 0 else i}" for i in range(20)]
+  (tmp_path / "t.csv").write_text("\n".join(["key;x;kind;z", *lines]))
+  options = {"decimal": ",", "missing": "-999", "columns": "x,3", "target": "kind"}
+  loaded = load(tmp_path / "t.csv", **options)
+  found = whole(loaded)
+  z = np.arange(20) * (np.arange(20) % 4 > 0)
+  np.testing.assert_array_equal(found["x"], np.stack([np.arange(20) + 0.5, z], 1))
+  np.testing.assert_array_equal(found["mask"], np.stack([np.ones(20), np.arange(20) % 4 > 0], 1))
+  np.testing.assert_array_equal(found["y"], np.arange(20) % 3 == 0)
+  assert loaded.about == {"columns": ["x", "z"], "classes": ["a", "b"], "target": "kind"}
+  table = tables.read(tmp_path / "t.csv", Options(**options))
+  np.testing.assert_array_equal(table.missing[3], found["mask"][:, 1] == 0)
+  with pytest.raises(errors.UserError, match=r"column 'x' holds '0,5' in row 1.*data\.decimal=, reads decimal commas"):
+    load(tmp_path / "t.csv", **options | {"decimal": "."})
+  with pytest.raises(errors.UserError, match=r"column 'kind' holds 'b' in row 1.*data.columns.*data.target"):
+    load(tmp_path / "t.csv", decimal=",")
+
+
+def test_columns_and_missing_entries_of_arrays(load, tmp_path):
+  x = np.where(X > 2, -9, X)
+  np.savez(tmp_path / "a.npz", x=x, t=np.arange(100))
+  found = whole(load(tmp_path / "a.npz", columns="2,0", missing="-9", target="t"))
+  np.testing.assert_array_equal(found["mask"], (x != -9)[:, [2, 0]])
+  np.testing.assert_array_equal(found["x"], np.where(x == -9, 0, x)[:, [2, 0]])
+  np.testing.assert_array_equal(found["y"], np.arange(100))
+  with pytest.raises(errors.UserError, match=r"data\.separator is for a text file .*a\.npz is none"):
+    load(tmp_path / "a.npz", separator=";")
+  with pytest.raises(errors.UserError, match=r"Unknown column of .*'x3'\. Choices: x0, x1, x2"):
+    load(tmp_path / "a.npz", columns="x3")
+
+
+def test_text_may_be_a_folder(tmp_path):
+  (tmp_path / "sub").mkdir()
+  for name, text in (
+    ("b.txt", "cat dog\ndog bird\n"),
+    ("sub/c.txt", "bird\n" * 9),
+    ("a.txt", "cat cat\n"),
+    ("n.md", "no"),
+  ):
+    (tmp_path / name).write_text(text)
+  options = {"path": str(tmp_path), "test_fraction": 0.3, "valid_fraction": 0.0}
+  loaded = data.load("text", **options)
+  assert sum(map(batches.size, loaded.parts().values())) == 12
+  counted = data.load("bag_of_words", min_documents=1, max_share=1.0, **options)
+  assert sum(map(batches.size, counted.parts().values())) == 3
+  assert max(a["x"].max() for a in counted.parts().values()) == 9
+  (empty := tmp_path / "empty").mkdir()
+  with pytest.raises(errors.UserError, match="holds no text files"):
+    data.load("text", path=str(empty))
 
 
 def test_path_is_required():

@@ -1,0 +1,111 @@
+"""The arguments of the imputation command, and their checks."""
+
+import argparse
+import pathlib
+from collections.abc import Callable
+
+from dgm_jax.applications.imputation import baselines
+from dgm_jax.core import errors
+from dgm_jax.data.files import tables
+from dgm_jax.data.files.table_options import Options
+
+_MOST_LATENTS = 256
+
+
+def _names(text: str) -> tuple[str, ...]:
+  return tuple(name for name in text.split(",") if name)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+  """The command's parser."""
+  made = argparse.ArgumentParser(
+    prog="python -m dgm_jax impute",
+    description=description,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  add = made.add_argument
+  add("data", type=pathlib.Path, help="the table whose missing cells are imputed")
+  add("--out", type=pathlib.Path, required=True, help="the imputed table")
+  add("--fit", type=pathlib.Path, help="inductive: another table to fit the model to")
+  add("--transductive", action="store_true", help="fit the model to the imputed table itself (the default)")
+  add("--overwrite", action="store_true", help="replace existing output files")
+  add("--multiple", type=int, default=0, metavar="M", help="also draw M imputations, one file each")
+  add(
+    "--proper",
+    type=int,
+    nargs="?",
+    const=10,
+    default=0,
+    metavar="B",
+    help="draw them from B models (10), each fitted to a bootstrap sample of the rows: proper multiple imputation",
+  )
+  _add_table_options(add)
+  add("--categorical", type=_names, default=(), metavar="A,B", help="columns of numbers to treat as categorical")
+  add("--numeric", type=_names, default=(), metavar="A,B", help="columns to treat as numeric despite having two values")
+  add("--ignore", type=_names, default=(), metavar="A,B", help="columns to copy without modelling, e.g. names or keys")
+  add(
+    "--compare",
+    type=_names,
+    metavar="A,B",
+    help=f"baselines to compare with, out of {', '.join(baselines.IMPUTERS)} (mean,knn and, unless the table is large, "
+    "forest), or none to hide no cells for a comparison",
+  )
+  add("--latents", type=int, default=10, help=f"dimensions of the latent variable (10), at most {_MOST_LATENTS}")
+  add("--hidden", type=int, default=128, help="width of the networks' two layers (128)")
+  add("--samples", type=int, default=500, help="importance samples per row for imputation (500)")
+  add("--steps", type=int, help="maximum number of training steps (10000, fewer for few rows)")
+  add("--minutes", type=float, help="maximum training time in minutes")
+  add("--seed", type=int, default=0, help="seed of everything random (0)")
+  return made
+
+
+def _add_table_options(add: Callable) -> None:
+  """The flags of table_options.Options, the same options as those of config.data for the data set `array`."""
+  add("--missing", type=_names, default=(), metavar="A,B", help="further texts or numbers that mark a missing cell")
+  add("--columns", type=_names, default=(), metavar="A,B", help="columns to model, by name or index; others are copied")
+  add("--target", default="", metavar="A", help="the column that is to be predicted later: copied without modelling")
+  add("--separator", default="", help="of a text file, one character or tab; detected if not given")
+  add("--decimal", default=".", help="decimal mark of a text file, '.' or ','")
+  add("--no_header", action="store_true", help="a text file has no header: its columns are column_1, column_2, ...")
+
+
+def table_options(args: argparse.Namespace) -> Options:
+  """How the command's tables are read."""
+  return Options(args.separator, args.decimal, args.missing, args.columns, args.target, not args.no_header)
+
+
+def check(args: argparse.Namespace) -> None:
+  """Raises UserError if an option's value is invalid or an output file cannot be written."""
+  need = errors.require
+  need(1 <= args.latents <= _MOST_LATENTS, f"--latents={args.latents}; it must be between 1 and {_MOST_LATENTS}.")
+  for name in ("hidden", "samples"):
+    need(getattr(args, name) >= 1, f"--{name}={getattr(args, name)}; it must be 1 or more.")
+  need(args.steps is None or args.steps >= 1, f"--steps={args.steps}; it must be 1 or more.")
+  need(args.minutes is None or args.minutes > 0, f"--minutes={args.minutes}; it must be positive.")
+  need(0 <= args.seed < 2**32, f"--seed={args.seed}; it must be between 0 and 2^32 - 1.")
+  need(args.multiple >= 0, f"--multiple={args.multiple}; it must be a number of imputations, or 0 for none.")
+  need(
+    args.proper == 0 or 2 <= args.proper <= args.multiple,
+    f"--proper={args.proper} models with --multiple={args.multiple} imputations; at least 2 models are needed, and one "
+    "imputation per model.",
+  )
+  need(
+    not (args.fit and args.transductive), "--fit fits to another table, --transductive to this one; give one of them."
+  )
+  args.compare = () if args.compare == ("none",) else args.compare
+  for name in args.compare or ():
+    errors.choose("name of --compare", name, baselines.IMPUTERS)
+  suffixes = tables.SUFFIXES
+  need(args.data.suffix in suffixes, f"{args.data}: its name must end in one of {', '.join(suffixes)}.")
+  need(args.out.suffix == args.data.suffix, f"--out={args.out} must end in {args.data.suffix}, like the table.")
+  need(args.out.parent.is_dir(), f"--out={args.out}: the folder {args.out.parent} does not exist.")
+  written = [p for p in paths(args) if p.exists()]
+  need(args.overwrite or not written, f"{written[0]} already exists; --overwrite replaces it." if written else "")
+
+
+def paths(args: argparse.Namespace) -> list[pathlib.Path]:
+  """Output paths: the imputed table, the multiple imputations, the cells, and both reports."""
+  names = [*map(str, range(1, args.multiple + 1))]
+  multiple = [args.out.with_suffix(f".{name}{args.out.suffix}") for name in names]
+  return [args.out, *multiple, *(args.out.with_suffix(s) for s in (".cells.csv", ".report.txt", ".report.json"))]

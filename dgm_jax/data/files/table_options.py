@@ -1,0 +1,103 @@
+"""How a table is read: the options that `config.data` of the data set `array` and `dgm_jax impute` share."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgm_jax.core import errors
+
+# Texts that mark a missing entry in every table; the same as in pandas.
+MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+           "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+_SHOWN = 30  # names in an error message, at most
+
+
+class Options(NamedTuple):
+  """How a table is read.
+
+  Attributes:
+    separator: what separates the columns of a text file, a character or "tab"; "" to detect it.
+    decimal: the decimal mark of a text file, "." or ",".
+    missing: texts and numbers that mark a missing entry, in addition to MISSING: "A,B" or a sequence.
+    columns: names or indices (from 0; -1 is the last) of the columns to use: "A,B" or a sequence; all if empty.
+    target: name or index of the column that is y; "" for none.
+    header: whether the first line of a text file holds the names of the columns; None: unless it holds only numbers.
+  """
+
+  separator: str = ""
+  decimal: str = "."
+  missing: str | Sequence[Any] = ()
+  columns: str | Sequence[Any] = ()
+  target: str | int = ""
+  header: bool | None = None
+
+  @property
+  def markers(self) -> tuple[str, ...]:
+    """`missing` as texts."""
+    return listed(self.missing)
+
+
+def listed(given: str | Sequence[Any] | None) -> tuple[str, ...]:
+  """The entries of "A,B" or of a sequence, as texts."""
+  parts = (given or "").split(",") if isinstance(given, str | None) else map(str, given)
+  return tuple(part.strip() for part in parts if part.strip())
+
+
+def number(text: Any) -> float | None:
+  """The number that a text is, or None."""
+  try:
+    return float(text)
+  except (TypeError, ValueError):
+    return None
+
+
+def marked(values: np.ndarray, markers: Sequence[str]) -> np.ndarray:
+  """bool, true where a number (of any shape) or one of [N] texts marks a missing entry."""
+  numbers = [n for n in map(number, markers) if n is not None]
+  if values.dtype.kind in "fiub":
+    return np.isnan(values) | np.isin(values, numbers)
+  import pandas as pd
+
+  texts = pd.Series(values, dtype=object)
+  found = texts.isna() | texts.isin([*MISSING, *markers])
+  if numbers:
+    found |= pd.to_numeric(texts, errors="coerce").isin(numbers)
+  return found.to_numpy(bool)
+
+
+def index(names: Sequence[str], given: Any, what: str, path: Any) -> int:
+  """The index of a column that is given by its name or its index.
+
+  Args:
+    names: the columns of the table.
+    given: a name or an index, or an index as text; names come first.
+    what: "column" or "target", for the error message.
+    path: the table, for the error message.
+
+  Raises:
+    UserError: there is no such column; the message lists the nearest.
+  """
+  text = str(given)
+  if text in names:
+    return list(names).index(text)
+  if text.lstrip("-").isdigit() and -len(names) <= int(text) < len(names):
+    return int(text) % len(names)
+  near = names if len(names) <= _SHOWN else difflib.get_close_matches(text, names, n=5, cutoff=0.3)
+  raise errors.unknown(f"{what} of {path}", text, near or names[:_SHOWN])
+
+
+def chosen(names: Sequence[str], options: Options, path: Any) -> tuple[list[int], int | None]:
+  """(indices of the columns to use, without the target; index of the target, or None).
+
+  Raises:
+    UserError: there is no such column, one is listed twice, or none is left.
+  """
+  target = None if options.target in ("", None) else index(names, options.target, "target", path)
+  used = [index(names, given, "column", path) for given in listed(options.columns)]
+  twice = next((names[j] for i, j in enumerate(used) if j in used[:i]), None)
+  errors.require(twice is None, f"{path}: the option columns lists {twice!r} twice.")
+  used = [j for j in used or range(len(names)) if j != target]
+  errors.require(len(used) > 0, f"{path} has no column besides the target {names[target or 0]!r}.")
+  return used, target
