@@ -13,7 +13,7 @@ import filelock
 import numpy as np
 from absl import logging
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, locks
 from dgm_jax.core.batches import Arrays
 
 _CHUNK_BYTES = 2**26
@@ -84,7 +84,7 @@ def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()
 
 def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
   """Acquires the lock for making `folder`; prints a line if it must wait."""
-  lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
+  lock = locks.file_lock(folder.with_name(f"{folder.name}.lock"))
   try:
     return lock.acquire(timeout=0).lock
   except filelock.Timeout:

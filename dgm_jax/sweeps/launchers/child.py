@@ -39,7 +39,8 @@ def locks(task: pathlib.Path) -> list[pathlib.Path]:
 def holder(lock: pathlib.Path) -> str | None:
   """The content of the lock file, which describes its holder; None if no process holds the lock."""
   try:
-    with open(lock) as file:
+    # a link is not followed, and a pipe does not block
+    with open(os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
       try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
       except BlockingIOError:

@@ -1,16 +1,20 @@
 """Resources of this machine: cores and accelerators, found without starting JAX."""
 
 import contextlib
-import fcntl
 import importlib.util
 import math
 import os
 import pathlib
 import random
 import re
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
+
+import filelock
+
+from dgm_jax.core import errors, locks
 
 _CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
@@ -43,24 +47,47 @@ def borrowed(count: int) -> Iterator[tuple[int, ...]]:
   """`count` of this process's cores that no other process of the user has borrowed; if too few are free, others too.
 
   For processes on one machine that do not know of each other (Ray's and SLURM's).  Locks end with their process.
+
+  Raises:
+    UserError: the folder of the locks in the temporary folder is not this account's own, or has no file locks.
   """
   mine = cores()
   if count >= len(mine):
     yield mine
     return
-  folder = pathlib.Path(tempfile.gettempdir()) / f"dgm_jax_cores_{os.getuid()}"
-  folder.mkdir(mode=0o700, exist_ok=True)
+  folder = _own_folder(pathlib.Path(tempfile.gettempdir()) / f"dgm_jax_cores_{os.getuid()}")
   free: list[int] = []
-  with contextlib.ExitStack() as files:
+  with contextlib.ExitStack() as held:
     for core in mine:
-      file = files.enter_context(open(folder / str(core), "w"))
-      with contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      file = folder / str(core)
+      try:
+        held.enter_context(locks.file_lock(file).acquire(timeout=0))
         free.append(core)
+      except filelock.Timeout:
+        pass
+      except OSError as e:
+        raise errors.UserError(f"{locks.reason(file, e)} TMPDIR chooses another temporary folder.") from e
       if len(free) == count:
         break
     others = [c for c in mine if c not in free]
     yield tuple(free + random.sample(others, count - len(free)))
+
+
+def _own_folder(folder: pathlib.Path) -> pathlib.Path:
+  """Creates a folder that only this account can open; its name can be guessed, so an existing one is checked.
+
+  Raises:
+    UserError: it is a link or a file, belongs to another account, or others can open it.
+  """
+  with contextlib.suppress(FileExistsError):
+    folder.mkdir(mode=0o700)
+  found = folder.lstat()
+  errors.require(
+    stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not stat.S_IMODE(found.st_mode) & 0o077,
+    f"{folder} is not a folder that only this account can open (mode 0700): remove it, or set TMPDIR to another "
+    "temporary folder.",
+  )
+  return folder
 
 
 def gpus() -> list[str]:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import machine, outcomes
 
 WORKER = (sys.executable, "-m", "dgm_jax.sweeps.launchers.worker")
@@ -91,10 +92,16 @@ def run(
   """Runs `worker` on a task, on cores that are free, and returns its exit status.
 
   The worker gets SIGTERM when `received` is no longer empty (see counted), or at a KeyboardInterrupt, with which Ray
-  cancels tasks.
+  cancels tasks.  If no cores can be borrowed, the log says why.
   """
   asked = False
-  with machine.borrowed(cpus) as cores:
+  with contextlib.ExitStack() as stack:
+    try:
+      cores = stack.enter_context(machine.borrowed(cpus))
+    except errors.UserError as e:
+      with open(outcomes.log_of(task), "a") as log:
+        print(f"error: {e}", file=log)
+      return outcomes.MISTAKE
     process = start(worker, task, cores, env, cwd if cwd and os.path.isdir(cwd) else None, patience)
     try:
       while True:

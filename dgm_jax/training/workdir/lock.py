@@ -1,16 +1,19 @@
 """One process at a time trains in a run's folder."""
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
 import pathlib
 import platform
+import stat
 from collections.abc import Iterator
 
-from absl import logging
+import filelock
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, locks
+
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -21,25 +24,45 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
   Raises:
     LockedError: another process holds it; the message names its host and process id.
+    UserError: the file cannot be locked, is a link, or belongs to another account; the message says which.
   """
-  with open(workdir / "lock", "a+") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as e:
-      raise errors.LockedError(f"--workdir {workdir} is being trained by {_holder(file)}; wait, or stop it.") from e
-    except OSError as e:  # some network file systems have no locks
-      logging.warning("%s cannot be locked (%s): make sure that no other process trains there.", workdir, e.strerror)
-    file.truncate(0)
-    json.dump({"host": platform.node(), "pid": os.getpid()}, file)
-    file.flush()
-    yield
-    file.truncate(0)
+  path = workdir / "lock"
+  opened: list[int] = []
 
+  def name_the_holder(descriptor: int) -> None:
+    _check(path, descriptor)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps({"host": platform.node(), "pid": os.getpid()}).encode(), 0)
+    opened.append(descriptor)
 
-def _holder(file) -> str:
-  file.seek(0)
+  lock = locks.file_lock(path, name_the_holder)
   try:
-    held = json.load(file)
-  except json.JSONDecodeError:  # the other process is just writing it
+    lock.acquire(timeout=0)
+  except filelock.Timeout as e:
+    raise errors.LockedError(f"--workdir {workdir} is being trained by {_holder(path)}; wait, or stop it.") from e
+  except OSError as e:
+    if e.errno in _OUT_OF_SPACE:
+      raise
+    raise errors.UserError(f"--workdir {workdir}: {locks.reason(path, e)}") from e
+  try:
+    yield
+  finally:
+    with contextlib.suppress(OSError):
+      os.ftruncate(opened[0], 0)
+    lock.release()
+
+
+def _check(path: pathlib.Path, descriptor: int) -> None:
+  """Raises UserError unless the file is a regular one of this account, or of the account that owns the folder."""
+  found = os.fstat(descriptor)
+  errors.require(stat.S_ISREG(found.st_mode), f"{path} is not a regular file; remove it.")
+  ours = {os.geteuid(), path.parent.stat().st_uid}
+  errors.require(found.st_uid in ours, f"{path} belongs to another account (user id {found.st_uid}); remove it.")
+
+
+def _holder(path: pathlib.Path) -> str:
+  try:
+    held = json.loads(path.read_text())
+    return f"process {held['pid']} on {held['host']}"
+  except (OSError, ValueError, KeyError, TypeError):  # the other process is just writing it
     return "another process"
-  return f"process {held['pid']} on {held['host']}"

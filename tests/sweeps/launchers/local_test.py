@@ -288,6 +288,43 @@ def test_a_core_is_borrowed_only_once_at_a_time(tmp_path, monkeypatch):
     assert again == first
 
 
+def _as_link(folder):
+  (folder.parent / "elsewhere").mkdir(mode=0o700)
+  folder.symlink_to("elsewhere")
+
+
+def _of_another(folder):
+  folder.mkdir(mode=0o700)
+  if os.geteuid():
+    pytest.skip("only root can give a folder away")
+  os.chown(folder, 65534, -1)
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+@pytest.mark.parametrize("make", [_as_link, _of_another, lambda f: f.mkdir() or f.chmod(0o755), pathlib.Path.touch])
+def test_cores_are_borrowed_only_in_a_folder_of_ones_own(make, tmp_path, monkeypatch):
+  monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+  make(tmp_path / f"dgm_jax_cores_{os.getuid()}")
+  with pytest.raises(errors.UserError, match="is not a folder that only this account can open"), machine.borrowed(1):
+    pass
+  [path] = sweep_tasks.write(tmp_path / "a", 1)
+  assert processes.run(WORKER, path, 1) == outcomes.MISTAKE
+  assert "or set TMPDIR to another temporary folder" in path.with_suffix(".log").read_text()
+  assert not list((tmp_path / "elsewhere").glob("*"))
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_a_link_among_the_locks_of_cores_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(machine.tempfile, "gettempdir", lambda: str(tmp_path))
+  folder = tmp_path / f"dgm_jax_cores_{os.getuid()}"
+  folder.mkdir(mode=0o700)
+  (tmp_path / "target").write_text("precious")
+  (folder / str(min(CORES))).symlink_to(tmp_path / "target")
+  with pytest.raises(errors.UserError, match="is a symbolic link, which is not followed"), machine.borrowed(1):
+    pass
+  assert (tmp_path / "target").read_text() == "precious"
+
+
 def test_the_tail_of_a_long_log_is_read_from_its_end(tmp_path):
   log = tmp_path / "long.log"
   log.write_text("".join(f"line {i}\n" for i in range(100_000)))
