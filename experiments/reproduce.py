@@ -4,6 +4,7 @@
   python -m dgm_jax reproduce burda2016 --table=1 --budget=quick
   python -m dgm_jax reproduce burda2016 --table=1 --budget=short --manual_dir=FOLDER --cells=vae-1,iwae-5
   python -m dgm_jax reproduce rainforth2018 --figure=2
+  python -m dgm_jax reproduce --page_of_results
 
 Budgets: quick, minutes on two cores; short, an hour or so; paper, the full recipe.  Finished runs are never repeated:
 the same command continues with the remaining ones.  ROOT/index.html is the report of everything reproduced under ROOT;
@@ -22,8 +23,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from dgm_jax.core import errors
-from dgm_jax.experiments.harness import page, paper, reports, stages
+from dgm_jax.experiments.harness import committed, page, paper, reports, stages
 from dgm_jax.sweeps import definition, drive, states, tasks
+from dgm_jax.sweeps.launchers import options as launcher_options
+from dgm_jax.sweeps.launchers.options import LAUNCHERS
 
 _USER_ERROR = 2  # exit status
 
@@ -32,23 +35,30 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="python -m dgm_jax reproduce",
     description=__doc__,
+    epilog=launcher_options.text(),
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )
   add = parser.add_argument
   add("paper", nargs="?", default="", help="for example burda2016; --list shows all papers")
   add("--list", action="store_true", help="show papers, tables, figures and the cost of each budget")
+  add(
+    "--page_of_results",
+    action="store_true",
+    help="write ROOT/results.html, the tables and figures of all committed results; runs nothing",
+  )
   add("--table", help="number of a table of the paper, for example 1")
   add("--figure", help="number of a figure, for example 2; with neither --table nor --figure, all tables and figures")
   add("--budget", default="quick", help="quick, short or paper; default: quick")
   add("--root", type=pathlib.Path, default=pathlib.Path("runs/reproduce"), help="default: runs/reproduce")
   add("--cells", default="", metavar="NAMES", help="run only these cells and what they start from: vae-1,iwae-5")
   add("--manual_dir", default="", metavar="FOLDER", help="folder with the published raw files of the data set")
-  add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run; default: local")
+  add("--launcher", default="local", choices=sorted(LAUNCHERS), help="where processes run; default: local")
   add("--jobs", type=int, help="number of processes at once")
   add("--max_lanes", type=int, default=0, metavar="N", help="most runs in one program; 0: as many as fit")
   add("--cpus", type=int, default=1, help="cores per process; default: 1")
-  add("--gpus", type=int, help="GPUs per process; default: 1 if there are any")
+  add("--gpus", type=int, help="GPUs per process; default: 1 if this machine has any; 0 for none")
+  add("--memory", type=float, default=0.0, metavar="GB", help="memory that a process may use; 0: all of its device")
   add("--retry_failed", action="store_true", help="retry runs that ended with NaN or an error")
   add("--save", action="store_true", help="save the finished numbers (of --cells, or of all) in experiments/results/")
   return parser
@@ -120,7 +130,9 @@ def _sweep(folder: pathlib.Path, budget: paper.Budget, args: argparse.Namespace)
     runs,
     shlex.join(sys.orig_argv),
   )
-  options = drive.Options(args.launcher, args.jobs, args.max_lanes, cpus=args.cpus, gpus=args.gpus)
+  options = drive.Options(
+    args.launcher, args.jobs, args.max_lanes, args.memory, args.cpus, args.gpus, args.launcher_options
+  )
   from_run, left, status = stages.starts(budget), [run for run in runs if run.name in wanted], drive.FINISHED
   is_ready = lambda run: run.name not in from_run or states.is_finished(folder, from_run[run.name])
   while status != drive.STOPPED and (ready := [run for run in left if is_ready(run)]):
@@ -165,9 +177,15 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
-  args = _parser().parse_args(argv)
+  argv = launcher_options.with_short_names(sys.argv[1:] if argv is None else argv)
+  args, rest = _parser().parse_known_args(argv)
+  own = launcher_options.dotted(rest, ("launcher",), launcher_options.flags(args.launcher))["launcher"]
+  args.launcher_options = launcher_options.parse(args.launcher, own)
   if args.list:
     print(listing(), flush=True)
+    return 0
+  if args.page_of_results:
+    print(f"Page: {committed.write(args.root / 'results.html')}", flush=True)
     return 0
   errors.require(bool(args.paper), f"Name a paper: {', '.join(paper.names())}; --list shows what each has.")
   module = paper.load(args.paper)

@@ -2,12 +2,15 @@
 
   python -m dgm_jax compare runs/a runs/b
   python -m dgm_jax compare runs/a_0,runs/a_1,runs/a_2 runs/b_0,runs/b_1,runs/b_2
+  python -m dgm_jax compare runs/a runs/b --json > differences.json
 
 All others are compared with the first.  Runs joined by commas are seeds of one method: their values are averaged
 example by example before the difference is taken.  Exit status: 0 done, 2 runs that cannot be compared.
 """
 
 import argparse
+import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -139,16 +142,43 @@ def table(differences: Sequence[Difference]) -> str:
   return "\n".join("  ".join(align(i, cell) for i, cell in enumerate(row)) for row in rows)
 
 
+def as_json(comparisons: Sequence[tuple[str, str, list[Difference], list[str]]]) -> str:
+  """JSON: a list of comparisons {"first", "second": arguments, "differences": [...], "warnings": [...]}.
+
+  The fields of a difference are those of Difference; null stands for no or an infinite number.
+  """
+  finite = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
+  found = [
+    {
+      "first": first.split(","),
+      "second": second.split(","),
+      "differences": [{k: finite(v) for k, v in d._asdict().items()} for d in differences],
+      "warnings": sentences,
+    }
+    for first, second, differences, sentences in comparisons
+  ]
+  return json.dumps(found, indent=2, allow_nan=False)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Prints the comparisons; returns the exit status."""
   parser = argparse.ArgumentParser(
     prog="python -m dgm_jax compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="the folder of a run, or of several seeds")
-  arguments = parser.parse_args(argv).runs
+  parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+  given = parser.parse_args(argv)
+  arguments = given.runs
   errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
   first, *others = [[read(path) for path in argument.split(",")] for argument in arguments]
-  for name, second in zip(arguments[1:], others, strict=True):
-    print(f"{name} minus {arguments[0]}\n{table(compare(first, second))}")
-    print("".join(f"{sentence}\n" for sentence in warnings([*first, *second])), flush=True)
+  found = [
+    (arguments[0], name, compare(first, second), warnings([*first, *second]))
+    for name, second in zip(arguments[1:], others, strict=True)
+  ]
+  if given.json:
+    print(as_json(found), flush=True)
+    return 0
+  for _, name, differences, sentences in found:
+    print(f"{name} minus {arguments[0]}\n{table(differences)}")
+    print("".join(f"{sentence}\n" for sentence in sentences), flush=True)
   return 0

@@ -2,16 +2,17 @@
 
   python -m dgm_jax sweep --config=configs/iwae_mnist.py:quick --root=runs/rates --sweep.optim.lr=1e-3,3e-3 \\
       --sweep.seed=0:4
-  python -m dgm_jax sweep --config=configs/iwae_mnist.py --root=runs/table1 --name=table1 --launcher=slurm --jobs=6
+  python -m dgm_jax sweep --config=configs/iwae_mnist.py --root=runs/table1 --name=table1 --launcher=slurm --gpus=1 \\
+      --launcher.time=8:00:00
   python -m dgm_jax sweep --config=configs/vae_mnist.py:quick --root=runs/found --search=tpe --trials=60 \\
       --metric=valid/log_px --pruner=median '--sweep.optim.lr=log_uniform(1e-4,1e-2)' --sweep.batch_size=50,100
-  python -m dgm_jax sweep ... --dry_run      the plan: what runs together and why, memory, time, a command for each run
+  python -m dgm_jax sweep ... --dry_run      the plan: what runs together and why, memory, a command for each run
 
   --config.PATH=VALUE    a value that all runs have
   --sweep.PATH=VALUES    an axis: values separated by commas, integers a:b, or (in a search) log_uniform(low,high),
                          uniform(low,high), integers(low,high); the sweep is the product of all axes and of the
                          config's sweep(); --sweep.arg.NAME=VALUES varies the config file's argument
-  --launcher.NAME=VALUE  an option of the launcher
+  --launcher.NAME=VALUE  an option of the launcher, see below
 
 Finished runs are never repeated: the same command continues with the remaining runs, and may add more.
 Exit status: 0 all runs are finished, 2 a mistake in the command, 3 some runs failed, 4 stopped (the same command
@@ -19,38 +20,25 @@ continues).
 """
 
 import argparse
-import ast
 import pathlib
 import shlex
 import sys
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import axes, definition, drive, report, tasks
-from dgm_jax.sweeps.planning import plan
+from dgm_jax.sweeps import axes, definition, drive, tasks
+from dgm_jax.sweeps.launchers import options as launcher_options
+from dgm_jax.sweeps.launchers.options import LAUNCHERS
+from dgm_jax.sweeps.planning import describe
 from dgm_jax.sweeps.search import search, study
 
 _GROUPS = ("config", "sweep", "launcher")
-
-
-def _paths(arguments: list[str]) -> dict[str, dict[str, str]]:
-  """{"config": {path: text}, "sweep": ..., "launcher": ...} of --config.PATH=TEXT or --config.PATH TEXT ..."""
-  found: dict[str, dict[str, str]] = {group: {} for group in _GROUPS}
-  rest = list(arguments)
-  while rest:
-    flag, equals, text = rest.pop(0).partition("=")
-    group, _, path = flag.removeprefix("--").partition(".")
-    known = flag.startswith("--") and group in _GROUPS and path
-    errors.require(bool(known), f"Unknown option {flag!r}; --help lists the options.")
-    errors.require(bool(equals or rest), f"{flag} needs a value.")
-    errors.require(path not in found[group], f"{flag} is given twice.")
-    found[group][path] = text if equals else rest.pop(0)
-  return found
 
 
 def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="python -m dgm_jax sweep",
     description=__doc__,
+    epilog=launcher_options.text(),
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )
@@ -59,7 +47,14 @@ def _parser() -> argparse.ArgumentParser:
   add("--root", required=True, type=pathlib.Path, help="folder of the sweep, new or unfinished")
   add("--name", default="", help="use sweep_NAME() of the config file instead of sweep()")
   add("--dry_run", action="store_true", help="print the plan and the commands; write and train nothing")
-  add("--launcher", default="local", choices=sorted(drive.LAUNCHERS), help="where processes run (default: local)")
+  add(
+    "--plan",
+    default="trace",
+    choices=("trace", "compile"),
+    help="trace estimates memory in seconds; compile also compiles every program, for its exact memory and the time of "
+    "a step (default: trace)",
+  )
+  add("--launcher", default="local", choices=sorted(LAUNCHERS), help="where processes run (default: local)")
   add("--jobs", type=int, help="processes at once")
   add("--max_lanes", type=int, default=0, metavar="N", help="the most runs in one program (default: 0, as many as fit)")
   add(
@@ -67,10 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     type=float,
     default=0.0,
     metavar="GB",
-    help="memory that a process may use (default: 0, all that the device has)",
+    help="memory that a process may use, of its GPU or, without one, of its machine (default: 0, all that the device "
+    "has)",
   )
   add("--cpus", type=int, default=1, help="cores of a process (default: 1)")
-  add("--gpus", type=int, help="GPUs of a process (default: 1 where there are any)")
+  add(
+    "--gpus",
+    type=int,
+    help="GPUs of a process (default: 1 if this machine has any; needed for a cluster if it has none, 0 for no GPUs)",
+  )
   add("--metric", default="", help="metric to show and sort by; of a search the one to optimise: valid/log_px")
   add("--retry_failed", action="store_true", help="retry runs that ended with NaN or a mistake")
   add("--search", choices=study.SAMPLERS, help="let Optuna propose the values")
@@ -87,26 +87,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options(args: argparse.Namespace, own: dict[str, str]) -> drive.Options:
-  for name, value, least in (("max_lanes", args.max_lanes, 0), ("memory", args.memory, 0), ("cpus", args.cpus, 1)):
+  for name, value, least in (
+    ("max_lanes", args.max_lanes, 0),
+    ("memory", args.memory, 0),
+    ("cpus", args.cpus, 1),
+    ("gpus", args.gpus or 0, 0),
+  ):
     errors.require(value >= least, f"--{name}={value}; it must be {least} or more.")
-
-  def value(text):
-    try:
-      return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-      return text
-
-  values = {name: value(text) for name, text in own.items()}
-  return drive.Options(args.launcher, args.jobs, args.max_lanes, args.memory, args.cpus, args.gpus, values, args.metric)
+  return drive.Options(
+    args.launcher,
+    args.jobs,
+    args.max_lanes,
+    args.memory,
+    args.cpus,
+    args.gpus,
+    launcher_options.parse(args.launcher, own),
+    args.metric,
+    args.plan == "compile",
+  )
 
 
 def _dry_run(root: pathlib.Path, runs: list[definition.Run], options: drive.Options, retry: bool) -> int:
+  if sentence := drive.check(options):
+    print(f"! {sentence}", flush=True)
   todo = drive.left(root, runs, retry)
   jobs = drive.number_of_jobs(options)
   if len(todo) < len(runs):
     print(f"{len(runs) - len(todo)} of {len(runs)} runs are done.")
   if todo:
-    print(plan.describe(drive.make_plan(todo, options, timed=True), jobs))
+    print(describe.describe(drive.make_plan(todo, options, in_process=False), jobs))
     print("\nOne command for each run, for any scheduler:")
     print("\n".join(definition.shell_command(run, root) for run in todo), flush=True)
   return 0
@@ -114,10 +123,10 @@ def _dry_run(root: pathlib.Path, runs: list[definition.Run], options: drive.Opti
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit status."""
+  argv = launcher_options.with_short_names(sys.argv[1:] if argv is None else argv)
   args, rest = _parser().parse_known_args(argv)
-  given = _paths(rest)
+  given = launcher_options.dotted(rest, _GROUPS, launcher_options.flags(args.launcher))
   options = _options(args, given["launcher"])
-  drive.check_launcher(options)
   common = definition.typed_common(args.config, given["config"])
   axis_values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
   sweep = definition.overrides_of(args.config, args.name, axis_values)
@@ -136,5 +145,8 @@ def main(argv: list[str] | None = None) -> int:
       return _dry_run(args.root, runs, options, args.retry_failed)
     found = tasks.define(args.config, common, runs, shlex.join(sys.orig_argv))
     status = drive.run(args.root, found, runs, options, args.retry_failed)
-  print(report.write(args.root, args.metric), flush=True)
+  if not drive.detached(options):
+    from dgm_jax.sweeps import report  # pandas takes a second, which a dry run need not wait
+
+    print(report.write(args.root, args.metric), flush=True)
   return status

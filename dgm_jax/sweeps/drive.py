@@ -2,23 +2,25 @@
 
 import contextlib
 import importlib
-import inspect
 import pathlib
 import shlex
 import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps import states, tasks
 from dgm_jax.sweeps.definition import Run
-from dgm_jax.sweeps.planning import plan
+from dgm_jax.sweeps.launchers import machine
+from dgm_jax.sweeps.launchers import options as launcher_options
+from dgm_jax.sweeps.launchers.options import INSTALL
+from dgm_jax.sweeps.planning import describe, plan
 from dgm_jax.sweeps.watch import View, watching
 from dgm_jax.training.workdir.lock import locked
 
-LAUNCHERS = {"local": "local", "ray": "ray_launcher", "slurm": "slurm_launcher"}
 FINISHED, FAILED, STOPPED = 0, 3, 4
 _BUSY = "--root {} is being worked on by another command; wait, or stop it."
 
@@ -27,10 +29,10 @@ class Options(NamedTuple):
   """Options for running a sweep.
 
   Attributes:
-    launcher: a key of LAUNCHERS.
+    launcher: local, ray or slurm.
     jobs: concurrent processes; None for the launcher's default, planned as 1 if it is unknown beforehand.
-    max_lanes, gigabytes: see plan.make.
-    cpus, gpus: of each process; gpus = None for one GPU if the planner runs on a GPU.
+    max_lanes, gigabytes, compile: see plan.make.
+    cpus, gpus: of each process; gpus = None for one GPU if this machine has any, see `check`.
     launcher_options: {name: value} of additional arguments of the launcher.
     metric: metric whose best value so far is shown.
   """
@@ -43,6 +45,7 @@ class Options(NamedTuple):
   gpus: int | None = None
   launcher_options: Mapping[str, Any] = {}
   metric: str = ""
+  compile: bool = False
 
 
 def extra(module: str) -> Any:
@@ -57,22 +60,40 @@ def extra(module: str) -> Any:
     missing = (e.name or module).split(".")[0]
     if missing == "dgm_jax":
       raise
-    raise errors.UserError(f'{missing} is not installed; `pip install "dgm_jax[sweep]"` installs it.') from e
+    raise errors.UserError(f"{missing} is not installed; {INSTALL} installs it.") from e
 
 
-def launcher(name: str) -> Any:
+def launcher(name: str) -> ModuleType:
   """The module of a launcher."""
-  return extra(f"dgm_jax.sweeps.launchers.{LAUNCHERS[errors.choose('launcher', name, LAUNCHERS)]}")
+  return launcher_options.module(name)
 
 
-def check_launcher(options: Options) -> None:
-  """Raises UserError if the launcher does not have one of the options."""
-  known = inspect.signature(launcher(options.launcher).launch).parameters
-  open_ended = tuple(f"{name}_" for name, p in known.items() if p.kind is p.VAR_KEYWORD)
-  ours = {"paths", "jobs", "on_change", "worker"}
-  for name in options.launcher_options:
-    if not name.startswith(open_ended):
-      errors.choose(f"option --launcher.NAME of {options.launcher!r}", name, set(known) - ours)
+def _elsewhere(options: Options) -> bool:
+  """Whether processes may run on other machines."""
+  ask = getattr(launcher(options.launcher), "elsewhere", None)
+  return bool(ask and ask(**options.launcher_options))
+
+
+def detached(options: Options) -> bool:
+  """Whether the command ends when the processes are submitted."""
+  return bool(options.launcher_options.get("detach"))
+
+
+def check(options: Options) -> str:
+  """Checks, before anything is planned, what a launcher needs; returns why it cannot run here, "" if it can.
+
+  Raises:
+    UserError: an invalid option, or an unknown number of GPUs: other machines than this one may have some.
+  """
+  number_of_jobs(options)
+  known = options.gpus is not None or not _elsewhere(options) or machine.gpus() or machine.has_tpu()
+  errors.require(
+    bool(known),
+    f"How many GPUs has each process of --launcher={options.launcher}? This machine, which plans them, has none: give "
+    "--gpus=N, 0 for none.",
+  )
+  ask = getattr(launcher(options.launcher), "absent", None)
+  return ask(**options.launcher_options) if ask else ""
 
 
 def number_of_jobs(options: Options) -> int:
@@ -91,10 +112,20 @@ def left(root: pathlib.Path, runs: Sequence[Run], retry_failed: bool = False) ->
   return [run for run in runs if found[run.name].state not in over]
 
 
-def make_plan(runs: Sequence[Run], options: Options, timed: bool = False) -> plan.Plan:
-  """Plans runs in a separate process."""
-  return plan.make_in_process(
-    runs, jobs=number_of_jobs(options), max_lanes=options.max_lanes, gigabytes=options.gigabytes, timed=timed
+def make_plan(runs: Sequence[Run], options: Options, in_process: bool = True) -> plan.Plan:
+  """Plans runs, in a separate process unless this one does nothing else."""
+  workers, gigabytes = "here", options.gigabytes
+  if _elsewhere(options):
+    workers = "gpu" if (bool(machine.gpus()) if options.gpus is None else options.gpus > 0) else "cpu"
+    if workers == "cpu":  # the arrays are in the main memory, of which a job may ask for an amount
+      gigabytes = gigabytes or options.launcher_options.get("memory") or 0.0
+  return (plan.make_in_process if in_process else plan.make)(
+    runs,
+    jobs=number_of_jobs(options),
+    max_lanes=options.max_lanes,
+    gigabytes=gigabytes,
+    workers=workers,
+    compile=options.compile,
   )
 
 
@@ -160,16 +191,20 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
   Raises:
     UserError: a run is invalid, or ROOT holds another sweep; nothing is launched then.
   """
+  sentence = check(options)
+  errors.require(not sentence, sentence)
   tasks.check(root, definition)
   tasks.check_runs(root, runs)
   names = [run.name for run in runs]
   outcomes: list = []
   if todo := left(root, runs, retry):
+    busy = getattr(launcher(options.launcher), "busy", None)
+    errors.require(not (sentence := busy(root) if busy else ""), sentence)
     errors.require(not states.is_alive(root / "tasks"), _BUSY.format(root))
     planned = make_plan(todo, options)
     if options.metric:
       errors.choose("metric", options.metric, planned.metrics)
-    print(plan.describe(planned, number_of_jobs(options)), flush=True)
+    print(describe.describe(planned, number_of_jobs(options)), flush=True)
     tasks.write(root, definition)
     (root / "tasks").mkdir(exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -181,6 +216,8 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
         (states.folder(root, run.name) / "failure.json").unlink(missing_ok=True)
       paths = write(root, planned, todo, options, keep=False)
       outcomes = launch(paths, options, View(root, planned.num_steps, options.metric))
+      if detached(options):
+        return FINISHED
   else:
     tasks.write(root, definition)
     print(f"All runs of {root} are done; nothing is left to train.", flush=True)

@@ -129,7 +129,7 @@ def _replace_folders(value: Any, folders: dict[str, str]) -> Any:
 
 
 def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) -> pathlib.Path:
-  """Saves the numbers of a finished budget in experiments/results/, without tables and figures.
+  """Saves a finished budget in experiments/results/, without figures that are pictures.
 
   Args:
     found: the report.
@@ -147,7 +147,7 @@ def save(found: dict[str, Any], cells: Mapping[str, list[str]] | None = None) ->
     + (f" for {', '.join(cells)}." if cells else "; choose finished cells with --cells."),
   )
   path = papers.results_file(found["paper"], found["item"], found["budget"])
-  kept = {k: v for k, v in found.items() if k not in ("figures", "tables")}
+  kept = found | {"figures": [figure | {"file": ""} for figure in found["figures"] if figure["series"]]}
   kept["runs"] = {name: run for name, run in found["runs"].items() if run["state"] == "finished"}
   root = next((w.partition("=")[2] for w in found["command"].split() if w.startswith("--root=")), "")
   folders = {root: "runs/reproduce"} if root else {}

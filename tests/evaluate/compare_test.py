@@ -60,6 +60,23 @@ def test_seeds_are_averaged_and_their_spread_is_reported(tmp_path, capsys):
   assert "units/kl" not in printed
 
 
+def test_json_has_the_paired_differences(tmp_path, capsys):
+  paths = [plant(tmp_path / name, shift, i) for i, (name, shift) in enumerate({"a": -90, "b": -80, "c": -70}.items())]
+  assert compare.main([*paths, "--json"]) == 0
+  first, second = json.loads(capsys.readouterr().out)
+  assert (first["first"], first["second"], second["second"]) == ([paths[0]], [paths[1]], [paths[2]])
+  (expected,) = compare.compare([compare.read(paths[0])], [compare.read(paths[2])])
+  assert second["differences"] == [expected._asdict()]
+  assert second["warnings"] == []
+
+
+def test_json_has_null_for_an_error_that_is_not_finite():
+  one = compare.Difference("log_px", -1.0, -2.0, -1.0, float("inf"), None, None, 1)
+  [found] = json.loads(compare.as_json([("a", "b,c", [one], ["careful"])]))
+  assert found["differences"][0]["stderr"] is None
+  assert (found["second"], found["warnings"]) == (["b", "c"], ["careful"])
+
+
 @pytest.mark.parametrize(
   ("key", "value"),
   [("data_digest", "abd"), ("transforms", ["scale", "logit"]), ("split_sizes", {"train": 8}), ("data", "other")],

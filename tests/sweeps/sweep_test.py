@@ -116,7 +116,7 @@ def test_a_sweep_on_two_nodes_of_ray_survives_the_loss_of_one(tmp_path):
   try:
     second = cluster.add_node(num_cpus=1)
     flags = (*FLAGS, RATE, "--config.figures_every=300", "--max_lanes=2", "--jobs=2")
-    process = start(root, *flags, "--launcher=ray", f"--launcher.address={cluster.address}")
+    process = start(root, *flags, "--launcher=ray", f"--launcher.address={cluster.address}", "--gpus=0")
     wait_until(lambda: len([f for f in folders(root) if metrics.read(f)]) >= 4, 300)
     time.sleep(2)
     cluster.remove_node(second, allow_graceful=False)
@@ -137,7 +137,8 @@ def test_invalid_commands_fail_before_anything_is_launched(tmp_path):
   root = tmp_path / "sweep"
   for flags, sentence in (
     (["--sweep.keep_best=valid/nope,valid/log_px"], "Unknown metric of keep_best 'valid/nope'"),
-    (["--sweep.optim.lr=1e-3", "--launcher.adress=here", "--launcher=ray"], "Did you mean 'address'"),
+    (["--sweep.optim.lr=1e-3", "--launcher.adress=here", "--launcher=ray"], "Did you mean '--launcher.address'"),
+    (["--launcher=ray", "--launcher.address=127.0.0.1:1", "--launcher.gpus=0"], "at --launcher.address=127.0.0.1:1 "),
     (["--sweep.optim.lr=1e-3", "--retry_failed", "--search=tpe"], "--retry_failed is for sweeps"),
   ):
     done = processes.dgm_jax("sweep", COMMAND[-1], f"--root={root}", "--sweep.seed=0", *flags)

@@ -4,6 +4,7 @@ Each task of a sweep is a Ray task that runs the worker as a process.  If its no
 another node, where the worker resumes its runs from their checkpoints: all nodes must share the sweep's folder.
 """
 
+import importlib.util
 import os
 import pathlib
 import socket
@@ -14,8 +15,10 @@ from absl import logging
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import machine, outcomes, processes, task_loop
+from dgm_jax.sweeps.launchers.options import INSTALL
 from dgm_jax.sweeps.launchers.outcomes import Outcome
 
+_ABSENT = f"--launcher=ray needs Ray: {INSTALL} installs it."
 _ANSWER = 5.0  # seconds for a cluster to answer; ray.init itself tries for minutes
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4, with empty SETTINGS
 _CARRIED = ("DGM_", "JAX_", "TFDS_", "XLA_")  # variables that are copied to workers on other nodes
@@ -52,7 +55,7 @@ def launch(
   ray = _import_ray()
   ours = not ray.is_initialized()
   if ours:
-    _connect(ray, address or os.environ.get("RAY_ADDRESS") or "local", jobs, outcomes.largest(paths)[0])
+    _connect(ray, *_address(address), jobs, outcomes.largest(paths)[0])
   try:
     _check_room(ray, outcomes.largest(paths))
     return task_loop.supervise(_Tasks(ray, worker, restarts, patience), paths, jobs, on_change)
@@ -66,16 +69,44 @@ def _import_ray() -> Any:
   try:
     import ray
   except ImportError as e:
-    raise errors.UserError('--launcher=ray needs Ray: pip install "dgm_jax[sweep]".') from e
+    raise errors.UserError(_ABSENT) from e
   return ray
 
 
-def _connect(ray: Any, address: str, jobs: int | None, cpus: int) -> None:
+def _address(given: str | None) -> tuple[str, str]:
+  """(address of the cluster, the setting that it is from): "local" if there is none."""
+  if given:
+    return given, "--launcher.address"
+  return (os.environ["RAY_ADDRESS"], "RAY_ADDRESS") if os.environ.get("RAY_ADDRESS") else ("local", "")
+
+
+def elsewhere(address: str | None = None, **_: Any) -> bool:
+  """Whether tasks may run on other machines than this one."""
+  return _address(address)[0] != "local"
+
+
+def absent(address: str | None = None, **_: Any) -> str:
+  """Why tasks cannot be run with these options of `launch`, as a sentence; "" if Ray is installed and answers."""
+  try:
+    if importlib.util.find_spec("ray") is None:
+      return _ABSENT
+    place, setting = _address(address)
+    if place == "auto":
+      _connect(_import_ray(), place, setting, None, 1)
+      _import_ray().shutdown()
+    elif place != "local":
+      check_answer(place, setting)
+  except (errors.UserError, ValueError) as e:  # find_spec raises ValueError for a module that is None
+    return str(e) if isinstance(e, errors.UserError) else _ABSENT
+  return ""
+
+
+def _connect(ray: Any, address: str, setting: str, jobs: int | None, cpus: int) -> None:
   quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
   if address == "local":
     quiet["num_cpus"] = cpus * (jobs or max(1, len(machine.cores()) // cpus))
   elif address != "auto":
-    check_answer(address)
+    check_answer(address, setting)
     if address.startswith("ray://"):
       del quiet["include_dashboard"]
   try:
@@ -88,8 +119,13 @@ def _connect(ray: Any, address: str, jobs: int | None, cpus: int) -> None:
     raise errors.UserError(f"Ray {where} cannot be used: {_sentence(e)}{hint}") from e
 
 
-def check_answer(address: str, seconds: float = _ANSWER) -> None:
+def check_answer(address: str, setting: str = "--launcher.address", seconds: float = _ANSWER) -> None:
   """Checks that a gRPC server, as Ray has, answers at HOST:PORT: its answer begins with a SETTINGS frame.
+
+  Args:
+    address: HOST:PORT or ray://HOST:PORT.
+    setting: what gave the address, for messages.
+    seconds: how long to wait for an answer.
 
   Raises:
     UserError: none answers within `seconds`, or the address is invalid.
@@ -97,7 +133,7 @@ def check_answer(address: str, seconds: float = _ANSWER) -> None:
   host, _, port = address.removeprefix("ray://").rpartition(":")
   errors.require(
     bool(host) and port.isdigit(),
-    f"--address={address} is not HOST:PORT (or auto, or ray://HOST:PORT) of a Ray cluster.",
+    f"{setting}={address} is not HOST:PORT (or auto, or ray://HOST:PORT) of a Ray cluster.",
   )
   try:
     with socket.create_connection((host.strip("[]"), int(port)), timeout=seconds) as connection:
@@ -109,11 +145,11 @@ def check_answer(address: str, seconds: float = _ANSWER) -> None:
   except (OSError, OverflowError) as e:
     why = "no reply" if isinstance(e, TimeoutError) else getattr(e, "strerror", None) or str(e)
     raise errors.UserError(
-      f"No Ray cluster answers at --address={address} ({why}); `ray start --head` starts one."
+      f"No Ray cluster answers at {setting}={address} ({why}); `ray start --head` starts one."
     ) from e
   errors.require(
     len(answer) > 3 and answer[3] == 4,
-    f"The server at --address={address} is not a Ray cluster; give the address that `ray start --head` printed.",
+    f"The server at {setting}={address} is not a Ray cluster; give the address that `ray start --head` printed.",
   )
 
 

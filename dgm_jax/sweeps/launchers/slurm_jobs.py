@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -12,7 +13,9 @@ from typing import Any
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import outcomes, processes
+from dgm_jax.sweeps.launchers.options import INSTALL
 
+ABSENT = f"--launcher=slurm needs submitit: {INSTALL} installs it."
 _ARRAY = 1000  # jobs per array; SLURM's MaxArraySize is 1001 unless an administrator changed it
 _LOST = 5  # polls in which a job is not queued and has no result, before it counts as dead
 
@@ -58,8 +61,8 @@ class Jobs:
     try:
       import submitit
     except ImportError as e:
-      raise errors.UserError('--launcher=slurm needs submitit: pip install "dgm_jax[sweep]".') from e
-    self._submitit, self._folder, self._work, self._local = submitit, folder, work, cluster == "local"
+      raise errors.UserError(ABSENT) from e
+    self._submitit, self.folder, self._work, self._local = submitit, folder, work, cluster == "local"
     self._restarts: dict[pathlib.Path, int] = defaultdict(lambda: restarts)
     self._missing: dict[pathlib.Path, int] = defaultdict(int)
     self._jobs: dict[pathlib.Path, Any] = {}
@@ -97,7 +100,7 @@ class Jobs:
 
   def poll(self) -> dict[pathlib.Path, int]:
     time.sleep(0.2 if self._local else 2)
-    ids = None if self._local else _queue()
+    ids = None if self._local else queue()
     ended = {}
     for task, job in list(self._jobs.items()):
       if not job.done() if self._local else ids is None or job.job_id in ids:
@@ -139,6 +142,10 @@ class Jobs:
       _scancel("--state=PENDING", *ids)
       _scancel("--signal=TERM", *ids)
 
+  def numbers(self) -> list[str]:
+    """Numbers of the jobs, as squeue prints them."""
+    return [job.job_id for job in self._jobs.values()]
+
   def how_to_look(self) -> str:
     """Text with the numbers of the jobs and the commands that show and stop them."""
     numbers = ",".join(sorted({job.job_id.partition("_")[0] for job in self._jobs.values()}, key=int))
@@ -146,12 +153,14 @@ class Jobs:
       f"{len(self._jobs)} tasks were submitted as jobs {numbers}.\n"
       f"  squeue -j {numbers}         shows their states\n"
       f"  scancel --signal=TERM {numbers.replace(',', ' ')}   stops running jobs, which save first\n"
-      f"Output of the tasks: {self._folder.parent / 'tasks'}/*.log; of the jobs: {self._folder}."
+      f"Output of the tasks: {self.folder.parent / 'tasks'}/*.log; of the jobs: {self.folder}."
     )
 
 
-def _queue() -> set[str] | None:
+def queue() -> set[str] | None:
   """Numbers of the user's waiting and running jobs, None if SLURM does not answer."""
+  if shutil.which("squeue") is None:
+    return None
   try:
     done = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%i"], capture_output=True, text=True, timeout=60)
   except subprocess.TimeoutExpired:

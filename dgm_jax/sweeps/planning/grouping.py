@@ -7,10 +7,11 @@ Two runs can be lanes of one program if
   2. the same floats are inputs of both programs;
   3. everything that the loop compiles for them has the same trace, with those inputs abstract.
 Tracing checks condition 3, so a float that is baked into a program as a constant separates its runs.  Not every run is
-traced.  Of the runs that satisfy 1 and 2, the first is traced and, for each key in which they differ, variants of it
-with other values of that key: all values if there are at most _TRACED, else the extremes, a selection between them, and
-values at which code often branches (0, 1, -1).  This misses a program that depends on a threshold between two traced
-values, or on two keys jointly.
+traced.  Of the runs that satisfy 1 and 2, the first is traced, and variants of it with other values of the keys in
+which they differ: all values of a key if there are at most _TRACED, else the extremes, a selection between them, and
+values at which code often branches (0, 1, -1); of seeds the extremes.  A variant takes another value of every key at
+once; if one has another program, the keys are told apart by variants of one key each.  This misses a program that
+depends on a threshold between two traced values, or on two keys jointly.
 """
 
 import json
@@ -73,8 +74,10 @@ def _with(config: ConfigDict, path: str, value: Any) -> ConfigDict:
   return other
 
 
-def _traced_values(values: Sequence[float]) -> list[float]:
+def _traced_values(path: str, values: Sequence[float]) -> list[float]:
   values = sorted(set(values))
+  if path == "seed":  # a seed in a program differs for each: two tell
+    return sorted({values[0], values[-1]})
   if len(values) <= _TRACED:
     return values
   spread = {values[round(i * (len(values) - 1) / 5)] for i in range(6)}
@@ -98,10 +101,26 @@ def _classes(path: str, runs: Sequence[Run], first: ConfigDict, texts: dict, bui
       except errors.UserError as e:
         raise errors.UserError(f"Run {run.name}: {e}") from e
 
-  found = {value: traced(value) for value in _traced_values(list(values))}
+  found = {value: traced(value) for value in _traced_values(path, list(values))}
   if set(found.values()) == {json.dumps(texts)}:
     return dict.fromkeys(values, json.dumps(texts))
   return {value: found[value] if value in found else traced(value) for value in values}
+
+
+def _all_alike(runs: Sequence[Run], paths: Sequence[str], first: ConfigDict, texts: dict, builder: Builder) -> bool:
+  """Whether variants of the first run, each with other values of all paths, have its programs."""
+  flat = [files.flatten(run.config) for run in runs]
+  others = [[v for v in _traced_values(p, [f[p] for f in flat]) if v != flat[0][p]] for p in paths]
+  try:
+    for i in range(max(map(len, others), default=0)):
+      other = first
+      for path, values in zip(paths, others, strict=True):
+        other = _with(other, path, values[i % len(values)])
+      if builder(other)[1].texts != texts:
+        return False
+  except errors.UserError:  # values that are valid in other combinations, or a run that is invalid and will be named
+    return False
+  return True
 
 
 def _split(
@@ -114,9 +133,10 @@ def _split(
   except errors.UserError as e:
     raise errors.UserError(f"Run {runs[0].name}: {e}") from e
   flat = {run.name: files.flatten(run.config) for run in runs}
-  for path in sorted({"seed", *inputs} - settled):
-    if len({flat[run.name][path] for run in runs}) == 1:
-      continue
+  paths = [p for p in sorted({"seed", *inputs} - settled) if len({f[p] for f in flat.values()}) > 1]
+  if _all_alike(runs, paths, first, programs.texts, builder):
+    return [Group(runs, first, experiment, programs, static, inputs)]
+  for path in paths:
     classes = _classes(path, runs, first, programs.texts, builder)
     if len(set(classes.values())) > 1:  # baked in: one part per program, each split by the other keys
       parts: dict[str, list[Run]] = {}

@@ -9,12 +9,25 @@ written in place.  The peak of a loop is the size of its results plus the peak o
 import math
 import os
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 
 from dgm_jax.sweeps.planning.trace import sub_jaxprs
+
+
+class Measured(NamedTuple):
+  """How far estimates were from XLA's numbers: the smallest and largest ratio, and the configs of the programs."""
+
+  low: float
+  high: float
+  configs: tuple[str, ...]
+
+
+# the memory of a lane that `python -m dgm_jax sweep --config=CONFIG --sweep.seed=0 --root=x --dry_run` prints, over
+# that with --plan=compile, on two CPU cores with jax 0.10.2
+MEASURED = Measured(0.3, 2.0, ("iwae_mnist:test",))
 
 _ELEMENTWISE = (
   "abs add add_any and bitcast_convert_type broadcast_in_dim ceil clamp convert_element_type copy cos cumsum "

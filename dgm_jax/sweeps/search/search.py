@@ -24,12 +24,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import filelock
-
-from dgm_jax.core import errors
+from dgm_jax.core import errors, locks
 from dgm_jax.sweeps import axes, drive, states, tasks
 from dgm_jax.sweeps.definition import Run, make_run
-from dgm_jax.sweeps.planning import plan
+from dgm_jax.sweeps.planning import describe, plan
 from dgm_jax.sweeps.search.study import Search, check, open_study, sampler, suggest
 from dgm_jax.sweeps.watch import View
 from dgm_jax.training import early_stopping
@@ -70,7 +68,7 @@ class _Searcher:
   def next_batch(self) -> list[Trial]:
     """Abandoned trials, then new ones; adds their runs to sweep.json.  One searcher at a time."""
     optuna = drive.extra("optuna")
-    with filelock.FileLock(self.root / "optuna.lock"):
+    with locks.held(self.root / "optuna.lock"):
       known = self.study.get_trials(deepcopy=False)
       running = [t for t in known if t.state == optuna.trial.TrialState.RUNNING]
       taken = [optuna.trial.Trial(self.study, t._trial_id) for t in running if self._abandoned(t)]
@@ -151,6 +149,8 @@ def run(root: pathlib.Path, search: Search, options: drive.Options, say: Callabl
     UserError: an invalid option or run; nothing is launched then.
   """
   check(search)
+  sentence = drive.check(options)
+  errors.require(not sentence, sentence)
   tasks.check(root, definition(search, []))
   trial_run = _runs(search, 0, {path: d.draw(axes.generator(0)) for path, d in search.space.items() if path != "seed"})
   errors.choose("value of --metric", search.metric, plan.make_in_process(trial_run[:1]).metrics)
@@ -163,8 +163,8 @@ def run(root: pathlib.Path, search: Search, options: drive.Options, say: Callabl
       outcomes: list = []
       if todo := drive.left(root, runs):
         planned = drive.make_plan(todo, options)
-        say(plan.describe(planned, drive.number_of_jobs(options)))
-        with filelock.FileLock(root / "optuna.lock"):
+        say(describe.describe(planned, drive.number_of_jobs(options)))
+        with locks.held(root / "optuna.lock"):
           paths = drive.write(root, planned, todo, options, keep=True)
         view = View(root, planned.num_steps, search.metric)
         outcomes = drive.launch(paths, options, view, lambda batch=batch: searcher.look(batch))

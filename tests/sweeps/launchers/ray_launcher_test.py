@@ -92,7 +92,7 @@ def test_a_closed_port_raises_a_user_error(tmp_path):
     free.bind(("127.0.0.1", 0))
     address = f"127.0.0.1:{free.getsockname()[1]}"
   start = time.monotonic()
-  with pytest.raises(errors.UserError, match=f"No Ray cluster answers at --address={address} .*refused"):
+  with pytest.raises(errors.UserError, match=f"No Ray cluster answers at --launcher.address={address} .*refused"):
     ray_launcher.launch(sweep_tasks.write(tmp_path, 1), address=address)
   assert time.monotonic() - start < 20
 
@@ -138,4 +138,4 @@ def test_without_ray_the_error_gives_the_install_command(tmp_path):
   )
   path = sweep_tasks.write(tmp_path, 1)[0]
   done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-  assert done.stdout == '--launcher=ray needs Ray: pip install "dgm_jax[sweep]".\n', done.stderr
+  assert done.stdout == "--launcher=ray needs Ray: pip install '.[sweep]' installs it.\n", done.stderr

@@ -90,19 +90,19 @@ def test_time_limits_in_the_format_of_slurm_are_parsed(limit, expected):
 
 @pytest.mark.parametrize("limit", ["soon", "", "0", "1:2:3:4", "-5"])
 def test_invalid_time_limits_raise(limit, tmp_path):
-  with pytest.raises(errors.UserError, match=f"--time={limit} is not a (positive )?time limit"):
+  with pytest.raises(errors.UserError, match=f"--launcher.time={limit} is not a (positive )?time limit"):
     launch(sweep_tasks.write(tmp_path, 1), time=limit)
 
 
 def test_user_errors_name_the_problem(tmp_path, monkeypatch):
   paths = sweep_tasks.write(tmp_path, 1)
-  with pytest.raises(errors.UserError, match="Unknown SLURM option 'partitoin'"):
+  with pytest.raises(errors.UserError, match="Unknown option 'partitoin' of SLURM"):
     launch(paths, partitoin="main")
   monkeypatch.setenv("PATH", str(tmp_path))
   with pytest.raises(errors.UserError, match='Could not detect "srun"'):
     launch(paths, cluster="slurm")
   monkeypatch.setitem(sys.modules, "submitit", None)
-  with pytest.raises(errors.UserError, match=r'needs submitit: pip install "dgm_jax\[sweep\]"'):
+  with pytest.raises(errors.UserError, match=r"needs submitit: pip install '.\[sweep\]'"):
     launch(paths)
 
 
@@ -118,17 +118,17 @@ def slurm():
 
 @pytest.mark.slow
 def test_slurm_tasks_finish_a_crash_is_retried_and_failures_are_reported(slurm, tmp_path):
-  check_all_ends(tmp_path, cluster="slurm", mem_gb=0.5, time=5, slurm_comment="test")
+  check_all_ends(tmp_path, cluster="slurm", memory=0.5, time=5, slurm_comment="test")
 
 
 @pytest.mark.slow
 def test_slurm_after_a_signal_the_workers_save_and_stop(slurm, tmp_path):
-  check_stop(tmp_path, cluster="slurm", mem_gb=0.5, time=5, jobs=2)
+  check_stop(tmp_path, cluster="slurm", memory=0.5, time=5, jobs=2)
 
 
 @pytest.mark.slow
 def test_slurm_a_job_that_reaches_its_time_limit_resumes_from_its_checkpoint(slurm, tmp_path):
-  [outcome] = launch(sweep_tasks.write(tmp_path, 1, steps=800), cluster="slurm", mem_gb=0.5, time=1)
+  [outcome] = launch(sweep_tasks.write(tmp_path, 1, steps=800), cluster="slurm", memory=0.5, time=1)
   assert (outcome.status, outcome.attempts) == (0, 1)
   stops, starts = events(tmp_path, "stop"), events(tmp_path, "start")
   assert len(stops) >= 1
@@ -138,7 +138,7 @@ def test_slurm_a_job_that_reaches_its_time_limit_resumes_from_its_checkpoint(slu
 @pytest.mark.slow
 def test_slurm_a_job_that_may_not_be_requeued_is_resubmitted(slurm, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=100)
-  process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5, slurm_no_requeue="true")
+  process = sweep_tasks.launcher("slurm_launcher", paths, memory=0.5, time=5, slurm_no_requeue="true")
   wait_until(lambda: len(events(tmp_path, "start")) == 1)
   os.kill(events(tmp_path, "start")[0]["ppid"], signal.SIGUSR2)
   [outcome] = json.loads(process.communicate(timeout=60)[0])
@@ -156,7 +156,7 @@ def test_slurm_a_rejected_job_raises_a_user_error(slurm, tmp_path):
 @pytest.mark.slow
 def test_slurm_a_killed_job_counts_as_a_crash(slurm, tmp_path):
   paths = sweep_tasks.write(tmp_path, 1, steps=2400)
-  process = sweep_tasks.launcher("slurm_launcher", paths, mem_gb=0.5, time=5)
+  process = sweep_tasks.launcher("slurm_launcher", paths, memory=0.5, time=5)
   for count in (1, 2):
     wait_until(lambda: len(events(tmp_path, "start")) == count)
     os.kill(events(tmp_path, "start")[-1]["ppid"], signal.SIGKILL)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors
 from dgm_jax.principles.latent import latent
 from dgm_jax.sweeps import axes, definition
-from dgm_jax.sweeps.planning import grouping, memory, plan, trace
+from dgm_jax.sweeps.planning import describe, grouping, memory, plan, trace
 from dgm_jax.training.build import build
 from helpers import tables
 
@@ -27,7 +27,7 @@ def test_runs_with_other_seeds_and_rates_are_lanes_and_few_programs_are_traced()
   before = BUILDER.count
   (group,) = groups_of({"optim.lr": [1e-4, 1e-3, 1e-2], "objective.beta": [0.5, 1.0], "seed": range(3)})
   assert len(group.runs) == 18
-  assert BUILDER.count - before == 1 + 2 + 1 + 2  # the first, and another value of each key
+  assert BUILDER.count - before == 1 + 2  # the first, and other values of all keys at once
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,9 @@ def test_of_many_values_only_a_few_and_all_special_values_are_traced(monkeypatch
   monkeypatch.setattr(grouping, "_TRACED", 3)
   before = BUILDER.count
   assert len(groups_of({"seed": range(2, 300)})) == 1
-  assert BUILDER.count - before == 6
+  assert BUILDER.count - before == 2
+  assert len(groups_of({"objective.beta": [i / 100 for i in range(300)]})) == 1
+  assert BUILDER.count - before == 2 + 1 + 6  # six of 300, one of which is the first, and 1
   bake(monkeypatch, lambda beta: 1.0 if beta == 1 else 2.0)
   found = groups_of({"objective.beta": [0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3]})  # all but 1 have one program
   assert sorted(len(g.runs) for g in found) == [1, 6]
@@ -182,7 +184,7 @@ def test_jobs_get_equal_shares_of_the_lanes(sizes, jobs):
 def test_groups_are_cut_to_fit_in_memory_and_a_run_that_does_not_fit_raises():
   groups = groups_of({"seed": range(7)})
   lane, once = plan.cost(groups[0])
-  room = lambda lanes: (once + lanes * lane) / plan._USABLE
+  room = lambda lanes: (once + lanes * lane) / plan._USABLE[False]
   made = plan.arrange(groups, 1, 0, room(3.5))
   assert made.groups[0].fit == 3
   assert sorted(len(names) for _, names in made.tasks) == [2, 2, 3]
@@ -191,7 +193,50 @@ def test_groups_are_cut_to_fit_in_memory_and_a_run_that_does_not_fit_raises():
   assert [len(names) for _, names in plan.arrange(groups, 1, 1, room(9)).tasks] == [1] * 7
   with pytest.raises(errors.UserError, match=r"Run seed=0 does not fit in memory: it needs about .* MB, plus .* GB"):
     plan.arrange(groups, 1, 0, room(0.5))
-  assert "7 runs in 1 compiled programs" in plan.describe(made, 1)
+  text = describe.describe(made, 1)
+  assert "7 runs in 1 compiled programs" in text
+  assert "is an estimate, " in text
+
+
+@pytest.mark.slow
+def test_compiled_programs_give_the_memory_that_xla_allocates(optimised):
+  groups = groups_of({"seed": range(4)})
+  lane, once = plan.cost(groups[0])
+  made = plan.arrange(groups, 1, 0, 1e12, compile=True)
+  (planned,) = made.groups
+  chunk, arguments = trace.functions(groups[0].config, groups[0].experiment)["train_chunk"]
+  lanes = lambda tree: jax.tree.map(lambda a: jax.ShapeDtypeStruct((4, *a.shape), a.dtype), tree)
+  program = jax.jit(jax.vmap(chunk, (0, 0, None)), donate_argnums=0)
+  found = program.lower(lanes(arguments[0]), lanes(arguments[1]), arguments[2]).compile().memory_analysis()
+  most = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+  assert planned.compiled.lanes == 4
+  assert planned.compiled.num_bytes >= most - found.alias_size_in_bytes
+  data = sum(a.nbytes for a in groups[0].experiment.splits.train.values())
+  assert planned.lane_bytes == (planned.compiled.num_bytes - data) // 4
+  assert memory.MEASURED.low < lane / planned.lane_bytes < memory.MEASURED.high
+  assert planned.compiled.step > 0
+  text = describe.describe(made, 1)
+  assert "by XLA's account" in text
+  assert "is an estimate" not in text
+  room = (once + 2.5 * planned.lane_bytes) / plan._USABLE[True]  # two lanes fit by XLA's account
+  cut = plan.arrange(groups, 1, 0, room, compile=True)
+  assert [len(names) for _, names in cut.tasks] == [2, 2]
+  assert cut.groups[0].compiled.lanes == 2
+
+
+def test_memory_of_other_machines_is_not_that_of_this_one(monkeypatch):
+  monkeypatch.setattr(memory, "available", lambda device: 8e9)
+  assert plan._limit("here", 0.0, 2) == (4e9, "")  # two processes share this machine
+  assert plan._limit("here", 40.0, 2) == plan._limit("gpu", 40.0, 2) == (40e9, "")
+  limit, about = plan._limit("cpu", 0.0, 2)  # each has its own machine
+  assert (limit, "--memory=GB" in about) == (8e9, True)
+  limit, about = plan._limit("gpu", 0.0, 2)
+  expected = (16e9, "assumed of a GPU") if jax.default_backend() == "cpu" else (8e9, "as on this machine")
+  assert (limit, about.startswith(expected[1])) == (expected[0], True)
+  (group,) = groups_of({"seed": [0]})
+  ram, device = plan.cost(group, in_ram=True), plan.cost(group, in_ram=False)
+  assert ram[0] == device[0]
+  assert ram[1] - device[1] > 0.5e9  # no process of Python is in the memory of a GPU
 
 
 def test_data_loaded_once_give_the_same_experiment():
