@@ -1,22 +1,36 @@
 """The progress bar."""
 
 import sys
+import warnings
+from typing import Any
 
-import tqdm
+with warnings.catch_warnings():
+  warnings.simplefilter("ignore")  # in a notebook without ipywidgets, tqdm falls back to a line of text by itself
+  from tqdm.auto import tqdm
+
+_DRAWN_EVERY = 1.0  # seconds, where somebody looks at it
+_LOGGED_EVERY = 30.0  # seconds between the lines in a log file
 
 
-def progress_bar(
-  total: int, initial: int = 0, description: str = "", unit: str = "step", disable: bool = False
-) -> tqdm.tqdm:
-  """A bar with rate and remaining time: redrawn in place on a terminal, one line every 30 s in a log file."""
-  terminal = sys.stderr.isatty()
-  return tqdm.tqdm(
+def is_watched() -> bool:
+  """Whether the bar appears in a terminal or in a notebook, and not in a log file."""
+  return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+
+
+def progress_bar(total: int, initial: int = 0, description: str = "", unit: str = "step", disable: bool = False) -> Any:
+  """A bar with the rate, the time left and what its `set_postfix_str` adds, such as the running loss.
+
+  It is redrawn every second in a terminal or notebook; a log file gets a line every 30 s.
+  """
+  watched = is_watched()
+  return tqdm(
     total=total,
     initial=initial,
     desc=description,
     unit=f" {unit}s",
-    dynamic_ncols=terminal,
-    mininterval=0.2 if terminal else 30.0,
+    dynamic_ncols=watched,
+    mininterval=_DRAWN_EVERY if watched else _LOGGED_EVERY,
+    miniters=1,  # look at the clock at every update: they come by the chunk, some of which are long
     file=sys.stderr,
     disable=disable,
   )

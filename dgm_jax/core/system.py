@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from dgm_jax.core import text_tables
+
 
 class System(NamedTuple):
   """The functions that train, evaluate and sample a model.  A batch is a dict of arrays [B, ...] of B examples.
@@ -25,6 +27,9 @@ class System(NamedTuple):
   eval_step: Callable
   sample: Callable | None
   pictures: Callable | None = None
+
+  def __repr__(self) -> str:
+    return f"System({', '.join(name for name, function in self._asdict().items() if function is not None)})"
 
 
 class TrainState(struct.PyTreeNode):
@@ -45,6 +50,10 @@ class TrainState(struct.PyTreeNode):
   variables: Any
   hparams: dict[str, jax.Array]
   averages: Any = None
+
+  def __repr__(self) -> str:
+    averaged = "" if self.averages is None else ", averaged"
+    return f"TrainState(step {self.step}, {text_tables.count_parameters(self.params)}{averaged})"
 
   def averaged(self) -> "TrainState":
     """The state for evaluation and sampling: `averages` in place of `params`, if there are any."""

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, text_tables
 from dgm_jax.core.batches import Arrays, size, take
 
 
@@ -21,6 +21,11 @@ class Splits(NamedTuple):
   valid: Arrays | None
   test: Arrays
   about: Mapping[str, Any] = {}
+
+  def __repr__(self) -> str:
+    lines = [f"  {name}: {text_tables.shapes(arrays)}" for name, arrays in self.parts().items()]
+    about = [f"  about: {', '.join(self.about)}"[:200]] if self.about else []
+    return "\n".join(["Splits", *lines, *about])
 
   def parts(self) -> dict[str, Arrays]:
     """The splits that are present, by name."""

@@ -40,6 +40,13 @@ class Experiment(NamedTuple):
   batch_size: int
   log_every: int
 
+  def __repr__(self) -> str:
+    name = f"{type(self.model).__module__}.{type(self.model).__qualname__}"
+    return (
+      f"Experiment: {name}, {self.num_steps:,} steps, {self.steps_per_epoch:,} in an epoch\n{self.system}\n"
+      f"{self.splits}\nhparams: {', '.join(f'{k}={v:g}' for k, v in self.hparams.items())}"
+    )
+
 
 def two_examples(experiment: Experiment) -> dict[str, jax.Array]:
   """A batch of two examples, for code that depends only on shapes."""

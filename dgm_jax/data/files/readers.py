@@ -48,7 +48,7 @@ def extra(name: str, path: Any) -> ModuleType:
   try:
     return importlib.import_module(name)
   except ImportError:
-    raise errors.UserError(f"{path} needs the package {name}: pip install 'dgm_jax[data]'.") from None
+    raise errors.UserError(f"{path} needs the package {name}: pip install '.[data]'.") from None
 
 
 def idx(path: pathlib.Path) -> np.ndarray:

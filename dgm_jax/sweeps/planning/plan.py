@@ -88,7 +88,7 @@ def show_bytes(num_bytes: float) -> str:
 
 def cost(group: grouping.Group, in_ram: bool | None = None) -> tuple[int, int]:
   """(estimated bytes per lane, bytes once per task) of a group; `in_ram`: whether its arrays share RAM with Python."""
-  config, experiment, jaxprs = group.config, group.experiment, group.programs.jaxprs
+  experiment, jaxprs = group.experiment, group.programs.jaxprs
   chunk = jaxprs["train_chunk"]
   state = sum(memory_module.num_bytes(v.aval) for v in chunk.jaxpr.invars) - memory_module.num_bytes(
     jaxprs["init"].in_avals[0]
