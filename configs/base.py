@@ -105,6 +105,8 @@ def default() -> ConfigDict:
   config.max_minutes = config_dict.placeholder(float)  # stop after this many minutes of training; None: never
   config.init_from = ""  # folder of a run whose parameters are the initial ones
   config.eval_batch_size = 500
+  config.figure_formats = ("png",)  # of the files in figures/: any of png, pdf and svg
+  config.loggers = ("tensorboard",)  # also write metrics, pictures and results there: tensorboard, wandb, mlflow
   config.sample_devices = 0  # devices that share the importance samples of each example; 0: chosen automatically
   config.shard_params = False  # also split the parameters and the optimiser's state over the devices
   # Evaluations at the end of the run, each a module of dgm_jax/evaluate/, with their options

@@ -94,7 +94,7 @@ def _read_config() -> ConfigDict:
 
 def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...]) -> None:
   paths = [workdir / name for name in names]
-  newest = {p.stem.rstrip("0123456789"): p for p in sorted((workdir / "figures").glob("*.png"))}
+  newest = {p.stem.rstrip("0123456789") + p.suffix: p for p in sorted((workdir / "figures").glob("*.*"))}
   paths += newest.values()
   print(f"\n{text_tables.results_table(results)}\n\nFiles")
   print("\n".join(f"  {p}" for p in paths if p.exists()), flush=True)

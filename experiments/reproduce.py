@@ -3,7 +3,7 @@
   python -m dgm_jax reproduce --list
   python -m dgm_jax reproduce burda2016 --table=1 --budget=quick
   python -m dgm_jax reproduce burda2016 --table=1 --budget=short --manual_dir=FOLDER --cells=vae-1,iwae-5
-  python -m dgm_jax reproduce rainforth2018 --figure=2
+  python -m dgm_jax reproduce rainforth2018 --figure=2 --format=pdf
   python -m dgm_jax reproduce --page_of_results
 
 Budgets: quick, minutes on two cores; short, an hour or so; paper, the full recipe.  Finished runs are never repeated:
@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, figure_style, figures
 from dgm_jax.experiments.harness import committed, page, paper, reports, stages
 from dgm_jax.sweeps import definition, drive, states, tasks
 from dgm_jax.sweeps.launchers import options as launcher_options
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--gpus", type=int, help="GPUs per process; default: 1 if this machine has any; 0 for none")
   add("--memory", type=float, default=0.0, metavar="GB", help="memory that a process may use; 0: all of its device")
   add("--retry_failed", action="store_true", help="retry runs that ended with NaN or an error")
+  add("--format", default="png", help="formats of the figures besides PNG, such as pdf,svg")
   add("--save", action="store_true", help="save the finished numbers (of --cells, or of all) in experiments/results/")
   return parser
 
@@ -152,7 +153,7 @@ def attempt(name: str, module: ModuleType, item: str, args: argparse.Namespace) 
 
 def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> tuple[int, dict]:
   """Runs what remains of an item and writes its report; returns the exit status and the report."""
-  budget = paper.budget(module, item, args.budget)
+  budget, formats = paper.budget(module, item, args.budget), figure_style.parse_formats(args.format)
   folder = paper.folder(args.root, name, item, args.budget)
   print(f"{name} --{item} --budget={args.budget}: {budget.what}\n{folder}", flush=True)
   progress = lambda: (reports.num_finished(folder, module, item, args.budget), len(list(folder.glob("measured/*"))))
@@ -165,12 +166,13 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
     else:
       status = _sweep(folder, budget, args)
       if budget.measure is not None:
-        budget.measure(folder, stages.run_names(budget))
+        with figures.writing(dict.fromkeys(("png", *formats))):
+          budget.measure(folder, stages.run_names(budget))
   finally:
     after, every = progress(), len(reports.run_names(module, item, args.budget))
     if (folder / "runs").is_dir() and not (before == after and after[0] == every):
       reports.add_session(folder, time.monotonic() - start)
-  found = reports.write(args.root, name, module, item, args.budget)
+  found = reports.write(args.root, name, module, item, args.budget, formats)
   print(f"\n{reports.as_text(found)}", flush=True)
   return status, found
 
@@ -188,6 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"Page: {committed.write(args.root / 'results.html')}", flush=True)
     return 0
   errors.require(bool(args.paper), f"Name a paper: {', '.join(paper.names())}; --list shows what each has.")
+  figure_style.parse_formats(args.format)
   module = paper.load(args.paper)
   items = chosen_items(module, args.table, args.figure, args.budget)
   do = run if len(items) == 1 else attempt

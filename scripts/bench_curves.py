@@ -153,24 +153,25 @@ _COLUMNS = {"images_per_s": 0, "gflops": 1, "peak_mb": 0, "set_up_s": 1}
 
 def draw(curves: dict[str, list[dict]], path: pathlib.Path) -> None:
   """Draws one panel per curve: images/s (left axis) and peak memory (right axis)."""
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
+  from dgm_jax.core import figure_style, figures
 
-  figure = Figure(figsize=(3.2 * len(curves), 2.8), layout="constrained")
-  FigureCanvasAgg(figure)
+  figure = figures.new(figure_style.COLUMN * len(curves), 2.6)
+  looks = figure_style.methods(("images_per_s", "peak_mb"))
   for i, (curve, rows) in enumerate(curves.items()):
     rows = [row for row in rows if "error" not in row]
     left = figure.add_subplot(1, len(curves), i + 1)
     right = left.twinx()
-    for axes, key, label, style in ((left, "images_per_s", "images/s", "C0o-"), (right, "peak_mb", "peak MB", "C1s--")):
-      axes.plot([row[curve] for row in rows], [row[key] for row in rows], style)
-      axes.set_ylabel(label, color=style[:2])
+    for axes, key, label in ((left, "images_per_s", "images/s"), (right, "peak_mb", "peak MB")):
+      look = looks[key]
+      shown = {"color": look.colour, "linestyle": look.line, "marker": look.marker, "markersize": 3}
+      axes.plot([row[curve] for row in rows], [row[key] for row in rows], **shown)
+      axes.set_ylabel(label, color=look.colour)
       axes.set_ylim(bottom=0)
     left.set_xscale("log")
     left.set_xlabel(curve)
     left.set_xticks([row[curve] for row in rows], [str(row[curve]) for row in rows], rotation=45)
     left.minorticks_off()
-  figure.savefig(path, dpi=150)
+  figures.save(path, figure)
 
 
 def _parse() -> argparse.Namespace:

@@ -108,6 +108,8 @@ def test_every_config_runs(path, arg, tmp_path):
   pictures = {f"figures/{n}_00000040.png" for n in ("samples", "reconstructions")}
   assert pictures <= files or config.principle == "supervised" or path.stem == "hmm_text"
   assert "figures/learning_curves.png" in files
+  if path.stem == "hmm_text":
+    assert len((tmp_path / "run" / "figures" / "samples_00000040.txt").read_text().splitlines()) == 8
   assert any(f.startswith("tensorboard/events") for f in files)
   (start,) = json.loads((tmp_path / "run" / "run.json").read_text())
   assert {"command", "git_commit", "git_dirty", "versions", "devices", "seed", "wall_s"} <= start.keys()

@@ -51,3 +51,18 @@ def raw_data() -> pathlib.Path:
   if not folder:
     pytest.skip("DGM_RAW_DATA names no folder with the published raw files (mnist, uci, zinc ...)")
   return pathlib.Path(folder)
+
+
+@pytest.fixture
+def readable_figures(monkeypatch) -> None:
+  """Within the test, saving a figure fails if any of its text overlaps or is cut off."""
+  from dgm_jax.core import figure_style
+  from helpers import drawn_text
+
+  finish = figure_style.finish
+
+  def checked(figure):
+    finish(figure)
+    assert drawn_text.faults(figure) == []
+
+  monkeypatch.setattr(figure_style, "finish", checked)

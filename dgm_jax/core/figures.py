@@ -1,12 +1,24 @@
 """Figures of a run.  matplotlib is imported when the first one is drawn."""
 
+import contextlib
+import contextvars
 import pathlib
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import figure_style as style
 from dgm_jax.core.files import write_with
+
+_DPI = 200
+_FORMATS: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("formats", default=())
+_SETTINGS = threading.Lock()  # matplotlib's settings belong to the whole process
+# fonts that editors and printers accept, text that can be searched, and the same bytes each time
+_VECTOR = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "dgm_jax"}
+_DATELESS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 def new(width: float, height: float) -> Any:
@@ -19,9 +31,51 @@ def new(width: float, height: float) -> Any:
   return figure
 
 
-def save(path: pathlib.Path, figure: Any) -> None:
-  """Writes a figure."""
-  write_with(pathlib.Path(path), lambda p: figure.savefig(p, dpi=120))
+@contextlib.contextmanager
+def writing(formats: Sequence[str]) -> Iterator[None]:
+  """Context, of this thread, in which every figure is written in these formats instead of that of its path."""
+  token = _FORMATS.set(tuple(formats))
+  try:
+    yield
+  finally:
+    _FORMATS.reset(token)
+
+
+def paths(path: pathlib.Path) -> list[pathlib.Path]:
+  """The files that a figure with this path is written to: one for each format, see `writing`."""
+  path = pathlib.Path(path)
+  return [path.with_suffix(f".{f}") for f in _FORMATS.get()] or [path]
+
+
+def save(path: pathlib.Path, figure: Any) -> list[pathlib.Path]:
+  """Gives a figure the common style and writes it, see `paths`; returns the files."""
+  import matplotlib
+
+  for axis in figure.axes:
+    _mark_logarithms(axis.xaxis)
+    _mark_logarithms(axis.yaxis)
+  style.finish(figure)
+  for file in paths(path):
+    kind = file.suffix[1:]
+    if kind == "png":
+      write_with(file, lambda p: figure.savefig(p, dpi=_DPI))
+      continue
+    with _SETTINGS, matplotlib.rc_context(_VECTOR):
+      write_with(file, lambda p, kind=kind: figure.savefig(p, dpi=_DPI, metadata=_DATELESS[kind]))
+  return paths(path)
+
+
+def _mark_logarithms(axis: Any) -> None:
+  """Marks 1, 2 and 5 times powers of ten on a short logarithmic axis, as numbers, and nothing between on a long one."""
+  from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+  if axis.get_scale() != "log" or not isinstance(axis.get_major_locator(), LogLocator):
+    return  # or its ticks were chosen
+  low, high = axis.get_view_interval()
+  axis.set_minor_formatter(NullFormatter())
+  if 0 < low < high < 100 * low:
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array:
@@ -49,13 +103,14 @@ def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array
 
 
 def save_image(path: pathlib.Path, grid: jax.Array) -> None:
-  """Writes [height, width, C] in [0, 1] as a PNG, grey for one channel."""
+  """Writes [height, width, C] in [0, 1] as a picture, grey for one channel, see `paths`."""
   from matplotlib import image
 
   grid = jax.device_get(grid)
   if grid.shape[-1] == 1:
     grid = grid.repeat(3, -1)
-  write_with(path, lambda p: image.imsave(p, grid))
+  for file in paths(path):
+    write_with(file, lambda p: image.imsave(p, grid))
 
 
 def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
@@ -63,48 +118,75 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  names = sorted({k for row in rows for k in row if "/" in k}, key=lambda k: k.split("/")[1])
+  names = sorted({k for row in rows for k in row if "/" in k}, key=lambda k: (k.split("/", 1)[1], k))
   panels = list(dict.fromkeys(k.split("/", 1)[1] for k in names))
-  columns = min(4, len(panels)) or 1
+  columns = min(3, len(panels)) or 1
   lines = -(-len(panels) // columns) or 1
-  figure = Figure(figsize=(4 * columns, 3 * lines))
+  wide, high, top = (style.PAGE / columns if columns > 1 else style.COLUMN), 1.85, 0.3  # inches
+  width, height = wide * columns, high * lines + top
+  figure = Figure(figsize=(width, height))
   # margins set by hand: a layout engine takes longer than the drawing itself
-  figure.subplots_adjust(left=0.4 / columns, right=1 - 0.1 / columns, top=1 - 0.1, bottom=0.2 / lines, hspace=0.45)
+  figure.subplots_adjust(
+    left=0.62 / width, right=1 - 0.1 / width, top=1 - (0.26 + top) / height, bottom=0.42 / height, wspace=0.45,
+    hspace=0.58,
+  )  # fmt: skip
   FigureCanvasAgg(figure)
-  last = rows[-1]["step"] if rows else 0
+  shown = {}
   for i, panel in enumerate(panels):
-    axis = figure.add_subplot(lines, columns, i + 1, title=panel, xlabel="step")
-    for name in (k for k in names if k.split("/", 1)[1] == panel):
-      points = [(row["step"], row[name]) for row in rows if name in row]
-      axis.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else "", label=name.split("/")[0])
-    # the first tenth of the steps does not set the vertical range
-    late = [
-      row[k] for row in rows for k in names if k in row and k.split("/", 1)[1] == panel and 10 * row["step"] >= last
-    ]
-    if late and min(late) < max(late):
-      margin = 0.05 * (max(late) - min(late))
-      axis.set_ylim(min(late) - margin, max(late) + margin)
-    axis.grid(alpha=0.3)
-    axis.legend()
-  write_with(path, lambda p: figure.savefig(p, dpi=100))
+    axis = figure.add_subplot(lines, columns, i + 1, title=style.wrapped(panel, wide - 0.3))
+    axis.set(ylabel=style.unit(panel, names), xlabel="step" if i + columns >= len(panels) else "")
+    shown |= _curves_of(axis, rows, panel, [k for k in names if k.split("/", 1)[1] == panel])
+  if shown:
+    splits = [k for k in style.SPLITS if k in shown] + [k for k in shown if k not in style.SPLITS]
+    figure.legend([shown[k] for k in splits], splits, loc="upper center", ncols=len(splits), borderaxespad=0.2)
+  save(path, figure)
 
 
-def save_progress(folder: pathlib.Path, step: int, grids: dict[str, jax.Array], rows: list[dict]) -> None:
-  """Writes NAME_STEP.png for each grid, and learning_curves.png."""
-  for name, grid in grids.items():
-    save_image(folder / f"{name}_{step:08d}.png", grid)
-  save_learning_curves(folder / "learning_curves.png", rows)
+def _curves_of(axis: Any, rows: list[dict], panel: str, names: list[str]) -> dict[str, Any]:
+  """Draws a metric of all splits; returns {split: its line}."""
+  from matplotlib.ticker import MaxNLocator
+
+  last, drawn = rows[-1]["step"], {}
+  unknown = style.methods(k.split("/")[0] for k in names if k.split("/")[0] not in style.SPLITS)
+  for name in names:
+    split = name.split("/")[0]
+    look = style.SPLITS.get(split) or unknown[split]
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    marker = look.marker if len(points) < 30 else ""
+    (drawn[split],) = axis.plot(
+      *zip(*points, strict=True), color=look.colour, linestyle=look.line, marker=marker, markersize=2.5, linewidth=1.2
+    )
+  # the first tenth of the steps does not set the vertical range
+  late = [row[k] for row in rows for k in names if k in row and 10 * row["step"] >= last]
+  if style.is_rate(panel) and all(v > 0 for v in late):
+    axis.set_yscale("log")
+  elif late and min(late) < max(late):
+    margin = 0.05 * (max(late) - min(late))
+    axis.set_ylim(min(late) - margin, max(late) + margin)
+  axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+  return drawn
+
+
+def save_progress(
+  folder: pathlib.Path, step: int, grids: dict[str, jax.Array], rows: list[dict], formats: Sequence[str] = ("png",)
+) -> None:
+  """Writes NAME_STEP for each grid, and learning_curves, in each of these formats."""
+  with writing(formats):
+    for name, grid in grids.items():
+      save_image(folder / f"{name}_{step:08d}.png", grid)
+    save_learning_curves(folder / "learning_curves.png", rows)
 
 
 def save_histogram(path: pathlib.Path, values: dict[str, jax.Array], label: str, floor: float = 1e-8) -> None:
   """Writes histograms of log10 of the values {name: [n]}; values below `floor` count as `floor`."""
-  from matplotlib.backends.backend_agg import FigureCanvasAgg
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(5, 3.5), layout="tight")
-  FigureCanvasAgg(figure)
+  figure = new(style.COLUMN, 2.4)
   axis = figure.add_subplot(xlabel=label, ylabel="count")
   logs = [jnp.log10(jnp.maximum(jnp.asarray(v), floor)).tolist() for v in values.values()]
-  axis.hist(logs, bins=30, label=list(values))
-  axis.legend()
-  write_with(path, lambda p: figure.savefig(p, dpi=100))
+  looks = style.methods(values).values()
+  _, _, bars = axis.hist(logs, bins=30, label=list(values), color=[look.colour for look in looks])
+  for patches, hatch in zip([bars] if len(logs) == 1 else bars, ("", "///", "...", "xxx"), strict=False):
+    for patch in patches:
+      patch.set(hatch=hatch, edgecolor="white", linewidth=0.3)
+  if len(logs) > 1:
+    axis.legend()
+  save(path, figure)

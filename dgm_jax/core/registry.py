@@ -1,8 +1,8 @@
 """Modules chosen by their file name.
 
-An entry is a file, at any depth of a package, that defines the symbol of its kind: `class Model`, `def make` or
-`def evaluate`.  Entries are found by a search of the source text, so that only the chosen module is imported.  A name
-may also refer to a module of the user's own, see references.
+An entry is a file, at any depth of a package, that defines the symbol of its kind: `class Model`, `def make`,
+`def evaluate` or `class Logger`.  Entries are found by a search of the source text, so that only the chosen module is
+imported.  A name may also refer to a module of the user's own, see references.
 """
 
 import functools
@@ -13,7 +13,7 @@ from typing import Any
 
 from dgm_jax.core import errors, references
 
-DEFINITIONS = {"model": "class Model", "principle": "def make", "evaluation": "def evaluate"}
+DEFINITIONS = {"model": "class Model", "principle": "def make", "evaluation": "def evaluate", "logger": "class Logger"}
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def entries(package: Any, kind: str) -> dict[str, str]:
 
   Args:
     package: the imported package.
-    kind: "model", "principle" or "evaluation".
+    kind: of DEFINITIONS.
 
   Raises:
     UserError: two files have the same name.

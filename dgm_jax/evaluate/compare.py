@@ -3,9 +3,12 @@
   python -m dgm_jax compare runs/a runs/b
   python -m dgm_jax compare runs/a_0,runs/a_1,runs/a_2 runs/b_0,runs/b_1,runs/b_2
   python -m dgm_jax compare runs/a runs/b --json > differences.json
+  python -m dgm_jax compare runs/a runs/b --out=figures --format=pdf,png
 
 All others are compared with the first.  Runs joined by commas are seeds of one method: their values are averaged
-example by example before the difference is taken.  Exit status: 0 done, 2 runs that cannot be compared.
+example by example before the difference is taken.  With --out, the differences are also drawn.
+
+Exit status: 0 done, 2 runs that cannot be compared.
 """
 
 import argparse
@@ -17,7 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.core import errors, files
+from dgm_jax.core import errors, figure_style, figures, files
+from dgm_jax.evaluate import compare_figure
 
 _SAME = ("data", "data_digest", "transforms", "split_sizes")
 
@@ -167,18 +171,27 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="the folder of a run, or of several seeds")
   parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+  parser.add_argument("--out", type=pathlib.Path, help="folder of a figure of the differences, differences.FORMAT")
+  parser.add_argument("--format", default="", help="formats of the figure, such as pdf,svg,png; default: png")
   given = parser.parse_args(argv)
-  arguments = given.runs
+  arguments, formats = given.runs, figure_style.parse_formats(given.format or "png")
+  errors.require(given.out is not None or not given.format, "--format needs --out, the folder of the figure.")
   errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
   first, *others = [[read(path) for path in argument.split(",")] for argument in arguments]
   found = [
     (arguments[0], name, compare(first, second), warnings([*first, *second]))
     for name, second in zip(arguments[1:], others, strict=True)
   ]
+  drawn = []
+  if given.out is not None:
+    with figures.writing(formats):
+      drawn = compare_figure.save(given.out / "differences.png", arguments[0], {name: d for _, name, d, _ in found})
   if given.json:
     print(as_json(found), flush=True)
     return 0
   for _, name, differences, sentences in found:
     print(f"{name} minus {arguments[0]}\n{table(differences)}")
     print("".join(f"{sentence}\n" for sentence in sentences), flush=True)
+  if drawn:
+    print("Files\n" + "\n".join(f"  {path}" for path in drawn), flush=True)
   return 0

@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import figure_style as style
 from dgm_jax.core import figures
 
+_MARKERS = "os^DvPX<*>"  # of the classes, which have more colours than can be told apart in grey
 _MASSES = (0.5, 0.9, 0.99)  # probability within the contours of a posterior
 
 
@@ -30,47 +32,47 @@ def save_scatter(
   """Scatter plot of codes.
 
   Args:
-    path: the .png.
+    path: path of the figure.
     points: [N, 2].
     classes: integers [N], with one colour per class; None for a single colour.
     labels: labels of the two axes.
   """
   points = jax.device_get(points)
-  figure = figures.new(6.6, 5.6)
-  axis = figure.add_subplot(xlabel=labels[0], ylabel=labels[1], title=f"Codes of {len(points):,} examples")
-  size = min(30.0, max(4.0, 12000 / len(points)))
+  figure = figures.new(style.COLUMN + 0.7 * (classes is not None), 3.0)
+  axis = figure.add_subplot(title=f"Codes of {len(points):,} examples")
+  axis.set(xlabel=style.wrapped(labels[0], 2.9), ylabel=style.wrapped(labels[1], 2.6))
+  size = min(14.0, max(1.5, 4000 / len(points)))
   if classes is None:
-    axis.scatter(*points.T, s=size, alpha=0.7, linewidths=0)
+    axis.scatter(*points.T, s=size, alpha=0.7, linewidths=0, color=style.COLOURS[0])
   else:
     classes = jax.device_get(classes)
     names = sorted(set(classes.tolist()))
-    colours = _colours(len(names))
-    for name, colour in zip(names, colours, strict=True):
-      chosen = points[classes == name]
-      axis.scatter(*chosen.T, s=size, alpha=0.8, linewidths=0, color=[colour], label=str(name))
+    for i, (name, colour) in enumerate(zip(names, _colours(len(names)), strict=True)):
+      chosen, marker = points[classes == name], _MARKERS[i % len(_MARKERS)]
+      axis.scatter(*chosen.T, s=size, alpha=0.8, linewidths=0, color=[colour], marker=marker, label=str(name))
     if len(names) <= 20:
-      legend = axis.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, markerscale=1.5)
+      legend = axis.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5))
       for handle in legend.legend_handles:
-        handle.set_sizes([40])
+        handle.set_sizes([18])
   axis.set_aspect("equal", adjustable="datalim")  # distances in the plane are distances in z
   axis.grid(alpha=0.3)
   figures.save(path, figure)
 
 
 def _colours(count: int) -> Any:
-  """`count` distinguishable colours, [count, 4]."""
+  """`count` colours: those of the common palette, or beyond its number a scale from dark to light."""
   from matplotlib import colormaps
 
-  if count <= 20:
-    return colormaps["tab10" if count <= 10 else "tab20"](range(count))
-  return colormaps["nipy_spectral"]([(i + 0.5) / count for i in range(count)])
+  if count <= len(style.COLOURS):
+    return style.COLOURS[:count]
+  return colormaps["turbo" if count <= 20 else "cividis"]([(i + 0.5) / count for i in range(count)])
 
 
 def save_manifold(path: pathlib.Path, images: jax.Array, z1: jax.Array, z2: jax.Array, what: str = "N(0, 1)") -> None:
   """Decoded means over the latent plane, z1 to the right and z2 upwards (Kingma & Welling, 2014, fig. 4).
 
   Args:
-    path: the .png.
+    path: path of the figure.
     images: [n, m, H, W, C]; [i, j] is decoded from (z1[i], z2[j]).
     z1, z2: the coordinates, [n] and [m].
     what: the distribution whose quantiles they are.
@@ -78,10 +80,11 @@ def save_manifold(path: pathlib.Path, images: jax.Array, z1: jax.Array, z2: jax.
   images, z1, z2 = jax.device_get((images, z1, z2))
   rows = images.swapaxes(0, 1)[::-1]
   height, width = rows.shape[2:4]
-  figure = figures.new(7.4, 7.4)
-  axis = figure.add_subplot(xlabel="z1", ylabel="z2", title=f"Decoded means E[x|z] at equal quantiles of {what}")
+  figure = figures.new(style.COLUMN + 1.2, style.COLUMN + 1.2)
+  title = style.wrapped(f"Decoded means E[x|z] at equal quantiles of {what}", style.COLUMN + 0.6)
+  axis = figure.add_subplot(xlabel="z1", ylabel="z2", title=title)
   _show(axis, _mosaic(rows), interpolation="none")
-  across, up = (sorted({round(k * (len(z) - 1) / 6) for k in range(7)}) for z in (z1, z2))
+  across, up = (sorted({round(k * (len(z) - 1) / 4) for k in range(5)}) for z in (z1, z2))
   axis.set_xticks([(i + 0.5) * width - 0.5 for i in across], [f"{z1[i]:.2f}" for i in across])
   axis.set_yticks([(len(z2) - i - 0.5) * height - 0.5 for i in up], [f"{z2[i]:.2f}" for i in up])
   figures.save(path, figure)
@@ -91,13 +94,14 @@ def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) 
   """Decoded means along straight lines between the codes of two examples; each row is a line between its examples.
 
   Args:
-    path: the .png.
+    path: path of the figure.
     images: [R, T, H, W, C], from t = 0 to t = 1.
     ends: the examples, [R, 2, H, W, C].
   """
   images, ends = jax.device_get((images, ends))
   count, steps, height, width, _ = images.shape
-  figure = figures.new(0.65 * (steps + 2) + 0.6, 0.65 * count * height / width + 0.9)
+  side = min(0.5, (style.PAGE - 0.4) / (steps + 2))  # inches of an image
+  figure = figures.new(max(style.COLUMN, side * (steps + 2) + 0.4), side * count * height / width + 0.75)
   ratios = [1, steps, 1]
   panels = figure.subplots(1, 3, width_ratios=ratios, gridspec_kw={"wspace": 0.02})
   for panel, row in zip(panels, (ends[:, :1], images, ends[:, 1:]), strict=True):
@@ -105,10 +109,11 @@ def save_interpolations(path: pathlib.Path, images: jax.Array, ends: jax.Array) 
     panel.set(xticks=[], yticks=[])
   panels[0].set_xlabel("x")
   panels[2].set_xlabel("x'")
-  shown = range(steps) if steps <= 12 else (0, steps - 1)
+  shown = range(steps) if steps <= 12 and side >= 0.4 else (0, steps - 1)
   panels[1].set_xticks([(i + 0.5) * width - 0.5 for i in shown], [f"{i / (steps - 1):.2g}" for i in shown])
   panels[1].set_xlabel("t")
-  figure.suptitle("Decoded means at (1 - t) z(x) + t z(x'), between the examples x and x'")
+  title = "Decoded means at (1 - t) z(x) + t z(x'), between the examples x and x'"
+  figure.suptitle(style.wrapped(title, figure.get_figwidth()))
   figures.save(path, figure)
 
 
@@ -131,14 +136,15 @@ def save_posteriors(
   """Exact posteriors (filled contours) and approximate ones (lines) of B examples, side by side.
 
   Args:
-    path: the .png.
+    path: path of the figure.
     z1, z2: coordinates, [B, P].
     p, q: exact and approximate densities, [B, P, P], with z1 along the first axis of the P x P points.
     images: the examples, [B, H, W, C], shown above.
   """
   z1, z2, p, q, images = jax.device_get((z1, z2, p, q, images))
   count = len(z1)
-  figure = figures.new(2.5 * count + 0.3, 2.6 if images is None else 3.9)
+  side = min(2.0, style.PAGE / count)
+  figure = figures.new(max(style.COLUMN, side * count), side + (0.8 if images is None else 0.8 + side / 2.2))
   heights = [2.2] if images is None else [1, 2.2]
   panels = figure.subplots(len(heights), count, squeeze=False, height_ratios=heights)
   for b in range(count):
@@ -149,7 +155,8 @@ def save_posteriors(
     panels[-1, b].set_xlabel("z1")
   panels[-1, 0].set_ylabel("z2")
   percents = ", ".join(f"{mass:.0%}" for mass in _MASSES)
-  figure.suptitle(f"p(z|x) (filled) and q(z|x) (lines): highest-density regions with {percents} of the mass")
+  title = f"p(z|x) (filled) and q(z|x) (lines): highest-density regions with {percents} of the mass"
+  figure.suptitle(style.wrapped(title, figure.get_figwidth()))
   figures.save(path, figure)
 
 
@@ -161,6 +168,6 @@ def _contours(axis: Any, z1: Any, z2: Any, p: Any, q: Any) -> None:
   blues = ("#cfe1f2", "#6aaed6", "#1764ab")[-len(levels) :]
   axis.contourf(z1, z2, p.T, [*levels, max(float(p.max()), levels[-1]) * 1.001], colors=blues)
   if q.max() > 0:
-    axis.contour(z1, z2, q.T, rising(q), colors="tab:orange", linewidths=1.2)
+    axis.contour(z1, z2, q.T, rising(q), colors=style.COLOURS[1], linewidths=1.0)
   axis.set_aspect("equal")
-  axis.tick_params(labelsize=7)
+  axis.locator_params(nbins=3)

@@ -5,15 +5,13 @@ mean and standard error s / sqrt(n), where s is the standard deviation over the 
 """
 
 import pathlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from dgm_jax.core import errors
-from dgm_jax.core import files as files_module
-from dgm_jax.core.files import flatten, read_json, write_text
-from dgm_jax.sweeps import axes, plots, states, tasks
+from dgm_jax.core import errors, figures
+from dgm_jax.core.files import flatten, read_json, write_text, write_with
+from dgm_jax.sweeps import axes, curves, plots, states, tasks
 from dgm_jax.training import early_stopping
 from dgm_jax.training.workdir import legacy_configs, metrics
 
@@ -39,7 +37,7 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
     config = flatten(legacy_configs.read_config(folder) or {})
     state = states.state(folder)
     seconds = sum(e["wall_s"].get("train", 0.0) for e in read_json(folder / "run.json") or [])
-    values = {path: _plain(overrides.get(path, config.get(path))) for path in paths}
+    values = {path: curves.plain(overrides.get(path, config.get(path))) for path in paths}
     measured = {k: v for k, v in states.last_values(folder).items() if "/" in k and isinstance(v, int | float)}
     row = {"name": name, "state": state.state, "step": state.step, "minutes": seconds / 60, "note": state.note}
     rows.append(row | values | measured)
@@ -49,11 +47,6 @@ def read(root: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
     if numbers.notna().all():
       runs[path] = numbers
   return runs, paths
-
-
-def _plain(value: Any) -> Any:
-  """The value for a table cell: lists become text."""
-  return axes.show(value) if isinstance(value, list | tuple) else value
 
 
 def choose_metric(runs: pd.DataFrame, name: str) -> str:
@@ -120,11 +113,6 @@ def summary(runs: pd.DataFrame, paths: list[str], metric: str) -> str:
   return "\n".join(lines)
 
 
-def _write_atomically(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
-  with files_module.whole(path) as temporary:
-    write(temporary)
-
-
 def _curve_metrics(runs: pd.DataFrame, metric: str) -> list[str]:
   """The metrics to plot as curves: training loss, and the held-out metric most similar to `metric`."""
   held_out = [c for c in runs.columns if c.split("/")[0] == "valid"] or [
@@ -142,15 +130,50 @@ def _varies_one_number(runs: pd.DataFrame, varied: list[str]) -> bool:
   return all(isinstance(v, int | float) and not isinstance(v, bool) for v in runs[varied[0]].tolist())
 
 
-def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None) -> str:
-  """Writes report.txt, settings.csv, runs.csv, runs.parquet, curves.png, parallel.png; returns text and paths.
+def _groups(runs: pd.DataFrame, paths: list[str]) -> dict[str, list[str]]:
+  """{setting: its runs}, which differ only in the seed; one setting if nothing else is varied."""
+  varied = [p for p in paths if p != "seed" and runs[p].nunique(dropna=False) > 1]
+  found: dict[str, list[str]] = {}
+  for run in runs.to_dict("records"):  # of Python's own numbers
+    found.setdefault(", ".join(f"{p}={axes.show(run[p])}" for p in varied) or "all runs", []).append(run["name"])
+  return found
 
-  If a single number is varied, also writes comparison.png, with AIC, BIC and ICL if the runs have them.
+
+def _draw(root: pathlib.Path, out: pathlib.Path, runs: pd.DataFrame, paths: list[str], metric: str) -> list[str]:
+  """Draws the figures that this sweep has; returns the names of their files."""
+  drawn = [out / "curves.png"]
+  groups, of_run = _groups(runs, paths), dict(zip(runs["name"], runs[metric].tolist(), strict=True))
+  rows = {label: [metrics.read(states.folder(root, name)) for name in names] for label, names in groups.items()}
+  values = {label: pd.Series([of_run[name] for name in names]).mean() for label, names in groups.items()}
+  curves.save_curves(drawn[0], rows, values, metric, _curve_metrics(runs, metric))
+  varied = [path for path in paths if path != "seed" and runs[path].nunique() > 1] or [p for p in paths if p == "seed"]
+  whole = runs[runs[metric].notna()]
+  if varied and len(whole) > 1:
+    columns = {path: whole[path].tolist() for path in varied}
+    plots.save_parallel(out / "parallel.png", columns, whole[metric].tolist(), metric)
+    drawn.append(out / "parallel.png")
+  if _varies_one_number(whole, varied):
+    measured = {c.upper(): f"test/{c}" for c in _CRITERIA}
+    criteria = {label: whole[c].tolist() for label, c in measured.items() if c in whole and whole[c].notna().any()}
+    x, y = whole[varied[0]].tolist(), whole[metric].tolist()
+    plots.save_comparison(out / "comparison.png", varied[0], x, y, metric, criteria)
+    drawn.append(out / "comparison.png")
+  return [file.name for path in drawn for file in figures.paths(path)]
+
+
+def write(
+  root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None, formats: Sequence[str] = ("png",)
+) -> str:
+  """Writes report.txt, settings.csv, runs.csv, runs.parquet, curves.parquet and figures; returns text and paths.
+
+  The figures are curves and parallel; if a single number is varied, also comparison, with AIC, BIC and ICL if the runs
+  have them.
 
   Args:
     root: folder of the sweep.
     metric: metric to sort by; "" for a default (see choose_metric).
     out: folder of the report; ROOT/report if not given.
+    formats: of the figures, see core.figure_style.FORMATS.
   """
   runs, paths = read(root)
   metric = choose_metric(runs, metric)
@@ -158,33 +181,12 @@ def write(root: pathlib.Path, metric: str = "", out: pathlib.Path | None = None)
   out.mkdir(parents=True, exist_ok=True)
   text, files = summary(runs, paths, metric), ["report.txt", "runs.csv"]
   write_text(out / "report.txt", text + "\n")
-  _write_atomically(out / "runs.csv", lambda p: runs.to_csv(p, index=False))
-  try:
-    import pyarrow  # noqa: F401
-  except ModuleNotFoundError:
-    text += '\n\nruns.parquet was not written; it needs `pip install "dgm_jax[data]"`.'
-  else:
-    mixed = {c: runs[c].map(lambda v: None if v is None else axes.show(v)) for c in paths if runs[c].dtype == object}
-    _write_atomically(out / "runs.parquet", lambda p: runs.assign(**mixed).to_parquet(p, index=False))
-    files.append("runs.parquet")
+  write_with(out / "runs.csv", lambda p: runs.to_csv(p, index=False))
+  written = [curves.write_table(out, "runs", runs), curves.write_table(out, "curves", curves.table(root))]
+  files += [name for name, _ in written if name not in files]
+  text += "".join(f"\n\n{note}" for _, note in written if note)
   if metric:
-    _write_atomically(out / "settings.csv", lambda p: settings(runs, paths, metric).to_csv(p, index=False))
-    rows = {name: metrics.read(states.folder(root, name)) for name in runs["name"]}
-    values = dict(zip(runs["name"], runs[metric].tolist(), strict=True))
-    plots.save_curves(out / "curves.png", rows, values, metric, _curve_metrics(runs, metric))
-    files += ["settings.csv", "curves.png"]
-    varied = [path for path in paths if path != "seed" and runs[path].nunique() > 1] or [
-      p for p in paths if p == "seed"
-    ]
-    whole = runs[runs[metric].notna()]
-    if varied and len(whole) > 1:
-      columns = {path: whole[path].tolist() for path in varied}
-      plots.save_parallel(out / "parallel.png", columns, whole[metric].tolist(), metric)
-      files.append("parallel.png")
-    if _varies_one_number(whole, varied):
-      measured = {c.upper(): f"test/{c}" for c in _CRITERIA}
-      criteria = {label: whole[c].tolist() for label, c in measured.items() if c in whole and whole[c].notna().any()}
-      x, y = whole[varied[0]].tolist(), whole[metric].tolist()
-      plots.save_comparison(out / "comparison.png", varied[0], x, y, metric, criteria)
-      files.append("comparison.png")
+    write_with(out / "settings.csv", lambda p: settings(runs, paths, metric).to_csv(p, index=False))
+    with figures.writing(formats):
+      files += ["settings.csv", *_draw(root, out, runs, paths, metric)]
   return f"{text}\n\nFiles\n" + "\n".join(f"  {out / file}" for file in files)

@@ -5,7 +5,7 @@ have a leading run axis [R, ...].  A lane is trained exactly as a single run, wi
 rate.  Both classes have the same methods, so that the loop need not distinguish them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,12 +14,14 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.data.files import tokens
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, make_init_of
 from dgm_jax.training.feed import Layout, make_feed
 from dgm_jax.training.processes import devices
 from dgm_jax.training.programs import make_pictures
 
 _SHOWN = 40  # examples in a figure
+_TEXTS = 8  # samples of a model of text
 
 
 def _steps(experiment: Experiment) -> tuple[int, int, int]:
@@ -28,6 +30,19 @@ def _steps(experiment: Experiment) -> tuple[int, int, int]:
 
 def _means(values: dict[str, jax.Array], split: str) -> dict[str, float]:
   return {f"{split}/{k}": mean_and_error(v)[0] for k, v in values.items()}
+
+
+def _pictures(experiment: Experiment) -> Any:
+  """See make_pictures; of a model of text, with samples."""
+  of_text = "tokens" in experiment.splits.about and experiment.system.sample is not None
+  return make_pictures(experiment.system, experiment.transforms.evaluate, _TEXTS if of_text else 0)
+
+
+def _shown(found: dict[str, jax.Array], about: Mapping[str, Any]) -> dict[str, jax.Array | str]:
+  """Pictures on the host, and token ids as text, a line for each."""
+  is_text = lambda a: a.ndim == 2 and jnp.issubdtype(a.dtype, jnp.integer)
+  found = jax.device_get(found)
+  return {k: "\n".join(tokens.decode(v, about)) if is_text(v) else v for k, v in found.items()}
 
 
 class Lone:
@@ -46,13 +61,13 @@ class Lone:
     placed = devices.state_shardings(jax.eval_shape(init), self.mesh, config.shard_params)
     self._init = jax.jit(init, out_shardings=placed)
     self._key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated)()
-    system, transforms = experiment.system, experiment.transforms
+    system, transforms, self._about = experiment.system, experiment.transforms, experiment.splits.about
     layout = Layout(replicated, batch, placed, replicated)
     steps = _steps(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._key, steps, layout)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size)
-    self._pictures = jax.jit(make_pictures(system, transforms.evaluate), out_shardings=replicated)
+    self._pictures = jax.jit(_pictures(experiment), out_shardings=replicated)
     self._streams = {name: rng.stream(self._key, name) for name in ("eval", "pictures")}
 
   def fresh(self) -> list[Any]:
@@ -86,10 +101,10 @@ class Lone:
     """The means over the held-out set, for each run."""
     return [_means(self._evaluate(state, self._streams["eval"], self._held_out), self._split)]
 
-  def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
-    """Images to save for the i-th run, {name: [height, width, C]}."""
+  def draw(self, state: Any, i: int) -> dict[str, jax.Array | str]:
+    """Images and texts to save for the i-th run, {name: [height, width, C] or text}."""
     del i
-    return jax.device_get(self._draw(state, self._streams["pictures"], self._shown))
+    return _shown(self._draw(state, self._streams["pictures"], self._shown), self._about)
 
 
 class Lanes:
@@ -110,11 +125,12 @@ class Lanes:
     self._fresh = lambda: [init(jax.random.key(c.seed), h) for c, h in zip(configs, numbers, strict=True)]
     self._keys = jax.device_put(jnp.stack([jax.random.key(c.seed) for c in configs]), along)
     system, transforms, config = experiment.system, experiment.transforms, configs[0]
+    self._about = experiment.splits.about
     layout, steps = Layout(replicated, None, along, along), _steps(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._keys, steps, layout, lanes=True)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size, lanes=True)
-    self._pictures = jax.jit(make_pictures(system, transforms.evaluate))
+    self._pictures = jax.jit(_pictures(experiment))
     self._streams = {
       name: jax.vmap(lambda key, n=name: rng.stream(key, n))(self._keys) for name in ("eval", "pictures")
     }
@@ -150,6 +166,6 @@ class Lanes:
     values = self._evaluate(state, self._streams["eval"], self._held_out)
     return [_means(v, self._split) for v in self.each(values)]
 
-  def draw(self, state: Any, i: int) -> dict[str, jax.Array]:
-    """Images to save for the i-th run, {name: [height, width, C]}."""
-    return jax.device_get(self._pictures(self.split(state, i), self._streams["pictures"][i], self._shown))
+  def draw(self, state: Any, i: int) -> dict[str, jax.Array | str]:
+    """Images and texts to save for the i-th run, {name: [height, width, C] or text}."""
+    return _shown(self._pictures(self.split(state, i), self._streams["pictures"][i], self._shown), self._about)

@@ -76,12 +76,16 @@ def _train_step(system, transform, sharding, num_examples, state, key, batch) ->
   return system.train_step(state, key_step, batch)
 
 
-def make_pictures(system: System, transform: Callable) -> Callable:
-  """Makes (state, key, examples) -> {name: [height, width, C]}: the system's pictures, each as one grid of images."""
+def make_pictures(system: System, transform: Callable, num_texts: int = 0) -> Callable:
+  """Makes (state, key, examples) -> {name: [height, width, C]}: the system's pictures, each as one grid of images.
+
+  With num_texts, {"samples": [num_texts, T]} is added, the token ids of samples.
+  """
 
   def pictures(state, key, examples):
     key_transform, key_pictures = jax.random.split(key)
     shown = system.pictures(state, key_pictures, transform(key_transform, examples)) if system.pictures else {}
-    return {k: image_grid(v) for k, v in shown.items() if v.ndim in (4, 5) and v.shape[-1] in (1, 3)}
+    grids = {k: image_grid(v) for k, v in shown.items() if v.ndim in (4, 5) and v.shape[-1] in (1, 3)}
+    return grids | ({"samples": system.sample(state, key, num_texts)} if num_texts else {})
 
   return pictures

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import math
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files
 from dgm_jax.training.early_stopping import Ending, score
+from dgm_jax.training.loggers import hub
 from dgm_jax.training.processes import hosts
 from dgm_jax.training.workdir import checkpoint, metrics, warm_start
 from dgm_jax.training.workdir.lock import locked
@@ -71,11 +73,16 @@ class Run:
     checkpoint.remove_after(self._checkpoints, step)
     if hosts.is_first():
       (self.workdir / "failure.json").unlink(missing_ok=True)
-    self._writer = None
+    self._writer = self._loggers = None
     self.record = RunRecord(self.workdir, self.config.seed, step, hosts.is_first(), lanes)
     self._stack.callback(self.record.write)
-    self._rows = [row for row in metrics.read(self.workdir) if row["step"] <= step and step > 0]
+    logged = metrics.read(self.workdir)
+    self._rows = [row for row in logged if row["step"] <= step and step > 0]
     if hosts.is_first():
+      about = hub.About(self.workdir, step, files.flatten(self.config.to_dict()))
+      newest = max((row["step"] for row in logged), default=-1)
+      self._loggers = hub.Hub(self.config.loggers, about, self._rows, newest)
+      self._stack.enter_context(contextlib.closing(self._loggers))
       writer = metrics.MetricWriter(self.workdir, step, self._about)
       self._writer = self._stack.enter_context(contextlib.closing(writer))
     self._drawn = painter.submit(lambda: None)
@@ -97,7 +104,8 @@ class Run:
 
   def _write(self, row: dict[str, float], speeds: dict[str, float]) -> None:
     if self._writer:
-      self._writer.write(self.step, row, speeds)
+      self._writer.write(self.step, row)
+      self._loggers.scalars(self.step, row | speeds)
     self._rows.append({"step": self.step, **row})
 
   def first_row(self, evaluated: dict[str, float]) -> None:
@@ -158,14 +166,31 @@ class Run:
     """Whether the latest row has the metric that selects the best checkpoint."""
     return bool(self.config.keep_best) and self.config.keep_best in self._rows[-1]
 
-  def draw(self, grids: Callable[[], dict[str, jax.Array]]) -> None:
-    """Starts drawing the figures of the latest step in a thread, while training continues."""
+  def draw(self, shown: Callable[[], dict[str, jax.Array | str]]) -> None:
+    """Starts drawing the figures of the latest step, and writing its texts, in a thread, while training continues."""
     with self.record.timed("figures"):
-      shown = grids()
+      found = shown()
       if hosts.is_first():
         self._drawn.result()  # re-raises an error of the thread
-        folder, rows = self.workdir / "figures", list(self._rows)
-        self._drawn = self._painter.submit(figures.save_progress, folder, self.step, shown, rows)
+        self._drawn = self._painter.submit(self._paint, self.step, found, list(self._rows))
+
+  def _paint(self, step: int, shown: dict[str, jax.Array | str], rows: list[dict]) -> None:
+    """Writes figures/NAME_STEP and figures/learning_curves, and passes pictures and texts on to the loggers."""
+    texts = {name: value for name, value in shown.items() if isinstance(value, str)}
+    grids = {name: value for name, value in shown.items() if name not in texts}
+    folder = self.workdir / "figures"
+    figures.save_progress(folder, step, grids, rows, self.config.figure_formats)
+    for name, text in texts.items():
+      files.write_text(folder / f"{name}_{step:08d}.txt", text + "\n")
+    self._loggers.pictures(step, {name: folder / f"{name}_{step:08d}.png" for name in grids})
+    self._loggers.texts(step, texts)
+
+  def report(self, results: dict[str, Any]) -> None:
+    """Passes the final results, and the figures of the evaluations, on to the loggers."""
+    of_steps = re.compile(r"_\d{8}$|^learning_curves$")
+    drawn = {p.stem: p for p in sorted((self.workdir / "figures").glob("*.png")) if not of_steps.search(p.stem)}
+    self._loggers.pictures(self.step, drawn)
+    self._loggers.finish(results)
 
   def save(self, state: Any) -> None:
     """Starts writing a checkpoint, and writes the wall times so far to run.json."""

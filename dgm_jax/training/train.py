@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, files
+from dgm_jax.core import errors, figure_style, files
 from dgm_jax.data import sources
 from dgm_jax.training import results
 from dgm_jax.training.build import build
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
+from dgm_jax.training.loggers import hub
 from dgm_jax.training.loop import Loop
 from dgm_jax.training.processes import devices, hosts
 from dgm_jax.training.processes.signals import StopRequest
@@ -146,6 +147,9 @@ def _train(
 ) -> dict[pathlib.Path, Outcome]:
   """train_runs for unfinished runs."""
   clock, config, own = time.monotonic(), configs[0], [] if own_folder is None else [own_folder]
+  for c in configs:
+    hub.check(c.loggers)
+    figure_style.check_formats(c.figure_formats, "figure_formats")
   experiment = build(own_files.located(config, workdirs[0], *own))
   if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
     # streaming serves one run
@@ -182,6 +186,7 @@ def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -
     return {}
   with devices.use_mesh(mesh), run.record.timed("final_evaluation"):
     found = results.evaluate_finally(run.config, experiment, state, run.workdir)
+  run.report(found)
   files.write_json(run.workdir / "results.json", found)
   run.record.add_time("total", time.monotonic() - clock)
   run.record.finish()

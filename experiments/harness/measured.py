@@ -160,20 +160,34 @@ def pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run], va
   return difference(nll(first), nll(second), have_same_images(first.values()))
 
 
-def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 60) -> list[tuple[float, float]]:
-  """(step, mean over runs) at the steps that all runs have logged, thinned to about `most` points."""
+class Curve(NamedTuple):
+  """A metric of several runs: (step, mean over runs), and for two runs or more (step, least, greatest)."""
+
+  points: list[tuple[float, float]]
+  band: list[tuple[float, float, float]]
+
+  def over(self, scale: float) -> "Curve":
+    """The curve against step / scale, for instance epochs."""
+    return Curve([(x / scale, y) for x, y in self.points], [(x / scale, a, b) for x, a, b in self.band])
+
+
+def curve(folder: pathlib.Path, names: Sequence[str], metric: str, most: int = 60) -> Curve:
+  """The metric at the steps that all runs have logged, thinned to about `most` points."""
   rows = [{r["step"]: r[metric] for r in metrics.read(states.folder(folder, n)) if metric in r} for n in names]
   rows = [r for r in rows if r]
   steps = sorted(set.intersection(*map(set, rows))) if rows else []
   stride = max(1, math.ceil(len(steps) / most))
   kept = sorted({*steps[::stride], *steps[-1:]})
-  return [(step, float(np.mean([r[step] for r in rows]))) for step in kept]
+  values = {step: [r[step] for r in rows] for step in kept}
+  points = [(step, float(np.mean(v))) for step, v in values.items()]
+  return Curve(points, [(step, min(v), max(v)) for step, v in values.items()] if len(rows) > 1 else [])
 
 
-def late_curve(folder: pathlib.Path, names: Sequence[str], metric: str) -> list[tuple[float, float]]:
+def late_curve(folder: pathlib.Path, names: Sequence[str], metric: str) -> Curve:
   """`curve` without the first twentieth of its steps, which would dominate the scale of a plot."""
-  points = curve(folder, names, metric)
-  return [p for p in points if p[0] >= points[-1][0] / 20]
+  found = curve(folder, names, metric)
+  late = lambda points: [p for p in points if p[0] >= points[-1][0] / 20]
+  return Curve(late(found.points), late(found.band))
 
 
 def _hardware(start: Mapping[str, Any]) -> str:

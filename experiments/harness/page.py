@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dgm_jax.core import errors, files
+from dgm_jax.core.figure_style import COLOURS, FORMATS, Style
+from dgm_jax.experiments.harness import plots
 
-_TEMPLATE = pathlib.Path(__file__).with_name("page.html.jinja")
+_TEMPLATE = "page.html.jinja"
+_DASHES = {"-": "none", "--": "7 4", "-.": "8 3 2 3", ":": "2 3"}
 _WIDTH, _HEIGHT = 640.0, 360.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 78.0, 16.0, 12.0, 52.0
 
@@ -62,16 +65,28 @@ def _path(points: Sequence[dict[str, Any]], style: str) -> str:
   return " ".join(f"{x},{y}" for x, y in corners)
 
 
-def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
+def _dash(line: dict[str, Any], look: Style) -> str:
+  """The dashes of a line as SVG writes them."""
+  if line["style"] in ("theory", "faint"):
+    return "6 5" if line["style"] == "theory" else "none"
+  return _DASHES[look.line] if isinstance(look.line, str) else " ".join(str(2 * n) for n in look.line[1])
+
+
+def chart(figure: dict[str, Any], looks: dict[str, Style] | None = None) -> dict[str, Any] | None:
   """The geometry of a figure: ticks, lines, points to hover; None if it has no points.
 
-  Colours are numbers in the template's palette; lines with the same name share a colour.
+  Args:
+    figure: see tables.figure.
+    looks: the style of each name, as plots.looks gives it for all figures of a report; None for this figure alone.
+      Colours become numbers in the template's palette.
   """
   lines = [s for s in figure["series"] if s["points"]]
   if not lines:
     return None
+  looks = looks or plots.looks([figure])
   logs = ["x" in figure["log"], "y" in figure["log"]]
-  (x0, x1), (y0, y1) = (_range([p[i] for s in lines for p in s["points"]], logs[i]) for i in (0, 1))
+  ends = [s["points"] + [(x, y) for x, *ys in s.get("band", ()) for y in ys] for s in lines]
+  (x0, x1), (y0, y1) = (_range([p[i] for points in ends for p in points], logs[i]) for i in (0, 1))
 
   def place(value, low, high, start, end, log):
     scale = math.log10 if log else float
@@ -80,9 +95,9 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
   at_x = lambda v: place(v, x0, x1, _LEFT, _WIDTH - _RIGHT, logs[0])
   at_y = lambda v: place(v, y0, y1, _HEIGHT - _BOTTOM, _TOP, logs[1])
   make_ticks = lambda low, high, log: (log_ticks if log else ticks)(low, high)
-  names = list(dict.fromkeys(s["name"] for s in lines))
   drawn = []
   for line in lines:
+    band = line.get("band", [])
     points = [
       {"x": at_x(x), "y": at_y(y), "label": f"{number(x)}, {y:.4g}".replace("-", "−")} for x, y in line["points"]
     ]
@@ -90,7 +105,11 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
       {
         "name": line["name"],
         "style": line["style"],
-        "colour": names.index(line["name"]) % 8,
+        "colour": COLOURS.index(looks[line["name"]].colour),
+        "dash": _dash(line, looks[line["name"]]),
+        "band": " ".join(
+          f"{at_x(x)},{at_y(y)}" for x, y in [*((x, y) for x, y, _ in band), *((x, y) for x, _, y in reversed(band))]
+        ),
         "path": _path(points, line["style"]),
         "points": points,
         "hover": json.dumps([[p["x"], p["y"], p["label"]] for p in points], ensure_ascii=False),
@@ -108,11 +127,12 @@ def chart(figure: dict[str, Any]) -> dict[str, Any] | None:
     "y_ticks": [(at_y(v), number(v)) for v in make_ticks(y0, y1, logs[1])],
     "lines": sorted(drawn, key=lambda s: s["style"] != "faint"),
     "legend": legend,
+    "has_bands": any(s["band"] for s in drawn),
   }
 
 
 def read(root: pathlib.Path) -> list[dict[str, Any]]:
-  """The reports of a root, sorted by paper, item and budget; each with its folder, relative to the root.
+  """The reports of a root, sorted by paper, item and budget; each with its folder and files, relative to the root.
 
   A figure that is a picture has its PNG in "data", base64-encoded.
   """
@@ -124,7 +144,10 @@ def read(root: pathlib.Path) -> list[dict[str, Any]]:
       picture = path.parent / figure["file"]
       if not figure["series"] and picture.is_file():
         figure["data"] = base64.b64encode(picture.read_bytes()).decode()
-    found.append(report | {"folder": folder, "id": folder.replace("/", "-")})
+      drawn = [(f.upper(), picture.with_suffix(f".{f}")) for f in FORMATS] if figure["file"] else []
+      figure["files"] = [(kind, p.relative_to(root).as_posix()) for kind, p in drawn if p.is_file()]
+    tables = [p.relative_to(root).as_posix() for p in path.parent.glob("curves.*") if p.suffix in (".parquet", ".csv")]
+    found.append(report | {"folder": folder, "id": folder.replace("/", "-"), "curves": next(iter(tables), "")})
   return found
 
 
@@ -136,8 +159,9 @@ def _with_links(report: dict[str, Any]) -> dict[str, Any]:
     for row in table["rows"]:
       for cell in row:
         cell["links"] = [(f"{report['id']}-run-{numbers[n]}", n) for n in cell["runs"] if n in numbers]
-  figures = [{"data": ""} | figure | {"chart": chart(figure)} for figure in report["figures"]]
-  return report | {"runs": runs, "figures": figures}
+  looks = plots.looks(report["figures"])
+  figures = [{"data": "", "files": []} | figure | {"chart": chart(figure, looks)} for figure in report["figures"]]
+  return {"curves": ""} | report | {"runs": runs, "figures": figures}
 
 
 def render(reports: Sequence[dict[str, Any]]) -> str:
@@ -147,12 +171,16 @@ def render(reports: Sequence[dict[str, Any]]) -> str:
   except ModuleNotFoundError as e:
     raise errors.UserError("jinja2 is not installed; `pip install -e .` installs it.") from e
   environment = jinja2.Environment(
-    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
   )
   by_paper: dict[str, list] = {}
   for report in map(_with_links, reports):
     by_paper.setdefault(report["citation"], []).append(report)
-  return environment.from_string(_TEMPLATE.read_text()).render(papers=by_paper)
+  return environment.get_template(_TEMPLATE).render(papers=by_paper)
 
 
 def write(root: pathlib.Path) -> pathlib.Path:

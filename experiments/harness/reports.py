@@ -3,14 +3,16 @@
 import datetime
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from dgm_jax.core import errors, files
-from dgm_jax.experiments.harness import measured, stages, tables
+import pandas as pd
+
+from dgm_jax.core import errors, figures, files
+from dgm_jax.experiments.harness import measured, plots, stages, tables
 from dgm_jax.experiments.harness import paper as papers
-from dgm_jax.sweeps import definition, states, tasks
+from dgm_jax.sweeps import curves, definition, states, tasks
 
 _FORMAT = 1
 
@@ -94,10 +96,32 @@ def make(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: s
   }
 
 
-def write(root: pathlib.Path, name: str, module: ModuleType, item: str, budget: str) -> dict[str, Any]:
-  """Writes report.json and report.txt beside the runs; returns the report."""
+def _curves(folder: pathlib.Path, found: dict[str, Any]) -> pd.DataFrame:
+  """All logged values of the runs; where nothing was trained, the points of the figures, with their titles."""
+  if tasks.read(folder) is not None:
+    return curves.table(folder)
+  rows = [
+    {"run": "computed", "figure": figure["title"], "step": x, "metric": line["name"], "value": y}
+    for figure in found["figures"]
+    for line in figure["series"]
+    for x, y in line["points"]
+  ]
+  return pd.DataFrame(rows, columns=["run", "figure", "step", "metric", "value"])
+
+
+def write(
+  root: pathlib.Path, name: str, module: ModuleType, item: str, budget: str, formats: Sequence[str] = ()
+) -> dict[str, Any]:
+  """Writes report.json, report.txt, curves.parquet and figures beside the runs; returns the report.
+
+  Figures are written as PNG, which the page shows, and in these formats.
+  """
   folder = papers.folder(root, name, item, budget)
-  found = make(root, name, module, item, budget)
+  with figures.writing(dict.fromkeys(("png", *formats))):
+    found = make(root, name, module, item, budget)
+    plots.draw(folder, found["figures"])
+  _, note = curves.write_table(folder, "curves", _curves(folder, found))
+  found["warnings"] += [note] if note else []
   files.write_json(folder / "report.json", found)
   files.write_text(folder / "report.txt", as_text(found) + "\n")
   return found

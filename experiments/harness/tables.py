@@ -41,7 +41,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[dict]], no
 
 
 def series(
-  name: str, points: Sequence[tuple[float, float]], runs: Sequence[str] = (), style: str = "ours"
+  name: str,
+  points: Sequence[tuple[float, float]],
+  runs: Sequence[str] = (),
+  style: str = "ours",
+  band: Sequence[tuple[float, float, float]] = (),
 ) -> dict[str, Any]:
   """A line of a figure.
 
@@ -51,12 +55,21 @@ def series(
     runs: names of the runs that the points come from.
     style: "ours"; "published", markers; "theory", dashed; "faint", one of many; "bars", a histogram whose points are
       (left edge, count), the last one (right edge, 0).
+    band: (x, least, greatest) over the seeds, for points that are means over them.
   """
-  return {"name": name, "style": style, "points": [list(map(float, p)) for p in points], "runs": list(runs)}
+  found = {"name": name, "style": style, "points": [list(map(float, p)) for p in points], "runs": list(runs)}
+  return found | ({"band": [list(map(float, p)) for p in band]} if len(band) else {})
 
 
 def figure(title: str, x: str, y: str, lines: Sequence[dict], log: str = "", note: str = "") -> dict[str, Any]:
-  """A figure with lines, interactive on the page; `log` names the logarithmic axes: "", "x", "y" or "xy"."""
+  """A figure with lines, interactive on the page and drawn into files by the harness.
+
+  Args:
+    title, x, y: its title and the labels of its axes, with units.
+    lines: see `series`.
+    log: the logarithmic axes: "", "x", "y" or "xy".
+    note: a sentence below it.
+  """
   return {"title": title, "x": x, "y": y, "log": log, "series": list(lines), "note": note, "file": ""}
 
 

@@ -140,8 +140,8 @@ def curves(folder: pathlib.Path, names: dict[str, list[str]], label: Callable[[s
     series = []
     for cell, runs in names.items():
       done = [n for n in runs if states.is_finished(folder, n)]
-      if points := measured.late_curve(folder, done, metric):
-        series.append(tables.series(label(cell), points, done))
+      if (found_curve := measured.late_curve(folder, done, metric)).points:
+        series.append(tables.series(label(cell), found_curve.points, done, band=found_curve.band))
     if series:
       found.append(tables.figure(f"Learning curves: {what}", "step", what, series))
   return found

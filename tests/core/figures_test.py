@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from dgm_jax.core import figure_style as style
 from dgm_jax.core import figures
+from helpers import drawn_text
 
 pytestmark = pytest.mark.smoke
 
@@ -32,6 +34,76 @@ def test_saved_figures_are_what_was_given_and_leave_no_temporary_file(tmp_path):
   figures.save_learning_curves(tmp_path / "curves.png", rows)
   assert image.imread(tmp_path / "curves.png").std() > 0
   assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "new"]
+
+
+def rows_of(steps=60):
+  """Rows as in metrics.jsonl; the held-out metrics come at every fifth."""
+  rows = [{"step": 0, "valid/elbo": -540.0, "valid/log_px": -530.0, "valid/active_units": 3.0}]
+  for i in range(1, steps):
+    row = {"step": 500 * i, "train/loss": 130 + 100 / i, "train/elbo": -130 - 100 / i, "train/lr": 1e-3 * 0.9**i}
+    row |= (
+      {"valid/elbo": -132 - 90 / i, "valid/log_px": -125 - 90 / i, "valid/active_units": 20.0} if i % 5 == 0 else {}
+    )
+    rows.append(row)
+  return rows
+
+
+@pytest.fixture
+def saved(monkeypatch):
+  """The figures that are saved, {name of the file: figure}."""
+  found, save = {}, figures.save
+
+  def keep(path, figure):
+    found[path.name] = figure
+    return save(path, figure)
+
+  monkeypatch.setattr(figures, "save", keep)
+  return found
+
+
+def test_a_split_has_one_colour_in_all_panels_and_all_text_is_readable(tmp_path, saved):
+  figures.save_learning_curves(tmp_path / "curves.png", rows_of())
+  figure = saved["curves.png"]
+  panels = {axis.get_title(): axis for axis in figure.axes}
+  assert list(panels) == ["active_units", "elbo", "log_px", "loss", "lr"]
+  colours = [line.get_color() for line in panels["elbo"].lines]
+  assert colours == [style.SPLITS[split].colour for split in ("train", "valid")]
+  assert [line.get_color() for line in panels["log_px"].lines] == [style.SPLITS["valid"].colour]
+  assert [axis.get_ylabel() for axis in panels.values()] == ["units", "nats", "nats", "nats", ""]
+  assert [axis.get_yscale() for axis in panels.values()] == [*["linear"] * 4, "log"]
+  assert drawn_text.faults(figure) == []
+  sizes = [text.get_fontsize() for axis in figure.axes for text in (axis.title, *axis.get_xticklabels())]
+  assert min(sizes) >= 7 and figure.get_figwidth() <= style.PAGE  # readable without scaling
+
+
+@pytest.mark.parametrize("metrics", [("train/loss",), ("train/loss", "valid/elbo")])
+def test_few_panels_are_readable_too(tmp_path, saved, metrics):
+  figures.save_learning_curves(
+    tmp_path / "curves.png", [{k: row[k] for k in ("step", *metrics) if k in row} for row in rows_of(9)]
+  )
+  figures.save_histogram(tmp_path / "h.png", {"a_1": np.geomspace(1e-6, 1, 50), "a_2": np.ones(9)}, "log10 of A_u")
+  assert [drawn_text.faults(figure) for figure in saved.values()] == [[], []]
+
+
+def test_text_that_overlaps_or_is_cut_off_is_found():
+  """The check itself can fail."""
+  figure = figures.new(2, 2)
+  axis = figure.add_subplot(title="a title that is much too long for a figure of this width")
+  axis.text(0.5, 0.5, "one")
+  axis.text(0.52, 0.5, "two")
+  assert len(drawn_text.faults(figure)) == 2
+
+
+def test_vector_files_have_text_and_fonts_that_printers_accept_and_the_same_bytes_each_time(tmp_path):
+  contents = []
+  for folder in ("a", "b"):
+    with figures.writing(("pdf", "svg")):
+      figures.save_learning_curves(tmp_path / folder / "curves.png", rows_of(9))
+    contents.append({p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()})
+  first, second = contents
+  assert first == second and sorted(first) == ["curves.pdf", "curves.svg"]
+  assert b"<text" in first["curves.svg"] and b">elbo</text>" in first["curves.svg"]
+  assert b"/FontFile2" in first["curves.pdf"] and b"/Type3" not in first["curves.pdf"]  # TrueType
 
 
 def test_a_failed_write_leaves_the_old_figure_and_no_temporary_file(tmp_path, monkeypatch):

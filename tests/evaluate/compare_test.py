@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, figure_style
 from dgm_jax.evaluate import compare
+from helpers import drawn_text
 
 pytestmark = pytest.mark.smoke
 
@@ -97,6 +98,29 @@ def test_the_error_for_missing_values_names_the_command_that_computes_them(tmp_p
   with pytest.raises(errors.UserError, match="is not the folder of a run"):
     compare.read(str(tmp_path / "none"))
   assert errors.run_command(lambda: compare.main([path])) == 2
+
+
+def test_the_figure_shows_each_difference_with_its_standard_errors(tmp_path, capsys, monkeypatch):
+  paths = [plant(tmp_path / f"a_method_{i}", shift, i) for i, shift in enumerate((-90, -89.9, -89.5))]
+  drawn, finish = [], figure_style.finish
+  monkeypatch.setattr(figure_style, "finish", lambda figure: drawn.append(figure) or finish(figure))
+  assert compare.main([*paths, f"--out={tmp_path / 'out'}", "--format=pdf,png"]) == 0
+  assert f"{tmp_path}/out/differences.pdf" in capsys.readouterr().out
+  assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["differences.pdf", "differences.png"]
+  runs = [compare.read(path) for path in paths]
+  [panel] = drawn[0].axes
+  for i in (1, 2):
+    [d] = compare.compare(runs[:1], [runs[i]])
+    at = [
+      line.get_xdata() for line in panel.lines if np.allclose(line.get_ydata(), 1 - i) and line.get_label() != "zero"
+    ]
+    expected = [[d.difference], *([d.difference - t * d.stderr, d.difference + t * d.stderr] for t in (1, 2))]
+    for x in expected:
+      assert any(len(x) == len(found) and np.allclose(x, found) for found in at)
+  assert [t.get_text() for t in panel.get_yticklabels()] == ["a_method_1", "a_method_2"]
+  assert panel.get_xlabel() == "difference (nats)"
+  assert drawn_text.faults(drawn[0]) == []
+  assert errors.run_command(lambda: compare.main([*paths, "--format=pdf"])) == 2
 
 
 def test_warnings_name_values_of_unequal_sets_and_unequal_bounds(tmp_path):

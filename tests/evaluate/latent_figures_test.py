@@ -17,6 +17,8 @@ from dgm_jax.models.vae import autoencoder, dlgm, vae
 from helpers import linear_gaussian as lg
 from helpers import tables
 
+pytestmark = pytest.mark.usefixtures("readable_figures")
+
 ARRAYS = {"x": tables.TEST["x"][:21], "y": np.arange(21, dtype=np.int32) % 3}
 SMALL = {"grid": 5, "num_pairs": 3, "num_steps": 4, "num_posteriors": 2, "num_points": 30}
 

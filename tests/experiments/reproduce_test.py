@@ -278,7 +278,7 @@ def test_every_number_of_the_page_links_to_its_runs(tmp_path):
   assert sum("-run-" in t for t in inside) >= 10
   assert set(inside) <= ids
   files = [t for t in targets if not t.startswith(("#", "https://arxiv.org"))]
-  assert len(files) == 30  # config, record, results of ten runs
+  assert len(files) == 32  # config, record, results of ten runs, the table of curves, a figure
   assert all((tmp_path / f).exists() for f in files)
 
 

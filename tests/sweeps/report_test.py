@@ -1,14 +1,16 @@
 """Means and standard errors of a report match NumPy's; it includes every run, also failed and unfinished ones."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dgm_jax.core import errors, files
-from dgm_jax.sweeps import axes, report, states, tasks
+from dgm_jax.sweeps import axes, curves, plots, report, report_command, states, tasks
 from dgm_jax.sweeps.definition import Run
+from helpers import drawn_text
 
 pytestmark = pytest.mark.smoke
 
@@ -85,6 +87,8 @@ def drawn(root, monkeypatch):
   found = {}
 
   def keep(path, figure):
+    report.plots.style.finish(figure)
+    assert drawn_text.faults(figure) == [], path.name
     if path.name == "comparison.png":
       for axis in figure.axes:
         found[axis.get_title()] = [(line.get_label(), *map(list, line.get_data())) for line in axis.lines]
@@ -124,6 +128,72 @@ def test_only_a_single_varied_number_has_a_comparison(root, tmp_path, monkeypatc
   found, text = drawn(tmp_path / "names", monkeypatch)
   assert not found
   assert "comparison.png" not in text
+
+
+def test_the_table_of_curves_holds_every_value_of_every_run(root):
+  report.write(root)
+  frame = pd.read_parquet(root / "report" / "curves.parquet")
+  assert list(frame.columns) == ["run", "seed", "optim.lr", "step", "metric", "value"]
+  assert len(frame) == 8 * 3 * 2  # one run waits
+  chosen = frame[(frame["optim.lr"] == 1e-3) & (frame["step"] == 10) & (frame["metric"] == "train/loss")]
+  values = {seed: NLL[1e-3, seed] + 100 / 11 for seed in (0, 1, 2)}
+  assert chosen.set_index("seed")["value"].to_dict() == pytest.approx(values)
+
+
+def test_without_pyarrow_the_tables_are_csv_and_the_report_says_so(root, monkeypatch):
+  monkeypatch.setitem(sys.modules, "pyarrow", None)
+  text = report.write(root)
+  assert "curves.parquet was not written; pyarrow, which it needs, is installed by `pip install '.[data]'`" in text
+  assert len(pd.read_csv(root / "report" / "curves.csv")) == 48
+  assert not list((root / "report").glob("*.parquet"))
+
+
+def test_a_band_goes_from_the_least_to_the_greatest_seed_around_their_mean():
+  rng = np.random.default_rng(0)
+  first, second = [[(float(x), float(rng.normal())) for x in steps] for steps in ([0, 10, 20, 30], [5, 10, 25])]
+  found = np.array(curves.band([first, second, []]))
+  assert found[:, 0].tolist() == [5, 10, 20, 25]  # where both have values
+  both = np.stack([np.interp(found[:, 0], *zip(*curve, strict=True)) for curve in (first, second)])
+  np.testing.assert_allclose(found[:, 1:], np.stack([both.mean(0), both.min(0), both.max(0)], 1), atol=1e-12)
+  assert curves.band([[], []]) == []
+
+
+def test_seeds_are_one_line_with_a_band_and_the_legend_names_them(root, monkeypatch):
+  seen = {}
+  monkeypatch.setattr(curves.figures, "save", lambda path, figure: seen.update({path.name: figure}) or [path])
+  report.write(root)
+  figure = seen["curves.png"]
+  panel = {axis.get_title(): axis for axis in figure.axes}["train/loss"]
+  assert (len(panel.lines), len(panel.collections), panel.get_xlabel()) == (3, 3, "step")
+  [legend] = figure.legends
+  assert [text.get_text() for text in legend.get_texts()] == [
+    f"optim.lr={lr} (3 seeds)"
+    for lr in ("0.001", "0.0001", "0.01")  # the best first
+  ]
+  assert legend.get_title().get_text() == "mean, and range of the seeds as a band"
+
+
+def test_many_settings_and_long_names_are_readable(tmp_path, monkeypatch):
+  names = [f"model.args.likelihood_of_data_{i}" for i in range(3)]
+  values = [{"optim.lr": 10.0**-i, "model.args.hidden": (200, 200 + i), names[i % 3]: i % 2} for i in range(11)]
+  finished(tmp_path, [run_of(dict.fromkeys(names, 0) | v) for v in values])
+  drawn(tmp_path, monkeypatch)  # which looks for overlaps
+
+
+def test_learning_rates_have_a_logarithmic_axis_even_close_together():
+  assert plots.is_logarithmic("optim.lr", [1e-3, 2e-3])
+  assert not plots.is_logarithmic("objective.num_samples", [1, 5])
+  assert plots.is_logarithmic("objective.num_samples", [1, 50])
+  assert not plots.is_logarithmic("optim.weight_decay", [0.0, 1e-3])
+
+
+def test_a_report_has_the_asked_formats(root):
+  text = report.write(root, formats=("pdf", "svg"))
+  assert f"{root}/report/curves.pdf" in text and "curves.png" not in text
+  kinds = {p.suffix for p in (root / "report").glob("*.*")}
+  assert kinds == {".txt", ".csv", ".parquet", ".pdf", ".svg"}
+  with pytest.raises(errors.UserError, match="format of --format 'gif'"):
+    report_command.main([str(root), "--format=gif"])
 
 
 def test_a_report_is_written_to_out_and_an_unknown_metric_raises(root, tmp_path):

@@ -13,8 +13,9 @@ from dgm_jax.core.files import flatten, read_json, write_json
 from dgm_jax.training.workdir import own_files
 from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED, read_config
 
-# Locations and placement: a run may continue with other values of these.
+# Locations, placement and what is written besides: a run may continue with other values of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
+_LOCATIONS += ("figure_formats", "loggers")
 
 
 def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:

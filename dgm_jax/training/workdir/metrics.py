@@ -1,10 +1,8 @@
-"""The metrics of a run: JSON lines and TensorBoard."""
+"""The metrics of a run: JSON lines."""
 
 import json
 import pathlib
 from typing import Any
-
-import tensorboardX
 
 from dgm_jax.core import files
 
@@ -22,10 +20,10 @@ def read(workdir: str | pathlib.Path) -> list[dict]:
 
 
 class MetricWriter:
-  """Appends rows to workdir/metrics.jsonl and to TensorBoard.
+  """Appends rows to workdir/metrics.jsonl.
 
-  metrics.jsonl holds only what (seed, step) determines, so that a resumed run leaves the same file as an uninterrupted
-  one; speeds go only to TensorBoard.
+  It holds only what (seed, step) determines, so that a resumed run leaves the same file as an uninterrupted one; speeds
+  go only to the loggers.
 
   Args:
     workdir: the run's folder.
@@ -38,16 +36,12 @@ class MetricWriter:
     kept = [row for row in read(workdir) if row["step"] <= step and step > 0]
     files.write_text(workdir / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in [about, *kept]))
     self._file = open(workdir / "metrics.jsonl", "a")  # noqa: SIM115, closed in close()
-    self._board = tensorboardX.SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
-  def write(self, step: int, metrics: dict[str, float], speeds: dict[str, float]) -> None:
-    """Writes one row of metrics; `speeds` are not reproducible and go only to TensorBoard."""
+  def write(self, step: int, metrics: dict[str, float]) -> None:
+    """Writes one row of metrics."""
     self._file.write(json.dumps({"step": step, **metrics}) + "\n")
     self._file.flush()
-    for name, value in (metrics | speeds).items():
-      self._board.add_scalar(name, value, step)
 
   def close(self) -> None:
-    """Flushes and closes both."""
+    """Flushes and closes the file."""
     self._file.close()
-    self._board.close()

@@ -10,7 +10,7 @@ import numpy as np
 
 from dgm_jax.core import figures
 from dgm_jax.evaluate import compare
-from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.experiments.shared import linear_vae
 
 _SHOWN = 8  # test images in the picture
@@ -111,5 +111,4 @@ def _figures(found: Mapping, numbers: Mapping, names: Mapping[str, list[str]], f
   ]
   curve = tables.figure("Error by dimension", "dimensions M", "squared error per pixel", lines, log="xy")
   curve["file"] = "errors.png"
-  plots.save(folder / curve["file"], curve)
   return [tables.picture("Reconstructions", "reconstructions.png", note), curve]

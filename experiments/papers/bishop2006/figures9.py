@@ -11,15 +11,16 @@ import numpy as np
 import scipy.optimize
 
 from dgm_jax import data
+from dgm_jax.core import figure_style as style
 from dgm_jax.core import figures
-from dgm_jax.experiments.harness import computed, plots, tables
+from dgm_jax.experiments.harness import computed, tables
 from dgm_jax.models.mixtures import bernoulli_mixture, gaussian_mixture
 from dgm_jax.principles import em
 
 STEPS = 20
 _DRAWN = (0, 1, 2, 5, 20)
 _STARTS = [[-1.5, 1.0], [1.5, -1.0]]  # initial means of the standardised data
-_RED, _BLUE = np.array([0.80, 0.12, 0.15]), np.array([0.10, 0.25, 0.75])
+_RED, _BLUE = np.array([0.835, 0.369, 0.0]), np.array([0.0, 0.447, 0.698])
 
 
 class Digits(NamedTuple):
@@ -115,15 +116,18 @@ def matched(given: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, str]]:
 
 def _draw_steps(found: dict[str, np.ndarray], path: pathlib.Path) -> None:
   """A panel for each step in _DRAWN: rows coloured by responsibility, and ellipses of one standard deviation."""
-  picture, turn = figures.new(3 * len(_DRAWN), 3.2), np.linspace(0, 2 * np.pi, 100)
+  columns = min(3, len(_DRAWN))
+  lines, turn = -(-len(_DRAWN) // columns), np.linspace(0, 2 * np.pi, 100)
+  picture = figures.new(style.PAGE, 2.4 * lines)
   circle = np.stack([np.cos(turn), np.sin(turn)])
   for i, step in enumerate(_DRAWN):
-    axis = picture.add_subplot(1, len(_DRAWN), i + 1, title=f"step {step}" if step else "start", aspect="equal")
+    axis = picture.add_subplot(lines, columns, i + 1, title=f"step {step}" if step else "start", aspect="equal")
     first = found["responsibilities"][step][:, :1]
-    axis.scatter(*found["x"].T, c=first * _BLUE + (1 - first) * _RED, s=9, alpha=0.4)
+    axis.scatter(*found["x"].T, c=first * _BLUE + (1 - first) * _RED, s=4, alpha=0.4)
     for mean, root, colour in zip(found["means"][step], found["roots"][step], (_BLUE, _RED), strict=True):
-      axis.plot(*(mean[:, None] + root @ circle), color=colour, linewidth=2)
+      axis.plot(*(mean[:, None] + root @ circle), color=colour, linewidth=1.3)
       axis.plot(*mean, "x", color=colour)
+    axis.set(xlabel="eruption (sd)", ylabel="waiting (sd)" if i % columns == 0 else "")
     axis.set(xlim=(-2.3, 2.3), ylim=(-2.3, 2.3), xticks=[-2, 0, 2], yticks=[-2, 0, 2])
   figures.save(path, picture)
 
@@ -145,7 +149,6 @@ def steps_report(folder: pathlib.Path) -> dict[str, Any]:
   caption = "Ellipses: one standard deviation of each normal. Rows are coloured by their responsibilities."
   line = tables.series("log p(x)", list(enumerate(log_px)), ["computed"])
   curve = tables.figure("Log-likelihood", "steps of EM", "nats per row", [line]) | {"file": "log_px.png"}
-  plots.save(folder / curve["file"], curve)
   parts = "; ".join(
     f"{100 * c['weight']:.0f} % with eruptions of {c['eruption']:.2f} and waits of {c['waiting']:.1f} minutes"
     for c in numbers["components"]

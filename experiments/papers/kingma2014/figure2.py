@@ -87,7 +87,7 @@ def _curve(folder: pathlib.Path, names: list[str], part: str, floor: float) -> l
   """(training samples, bound averaged over seeds), log-spaced; part is "train" or "held-out"."""
   rows = [row for name in names for row in metrics.read(states.folder(folder, name))]
   metric = "train/elbo" if part == "train" else next((k for row in rows for k in row if k in _HELD_OUT), "")
-  points = measured.curve(folder, names, metric, most=10**9)
+  points = measured.curve(folder, names, metric, most=10**9).points
   return log_thinned((_BATCH * step, y) for step, y in points if step > 0 and y > floor)
 
 
@@ -98,7 +98,9 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
     return {}
   test = measured.mean([run.results["test/elbo"] for _, run in sorted(runs.items())])
   images = sum(run.values["elbo"] for run in runs.values()) / len(runs)
-  last = [measured.curve(folder, [name], "train/elbo")[-1][1] for name in names if states.is_finished(folder, name)]
+  last = [
+    measured.curve(folder, [name], "train/elbo").points[-1][1] for name in names if states.is_finished(folder, name)
+  ]
   about = next(iter(runs.values())).results
   return {
     "test": test.mean,
@@ -114,7 +116,7 @@ def _cell(folder: pathlib.Path, names: list[str]) -> dict[str, Any]:
 def _rates(folder: pathlib.Path, names: Sequence[str]) -> dict[str, float]:
   """{step size: training bound at the end of the first iterations}, for the finished runs."""
   done = [(rate, name) for rate, name in zip(RATES, names, strict=True) if states.is_finished(folder, name)]
-  return {str(rate): measured.curve(folder, [name], "train/elbo")[-1][1] for rate, name in done}
+  return {str(rate): measured.curve(folder, [name], "train/elbo").points[-1][1] for rate, name in done}
 
 
 def _ahead(found: measured.Paired, cells: tuple[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgm_jax.core import figure_style as style
 from dgm_jax.core import figures
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.experiments.harness import measured, tables
@@ -61,14 +62,18 @@ def _bands(found: Mapping[str, Sequence[dict[str, np.ndarray]]]) -> dict[str, tu
 
 
 def _draw(bands: Mapping[str, Any], train: dict[str, np.ndarray], path: pathlib.Path) -> None:
-  picture = figures.new(3.4 * len(bands), 3.2)
+  columns = min(3, len(bands))
+  lines = -(-len(bands) // columns)
+  picture = figures.new(max(style.COLUMN, style.PAGE / 3 * columns), 2.0 * lines + 0.3)
+  ours, data = style.COLOURS[0], style.COLOURS[1]
   for i, (cell, (mean, scale)) in enumerate(bands.items()):
-    axis = picture.add_subplot(1, len(bands), i + 1, title=_PANELS[cell], xlabel="x", ylim=(-250, 250))
-    axis.fill_between(GRID, mean - WIDTH * scale, mean + WIDTH * scale, color="#0f6fb4", alpha=0.2, linewidth=0)
-    axis.plot(GRID, mean, color="#0f6fb4", label="mean ± 3 sd")
-    axis.plot(GRID, GRID**3, color="#4d4d4d", linestyle="--", label="x³")
-    axis.plot(train["train_x"], train["train_y"], ".", color="#c1272d", label="data")
-  axis.legend(frameon=False, fontsize=8)
+    axis = picture.add_subplot(lines, columns, i + 1, title=_PANELS[cell], xlabel="x", ylim=(-250, 250))
+    axis.set_ylabel("y" if i % columns == 0 else "")
+    axis.fill_between(GRID, mean - WIDTH * scale, mean + WIDTH * scale, color=ours, alpha=0.2, linewidth=0)
+    axis.plot(GRID, mean, color=ours, linewidth=1.2, label="mean ± 3 sd")
+    axis.plot(GRID, GRID**3, color="#000000", linewidth=1.0, linestyle="--", label="x³")
+    axis.plot(train["train_x"], train["train_y"], ".", color=data, markersize=3.5, label="data")
+  picture.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
   figures.save(path, picture)
 
 

@@ -179,7 +179,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the measured runs in a folder."""
   names = stages.run_names(RUNS[item][name])
   found = {cell: measured.arrays(folder, runs) for cell, runs in names.items()}
-  return (tables.bounds if item == "figure=1" else tables.collapse)(found, names, folder)
+  return (tables.bounds if item == "figure=1" else tables.collapse)(found, names)
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:

@@ -1,12 +1,11 @@
 """Tables, figures and sentences on linear VAEs against probabilistic PCA, and on collapsed units."""
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.experiments.shared import linear_vae
 
 EPSILON = 0.01  # nats: a unit with less KL is collapsed
@@ -18,12 +17,7 @@ def _mean(runs: Sequence[dict[str, np.ndarray]], name: str) -> measured.Mean:
   return measured.mean([float(run[name]) for run in runs])
 
 
-def _curve(folder: pathlib.Path, file: str, figure: dict[str, Any]) -> dict[str, Any]:
-  plots.save(folder / file, figure)
-  return figure | {"file": file}
-
-
-def bounds(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
+def bounds(found: Found, names: Mapping[str, list[str]]) -> dict[str, Any]:
   """ELBO, log p(x) and the optimum of probabilistic PCA, by latent dimension."""
   numbers, rows = {}, []
   for cell, runs in found.items():
@@ -45,7 +39,8 @@ def bounds(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path) -
       tables.series("ELBO, linear VAE", [(int(c), n["elbo"]) for c, n in numbers.items()], all_runs),
       tables.series("best log p(x), PCA", [(int(c), n["best"]) for c, n in numbers.items()], style="theory"),
     ]
-    drawn.append(_curve(folder, "bounds.png", tables.figure("Linear VAE and PCA", "latent dimension", "nats", lines)))
+    figure = tables.figure("Linear VAE and PCA", "latent dimension", "nats per image", lines)
+    drawn.append(figure | {"file": "bounds.png"})
   made = [tables.table("Linear VAE against probabilistic PCA", columns, rows, note)]
   return {"numbers": {"bounds": numbers}, "tables": made, "figures": drawn, "sentences": _match(numbers)}
 
@@ -64,7 +59,7 @@ def _match(numbers: Mapping[str, dict[str, Any]]) -> list[str]:
   ]
 
 
-def collapse(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path) -> dict[str, Any]:
+def collapse(found: Found, names: Mapping[str, list[str]]) -> dict[str, Any]:
   """Shares of collapsed units by variance; for linear nets also the share that the spectrum predicts."""
   cells, rows = {}, []
   for cell, runs in found.items():
@@ -86,12 +81,12 @@ def collapse(found: Found, names: Mapping[str, list[str]], folder: pathlib.Path)
   return {
     "numbers": {"collapse": cells},
     "tables": made,
-    "figures": _figures(found, cells, names, folder) if cells else [],
+    "figures": _figures(found, cells, names) if cells else [],
     "sentences": _sentences(cells),
   }
 
 
-def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[str]], folder: pathlib.Path) -> list:
+def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[str]]) -> list:
   lines = []
   for net in ("linear", "deep"):
     fixed = {c: n for c, n in cells.items() if c.startswith(net) and not c.endswith("learned")}
@@ -113,8 +108,8 @@ def _figures(found: Found, cells: Mapping[str, dict], names: Mapping[str, list[s
       shares = np.mean([run["inactive"][:-1] for run in runs], 0)
       epsilons.append(tables.series(cell, list(zip(EPSILONS[:-1], shares, strict=True)), names[cell]))
   second = tables.figure("Collapsed units by threshold", "epsilon, nats", "share of units", epsilons, log="x")
-  drawn = [_curve(folder, "collapse_by_variance.png", first)]
-  return [*drawn, _curve(folder, "collapse_by_epsilon.png", second)] if epsilons else drawn
+  drawn = [first | {"file": "collapse_by_variance.png"}]
+  return [*drawn, second | {"file": "collapse_by_epsilon.png"}] if epsilons else drawn
 
 
 def _sentences(cells: Mapping[str, dict[str, Any]]) -> list[str]:

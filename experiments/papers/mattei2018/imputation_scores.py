@@ -10,7 +10,7 @@ import numpy as np
 
 from dgm_jax.core import figures, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
-from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.inference import gibbs_imputation
 
 SETTINGS = ("40 %", "50 %", "60 %", "70 %", "80 %", "top half", "bottom half")
@@ -147,7 +147,6 @@ def _figures(
   lines = [tables.series(sampler, points(name), runs) for sampler, name in pairs]
   curve = tables.figure(f"F1 score of missing pixels, {data}", "pixels missing, %", "F1", lines)
   curve["file"] = f"f1_{data}.png"
-  plots.save(folder / curve["file"], curve)
   grids = []
   for setting in ("80 %", "top half"):
     file = f"imputed_{data}_{setting.split()[0]}.png"

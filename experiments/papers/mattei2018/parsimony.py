@@ -10,7 +10,7 @@ import numpy as np
 
 import dgm_jax
 from dgm_jax.core import files
-from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.experiments.papers.mattei2018 import npmle
 from dgm_jax.sweeps import states
 from dgm_jax.training.workdir import metrics
@@ -112,8 +112,8 @@ def _figures(folder: pathlib.Path, names: Mapping[str, list[str]], best: Mapping
     lines = []
     for cell, runs in names.items():
       begun = [name for name in runs if metrics.read(states.folder(folder, name))]
-      if points := measured.late_curve(folder, begun, metric):
-        lines.append(tables.series(cell, points, begun))
+      if (curve := measured.late_curve(folder, begun, metric)).points:
+        lines.append(tables.series(cell, curve.points, begun, band=curve.band))
     if best and lines:
       ends = [p[0] for line in lines for p in line["points"]]
       level = [(x, best["above"]) for x in (min(ends), max(ends))]
@@ -121,7 +121,6 @@ def _figures(folder: pathlib.Path, names: Mapping[str, list[str]], best: Mapping
     if lines:
       figure = tables.figure(f"{what.capitalize()}, nats per image", "step", f"{what}, nats", lines)
       figure["file"] = f"{metric.replace('/', '_')}.png"
-      plots.save(folder / figure["file"], figure)
       drawn.append(figure)
   return drawn
 

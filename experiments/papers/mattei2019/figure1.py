@@ -8,7 +8,7 @@ import numpy as np
 
 from dgm_jax.core import files
 from dgm_jax.evaluate import compare
-from dgm_jax.experiments.harness import measured, plots, stages, tables
+from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.sweeps import axes, states
 from dgm_jax.training.workdir import legacy_configs
@@ -98,14 +98,15 @@ def _pair(first: Mapping[int, compare.Run], second: Mapping[int, compare.Run]) -
 
 def _line(folder: pathlib.Path, cell: str, runs: Sequence[str]) -> dict | None:
   done = [run for run in runs if states.is_finished(folder, run)]
-  points = measured.late_curve(folder, done, "valid/log_px")
-  if not points:
+  curve = measured.late_curve(folder, done, "valid/log_px")
+  if not curve.points:
     return None
   path = states.folder(folder, done[0])
   epoch = (
     files.read_json(path / "results.json")["split_sizes"]["train"] // legacy_configs.read_config(path)["batch_size"]
   )
-  return tables.series(_LABELS[cell], [(step / epoch, value) for step, value in points], done)
+  points, band = curve.over(epoch)
+  return tables.series(_LABELS[cell], points, done, band=band)
 
 
 def _tables(
@@ -141,7 +142,6 @@ def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
   drawn = []
   if lines:
     drawn.append(tables.figure("Held-out log-likelihood", "epochs", "log p(x), nats", lines) | {"file": "curves.png"})
-    plots.save(folder / "curves.png", drawn[0])
   data = dict.fromkeys(run.results["data"] for found in runs.values() for run in found.values())
   return {
     "numbers": {"data": ", ".join(data), "cells": cells, "pairs": pairs},

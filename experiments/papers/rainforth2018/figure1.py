@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core.files import load_arrays
-from dgm_jax.experiments.harness import computed, measured, plots, tables
+from dgm_jax.experiments.harness import computed, measured, tables
 from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 
@@ -110,15 +110,13 @@ def _moments(g: np.ndarray) -> dict[str, float]:
   }
 
 
-def _figure(network: str, drawn: dict[int, np.ndarray], folder: pathlib.Path) -> dict[str, Any]:
+def _figure(network: str, drawn: dict[int, np.ndarray]) -> dict[str, Any]:
   lines = []
   for k, g in drawn.items():
     density, edges = np.histogram(g, _BINS, density=True)
     lines.append(tables.series(f"K = {k}", list(zip(edges, [*density, 0], strict=True)), ["computed"], "bars"))
   title = f"Gradient estimates of the {_NETWORKS[network]}"
-  found = tables.figure(title, "gradient estimate", "density", lines) | {"file": f"histograms_{network}.png"}
-  plots.save(folder / found["file"], found)
-  return found
+  return tables.figure(title, "gradient estimate", "density", lines) | {"file": f"histograms_{network}.png"}
 
 
 def _sentence(network: str, found: dict[int, dict[str, float]]) -> str:
@@ -154,7 +152,7 @@ def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   return {
     "numbers": {"moments": {network: {str(k): n for k, n in found.items()} for network, found in moments.items()}},
     "tables": [tables.table("Gradient estimates", columns, rows)] if rows else [],
-    "figures": [_figure(n, {k: g[n] for k, g in drawn.items()}, folder) for n in _NETWORKS] if drawn else [],
+    "figures": [_figure(n, {k: g[n] for k, g in drawn.items()}) for n in _NETWORKS] if drawn else [],
     "sentences": [_sentence(network, moments[network]) for network in whole],
   }
 

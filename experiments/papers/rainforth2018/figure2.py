@@ -7,7 +7,7 @@ import math
 import pathlib
 from typing import Any
 
-from dgm_jax.experiments.harness import plots, tables
+from dgm_jax.experiments.harness import tables
 from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 
@@ -75,12 +75,11 @@ def _row(label: str, n: dict[str, Any]) -> list[dict]:
   return [tables.cell(label), published, *[tables.cell(text, ["computed"]) for text in ours]]
 
 
-def _figure(network: str, lines: list[dict], folder: pathlib.Path) -> dict[str, Any]:
+def _figure(network: str, lines: list[dict]) -> dict[str, Any]:
   note = "Thick: over all dimensions; faint: each dimension."
   title = f"SNR of the {_NETWORKS[network]}"
   drawn = tables.figure(title, "K or M", "signal-to-noise ratio", lines, log="xy", note=note)
   drawn["file"] = f"snr_{network}.png"
-  plots.save(folder / drawn["file"], drawn)
   return drawn
 
 
@@ -96,7 +95,7 @@ def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
       if fitted := _slope(parts, network, axis, setting.repeats):
         slopes[f"{network}_{axis}"] = fitted
     if lines:
-      drawn.append(_figure(network, lines, folder))
+      drawn.append(_figure(network, lines))
   rows = [_row(_name(key), n) for key, n in slopes.items()]
   if rows:
     worst = max(abs(n["slope"] - n["theory"]) for n in slopes.values())

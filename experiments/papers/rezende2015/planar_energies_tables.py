@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from dgm_jax.core import figure_style as style
 from dgm_jax.core import figures
-from dgm_jax.experiments.harness import computed, measured, plots, tables
+from dgm_jax.experiments.harness import computed, measured, tables
 from dgm_jax.experiments.papers.rezende2015 import planar_energies
 
 
@@ -31,7 +32,8 @@ def _fall(short: dict[str, np.ndarray], long: dict[str, np.ndarray]) -> dict[str
 def _draw(found: dict[str, dict[int, dict]], path: pathlib.Path) -> None:
   """The density of each energy, and of its flows beside it."""
   lengths = sorted({length for parts in found.values() for length in parts})
-  picture = figures.new(2.2 * (1 + len(lengths)), 2.3 * len(found))
+  side = min(1.8, style.PAGE / (1 + len(lengths)))
+  picture = figures.new(side * (1 + len(lengths)), (side + 0.1) * len(found))
   side = np.linspace(-planar_energies.WINDOW, planar_energies.WINDOW, planar_energies.BINS)
   z = np.stack(np.meshgrid(side, side, indexing="ij"), -1)
   for row, (name, parts) in enumerate(found.items()):
@@ -40,7 +42,7 @@ def _draw(found: dict[str, dict[int, dict]], path: pathlib.Path) -> None:
     for column, (title, density) in enumerate(panels.items()):
       axis = picture.add_subplot(len(found), 1 + len(lengths), row * (1 + len(lengths)) + column + 1, title=title)
       axis.imshow(
-        density.T, origin="lower", cmap="viridis", extent=[-planar_energies.WINDOW, planar_energies.WINDOW] * 2
+        density.T, origin="lower", cmap="cividis", extent=[-planar_energies.WINDOW, planar_energies.WINDOW] * 2
       )
       axis.set(xticks=[], yticks=[])
   figures.save(path, picture)
@@ -73,7 +75,6 @@ def report(setting: planar_energies.Setting, folder: pathlib.Path) -> dict[str, 
   if found:
     curve = tables.figure("Divergence of fitted flows", "planar layers K", "KL(q || p), nats", lines, log="xy")
     curve["file"] = "divergences.png"
-    plots.save(folder / curve["file"], curve)
     _draw(found, folder / "densities.png")
     caption = "Left: the density of each energy; beside it: its best fits. Longer flows find more modes and bends."
     drawn = [curve, tables.picture("Densities in the window", "densities.png", caption)]

@@ -14,7 +14,7 @@ import math
 import pathlib
 from typing import Any
 
-from dgm_jax.experiments.harness import measured, plots, tables
+from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.experiments.shared import linear_gaussian_snr as toy
 
@@ -85,7 +85,7 @@ def _row(name: str, found: dict[str, Any]) -> list[dict]:
   return row
 
 
-def _figures(parts: dict[int, dict], bias: dict[int, tuple], repeats: int, folder: pathlib.Path) -> list[dict]:
+def _figures(parts: dict[int, dict], bias: dict[int, tuple], repeats: int) -> list[dict]:
   ours = functools.partial(tables.series, runs=["computed"])
   line = lambda of, name: [(k, of(p, name, toy.WHOLE, repeats)) for k, p in parts.items()]
   drawn = {
@@ -99,7 +99,6 @@ def _figures(parts: dict[int, dict], bias: dict[int, tuple], repeats: int, folde
   found = []
   for file, (title, y, lines) in drawn.items():
     figure = tables.figure(title, "K", y, lines, log="xy") | {"file": f"{file}.png"}
-    plots.save(folder / figure["file"], figure)
     found.append(figure)
   return found
 
@@ -134,7 +133,7 @@ def report(budget: str, folder: pathlib.Path) -> dict[str, Any]:
   return {
     "numbers": {"slopes": slopes, "bias_of_stl": {str(k): list(v) for k, v in bias.items()}},
     "tables": [tables.table("Fitted slopes, K from 10 up", columns, rows)] if rows else [],
-    "figures": _figures(parts, bias, setting.repeats, folder) if parts else [],
+    "figures": _figures(parts, bias, setting.repeats) if parts else [],
     "sentences": _sentences(slopes, bias) if slopes else [],
   }
 

@@ -80,8 +80,8 @@ def _number(folder: pathlib.Path, names: list[str]) -> dict[str, Any] | None:
 
 def _curve(folder: pathlib.Path, cell: str, names: list[str], metric: str) -> dict | None:
   done = [n for n in names if states.is_finished(folder, n)]
-  points = measured.late_curve(folder, done, metric)
-  return tables.series(_NAMES[cell], points, done) if points else None
+  points, band = measured.late_curve(folder, done, metric)
+  return tables.series(_NAMES[cell], points, done, band=band) if points else None
 
 
 def _figures(folder: pathlib.Path, names: dict[str, list[str]]) -> list[dict]:

@@ -7,6 +7,7 @@ from sklearn import decomposition, mixture
 from dgm_jax import data
 from dgm_jax.core.files import save_arrays
 from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import plots
 from dgm_jax.experiments.papers.bishop2006 import figure12_5 as reconstructions
 from dgm_jax.experiments.papers.bishop2006 import figures9 as mixtures
 from dgm_jax.experiments.papers.bishop2006 import paper
@@ -107,6 +108,7 @@ def test_reconstructions_by_hand(tmp_path):
   assert (fall["difference"], fall["stderr"]) == pytest.approx((-7 / 30, np.std([0.3, 0.2, 0.2], ddof=1) / 3**0.5))
   assert found["sentences"] == ["Claim that the error falls with M: M = 5 − M = 1: lower: shown."]
   assert paper.summary(found["numbers"])["ours"].endswith("by M: 1: 0.4000, 5: 0.1667")
+  plots.draw(tmp_path, found["figures"])
   for file in ("reconstructions.png", "errors.png"):
     assert (tmp_path / file).stat().st_size > 500
 

@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 
 from dgm_jax.configs import linear_vae_mnist
 from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import plots
 from dgm_jax.experiments.papers.lucas2019 import paper
 from dgm_jax.experiments.papers.lucas2019 import tables as lt
 from dgm_jax.experiments.shared import linear_vae as lv
@@ -112,6 +113,7 @@ def test_bounds_by_hand(tmp_path):
   assert "1.00 to 2.50 nats below" in sentence
   assert "gains 20.0 nats from L = 2 to 5: at most 12.5 % of that is missing." in sentence
   assert paper.summary(found["numbers"])["ours"].endswith("L = 2: 7.5 of 10.0, L = 5: 29.0 of 30.0")
+  plots.draw(tmp_path, found["figures"])
   assert (tmp_path / "bounds.png").stat().st_size > 5000
 
 

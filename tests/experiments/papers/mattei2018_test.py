@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 
 from dgm_jax.core.system import TrainState
 from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import plots
 from dgm_jax.experiments.papers.mattei2018 import imputation_scores as scores
 from dgm_jax.experiments.papers.mattei2018 import paper, parsimony
 from dgm_jax.models.vae import vae
@@ -133,6 +134,7 @@ def test_scores_by_hand(tmp_path):
   assert verdicts == ["undecided"] + ["higher"] * 4 + ["lower"] * 2
   assert found["sentences"] == ["mnist5k: a higher F1 of Metropolis-within-Gibbs is shown in 4 of 7 settings."]
   assert "80 %: 0.750, 0.889 (higher); top half: 0.889, 0.750 (lower)" in paper.summary(found["numbers"])["ours"]
+  plots.draw(tmp_path, found["figures"])
   assert {f["file"] for f in found["figures"]} == {p.name for p in tmp_path.glob("*.png")}
 
 

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from dgm_jax.core import files
 from dgm_jax.experiments import reproduce
 from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.harness import plots
 from dgm_jax.experiments.papers.mattei2019 import imputed_classifier, paper, table2
 from dgm_jax.experiments.shared import data_lanes, masked_tables
 from dgm_jax.training.train import train_and_evaluate
@@ -126,6 +127,8 @@ def test_likelihoods_of_models_that_saw_other_pixels_are_paired_by_image(tmp_pat
   ]
   (curve,) = found["figures"]
   assert curve["series"][0]["points"] == [[10.0, -9.0], [20.0, -8.5]]  # steps 20 and 40, two an epoch
+  assert curve["series"][0]["band"] == [[10.0, -9.5, -8.5], [20.0, -9.0, -8.0]]  # of two seeds
+  plots.draw(folder, found["figures"])
   assert (folder / "curves.png").exists()
   assert paper.summary(found["numbers"])["ours"].startswith("MIWAE, half 6.50 ± 0.00, MVAE, half 7.75 ± 0.25")
 

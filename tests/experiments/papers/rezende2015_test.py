@@ -11,6 +11,7 @@ import scipy.stats
 from dgm_jax.core import errors
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
 from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import plots
 from dgm_jax.experiments.papers.rezende2015 import paper
 from dgm_jax.experiments.papers.rezende2015 import planar_energies as pe
 from dgm_jax.training.workdir.folder import create
@@ -95,6 +96,7 @@ def test_the_comparison_of_lengths_by_hand(tmp_path):
   assert found["sentences"] == [
     "Longer flows fit better: shown in 2 of 4 comparisons; not in U2, K = 8 − K = 1; U3, K = 8 − K = 1."
   ]
+  plots.draw(tmp_path, found["figures"])
   for file in ("densities.png", "divergences.png"):
     assert (tmp_path / file).stat().st_size > 10_000
   assert "U1 1.100 ± 0.100, 0.650 ± 0.150" in paper.summary(found["numbers"])["ours"]
