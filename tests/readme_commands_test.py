@@ -15,6 +15,7 @@ from dgm_jax.core import config_args
 from dgm_jax.experiments.harness import paper
 from dgm_jax.sweeps import axes, definition
 from dgm_jax.sweeps import command as sweep_command
+from dgm_jax.sweeps.launchers import options as launcher_options
 from helpers import tables
 
 _FOLDERS = ("", ".github", "configs", "experiments", "scripts")
@@ -44,6 +45,21 @@ ALL = [(page, words) for page in PAGES for words in commands(page)]
 each = pytest.mark.parametrize(
   "page,words", ALL, ids=[f"{p.relative_to(tables.ROOT).parent}-{' '.join(w)[:60]}" for p, w in ALL]
 )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+  """A folder with the files that the pages' commands name, in which the commands of a page run one after another."""
+  root = tmp_path_factory.mktemp("pages")
+  rows = "\n".join(f"{i % 7},{'' if i % 5 == 0 else i * 0.5},{i % 3},{'ab'[i % 2]}" for i in range(120))
+  for name in ("data", "train", "new", "mine", "diabetes"):
+    (root / f"{name}.csv").write_text(f"x,y,sex,site\n{rows}\n")
+  (root / "mine.csv").write_text("a,b,c\n" + "\n".join(f"{i % 7},{i * 0.1},{i % 11}" for i in range(200)) + "\n")
+  (root / "lines.txt").write_text("\n".join(f"the cat number {i % 9} sat on mat {i % 7}" for i in range(200)))
+  for page in PAGES:  # the files that a page shows: `name.py` and a block of Python
+    for name, code in re.findall(r"`(\w+\.py)`[^`]*```python\n(.*?)```", page.read_text(), re.DOTALL):
+      (root / name).write_text(code)
+  return root
 
 
 class Parsed(Exception):
@@ -77,8 +93,8 @@ def _check_run(words):
 
 
 def _check_sweep(words):
-  args, rest = sweep_command._parser().parse_known_args(words)
-  given = sweep_command._paths(rest)
+  args, rest = sweep_command._parser().parse_known_args(launcher_options.with_short_names(words))
+  given = launcher_options.dotted(rest, sweep_command._GROUPS, launcher_options.flags(args.launcher))
   common = definition.typed_common(args.config, given["config"])
   values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
   overrides = definition.overrides_of(args.config, args.name, values)
@@ -98,7 +114,8 @@ def _check_paper(words):
 
 
 @each
-def test_every_command_is_parsed_and_its_config_is_built(page, words, monkeypatch):
+def test_every_command_is_parsed_and_its_config_is_built(page, words, folder, monkeypatch):
+  monkeypatch.chdir(folder)
   name, *rest = words
   if name in _MODES or words[0].startswith("--"):
     _check_run(rest if name in _MODES else words)
@@ -144,18 +161,6 @@ def _at_test_size(words):
       word = f"{flag}{equals}{ {'--budget': 'test', '--trials': 4, '--batch': 2}[flag] }"
     made.append(word)
   return made + (["--steps=100", "--samples=20"] if words[0] == "impute" else [])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-  """A folder with the files that the pages' commands name, in which the commands of a page run one after another."""
-  root = tmp_path_factory.mktemp("pages")
-  rows = "\n".join(f"{i % 7},{'' if i % 5 == 0 else i * 0.5},{i % 3},{'ab'[i % 2]}" for i in range(120))
-  for name in ("data", "train", "new", "mine", "diabetes"):
-    (root / f"{name}.csv").write_text(f"x,y,sex,site\n{rows}\n")
-  (root / "mine.csv").write_text("a,b,c\n" + "\n".join(f"{i % 7},{i * 0.1},{i % 11}" for i in range(200)) + "\n")
-  (root / "lines.txt").write_text("\n".join(f"the cat number {i % 9} sat on mat {i % 7}" for i in range(200)))
-  return root
 
 
 @pytest.mark.slow
