@@ -47,7 +47,12 @@ def __getattr__(name: str) -> Any:
   if name == "__version__":
     value = _version()
   elif name in _LAZY:
-    value = getattr(importlib.import_module(_LAZY[name]), name)
+    try:
+      value = getattr(importlib.import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as e:
+      from dgm_jax.core import errors
+
+      raise ImportError(errors.missing_package(e) or str(e), name=e.name) from e
   else:
     raise AttributeError(f"module 'dgm_jax' has no attribute {name!r}")
   globals()[name] = value

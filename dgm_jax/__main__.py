@@ -53,12 +53,11 @@ def usage() -> str:
 
 def run_named(name: str, arguments: Sequence[str]) -> int:
   """Runs a command of COMMANDS; returns the exit status."""
-  module = importlib.import_module(COMMANDS[name].module)
-  if COMMANDS[name].module == _MAIN:
-    return module.run(name, arguments)
   from dgm_jax.core import errors
 
-  return errors.run_command(lambda: module.main(list(arguments)))
+  if COMMANDS[name].module == _MAIN:
+    return importlib.import_module(_MAIN).run(name, arguments)
+  return errors.run_command(lambda: importlib.import_module(COMMANDS[name].module).main(list(arguments)))
 
 
 def moved(name: str) -> int:

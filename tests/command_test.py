@@ -1,5 +1,6 @@
 """The entry point of all commands: each has --help; an unknown name suggests the nearest, a former one the present."""
 
+import os
 import subprocess
 import sys
 
@@ -83,3 +84,22 @@ def test_real_processes_behave_like_forked_processes():
   done = run("scripts/sweep_report.py", "runs/none")
   assert done.returncode == 2
   assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+  "words,package",
+  [
+    (["impute", "x.csv", "--out=y.csv"], "pandas"),
+    (["sweep", "--config=iwae_mnist:test", "--root=x"], "pandas"),
+    (["train", "--config=kmeans_mnist:test,data=array", "--config.data.path=x.csv", "--workdir=x"], "pandas"),
+  ],
+)
+def test_without_a_package_of_an_extra_one_sentence_says_how_to_install_it(words, package, tmp_path):
+  (tmp_path / "x.csv").write_text("a,b\n1,0\n")
+  code = f"import sys; sys.modules['{package}'] = None; from dgm_jax.__main__ import main; sys.exit(main())"
+  env = os.environ | {"PYTHONPATH": str(tables.ROOT)}
+  done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+  assert done.returncode == 2, done.stderr
+  assert package in done.stderr and "pip install '.[data]'" in done.stderr
+  assert "Traceback" not in done.stderr
+  assert [p.name for p in tmp_path.iterdir()] == ["x.csv"]

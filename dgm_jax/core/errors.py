@@ -1,6 +1,7 @@
 """Errors that the user can fix: a one-sentence message that names the invalid value and the choices."""
 
 import difflib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -44,6 +45,35 @@ class StoppedError(BaseException):
   """
 
 
+_EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
+  "pandas": "data",
+  "sklearn": "data",
+  "anndata": "data",
+  "h5py": "data",
+  "openpyxl": "data",
+  "optuna": "sweep",
+  "ray": "sweep",
+  "submitit": "sweep",
+}
+
+
+def missing_package(e: ImportError) -> str:
+  """The sentence that says how to install the package that an import did not find; "" if it is of no extra."""
+  package = (e.name or "").partition(".")[0]
+  if package not in _EXTRAS:
+    return ""
+  return f"This needs the package {package}, which is not installed: pip install '.[{_EXTRAS[package]}]'."
+
+
+def require_package(name: str) -> None:
+  """Raises UserError, with the command that installs it, if a package of an extra is not installed; imports nothing."""
+  try:
+    found = importlib.util.find_spec(name) is not None
+  except ValueError:  # its import is blocked
+    found = False
+  require(found, missing_package(ModuleNotFoundError(name=name)))
+
+
 def run_command(main: Callable[[], int]) -> int:
   """Exit status of a resumable command: 2 after a UserError, whose message is printed; 4 if it was interrupted."""
   try:
@@ -52,6 +82,11 @@ def run_command(main: Callable[[], int]) -> int:
     if os.environ.get("DGM_TRACEBACK"):
       raise
     print(f"error: {e}", file=sys.stderr)
+    return 2
+  except ModuleNotFoundError as e:
+    if not (sentence := missing_package(e)):
+      raise
+    print(f"error: {sentence}", file=sys.stderr)
     return 2
   except KeyboardInterrupt:
     print("interrupted; run the same command again to continue.", file=sys.stderr)

@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
   args, rest = _parser().parse_known_args(argv)
   given = launcher_options.dotted(rest, _GROUPS, launcher_options.flags(args.launcher))
   options = _options(args, given["launcher"])
+  errors.require_package("pandas")  # of the report, which comes last
   common = definition.typed_common(args.config, given["config"])
   axis_values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
   sweep = definition.overrides_of(args.config, args.name, axis_values)

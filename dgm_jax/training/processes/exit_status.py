@@ -51,6 +51,10 @@ def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...
       f"command, in all processes, resumes:\n  {shlex.join(sys.orig_argv)}",
       supervisor.LOST,
     )
+  except ModuleNotFoundError as e:
+    if not (sentence := errors.missing_package(e)):
+      raise
+    _end(sentence, 2)
   except flags.Error as e:
     _end(f"{e} See --help.", 2)
   except mistakes as e:
