@@ -121,7 +121,7 @@ def create(workdir: pathlib.Path, config: dict, source: dict | None = None) -> N
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():
       write_json(workdir / "config.json", config)
-    if not (workdir / "own").exists():
+    if not (workdir / "own" / "index.json").exists():  # which is written last
       own_files.keep(workdir, config, source)
   except OSError as e:
     raise errors.UserError(f"--workdir {workdir} cannot be written: {e.strerror}.") from e
