@@ -28,10 +28,11 @@ def _functions(experiment: Any, k: int) -> dict[str, tuple[Callable, str]]:
   shape = ", ".join(map(str, model.data_shape)) if hasattr(model, "data_shape") else "..."
   if experiment.system.sample is not None:
 
-    def sample(state, rows, seed):
-      return experiment.system.sample(state, rng.stream(jax.random.key(seed), "sample"), rows.shape[0])
+    def sample(state, rows, seed):  # one by one: the number of rows may be a symbol, which distrax does not take
+      keys = rng.row_keys(rng.stream(jax.random.key(seed), "sample"), rows)
+      return jax.vmap(lambda key: experiment.system.sample(state, key, 1)[0])(keys)
 
-    found["sample"] = sample, f"(parameters, rows int32 [B], of any value, seed uint32 []) -> x [B, {shape}]"
+    found["sample"] = sample, f"(parameters, number int32 [B] of each draw, seed uint32 []) -> x [B, {shape}]"
   if not (hasattr(model, "infer") and hasattr(model, "log_joint")):
     return found
 

@@ -47,6 +47,7 @@ def card(
     "config": model["config"] or "of one's own",
     "model": f"{config['model']['name']}, {sum(sizes.values()):,} parameters, stored in {model['dtype']}",
     "trained by": f"{config['principle']}, {results['step']:,} steps of batch {config['batch_size']}",
+    "objective": ", ".join(f"{k} = {v}" for k, v in config["objective"].items()) or "the model's own",
     "data": f"{results['data']} ({splits})",
     "transforms": ", ".join(results["transforms"]) or "none",
     "seed": results["seed"],
