@@ -60,6 +60,7 @@ def test_a_finished_run_is_returned_and_other_data_or_values_are_refused(small):
     dgm_jax.train("iwae_mnist:test", x=X, **given, **TINY, **{"optim.lr": 0.5})
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_has_its_data(small, tmp_path):
   shutil.copytree(small.source, tmp_path / "moved")
   moved = dgm_jax.load(tmp_path / "moved")
