@@ -78,7 +78,7 @@ def unit(name: str, others: Sequence[str] = ()) -> str:
     return "nats" if any(_last(other) in _NATS for other in others) else ""
   for prefix in _PREFIXES:
     last = last.removeprefix(prefix)
-  return _UNITS.get(last.removesuffix("_stderr"), "")
+  return _UNITS.get(last.removesuffix("_stderr").removesuffix("_error"), "")
 
 
 def _last(name: str) -> str:
@@ -101,6 +101,11 @@ def wrapped(text: str, inches: float) -> str:
   return textwrap.fill(text, max(12, int(inches / _INCHES_PER_LETTER)), break_long_words=False)
 
 
+def listed(values: Iterable[str]) -> tuple[str, ...]:
+  """The words of a tuple of text, which on the command line may be one text with commas: --config.loggers=a,b."""
+  return tuple(word.strip() for value in values for word in str(value).split(",") if word.strip())
+
+
 def check_formats(formats: Iterable[str], where: str) -> tuple[str, ...]:
   """The formats of figure files, without repetition.
 
@@ -111,14 +116,14 @@ def check_formats(formats: Iterable[str], where: str) -> tuple[str, ...]:
   Raises:
     UserError: an unknown format, or none.
   """
-  found = tuple(dict.fromkeys(errors.choose(f"format of {where}", str(f), FORMATS) for f in formats))
+  found = tuple(dict.fromkeys(errors.choose(f"format of {where}", f, FORMATS) for f in listed(formats)))
   errors.require(bool(found), f"{where} names no format. Choices: {', '.join(FORMATS)}.")
   return found
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
   """The formats in the text of --format, such as "pdf,svg"."""
-  return check_formats([word.strip() for word in text.split(",") if word.strip()], "--format")
+  return check_formats([text], "--format")
 
 
 def finish(figure: Any) -> None:

@@ -126,10 +126,15 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
   width, height = wide * columns, high * lines + top
   figure = Figure(figsize=(width, height))
   # margins set by hand: a layout engine takes longer than the drawing itself
+  left, gap, right = 0.78, 0.82, 0.12  # inches, for numbers of up to nine letters
   figure.subplots_adjust(
-    left=0.62 / width, right=1 - 0.1 / width, top=1 - (0.26 + top) / height, bottom=0.42 / height, wspace=0.45,
+    left=left / width,
+    right=1 - right / width,
+    top=1 - (0.26 + top) / height,
+    bottom=0.42 / height,
+    wspace=gap * columns / (width - left - right - gap * (columns - 1)),
     hspace=0.58,
-  )  # fmt: skip
+  )
   FigureCanvasAgg(figure)
   shown = {}
   for i, panel in enumerate(panels):
@@ -144,7 +149,7 @@ def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
 
 def _curves_of(axis: Any, rows: list[dict], panel: str, names: list[str]) -> dict[str, Any]:
   """Draws a metric of all splits; returns {split: its line}."""
-  from matplotlib.ticker import MaxNLocator
+  from matplotlib.ticker import FuncFormatter, MaxNLocator
 
   last, drawn = rows[-1]["step"], {}
   unknown = style.methods(k.split("/")[0] for k in names if k.split("/")[0] not in style.SPLITS)
@@ -164,7 +169,15 @@ def _curves_of(axis: Any, rows: list[dict], panel: str, names: list[str]) -> dic
     margin = 0.05 * (max(late) - min(late))
     axis.set_ylim(min(late) - margin, max(late) + margin)
   axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+  axis.xaxis.set_major_formatter(FuncFormatter(_short))
   return drawn
+
+
+def _short(number: float, _: int = 0) -> str:
+  """A number of steps as text: 30k, 1.5M."""
+  if number >= 1e6:
+    return f"{number / 1e6:g}M"
+  return f"{number / 1e3:g}k" if number >= 1e4 else f"{number:g}"
 
 
 def save_progress(

@@ -30,6 +30,7 @@ def progress_bar(total: int, initial: int = 0, description: str = "", unit: str 
     unit=f" {unit}s",
     dynamic_ncols=watched,
     mininterval=_DRAWN_EVERY if watched else _LOGGED_EVERY,
+    bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]",
     miniters=1,  # look at the clock at every update: they come by the chunk, some of which are long
     file=sys.stderr,
     disable=disable,

@@ -154,14 +154,30 @@ def as_json(comparisons: Sequence[tuple[str, str, list[Difference], list[str]]])
   finite = lambda v: None if isinstance(v, float) and not math.isfinite(v) else v
   found = [
     {
-      "first": first.split(","),
-      "second": second.split(","),
+      "first": folders(first),
+      "second": folders(second),
       "differences": [{k: finite(v) for k, v in d._asdict().items()} for d in differences],
       "warnings": sentences,
     }
     for first, second, differences, sentences in comparisons
   ]
   return json.dumps(found, indent=2, allow_nan=False)
+
+
+def folders(argument: str) -> list[str]:
+  """The folders that commas separate; a name such as optim.lr=0.001,seed=0, of a run of a sweep, has commas itself."""
+  found, rest = [], argument.split(",")
+  while rest:
+    taken = next((n for n in range(1, len(rest) + 1) if pathlib.Path(",".join(rest[:n])).is_dir()), 1)
+    found.append(",".join(rest[:taken]))
+    rest = rest[taken:]
+  return found
+
+
+def _title(argument: str) -> str:
+  """The name of a method in a figure: its first folder, and how many seeds it has besides."""
+  first, *more = folders(argument)
+  return f"{first} and {len(more)} more" if more else first
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -177,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   arguments, formats = given.runs, figure_style.parse_formats(given.format or "png")
   errors.require(given.out is not None or not given.format, "--format needs --out, the folder of the figure.")
   errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
-  first, *others = [[read(path) for path in argument.split(",")] for argument in arguments]
+  first, *others = [[read(path) for path in folders(argument)] for argument in arguments]
   found = [
     (arguments[0], name, compare(first, second), warnings([*first, *second]))
     for name, second in zip(arguments[1:], others, strict=True)
@@ -185,7 +201,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   drawn = []
   if given.out is not None:
     with figures.writing(formats):
-      drawn = compare_figure.save(given.out / "differences.png", arguments[0], {name: d for _, name, d, _ in found})
+      titled = {_title(name): differences for _, name, differences, _ in found}
+      drawn = compare_figure.save(given.out / "differences.png", _title(arguments[0]), titled)
   if given.json:
     print(as_json(found), flush=True)
     return 0

@@ -45,10 +45,9 @@ def save(path: pathlib.Path, first: str, found: Mapping[str, Sequence[Any]]) -> 
 
 
 def _short(names: Sequence[str]) -> dict[str, str]:
-  """Names for an axis: without the folder that all share; of seeds the first, with their number."""
-  parts = {name: pathlib.PurePath(name.split(",")[0]).parts for name in names}
+  """Names for an axis: without the folder that all share."""
+  parts = {name: pathlib.PurePath(name).parts for name in names}
   shared = 0
   while all(len(p) > shared + 1 for p in parts.values()) and len({p[shared] for p in parts.values()}) == 1:
     shared += 1
-  seeds = lambda name: f" and {name.count(',')} more" if "," in name else ""
-  return {name: "/".join(p[shared:]) + seeds(name) for name, p in parts.items()}
+  return {name: "/".join(p[shared:]) for name, p in parts.items()}

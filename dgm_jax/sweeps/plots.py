@@ -97,15 +97,17 @@ def save_parallel(path: pathlib.Path, columns: dict[str, list], values: list[flo
   notes = [note or style.unit(name) for name, (_, _, note) in zip(columns, scales, strict=True)]
   notes.append(", ".join(filter(None, [style.unit(metric), "" if inside == values else "worse values clipped"])))
   ticks = [t for _, t, _ in scales] + [[((v - low) / span, f"{v:.4g}") for v in _ticks(low, high, False)]]
+  tallest = 1
   box = {"facecolor": "white", "alpha": 0.8, "pad": 0.6, "linewidth": 0}
   for x, (name, marks) in enumerate(zip(names, ticks, strict=True)):
     axis.vlines(x, 0, 1, color="0.3", linewidth=1)
-    title = "\n".join([*_broken(name), *([f"({notes[x]})"] if notes[x] else [])])
-    axis.text(x, 1.05, title, ha="center", va="bottom", fontsize=7)
+    title = [*_broken(name), *([f"({notes[x]})"] if notes[x] else [])]
+    tallest = max(tallest, len(title))
+    axis.text(x, 1.05, "\n".join(title), ha="center", va="bottom", fontsize=7)
     for y, text in _apart(marks):
       axis.text(x + 0.03, y, text, va="center", fontsize=7, bbox=box)
   axis.set_xlim(-0.35, len(names) - 1 + 0.45)
-  axis.set_ylim(-0.03, 1.3)
+  axis.set_ylim(-0.03, 1.06 + 0.06 * tallest)
   axis.axis("off")
   figure.colorbar(colours, ax=axis, label=style.label(metric), shrink=0.8)
   figures.save(path, figure)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, figures, files, rng
+from dgm_jax.core import errors, figure_style, figures, files, rng
 from dgm_jax.core.batches import size
 from dgm_jax.data.published import fingerprints
 from dgm_jax.evaluate import chosen
@@ -45,7 +45,7 @@ def evaluate_finally(
     evaluation = chosen.find(name, options)
     found = evaluation.run(experiment, state, key, experiment.splits.test, **evaluation.options)
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
-    with figures.writing(config.figure_formats):
+    with figures.writing(figure_style.listed(config.figure_formats)):
       for figure, draw in found.pop("figures", {}).items():
         draw(workdir / "figures" / f"{figure}.png")
     results |= {f"test/{k}": v for k, v in found.items()}

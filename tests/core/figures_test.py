@@ -72,6 +72,7 @@ def test_a_split_has_one_colour_in_all_panels_and_all_text_is_readable(tmp_path,
   assert [axis.get_ylabel() for axis in panels.values()] == ["units", "nats", "nats", "nats", ""]
   assert [axis.get_yscale() for axis in panels.values()] == [*["linear"] * 4, "log"]
   assert drawn_text.faults(figure) == []
+  assert {"8000", "16k", "24k"} <= {text.get_text() for text in panels["loss"].get_xticklabels()}
   sizes = [text.get_fontsize() for axis in figure.axes for text in (axis.title, *axis.get_xticklabels())]
   assert min(sizes) >= 7 and figure.get_figwidth() <= style.PAGE  # readable without scaling
 

@@ -123,6 +123,14 @@ def test_the_figure_shows_each_difference_with_its_standard_errors(tmp_path, cap
   assert errors.run_command(lambda: compare.main([*paths, "--format=pdf"])) == 2
 
 
+def test_runs_of_a_sweep_whose_names_have_commas_are_found(tmp_path):
+  paths = [plant(tmp_path / f"lr=0.1,seed={i}", shift, i) for i, shift in enumerate((-90, -89.9))]
+  assert compare.folders(",".join(paths)) == paths
+  assert compare.folders(paths[0]) == paths[:1]
+  assert compare.folders("runs/none,runs/nothing") == ["runs/none", "runs/nothing"]  # read() names them
+  assert compare.main([*paths, f"--out={tmp_path / 'out'}"]) == 0
+
+
 def test_warnings_name_values_of_unequal_sets_and_unequal_bounds(tmp_path):
   first = plant(tmp_path / "a", 0, **{"test/ais_log_px": np.zeros(10)})
   second = plant(tmp_path / "b", 0, about={"test/likelihood_samples": 5000}, **{"test/ais_log_px": np.zeros(20)})

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -64,6 +66,36 @@ def test_tensorboard_forgets_what_a_resumed_run_repeats(tmp_path):
   assert [(e.step, e.value) for e in found.Scalars("train/loss")] == [(10, 90), (20, 80), (30, 70)]
 
 
+@pytest.mark.slow  # starts a server
+def test_tensorboard_s_server_answers_with_what_was_logged(tmp_path):
+  program = pytest.importorskip("tensorboard.program")
+  write(tmp_path, ["tensorboard"])
+  server = program.TensorBoard()
+  server.configure(("", f"--logdir={tmp_path}", "--host=127.0.0.1", "--port=0", "--load_fast=false"))
+  url, run, found = server.launch(), "tensorboard", None
+
+  def ask(path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{url}data/plugin/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+      return json.loads(answer.read())
+
+  for _ in range(60):  # it reads the files in a thread
+    if run in (found := ask("scalars/tags")):
+      break
+    time.sleep(0.5)
+  assert {"train/loss", "speed/steps_per_s", "test/nll"} <= found[run].keys()
+  assert [row[1:] for row in ask(f"scalars/scalars?run={run}&tag=train/loss")] == [[10, 90], [20, 80], [30, 70]]
+  assert [image["step"] for image in ask(f"images/images?run={run}&tag=samples&sample=0")] == [30]
+  assert "or not" in ask(f"text/text?run={run}&tag=texts/text_summary")[0]["text"]
+  columns = [{"metric": {"name": {"group": "", "tag": "test/nll"}}}]
+  [group] = ask(
+    "hparams/session_groups", {"experimentName": "", "colParams": columns, "startIndex": 0, "sliceSize": 9}
+  )["sessionGroups"]
+  assert group["hparams"]["optim.lr"] == pytest.approx(1e-3)
+  assert [m["value"] for m in group["metricValues"] if m["name"]["tag"] == "test/nll"] == [99.5]
+
+
 class Recorder:
   """A logger that cannot rewind."""
 
@@ -100,6 +132,7 @@ def test_a_logger_that_cannot_rewind_gets_each_row_once_and_a_new_one_all_rows(t
 def test_names_are_validated_and_a_missing_package_is_one_sentence(monkeypatch):
   hub.check(("tensorboard",))
   hub.check(())
+  hub.check(("tensorboard,",))  # as --config.loggers=a,b arrives
   with pytest.raises(errors.UserError, match=r"logger 'tensorbord'.*Did you mean 'tensorboard'"):
     hub.check(("tensorbord",))
   with pytest.raises(errors.UserError, match="each can be named once"):
@@ -110,6 +143,7 @@ def test_names_are_validated_and_a_missing_package_is_one_sentence(monkeypatch):
   assert {p.stem for p in folder.glob("*.py")} == {"__init__", "hub", "tensorboard", "wandb", "mlflow"}
 
 
+@pytest.mark.slow  # making the store takes seconds
 def test_mlflow_local_store_has_metrics_parameters_artifacts_and_one_run(tmp_path, monkeypatch):
   mlflow = pytest.importorskip("mlflow")
   monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dgm_jax.core import errors, files
+from dgm_jax.core.figure_style import listed
 from dgm_jax.core.registry import module
 from dgm_jax.training import loggers
 
@@ -42,6 +43,7 @@ class About(NamedTuple):
 
 def check(names: Sequence[str]) -> None:
   """Raises UserError if a logger of config.loggers is unknown, is named twice, or misses its package."""
+  names = listed(names)
   for name in names:
     module(loggers, "logger", name).check()
   errors.require(len(set(names)) == len(names), f"loggers = {tuple(names)}; each can be named once.")
@@ -71,7 +73,7 @@ class Hub:
 
   def __init__(self, names: Sequence[str], about: About, rows: Sequence[dict] = (), logged: int = -1):
     self._lock, self._logged, self._loggers = threading.Lock(), logged, {}
-    for name in names:
+    for name in listed(names):
       try:
         self._loggers[name] = module(loggers, "logger", name).Logger(about)
       except errors.UserError:

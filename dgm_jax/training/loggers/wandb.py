@@ -8,6 +8,7 @@ training continues, may come late.
 import html
 import os
 import pathlib
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ class Logger:
 
     known = about.known("wandb")
     self.resumed, self._wandb = known is not None, wandb
-    identity = known or wandb.util.generate_id()
+    identity = known or secrets.token_hex(4)
     self._run = wandb.init(
       id=identity,
       resume="allow",
