@@ -42,6 +42,7 @@ PAINTERS = ["core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
 OPTIONAL = {"matplotlib", "ray", "optuna", "submitit", "anndata", "h5py", "pyarrow", "openpyxl", "jinja2"}
+OPTIONAL |= {"tensorboardX", "wandb", "mlflow"}
 
 
 @functools.cache

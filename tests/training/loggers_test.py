@@ -88,10 +88,9 @@ def test_tensorboard_s_server_answers_with_what_was_logged(tmp_path):
   assert [row[1:] for row in ask(f"scalars/scalars?run={run}&tag=train/loss")] == [[10, 90], [20, 80], [30, 70]]
   assert [image["step"] for image in ask(f"images/images?run={run}&tag=samples&sample=0")] == [30]
   assert "or not" in ask(f"text/text?run={run}&tag=texts/text_summary")[0]["text"]
-  columns = [{"metric": {"name": {"group": "", "tag": "test/nll"}}}]
-  [group] = ask(
-    "hparams/session_groups", {"experimentName": "", "colParams": columns, "startIndex": 0, "sliceSize": 9}
-  )["sessionGroups"]
+  columns, states = [{"metric": {"group": "", "tag": "test/nll"}}], ["STATUS_UNKNOWN", "STATUS_SUCCESS"]
+  asked = {"colParams": columns, "allowedStatuses": states, "startIndex": 0, "sliceSize": 9}
+  [group] = ask("hparams/session_groups", asked)["sessionGroups"]
   assert group["hparams"]["optim.lr"] == pytest.approx(1e-3)
   assert [m["value"] for m in group["metricValues"] if m["name"]["tag"] == "test/nll"] == [99.5]
 
