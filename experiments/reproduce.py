@@ -65,6 +65,18 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+  """The arguments of a command line, with those of the launcher as `launcher_options`.
+
+  Raises:
+    UserError: an unknown option or an invalid value.
+  """
+  args, rest = _parser().parse_known_args(launcher_options.with_short_names(argv))
+  own = launcher_options.dotted(rest, ("launcher",), launcher_options.flags(args.launcher))["launcher"]
+  args.launcher_options = launcher_options.parse(args.launcher, own)
+  return args
+
+
 def listing() -> str:
   """Text that lists papers, tables, figures and the cost of each budget."""
   lines = []
@@ -179,10 +191,7 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
-  argv = launcher_options.with_short_names(sys.argv[1:] if argv is None else argv)
-  args, rest = _parser().parse_known_args(argv)
-  own = launcher_options.dotted(rest, ("launcher",), launcher_options.flags(args.launcher))["launcher"]
-  args.launcher_options = launcher_options.parse(args.launcher, own)
+  args = parsed(sys.argv[1:] if argv is None else argv)
   if args.list:
     print(listing(), flush=True)
     return 0

@@ -15,7 +15,6 @@ from dgm_jax.core import config_args
 from dgm_jax.experiments.harness import paper
 from dgm_jax.sweeps import axes, definition
 from dgm_jax.sweeps import command as sweep_command
-from dgm_jax.sweeps.launchers import options as launcher_options
 from helpers import tables
 
 _FOLDERS = ("", ".github", "configs", "experiments", "scripts")
@@ -93,8 +92,7 @@ def _check_run(words):
 
 
 def _check_sweep(words):
-  args, rest = sweep_command._parser().parse_known_args(launcher_options.with_short_names(words))
-  given = launcher_options.dotted(rest, sweep_command._GROUPS, launcher_options.flags(args.launcher))
+  args, given, _ = sweep_command.parsed(words)
   common = definition.typed_common(args.config, given["config"])
   values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
   overrides = definition.overrides_of(args.config, args.name, values)

@@ -23,6 +23,7 @@ import argparse
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps import axes, definition, drive, tasks
@@ -86,6 +87,17 @@ def _parser() -> argparse.ArgumentParser:
   return parser
 
 
+def parsed(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, dict[str, str]], drive.Options]:
+  """(arguments, {"config", "sweep", "launcher": {path: text}}, options) of a command line.
+
+  Raises:
+    UserError: an unknown option or an invalid value.
+  """
+  args, rest = _parser().parse_known_args(launcher_options.with_short_names(argv))
+  given = launcher_options.dotted(rest, _GROUPS, launcher_options.flags(args.launcher))
+  return args, given, _options(args, given["launcher"])
+
+
 def _options(args: argparse.Namespace, own: dict[str, str]) -> drive.Options:
   for name, value, least in (
     ("max_lanes", args.max_lanes, 0),
@@ -123,10 +135,7 @@ def _dry_run(root: pathlib.Path, runs: list[definition.Run], options: drive.Opti
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit status."""
-  argv = launcher_options.with_short_names(sys.argv[1:] if argv is None else argv)
-  args, rest = _parser().parse_known_args(argv)
-  given = launcher_options.dotted(rest, _GROUPS, launcher_options.flags(args.launcher))
-  options = _options(args, given["launcher"])
+  args, given, options = parsed(sys.argv[1:] if argv is None else argv)
   errors.require_package("pandas")  # of the report, which comes last
   common = definition.typed_common(args.config, given["config"])
   axis_values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}

@@ -153,6 +153,8 @@ def launch(paths: Sequence[pathlib.Path], options: Options, view: View, look: An
     view.look()
 
   module = launcher(options.launcher)
+  if detached(options):
+    return module.launch(paths, jobs=options.jobs, **options.launcher_options)
   try:
     with watching(both):
       return module.launch(paths, jobs=options.jobs, **options.launcher_options)

@@ -105,19 +105,20 @@ def shown(numbers: Mapping[str, Any], published: Mapping[str, paper.Value], titl
 def _of_paper(found: dict[str, Any]) -> dict[str, Any]:
   module = paper.load(found["paper"])
   row = module.summary(found["numbers"])
-  columns = ("system", "data", "published", "ours")
-  head = tables.table("In short", columns, [[tables.cell(row[name]) for name in columns]])
+  short = f"{row['system']}, {row['data']}: {row['ours']}. Published: {row['published']}."
+  found |= {"sentences": [short, *found["sentences"]]}
   if "tables" in found:
-    return found | {"tables": [head, *found["tables"]]}
+    return found
   made, drawn = shown(found["numbers"], module.PAPER.published.get(found["item"], {}))
-  return found | {"tables": [head, *made], "figures": drawn}
+  return found | {"tables": made, "figures": drawn}
 
 
 def _other(path: pathlib.Path, found: dict[str, Any]) -> dict[str, Any]:
   """The report of a file of numbers that is not of a paper."""
   made, drawn = shown(found.get("results", found), {}, "")
   words = {name: found[name] for name in ("about", "what", "hardware") if isinstance(found.get(name), str)}
-  report = {"paper": path.stem, "citation": _OTHERS, "url": "", "item": path.stem, "title": "", "budget": "one"}
+  title = path.stem.replace("_", " ")
+  report = {"paper": "other", "citation": _OTHERS, "url": "", "item": title, "title": title, "budget": "once"}
   report |= {"finished": 1, "of": 1, "minutes": 0, "hardware": words.pop("hardware", ""), "warnings": []}
   commands = [s["command"] for s in found.get("starts", [])] or [found.get("command", "")]
   report |= {"sentences": list(words.values()), "tables": made, "figures": drawn, "protocol": []}

@@ -86,19 +86,13 @@ def test_a_flag_needs_no_value_and_short_names_are_the_same():
   assert options.with_short_names(words) == ["--gpus=2", "--cpus", "4", "--launcher.gpus_x=1", "--launcher=slurm"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "dgm_jax/sweeps/README.md"])
-def test_commands_of_the_readme_parse(page):
-  found = commands(page)
-  assert any("--launcher=slurm" in words for words in found)
+@pytest.mark.parametrize("page", ["dgm_jax/sweeps/README.md", "experiments/README.md"])
+def test_the_pages_commands_for_clusters_can_be_planned_without_a_gpu(page):
+  found = [words for words in commands(page) if "--launcher=slurm" in words]
+  assert found
   for name, *words in found:
-    parser = {"sweep": command, "reproduce": reproduce}.get(name)
-    if parser and "..." not in words:
-      words = options.with_short_names(words)
-      args, rest = parser._parser().parse_known_args(words)
-      own = options.dotted(rest, command._GROUPS, options.flags(args.launcher))["launcher"]
-      values = options.parse(args.launcher, own)
-      if args.launcher != "local":  # it can be planned on a machine without a GPU
-        assert drive.check(drive.Options(args.launcher, gpus=args.gpus, launcher_options=values)) is not None
+    args = reproduce.parsed(words) if name == "reproduce" else command.parsed(words)[0]
+    assert cluster(args.launcher, gpus=args.gpus) is not None
 
 
 def cluster(launcher, gpus=None, **values):
