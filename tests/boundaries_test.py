@@ -30,7 +30,7 @@ LAYERS = {
   "api": "core data distributions inference evaluate training sweeps",
   "main.py": "core training",
   "__main__.py": "core",  # and the version; the commands themselves are imported when they are called
-  "__init__.py": "api applications",  # for the names of the top level, imported lazily
+  "__init__.py": "core api applications",  # for the names of the top level, imported lazily
 }
 PURE = {"networks", "distributions", "inference", "models"}  # the mathematical packages, and what they may import:
 MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", "itertools", "math", "re", "typing"}
