@@ -5,7 +5,7 @@ import contextvars
 import pathlib
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def save(path: pathlib.Path, figure: Any) -> list[pathlib.Path]:
     if kind == "png":
       write_with(file, lambda p: figure.savefig(p, dpi=_DPI))
       continue
-    with _SETTINGS, matplotlib.rc_context(_VECTOR):
+    with _SETTINGS, matplotlib.rc_context(cast(Any, _VECTOR)):
       write_with(file, lambda p, kind=kind: figure.savefig(p, dpi=_DPI, metadata=_DATELESS[kind]))
   return paths(path)
 

@@ -86,13 +86,13 @@ def module(place: str) -> types.ModuleType:
     UserError: there is none, or its import fails; the message has the error and its line.
   """
   path = find(place)
-  errors.require(
-    path is not None,
-    f"{place!r} does not exist; it is looked for from {pathlib.Path.cwd()}."
-    if place.endswith(".py")
-    else f"There is no module {place!r}: neither an installed package nor the current folder, {pathlib.Path.cwd()}, "
-    "has it. Name a module as my_package.mine or path/to/mine.py, and a class in it as mine.py:Model.",
-  )
+  if path is None:
+    raise errors.UserError(
+      f"{place!r} does not exist; it is looked for from {pathlib.Path.cwd()}."
+      if place.endswith(".py")
+      else f"There is no module {place!r}: neither an installed package nor the current folder, {pathlib.Path.cwd()}, "
+      "has it. Name a module as my_package.mine or path/to/mine.py, and a class in it as mine.py:Model."
+    )
   try:
     return _from_file(path) if place.endswith(".py") else _by_name(place, path)
   except errors.UserError:
@@ -115,6 +115,8 @@ def load(name: str, default: str) -> Any:
     UserError: there is no such module or definition, or the import fails.
   """
   reference = parse(name)
+  if reference is None:
+    raise errors.UserError(f"{name!r} names no module: it has neither a dot nor the suffix .py.")
   loaded, symbol = module(reference.place), reference.symbol or default
   if not hasattr(loaded, symbol):
     own = [k for k, v in vars(loaded).items() if getattr(v, "__module__", None) == loaded.__name__]
