@@ -31,7 +31,7 @@ def test_reprs_have_shapes_instead_of_values():
   loaded = LatentModel(experiment, state.replace(step=3), config)
   for shown in (experiment, state, experiment.system, splits, loaded):
     assert len(repr(shown).splitlines()) <= 10 and len(repr(shown)) < 1000
-  assert repr(loaded) == "LatentModel(vae, x [28, 28, 1], step 3, 51,808 parameters)"
+  assert repr(loaded).startswith("LatentModel(vae of mnist5k, step 3")
 
 
 def test_a_bar_is_drawn_every_second_where_somebody_looks_and_says_rate_and_time_left(monkeypatch, capsys):

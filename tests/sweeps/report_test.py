@@ -150,11 +150,11 @@ def test_without_pyarrow_the_tables_are_csv_and_the_report_says_so(root, monkeyp
 
 def test_a_band_goes_from_the_least_to_the_greatest_seed_around_their_mean():
   rng = np.random.default_rng(0)
-  first, second = [[(float(x), float(rng.normal())) for x in steps] for steps in ([0, 10, 20, 30], [5, 10, 25])]
-  found = np.array(curves.band([first, second, []]))
-  assert found[:, 0].tolist() == [5, 10, 20, 25]  # where both have values
-  both = np.stack([np.interp(found[:, 0], *zip(*curve, strict=True)) for curve in (first, second)])
-  np.testing.assert_allclose(found[:, 1:], np.stack([both.mean(0), both.min(0), both.max(0)], 1), atol=1e-12)
+  seeds = [[(float(x), float(rng.normal())) for x in s] for s in ([0, 10, 20, 30], [5, 10, 25], [0, 7, 30])]
+  found = np.array(curves.band([*seeds, []]))
+  assert found[:, 0].tolist() == [5, 7, 10, 20, 25]  # where all have values
+  each = np.stack([np.interp(found[:, 0], *zip(*curve, strict=True)) for curve in seeds])
+  np.testing.assert_allclose(found[:, 1:], np.stack([each.mean(0), each.min(0), each.max(0)], 1), atol=1e-12)
   assert curves.band([[], []]) == []
 
 
