@@ -4,11 +4,13 @@ import pickle
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.impute import SimpleImputer
 from sklearn.utils import estimator_checks
 
 import dgm_jax
@@ -107,19 +109,137 @@ def test_score_is_the_mean_log_likelihood_in_the_datas_units(fit):
   assert other.score(rows) == pytest.approx(model.score(frame) - frame["b"].notna().mean() * np.log(8), abs=0.02)
 
 
-def test_constant_columns_get_their_value_and_empty_columns_raise_an_error():
+def test_constant_columns_get_their_value_and_empty_ones_are_dropped_or_kept():
   incomplete, _ = table()
   incomplete[:, 1] = np.where(np.isnan(incomplete[:, 1]), np.nan, 4.0)
-  model = imputer().fit(incomplete)
+  model = imputer(categorical_features=[2]).fit(incomplete)
   assert (model.transform(incomplete)[:, 1] == 4).all()
   assert (model.sample(m=3)[:, 1] == 4).all()
   incomplete[:, 1] = np.nan
-  with pytest.raises(ValueError, match="Column 1 of X has no observed entry"):
-    imputer().fit(incomplete)
-  with pytest.raises(ValueError, match="Column 1 of X has no observed entry"):
+  for keep in (False, True):
+    model = imputer(keep_empty_features=keep, categorical_features=[2]).fit(incomplete)
+    theirs = SimpleImputer(keep_empty_features=keep).fit(incomplete)
+    new = np.where(np.arange(3) == 1, [[7.0], [np.nan]], incomplete[:2])
+    filled = model.transform(new)
+    assert filled.shape == theirs.transform(new).shape == model.sample(new, m=4).shape[1:]
+    assert list(model.get_feature_names_out()) == list(theirs.get_feature_names_out())
+    assert model.sample(m=2).shape == (2, 2 + keep)
+    assert not keep or filled[:, 1].tolist() == [7.0, 0.0]
+  with pytest.raises(ValueError, match="No column of X has two different observed values"):
     imputer().fit(np.full((3, 2), [1.0, np.nan]))
-  with pytest.raises(ValueError, match="categorical_features contains 9"):
-    imputer(categorical_features=[9]).fit(table()[0])
+
+
+@pytest.mark.parametrize(
+  ("given", "sentence"),
+  [
+    ([9], "categorical_features contains 9"),
+    (["d"], "categorical_features contains 'd'"),
+    ([True, False], "boolean mask of length 2, but X has 3 columns"),
+    ("c", "categorical_features = 'c'; it must be 'from_dtype'"),
+  ],
+)
+def test_invalid_categorical_features_raise_one_sentence(given, sentence):
+  with pytest.raises(ValueError, match=sentence):
+    imputer(categorical_features=given).fit(table()[0])
+
+
+HIGH_LOW = {  # classes of each type, from whether a variable is high
+  "category": lambda high: pd.Categorical(np.where(high, "large", "small"), ["small", "medium", "large"], ordered=True),
+  "numbers": lambda high: pd.Categorical(np.where(high, 7, 3)),
+  "text": lambda high: np.where(high, "b", "a").astype(object),
+  "boolean": lambda high: pd.array(high, dtype="boolean"),
+}
+
+
+def mixed_frame(kind):
+  """(incomplete, complete): a number, a whole number and a class, all of which depend on one variable."""
+  g = np.random.default_rng(0)
+  z = g.normal(size=40)
+  x, n = (z + 0.1 * g.normal(size=40)).astype(np.float32), pd.array(np.round(10 * z), dtype="Int64")
+  complete = pd.DataFrame({"x": x, "n": n, "c": HIGH_LOW[kind](z > 0)}, index=[f"row {i}" for i in range(40)])
+  hidden = g.random(complete.shape) < [0.0, 0.2, 0.3]
+  return complete.mask(hidden).astype(complete.dtypes), complete
+
+
+@pytest.mark.parametrize("kind", HIGH_LOW)
+def test_frames_with_texts_and_categories_keep_their_types_and_categories(kind):
+  incomplete, complete = mixed_frame(kind)
+  model = imputer(max_steps=600).fit(incomplete)
+  assert [c.kind for c in model.columns_] == ["real", "real", "binary"]
+  filled = model.transform(incomplete)
+  assert not filled.isna().any().any()
+  assert filled["x"].dtype == np.float32 and filled["c"].dtype == incomplete["c"].dtype
+  assert filled["n"].dtype == "Float64"  # expectations are not whole
+  assert list(filled.index) == list(incomplete.index)
+  pd.testing.assert_frame_equal(filled.mask(incomplete.isna()).astype(incomplete.dtypes), incomplete)
+  gone = incomplete["c"].isna()
+  assert (filled["c"] == complete["c"])[gone].mean() > 0.8  # the class follows from x
+  draws = model.sample(incomplete, m=3)
+  assert [d.dtypes.equals(filled.dtypes) and not d.isna().any().any() for d in draws] == [True] * 3
+  alone = model.sample(m=5)
+  assert list(alone.columns) == ["x", "n", "c"] and set(alone["c"]) <= set(complete["c"]) and len(alone) == 5
+  copy = pickle.loads(pickle.dumps(model)).set_output(transform="pandas")
+  pd.testing.assert_frame_equal(copy.transform(incomplete), filled)
+  assert np.isfinite(model.score(incomplete))
+
+
+def test_an_unknown_text_is_kept_and_treated_as_missing():
+  incomplete, _ = mixed_frame("text")
+  model = imputer(max_steps=600).fit(incomplete)
+  whole = pd.array([20, 20, None], dtype="Int64")
+  rows = pd.DataFrame({"x": np.float32([2, 2, -2]), "n": whole, "c": ["new", None, "a"]})
+  filled = model.transform(rows)
+  assert filled["c"].tolist() == ["new", "b", "a"]
+  alone = model.transform(rows.assign(c=[None, None, "a"]))
+  pd.testing.assert_frame_equal(filled.drop(columns="c"), alone.drop(columns="c"))
+  with pytest.raises(ValueError, match="Column 'x' of X holds texts"):
+    model.transform(rows.assign(x=["1", "two", "3"]))
+
+
+def test_arrays_of_objects_hold_numbers_and_texts():
+  X = mixed_frame("text")[0].astype({"n": float}).to_numpy(object)
+  model = imputer().fit(X)
+  assert [c.kind for c in model.columns_] == ["real", "real", "binary"]
+  filled = model.transform(X)
+  assert filled.dtype == object and set(filled[:, 2]) == {"a", "b"}
+  assert model.sample(X, m=2).shape == (2, 40, 3) and model.sample(m=4).shape == (4, 3)
+  X[0, 1] = {"town": 1}
+  with pytest.raises(TypeError, match="argument must be a string or a number, not dict"):
+    imputer().fit(X)
+
+
+@pytest.fixture
+def kinds(monkeypatch):
+  """(X, options) -> the kinds of the columns; nothing is fitted."""
+  monkeypatch.setattr(fitted, "fit", lambda *args, **options: SimpleNamespace(fit=SimpleNamespace(steps=0)))
+  return lambda X, **options: [c.kind for c in imputer(**options).fit(X).columns_]
+
+
+def test_columns_of_classes_are_found_by_their_type(kinds):
+  numbers = pd.Categorical([1, 2, 3, None] * 5)
+  frame = pd.DataFrame({"n": numbers, "t": ["a", "b"] * 10, "x": np.arange(20.0), "f": [True, None] * 5 + [False] * 10})
+  assert kinds(frame) == ["categorical", "binary", "real", "binary"]
+  assert kinds(frame, categorical_features=None) == ["real", "binary", "real", "binary"]
+  assert kinds(frame, categorical_features=[2]) == ["real", "binary", "categorical", "binary"]
+  with pytest.raises(ValueError, match="Column 'when' of X holds datetime64"):
+    kinds(pd.DataFrame({"when": pd.date_range("2020", periods=9), "t": "a"}))
+  with pytest.raises(ValueError, match="'name' of X has 101 classes; at most 100"):
+    kinds(pd.DataFrame({"name": [f"n{i}" for i in range(101)], "x": 1.0}))
+
+
+@pytest.mark.parametrize("given", [[2], ["c"], [False, False, True], np.array([False, False, True])])
+def test_categorical_features_are_indices_names_or_a_mask(given, kinds):
+  frame = pd.DataFrame(table()[0], columns=["a", "b", "c"])
+  assert kinds(frame, categorical_features=given) == ["real", "real", "binary"]
+
+
+def test_verbose_shows_rate_and_time_left(capsys):
+  options = {"categorical_features": [2]}
+  imputer(**options).fit(table()[0]).transform(table()[0])
+  assert capsys.readouterr().err == ""
+  imputer(verbose=1, **options).fit(table()[0]).transform(table()[0])
+  shown = capsys.readouterr().err
+  assert "fit" in shown and "200/200" in shown and "held out" in shown and "impute" in shown
 
 
 def test_an_empty_row_is_imputed_and_an_unknown_class_is_kept(fit):
