@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
   parser = argparse.ArgumentParser(
     prog="python -m dgm_jax reproduce",
     description=__doc__,
-    epilog=launcher_options.text(),
+    epilog="--launcher.NAME=VALUE is an option of the launcher; `python -m dgm_jax sweep --help` lists them.",
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
   )
