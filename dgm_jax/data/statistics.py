@@ -106,12 +106,12 @@ class Statistics:
     """Mean and standard deviation of each entry of the training set's y, the latter 1 for constant entries: float64.
 
     Raises:
-      UserError: y is missing or not real-valued.
+      UserError: y is missing, or text.
     """
     y = self._arrays.get("y")
     errors.require(
-      y is not None and np.issubdtype(y.dtype, np.floating),
-      "Transform 'standardize_targets' needs real-valued y; this data set has none (y is missing, or a class label).",
+      y is not None and np.issubdtype(y.dtype, np.number),
+      "Transform 'standardize_targets' needs numbers y; this data set has none (y is missing, or text).",
     )
     mean, std = y.mean(0, dtype=np.float64), y.std(0, dtype=np.float64)
     return mean, np.where(std > 1e-7 * abs(mean), std, 1.0)

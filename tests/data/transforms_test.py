@@ -67,7 +67,7 @@ def test_targets_are_standardized_by_the_training_split_and_can_be_recovered():
   assert (found["y_scale"][:, 1] == 1).all()
   np.testing.assert_array_equal(found["x"], GREY)
   for bad in ({}, {"y": np.zeros(300, np.int32)}):
-    with pytest.raises(errors.UserError, match="'standardize_targets' needs real-valued y"):
+    with pytest.raises(errors.UserError, match="'standardize_targets' needs numbers y"):
       apply(("standardize_targets",), GREY, **bad)
 
 
