@@ -162,6 +162,15 @@ def _at_test_size(words):
 
 
 @pytest.mark.slow
+def test_the_python_of_the_front_page_runs(tmp_path):
+  [code] = re.findall(r"```python\n(.*?)```", (tables.ROOT / "README.md").read_text(), re.DOTALL)
+  code = code.replace(",quick", ",test")
+  done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert -115 < float(done.stdout.split()[0]) < -85  # log p(x) of test digits
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(tables.ROOT).parent) + "/" + p.name for p in PAGES])
 def test_every_command_runs_at_test_size(page, folder):
   for words in commands(page):
