@@ -87,7 +87,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.batch_size, config.num_epochs = 64, 2002
     if a.quick:
       config.num_steps = 5000
-      config.evaluate.imputation.num_samples = config.evaluate.importance_sampling.num_samples = 1000
+      for evaluation in config.evaluate.values():
+        evaluation.num_samples = 1000
   return config.lock()
 
 

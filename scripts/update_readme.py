@@ -62,10 +62,15 @@ def readme(text: str, folder: pathlib.Path) -> str:
   return f"{before}{_BEGIN}\n\n{few_results(folder)}\n\n{_END}{after}"
 
 
+def _title(docstring: str) -> str:
+  """The first paragraph, as one line."""
+  return " ".join(docstring.partition("\n\n")[0].split())
+
+
 def _section(name: str) -> str:
   """A config's docstring, in Markdown: title, text and commands as written."""
   module = importlib.import_module(f"dgm_jax.configs.{name}")
-  title, _, text = module.__doc__.partition("\n")
+  title, text = _title(module.__doc__), module.__doc__.partition("\n\n")[2]
   sweeps = sorted(k for k in vars(module) if re.fullmatch(r"sweep(_\w+)?", k))
   listed = f"\nSweeps: {', '.join(f'`{s}`' for s in sweeps)}.\n" if sweeps else ""
   return f"## {name}\n\n{title}\n\n```text\n{text.strip()}\n```\n{listed}"
@@ -74,14 +79,14 @@ def _section(name: str) -> str:
 def configs() -> str:
   """configs/README.md."""
   names = config_args.names()
-  titles = {n: importlib.import_module(f"dgm_jax.configs.{n}").__doc__.partition("\n")[0] for n in names}
+  titles = {n: importlib.import_module(f"dgm_jax.configs.{n}").__doc__ for n in names}
   introduction = (
     "# Configs\n\nWritten by `python scripts/update_readme.py` from the docstrings of the files here. "
     "`python -m dgm_jax train --config=NAME:ARGUMENT --workdir=FOLDER` trains a config; words and key=value pairs "
     "after the colon are its arguments, `--config.PATH=VALUE` changes any value, and `base.py` says what each "
     "value means.\n"
   )
-  listed = results_page.table(("config", "what"), [(f"[{n}](#{n})", titles[n]) for n in names])
+  listed = results_page.table(("config", "what"), [(f"[{n}](#{n})", _title(titles[n])) for n in names])
   return "\n".join([introduction, listed, "", *map(_section, names)]).rstrip() + "\n"
 
 

@@ -2,11 +2,14 @@
 
 import argparse
 import importlib
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 
@@ -15,7 +18,7 @@ from dgm_jax.core import config_args
 from dgm_jax.experiments.harness import paper
 from dgm_jax.sweeps import axes, definition
 from dgm_jax.sweeps import command as sweep_command
-from helpers import tables
+from helpers import processes, tables
 
 _FOLDERS = ("", ".github", "configs", "experiments", "scripts")
 PAGES = sorted(
@@ -54,6 +57,7 @@ def folder(tmp_path_factory):
   for name in ("data", "train", "new", "mine", "diabetes"):
     (root / f"{name}.csv").write_text(f"x,y,sex,site\n{rows}\n")
   (root / "mine.csv").write_text("a,b,c\n" + "\n".join(f"{i % 7},{i * 0.1},{i % 11}" for i in range(200)) + "\n")
+  np.savez(root / "mine.npz", x=np.random.default_rng(0).integers(0, 256, (300, 28, 28)).astype(np.uint8))
   (root / "lines.txt").write_text("\n".join(f"the cat number {i % 9} sat on mat {i % 7}" for i in range(200)))
   for page in PAGES:  # the files that a page shows: `name.py` and a block of Python
     for name, code in re.findall(r"`(\w+\.py)`[^`]*```python\n(.*?)```", page.read_text(), re.DOTALL):
@@ -165,19 +169,36 @@ def _at_test_size(words):
 def test_the_python_of_the_front_page_runs(tmp_path):
   [code] = re.findall(r"```python\n(.*?)```", (tables.ROOT / "README.md").read_text(), re.DOTALL)
   code = code.replace(",quick", ",test")
-  done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+  env = os.environ | {"PYTHONPATH": str(tables.ROOT)}
+  done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
   assert done.returncode == 0, done.stderr[-2000:]
   assert -115 < float(done.stdout.split()[0]) < -85  # log p(x) of test digits
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """The folder of a finished run, for commands about runs that another page or a block of Python trains."""
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  done = processes.main("--config=iwae_mnist:test,k=5", f"--workdir={folder}")
+  assert done.returncode == 0, done.stderr
+  return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(tables.ROOT).parent) + "/" + p.name for p in PAGES])
-def test_every_command_runs_at_test_size(page, folder):
+def test_every_command_runs_at_test_size(page, folder, trained, tmp_path):
+  work = tmp_path / "work"
+  shutil.copytree(folder, work)
   for words in commands(page):
     text = shlex.join(words)
     if _ELSEWHERE.search(text):
       continue
+    if words[0] in ("evaluate", "sample", "debug", "compare", "pack"):
+      for name in re.findall(r"\bruns/\w+", text):
+        if not (work / name).exists():
+          shutil.copytree(trained, work / name)
     door_words = words if not words[0].startswith("--") else ["evaluate", *[w for w in words if "--mode" not in w]]
     command = [sys.executable, "-m", "dgm_jax", *_at_test_size(door_words)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    env = os.environ | {"PYTHONPATH": str(tables.ROOT)}
+    done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True)
     assert done.returncode == 0, f"{text}\n{done.stdout[-1500:]}\n{done.stderr[-2500:]}"

@@ -12,6 +12,10 @@ import pytest
 from helpers import tables
 
 _SOURCES = ("dgm_jax", "configs", "experiments", "LICENSE", "README.md", "pyproject.toml", "setup.cfg")
+_BARE = (  # without any extra
+  "train --config=iwae_mnist:test --workdir=runs/bare",
+  "evaluate --workdir=runs/bare",
+)
 _TESTED = (  # in this order, in one folder
   "--version",
   "train --config=iwae_mnist:test --workdir=runs/a",
@@ -19,6 +23,7 @@ _TESTED = (  # in this order, in one folder
   "evaluate --workdir=runs/a",
   "sample --workdir=runs/a --num_samples=4",
   "debug --workdir=runs/a",
+  "pack --workdir=runs/a --out=a.dgm",
   "compare runs/a runs/b",
   "sweep --config=iwae_mnist:test --root=runs/sweep --sweep.seed=0:2",
   "sweep-report runs/sweep",
@@ -80,14 +85,22 @@ def test_the_licence_is_that_of_the_package():
 @pytest.mark.slow
 def test_every_command_runs_from_an_empty_folder(wheel, tmp_path):
   subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
-  bin = tmp_path / "env" / "bin"
-  subprocess.run([bin / "pip", "install", "--quiet", wheel], check=True)
-  work = tmp_path / "work"
+  bin, work = tmp_path / "env" / "bin", tmp_path / "work"
   work.mkdir()
   rows = "\n".join(f"{i % 7},{'' if i % 5 == 0 else i * 0.5},{'ab'[i % 2]}" for i in range(60))
   (work / "data.csv").write_text(f"x,y,kind\n{rows}\n")
   env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-  for words in _TESTED:
-    done = subprocess.run([bin / "dgm_jax", *words.split()], cwd=work, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, f"dgm_jax {words}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
-  assert not [p for p in pathlib.Path(work).iterdir() if p.name not in ("runs", "data.csv", "imputed.csv")]
+
+  def run(command):
+    done = subprocess.run(command, cwd=work, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+  for what, tested in ((str(wheel), _BARE), (f"{wheel}[data,sweep]", _TESTED)):
+    run([bin / "pip", "install", "--quiet", what])
+    for words in tested:
+      run([bin / "dgm_jax", *words.split()])
+    code = "import dgm_jax; print(dgm_jax.load('iwae_mnist5k').sample(2).shape)"
+    assert run([bin / "python", "-c", code]).strip() == "(2, 28, 28, 1)"
+  names = {p.name for p in pathlib.Path(work).iterdir()} - {"runs", "data.csv", "a.dgm"}
+  assert all(name.startswith("imputed") for name in names)

@@ -30,6 +30,12 @@ def _arrays(part: Part, y: npt.ArrayLike | None = None, mask: npt.ArrayLike | No
   return arrays
 
 
+def require_x(x: Any, **others: Any) -> None:
+  """Raises UserError if y, mask, valid or test are given without x, whose data they belong to."""
+  given = [name for name, value in others.items() if value is not None]
+  errors.require(x is not None or not given, f"{' and '.join(given)} without x: they belong to data given as x.")
+
+
 def collect(
   x: Part,
   y: npt.ArrayLike | None = None,

@@ -68,7 +68,7 @@ def config_name(workdir: pathlib.Path) -> str:
   found = [name for record in records if (name := _config_of(record.get("command", "")))]
   if found:
     return found[-1]
-  root = workdir.absolute().parents[1]
+  root = next(iter(workdir.absolute().parents[1:2]), workdir)
   sweep = tasks.read(root) if (root / "sweep.json").exists() else None
   return sweep.config if sweep else ""
 

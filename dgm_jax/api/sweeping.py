@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from dgm_jax.api.loading import load
-from dgm_jax.api.own_arrays import Part, collect, data_settings, write_arrays
+from dgm_jax.api.own_arrays import Part, collect, data_settings, require_x, write_arrays
 from dgm_jax.api.settings import plain
 from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.api.training_runs import call, starting
 from dgm_jax.core import errors
-from dgm_jax.sweeps import definition, drive, report, states, tasks
+from dgm_jax.sweeps import definition, drive, states, tasks
 
 if TYPE_CHECKING:
   import pandas as pd
@@ -26,6 +26,9 @@ class Runs(Mapping[str, LatentModel]):
 
   def __init__(self, root: pathlib.Path, names: Iterable[str]):
     self._root, self._names = root, tuple(names)
+
+  def __contains__(self, name: object) -> bool:
+    return name in self._names
 
   def __getitem__(self, name: str) -> LatentModel:
     return load(states.folder(self._root, errors.choose("run", name, self._names)))
@@ -53,6 +56,8 @@ class Sweep:
 
   @property
   def table(self) -> "pd.DataFrame":
+    from dgm_jax.sweeps import report  # needs pandas, of the extra `sweep`
+
     return report.read(self.root)[0]
 
   def __repr__(self) -> str:
@@ -126,11 +131,15 @@ def sweep(
     UserError: an invalid config, axis or value, or a folder that holds another sweep; nothing is trained then.
     KeyboardInterrupt: Ctrl-C; the same call continues.
   """
+  errors.require_package("pandas")  # of the report, which comes last
+  from dgm_jax.sweeps import report
+
   place = pathlib.Path(root)
   chosen = _options(config, jobs, max_lanes, memory, cpus, gpus, metric)
   values = {path: [plain(v) for v in several] for path, several in (axes or {}).items()}
   common = {path: plain(value) for path, value in overrides.items()}
   arrays = None
+  require_x(x, y=y, mask=mask, valid=valid, test=test)
   if x is not None:
     arrays, options = collect(x, y, mask, valid, test)
     common |= data_settings(place.absolute(), options)

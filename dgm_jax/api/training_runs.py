@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ml_collections import ConfigDict
 
 from dgm_jax.api.loading import load
-from dgm_jax.api.own_arrays import Part, collect, data_settings, remove_arrays, write_arrays
+from dgm_jax.api.own_arrays import Part, collect, data_settings, remove_arrays, require_x, write_arrays
 from dgm_jax.api.settings import config_of_run, make_config, set_value
 from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.core import compilation_cache, errors
@@ -82,6 +82,7 @@ def train(
     errors.require(config is not None, "Neither config nor workdir is given; name a config, e.g. 'iwae_mnist:k=5'.")
     workdir = tempfile.mkdtemp(prefix="dgm_jax_")
     print(f"The run's folder is {workdir}.", flush=True)
+  require_x(x, y=y, mask=mask, valid=valid, test=test)
   place = pathlib.Path(workdir)
   compilation_cache.use()
   with (

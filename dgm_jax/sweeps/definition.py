@@ -38,6 +38,14 @@ def _kind(config: Any, path: str) -> type:
   return config.get_type(name)
 
 
+def _sequence(text: str) -> Any:
+  """The value of a text like "(1, 2)"; the words of one like "tensorboard,mlflow"."""
+  try:
+    return ast.literal_eval(text)
+  except (ValueError, SyntaxError):
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def typed(config: Any, path: str, value: Any) -> Any:
   """Converts `value`, a number or text, to the type of the config's value at `path`.
 
@@ -63,7 +71,7 @@ def typed(config: Any, path: str, value: Any) -> Any:
     if kind is str and isinstance(value, str):
       return value
     if kind in (tuple, list):
-      value = ast.literal_eval(value) if isinstance(value, str) else value
+      value = _sequence(value) if isinstance(value, str) else value
       if isinstance(value, tuple | list):
         return kind(value)
   except (KeyError, ValueError, TypeError, SyntaxError):

@@ -22,7 +22,7 @@ from dgm_jax.training.experiment import Experiment, two_examples
 _KEYS = ("seed", "principle", "model.name", "model.args", "data.name", "data.transforms", "data.source", "objective")
 _KEYS += ("optim", "evaluate", "dtype", "remat", "batch_size", "num_epochs", "num_steps", "log_every", "eval_every")
 _KEYS += ("figures_every", "checkpoint_every", "keep_checkpoints", "keep_best", "early_stopping", "max_minutes")
-_KEYS += ("init_from", "eval_batch_size")
+_KEYS += ("init_from", "eval_batch_size", "loggers", "figure_formats")
 
 
 def check_keys(config: ConfigDict) -> None:

@@ -20,6 +20,7 @@ from dgm_jax.core import errors, figure_style, files
 from dgm_jax.data import sources
 from dgm_jax.training import results
 from dgm_jax.training.build import build
+from dgm_jax.training.checks import check_keys
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
 from dgm_jax.training.loggers import hub
@@ -148,6 +149,7 @@ def _train(
   """train_runs for unfinished runs."""
   clock, config, own = time.monotonic(), configs[0], [] if own_folder is None else [own_folder]
   for c in configs:
+    check_keys(c)
     hub.check(c.loggers)
     figure_style.check_formats(c.figure_formats, "figure_formats")
   experiment = build(own_files.located(config, workdirs[0], *own))

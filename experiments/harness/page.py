@@ -169,7 +169,7 @@ def render(reports: Sequence[dict[str, Any]]) -> str:
   try:
     import jinja2
   except ModuleNotFoundError as e:
-    raise errors.UserError("jinja2 is not installed; `pip install -e .` installs it.") from e
+    raise errors.UserError("jinja2 is not installed; `pip install jinja2` installs it.") from e
   environment = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,

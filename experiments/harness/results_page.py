@@ -7,16 +7,15 @@ from typing import Any
 
 from dgm_jax.experiments.harness import comparisons, paper, tables
 
-INTRODUCTION = """# Results
-
-Written by `python scripts/update_readme.py` from `experiments/results/*.json`, which hold config, command, seed,
+INTRODUCTION = """Written by `python scripts/update_readme.py` from `experiments/results/*.json`, which hold config, command, seed,
 commit, versions, hardware and time of every number. ± is a standard error over seeds, masks or splits.
 
 ```bash
 python -m dgm_jax reproduce --list                                     # papers, tables, figures and their cost
 python -m dgm_jax reproduce burda2016 --table=1 --budget=quick         # minutes on two cores
 python -m dgm_jax reproduce burda2016 --table=1 --budget=paper --manual_dir=FOLDER --launcher=slurm
-python -m dgm_jax reproduce rainforth2018 --figure=2
+python -m dgm_jax reproduce rainforth2018 --figure=2 --format=pdf
+python -m dgm_jax reproduce --page_of_results                          # a page of these results, with their figures
 ```
 
 One command trains what a table or figure needs (as a sweep, seeds as lanes), evaluates all runs with one random key,
@@ -110,4 +109,4 @@ def page(folder: pathlib.Path) -> str:
     sections.append(f"## {name}\n\n{about['citation']}, <{about['url']}>.")
     for item in dict.fromkeys(f["item"] for _, f in results):
       sections.append(_item(item, [(file, f) for file, f in results if f["item"] == item]))
-  return "\n\n".join([INTRODUCTION, counted, *sections]) + "\n"
+  return "\n\n".join(["# Results", counted, INTRODUCTION, *sections]) + "\n"

@@ -98,8 +98,10 @@ class Hub:
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Numbers of a step, {name: number}."""
-    repeated = {n for n, logger in self._loggers.items() if logger.resumed and not logger.rewinds}
-    names = set(self._loggers) - (repeated if step <= self._logged else set())
+    with self._lock:
+      loggers = dict(self._loggers)
+    repeated = {n for n, logger in loggers.items() if logger.resumed and not logger.rewinds}
+    names = set(loggers) - (repeated if step <= self._logged else set())
     self._each(lambda logger: logger.scalars(step, values), names)
 
   def pictures(self, step: int, paths: Mapping[str, pathlib.Path]) -> None:

@@ -18,7 +18,7 @@ import jax
 from dgm_jax.core.files import read_json, write_json
 from dgm_jax.training.workdir import own_files
 
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
+_PACKAGES = ("dgm_jax", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
 _CALL: contextvars.ContextVar[str | None] = contextvars.ContextVar("call", default=None)
 
