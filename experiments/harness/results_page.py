@@ -7,8 +7,8 @@ from typing import Any
 
 from dgm_jax.experiments.harness import comparisons, paper, tables
 
-INTRODUCTION = """Written by `python scripts/update_readme.py` from `experiments/results/*.json`, which hold config, command, seed,
-commit, versions, hardware and time of every number. ± is a standard error over seeds, masks or splits.
+INTRODUCTION = """Written by `python scripts/update_readme.py` from `experiments/results/*.json`, which hold config,
+command, seed, commit, versions, hardware and time of every number. ± is a standard error over seeds, masks or splits.
 
 ```bash
 python -m dgm_jax reproduce --list                                     # papers, tables, figures and their cost

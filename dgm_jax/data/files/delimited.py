@@ -109,7 +109,8 @@ def _has_header(first: list[str], options: Options, path: pathlib.Path) -> bool:
   only_numbers = any(plain) and all(number(cell) is not None for cell in plain if cell)
   errors.require(
     not (options.header and only_numbers),
-    f"{path}: the first line holds numbers, where column names are expected; use --no_header, or header=False of the data, if there are none.",
+    f"{path}: the first line holds numbers, where column names are expected; use --no_header "
+    "(header=False in config.data) if there are none.",
   )
   return not only_numbers if options.header is None else options.header
 
