@@ -78,7 +78,7 @@ def test_a_folder_that_was_moved_has_its_data(small, tmp_path):
   ({"optim.lr": "fast"}, "config.optim.lr = 'fast' is not of the config's type float"),
   ({"batch_size": 2.5}, "config.batch_size = 2.5 is not of the config's type int"),
   ({"batch_size": True}, "config.batch_size = True is not of the config's type int"),
-  ({"batch_size": 0}, "batch_size = 0; it must be between 1 and"),
+  ({"batch_size": -1}, "batch_size = -1; it must be between 1 and"),
   ({"data.path": "x.npz"}, "'data.path' is given as well as x"),
 ])  # fmt: skip
 def test_mistakes_get_the_sentences_of_the_command_and_leave_nothing(tmp_path, overrides, named):

@@ -222,7 +222,7 @@ def test_files_that_are_not_text_raise(content, named, tmp_path):
 def test_text_needs_a_path_that_exists(tmp_path):
   with pytest.raises(errors.UserError, match=r"Data set 'text' needs data\.path"):
     data.load("text")
-  with pytest.raises(errors.UserError, match=r"b\.txt cannot be read: No such file"):
+  with pytest.raises(errors.UserError, match=r"b\.txt' does not exist"):
     data.load("text", path=str(tmp_path / "b.txt"))
 
 
