@@ -1,4 +1,4 @@
-"""One door to all commands.
+"""The command line of dgm_jax.
 
   python -m dgm_jax COMMAND ...          the same as `dgm_jax COMMAND ...` where the package is installed
   python -m dgm_jax COMMAND --help       what a command takes

@@ -51,7 +51,7 @@ def collect(
     valid, test: the validation and the test set, like x, or the share of x to hold out at random (by default 0.1).
 
   Raises:
-    UserError: a shape, a dtype or a combination that cannot be.
+    UserError: an invalid shape, dtype or combination of arrays.
   """
   arrays, options, parts = _arrays(x, y, mask), {}, {}
   for name, part in (("valid", valid), ("test", test)):

@@ -56,7 +56,7 @@ def set_value(config: ConfigDict, path: str, value: Any) -> None:
 
 
 def make_config(config: str | ConfigDict, overrides: Mapping[str, Any], data_set: str = "") -> ConfigDict:
-  """A config of one's own to train, which the given one does not change with.
+  """A copy of the config to train; the given one is not changed.
 
   Args:
     config: NAME[:ARGUMENT] or FILE[:ARGUMENT], or a ConfigDict.

@@ -8,7 +8,7 @@ with warnings.catch_warnings():
   warnings.simplefilter("ignore")  # in a notebook without ipywidgets, tqdm falls back to a line of text by itself
   from tqdm.auto import tqdm
 
-_DRAWN_EVERY = 1.0  # seconds, where somebody looks at it
+_DRAWN_EVERY = 1.0  # seconds, in a terminal or notebook
 _LOGGED_EVERY = 30.0  # seconds between the lines in a log file
 
 

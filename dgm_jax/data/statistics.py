@@ -111,7 +111,7 @@ class Statistics:
     y = self._arrays.get("y")
     errors.require(
       y is not None and np.issubdtype(y.dtype, np.number),
-      "Transform 'standardize_targets' needs numbers y; this data set has none (y is missing, or text).",
+      "Transform 'standardize_targets' needs a numeric y; this data set has none (y is missing, or text).",
     )
     mean, std = y.mean(0, dtype=np.float64), y.std(0, dtype=np.float64)
     return mean, np.where(std > 1e-7 * abs(mean), std, 1.0)

@@ -69,7 +69,7 @@ def test_targets_are_standardized_by_the_training_split_and_can_be_recovered():
   whole = RNG.integers(3, 9, 300)
   found = apply(("standardize_targets",), GREY, y=whole)
   np.testing.assert_allclose(found["y"], (whole - whole.mean()) / whole.std(), atol=1e-5)
-  with pytest.raises(errors.UserError, match="'standardize_targets' needs numbers y"):
+  with pytest.raises(errors.UserError, match="'standardize_targets' needs a numeric y"):
     apply(("standardize_targets",), GREY)
 
 

@@ -102,7 +102,7 @@ for name, make in tables.SYSTEMS.items():
     found[count] = [json.loads(line) for line in done.stdout.splitlines()]
     assert [n for n, _ in found[count]] == [count] * len(tables.SYSTEMS)
   for (_, one), (_, four) in zip(found[1], found[4], strict=True):
-    assert one == pytest.approx(four, rel=1e-4)
+    assert one == pytest.approx(four, rel=1e-4, abs=1e-6)  # of a penalty near 0 only the rounding is left
 
 
 @every_system

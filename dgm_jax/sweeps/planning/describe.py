@@ -28,7 +28,7 @@ def describe(plan: Plan, jobs: int, shown: int = 3) -> str:
       lines.append(f"    separate because {group.why}")
     if (found := group.compiled) is not None:
       lines.append(
-        f"    with {found.lanes} lanes: {show_bytes(found.num_bytes)} by XLA's account, {1e3 * found.step:,.2f} ms per "
+        f"    with {found.lanes} lanes: {show_bytes(found.num_bytes)} according to XLA, {1e3 * found.step:,.2f} ms per "
         f"step, compiled in {found.compile:.1f} s"
       )
   if any(group.compiled is None for group in plan.groups):

@@ -32,7 +32,7 @@ class Logger:
     from mlflow.entities import Param
     from mlflow.tracking import MlflowClient
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of each table that it makes
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs every table that it creates
     where, local = store(about.workdir), (about.workdir / "mlflow").absolute()
     if not os.environ.get("MLFLOW_TRACKING_URI"):
       local.mkdir(exist_ok=True)

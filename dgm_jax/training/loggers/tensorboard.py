@@ -22,7 +22,7 @@ class Logger:
 
     folder = about.workdir / "tensorboard"
     self.resumed = folder.is_dir() and any(folder.iterdir())
-    suffix = f".from_{about.step:08d}"  # two processes may start within a second, which is all that the name has else
+    suffix = f".from_{about.step:08d}"  # the time in the name has only seconds
     self._board = tensorboardX.SummaryWriter(str(folder), purge_step=about.step + 1, filename_suffix=suffix)
     self._about = about
 
