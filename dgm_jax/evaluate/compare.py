@@ -71,7 +71,7 @@ def read(path: str) -> Run:
   folder = pathlib.Path(path)
   errors.require(folder.is_dir(), f"{path} is not the folder of a run.")
   results = files.read_json(folder / "results.json") or files.read_json(folder / "evaluation.json")
-  evaluate = f"python -m dgm_jax.main --mode=evaluate --workdir={path}"
+  evaluate = f"python -m dgm_jax evaluate --workdir={path}"
   errors.require(results is not None, f"{path} holds no results; `{evaluate}` computes them.")
   file = folder / "values.npz"
   errors.require(file.exists(), f"{path} holds no values per example (values.npz); `{evaluate}` computes them.")

@@ -93,7 +93,7 @@ def test_runs_on_other_examples_are_an_error_of_one_sentence(tmp_path, capsys, k
 def test_the_error_for_missing_values_names_the_command_that_computes_them(tmp_path):
   path = plant(tmp_path / "a", 0)
   (tmp_path / "a" / "values.npz").unlink()
-  with pytest.raises(errors.UserError, match=r"values.npz\); `python -m dgm_jax.main --mode=evaluate --workdir="):
+  with pytest.raises(errors.UserError, match=r"values.npz\); `python -m dgm_jax evaluate --workdir="):
     compare.read(path)
   with pytest.raises(errors.UserError, match="is not the folder of a run"):
     compare.read(str(tmp_path / "none"))
