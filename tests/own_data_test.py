@@ -26,7 +26,6 @@ _BINARY = (
   "sbn",
   "vae",
 )
-_IMAGES = ("planar_vae_mnist", "conv_vae_mnist", "miwae_mnist", "gaussian_vae_frey", "course_mnist", "cvae_mnist")
 KINDS = {f"{name}_mnist": ("binary", "images") for name in (*_BINARY, "vae", "vq_vae")}
 KINDS |= dict.fromkeys(("kmeans_mnist", "linear_vae_mnist", "ppca_mnist"), ("table", "images", "binary"))
 KINDS |= dict.fromkeys(("mixture_uci", "miwae_uci", "not_miwae_uci", "uci_regression"), ("table",))

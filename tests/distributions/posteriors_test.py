@@ -142,6 +142,18 @@ def test_planar_layer_is_invertible_for_all_parameters():
   assert jnp.isfinite(log_det).all()
 
 
+@pytest.mark.parametrize("length", [0.0, 1e-5, 9e-4, 1.1e-3])
+def test_planar_layer_is_defined_for_vanishing_w(length):
+  """A network whose input is 0 can give w = 0, where the published v = u + ... w / |w|^2 has no limit."""
+  direction, u, z = jax.random.normal(jax.random.key(0), (3, 3))
+  w, u = length * direction / jnp.linalg.norm(direction), 0.3 * u
+  step = lambda z, w: planar.planar_step(z, w, u, jnp.float32(0.2))
+  jacobian = jax.jacfwd(lambda z: step(z, w)[0])(z)
+  np.testing.assert_allclose(step(z, w)[1], np.linalg.slogdet(jacobian)[1], atol=2e-4)
+  gradients = jax.grad(lambda z, w: sum(map(jnp.sum, step(z, w))), (0, 1))(z, w)
+  assert all(jnp.isfinite(g).all() and abs(g).max() < 1e7 for g in gradients)
+
+
 def test_a_shared_scale_is_the_same_for_every_x():
   kind, variables, h = outputs("diagonal_shared")
   scale = np.exp(np.asarray(variables["params"]["log_scale"]))

@@ -7,18 +7,23 @@ import jax.numpy as jnp
 from dgm_jax.core import errors
 from dgm_jax.distributions.normals import diagonal_normal
 
+_SMALLEST = 1e-6  # of |w|^2
+
 
 def planar_step(z: jax.Array, w: jax.Array, u: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
   """(f(z), log |det df/dz|) of f(z) = z + v tanh(w'z + b), with v = u + (softplus(w'u) - 1 - w'u) w / |w|^2.
 
-  Hence w'v > -1 and f is invertible (Rezende & Mohamed, 2015, appendix A.1).  z, w, u [..., L], b [...].
+  Hence w'v > -1 and f is invertible (Rezende & Mohamed, 2015, appendix A.1).  z, w, u [..., L], b [...].  |w|^2 is at
+  least _SMALLEST in the denominator: v would grow as 1 / |w|, and a network whose input is 0 can give w = 0.
   """
   dot = lambda a, b: jnp.einsum("...l,...l->...", a, b)
   wu = dot(w, u)
-  v = u + ((jax.nn.softplus(wu) - 1 - wu) / jnp.maximum(dot(w, w), 1e-30))[..., None] * w
+  ww, shift = dot(w, w), jax.nn.softplus(wu) - 1 - wu
+  v = u + (shift / jnp.maximum(ww, _SMALLEST))[..., None] * w
   t = jnp.tanh(dot(w, z) + b)
   # 1 + (1 - t^2) w'v, w'v = softplus(w'u) - 1, without cancellation
-  return z + v * t[..., None], jnp.log(t * t + (1 - t * t) * jax.nn.softplus(wu))
+  one_plus_wv = jnp.where(ww >= _SMALLEST, jax.nn.softplus(wu), 1 + wu + shift * ww / _SMALLEST)
+  return z + v * t[..., None], jnp.log(t * t + (1 - t * t) * one_plus_wv)
 
 
 class PlanarFlow(distrax.Distribution):
