@@ -1,6 +1,7 @@
 """Curves of a sweep: a table of all metrics of all runs, and a figure with a band for the seeds of each setting."""
 
 import bisect
+import importlib.util
 import math
 import pathlib
 import statistics
@@ -16,6 +17,7 @@ from dgm_jax.training import early_stopping
 from dgm_jax.training.workdir import legacy_configs, metrics
 
 _MOST_NAMED = 8  # settings that have a colour and a name of their own in a figure
+_PARQUET = "pyarrow"
 _NO_PYARROW = "{} was not written; pyarrow, which it needs, is installed by `pip install '.[data]'`"
 
 
@@ -49,9 +51,7 @@ def write_table(folder: pathlib.Path, name: str, frame: pd.DataFrame) -> tuple[s
   Returns:
     (the file's name, a sentence about a file that could not be written or "").
   """
-  try:
-    import pyarrow  # noqa: F401
-  except ModuleNotFoundError:
+  if importlib.util.find_spec(_PARQUET) is None:
     files.write_with(folder / f"{name}.csv", lambda p: frame.to_csv(p, index=False))
     return f"{name}.csv", f"{_NO_PYARROW.format(f'{name}.parquet')}; {name}.csv holds the same table."
   mixed = {c: frame[c].map(lambda v: None if v is None else axes.show(v)) for c in frame if frame[c].dtype == object}

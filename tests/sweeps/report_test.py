@@ -1,7 +1,6 @@
 """Means and standard errors of a report match NumPy's; it includes every run, also failed and unfinished ones."""
 
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -141,7 +140,7 @@ def test_the_table_of_curves_holds_every_value_of_every_run(root):
 
 
 def test_without_pyarrow_the_tables_are_csv_and_the_report_says_so(root, monkeypatch):
-  monkeypatch.setitem(sys.modules, "pyarrow", None)
+  monkeypatch.setattr(curves, "_PARQUET", "no_such_package")
   text = report.write(root)
   assert "curves.parquet was not written; pyarrow, which it needs, is installed by `pip install '.[data]'`" in text
   assert len(pd.read_csv(root / "report" / "curves.csv")) == 48
