@@ -65,13 +65,17 @@ def missing_package(e: ImportError) -> str:
   return f"This needs the package {package}, which is not installed: pip install '.[{_EXTRAS[package]}]'."
 
 
+def is_installed(name: str) -> bool:
+  """Whether a package can be imported; imports nothing."""
+  try:
+    return importlib.util.find_spec(name) is not None
+  except ValueError:  # its import is blocked
+    return False
+
+
 def require_package(name: str) -> None:
   """Raises UserError, with the command that installs it, if a package of an extra is not installed; imports nothing."""
-  try:
-    found = importlib.util.find_spec(name) is not None
-  except ValueError:  # its import is blocked
-    found = False
-  require(found, missing_package(ModuleNotFoundError(name=name)))
+  require(is_installed(name), missing_package(ModuleNotFoundError(name=name)))
 
 
 def run_command(main: Callable[[], int]) -> int:

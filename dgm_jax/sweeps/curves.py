@@ -1,7 +1,6 @@
 """Curves of a sweep: a table of all metrics of all runs, and a figure with a band for the seeds of each setting."""
 
 import bisect
-import importlib.util
 import math
 import pathlib
 import statistics
@@ -10,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from dgm_jax.core import errors, figures, files
 from dgm_jax.core import figure_style as style
-from dgm_jax.core import figures, files
 from dgm_jax.sweeps import axes, plots, states, tasks
 from dgm_jax.training import early_stopping
 from dgm_jax.training.workdir import legacy_configs, metrics
@@ -51,7 +50,7 @@ def write_table(folder: pathlib.Path, name: str, frame: pd.DataFrame) -> tuple[s
   Returns:
     (the file's name, a sentence about a file that could not be written or "").
   """
-  if importlib.util.find_spec(_PARQUET) is None:
+  if not errors.is_installed(_PARQUET):
     files.write_with(folder / f"{name}.csv", lambda p: frame.to_csv(p, index=False))
     return f"{name}.csv", f"{_NO_PYARROW.format(f'{name}.parquet')}; {name}.csv holds the same table."
   mixed = {c: frame[c].map(lambda v: None if v is None else axes.show(v)) for c in frame if frame[c].dtype == object}
