@@ -1,6 +1,7 @@
 # Sourced by the other scripts: creates the virtual environment if needed, keeps it up to date, and sets $python.
 #   PYTHON=python3.12        the interpreter (default: python3, or else the newest installed one of 3.11 to 3.13)
 #   DGM_EXTRAS=tpu           further extras of setup.cfg, comma-separated; `cuda` is added if there is an NVIDIA GPU
+# A script that does without the developers' packages sets `base_extras=` first; an environment that has more serves it too.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -48,16 +49,29 @@ if [ ! -x .venv/bin/python ] || [ -n "${PYTHON:-}" ]; then
 fi
 python=$PWD/$venv/bin/python
 
-extras=dev
+extras=${base_extras-dev}
 if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then extras=$extras,cuda; fi
 if [ -n "${DGM_EXTRAS:-}" ]; then extras=$extras,$DGM_EXTRAS; fi
-stamp="$extras $(cat setup.cfg pyproject.toml | cksum)"
-if [ "$(cat "$venv/.installed" 2>/dev/null || true)" != "$stamp" ]; then
-  echo "Installing dgm_jax[$extras] into $venv (once, a minute or two) ..."
-  if ! "$python" -m pip install --disable-pip-version-check --editable ".[$extras]" >"$venv/install.log" 2>&1; then
+extras=${extras#,}
+metadata=$(cat setup.cfg pyproject.toml | cksum)
+
+# Whether the environment was installed from this metadata with these extras, or with more.
+_is_installed() {
+  local stamp extra
+  stamp=$(cat "$venv/.installed" 2>/dev/null || true)
+  [ "${stamp#* }" = "$metadata" ] || return 1
+  for extra in ${extras//,/ }; do
+    case ",${stamp%% *}," in *",$extra,"*) ;; *) return 1 ;; esac
+  done
+}
+
+if ! _is_installed; then
+  package=.${extras:+[$extras]}
+  echo "Installing dgm_jax${package#.} into $venv (once, a minute or two) ..."
+  if ! "$python" -m pip install --disable-pip-version-check --editable "$package" >"$venv/install.log" 2>&1; then
     tail -n 30 "$venv/install.log" >&2
     echo "error: the installation failed; the full log is $venv/install.log." >&2
     exit 1
   fi
-  echo "$stamp" >"$venv/.installed"
+  echo "$extras $metadata" >"$venv/.installed"
 fi
