@@ -91,6 +91,15 @@ def _options(
   return drive.Options("local", jobs, max_lanes, memory, cpus, gpus, {}, metric)
 
 
+def _define(
+  config: str, name: str, common: dict[str, Any], values: dict[str, list[Any]], command: str
+) -> tuple[tasks.Definition, list[definition.Run]]:
+  """The sweep as it is stored in its folder, and its runs."""
+  common = definition.typed_common(config, common)
+  runs = definition.make_runs(config, common, definition.overrides_of(config, name, values))
+  return tasks.define(config, common, runs, command), runs
+
+
 def sweep(
   config: str,
   *,
@@ -144,9 +153,7 @@ def sweep(
     arrays, options = collect(x, y, mask, valid, test)
     common |= data_settings(place.absolute(), options)
   with starting(place, "sweep.json", f"The same call, with root={str(place)!r},"), _not_importing_the_script():
-    common = definition.typed_common(config, common)
-    runs = definition.make_runs(config, common, definition.overrides_of(config, name, values))
-    found = tasks.define(config, common, runs, call("sweep", config, place, overrides))
+    found, runs = _define(config, name, common, values, call("sweep", config, place, overrides))
     tasks.check(place, found)
     if arrays is not None:
       write_arrays(place, arrays)
