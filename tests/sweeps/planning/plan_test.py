@@ -216,7 +216,7 @@ def test_compiled_programs_give_the_memory_that_xla_allocates(optimised):
   assert memory.MEASURED.low <= lane / planned.lane_bytes <= 1.5 * memory.MEASURED.high
   assert planned.compiled.step > 0
   text = describe.describe(made, 1)
-  assert "by XLA's account" in text
+  assert "according to XLA" in text
   assert "is an estimate" not in text
   room = (once + 2.5 * planned.lane_bytes) / plan._USABLE[True]  # two lanes fit by XLA's account
   cut = plan.arrange(groups, 1, 0, room, compile=True)
