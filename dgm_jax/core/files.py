@@ -1,28 +1,131 @@
-"""Atomic file writes: a file is complete or absent."""
+"""Files that are complete or absent, also after a power cut: written beside their place, synced, renamed, synced."""
 
 import contextlib
+import errno
+import functools
 import json
 import os
 import pathlib
+import re
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, locks
+
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}\.")
+_FORMER = re.compile(r"\.([0-9]+)\.")  # of earlier versions: .PID.NAME
+_LONGEST_NAME = 255  # bytes
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of a folder, on some file systems
 
 
 @contextlib.contextmanager
 def whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """Yields a temporary path beside `path`, which is renamed to `path` at the end; after an error it is removed."""
-  temporary = path.with_name(f".{os.getpid()}.{path.name}")
+  """Yields a new temporary file beside `path`, which becomes `path` at the end; after an error it is removed.
+
+  Content and name are on the disk when this returns, so that nothing written later survives a power cut without it.
+  The first use in a folder also removes the temporary files that killed processes left there.
+  """
+  _remove_left_once(path.parent.absolute())
+  temporary, descriptor = _create_beside(path)
   try:
     yield temporary
+    sync(temporary)
     os.replace(temporary, path)
+    sync(path.parent)
   finally:
     temporary.unlink(missing_ok=True)
+    os.close(descriptor)
+
+
+def _create_beside(path: pathlib.Path) -> tuple[pathlib.Path, int]:
+  """(a new file of a random name in the same folder, its descriptor, which stays locked while this process lives)."""
+  while True:
+    start = f".tmp-{secrets.token_hex(8)}."
+    name = path.name.encode()[-(_LONGEST_NAME - len(start)) :].decode(errors="ignore")  # its end has the suffix
+    temporary = path.with_name(start + name)
+    descriptor = os.open(temporary, _NEW, 0o666)
+    locks.try_lock(descriptor)
+    if os.fstat(descriptor).st_nlink:
+      return temporary, descriptor
+    os.close(descriptor)  # another process took it for one that was left, just before it was locked
+
+
+def is_temporary(name: str) -> bool:
+  """Whether this is the name of a temporary file of `whole`, of this version or of an earlier one."""
+  return bool(_TEMPORARY.match(name) or _FORMER.match(name))
+
+
+def remove_left(folder: pathlib.Path, former: bool = False) -> None:
+  """Removes the temporary files of processes that have ended.
+
+  Args:
+    folder: where they are.
+    former: whether to remove those of earlier versions, too; only for folders in which nobody else names files so.
+  """
+  with contextlib.suppress(OSError):  # there is no such folder, or another process removes them, too
+    for entry in list(os.scandir(folder)):
+      if _TEMPORARY.match(entry.name) and entry.is_file(follow_symlinks=False):
+        _remove_unless_locked(entry.path)
+      elif former and (found := _FORMER.match(entry.name)) and not _is_running(int(found[1])):
+        os.unlink(entry.path)
+
+
+@functools.cache
+def _remove_left_once(folder: pathlib.Path) -> None:
+  remove_left(folder)
+
+
+def _remove_unless_locked(path: str) -> None:
+  descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+  try:
+    if locks.try_lock(descriptor):
+      os.unlink(path)
+  finally:
+    os.close(descriptor)
+
+
+def _is_running(pid: int) -> bool:
+  try:
+    os.kill(pid, 0)
+  except (ProcessLookupError, OverflowError):
+    return False
+  except PermissionError:  # of another account
+    pass
+  return True
+
+
+def sync(path: pathlib.Path) -> None:
+  """Waits until a file's content, or the names in a folder, are on the disk."""
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  except OSError as e:
+    if e.errno not in _NO_SYNC:
+      raise
+  finally:
+    os.close(descriptor)
+
+
+def sync_tree(folder: pathlib.Path) -> None:
+  """`sync` of everything in a folder, and of the folder itself."""
+  for place, _, names in os.walk(folder, topdown=False):
+    for name in names:
+      sync(pathlib.Path(place, name))
+    sync(pathlib.Path(place))
+
+
+def make_folder(folder: pathlib.Path) -> None:
+  """Creates a folder and its parents, unless they exist; their names are on the disk when this returns."""
+  missing = [p for p in (folder, *folder.parents) if not p.exists()]
+  folder.mkdir(parents=True, exist_ok=True)
+  for created in missing:
+    sync(created.parent)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes the text to a temporary file, then renames it."""
+  """Writes the text, atomically; see `whole`."""
   with whole(path) as temporary:
     temporary.write_text(text)
 
@@ -32,12 +135,41 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: pathlib.Path) -> Any:
-  """The value in the JSON file, or None if there is no such file.  Raises UserError if the file is damaged."""
+def read_json(path: pathlib.Path, kind: type | None = None, keys: tuple[str, ...] = ()) -> Any:
+  """The value in a JSON file, or None if there is no such file.
+
+  Args:
+    path: the file.
+    kind: dict or list, if nothing else is expected.
+    keys: keys that the object must have.
+
+  Raises:
+    UserError: it cannot be read, is no JSON, is of another kind, or lacks a key.
+  """
   try:
-    return json.loads(path.read_text()) if path.exists() else None
-  except json.JSONDecodeError as e:
+    text = path.read_bytes()
+  except FileNotFoundError:
+    return None
+  except OSError as e:
+    raise errors.UserError(f"{path} cannot be read: {e.strerror}.") from e
+  errors.require(not is_lost(text), f"{path} is damaged: it is empty.")
+  try:
+    value = json.loads(text)
+  except (ValueError, RecursionError) as e:  # ValueError also for text that is not UTF-8
     raise errors.UserError(f"{path} is damaged: {e}.") from e
+  names = {dict: "an object {...}", list: "a list [...]"}
+  errors.require(
+    kind is None or isinstance(value, kind),
+    f"{path} is damaged: it holds {type(value).__name__}, not {names.get(kind, kind)}.",
+  )
+  missing = [key for key in keys if key not in value]
+  errors.require(not missing, f"{path} is damaged: it lacks {', '.join(map(repr, missing))}.")
+  return value
+
+
+def is_lost(content: bytes) -> bool:
+  """Whether this is what a power cut leaves of a file that was not synced: nothing, or zeros."""
+  return not content.strip(b"\0")
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
@@ -53,7 +185,7 @@ def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 def write_with(path: pathlib.Path, write) -> None:
   """Calls write(temporary path), then renames that file to `path`; creates the folder if it does not exist."""
-  path.parent.mkdir(parents=True, exist_ok=True)
+  make_folder(path.parent)
   with whole(path) as temporary:
     write(temporary)
 

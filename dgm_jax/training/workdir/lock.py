@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import platform
-import stat
 from collections.abc import Iterator
 
 import filelock
@@ -30,7 +29,6 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   opened: list[int] = []
 
   def name_the_holder(descriptor: int) -> None:
-    _check(path, descriptor)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps({"host": platform.node(), "pid": os.getpid()}).encode(), 0)
     opened.append(descriptor)
@@ -50,14 +48,6 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     with contextlib.suppress(OSError):
       os.ftruncate(opened[0], 0)
     lock.release()
-
-
-def _check(path: pathlib.Path, descriptor: int) -> None:
-  """Raises UserError unless the file is a regular one of this account, or of the account that owns the folder."""
-  found = os.fstat(descriptor)
-  errors.require(stat.S_ISREG(found.st_mode), f"{path} is not a regular file; remove it.")
-  ours = {os.geteuid(), path.parent.stat().st_uid}
-  errors.require(found.st_uid in ours, f"{path} belongs to another account (user id {found.st_uid}); remove it.")
 
 
 def _holder(path: pathlib.Path) -> str:

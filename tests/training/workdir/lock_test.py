@@ -75,6 +75,19 @@ def test_a_link_is_refused_and_its_target_is_kept(tmp_path):
   assert (tmp_path / "target").read_text() == "precious"
 
 
+def test_another_name_of_a_file_is_refused_and_the_file_is_kept(tmp_path):
+  (tmp_path / "precious").write_text("precious")
+  (tmp_path / "lock").hardlink_to(tmp_path / "precious")
+  with (
+    pytest.raises(errors.UserError, match=r"/lock is also another file \(a hard link\); remove it"),
+    locked(tmp_path),
+  ):
+    pass
+  with pytest.raises(errors.UserError, match="is also another file"), locks.held(tmp_path / "lock"):
+    pass
+  assert (tmp_path / "precious").read_text() == "precious"
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
 def test_what_is_not_a_regular_file_is_refused(make, tmp_path):
   make(tmp_path / "lock")
@@ -88,7 +101,11 @@ def test_a_file_of_another_account_is_refused_unless_the_folder_is_its_own(tmp_p
   os.chown(tmp_path / "lock", _NOBODY, -1)
   with pytest.raises(errors.UserError, match=rf"belongs to another account \(user id {_NOBODY}\)"), locked(tmp_path):
     pass
+  with pytest.raises(errors.UserError, match="belongs to another account"), locks.held(tmp_path / "lock"):
+    pass
   assert (tmp_path / "lock").read_text() == "theirs"
+  with locks.file_lock(tmp_path / "lock", shared=True):
+    pass  # of a folder that several accounts use, where nothing is written to it
   os.chown(tmp_path, _NOBODY, -1)
   with locked(tmp_path):
     pass
