@@ -40,6 +40,7 @@ from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.processes import exit_status, hosts, supervisor
 from dgm_jax.training.restore import restore
 from dgm_jax.training.results import evaluate_finally
+from dgm_jax.training.workdir import recovery
 from dgm_jax.training.workdir.folder import check, disk_errors
 from dgm_jax.training.workdir.legacy_configs import read_config
 
@@ -112,7 +113,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
-  finished = files.read_json(workdir / "results.json")  # its presence marks a finished run
+  finished = recovery.results(workdir)  # its presence marks a finished run
   if finished is not None and finished["step"] != int(state.step):  # keep the results of the whole run
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from dgm_jax.core import files
-from dgm_jax.training.workdir import metrics
+from dgm_jax.training.workdir import metrics, recovery
 
 _FRESH = 120.0  # seconds; a run on another host counts as running if its files changed within this time
 STATES = ("finished", "pruned", "failed", "running", "interrupted", "waiting")
@@ -25,7 +25,7 @@ def folder(root: pathlib.Path, name: str) -> pathlib.Path:
 
 def is_finished(root: pathlib.Path, name: str) -> bool:
   """Whether a run has its final numbers."""
-  return (folder(root, name) / "results.json").exists()
+  return recovery.results(folder(root, name)) is not None
 
 
 class State(NamedTuple):
@@ -92,7 +92,7 @@ def is_alive(path: pathlib.Path) -> bool:
 def state(path: pathlib.Path) -> State:
   """The state of the run in a folder."""
   step = int(last_row(path).get("step", 0))
-  if (results := files.read_json(path / "results.json")) is not None:
+  if (results := recovery.results(path)) is not None:
     return State("finished", int(results.get("step", step)))
   alive = is_alive(path)
   if (reason := stop_reason(path)) is not None and not alive:
@@ -112,4 +112,4 @@ def of(root: pathlib.Path, names: Iterable[str]) -> dict[str, State]:
 def last_values(path: pathlib.Path) -> dict[str, Any]:
   """The latest value of each metric of a run; results.json takes precedence where it exists."""
   rows = metrics.read(path)
-  return {k: v for row in rows for k, v in row.items()} | (files.read_json(path / "results.json") or {})
+  return {k: v for row in rows for k, v in row.items()} | (recovery.results(path) or {})

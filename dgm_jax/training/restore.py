@@ -42,7 +42,7 @@ def restore(
   state, template = None, jax.jit(init, out_shardings=placed)()
   if (workdir / "checkpoints").is_dir():
     with checkpoint.open_manager(workdir, read_only=True) as checkpoints:
-      step = _step_of(which, config.get("keep_best", ""), set(checkpoints.all_steps()), metrics.read(workdir))
+      step = _step_of(which, config.get("keep_best", ""), checkpoint.steps(workdir), metrics.read(workdir))
       state = checkpoint.restore_latest(checkpoints, template, step=step)
   if not averaged:
     return experiment, template if state is None else state

@@ -51,12 +51,15 @@ class Run:
       LockedError: another process is training there.
     """
     hosts.on_first_host(lambda: stack.enter_context(locked(self.workdir)))
+    if hosts.is_first():
+      for folder in ("", "figures", "own"):
+        files.remove_left(self.workdir / folder, former=True)
     self._checkpoints = stack.enter_context(checkpoint.open_manager(self.workdir, self.config.keep_checkpoints))
     self._stack = stack
 
   def saved_steps(self) -> set[int]:
     """Steps of the existing checkpoints."""
-    return set(self._checkpoints.all_steps())
+    return checkpoint.steps(self.workdir)
 
   def restore(self, template: Any, step: int | None = None) -> Any:
     """The newest readable state, or that of `step`; without checkpoints the template, started from config.init_from."""
@@ -77,14 +80,15 @@ class Run:
     self._writer = self._loggers = None
     self.record = RunRecord(self.workdir, self.config.seed, step, hosts.is_first(), lanes)
     self._stack.callback(self.record.write)
-    logged = metrics.read(self.workdir)
-    self._rows = [row for row in logged if row["step"] <= step and step > 0]
+    self._rows = metrics.until(self.workdir, step)
     if hosts.is_first():
+      logged = metrics.read(self.workdir)
+      metrics.report_damage(self.workdir)
       about = hub.About(self.workdir, step, files.flatten(self.config.to_dict()))
       newest = max((row["step"] for row in logged), default=-1)
       self._loggers = hub.Hub(self.config.loggers, about, self._rows, newest)
       self._stack.enter_context(contextlib.closing(self._loggers))
-      writer = metrics.MetricWriter(self.workdir, step, self._about)
+      writer = metrics.MetricWriter(self.workdir, self._rows, self._about)
       self._writer = self._stack.enter_context(contextlib.closing(writer))
     self._drawn = painter.submit(lambda: None)
     self.ended = self._why_ended()
@@ -202,7 +206,9 @@ class Run:
     self.record.write()
 
   def settle(self) -> None:
-    """Waits until figures and checkpoints are written."""
+    """Waits until figures, rows and checkpoints are on the disk."""
+    if self._writer:
+      self._writer.sync()
     with self.record.timed("figures"):
       self._drawn.result()
     with self.record.timed("checkpoints"):

@@ -28,7 +28,7 @@ from dgm_jax.training.loop import Loop
 from dgm_jax.training.processes import devices, hosts
 from dgm_jax.training.processes.signals import StopRequest
 from dgm_jax.training.run import Run
-from dgm_jax.training.workdir import checkpoint, own_files, warm_start
+from dgm_jax.training.workdir import checkpoint, own_files, recovery, warm_start
 from dgm_jax.training.workdir.folder import check, check_data, create, disk_errors
 
 Outcome = dict[str, Any] | errors.DivergenceError | errors.PrunedError
@@ -106,9 +106,9 @@ def train_runs(
   hosts.on_first_host(lambda: [check(workdir, config.to_dict(), own_folder) for config, workdir in given])
   outcomes: dict[pathlib.Path, Outcome] = {}
   with StopRequest() as stop:
-    for cohort in _cohorts([run for run in given if not (run[1] / "results.json").exists()]):
+    for cohort in _cohorts([run for run in given if recovery.results(run[1]) is None]):
       outcomes |= _train(*zip(*cohort, strict=True), profile, stop, own_folder)
-  return [outcomes[w] if w in outcomes else files.read_json(w / "results.json") for _, w in given]
+  return [outcomes[w] if w in outcomes else recovery.results(w) for _, w in given]
 
 
 def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[ConfigDict, pathlib.Path]]]:
@@ -167,7 +167,7 @@ def _train(
     for run in runs:
       run.open(stack)
     hosts.on_first_host(lambda: [check(run.workdir, run.config.to_dict(), own_folder) for run in runs])
-    if any((w / "results.json").exists() for w in workdirs):  # another process finished it meanwhile
+    if any(recovery.results(w) is not None for w in workdirs):  # another process finished it meanwhile
       stack.close()
       return dict(zip(workdirs, train_runs(configs, workdirs, own_folder=own_folder), strict=True))
     loop = Loop(experiment, runs, engine, stop, profile)

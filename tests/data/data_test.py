@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from dgm_jax import data
-from dgm_jax.core import batches, errors
+from dgm_jax.core import batches, errors, files
 from dgm_jax.data import splits
 from dgm_jax.data.files import readers
 from dgm_jax.data.published import cache
@@ -57,6 +57,12 @@ def test_second_load_takes_under_a_second():
   assert float(done.stdout) < 1.0
 
 
+def flip_a_bit(path):
+  content = bytearray(path.read_bytes())
+  content[-1] ^= 1
+  path.write_bytes(content)
+
+
 def test_damaged_cache_is_made_again(tmp_path):
   folder, made, parts = tmp_path / "set", [], ("train", "test")
 
@@ -72,6 +78,8 @@ def test_damaged_cache_is_made_again(tmp_path):
   assert len(made) == 1
   for damage in (
     lambda: (folder / "train" / "x.npy").write_bytes(b"cut short"),
+    lambda: flip_a_bit(folder / "train" / "x.npy"),
+    lambda: (folder / "digests.json").write_bytes(b""),
     lambda: (folder / "train" / "x.npy").write_bytes((folder / "train" / "x.npy").read_bytes()[:-8]),
     lambda: (folder / "about.json").write_text("{"),
     lambda: (folder / "test" / "x.npy").unlink(),
@@ -83,6 +91,25 @@ def test_damaged_cache_is_made_again(tmp_path):
     assert len(made) == before + 1
     np.testing.assert_array_equal(found["train"]["x"], np.arange(6))
     np.testing.assert_array_equal(found["test"]["x"], np.arange(3))
+
+
+def test_a_cache_of_an_earlier_version_is_used_and_its_digests_are_kept_from_then_on(tmp_path):
+  folder, write = tmp_path / "set", lambda target: cache.save(target, {"train": {"x": np.arange(6)}})
+  cache.save(folder, {"train": {"x": np.arange(7)}})
+  assert len(cache.cached(folder, ("train",), write)["train"]["x"]) == 7
+  flip_a_bit(folder / "train" / "x.npy")
+  assert len(cache.cached(folder, ("train",), write)["train"]["x"]) == 6
+
+
+def test_of_a_data_set_that_is_too_large_to_read_the_sizes_are_compared(tmp_path, monkeypatch):
+  monkeypatch.setattr(cache, "_HASHED_BYTES", 10)
+  folder, write = tmp_path / "set", lambda target: cache.save(target, {"train": {"x": np.arange(6)}})
+  cache.cached(folder, ("train",), write)
+  assert files.read_json(folder / "digests.json") == {"train/x.npy": [176, None]}
+  with open(folder / "train" / "x.npy", "ab") as file:
+    file.write(b"more")
+  cache.cached(folder, ("train",), write)
+  assert (folder / "train" / "x.npy").stat().st_size == 176
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_folder(tmp_path):

@@ -1,10 +1,17 @@
-"""Arrays cached as memory-mapped .npy files: decoded once, then loaded instantly whatever their size."""
+"""Arrays cached as memory-mapped .npy files: decoded once, then loaded in the time that their checksums take.
+
+digests.json has the size and, up to _HASHED_BYTES in all, the SHA-256 of each file; arrays that differ are prepared
+again.  A folder that an earlier version prepared has none, and gets it when it is first used.
+"""
 
 import atexit
+import contextlib
 import errno
+import hashlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -13,10 +20,12 @@ import filelock
 import numpy as np
 from absl import logging
 
-from dgm_jax.core import errors, locks
+from dgm_jax.core import errors, files, locks
 from dgm_jax.core.batches import Arrays
 
 _CHUNK_BYTES = 2**26
+_DIGESTS = "digests.json"
+_HASHED_BYTES = 2**30  # about two seconds; larger data sets are streamed, and would be read for this alone
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -60,12 +69,40 @@ def save_rows(path: pathlib.Path, array: np.ndarray, indices: np.ndarray) -> Non
 
 def save_about(folder: pathlib.Path, about: dict) -> None:
   """Writes the metadata next to the parts."""
-  (folder / "about.json").write_text(json.dumps(about))
+  files.write_json(folder / "about.json", about)
+
+
+def _digests(folder: pathlib.Path) -> dict[str, list]:
+  """{file: [size, SHA-256, or None for all files of a large data set]}."""
+  found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != _DIGESTS and not p.name.startswith(".")]
+  sizes = [p.stat().st_size for p in found]
+  hashed = sum(sizes) <= _HASHED_BYTES
+  digests = [_sha256(p) if hashed else None for p in found]
+  return {str(p.relative_to(folder)): [n, d] for p, n, d in zip(found, sizes, digests, strict=True)}
+
+
+def _sha256(path: pathlib.Path) -> str:
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check(folder: pathlib.Path) -> None:
+  """Raises ValueError or UserError if the files are not those that were prepared."""
+  known = files.read_json(folder / _DIGESTS, dict)
+  if known is None:
+    with contextlib.suppress(OSError):  # of an account that may only read it
+      files.write_json(folder / _DIGESTS, _digests(folder))
+    return
+  found = _digests(folder)
+  if different := [name for name in sorted(known | found) if known.get(name) != found.get(name)]:
+    raise ValueError(f"{different[0]} is not what was written")
 
 
 def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()) -> Parts | None:
-  """The arrays in `folder`, mapped read-only; None if one of `parts` or `names` is missing or cannot be read."""
+  """The arrays in `folder`, mapped read-only; None if one of `parts` or `names` is missing, damaged or unreadable."""
   try:
+    if folder.is_dir():
+      _check(folder)
     found = Parts(
       {
         part: {f.stem: np.load(f, "r", allow_pickle=False) for f in sorted((folder / part).glob("*.npy"))}
@@ -74,7 +111,7 @@ def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()
     )
     about = folder / "about.json"
     found.about = json.loads(about.read_text()) if about.exists() else {}
-  except (ValueError, OSError, EOFError) as e:
+  except (ValueError, OSError, EOFError, errors.UserError) as e:
     logging.warning("The cached arrays in %s cannot be read (%s); preparing them again.", folder, e)
     return None
   whole = lambda arrays: arrays and len({len(a) for a in arrays.values()}) == 1 and arrays.keys() >= set(names)
@@ -84,7 +121,7 @@ def read(folder: pathlib.Path, parts: tuple[str, ...], names: Iterable[str] = ()
 
 def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
   """Acquires the lock for making `folder`; prints a line if it must wait."""
-  lock = locks.file_lock(folder.with_name(f"{folder.name}.lock"))
+  lock = locks.file_lock(folder.with_name(f"{folder.name}.lock"), shared=True)
   try:
     return lock.acquire(timeout=0).lock
   except filelock.Timeout:
@@ -93,14 +130,18 @@ def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
 
 
 def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str) -> None:
-  """Writes to a temporary folder, then renames it: another process sees all of it or nothing."""
-  temporary = folder.with_name(f"{folder.name}.tmp")  # exclusive under the lock; a killed process may have left one
-  shutil.rmtree(temporary, ignore_errors=True)
+  """Writes to a temporary folder, then renames it: another process, or a power cut, finds all of it or nothing."""
+  for left in folder.parent.glob(f"{folder.name}.tmp*"):  # by a process that was killed: this one has the lock
+    shutil.rmtree(left, ignore_errors=True)
+  temporary = folder.with_name(f"{folder.name}.tmp-{secrets.token_hex(8)}")
   try:
     temporary.mkdir(parents=True)
     write(temporary)
+    files.write_json(temporary / _DIGESTS, _digests(temporary))
+    files.sync_tree(temporary)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
+    files.sync(folder.parent)
   except OSError as e:
     if e.errno in _OUT_OF_SPACE:
       raise errors.UserError(f"No space is left in {folder.parent} for {what} ({e.strerror}); nothing was kept.") from e

@@ -11,7 +11,7 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager, util
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, files
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.data.published import cache
 from dgm_jax.data.published.raw_files import _one_line, alternatives, check_blob, check_network, take_from_folder, urls
@@ -94,6 +94,7 @@ def _download_and_prepare(
       builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(try_download_gcs=False), file_format="array_record"
       )
+    files.sync_tree(pathlib.Path(builder.data_dir))
   return builder.as_data_source(), dict(builder.info.metadata or {})
 
 

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import compilation_cache, errors, files
 from dgm_jax.training import train
-from dgm_jax.training.workdir import legacy_configs
+from dgm_jax.training.workdir import legacy_configs, recovery
 
 _LOCK_PATIENCE_S = 60  # for the previous process of the task to end
 
@@ -45,9 +45,18 @@ def work(path: pathlib.Path) -> int:
     UserError, StoppedError: see train.train_runs.
   """
   runs = read(path)
-  left = [r for r in runs if not any((r[1] / name).exists() for name in ("results.json", "failure.json", "stop.json"))]
+  left = [run for run in runs if not _is_over(run[1])]
   _train(left, path.absolute().parents[1])
   return 3 if any((workdir / "failure.json").exists() for _, workdir in runs) else 0
+
+
+def _is_over(workdir: pathlib.Path) -> bool:
+  if any((workdir / name).exists() for name in ("failure.json", "stop.json")):
+    return True
+  try:
+    return recovery.results(workdir) is not None
+  except errors.UserError:  # which training says, too
+    return False
 
 
 def _train(runs: list[tuple[ConfigDict, pathlib.Path]], root: pathlib.Path) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from dgm_jax.core import errors
-from dgm_jax.core.files import flatten, read_json, write_json
-from dgm_jax.training.workdir import own_files
+from dgm_jax.core.files import flatten, is_temporary, make_folder, read_json, write_json
+from dgm_jax.training.workdir import manifest, own_files, recovery
 from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED, read_config
 
 # Locations, placement and what is written besides: a run may continue with other values of these.
@@ -57,7 +57,7 @@ def check(workdir: pathlib.Path, config: dict, own_folder: pathlib.Path | None =
   old = read_config(workdir)
   if old is None:
     errors.require(
-      not workdir.is_dir() or {p.name for p in workdir.iterdir()} <= {OWN_DATA, PREPARED},
+      not workdir.is_dir() or recovery.is_lost(workdir / "config.json") or _is_new(workdir),
       f"--workdir {workdir} holds files that are not a run's (it has no config.json); name a new or empty folder.",
     )
   elif different := _differences(old, config):
@@ -69,14 +69,19 @@ def check(workdir: pathlib.Path, config: dict, own_folder: pathlib.Path | None =
     own_files.check(workdir, config)
   parent = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
   errors.require(os.access(parent, os.W_OK), f"--workdir {workdir}: {parent} cannot be written.")
-  return read_json(workdir / "results.json")
+  return recovery.results(workdir)
+
+
+def _is_new(workdir: pathlib.Path) -> bool:
+  """Whether a folder holds nothing but a run's own data, and what a process left that was killed before it began."""
+  return all(p.name in (OWN_DATA, PREPARED) or is_temporary(p.name) for p in workdir.iterdir())
 
 
 def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
   """Raises UserError if the data are not those that the run started with, which data.json records."""
   path = workdir / "data.json"
   found = {k: about[k] for k in ("data", "split_sizes", "data_digest")}
-  if (known := read_json(path)) is None:
+  if (known := recovery.data(workdir)) is None:
     write_json(path, found)
   errors.require(
     known in (None, found),
@@ -93,7 +98,7 @@ def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
   except Exception as e:  # orbax and tensorstore raise their own types
     if not _is_disk_full(e):
       raise
-    steps = [int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()]
+    steps = manifest.complete(workdir / "checkpoints")
     kept = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
     raise errors.DiskFullError(
       f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command continues from there."
@@ -109,6 +114,14 @@ def _is_disk_full(error: BaseException | None) -> bool:
   return any(t in str(error) for t in texts) or _is_disk_full(error.__cause__) or _is_disk_full(error.__context__)
 
 
+def _is_sound(path: pathlib.Path) -> bool:
+  """Whether there is a JSON object in a file."""
+  try:
+    return read_json(path, dict) is not None
+  except errors.UserError:
+    return False
+
+
 def create(workdir: pathlib.Path, config: dict, source: dict | None = None) -> None:
   """Creates the folder and writes config.json and copies of the user's own modules, unless they exist.
 
@@ -118,8 +131,8 @@ def create(workdir: pathlib.Path, config: dict, source: dict | None = None) -> N
     source: the config with the places from which modules are copied; None for `config`.
   """
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / "config.json").exists():
+    make_folder(workdir)
+    if not _is_sound(workdir / "config.json"):
       write_json(workdir / "config.json", config)
     if not (workdir / "own" / "index.json").exists():  # which is written last
       own_files.keep(workdir, config, source)

@@ -4,8 +4,8 @@ import pathlib
 from typing import Any
 
 from dgm_jax.core import renamed
-from dgm_jax.core.files import read_json
 from dgm_jax.training import optimisers
+from dgm_jax.training.workdir import recovery
 
 # Options that configs of earlier versions lack, with the values that those versions used.
 _ADDED = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
@@ -36,13 +36,13 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
-  """config.json as `upgraded` gives it; None if there is none.
+  """config.json, or the copy in a checkpoint, as `upgraded` gives it; None if there is none.
 
   Data that lie in the run's own folder, or that of its sweep, are found there wherever the folder is now.
   """
-  config = read_json(workdir / "config.json") if workdir.is_dir() else None
-  if not isinstance(config, dict):
-    return config
+  config = recovery.config(workdir) if workdir.is_dir() else None
+  if config is None:
+    return None
   config = upgraded(config)
   if pathlib.Path(config.get("data", {}).get("path") or "").name == OWN_DATA:
     for folder in (workdir, *list(workdir.absolute().parents)[1:2]):

@@ -15,8 +15,8 @@ from importlib import metadata
 
 import jax
 
-from dgm_jax.core.files import read_json, write_json
-from dgm_jax.training.workdir import own_files
+from dgm_jax.core.files import write_json
+from dgm_jax.training.workdir import own_files, recovery
 
 _PACKAGES = ("dgm_jax", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "tensorflow-datasets")
 
@@ -67,7 +67,7 @@ class RunRecord:
 
   def __init__(self, workdir: pathlib.Path, seed: int, step: int, writes: bool = True, lanes: int = 1):
     self._path, self._writes = workdir / "run.json", writes
-    self._starts = read_json(self._path) or []
+    self._starts = recovery.starts(workdir, writes)
     status = _git("status", "--porcelain")
     self._entry = {
       "command": _CALL.get() or shlex.join(sys.orig_argv),
