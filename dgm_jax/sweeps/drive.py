@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, files
 from dgm_jax.sweeps import states, tasks
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.launchers import machine
@@ -208,7 +208,7 @@ def run(root: pathlib.Path, definition: tasks.Definition, runs: Sequence[Run], o
       errors.choose("metric", options.metric, planned.metrics)
     print(describe.describe(planned, number_of_jobs(options)), flush=True)
     tasks.write(root, definition)
-    (root / "tasks").mkdir(exist_ok=True)
+    files.make_folder(root / "tasks")
     with contextlib.ExitStack() as stack:
       try:  # a second command would replace the tasks of the first
         stack.enter_context(locked(root / "tasks"))

@@ -97,7 +97,7 @@ def state(path: pathlib.Path) -> State:
   alive = is_alive(path)
   if (reason := stop_reason(path)) is not None and not alive:
     return State("pruned", step, reason)
-  if (failure := files.read_json(path / "failure.json")) is not None:
+  if (failure := recovery.optional(path / "failure.json")) is not None:
     return State("failed", int(failure.get("step") or step), str(failure.get("error", "")))
   if alive:
     return State("running", step)

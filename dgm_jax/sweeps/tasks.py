@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dgm_jax.core import errors, files, renamed
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
-from dgm_jax.training.workdir import folder, own_files
+from dgm_jax.training.workdir import folder, own_files, recovery
 from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED
 from dgm_jax.training.workdir.lock import locked
 
@@ -67,6 +67,11 @@ def _few(names: Sequence[str]) -> str:
   return ", ".join(names[:3]) + more
 
 
+def _is_lost(root: pathlib.Path, new: Definition) -> bool:
+  """Whether a power cut emptied sweep.json, and a definition says all of it again; only a search adds to it later."""
+  return new.search is None and recovery.is_lost(root / "sweep.json")
+
+
 def check(root: pathlib.Path, new: Definition) -> None:
   """Raises UserError if ROOT holds another sweep or other files.
 
@@ -76,10 +81,14 @@ def check(root: pathlib.Path, new: Definition) -> None:
     UserError: lists the differences.
   """
   errors.require(not root.exists() or root.is_dir(), f"--root {root} is a file; it must be a folder.")
-  old = read(root)
+  lost = _is_lost(root, new)
+  old = None if lost else read(root)
   if old is None:
-    strange = [p.name for p in root.iterdir() if p.name not in ("lock", OWN_DATA, PREPARED)] if root.is_dir() else []
-    errors.require(not strange, f"--root {root} holds files that do not belong to a sweep ({_few(sorted(strange))}).")
+    names = [p.name for p in root.iterdir()] if root.is_dir() else []
+    strange = [n for n in names if n not in ("lock", OWN_DATA, PREPARED) and not files.is_temporary(n)]
+    errors.require(
+      lost or not strange, f"--root {root} holds files that do not belong to a sweep ({_few(sorted(strange))})."
+    )
     return
   if old.search is None and new.search is None and not (root / "runs").exists():
     return  # no run of it has started
@@ -112,10 +121,10 @@ def write(root: pathlib.Path, new: Definition) -> None:
     UserError: see check; another process is writing; the folder cannot be written.
   """
   try:
-    root.mkdir(parents=True, exist_ok=True)
+    files.make_folder(root)
     with locked(root):
       check(root, new)
-      old = read(root)
+      old = None if _is_lost(root, new) else read(root)
       runs = (old.runs if old and (root / "runs").exists() else {}) | new.runs
       listed = [{"name": name, "overrides": _plain(overrides)} for name, overrides in runs.items()]
       found = {"format": _FORMAT, "command": new.command, "config": new.config, "common": _plain(new.common)}
@@ -153,7 +162,7 @@ def write_tasks(
     Paths of the files.
   """
   place = root / "tasks"
-  place.mkdir(parents=True, exist_ok=True)
+  files.make_folder(place)
   old = sorted(p for p in place.glob("*.json") if p.stem.isdigit())
   start = int(old[-1].stem) + 1 if keep and old else 0
   paths = []

@@ -175,7 +175,7 @@ def cached(
   if (splits := read(folder, parts, names)) is not None:
     return splits
   try:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder.parent)
     lock = _lock(folder, what)
   except OSError as e:
     logging.warning("Arrays not cached: %s cannot be written (%s).", folder, e)

@@ -74,7 +74,7 @@ def _train(runs: list[tuple[ConfigDict, pathlib.Path]], root: pathlib.Path) -> N
       _train(runs[half:], root)
       return
     [(_, workdir)], outcomes = runs, [e]
-    workdir.mkdir(parents=True, exist_ok=True)
+    files.make_folder(workdir)
     files.write_json(workdir / "failure.json", {"error": str(e), "step": None})
   for (_, workdir), outcome in zip(runs, outcomes, strict=True):
     if isinstance(outcome, errors.DivergenceError | errors.UserError):

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors, locks
+from dgm_jax.core import errors, files, locks
 from dgm_jax.sweeps import axes, drive, states, tasks
 from dgm_jax.sweeps.definition import Run, make_run
 from dgm_jax.sweeps.planning import describe, plan
@@ -59,7 +59,7 @@ class _Searcher:
     self.root, self.search, self.study = root, search, study
     self.name = f"{platform.node()}-{os.getpid()}-{time.time_ns() % 10**9:09d}"
     self.folder = root / "searchers" / self.name
-    self.folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(self.folder)
 
   def _abandoned(self, trial: Any) -> bool:
     owner = trial.user_attrs.get("owner")

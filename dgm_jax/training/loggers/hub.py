@@ -10,6 +10,7 @@ from dgm_jax.core import errors, files
 from dgm_jax.core.figure_style import listed
 from dgm_jax.core.registry import module
 from dgm_jax.training import loggers
+from dgm_jax.training.workdir import recovery
 
 _IDS = "loggers.json"
 
@@ -29,11 +30,11 @@ class About(NamedTuple):
 
   def known(self, name: str) -> str | None:
     """The id under which a service knows the run from an earlier process."""
-    return (files.read_json(self.workdir / _IDS) or {}).get(name)
+    return (recovery.optional(self.workdir / _IDS) or {}).get(name)
 
   def remember(self, name: str, identity: str) -> None:
     """Saves the id under which a service knows the run."""
-    files.write_json(self.workdir / _IDS, (files.read_json(self.workdir / _IDS) or {}) | {name: identity})
+    files.write_json(self.workdir / _IDS, (recovery.optional(self.workdir / _IDS) or {}) | {name: identity})
 
   def parameters(self) -> dict[str, bool | int | float | str]:
     """The config as hyper-parameters: numbers and text; what is unset is left out."""

@@ -12,7 +12,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, references
-from dgm_jax.core.files import flatten, read_json, whole, write_json
+from dgm_jax.core.files import flatten, make_folder, read_json, whole, write_json
 
 _NAMED = ("likelihood", "prior", "posterior")  # arguments of models that name a module; of others, those that are files
 
@@ -110,7 +110,7 @@ def keep(folder: pathlib.Path, config: dict[str, Any], source: dict[str, Any] | 
     if place not in index | new:
       new[place] = entry | {"file": _free_name(place, {e["file"] for e in (index | new).values()})}
       target = folder / "own" / new[place]["file"]
-      target.parent.mkdir(parents=True, exist_ok=True)
+      make_folder(target.parent)
       with whole(target) as temporary:
         temporary.write_bytes(data)
   if new:

@@ -95,6 +95,15 @@ def _first_line(path: pathlib.Path) -> dict[str, Any] | None:
     return None
 
 
+def optional(path: pathlib.Path) -> dict[str, Any] | None:
+  """The object in a file that a run can do without: {} with a warning if it is damaged, None if there is none."""
+  try:
+    return files.read_json(path, dict)
+  except errors.UserError as e:
+    logging.warning("%s Its content is lost.", e)
+    return {}
+
+
 def set_aside(path: pathlib.Path, why: str) -> None:
   """Renames a damaged file to NAME.damaged, NAME.damaged.2 and so on, with a warning."""
   name = next(

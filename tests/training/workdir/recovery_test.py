@@ -6,6 +6,8 @@ import re
 import pytest
 
 from dgm_jax.core import errors, files
+from dgm_jax.sweeps import states
+from dgm_jax.training.loggers import hub
 from dgm_jax.training.workdir import folder, legacy_configs, manifest, recovery, run_record
 
 CONFIG = {"seed": 3, "data": {"name": "mnist5k"}}
@@ -98,3 +100,14 @@ def test_a_damaged_record_is_kept_under_another_name(tmp_path, caplog):
   assert [entry["from_step"] for entry in files.read_json(tmp_path / "run.json")] == [20]
   assert (tmp_path / "run.json.damaged").read_bytes() == CUT
   assert "it is kept as run.json.damaged" in caplog.text
+
+
+@pytest.mark.parametrize("content", [EMPTY, CUT, BINARY])
+def test_a_failure_and_the_names_at_services_can_be_lost(content, tmp_path):
+  for name in ("failure.json", "loggers.json"):
+    (tmp_path / name).write_bytes(content)
+  assert states.state(tmp_path) == states.State("failed", 0)
+  about = hub.About(tmp_path, 0, {})
+  assert about.known("wandb") is None
+  about.remember("wandb", "id")
+  assert about.known("wandb") == "id"
