@@ -44,6 +44,14 @@ import pytest  # noqa: E402
 import dgm_jax  # noqa: E402, F401, sets what jaxlib needs before JAX is first used
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+  """Nothing that a test writes has to survive a power cut, and waiting for the disk takes milliseconds a file."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(os, "fsync", lambda descriptor: None)
+    yield
+
+
 @pytest.fixture(scope="session")
 def raw_data() -> pathlib.Path:
   """A folder with the published raw files, mnist/train-images-idx3-ubyte.gz and so on."""
