@@ -80,14 +80,15 @@ def complete(checkpoints: pathlib.Path) -> dict[int, pathlib.Path]:
 
 
 def damage(checkpoint: pathlib.Path, metadata_only: bool = False) -> str:
-  """What is wrong with the files of a complete checkpoint, "" if they are what the manifest says.
+  """What is wrong with the files of a checkpoint, "" if they are what the manifest says.
 
   Args:
-    checkpoint: its folder; one of an earlier version is damaged only if its metadata cannot be read.
+    checkpoint: its folder; of one of an earlier version only orbax can tell.
     metadata_only: whether to compare only the file that tells orbax what the checkpoint holds.
   """
   if not exists(checkpoint):
-    return "" if _metadata(checkpoint) is not None else f"{_METADATA} cannot be read"
+    missing = f"{_METADATA} cannot be read" if _metadata(checkpoint) is None else f"{_NAME} is missing"
+    return "" if counts(checkpoint) else missing
   try:
     known = {name: _Entry(**entry) for name, entry in files.read_json(checkpoint / _NAME, dict).items()}
   except (errors.UserError, TypeError):

@@ -76,7 +76,7 @@ def measure(folder: pathlib.Path, names: Mapping[str, list[str]], size: Size) ->
       settings = {"num_samples": 50, "num_warmup": 100, "num_leapfrog": 4, "num_importance": 500}
       run_log_px = posterior_samples.make_log_px(experiment, min(100, size.examples), **settings)
     with checkpoint.open_manager(path, read_only=True) as checkpoints:
-      for step in sorted(checkpoints.all_steps()):
+      for step in sorted(checkpoint.steps(path)):
         file = folder / "measured" / f"{name},step={step}.npz"
         if not file.exists():
           saved = checkpoint.restore_latest(checkpoints, state, step=step)

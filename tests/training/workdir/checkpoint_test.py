@@ -96,6 +96,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(name, fault, workdir, 
   incomplete = not (folder / "manifest.json").exists()
   assert checkpoint.steps(workdir) == ({2} if incomplete else {2, 3})
   assert restored(workdir) == 2
+  with pytest.raises(errors.UserError, match=r"No checkpoint in .* can be read"):
+    restored(workdir, step=3)
   assert incomplete or "The checkpoint of step 3 in" in caplog.text
   assert folder.exists()  # evaluation removes nothing
   assert restored(workdir, read_only=False) == 2
