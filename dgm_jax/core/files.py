@@ -157,7 +157,7 @@ def read_json(path: pathlib.Path, kind: type | None = None, keys: tuple[str, ...
     value = json.loads(text)
   except (ValueError, RecursionError) as e:  # ValueError also for text that is not UTF-8
     raise errors.UserError(f"{path} is damaged: {e}.") from e
-  names = {dict: "an object {...}", list: "a list [...]"}
+  names: dict[Any, str] = {dict: "an object {...}", list: "a list [...]"}
   errors.require(
     kind is None or isinstance(value, kind),
     f"{path} is damaged: it holds {type(value).__name__}, not {names.get(kind, kind)}.",

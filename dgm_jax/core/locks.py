@@ -11,11 +11,6 @@ import filelock
 
 from dgm_jax.core import errors
 
-try:
-  import fcntl
-except ImportError:  # not a Unix
-  fcntl = None
-
 _WITHOUT = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -61,8 +56,10 @@ def _check(path: pathlib.Path, descriptor: int, shared: bool) -> None:
 def try_lock(descriptor: int) -> bool:
   """Locks an open file until it is closed; False if another process has, or the file system has no locks."""
   try:
+    import fcntl
+
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except (OSError, AttributeError):
+  except (ImportError, OSError):  # ImportError: not a Unix
     return False
   return True
 

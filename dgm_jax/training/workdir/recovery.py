@@ -25,23 +25,20 @@ def config(workdir: pathlib.Path) -> dict[str, Any] | None:
     UserError: it is damaged, not just empty, and there is no such checkpoint.
   """
   path = workdir / "config.json"
+  sentence = f"{path} is missing"
   try:
-    found = files.read_json(path, dict)
-    problem = "is missing"
+    if (found := files.read_json(path, dict)) is not None:
+      return found
   except errors.UserError as e:
-    found, problem, error = None, "is damaged", e
-  if found is not None:
-    return found
+    sentence = str(e).rstrip(".")
   for step, checkpoint in sorted(manifest.complete(workdir / "checkpoints").items(), reverse=True):
     saved = manifest.about(checkpoint).get("config")
     if isinstance(saved, dict) and not manifest.damage(checkpoint, metadata_only=True):
-      logging.warning("%s %s; the config in the checkpoint of step %d is used.", path, problem, step)
+      logging.warning("%s; the config in the checkpoint of step %d is used.", sentence, step)
       return saved
   if not path.exists() or is_lost(path):
     return None
-  raise errors.UserError(
-    f"{str(error).rstrip('.')}, and no checkpoint has a copy. Restore it, or remove {workdir} to train anew."
-  )
+  raise errors.UserError(f"{sentence}, and no checkpoint has a copy. Restore it, or remove {workdir} to train anew.")
 
 
 def is_lost(path: pathlib.Path) -> bool:
