@@ -34,7 +34,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax.core import compilation_cache, config_args, errors, figures, files, rng, text_tables
+from dgm_jax.core import compilation_cache, config_args, errors, figures, files, memory, paths, rng, text_tables
 from dgm_jax.training import train
 from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.processes import exit_status, hosts, supervisor
@@ -62,7 +62,9 @@ _MODE = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", "latest", "The checkpoint to evaluate or sample: latest, best (by config.keep_best) or a step."
 )
-_NUM_SAMPLES = flags.DEFINE_integer("num_samples", 64, "Number of samples to draw.", lower_bound=1)
+_NUM_SAMPLES = flags.DEFINE_integer(
+  "num_samples", 64, "Number of samples to draw.", lower_bound=1, upper_bound=2**31 - 1
+)
 _PROFILE = flags.DEFINE_bool(
   "profile",
   False,
@@ -81,15 +83,15 @@ _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --distributed
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --distributed: the index of this process, from 0.")
 
 
-def _read_config() -> ConfigDict:
+def _read_config(workdir: pathlib.Path) -> ConfigDict:
   """The config of the command line, or else of the workdir."""
   if _CONFIG.value is not None:
     return _CONFIG.value
   errors.require(
     _MODE.value != "train", "--config is missing, e.g. --config=configs/iwae_mnist.py:quick --workdir=runs/first."
   )
-  config = read_config(pathlib.Path(_WORKDIR.value))
-  errors.require(config is not None, f"--workdir {_WORKDIR.value} holds no run (it has no config.json).")
+  config = read_config(workdir)
+  errors.require(config is not None, f"--workdir {workdir} holds no run (it has no config.json).")
   return ConfigDict(config)
 
 
@@ -131,6 +133,9 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   )
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
+  memory.check(
+    jax.make_jaxpr(draw, static_argnums=2)(state, key, _NUM_SAMPLES.value), "Sampling", "give a smaller --num_samples"
+  )
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
   files.save_arrays(workdir / "samples.npz", x=x)
   if x.ndim == 4 and x.shape[-1] in (1, 3):
@@ -153,18 +158,18 @@ def main(argv: list[str]) -> None:
     "--checkpoint is for --mode=evaluate and sample.",
   )
   errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is for --mode=train.")
-  workdir = pathlib.Path(_WORKDIR.value)
+  workdir = paths.folder("--workdir", _WORKDIR.value)
   if _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value):
     if not supervisor.is_child():
       sys.exit(supervisor.run_as_child(shlex.join(sys.orig_argv)))
     supervisor.end_with_parent()
     hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
   with disk_errors(workdir):
-    _MODES[_MODE.value](_read_config(), workdir)
+    _MODES[_MODE.value](_read_config(workdir), workdir)
   hosts.depart(0)
 
 
-_WRONG_FLAGS = (AttributeError, KeyError, TypeError, OSError)  # what absl raises for a wrong --config.PATH=VALUE
+_WRONG_FLAGS = (AttributeError, KeyError, TypeError)  # what absl raises for a wrong --config.PATH=VALUE
 
 
 def _parse_flags(argv: list[str]) -> list[str]:

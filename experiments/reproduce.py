@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from dgm_jax.core import errors, figure_style, figures
+from dgm_jax.core import errors, figure_style, figures, paths
 from dgm_jax.experiments.harness import committed, page, paper, reports, stages
 from dgm_jax.sweeps import definition, drive, states, tasks
 from dgm_jax.sweeps.launchers import options as launcher_options
@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--table", help="number of a table of the paper, for example 1")
   add("--figure", help="number of a figure, for example 2; with neither --table nor --figure, all tables and figures")
   add("--budget", default="quick", help="quick, short or paper; default: quick")
-  add("--root", type=pathlib.Path, default=pathlib.Path("runs/reproduce"), help="default: runs/reproduce")
+  add("--root", type=paths.folder_of("--root"), default=pathlib.Path("runs/reproduce"), help="default: runs/reproduce")
   add("--cells", default="", metavar="NAMES", help="run only these cells and what they start from: vae-1,iwae-5")
   add("--manual_dir", default="", metavar="FOLDER", help="folder with the published raw files of the data set")
   add("--launcher", default="local", choices=sorted(LAUNCHERS), help="where processes run; default: local")

@@ -22,8 +22,8 @@ def load(path):
 
 
 def test_every_config_is_listed():
-  files = {p.stem for p in (tables.ROOT / "configs").glob("*.py")} - {"__init__", "base"}
-  assert files == {p.stem for p in tables.CONFIGS} == set(tables.CONFIG_ARGUMENTS)
+  files = {p.stem for p in (tables.ROOT / "configs").glob("*.py")}
+  assert files - {"__init__", "base"} == {p.stem for p in tables.CONFIGS} == set(tables.CONFIG_ARGUMENTS)
 
 
 def test_base_is_not_offered_as_a_config():

@@ -115,7 +115,6 @@ MISTAKES = {
   "gradient": (["--config.objective.gradient=dregg"], ["gradient 'dregg'", "'dreg'"]),
   "optimiser": (["--config.optim.name=adm"], ["optimiser 'adm'", "'adam'"]),
   "data set": (["--config.data.name=mnist5"], ["data set 'mnist5'", "'mnist5k'"]),
-  "data set of the argument": (["--config=configs/iwae_mnist.py:test,data=mnist5"], ["data set 'mnist5'", "'mnist5k'"]),
   "member": (["--config.data.name=uci"], ["data set 'uci'", "uci/concrete"]),
   "option of data": (["--config.data.valid_sise=3"], ["key of config.data 'valid_sise'", "data_dir"]),
   "path": (["--config.data.name=array"], ["Data set 'array' needs data.path"]),

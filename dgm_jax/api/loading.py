@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from dgm_jax.api.packing import SUFFIX, unpack
 from dgm_jax.api.settings import config_of_run
 from dgm_jax.api.trained_model import LatentModel
-from dgm_jax.core import errors, files
+from dgm_jax.core import errors, files, paths
 from dgm_jax.training.restore import restore
 
 MODELS = pathlib.Path(__file__).parent / "models"
@@ -29,7 +29,7 @@ def load(model: str | os.PathLike[str]) -> LatentModel:
   Raises:
     UserError: there is no such model, run or checkpoint; the data differ from the run's; the file is damaged.
   """
-  path = pathlib.Path(model)
+  path = paths.named("model", model)
   if path.is_file():
     return unpack(path)
   if path.is_dir():

@@ -10,9 +10,10 @@ Exit status: 0 the file is written, 2 a mistake in the command.
 """
 
 import argparse
-import pathlib
+import functools
 
 from dgm_jax.api.packing import DTYPES, SUFFIX, pack
+from dgm_jax.core import paths
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,8 +25,14 @@ def main(argv: list[str] | None = None) -> int:
     allow_abbrev=False,
   )
   add = parser.add_argument
-  add("--workdir", required=True, type=pathlib.Path, metavar="RUN", help="folder of the run")
-  add("--out", required=True, type=pathlib.Path, metavar="FILE", help=f"the file to write, e.g. first{SUFFIX}")
+  add("--workdir", required=True, type=paths.folder_of("--workdir"), metavar="RUN", help="folder of the run")
+  add(
+    "--out",
+    required=True,
+    type=functools.partial(paths.named, "--out"),
+    metavar="FILE",
+    help=f"the file to write, e.g. first{SUFFIX}",
+  )
   add("--checkpoint", default="latest", help="latest (default), best (by config.keep_best) or a step")
   add("--dtype", default="float32", choices=DTYPES, help="in which parameters are stored (default: float32)")
   add("--export", action="store_true", help="add sampler, encoder and log p(x) as programs that need JAX alone")

@@ -22,11 +22,6 @@ def config_of_run(workdir: pathlib.Path) -> dict[str, Any]:
   return found
 
 
-def with_argument(config: str, argument: str) -> str:
-  """NAME:ARGUMENT extended by one more argument."""
-  return f"{config}{',' if config.partition(':')[2] else ':' * (':' not in config)}{argument}"
-
-
 def plain(value: Any) -> Any:
   """A number of NumPy's as one of Python's; other values are not changed."""
   return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
@@ -73,7 +68,7 @@ def make_config(config: str | ConfigDict, overrides: Mapping[str, Any], data_set
     errors.require(
       isinstance(config, str), f"config = {config!r}; a config's name or file is expected, e.g. 'iwae_mnist:k=5'."
     )
-    made = config_args.load(with_argument(config, f"data={data_set}") if data_set else config)
+    made = config_args.load(config_args.with_arguments(config, {"data": data_set} if data_set else {}))
   for path, value in overrides.items():
     set_value(made, path, value)
   return made

@@ -14,7 +14,7 @@ from dgm_jax.api.own_arrays import Part, collect, data_settings, require_x, writ
 from dgm_jax.api.settings import plain
 from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.api.training_runs import call, starting
-from dgm_jax.core import errors
+from dgm_jax.core import errors, paths
 from dgm_jax.sweeps import definition, drive, states, tasks
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def sweep(
   errors.require_package("pandas")  # of the report, which comes last
   from dgm_jax.sweeps import report
 
-  place = pathlib.Path(root)
+  place = paths.folder("root", root)
   chosen = _options(config, jobs, max_lanes, memory, cpus, gpus, metric)
   values = {path: [plain(v) for v in several] for path, several in (axes or {}).items()}
   common = {path: plain(value) for path, value in overrides.items()}

@@ -14,7 +14,7 @@ from dgm_jax.api.loading import load
 from dgm_jax.api.own_arrays import Part, collect, data_settings, remove_arrays, require_x, write_arrays
 from dgm_jax.api.settings import config_of_run, make_config, set_value
 from dgm_jax.api.trained_model import LatentModel
-from dgm_jax.core import compilation_cache, errors
+from dgm_jax.core import compilation_cache, errors, paths
 from dgm_jax.training import train as training
 from dgm_jax.training.build import data_section
 from dgm_jax.training.workdir import folder, legacy_configs, run_record
@@ -83,7 +83,7 @@ def train(
     workdir = tempfile.mkdtemp(prefix="dgm_jax_")
     print(f"The run's folder is {workdir}.", flush=True)
   require_x(x, y=y, mask=mask, valid=valid, test=test)
-  place = pathlib.Path(workdir)
+  place = paths.folder("workdir", workdir)
   compilation_cache.use()
   with (
     starting(place, "config.json", f"dgm_jax.train(workdir={str(place)!r})"),

@@ -4,10 +4,10 @@ import importlib
 import pathlib
 import runpy
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dgm_jax.core import errors, renamed
+from dgm_jax.core import errors, own_code, paths, renamed
 
 _CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -40,13 +40,14 @@ def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.
     A namespace of the values, and `given`, the set of names that `arg` mentions.
 
   Raises:
-    UserError: an unknown name, or an invalid or missing value.
+    UserError: an unknown name, an invalid or missing value, or a name that is given twice.
   """
   values = {k: v[0] if isinstance(v, tuple) else v for k, v in spec.items()}
   given = set()
   for part in filter(None, (arg or "").split(",")):
     name, equals, text = (s.strip() for s in part.partition("="))
     errors.choose(what, name, spec)
+    errors.require(name not in given, f"{what[0].upper()}{what[1:]} {name!r} is given twice, in {arg!r}.")
     if not equals:
       errors.require(spec[name] is False, f"{what[0].upper()}{what[1:]} {name!r} needs a value: {name}=...")
       text = "true"
@@ -55,32 +56,45 @@ def parse(arg: str | None, what: str = "config argument", **spec: Any) -> types.
   return types.SimpleNamespace(**values, given=given)
 
 
+def with_arguments(config: str, values: Mapping[str, str]) -> str:
+  """NAME:ARGUMENT or FILE:ARGUMENT extended by "name=value", which replaces what ARGUMENT says of that name."""
+  if not values:
+    return config
+  file, _, arg = config.partition(":")
+  kept = [part for part in filter(None, arg.split(",")) if part.partition("=")[0].strip() not in values]
+  return f"{file}:{','.join([*kept, *(f'{name}={value}' for name, value in values.items())])}"
+
+
+def in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
+  """The config files of a folder; `base`, which is no config without an argument, is not among them."""
+  return sorted(p for p in folder.glob("*.py") if p.stem not in ("__init__", "base"))
+
+
 def names() -> list[str]:
   """The configs of this package, by name."""
-  return sorted(p.stem for p in _CONFIGS.glob("*.py") if p.stem not in ("__init__", "base"))
+  return [p.stem for p in in_folder(_CONFIGS)]
 
 
 def find(config: str) -> pathlib.Path:
   """The file of NAME[:ARGUMENT] or FILE[:ARGUMENT].
 
-  A name, or a path configs/NAME.py that does not exist here, is a config of this package.  `base`, which is no config
-  without an argument, is found but not among the choices.
+  A name, or a path configs/NAME.py that does not exist here, is a config of this package; so is `base`.
 
   Raises:
     UserError: there is no such file; the message lists the choices.
   """
   text = config.partition(":")[0]
-  path = pathlib.Path(text)
+  path = paths.named("config file", text)
   if path.is_file():
     return path
   if text in ("base", "base.py", "configs/base.py"):
     return _CONFIGS / "base.py"
-  if path.parent == pathlib.Path():
+  folder = path if path.is_dir() and text else path.parent
+  if folder == pathlib.Path():
     return _CONFIGS / f"{errors.choose('config', path.name.removesuffix('.py'), names())}.py"
-  if path.parent == pathlib.Path("configs"):
+  if folder == pathlib.Path("configs"):
     return _CONFIGS / pathlib.Path(errors.choose("config file", text, [f"configs/{n}.py" for n in names()])).name
-  here = [str(p) for p in path.parent.glob("*.py") if p.stem not in ("__init__", "base")]
-  raise errors.unknown("config file", text, here or ["no .py file in that folder"])
+  raise errors.unknown("config file", text, list(map(str, in_folder(folder))) or ["no .py file in that folder"])
 
 
 def functions(config: str) -> dict[str, Any]:
@@ -89,18 +103,35 @@ def functions(config: str) -> dict[str, Any]:
   A config of this package is imported as dgm_jax.configs.NAME, so that it exists once; another file is run.
 
   Raises:
-    UserError: there is no such file (the message lists the choices), or it defines no get_config.
+    UserError: there is no such file (the message lists the choices), it cannot be run (the message quotes the line that
+      raised), or it defines no function get_config.
   """
   path = find(config)
-  is_ours = path.resolve().parent == _CONFIGS.resolve()
-  defined = vars(importlib.import_module(f"dgm_jax.configs.{path.stem}")) if is_ours else runpy.run_path(str(path))
-  errors.require("get_config" in defined, f"{path} defines no get_config.")
+  if path.resolve().parent == _CONFIGS.resolve():
+    return vars(importlib.import_module(f"dgm_jax.configs.{path.stem}"))
+  with own_code.running(path, f"Config file {str(path)!r} cannot be read"):
+    defined = runpy.run_path(str(path))
+  has = callable(defined.get("get_config"))
+  errors.require(has, f"{path} defines no get_config: def get_config(arg=''), which returns the config.")
   return defined
 
 
 def load(config: str) -> Any:
-  """The config of FILE[:ARGUMENT]: what get_config(ARGUMENT) of the file returns.  Raises: see `functions`."""
-  return functions(config)["get_config"](*config.partition(":")[2:] if ":" in config else ())
+  """The config of FILE[:ARGUMENT]: what get_config(ARGUMENT) of the file returns.
+
+  Raises:
+    UserError: see `functions`; or get_config raises, or returns something else than a ConfigDict.
+  """
+  get_config, path = functions(config)["get_config"], find(config)
+  with own_code.running(path, f"get_config of {str(path)!r} failed"):
+    made = get_config(*config.partition(":")[2:] if ":" in config else ())
+  given = "None: does it end without `return config`?" if made is None else f"a {type(made).__name__}."
+  errors.require(
+    hasattr(made, "get_type"),  # as only a ConfigDict has; this layer does not import it
+    f"get_config of {path} must return an ml_collections.ConfigDict, such as base.default() with some changes; it "
+    f"returned {given}",
+  )
+  return made
 
 
 def check_path(config: Any, path: str) -> None:
@@ -113,13 +144,19 @@ def check_path(config: Any, path: str) -> None:
     node, seen = node[name], f"{seen}.{name}"
 
 
-def _with_data_set(config: str, arguments: Sequence[str]) -> str:
-  """FILE:ARGUMENT with data=NAME added for --config.data.name=NAME: another data set has other options."""
-  for override, following in zip(arguments, [*arguments[1:], ""], strict=True):
-    flag, equals, name = override.lstrip("-").partition("=")
-    if override.startswith("-") and flag == "config.data.name":
-      config += f"{',' if config.partition(':')[2] else ':' * (':' not in config)}data={name if equals else following}"
-  return config
+def _overrides(argv: Sequence[str]) -> dict[str, str]:
+  """{PATH: VALUE} of the --config.PATH=VALUE and --config.PATH VALUE of a command line.
+
+  Raises:
+    UserError: one is given twice.
+  """
+  found = {}
+  for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+    flag, equals, value = argument.lstrip("-").partition("=")
+    if argument.startswith("-") and flag.startswith("config."):
+      errors.require(flag not in found, f"--{flag} is given twice.")
+      found[flag] = value if equals else following
+  return {flag.removeprefix("config."): value for flag, value in found.items()}
 
 
 def checked_arguments(argv: Sequence[str]) -> list[str]:
@@ -128,15 +165,15 @@ def checked_arguments(argv: Sequence[str]) -> list[str]:
   Raises:
     UserError: no such config file, argument or key.
   """
-  argv = list(argv)
+  argv, overrides = list(argv), _overrides(argv[1:])
+  # another data set has other options
+  of_data = {"data": overrides["data.name"]} if "data.name" in overrides else {}
   for i, arg in enumerate(argv[1:], 1):
     name, equals, value = arg.lstrip("-").partition("=")
     if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
-      value = _with_data_set(value if equals else argv[i + 1], argv)
+      value = with_arguments(value if equals else argv[i + 1], of_data)
       argv = [*argv[:i], f"--config={value}", *argv[i + (1 if equals else 2) :]]
       config = load(value)
-      for override in argv[1:]:
-        key = override.lstrip("-").partition("=")[0]
-        if override.startswith("-") and key.startswith("config."):
-          check_path(config, key.removeprefix("config."))
+      for path in overrides:
+        check_path(config, path)
   return argv

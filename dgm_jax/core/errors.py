@@ -57,12 +57,33 @@ _EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
 }
 
 
+SMALLER = (
+  "a smaller batch_size, eval_batch_size or objective.num_samples takes less, as do smaller chunks (objective.chunk, "
+  "objective.eval_chunk, evaluate.*.chunk), remat=True and a smaller model"
+)
+
+
 def missing_package(e: ImportError) -> str:
   """The sentence that says how to install the package that an import did not find; "" if it is of no extra."""
   package = (e.name or "").partition(".")[0]
   if package not in _EXTRAS:
     return ""
   return f"This needs the package {package}, which is not installed: pip install '.[{_EXTRAS[package]}]'."
+
+
+def sentence(e: BaseException) -> str:
+  """The sentence for an error of the system that a user can act on; "" for any other, which deserves its traceback.
+
+  These are: a package that is not installed, no memory left, and a file or folder that the system refuses.
+  """
+  if isinstance(e, ModuleNotFoundError):
+    return missing_package(e)
+  if isinstance(e, MemoryError) or (type(e).__name__.endswith("RuntimeError") and "RESOURCE_EXHAUSTED" in str(e)):
+    said = (str(e).strip().splitlines() or ["out of memory"])[0][:200].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
+    return f"There is not enough memory ({said}): {SMALLER}."
+  if isinstance(e, OSError) and e.filename is not None and e.strerror:
+    return f"{str(e.filename)[:300]}: {e.strerror}."
+  return ""
 
 
 def is_installed(name: str) -> bool:
@@ -79,7 +100,7 @@ def require_package(name: str) -> None:
 
 
 def run_command(main: Callable[[], int]) -> int:
-  """Exit status of a resumable command: 2 after a UserError, whose message is printed; 4 if it was interrupted."""
+  """Exit status of a command: 2 after a UserError or what `sentence` knows, which is printed; 4 if interrupted."""
   try:
     return main()
   except UserError as e:
@@ -87,14 +108,14 @@ def run_command(main: Callable[[], int]) -> int:
       raise
     print(f"error: {e}", file=sys.stderr)
     return 2
-  except ModuleNotFoundError as e:
-    if not (sentence := missing_package(e)):
-      raise
-    print(f"error: {sentence}", file=sys.stderr)
-    return 2
   except KeyboardInterrupt:
     print("interrupted; run the same command again to continue.", file=sys.stderr)
     return 4
+  except Exception as e:
+    if os.environ.get("DGM_TRACEBACK") or not (said := sentence(e)):
+      raise
+    print(f"error: {said}", file=sys.stderr)
+    return 2
 
 
 def unknown(what: str, name: str, choices: Iterable[str]) -> UserError:

@@ -12,11 +12,10 @@ import importlib.util
 import pathlib
 import re
 import sys
-import traceback
 import types
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, own_code
 
 _WORD = r"[A-Za-z_]\w*"
 _PATTERN = re.compile(rf"(?P<place>(?P<file>[^:]+\.py)|{_WORD}(?:\.{_WORD})*)(?P<colon>:(?P<symbol>{_WORD}))?")
@@ -93,15 +92,8 @@ def module(place: str) -> types.ModuleType:
       else f"There is no module {place!r}: neither an installed package nor the current folder, {pathlib.Path.cwd()}, "
       "has it. Name a module as my_package.mine or path/to/mine.py, and a class in it as mine.py:Model."
     )
-  try:
+  with own_code.running(path, f"{place!r} cannot be imported"):
     return _from_file(path) if place.endswith(".py") else _by_name(place, path)
-  except errors.UserError:
-    raise
-  except Exception as e:  # whatever the user's file raises
-    lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == str(path)]
-    line = e.lineno if isinstance(e, SyntaxError) else lines[-1] if lines else None
-    where = f", line {line}" if line else ""
-    raise errors.UserError(f"{place!r} cannot be imported: {type(e).__name__}: {e} ({path}{where}).") from e
 
 
 def load(name: str, default: str) -> Any:

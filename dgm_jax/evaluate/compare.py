@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.core import errors, figure_style, figures, files
+from dgm_jax.core import errors, figure_style, figures, files, paths
 from dgm_jax.evaluate import compare_figure
 
 _SAME = ("data", "data_digest", "transforms", "split_sizes")
@@ -187,7 +187,9 @@ def main(argv: Sequence[str] | None = None) -> int:
   )
   parser.add_argument("runs", nargs="+", metavar="RUN[,RUN...]", help="the folder of a run, or of several seeds")
   parser.add_argument("--json", action="store_true", help="print the differences as JSON")
-  parser.add_argument("--out", type=pathlib.Path, help="folder of a figure of the differences, differences.FORMAT")
+  parser.add_argument(
+    "--out", type=paths.folder_of("--out"), help="folder of a figure of the differences, differences.FORMAT"
+  )
   parser.add_argument("--format", default="", help="formats of the figure, such as pdf,svg,png; default: png")
   given = parser.parse_args(argv)
   arguments, formats = given.runs, figure_style.parse_formats(given.format or "png")

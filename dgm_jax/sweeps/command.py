@@ -25,7 +25,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, paths
 from dgm_jax.sweeps import axes, definition, drive, tasks
 from dgm_jax.sweeps.launchers import options as launcher_options
 from dgm_jax.sweeps.launchers.options import LAUNCHERS
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add = parser.add_argument
   add("--config", required=True, metavar="FILE[:ARG]", help="config file and its argument")
-  add("--root", required=True, type=pathlib.Path, help="folder of the sweep, new or unfinished")
+  add("--root", required=True, type=paths.folder_of("--root"), help="folder of the sweep, new or unfinished")
   add("--name", default="", help="use sweep_NAME() of the config file instead of sweep()")
   add("--dry_run", action="store_true", help="print the plan and the commands; write and train nothing")
   add(

@@ -8,11 +8,12 @@ import json
 import pathlib
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import config_args, errors
+from dgm_jax.core import config_args, errors, own_code
 from dgm_jax.sweeps import axes
+from dgm_jax.training import settings
 
 
 class Run(NamedTuple):
@@ -81,9 +82,9 @@ def typed(config: Any, path: str, value: Any) -> Any:
 
 def _with_arguments(file: str, overrides: Mapping[str, Any]) -> str:
   """FILE:ARGUMENT extended by `arg.NAME` and by data.name, since the options of a config depend on its data set."""
-  pairs = [f"{path[4:]}={axes.show(v)}" for path, v in overrides.items() if path.startswith("arg.")]
-  pairs += [f"data={axes.show(overrides['data.name'])}"] if "data.name" in overrides else []
-  return ",".join(filter(None, [file if ":" in file else f"{file}:", *pairs])).replace(":,", ":") if pairs else file
+  values = {path[4:]: axes.show(v) for path, v in overrides.items() if path.startswith("arg.")}
+  values |= {"data": axes.show(overrides["data.name"])} if "data.name" in overrides else {}
+  return config_args.with_arguments(file, values)
 
 
 def typed_common(file: str, common: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,11 +128,26 @@ def make_run(file: str, common: Mapping[str, Any], overrides: Mapping[str, Any])
       config.update_from_flattened_dict(plain)
   except (TypeError, ValueError) as e:
     raise errors.UserError(f"{', '.join(plain)}: {e}") from e
+  settings.check(config)
   flags = [f"--config.{p}={repr(v) if isinstance(v, tuple | list) else axes.show(v)}" for p, v in plain.items()]
   argument = _with_arguments(file, {p: v for p, v in values.items() if p != "data.name"})
   own = {path: values[path] for path in overrides}
   command = ("python", "-m", "dgm_jax.main", f"--config={argument}", *flags)
   return Run(axes.run_name(own), own, config.to_dict(), command)
+
+
+def _made(file: str, name: str, sweep: Callable[[], Any]) -> list[axes.Overrides]:
+  """What a sweep function of a config file returns, validated."""
+  path = config_args.find(file)
+  with own_code.running(path, f"{name} of {str(path)!r} failed"):
+    made = sweep()
+    base = list(made) if isinstance(made, Iterable) else made
+  is_sweep = isinstance(base, list) and all(isinstance(o, Mapping) and all(isinstance(k, str) for k in o) for o in base)
+  errors.require(
+    is_sweep, f"{name} of {file} must return mappings {{path: value}}, as axes.product does; it is {made!r:.80}."
+  )
+  errors.require(bool(base), f"{name} of {file} is empty.")
+  return base
 
 
 def overrides_of(file: str, name: str = "", command_line: Mapping[str, Sequence[Any]] | None = None) -> list:
@@ -156,8 +172,7 @@ def overrides_of(file: str, name: str = "", command_line: Mapping[str, Sequence[
     errors.require(
       sweep is not None or bool(command_line), f"{file} has no sweep(), and no --sweep.PATH=VALUES is given.{also}"
     )
-  base = list(sweep()) if sweep else [{}]
-  errors.require(bool(base), f"The sweep {name or 'sweep()'} of {file} is empty.")
+  base = _made(file, f"sweep_{name}()" if name else "sweep()", sweep) if sweep else [{}]
   kept = [{path: v for path, v in overrides.items() if path not in command_line} for overrides in base]
   distinct = {json.dumps(o, sort_keys=True, default=str): o for o in kept}
   return axes.product(list(distinct.values()) if len(distinct) < len(base) and command_line else kept, command_line)

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors, files, renamed
+from dgm_jax.core import errors, files, paths, renamed
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.training.workdir import folder, own_files, recovery
@@ -80,7 +80,7 @@ def check(root: pathlib.Path, new: Definition) -> None:
   Raises:
     UserError: lists the differences.
   """
-  errors.require(not root.exists() or root.is_dir(), f"--root {root} is a file; it must be a folder.")
+  paths.folder("--root", root)
   lost = _is_lost(root, new)
   old = None if lost else read(root)
   if old is None:

@@ -11,18 +11,17 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dgm_jax import data, models, principles
-from dgm_jax.core import batches, errors, files, options, references, renamed
+from dgm_jax.core import batches, errors, files, memory, options, references, renamed
 from dgm_jax.core.registry import definition, module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import pipeline as pipelines
 from dgm_jax.data import sources
 from dgm_jax.data.splits import Splits
 from dgm_jax.evaluate import chosen
-from dgm_jax.training import optimisers, signatures
+from dgm_jax.training import optimisers, settings, signatures
 from dgm_jax.training.checks import (
   batch_size,
   check_evaluation,
-  check_keys,
   check_mask,
   check_model,
   check_numbers,
@@ -50,8 +49,8 @@ def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
   return signatures.fill(config, data.options(name))
 
 
-def _trace(experiment: Experiment, seed: int, whole: bool) -> None:
-  """Traces a training step on the shapes of the data, without computing it, so that mistakes are found early.
+def _trace(experiment: Experiment, seed: int, whole: bool) -> Any:
+  """The jaxpr of a training step on the shapes of the data: traced, not computed, so that mistakes are found early.
 
   With `whole`, for a model or a principle of the user's own, also everything that the run does later.
   """
@@ -68,7 +67,7 @@ def _trace(experiment: Experiment, seed: int, whole: bool) -> None:
     later += [system.sample(state, key, 2)] if system.sample else []
     return metrics, later, system.pictures(state, key, batch) if system.pictures else None
 
-  jax.eval_shape(step)
+  return jax.make_jaxpr(step)()
 
 
 def _number(loaded: Splits) -> Splits:
@@ -161,7 +160,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   Raises:
     UserError: an unknown name, an invalid number, or data that are missing or do not fit the model.
   """
-  check_keys(config)
+  settings.check(config)
   for path, value in files.flatten(config.to_dict()).items():
     renamed.check(path, value)
   make_system, model_class, compute = _chosen(config)
@@ -182,5 +181,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   experiment = Experiment(model, system, parts, pipeline, steps, n // size, hyper_parameters(config), size, chunk)
   check_mask(experiment, config)
   with _arguments_of_the_model(config):
-    _trace(experiment, config.seed, whole=references.is_own(config.model.name) or references.is_own(config.principle))
+    own = references.is_own(config.model.name) or references.is_own(config.principle)
+    step = _trace(experiment, config.seed, whole=own)
+  memory.check(step, "A training step", errors.SMALLER)
   return experiment

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dgm_jax import principles
-from dgm_jax.core import errors, registry, requirements
+from dgm_jax.core import errors, requirements
 from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.evaluate.chosen import Evaluation
@@ -18,26 +17,6 @@ from dgm_jax.models.base import support
 from dgm_jax.networks import mlp
 from dgm_jax.training import early_stopping
 from dgm_jax.training.experiment import Experiment, two_examples
-
-_KEYS = ("seed", "principle", "model.name", "model.args", "data.name", "data.transforms", "data.source", "objective")
-_KEYS += ("optim", "evaluate", "dtype", "remat", "batch_size", "num_epochs", "num_steps", "log_every", "eval_every")
-_KEYS += ("figures_every", "checkpoint_every", "keep_checkpoints", "keep_best", "early_stopping", "max_minutes")
-_KEYS += ("init_from", "eval_batch_size", "loggers", "figure_formats")
-
-
-def check_keys(config: ConfigDict) -> None:
-  """Raises UserError if the config lacks a setting of every run."""
-  for path in _KEYS:
-    node, choices = config, ""
-    if path == "principle":
-      choices = f" to one of {', '.join(sorted(registry.entries(principles, 'principle')))}"
-    for name in path.split("."):
-      errors.require(
-        name in node,
-        f"The config has no {path!r}: set config.{path}{choices}, or start from base.default() in configs/base.py, "
-        "which has every setting.",
-      )
-      node = node[name]
 
 
 def check_model(model_class: Any, config: ConfigDict, requires: Sequence[str]) -> None:
@@ -89,7 +68,9 @@ def num_steps(config: ConfigDict, n: int) -> int:
   errors.require(steps is not None or epochs is not None, "Neither num_steps nor num_epochs is given; give one.")
   name, value = ("num_epochs", epochs) if steps is None else ("num_steps", steps)
   errors.require(value >= 1, f"{name} = {value}; it must be 1 or more.")
-  return value * (n // batch_size(config, n)) if steps is None else value
+  found = value * (n // batch_size(config, n)) if steps is None else value
+  errors.require(found < 2**31, f"{name} = {value} gives {found:,} steps; a run takes fewer than 2^31.")
+  return found
 
 
 def check_support(model: Any, train: Statistics, config: ConfigDict) -> None:

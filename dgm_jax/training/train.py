@@ -16,11 +16,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, figure_style, files
+from dgm_jax.core import errors, files
 from dgm_jax.data import sources
-from dgm_jax.training import results
+from dgm_jax.training import results, settings
 from dgm_jax.training.build import build
-from dgm_jax.training.checks import check_keys
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
 from dgm_jax.training.loggers import hub
@@ -40,7 +39,8 @@ def _held_out(experiment: Experiment) -> str:
 
 
 def check_options(config: ConfigDict, experiment: Experiment) -> None:
-  """Raises UserError if init_from or keep_best is invalid, before the run's folder is created."""
+  """Raises UserError if loggers, init_from or keep_best is invalid, before the run's folder is created."""
+  hub.check(config.loggers)
   split = _held_out(experiment)
   if config.init_from:
     warm_start.check(config.init_from)
@@ -148,10 +148,8 @@ def _train(
 ) -> dict[pathlib.Path, Outcome]:
   """train_runs for unfinished runs."""
   clock, config, own = time.monotonic(), configs[0], [] if own_folder is None else [own_folder]
-  for c in configs:
-    check_keys(c)
-    hub.check(c.loggers)
-    figure_style.check_formats(c.figure_formats, "figure_formats")
+  for c in configs[1:]:  # `build` validates the first
+    settings.check(c)
   experiment = build(own_files.located(config, workdirs[0], *own))
   if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
     # streaming serves one run

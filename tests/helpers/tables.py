@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from dgm_jax.core import config_args
 from dgm_jax.core.system import System
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.linear import factor_analysis
@@ -40,7 +41,7 @@ from dgm_jax.principles.latent import latent
 from dgm_jax.training import programs
 
 ROOT = pathlib.Path(__file__).parents[2]
-CONFIGS = sorted(p for p in (ROOT / "configs").glob("*.py") if p.stem not in ("__init__", "base"))
+CONFIGS = config_args.in_folder(ROOT / "configs")
 # arguments of each config in addition to `test`, for general tests that need a whole run
 CONFIG_ARGUMENTS = {
   "aevb_mnist": ["", "method=wake_sleep,nz=2"],

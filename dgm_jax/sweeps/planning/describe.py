@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from dgm_jax.sweeps.planning.memory import MEASURED
+from dgm_jax.core.memory import MEASURED
 from dgm_jax.sweeps.planning.plan import Plan, show_bytes
 
 

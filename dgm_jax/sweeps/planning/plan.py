@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import jax
 
 from dgm_jax.core import errors
+from dgm_jax.core import memory as memory_module
 from dgm_jax.data import sources
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.planning import compiled, grouping
-from dgm_jax.sweeps.planning import memory as memory_module
 from dgm_jax.sweeps.planning.compiled import Compiled
 
 _USABLE = {False: 0.75, True: 0.9}  # fraction of the memory that is planned for, by whether it is that of XLA

@@ -5,7 +5,7 @@ as literals of its equations.  They are part of the text, so different values of
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from jax.extend import core
 from ml_collections import ConfigDict
 
 from dgm_jax.core.evaluation import make_evaluate_step
+from dgm_jax.core.memory import sub_jaxprs
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.programs import make_pictures, make_train_chunk
 
@@ -34,17 +35,6 @@ class Programs(NamedTuple):
   shapes: dict[str, str]
   operations: dict[str, str]
   metrics: tuple[str, ...]
-
-
-def sub_jaxprs(value: Any) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
-  """The jaxprs in a parameter of an equation."""
-  if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
-    yield value
-  elif isinstance(value, tuple | list):
-    for v in value:
-      yield from sub_jaxprs(v)
-  elif isinstance(value, dict):
-    yield from sub_jaxprs(list(value.values()))
 
 
 def _constant(value: Any) -> str:

@@ -23,8 +23,9 @@ def _end(sentence: object, status: int) -> None:
 def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...] = ()) -> Any:
   """Calls a function; an error that a user can act on is printed as one sentence, and ends the process.
 
-  Exit status: 2 for UserError, flags.Error and `mistakes`, 3 for NaN or Inf, 4 if stopped, 5 if another process of the
-  run was lost, 130 for Ctrl-C before anything could be saved.  DGM_TRACEBACK=1 shows the traceback of a UserError.
+  Exit status: 2 for UserError, flags.Error, `mistakes` and what errors.sentence knows, 3 for NaN or Inf, 4 if stopped,
+  5 if another process of the run was lost, 130 for Ctrl-C before anything could be saved.  DGM_TRACEBACK=1 shows the
+  traceback behind a sentence.
 
   Args:
     function, args: the function and its arguments.
@@ -43,6 +44,8 @@ def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...
   except errors.StoppedError as e:
     _end(f"{e} The same command resumes:\n  {shlex.join(sys.orig_argv)}", 4)
   except jax.errors.JaxRuntimeError as e:
+    if (said := errors.sentence(e)) and not os.environ.get("DGM_TRACEBACK"):
+      _end(said, 2)
     if not jax.distributed.is_initialized():
       raise
     reason = str(e).strip().splitlines()[0][:200]
@@ -51,13 +54,13 @@ def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...
       f"command, in all processes, resumes:\n  {shlex.join(sys.orig_argv)}",
       supervisor.LOST,
     )
-  except ModuleNotFoundError as e:
-    if not (sentence := errors.missing_package(e)):
-      raise
-    _end(sentence, 2)
   except flags.Error as e:
     _end(f"{e} See --help.", 2)
   except mistakes as e:
     _end(" ".join(str(e.args[0] if e.args else e).split()), 2)
   except KeyboardInterrupt:
     _end("interrupted; the same command resumes from the latest checkpoint.", 130)
+  except Exception as e:
+    if os.environ.get("DGM_TRACEBACK") or not (said := errors.sentence(e)):
+      raise
+    _end(said, 2)

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, paths
 from dgm_jax.core.files import flatten, is_temporary, make_folder, read_json, write_json
 from dgm_jax.training.workdir import manifest, own_files, recovery
 from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED, read_config
@@ -19,7 +19,7 @@ _LOCATIONS += ("figure_formats", "loggers")
 
 
 def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:
-  old, new = flatten(old), flatten(json.loads(json.dumps(new)))
+  old, new = flatten(old), flatten(json.loads(json.dumps(new, default=str)))
   # a folder that was moved with its own data, whose content is checked
   moved = {pathlib.Path(c.get("data.path") or "").name for c in (old, new)} == {OWN_DATA}
   places = (*_LOCATIONS, "data.path") if moved else _LOCATIONS
@@ -52,8 +52,7 @@ def check(workdir: pathlib.Path, config: dict, own_folder: pathlib.Path | None =
   Raises:
     UserError: `workdir` cannot be written, holds something else, or holds a run of another config or of other modules.
   """
-  if workdir.exists() and not workdir.is_dir():
-    raise errors.UserError(f"--workdir {workdir} is a file; name a folder.")
+  paths.folder("--workdir", workdir)
   old = read_config(workdir)
   if old is None:
     errors.require(

@@ -6,14 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, paths
 from dgm_jax.training.workdir import checkpoint
 
 
 def check(workdir: str | pathlib.Path) -> None:
   """Raises UserError if the folder has no checkpoints."""
   errors.require(
-    (pathlib.Path(workdir) / "checkpoints").is_dir(),
+    (paths.named("init_from", workdir) / "checkpoints").is_dir(),
     f"init_from = {str(workdir)!r} holds no checkpoint; name a run's folder.",
   )
 
@@ -30,7 +30,7 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
     UserError: there is no checkpoint, or nothing matches.
   """
   check(workdir)
-  with checkpoint.open_manager(workdir, read_only=True) as manager:
+  with checkpoint.open_manager(paths.named("init_from", workdir), read_only=True) as manager:
     step, other = checkpoint.restore_arrays(manager)
   found = _named("params", other.get("averages", other["params"])) | _named("variables", other.get("variables"))
   lines, taken, seen = [], set(), set()

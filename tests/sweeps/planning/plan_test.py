@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, memory
 from dgm_jax.principles.latent import latent
 from dgm_jax.sweeps import axes, definition
-from dgm_jax.sweeps.planning import describe, grouping, memory, plan, trace
+from dgm_jax.sweeps.planning import describe, grouping, plan, trace
 from dgm_jax.training.build import build
 from helpers import tables
 

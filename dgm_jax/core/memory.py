@@ -9,12 +9,13 @@ written in place.  The peak of a loop is the size of its results plus the peak o
 import math
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
 
-from dgm_jax.sweeps.planning.trace import sub_jaxprs
+from dgm_jax.core import errors
 
 
 class Measured(NamedTuple):
@@ -57,6 +58,17 @@ _FUSED = set(_ELEMENTWISE.split())
 _REDUCTIONS = {f"reduce_{name}" for name in ("sum", "max", "min", "and", "or", "prod")} | {"argmax", "argmin"}
 _FUSING = _FUSED | _REDUCTIONS
 _TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call"}
+
+
+def sub_jaxprs(value: Any) -> Iterator[core.Jaxpr | core.ClosedJaxpr]:
+  """The jaxprs in a parameter of an equation."""
+  if isinstance(value, core.Jaxpr | core.ClosedJaxpr):
+    yield value
+  elif isinstance(value, tuple | list):
+    for v in value:
+      yield from sub_jaxprs(v)
+  elif isinstance(value, dict):
+    yield from sub_jaxprs(list(value.values()))
 
 
 def num_bytes(aval: Any) -> int:
@@ -129,3 +141,33 @@ def available(device: jax.Device) -> float:
   lines = pathlib.Path("/proc/meminfo").read_text().splitlines() if pathlib.Path("/proc/meminfo").exists() else []
   free = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
   return float(free[0]) * 1024 if free else float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _largest(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
+  """Bytes of the largest array of a jaxpr and of those in it, whether or not it is ever stored."""
+  jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
+  own = max((num_bytes(v.aval) for equation in jaxpr.eqns for v in equation.outvars), default=0)
+  inner = (sub for equation in jaxpr.eqns for value in equation.params.values() for sub in sub_jaxprs(value))
+  return max([own, *map(_largest, inner)])
+
+
+def check(jaxpr: core.ClosedJaxpr, what: str, help: str) -> None:
+  """Validates that a program can fit into the memory of all devices together; only what surely does not is refused.
+
+  Args:
+    jaxpr: of the program.
+    what: the noun for the message, such as "A training step".
+    help: what makes it smaller.
+
+  Raises:
+    UserError: its estimated peak, over the largest ratio of an estimate to what XLA took, is beyond all that is free.
+  """
+  room = available(jax.local_devices()[0]) * jax.device_count()
+  if 4 * _largest(jaxpr) < room:  # as always: the estimate itself takes longer
+    return
+  needed = max(peak(jaxpr), *(num_bytes(v.aval) for v in jaxpr.jaxpr.outvars)) / (2 * MEASURED.high)
+  errors.require(
+    needed <= room,
+    f"{what} needs about {2 * MEASURED.high * needed / 1e9:,.0f} GB of memory, and {room / 1e9:,.0f} GB are free: "
+    f"{help}.",
+  )
