@@ -116,7 +116,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
   finished = recovery.results(workdir)  # its presence marks a finished run
-  if finished is not None and finished["step"] != int(state.step):  # keep the results of the whole run
+  if finished is not None and finished.get("step") != int(state.step):  # keep the results of the whole run
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:
     names = "evaluation.json" if finished is None else "results.json", "values.npz"

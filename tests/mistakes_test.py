@@ -1,15 +1,20 @@
 """Mistakes in what is read from outside: each gets one sentence that names the place, the value and what to do."""
 
+import io
 import pathlib
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import vae_mnist
 from dgm_jax.core import config_args, errors, memory, paths
-from dgm_jax.sweeps import definition
+from dgm_jax.evaluate import compare
+from dgm_jax.experiments.harness import measured, reports
+from dgm_jax.sweeps import curves, definition, report, states
 from dgm_jax.training import settings
 from dgm_jax.training.build import build
+from dgm_jax.training.workdir import legacy_configs, run_record
 from helpers import processes
 
 
@@ -238,3 +243,91 @@ def test_another_data_set_replaces_that_of_the_argument():
   assert config_args.with_arguments("a.py", {"k": "1"}) == "a.py:k=1"
   assert config_args.with_arguments("a.py:k=5,test", {"k": "1"}) == "a.py:test,k=1"
   assert config_args.with_arguments("a.py", {}) == "a.py"
+
+
+RESULTS = '{"step": 40, "seed": 0, "test/nll": 1.0, "data": "toy", "split_sizes": {"train": 8}}'
+CONFIG = '{"seed": 0, "data": {"name": "toy"}, "model": {"name": "vae", "args": {}}, "optim": {}, "evaluate": {}}'
+PROCESS = '[{"seed": 0, "started": "2026-01-01", "wall_s": {"train": 2.0}}]'
+
+
+def _write_run(run: pathlib.Path) -> None:
+  """The files of a finished run, without checkpoints."""
+  run.mkdir(parents=True)
+  for name, text in (("config.json", CONFIG), ("results.json", RESULTS), ("run.json", PROCESS)):
+    (run / name).write_text(text)
+  np.savez(run / "values.npz", **{"test/log_px": np.zeros(4)})
+
+
+def _read_sweep(root: pathlib.Path) -> None:
+  report.read(root)
+  curves.table(root)
+
+
+READERS = {
+  "run.json": lambda run: (run_record.RunRecord(run, 0, 0), measured.provenance(run)),
+  "config.json": legacy_configs.read_config,
+  "results.json": lambda run: compare.read(str(run)),
+  "values.npz": lambda run: compare.read(str(run)),
+  "stop.json": lambda run: ((run / "results.json").unlink(), states.state(run)),
+  "failure.json": lambda run: ((run / "results.json").unlink(), states.state(run)),
+  "sweep.json": lambda run: _read_sweep(run.parents[1]),
+  "sessions.json": lambda run: reports.add_session(run, 1.0),
+}
+BINARY, NPZ_OF_OBJECTS, NPZ_OF_WORDS = bytes(range(128, 256)), io.BytesIO(), io.BytesIO()
+np.savez(NPZ_OF_OBJECTS, **{"test/log_px": np.array([{}, 1], object)})
+np.savez(NPZ_OF_WORDS, **{"test/log_px": np.array(["a", "b"])})
+DAMAGED = [  # (file, content, what the sentence must say besides the file's name)
+  ("config.json", BINARY, ["utf-8"]),
+  ("config.json", "[1]", ["'[1]'", "an object {...}"]),
+  ("config.json", "3", ["'3'", "an object {...}"]),
+  ("config.json", '{"optim": []}', ["'optim' is '[]'", "an object {...}"]),
+  ("config.json", '{"data": "mnist"}', ["'data' is 'mnist'"]),
+  ("results.json", BINARY, ["utf-8"]),
+  ("results.json", "[]", ["an object {...}", "evaluates the run again"]),
+  ("results.json", '"words"', ["'words'"]),
+  ("results.json", '{"step": "forty"}', ["'step' is 'forty', not an integer"]),
+  ("results.json", '{"step": 40', ["damaged"]),
+  ("results.json", None, ["Is a directory"]),
+  ("run.json", "{}", ["a list [...]", "new record"]),
+  ("run.json", "[1]", ["entry 1 is '1'"]),
+  ("run.json", '[{"seed": 0}]', ["'wall_s' of entry 1 is missing"]),
+  ("run.json", '[{"wall_s": {"train": "long"}}]', ["'wall_s' of entry 1", "numbers"]),
+  ("run.json", '[{"wall_s": 3}]', ["'wall_s' of entry 1 is '3'"]),
+  ("stop.json", "{}", ["'reason' is missing", "remove it"]),
+  ("stop.json", "[]", ["an object {...}"]),
+  ("failure.json", '{"step": "x"}', ["'step' is 'x', not an integer or null"]),
+  ("sweep.json", '{"format": 1, "config": "c"}', ["'runs' is missing"]),
+  ("sweep.json", '{"format": 1, "runs": []}', ["'config' is missing"]),
+  ("sweep.json", '{"format": 1, "config": "c", "runs": [{"name": "a"}]}', ["'overrides' of entry 1 is missing"]),
+  ("sweep.json", '{"format": 1, "config": "c", "runs": [7]}', ["entry 1 is '7'"]),
+  ("sweep.json", '{"format": 1, "config": "c", "runs": [], "common": 1}', ["'common' is '1'"]),
+  ("sessions.json", '[{"ended": "now"}]', ["'seconds' of entry 1 is missing", "remove it"]),
+  ("values.npz", b"", ["damaged"]),
+  ("values.npz", b"no archive", ["it is no archive of arrays"]),
+  ("values.npz", NPZ_OF_OBJECTS.getvalue(), ["pickles"]),
+  ("values.npz", NPZ_OF_OBJECTS.getvalue()[:-30], ["damaged"]),
+  ("values.npz", NPZ_OF_WORDS.getvalue(), ["log_px is <U1 of shape (2,)", "a number for each example"]),
+]
+
+
+@pytest.mark.parametrize("name,content,said", DAMAGED, ids=lambda v: str(v)[:40] if isinstance(v, str) else None)
+def test_a_damaged_file_of_a_run_is_named_with_what_is_wrong(name, content, said, tmp_path):
+  run = tmp_path / "runs" / "seed=0"
+  _write_run(run)
+  (tmp_path / "sweep.json").write_text('{"format": 1, "config": "c", "runs": [{"name": "seed=0", "overrides": {}}]}')
+  READERS[name](run) if name not in ("stop.json", "failure.json", "sessions.json") else None  # sound files are read
+  file = tmp_path / name if name == "sweep.json" else run / name
+  file.unlink(missing_ok=True)
+  if content is None:
+    file.mkdir()
+  else:
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+  sentence = sentence_of(READERS[name], run)
+  assert str(file) in sentence and len(sentence.splitlines()) == 1
+  assert all(words in sentence for words in said), sentence
+  assert "allow_pickle" not in sentence
+
+
+def test_a_comma_without_a_folder_is_no_run():
+  for argument in ("runs/a,", ",runs/a", "runs/a,,runs/b"):
+    assert "at a comma" in sentence_of(compare.folders, argument)

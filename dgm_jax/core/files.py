@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from dgm_jax.core import errors, locks
+from dgm_jax.core import errors, locks, records
 
 _TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{16}\.")
 _FORMER = re.compile(r"\.([0-9]+)\.")  # of earlier versions: .PID.NAME
@@ -135,16 +135,11 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: pathlib.Path, kind: type | None = None, keys: tuple[str, ...] = ()) -> Any:
+def read_json(path: pathlib.Path) -> Any:
   """The value in a JSON file, or None if there is no such file.
 
-  Args:
-    path: the file.
-    kind: dict or list, if nothing else is expected.
-    keys: keys that the object must have.
-
   Raises:
-    UserError: it cannot be read, is no JSON, is of another kind, or lacks a key.
+    UserError: it cannot be read, is no JSON, or does not hold what core/records.py says of files of this name.
   """
   try:
     text = path.read_bytes()
@@ -157,13 +152,7 @@ def read_json(path: pathlib.Path, kind: type | None = None, keys: tuple[str, ...
     value = json.loads(text)
   except (ValueError, RecursionError) as e:  # ValueError also for text that is not UTF-8
     raise errors.UserError(f"{path} is damaged: {e}.") from e
-  names: dict[Any, str] = {dict: "an object {...}", list: "a list [...]"}
-  errors.require(
-    kind is None or isinstance(value, kind),
-    f"{path} is damaged: it holds {type(value).__name__}, not {names.get(kind, kind)}.",
-  )
-  missing = [key for key in keys if key not in value]
-  errors.require(not missing, f"{path} is damaged: it lacks {', '.join(map(repr, missing))}.")
+  records.check(path, value)
   return value
 
 
@@ -198,8 +187,22 @@ def save_arrays(path: pathlib.Path, **arrays) -> None:
 
 
 def load_arrays(path: pathlib.Path) -> dict:
-  """Reads an .npz as {name: array}."""
+  """Reads an .npz as {name: array}.
+
+  Raises:
+    UserError: it is damaged, or has arrays of objects, which are pickles.
+  """
+  import zipfile
+  import zlib
+
   from numpy import load
 
-  with load(path) as arrays:
-    return dict(arrays)
+  try:
+    with load(path, allow_pickle=False) as arrays:
+      return dict(arrays)
+  except FileNotFoundError:
+    raise
+  except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as e:
+    said = "it has arrays of objects, which are pickles" if "pickle" in str(e) and zipfile.is_zipfile(path) else None
+    said = said or ("it is no archive of arrays" if "pickle" in str(e) else str(e) or type(e).__name__)
+    raise errors.UserError(f"{path} is damaged: {said}.") from e

@@ -76,7 +76,13 @@ def read(path: str) -> Run:
   file = folder / "values.npz"
   errors.require(file.exists(), f"{path} holds no values per example (values.npz); `{evaluate}` computes them.")
   arrays = {name.removeprefix("test/"): a for name, a in files.load_arrays(file).items()}
-  return Run(path, results, {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))})
+  values = {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))}
+  for name, a in values.items():
+    errors.require(
+      a.ndim > 0 and a.dtype.kind in "fiub",
+      f"{file} is damaged: {name} is {a.dtype} of shape {a.shape}, not a number for each example.",
+    )
+  return Run(path, results, values)
 
 
 def check(runs: Sequence[Run]) -> None:
@@ -165,8 +171,13 @@ def as_json(comparisons: Sequence[tuple[str, str, list[Difference], list[str]]])
 
 
 def folders(argument: str) -> list[str]:
-  """The folders that commas separate; a name such as optim.lr=0.001,seed=0, of a run of a sweep, has commas itself."""
+  """The folders that commas separate; a name such as optim.lr=0.001,seed=0, of a run of a sweep, has commas itself.
+
+  Raises:
+    UserError: there is nothing before or after a comma.
+  """
   found, rest = [], argument.split(",")
+  errors.require(all(rest), f"{argument!r}: a folder's name is missing at a comma.")
   while rest:
     taken = next((n for n in range(1, len(rest) + 1) if pathlib.Path(",".join(rest[:n])).is_dir()), 1)
     found.append(",".join(rest[:taken]))

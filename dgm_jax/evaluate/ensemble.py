@@ -32,7 +32,7 @@ def members(runs: Sequence[str | pathlib.Path]) -> list[Mapping[str, Any]]:
   for path in runs:
     arrays = files.load_arrays(pathlib.Path(path) / "values.npz")
     errors.require(
-      f"{_KEPT}y" in arrays,
+      {f"{_KEPT}y", "test/log_py"} <= arrays.keys(),
       f"{path} holds no predictions: it was evaluated without config.evaluate.predictive, or its model predicts no y.",
     )
     kept = {name.removeprefix(_KEPT): a for name, a in arrays.items() if name.startswith(_KEPT)}

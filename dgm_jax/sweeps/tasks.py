@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors, files, paths, renamed
+from dgm_jax.core import errors, files, paths, records, renamed
 from dgm_jax.sweeps import states
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.training.workdir import folder, own_files, recovery
@@ -56,6 +56,8 @@ def read(root: pathlib.Path) -> Definition | None:
     isinstance(found, dict) and found.get("format") == _FORMAT,
     f"{root / 'sweep.json'} does not have format {_FORMAT}; this version cannot read it.",
   )
+  records.check(root / "sweep.json", found, records.SWEEP)
+  records.check(root / "sweep.json", found["runs"], records.RUN_OF_SWEEP)
   today = lambda values: {renamed.new_path(path): renamed.new_value(path, value) for path, value in values.items()}
   runs = {run["name"]: today(run["overrides"]) for run in found["runs"]}
   common, search = today(found.get("common", {})), found.get("search")

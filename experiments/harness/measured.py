@@ -202,13 +202,13 @@ def provenance(path: pathlib.Path) -> dict[str, Any]:
     return {}
   last = starts[-1]
   return {
-    "seed": last["seed"],
+    "seed": last.get("seed"),
     "commit": last.get("git_commit"),
     "changed_since_commit": last.get("git_dirty"),
     "hardware": _hardware(last),
     "versions": {k: v for k, v in last.get("versions", {}).items() if k in ("python", "jax", "flax", "numpy")},
     "lanes": last.get("lanes", 1),
-    "started": starts[0]["started"],
+    "started": starts[0].get("started"),
     "finished": last.get("finished"),
     "seconds": round(sum(s["wall_s"].get("total", sum(s["wall_s"].values())) for s in starts), 1),
   }

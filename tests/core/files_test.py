@@ -104,26 +104,26 @@ def test_files_that_earlier_versions_left_are_removed_where_nobody_else_names_th
 @pytest.mark.parametrize(
   "content, sentence",
   [
-    (b"", "a.json is damaged: it is empty."),
-    (bytes(4096), "a.json is damaged: it is empty."),
-    (b'{"a": 1', r"a.json is damaged: .* line 1 column 8"),
-    (b"\xff\x00\xfe", "a.json is damaged: .*decode"),
-    (b"[" * 100_000, "a.json is damaged: "),
-    (b"[1]", r"a.json is damaged: it holds list, not an object"),
-    (b"3", r"a.json is damaged: it holds int, not an object"),
-    (b'{"b": 1}', "a.json is damaged: it lacks 'a'."),
+    (b"", "stop.json is damaged: it is empty."),
+    (bytes(4096), "stop.json is damaged: it is empty."),
+    (b'{"a": 1', r"stop.json is damaged: .* line 1 column 8"),
+    (b"\xff\x00\xfe", "stop.json is damaged: .*decode"),
+    (b"[" * 100_000, "stop.json is damaged: "),
+    (b"[1]", r"stop.json is damaged: it is '\[1\]', not an object"),
+    (b"3", r"stop.json is damaged: it is '3', not an object"),
+    (b'{"b": 1}', "stop.json is damaged: 'reason' is missing"),
   ],
 )
 def test_json_that_is_not_as_expected_gets_a_sentence(content, sentence, tmp_path):
-  (tmp_path / "a.json").write_bytes(content)
+  (tmp_path / "stop.json").write_bytes(content)
   with pytest.raises(errors.UserError, match=sentence):
-    files.read_json(tmp_path / "a.json", dict, ("a",))
+    files.read_json(tmp_path / "stop.json")
 
 
 def test_json_that_is_as_expected_or_absent_is_read(tmp_path):
-  assert files.read_json(tmp_path / "a.json", dict, ("a",)) is None
-  files.write_json(tmp_path / "a.json", {"a": 1})
-  assert files.read_json(tmp_path / "a.json", dict, ("a",)) == {"a": 1}
+  assert files.read_json(tmp_path / "stop.json") is None
+  files.write_json(tmp_path / "stop.json", {"reason": "a"})
+  assert files.read_json(tmp_path / "stop.json") == {"reason": "a"}
   with pytest.raises(errors.UserError, match="cannot be read: Is a directory"):
     files.read_json(tmp_path)
 

@@ -88,7 +88,7 @@ def _sha256(path: pathlib.Path) -> str:
 
 def _check(folder: pathlib.Path) -> None:
   """Raises ValueError or UserError if the files are not those that were prepared."""
-  known = files.read_json(folder / _DIGESTS, dict)
+  known = files.read_json(folder / _DIGESTS)
   if known is None:
     with contextlib.suppress(OSError):  # of an account that may only read it
       files.write_json(folder / _DIGESTS, _digests(folder))

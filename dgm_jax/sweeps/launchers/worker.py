@@ -18,7 +18,7 @@ from typing import Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from dgm_jax.core import compilation_cache, errors, files
+from dgm_jax.core import compilation_cache, errors, files, records
 from dgm_jax.training import train
 from dgm_jax.training.workdir import legacy_configs, recovery
 
@@ -32,8 +32,9 @@ def read(path: pathlib.Path) -> list[tuple[ConfigDict, pathlib.Path]]:
     UserError: there is no such task, or it has another format.
   """
   task = files.read_json(path)
-  errors.require(isinstance(task, dict) and "runs" in task, f"{path} is not a task of a sweep.")
+  errors.require(isinstance(task, dict) and isinstance(task.get("runs"), list), f"{path} is not a task of a sweep.")
   errors.require(task.get("format") == 1, f"{path} has format {task.get('format')}; this version reads 1.")
+  records.check(path, task["runs"], records.RUN_OF_TASK)
   config = lambda run: ConfigDict(legacy_configs.upgraded(run["config"]))
   return [(config(run), (path.parent / run["workdir"]).resolve()) for run in task["runs"]]
 

@@ -116,7 +116,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 def _is_sound(path: pathlib.Path) -> bool:
   """Whether there is a JSON object in a file."""
   try:
-    return read_json(path, dict) is not None
+    return read_json(path) is not None
   except errors.UserError:
     return False
 

@@ -3,7 +3,7 @@
 import pathlib
 from typing import Any
 
-from dgm_jax.core import renamed
+from dgm_jax.core import records, renamed
 from dgm_jax.training import optimisers
 from dgm_jax.training.workdir import recovery
 
@@ -43,6 +43,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any] | None:
   config = recovery.config(workdir) if workdir.is_dir() else None
   if config is None:
     return None
+  records.check(workdir / "config.json", config, records.CONFIG_OF_RUN)
   config = upgraded(config)
   if pathlib.Path(config.get("data", {}).get("path") or "").name == OWN_DATA:
     for folder in (workdir, *list(workdir.absolute().parents)[1:2]):

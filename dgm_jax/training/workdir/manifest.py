@@ -90,7 +90,7 @@ def damage(checkpoint: pathlib.Path, metadata_only: bool = False) -> str:
     missing = f"{_METADATA} cannot be read" if _metadata(checkpoint) is None else f"{_NAME} is missing"
     return "" if counts(checkpoint) else missing
   try:
-    known = {name: _Entry(**entry) for name, entry in files.read_json(checkpoint / _NAME, dict).items()}
+    known = {name: _Entry(**entry) for name, entry in files.read_json(checkpoint / _NAME).items()}
   except (errors.UserError, TypeError):
     return f"{_NAME} cannot be read"
   wanted = [_METADATA] if metadata_only else list(known)

@@ -27,7 +27,7 @@ def config(workdir: pathlib.Path) -> dict[str, Any] | None:
   path = workdir / "config.json"
   sentence = f"{path} is missing"
   try:
-    if (found := files.read_json(path, dict)) is not None:
+    if (found := files.read_json(path)) is not None:
       return found
   except errors.UserError as e:
     sentence = str(e).rstrip(".")
@@ -53,7 +53,7 @@ def results(workdir: pathlib.Path) -> dict[str, Any] | None:
     UserError: it is damaged, and there is no checkpoint to evaluate again.
   """
   try:
-    return files.read_json(workdir / "results.json", dict)
+    return files.read_json(workdir / "results.json")
   except errors.UserError as e:
     sentence = str(e).rstrip(".")
     errors.require(
@@ -71,7 +71,7 @@ def data(workdir: pathlib.Path) -> dict[str, Any] | None:
   """
   path = workdir / "data.json"
   try:
-    return files.read_json(path, dict)
+    return files.read_json(path)
   except errors.UserError as e:
     if (found := _first_line(workdir / "metrics.jsonl")) is not None:
       logging.warning("%s The first line of metrics.jsonl is used.", e)
@@ -95,7 +95,7 @@ def _first_line(path: pathlib.Path) -> dict[str, Any] | None:
 def optional(path: pathlib.Path) -> dict[str, Any] | None:
   """The object in a file that a run can do without: {} with a warning if it is damaged, None if there is none."""
   try:
-    return files.read_json(path, dict)
+    return files.read_json(path)
   except errors.UserError as e:
     logging.warning("%s Its content is lost.", e)
     return {}
@@ -117,7 +117,7 @@ def starts(workdir: pathlib.Path, writes: bool = True) -> list[dict[str, Any]]:
   """The entries of run.json; [] if there is none, or a damaged one, which the process that writes it sets aside."""
   path = workdir / "run.json"
   try:
-    return files.read_json(path, list) or []
+    return files.read_json(path) or []
   except errors.UserError:
     if writes:
       set_aside(path, "is damaged; the record of earlier processes is lost")
