@@ -13,7 +13,7 @@ from tensorflow_datasets.core.download import download_manager, util
 
 from dgm_jax.core import errors, files
 from dgm_jax.core.progress import progress_bar
-from dgm_jax.data.published import cache
+from dgm_jax.data.published import cache, first_use
 from dgm_jax.data.published.raw_files import _one_line, alternatives, check_blob, check_network, take_from_folder, urls
 from dgm_jax.data.published.spec import TEXT, DataSet
 
@@ -26,6 +26,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   VERSION = tfds.core.Version("1.0.0")
   spec: DataSet
   found: dict[str, pathlib.Path]  # files in a folder of the user
+  root: pathlib.Path  # the folder of all data sets
 
   def _info(self) -> tfds.core.DatasetInfo:
     feature = lambda shape, dtype: (
@@ -45,6 +46,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     files = self.found or {k: pathlib.Path(p) for k, p in dl_manager.download(urls(self.spec)).items()}
     for key, path in files.items():
       check_blob(self.spec.files[key], path)
+    self.first_used = first_use.check(self.spec, files, self.root)
     if self.spec.about:
       self.info.metadata.update(self.spec.about(files))  # TFDS keeps it with the records
     parts = self.spec.read(files)
@@ -72,17 +74,35 @@ def _builder_class(spec: DataSet) -> type[_Builder]:
   return type(name.title().replace("_", ""), (_Builder,), fields, skip_registration=True)
 
 
+def _builder(spec: DataSet, data_dir: pathlib.Path) -> _Builder:
+  """The builder of a data set, which reads what TFDS wrote about it.
+
+  Raises:
+    UserError: that is damaged.
+  """
+  made = _builder_class(spec)
+  try:
+    return made(data_dir=data_dir, file_format="array_record")
+  except OSError:
+    raise
+  except Exception as e:  # of JSON, of protobuf, or a key that is missing
+    folder = data_dir / made.name
+    raise errors.UserError(
+      f"What TFDS wrote about {spec.name} is damaged; remove the folder {folder} and prepare it again ({_one_line(e)})."
+    ) from e
+
+
 def _download_and_prepare(
   spec: DataSet, data_dir: pathlib.Path, manual_dir: str | None, scratch: pathlib.Path
 ) -> tuple[dict, dict]:
   """({part: random-access source}, about), downloaded and prepared under `data_dir` if necessary."""
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()  # it would fill a log file
-  builder = _builder_class(spec)(data_dir=data_dir, file_format="array_record")
+  builder = _builder(spec, data_dir)
   if not builder.is_prepared():
     for left in pathlib.Path(builder.data_dir).parent.glob("*incomplete*"):  # left by a process that was killed
       shutil.rmtree(left, ignore_errors=True)
-    builder.found = {}
+    builder.found, builder.root = {}, data_dir
     with tempfile.TemporaryDirectory(dir=scratch) as unpacked:
       if manual_dir:
         folder = pathlib.Path(manual_dir).expanduser()
@@ -95,6 +115,7 @@ def _download_and_prepare(
         download_config=tfds.download.DownloadConfig(try_download_gcs=False), file_format="array_record"
       )
     files.sync_tree(pathlib.Path(builder.data_dir))
+    first_use.keep(spec, data_dir, builder.first_used)
   return builder.as_data_source(), dict(builder.info.metadata or {})
 
 

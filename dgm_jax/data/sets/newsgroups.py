@@ -28,7 +28,7 @@ CLASSES = (
   "talk.politics.mideast", "talk.politics.misc", "talk.religion.misc",
 )  # fmt: skip
 _WORDS = 5_000  # a dense row of all 61,188 would be too long
-_URL = "http://qwone.com/~jason/20Newsgroups/"
+_URL = "https://qwone.com/~jason/20Newsgroups/"
 
 
 def _triples(files: dict[str, pathlib.Path], part: str, num_words: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ DATA_SETS = (
   DataSet(
     name="newsgroups",
     description="The 20 newsgroups by date: counts of the 5,000 most frequent words that are no stop words.",
-    homepage="http://qwone.com/~jason/20Newsgroups/",
+    homepage="https://qwone.com/~jason/20Newsgroups/",
     license="none stated; messages of their authors",
     citation="Lang: NewsWeeder: learning to filter netnews, ICML 1995; prepared by Jason Rennie.",
     files={
