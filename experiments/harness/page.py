@@ -1,6 +1,5 @@
 """The report page of a root folder: one static HTML file with all its reports; no server and no network requests."""
 
-import base64
 import itertools
 import json
 import math
@@ -9,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dgm_jax.core import errors, files
-from dgm_jax.core.figure_style import COLOURS, FORMATS, Style
-from dgm_jax.experiments.harness import plots
+from dgm_jax.core.figure_style import COLOURS, Style
+from dgm_jax.experiments.harness import page_reports, plots
 
 _TEMPLATE = "page.html.jinja"
 _DASHES = {"-": "none", "--": "7 4", "-.": "8 3 2 3", ":": "2 3"}
@@ -131,45 +130,26 @@ def chart(figure: dict[str, Any], looks: dict[str, Style] | None = None) -> dict
   }
 
 
-def read(root: pathlib.Path) -> list[dict[str, Any]]:
-  """The reports of a root, sorted by paper, item and budget; each with its folder and files, relative to the root.
-
-  A figure that is a picture has its PNG in "data", base64-encoded.
-  """
-  found = []
-  for path in sorted(root.glob("*/*/*/report.json")):
-    folder = path.parent.relative_to(root).as_posix()
-    report = files.read_json(path)
-    for figure in report["figures"]:
-      picture = path.parent / figure["file"]
-      if not figure["series"] and picture.is_file():
-        figure["data"] = base64.b64encode(picture.read_bytes()).decode()
-      drawn = [(f.upper(), picture.with_suffix(f".{f}")) for f in FORMATS] if figure["file"] else []
-      figure["files"] = [(kind, p.relative_to(root).as_posix()) for kind, p in drawn if p.is_file()]
-    tables = [p.relative_to(root).as_posix() for p in path.parent.glob("curves.*") if p.suffix in (".parquet", ".csv")]
-    found.append(report | {"folder": folder, "id": folder.replace("/", "-"), "curves": next(iter(tables), "")})
-  return found
-
-
 def _with_links(report: dict[str, Any]) -> dict[str, Any]:
   """Adds ids to runs, links from table cells to runs, and the geometry of figures."""
   numbers = {name: i for i, name in enumerate(report["runs"])}
-  runs = [{"id": f"{report['id']}-run-{i}", "name": name, **report["runs"][name]} for name, i in numbers.items()]
+  runs = [
+    {"files": []} | report["runs"][name] | {"id": f"{report['id']}-run-{i}", "name": name}
+    for name, i in numbers.items()
+  ]
   for table in report["tables"]:
     for row in table["rows"]:
       for cell in row:
         cell["links"] = [(f"{report['id']}-run-{numbers[n]}", n) for n in cell["runs"] if n in numbers]
   looks = plots.looks(report["figures"])
   figures = [{"data": "", "files": []} | figure | {"chart": chart(figure, looks)} for figure in report["figures"]]
-  return {"curves": ""} | report | {"runs": runs, "figures": figures}
+  own = {"url": page_reports.web_address(report["url"]), "runs": runs, "figures": figures}
+  return {"curves": ""} | report | own
 
 
 def render(reports: Sequence[dict[str, Any]]) -> str:
   """The HTML page; all text is escaped."""
-  try:
-    import jinja2
-  except ModuleNotFoundError as e:
-    raise errors.UserError("jinja2 is not installed; `pip install jinja2` installs it.") from e
+  jinja2 = errors.import_package("jinja2", "The page")
   environment = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -185,5 +165,5 @@ def render(reports: Sequence[dict[str, Any]]) -> str:
 
 def write(root: pathlib.Path) -> pathlib.Path:
   """Writes ROOT/index.html; returns its path."""
-  files.write_text(root / "index.html", render(read(root)))
+  files.write_text(root / "index.html", render(page_reports.read(root, render)))
   return root / "index.html"
