@@ -34,7 +34,18 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from dgm_jax.core import compilation_cache, config_args, errors, figures, files, memory, paths, rng, text_tables
+from dgm_jax.core import (
+  compilation_cache,
+  config_args,
+  errors,
+  figures,
+  files,
+  memory,
+  paths,
+  rng,
+  terminal,
+  text_tables,
+)
 from dgm_jax.training import train
 from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.processes import exit_status, hosts, supervisor
@@ -105,11 +116,11 @@ def _print_results(workdir: pathlib.Path, results: dict, names: tuple[str, ...])
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
   if (workdir / "results.json").exists() and check(workdir, config.to_dict()):
-    nothing = "nothing is left to train" + (" or to profile" if _PROFILE.value else "")
-    print(f"{workdir} holds a finished run of this config; {nothing}.")
+    more = " or to profile" if _PROFILE.value else ""
+    print(f"{workdir} holds a finished run of this config; nothing is left to train{more}.")
   results = train.train_and_evaluate(config, workdir, profile=_PROFILE.value)
-  names = ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "profile", "checkpoints")
   if hosts.is_first():
+    names = ("results.json", "values.npz", "metrics.jsonl", "run.json", "tensorboard", "profile", "checkpoints")
     _print_results(workdir, results, names)
 
 
@@ -133,9 +144,8 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   )
   key = rng.stream(jax.random.key(config.seed), "sample")
   draw = jax.jit(experiment.system.sample, static_argnums=2)
-  memory.check(
-    jax.make_jaxpr(draw, static_argnums=2)(state, key, _NUM_SAMPLES.value), "Sampling", "give a smaller --num_samples"
-  )
+  traced = jax.make_jaxpr(draw, static_argnums=2)(state, key, _NUM_SAMPLES.value)
+  memory.check(traced, "Sampling", "give a smaller --num_samples")
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
   files.save_arrays(workdir / "samples.npz", x=x)
   if x.ndim == 4 and x.shape[-1] in (1, 3):
@@ -153,13 +163,14 @@ def main(argv: list[str]) -> None:
   errors.require(len(argv) == 1, f"Unexpected argument {argv[-1]!r}: every option starts with --; see --help.")
   errors.require(_WORKDIR.value is not None, "--workdir is missing; name the folder of the run, e.g. runs/first.")
   errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is for --mode=train.")
-  errors.require(
-    _MODE.value in ("evaluate", "sample") or _CHECKPOINT.value == "latest",
-    "--checkpoint is for --mode=evaluate and sample.",
-  )
+  of_state = _MODE.value in ("evaluate", "sample")
+  errors.require(of_state or _CHECKPOINT.value == "latest", "--checkpoint is for --mode=evaluate and sample.")
   errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is for --mode=train.")
+  together = _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value)
+  for flag in () if together else (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
+    errors.require(flag.value is None, f"--{flag.name}={flag.value} needs --distributed, of --mode=train.")
   workdir = paths.folder("--workdir", _WORKDIR.value)
-  if _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value):
+  if together:
     if not supervisor.is_child():
       sys.exit(supervisor.run_as_child(shlex.join(sys.orig_argv)))
     supervisor.end_with_parent()
@@ -180,7 +191,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 _MODES = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}
 _OF_MODE = {"checkpoint": ("evaluate", "sample"), "num_samples": ("sample",), "mode": ()}  # else all, or train
 _OF_ALL = ("config", "workdir")
-
 
 _ABOUT = {
   "train": """Trains a run, or resumes it, and evaluates it; a finished run is not repeated.
@@ -225,6 +235,7 @@ def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
   if given and any(argument.lstrip("-").partition("=")[0] == "mode" for argument in arguments if argument[:1] == "-"):
     print(f"error: --mode is for python -m dgm_jax.main; here the command, {mode!r}, is the mode.", file=sys.stderr)
     return 2
+  terminal.accept_all()
   logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
   compilation_cache.use()
   app.run(

@@ -2,13 +2,14 @@
 
 import io
 import pathlib
+import sys
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import vae_mnist
-from dgm_jax.core import config_args, errors, memory, paths
+from dgm_jax.core import config_args, errors, memory, paths, terminal
 from dgm_jax.evaluate import compare
 from dgm_jax.experiments.harness import measured, reports
 from dgm_jax.sweeps import curves, definition, report, states
@@ -331,3 +332,42 @@ def test_a_damaged_file_of_a_run_is_named_with_what_is_wrong(name, content, said
 def test_a_comma_without_a_folder_is_no_run():
   for argument in ("runs/a,", ",runs/a", "runs/a,,runs/b"):
     assert "at a comma" in sentence_of(compare.folders, argument)
+
+
+FLAGS = {
+  "processes": (["train", "--config=vae_mnist:test", "--num_processes=2"], ["--num_processes=2", "--distributed"]),
+  "evaluation": (["evaluate", "--process_id=0"], ["--process_id=0", "--distributed"]),
+  "samples": (["sample", "--num_samples=10000000000"], ["num_samples", "10000000000"]),
+}
+
+
+@pytest.mark.parametrize("words,said", FLAGS.values(), ids=FLAGS)
+def test_flags_that_would_be_ignored_or_cannot_be_are_refused(words, said, tmp_path):
+  done = processes.dgm_jax(*words, f"--workdir={tmp_path / 'run'}")
+  assert done.returncode == 2 and "Traceback" not in done.stderr
+  assert all(word in done.stderr for word in said), done.stderr
+
+
+def test_devices_that_jax_does_not_find_are_a_sentence(monkeypatch):
+  monkeypatch.setenv("JAX_PLATFORMS", "foo")
+  said = errors.sentence(RuntimeError("Unable to initialize backend 'foo': it is not in the list\nmore"))
+  assert "JAX_PLATFORMS='foo'" in said and "cpu, cuda or tpu" in said and "more" not in said
+
+
+@pytest.mark.slow
+def test_a_real_process_says_which_devices_it_does_not_find(tmp_path):
+  done = processes.main("--config=vae_mnist:test", f"--workdir={tmp_path / 'run'}", JAX_PLATFORMS="foo")
+  assert done.returncode == 2, done.stderr
+  assert "JAX_PLATFORMS='foo'" in done.stderr and "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_terminal_without_unicode_gets_plain_characters(monkeypatch):
+  raw = io.BytesIO()
+  monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+  monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+  terminal.accept_all()
+  print("−86.76 ± 0.03 → 漢", flush=True)
+  print("± −", file=sys.stderr, flush=True)
+  assert raw.getvalue() == b"-86.76 +/- 0.03 -> ?\n"
+  assert sys.stderr.buffer.getvalue() == b"\xb1 -\n"

@@ -16,7 +16,7 @@ from absl import flags
 from dgm_jax import __main__ as door
 from dgm_jax.core import config_args
 from dgm_jax.experiments.harness import paper
-from dgm_jax.sweeps import axes, definition
+from dgm_jax.sweeps import axes, axis_texts, definition
 from dgm_jax.sweeps import command as sweep_command
 from helpers import processes, tables
 
@@ -98,7 +98,7 @@ def _check_run(words):
 def _check_sweep(words):
   args, given, _ = sweep_command.parsed(words)
   common = definition.typed_common(args.config, given["config"])
-  values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
+  values = {path: axis_texts.parse_values(path, text) for path, text in given["sweep"].items()}
   overrides = definition.overrides_of(args.config, args.name, values)
   if args.search:
     axes.space_of(definition.typed_space(args.config, common, overrides))

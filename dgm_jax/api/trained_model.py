@@ -7,6 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,8 +105,15 @@ class LatentModel:
     return self._run("encode" if key is None else "draw", x, 0 if key is None else key, transform)
 
   def decode(self, z: npt.ArrayLike | tuple[npt.ArrayLike, ...]) -> np.ndarray:
-    """E[x|z], [N, *data_shape], for z as returned by `encode`."""
-    return self._program("decode")(self.state, tuple(map(np.asarray, z)) if isinstance(z, tuple) else np.asarray(z))
+    """E[x|z], [N, *data_shape], for z as returned by `encode`.  Raises UserError if z is of another shape."""
+    given = tuple(map(np.asarray, z)) if isinstance(z, tuple) else np.asarray(z)
+    shapes = ", ".join(str(list(a.shape)) for a in jax.tree.leaves(given))
+    errors.require(all(a.ndim and len(a) for a in jax.tree.leaves(given)), f"z is of shape {shapes}: it has no rows.")
+    try:
+      return self._program("decode")(self.state, given)
+    except (TypeError, ValueError, flax.errors.FlaxError) as e:  # of the model's network
+      said = " ".join(str(e).split())[:200].rstrip(".")
+      raise errors.UserError(f"z of shape {shapes} is not as `encode` returns it: {said}.") from e
 
   def sample(self, n: int, seed: int = 0) -> np.ndarray:
     """n draws x ~ p(x), [n, *data_shape]."""

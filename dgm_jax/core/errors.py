@@ -1,10 +1,12 @@
 """Errors that the user can fix: a one-sentence message that names the invalid value and the choices."""
 
 import difflib
+import importlib
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterable
+from types import ModuleType
 
 
 class UserError(Exception):
@@ -51,9 +53,14 @@ _EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
   "anndata": "data",
   "h5py": "data",
   "openpyxl": "data",
+  "pyarrow": "data",
+  "xlrd": "data",
   "optuna": "sweep",
   "ray": "sweep",
   "submitit": "sweep",
+  "mlflow": "track",
+  "wandb": "track",
+  "jinja2": "",  # of no extra
 }
 
 
@@ -63,24 +70,49 @@ SMALLER = (
 )
 
 
-def missing_package(e: ImportError) -> str:
-  """The sentence that says how to install the package that an import did not find; "" if it is of no extra."""
+def missing_package(e: ImportError, what: str = "This") -> str:
+  """The sentence that says how to install the package that an import did not find; "" if it is none of `_EXTRAS`.
+
+  Args:
+    e: the error of the import.
+    what: what needs the package, the beginning of the sentence.
+  """
   package = (e.name or "").partition(".")[0]
   if package not in _EXTRAS:
     return ""
-  return f"This needs the package {package}, which is not installed: pip install '.[{_EXTRAS[package]}]'."
+  extra = f"'.[{_EXTRAS[package]}]'" if _EXTRAS[package] else package
+  return f"{what} needs the package {package}, which is not installed: pip install {extra}."
+
+
+def import_package(name: str, what: str = "This") -> ModuleType:
+  """Imports a package of an extra, or a module of this package that needs one.
+
+  Raises:
+    UserError: it is not installed; the message has the command that installs it.
+  """
+  try:
+    return importlib.import_module(name)
+  except ImportError as e:
+    if not (said := missing_package(e, what)):
+      raise
+    raise UserError(said) from e
 
 
 def sentence(e: BaseException) -> str:
   """The sentence for an error of the system that a user can act on; "" for any other, which deserves its traceback.
 
-  These are: a package that is not installed, no memory left, and a file or folder that the system refuses.
+  These are: a package that is not installed, no memory left, a device that JAX does not find, and a file or folder that
+  the system refuses.
   """
   if isinstance(e, ModuleNotFoundError):
     return missing_package(e)
   if isinstance(e, MemoryError) or (type(e).__name__.endswith("RuntimeError") and "RESOURCE_EXHAUSTED" in str(e)):
     said = (str(e).strip().splitlines() or ["out of memory"])[0][:200].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
     return f"There is not enough memory ({said}): {SMALLER}."
+  if isinstance(e, RuntimeError) and "Unable to initialize backend" in str(e):
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    said = str(e).strip().splitlines()[0][:200].rstrip(".")
+    return f"JAX cannot use JAX_PLATFORMS={asked!r} ({said}): set it to cpu, cuda or tpu, or unset it."
   if isinstance(e, OSError) and e.filename is not None and e.strerror:
     return f"{str(e.filename)[:300]}: {e.strerror}."
   return ""

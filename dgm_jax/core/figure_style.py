@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, options
 
 COLUMN, PAGE = 3.3, 6.9  # inches, the width of a column and of both columns of a paper
 FORMATS = ("png", "pdf", "svg")
@@ -101,11 +101,6 @@ def wrapped(text: str, inches: float) -> str:
   return textwrap.fill(text, max(12, int(inches / _INCHES_PER_LETTER)), break_long_words=False)
 
 
-def listed(values: Iterable[str]) -> tuple[str, ...]:
-  """The words of a tuple of text, which on the command line may be one text with commas: --config.loggers=a,b."""
-  return tuple(word.strip() for value in values for word in str(value).split(",") if word.strip())
-
-
 def check_formats(formats: Iterable[str], where: str) -> tuple[str, ...]:
   """The formats of figure files, without repetition.
 
@@ -116,7 +111,7 @@ def check_formats(formats: Iterable[str], where: str) -> tuple[str, ...]:
   Raises:
     UserError: an unknown format, or none.
   """
-  found = tuple(dict.fromkeys(errors.choose(f"format of {where}", f, FORMATS) for f in listed(formats)))
+  found = tuple(dict.fromkeys(errors.choose(f"format of {where}", f, FORMATS) for f in options.words(formats)))
   errors.require(bool(found), f"{where} names no format. Choices: {', '.join(FORMATS)}.")
   return found
 

@@ -4,7 +4,7 @@ import collections.abc
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dgm_jax.core import errors
@@ -49,6 +49,12 @@ def hints(function: Callable) -> dict[str, Any]:
     return typing.get_type_hints(function)
   except (NameError, TypeError, AttributeError):  # such as names that only a type checker imports
     return {}
+
+
+def words(values: str | Iterable[Any]) -> tuple[str, ...]:
+  """The words that commas separate, in a text or in each of several: --config.loggers=a,b arrives as one of them."""
+  texts = [values] if isinstance(values, str) else values
+  return tuple(word.strip() for text in texts for word in str(text).split(",") if word.strip())
 
 
 def check(what: str, function: Callable, given: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> None:

@@ -15,12 +15,13 @@ import json
 import math
 import random as _random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dgm_jax.core import errors
 
 Overrides = dict[str, Any]
+MOST_RUNS = 1_000_000  # which still fit in memory
 _LONGEST = 100  # maximum length of a run's name; file systems allow 255 bytes
 
 
@@ -85,8 +86,9 @@ def _values(path: str, values: Any) -> list:
   """The values of an axis as a list; a single value or distribution becomes a list of one."""
   if isinstance(values, str | Distribution) or not isinstance(values, Iterable):
     return [values]
-  values = list(values)
+  values = list(itertools.islice(values, MOST_RUNS + 1))
   errors.require(bool(values), f"Axis {path!r} has no values.")
+  errors.require(len(values) <= MOST_RUNS, f"Axis {path!r} has more values than a sweep has runs, {MOST_RUNS:,}.")
   return values
 
 
@@ -117,7 +119,10 @@ def product(*parts: Mapping[str, Any] | Iterable[Overrides]) -> list[Overrides]:
   Args:
     *parts: mappings {path: values}, in which each key is an axis, or sweeps.
   """
-  return [_join(row) for row in itertools.product(*_columns(parts))]
+  columns = _columns(parts)
+  count = math.prod(map(len, columns))
+  errors.require(count <= MOST_RUNS, f"The product of the axes has {count:,} runs; a sweep has at most {MOST_RUNS:,}.")
+  return [_join(row) for row in itertools.product(*columns)]
 
 
 def zip_(*parts: Mapping[str, Any] | Iterable[Overrides]) -> list[Overrides]:
@@ -179,50 +184,6 @@ def space_of(sweep: Sequence[Overrides]) -> dict[str, Distribution]:
   sizes = math.prod(len(d.values) for d in found.values() if d.kind == "choice")
   errors.require(sizes == len(sweep), "A search needs the full product of its axes, as from product({...}).")
   return found
-
-
-def _split(text: str) -> Iterator[str]:
-  """Splits text at the commas outside brackets."""
-  depth, start = 0, 0
-  for i, c in enumerate(text):
-    depth += (c in "([") - (c in ")]")
-    if c == "," and depth == 0:
-      yield text[start:i]
-      start = i + 1
-  yield text[start:]
-
-
-def parse_values(path: str, text: str) -> list[Any]:
-  """Parses the values of `--sweep.PATH=text`: plain texts, integer ranges a:b, or one distribution.
-
-  definition.typed converts the texts to the type of the config's value at that path.
-  """
-  items = [item.strip() for item in _split(text)]
-  errors.require(all(items), f"--sweep.{path}={text}: a value is missing.")
-  values: list[Any] = []
-  for item in items:
-    if match := re.fullmatch(r"(-?\d+):(-?\d+)", item):
-      a, b = map(int, match.groups())
-      errors.require(a < b, f"--sweep.{path}={text}: the range {item} is empty; a:b means the integers a to b - 1.")
-      values += range(a, b)
-    elif match := re.fullmatch(r"([a-z_]+)\((.*)\)", item):
-      errors.require(len(items) == 1, f"--sweep.{path}={text}: a distribution must be the only value.")
-      values.append(_parse_distribution(path, *match.groups()))
-    else:
-      values.append(item)
-  return values
-
-
-def _parse_distribution(path: str, kind: str, inside: str) -> Distribution:
-  make = DISTRIBUTIONS[errors.choose("distribution", kind, DISTRIBUTIONS)]
-  items = [item.strip() for item in _split(inside)]
-  if kind == "choice":
-    return choice(items)
-  try:
-    low, high = (int(v) if kind == "integers" else float(v) for v in items)
-  except ValueError:
-    raise errors.UserError(f"--sweep.{path}={kind}({inside}): two numbers are needed, low and high.") from None
-  return make(low, high)
 
 
 def show(value: Any) -> str:

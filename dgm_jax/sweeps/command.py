@@ -26,7 +26,7 @@ import sys
 from collections.abc import Sequence
 
 from dgm_jax.core import errors, paths
-from dgm_jax.sweeps import axes, definition, drive, tasks
+from dgm_jax.sweeps import axes, axis_texts, definition, drive, tasks
 from dgm_jax.sweeps.launchers import options as launcher_options
 from dgm_jax.sweeps.launchers.options import LAUNCHERS
 from dgm_jax.sweeps.planning import describe
@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
   args, given, options = parsed(sys.argv[1:] if argv is None else argv)
   errors.require_package("pandas")  # of the report, which comes last
   common = definition.typed_common(args.config, given["config"])
-  axis_values = {path: axes.parse_values(path, text) for path, text in given["sweep"].items()}
+  axis_values = {path: axis_texts.parse_values(path, text) for path, text in given["sweep"].items()}
   sweep = definition.overrides_of(args.config, args.name, axis_values)
   if args.search:
     errors.require(not args.dry_run, "--dry_run is for sweeps: a search does not know its runs beforehand.")

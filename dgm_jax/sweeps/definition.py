@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import config_args, errors, own_code
+from dgm_jax.core import config_args, errors, options, own_code
 from dgm_jax.sweeps import axes
 from dgm_jax.training import settings
 
@@ -44,7 +44,7 @@ def _sequence(text: str) -> Any:
   try:
     return ast.literal_eval(text)
   except (ValueError, SyntaxError):
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return options.words(text)
 
 
 def typed(config: Any, path: str, value: Any) -> Any:

@@ -1,7 +1,6 @@
 """Runs a sweep: plans the remaining runs, writes and launches tasks, shows progress, reports the outcomes."""
 
 import contextlib
-import importlib
 import pathlib
 import shlex
 import signal
@@ -16,7 +15,6 @@ from dgm_jax.sweeps import states, tasks
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.launchers import machine
 from dgm_jax.sweeps.launchers import options as launcher_options
-from dgm_jax.sweeps.launchers.options import INSTALL
 from dgm_jax.sweeps.planning import describe, plan
 from dgm_jax.sweeps.watch import View, watching
 from dgm_jax.training.workdir.lock import locked
@@ -46,21 +44,6 @@ class Options(NamedTuple):
   launcher_options: Mapping[str, Any] = {}
   metric: str = ""
   compile: bool = False
-
-
-def extra(module: str) -> Any:
-  """Imports a module of the extra [sweep], or a module of this package that needs it.
-
-  Raises:
-    UserError: it is not installed; the message gives the install command.
-  """
-  try:
-    return importlib.import_module(module)
-  except ModuleNotFoundError as e:
-    missing = (e.name or module).split(".")[0]
-    if missing == "dgm_jax":
-      raise
-    raise errors.UserError(f"{missing} is not installed; {INSTALL} installs it.") from e
 
 
 def launcher(name: str) -> ModuleType:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, figure_style, figures, files, rng
+from dgm_jax.core import errors, figures, files, options, rng
 from dgm_jax.core.batches import size
 from dgm_jax.data.published import fingerprints
 from dgm_jax.evaluate import chosen
@@ -41,11 +41,11 @@ def evaluate_finally(
   results, values = {}, {}
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)
-  for name, options in own_files.located(config, workdir, fresh=fresh).evaluate.items():
-    evaluation = chosen.find(name, options)
+  for name, given in own_files.located(config, workdir, fresh=fresh).evaluate.items():
+    evaluation = chosen.find(name, given)
     found = evaluation.run(experiment, state, key, experiment.splits.test, **evaluation.options)
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
-    with figures.writing(figure_style.listed(config.figure_formats)):
+    with figures.writing(options.words(config.figure_formats)):
       for figure, draw in found.pop("figures", {}).items():
         draw(workdir / "figures" / f"{figure}.png")
     results |= {f"test/{k}": v for k, v in found.items()}

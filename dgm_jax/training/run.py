@@ -11,8 +11,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, figures, files
-from dgm_jax.core import figure_style as style
+from dgm_jax.core import errors, figures, files, options
 from dgm_jax.training.early_stopping import Ending, score
 from dgm_jax.training.loggers import hub
 from dgm_jax.training.processes import hosts
@@ -184,7 +183,7 @@ class Run:
     texts = {name: value for name, value in shown.items() if isinstance(value, str)}
     grids = {name: value for name, value in shown.items() if name not in texts}
     folder = self.workdir / "figures"
-    figures.save_progress(folder, step, grids, rows, style.listed(self.config.figure_formats))
+    figures.save_progress(folder, step, grids, rows, options.words(self.config.figure_formats))
     for name, text in texts.items():
       files.write_text(folder / f"{name}_{step:08d}.txt", text + "\n")
     self._loggers.pictures(step, {name: folder / f"{name}_{step:08d}.png" for name in grids})

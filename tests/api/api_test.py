@@ -224,6 +224,23 @@ def test_user_mistakes_are_reported_in_one_sentence(tmp_path):
   assert families.make("bernoulli").support == model.experiment.model.support
 
 
+@pytest.mark.parametrize("call,said", [
+  (lambda m: m.decode(np.zeros((4, 7), "f")), r"z of shape \[4, 7\] is not as `encode` returns it"),
+  (lambda m: m.decode(np.zeros((0, 2), "f")), r"z is of shape \[0, 2\]: it has no rows"),
+  (lambda m: m.decode(np.float32(1.0)), "it has no rows"),
+  (lambda m: m.sample(-1), "n = -1; the number of samples must be an integer from 1"),
+  (lambda m: m.sample(0), "n = 0"),
+  (lambda m: m.sample(2.5), "n = 2.5"),
+  (lambda m: m.sample(10**12), "n = 1000000000000"),
+  (lambda m: m.encode(X[:0]), "x has no examples"),
+  (lambda m: m.log_px(X[:0], k=5), "x has no examples"),
+  (lambda m: m.log_px(X[:, :2], k=5), r"x is of shape .*\[N, 3\] is expected"),
+])  # fmt: skip
+def test_calls_without_rows_or_of_another_width_are_refused(call, said):
+  with pytest.raises(errors.UserError, match=said):
+    call(foreign())
+
+
 def test_per_example_values_of_a_run_average_to_its_results(finished):
   folder, results = finished
   values = files.load_arrays(folder / "runs" / "first" / "values.npz")

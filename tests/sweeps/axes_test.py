@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import axes, definition
+from dgm_jax.sweeps import axes, axis_texts, definition
 from helpers import tables
 
 pytestmark = pytest.mark.smoke
@@ -51,10 +51,17 @@ def test_more_draws_or_axes_do_not_change_the_other_draws():
     (lambda: axes.product({"a": []}), "Axis 'a' has no values"),
     (lambda: axes.product({"a": [1]}, {"a": [2]}), "Axis 'a' is given twice"),
     (lambda: axes.log_uniform(0, 1), "0 < low < high"),
-    (lambda: axes.parse_values("seed", "3:3"), "range 3:3 is empty"),
-    (lambda: axes.parse_values("a", "1,,2"), "a value is missing"),
-    (lambda: axes.parse_values("a", "loguniform(1,2)"), "Did you mean 'log_uniform'"),
-    (lambda: axes.parse_values("a", "uniform(1)"), "two numbers are needed"),
+    (lambda: axis_texts.parse_values("seed", "3:3"), "range 3:3 is empty"),
+    (lambda: axis_texts.parse_values("a", "1,,2"), "a value is missing"),
+    (
+      lambda: axis_texts.parse_values("seed", "0:100000000000"),
+      "has 100,000,000,000 values; .* at most 1,000,000 runs",
+    ),
+    (lambda: axis_texts.parse_values("seed", "0:1e11"), "0:1e11: the ends of a range are integers"),
+    (lambda: axes.product({"seed": range(10**11)}), "'seed' has more values than"),
+    (lambda: axes.product({"seed": range(2000), "a": range(2000)}), "has 4,000,000 runs; .* at most 1,000,000"),
+    (lambda: axis_texts.parse_values("a", "loguniform(1,2)"), "Did you mean 'log_uniform'"),
+    (lambda: axis_texts.parse_values("a", "uniform(1)"), "two numbers are needed"),
     (lambda: axes.space_of([{"a": 1, "b": 1}, {"a": 2, "b": 2}]), "full product of its axes"),
   ],
 )
@@ -74,7 +81,7 @@ def test_invalid_axes_raise(make, sentence):
   ],
 )
 def test_command_line_values_are_parsed(text, values):
-  assert axes.parse_values("a", text) == values
+  assert axis_texts.parse_values("a", text) == values
 
 
 def test_run_names_depend_only_on_the_overrides_and_are_unique():
@@ -144,7 +151,7 @@ def test_command_line_axes_multiply_the_sweep_of_the_config_and_replace_its_axes
   )
   assert len(definition.overrides_of(str(config), "", {"batch_size": ["20", "50"]})) == 4
   assert definition.overrides_of(str(config), "", {"seed": [5]}) == [{"optim.lr": 0.1, "seed": 5}]
-  with pytest.raises(errors.UserError, match=r"sweep none of .* is empty"):
+  with pytest.raises(errors.UserError, match=r"sweep_none\(\) of .* is empty"):
     definition.overrides_of(str(config), "none")
   with pytest.raises(errors.UserError, match="Choices: none"):
     definition.overrides_of(str(config), "all")

@@ -20,7 +20,7 @@ from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
 from dgm_jax.training import optimisers
 
-_STEPS = 200  # per call of the program
+STEPS = 200  # per call of the program, but for the last
 _UNSCORED = 600  # training steps if no entry is hidden, so that there is no score
 _BLOCK = 128  # rows whose hidden entries are scored at once
 _SCORE_SAMPLES = 50
@@ -103,7 +103,7 @@ def model(spec: Spec) -> vae.Model:
 
 class _Programs(NamedTuple):
   start: Callable  # keys [R] -> states
-  train: Callable  # (states, keys, rows, chosen [R, N], n) -> states
+  train: Callable  # (states, keys, rows, chosen [R, N], n, steps = STEPS) -> states; compiled for each number of steps
   score: Callable  # (states, key, rows, hidden) -> [R], nats per hidden entry
   keep: Callable  # (where [R], new, old) -> states: new where `where` holds, else old
 
@@ -119,13 +119,16 @@ def _programs(spec: Spec) -> _Programs:
     two = jnp.zeros((2, len(spec.columns)))
     return system.init(key, {"x": two, "mask": two}, {"optim.lr": jnp.float32(spec.lr)})
 
-  def train(state, key, rows, chosen, n):
+  def train(length, state, key, rows, chosen, n):
     def step(state, _):
       key_rows, key_step = jax.random.split(jax.random.fold_in(key, state.step))
       index = chosen[jax.random.randint(key_rows, (spec.batch_size,), 0, n)]
       return system.train_step(state, key_step, {"x": rows.x[index], "mask": rows.mask[index]})[0], None
 
-    return jax.lax.scan(step, state, length=_STEPS)[0]
+    return jax.lax.scan(step, state, length=length)[0]
+
+  def train_lanes(states, keys, rows, chosen, n, steps=STEPS):
+    return jax.vmap(functools.partial(train, steps), (0, 0, None, 0, None))(states, keys, rows, chosen, n)
 
   def score(state, key, rows, hidden):
     bound, n = miwae.bind({"params": state.params}), hidden.shape[0]
@@ -146,7 +149,7 @@ def _programs(spec: Spec) -> _Programs:
 
   return _Programs(
     jax.jit(jax.vmap(start)),
-    jax.jit(jax.vmap(train, (0, 0, None, 0, None))),
+    jax.jit(train_lanes, static_argnums=5),
     jax.jit(jax.vmap(score, (0, None, None, None))),
     jax.jit(keep),
   )
@@ -188,15 +191,14 @@ def fit(
   programs, key, num_models = _programs(spec), jax.random.key(seed), len(chosen)
   lanes = lambda name: jax.random.split(rng.stream(key, name), num_models)
   states, keys = programs.start(lanes("init")), lanes("train")
-  arrays, n = Rows(*map(pad, rows)), jnp.int32(len(rows.x))
+  arrays, n, where = Rows(*map(pad, rows)), jnp.int32(len(rows.x)), hidden.any(1)
   chosen = jnp.pad(jnp.asarray(chosen), ((0, 0), (0, len(arrays.x) - chosen.shape[1])))
-  where = hidden.any(1)
   scored, scored_hidden = Rows(pad(rows.x[where]), pad(rows.mask[where])), pad(hidden[where])
   watch = _Watch(programs, spec.lr, num_models, scored=bool(where.any()))
   start, steps, reason = time.monotonic(), 0, None
   while reason is None:
-    states = programs.train(states, keys, arrays, chosen, n)
-    steps += _STEPS
+    states = programs.train(states, keys, arrays, chosen, n, min(STEPS, limits.max_steps - steps))
+    steps = min(steps + STEPS, limits.max_steps)
     if watch.scored:
       states = watch.see(states, programs.score(states, rng.stream(key, "score"), scored, scored_hidden))
     progress(steps, watch.score)

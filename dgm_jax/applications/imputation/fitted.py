@@ -35,8 +35,11 @@ class Fitted(NamedTuple):
 
 
 def steps_for(n: int) -> int:
-  """Default maximum number of training steps for n rows: 1,000 epochs of batch 128, between 2,000 and 10,000 steps."""
-  return min(10_000, max(2000, 1000 * n // 128))
+  """Default maximum number of training steps for n rows: 1,000 epochs of batch 128, between 2,000 and 10,000 steps.
+
+  It is a multiple of the steps of one call of the program, which is then compiled once.
+  """
+  return -(-min(10_000, max(2000, 1000 * n // 128)) // training.STEPS) * training.STEPS
 
 
 def held_out_rate(x: np.ndarray) -> float:

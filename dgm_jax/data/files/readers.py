@@ -5,7 +5,6 @@ Pickles are never loaded, because they can run any code.
 
 import contextlib
 import gzip
-import importlib
 import io
 import pathlib
 import re
@@ -44,11 +43,8 @@ def _reason(e: Exception) -> str:
 
 
 def extra(name: str, path: Any) -> ModuleType:
-  """Imports a module of the extra [data]; the UserError says how to install a missing one."""
-  try:
-    return importlib.import_module(name)
-  except ImportError:
-    raise errors.UserError(f"{path} needs the package {name}: pip install '.[data]'.") from None
+  """Imports a package that a file needs; the UserError says how to install a missing one."""
+  return errors.import_package(name, str(path))
 
 
 def idx(path: pathlib.Path) -> np.ndarray:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from dgm_jax.core import errors
 
 LAUNCHERS = {"local": "local", "ray": "ray_launcher", "slurm": "slurm_launcher"}
-INSTALL = "pip install '.[sweep]'"
 _OURS = {"paths", "jobs", "on_change", "worker"}  # arguments of `launch` that are not options of the command line
 _SHARED = ("jobs", "cpus", "gpus")  # options of all launchers, which may be given with and without `launcher.`
 _WORDS = {bool: "true or false", int: "an integer", float: "a number"}

@@ -15,10 +15,9 @@ from absl import logging
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import machine, outcomes, processes, task_loop
-from dgm_jax.sweeps.launchers.options import INSTALL
 from dgm_jax.sweeps.launchers.outcomes import Outcome
 
-_ABSENT = f"--launcher=ray needs Ray: {INSTALL} installs it."
+_ABSENT = errors.missing_package(ModuleNotFoundError(name="ray"), "--launcher=ray")
 _ANSWER = 5.0  # seconds for a cluster to answer; ray.init itself tries for minutes
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4, with empty SETTINGS
 _CARRIED = ("DGM_", "JAX_", "TFDS_", "XLA_")  # variables that are copied to workers on other nodes

@@ -13,9 +13,8 @@ from typing import Any
 
 from dgm_jax.core import errors
 from dgm_jax.sweeps.launchers import outcomes, processes
-from dgm_jax.sweeps.launchers.options import INSTALL
 
-ABSENT = f"--launcher=slurm needs submitit: {INSTALL} installs it."
+ABSENT = errors.missing_package(ModuleNotFoundError(name="submitit"), "--launcher=slurm")
 _ARRAY = 1000  # jobs per array; SLURM's MaxArraySize is 1001 unless an administrator changed it
 _LOST = 5  # polls in which a job is not queued and has no result, before it counts as dead
 

@@ -67,7 +67,7 @@ class _Searcher:
 
   def next_batch(self) -> list[Trial]:
     """Abandoned trials, then new ones; adds their runs to sweep.json.  One searcher at a time."""
-    optuna = drive.extra("optuna")
+    optuna = errors.import_package("optuna", "--search")
     with locks.held(self.root / "optuna.lock"):
       known = self.study.get_trials(deepcopy=False)
       running = [t for t in known if t.state == optuna.trial.TrialState.RUNNING]
@@ -104,7 +104,7 @@ class _Searcher:
 
   def tell(self, trial: Trial, outcomes: Sequence) -> None:
     """Tells the study the outcome of a trial; a stopped trial stays open."""
-    optuna = drive.extra("optuna")
+    optuna = errors.import_package("optuna", "--search")
     state = optuna.trial.TrialState
     found = [states.state(states.folder(self.root, run.name)) for run in trial.runs]
     for s in found:

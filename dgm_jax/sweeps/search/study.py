@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dgm_jax.core import errors
-from dgm_jax.sweeps import axes, drive
+from dgm_jax.sweeps import axes
 from dgm_jax.training import early_stopping
 
 SAMPLERS = ("random", "tpe")
@@ -75,7 +75,7 @@ def sampler(optuna: Any, search: Search, number: int) -> Any:
 
 def open_study(root: pathlib.Path, search: Search) -> Any:
   """Opens or creates the study in ROOT/optuna.journal."""
-  optuna = drive.extra("optuna")
+  optuna = errors.import_package("optuna", "--search")
   optuna.logging.set_verbosity(optuna.logging.WARNING)
   journal = optuna.storages.journal
   path = str(root / "optuna.journal")

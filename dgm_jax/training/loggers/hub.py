@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dgm_jax.core import errors, files
-from dgm_jax.core.figure_style import listed
+from dgm_jax.core import errors, files, options
 from dgm_jax.core.registry import module
 from dgm_jax.training import loggers
 from dgm_jax.training.workdir import recovery
@@ -44,7 +43,7 @@ class About(NamedTuple):
 
 def check(names: Sequence[str]) -> None:
   """Raises UserError if a logger of config.loggers is unknown, is named twice, or misses its package."""
-  names = listed(names)
+  names = options.words(names)
   for name in names:
     module(loggers, "logger", name).check()
   errors.require(len(set(names)) == len(names), f"loggers = {tuple(names)}; each can be named once.")
@@ -54,10 +53,9 @@ def needed(name: str, package: str, why: str) -> Callable[[], None]:
   """Makes check() of a logger that imports a package of the extra `track`."""
 
   def check() -> None:
-    import importlib.util
-
-    if importlib.util.find_spec(package) is None:
-      raise errors.UserError(f"loggers names {name!r}, which {why}: pip install '.[track]' installs it.")
+    errors.require(
+      errors.is_installed(package), f"loggers names {name!r}, which {why}: pip install '.[track]' installs it."
+    )
 
   return check
 
@@ -74,7 +72,7 @@ class Hub:
 
   def __init__(self, names: Sequence[str], about: About, rows: Sequence[dict] = (), logged: int = -1):
     self._lock, self._logged, self._loggers = threading.Lock(), logged, {}
-    for name in listed(names):
+    for name in options.words(names):
       try:
         self._loggers[name] = module(loggers, "logger", name).Logger(about)
       except errors.UserError:

@@ -47,7 +47,12 @@ def test_a_bootstrap_lane_equals_a_single_run_on_its_rows():
 def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
   """Each lane moves by its rate per call past its best point; lower rates (0.3, 0.1) bring it closer to that point."""
   best, rate = jnp.array([2.25, 4.42]), jnp.ones(2)
-  train = lambda states, *_: states.replace(params=states.params + states.hparams["optim.lr"])
+  taken = []
+
+  def train(states, keys, rows, chosen, n, steps):
+    taken.append(steps)
+    return states.replace(params=states.params + states.hparams["optim.lr"])
+
   programs = training._programs(training.Spec(("gaussian",), 1, (2,)))._replace(
     start=lambda keys: TrainState(jnp.zeros(2), jnp.zeros(2), (), {}, {"optim.lr": rate}),
     train=train,
@@ -56,9 +61,8 @@ def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
   monkeypatch.setattr(training, "_programs", lambda spec: programs)
   rows, reported = training.Rows(np.zeros((20, 1), "f"), np.ones((20, 1), "f")), []
   spec, limits = training.Spec(("gaussian",), lr=1.0), training.Limits(100_000)
-  fit = lambda hidden: training.fit(
-    spec, rows, hidden, np.tile(np.arange(20), (2, 1)), 0, limits, lambda *state: reported.append(state)
-  )
+  indices = np.tile(np.arange(20), (2, 1))
+  fit = lambda hidden: training.fit(spec, rows, hidden, indices, 0, limits, lambda *state: reported.append(state))
   found = fit(np.ones((20, 1), "f"))
   np.testing.assert_allclose(found.variables["params"], [2 + 0.3, 4 + 0.3 + 0.1], rtol=1e-6)
   assert found.score == reported[-1][1] == pytest.approx(-(0.05 + 0.02) / 2, abs=1e-6)
@@ -66,6 +70,10 @@ def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
   unscored = fit(np.zeros((20, 1), "f"))
   np.testing.assert_array_equal(unscored.variables["params"], [3, 3])
   assert (unscored.score, unscored.steps) == (None, 600)
+  taken.clear()
+  limits = training.Limits(250)
+  found = fit(np.ones((20, 1), "f"))
+  assert (found.reason, found.steps, taken) == ("its 250 steps are done", 250, [200, 50])
 
 
 def test_a_lane_returns_to_its_best_state_at_lower_rates_until_the_fit_ends():

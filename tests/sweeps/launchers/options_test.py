@@ -117,8 +117,9 @@ def test_what_is_not_here_is_found_before_the_planning(monkeypatch, tmp_path):
   assert "at --launcher.address=127.0.0.1:1 (Connection refused)" in cluster("ray", gpus=0, address="127.0.0.1:1")
   for name in ("submitit", "ray"):
     monkeypatch.setitem(sys.modules, name, None)
-  assert cluster("slurm", gpus=0) == "--launcher=slurm needs submitit: pip install '.[sweep]' installs it."
-  assert cluster("ray", gpus=0) == "--launcher=ray needs Ray: pip install '.[sweep]' installs it."
+  absent = "--launcher={} needs the package {}, which is not installed: pip install '.[sweep]'."
+  assert cluster("slurm", gpus=0) == absent.format("slurm", "submitit")
+  assert cluster("ray", gpus=0) == absent.format("ray", "ray")
   with pytest.raises(errors.UserError, match=r"--launcher\.time=never is not a time limit"):
     cluster("slurm", gpus=0, time="never")
 

@@ -138,4 +138,6 @@ def test_without_ray_the_error_gives_the_install_command(tmp_path):
   )
   path = sweep_tasks.write(tmp_path, 1)[0]
   done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-  assert done.stdout == "--launcher=ray needs Ray: pip install '.[sweep]' installs it.\n", done.stderr
+  assert done.stdout == ("--launcher=ray needs the package ray, which is not installed: pip install '.[sweep]'.\n"), (
+    done.stderr
+  )

@@ -102,7 +102,7 @@ def test_user_errors_name_the_problem(tmp_path, monkeypatch):
   with pytest.raises(errors.UserError, match='Could not detect "srun"'):
     launch(paths, cluster="slurm")
   monkeypatch.setitem(sys.modules, "submitit", None)
-  with pytest.raises(errors.UserError, match=r"needs submitit: pip install '.\[sweep\]'"):
+  with pytest.raises(errors.UserError, match=r"needs the package submitit, .*: pip install '.\[sweep\]'"):
     launch(paths)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import types
 from typing import NamedTuple
 
@@ -117,9 +118,12 @@ def test_a_config_that_has_changed_raises(launcher, tmp_path):
     sweep(tmp_path)
 
 
-def test_the_error_of_a_missing_extra_gives_the_install_command():
-  with pytest.raises(errors.UserError, match=r"pip install '.\[sweep\]' installs it"):
-    drive.extra("a_package_that_is_not_there")
+def test_the_error_of_a_missing_extra_gives_the_install_command(monkeypatch):
+  monkeypatch.setitem(sys.modules, "optuna", None)
+  with pytest.raises(errors.UserError, match=r"--search needs the package optuna, .*: pip install '.\[sweep\]'"):
+    errors.import_package("optuna", "--search")
+  with pytest.raises(ModuleNotFoundError):  # of no extra: a fault of ours
+    errors.import_package("a_package_that_is_not_there")
   with pytest.raises(errors.UserError, match="Choices: local, ray, slurm"):
     drive.launcher("slum")
 
