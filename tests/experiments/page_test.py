@@ -67,7 +67,8 @@ def test_files_outside_the_folder_are_neither_shown_nor_linked(tmp_path):
   names = ["../../../../secret.png", str(secret), "link.png", "x.txt", "own.png", "."]
   figures = [tables.picture("t", name) | {"data": "c2VjcmV0", "files": [["PDF", "file:///x"]]} for name in names]
   runs = {name: {"state": "finished", "step": 1, "note": "", "command": "", "seed": 0, "commit": "c", "lanes": 1,
-                 "changed_since_commit": None, "hardware": "h", "seconds": 1.0, "started": "", "versions": {}, "files": [["config", "file:///x"]]}
+                 "changed_since_commit": None, "hardware": "h", "seconds": 1.0, "started": "",
+                 "versions": {}, "files": [["config", "file:///x"]]}
           for name in ("../../../../..", "seed=0")}  # fmt: skip
   folder = write(root, report(figures=figures, runs=runs))
   (folder / "link.png").symlink_to(secret)
