@@ -12,9 +12,10 @@ from dgm_jax.configs import vae_mnist
 from dgm_jax.core import config_args, errors, memory, paths, terminal
 from dgm_jax.evaluate import compare
 from dgm_jax.experiments.harness import measured, reports
-from dgm_jax.sweeps import curves, definition, report, states
+from dgm_jax.sweeps import curves, definition, report, report_command, states
 from dgm_jax.training import settings
 from dgm_jax.training.build import build
+from dgm_jax.training.processes import hosts
 from dgm_jax.training.workdir import legacy_configs, run_record
 from helpers import processes
 
@@ -346,6 +347,18 @@ def test_flags_that_would_be_ignored_or_cannot_be_are_refused(words, said, tmp_p
   done = processes.dgm_jax(*words, f"--workdir={tmp_path / 'run'}")
   assert done.returncode == 2 and "Traceback" not in done.stderr
   assert all(word in done.stderr for word in said), done.stderr
+
+
+def test_a_variable_of_slurm_that_is_no_number_is_of_no_step():
+  for tasks, several in (("", False), ("many", False), ("1", False), ("2", True)):
+    assert hosts.expected({"SLURM_STEP_NUM_TASKS": tasks, "SLURM_PROCID": "0"}) == several
+
+
+def test_the_folder_of_a_report_cannot_be_a_file(tmp_path):
+  (tmp_path / "file").write_text("x")
+  for words in ([str(tmp_path), f"--out={tmp_path / 'file'}"], [str(tmp_path / "file")]):
+    assert "is a file; name a folder" in sentence_of(report_command.main, words)
+  assert "is a file; name a folder" in sentence_of(compare.main, ["a", "b", f"--out={tmp_path / 'file'}"])
 
 
 def test_devices_that_jax_does_not_find_are_a_sentence(monkeypatch):

@@ -24,7 +24,8 @@ _LONGEST_SENTENCE = 4096
 
 def expected(environment: dict[str, str] = os.environ) -> bool:
   """Whether this process was started as one of several: by SLURM's srun, or on a slice of several TPU hosts."""
-  slurm = int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "SLURM_PROCID" in environment
+  tasks = environment.get("SLURM_STEP_NUM_TASKS", "")
+  slurm = tasks.isdecimal() and int(tasks) > 1 and "SLURM_PROCID" in environment
   return slurm or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
 
 
