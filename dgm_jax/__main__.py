@@ -68,9 +68,6 @@ def moved(name: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command that the arguments name; returns the exit status."""
-  from dgm_jax.core import terminal
-
-  terminal.accept_all()
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("--help", "-h", "help"):
     print(usage())

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
+from dgm_jax.core import terminal
+
 
 class UserError(Exception):
   """A mistake of the user.  `main` prints its message without a traceback and exits with status 2.
@@ -133,6 +135,7 @@ def require_package(name: str) -> None:
 
 def run_command(main: Callable[[], int]) -> int:
   """Exit status of a command: 2 after a UserError or what `sentence` knows, which is printed; 4 if interrupted."""
+  terminal.accept_all()
   try:
     return main()
   except UserError as e:
