@@ -103,6 +103,8 @@ def default() -> ConfigDict:
   config.keep_best = ""  # also keep the best checkpoint by this metric, e.g. "valid/log_px"
   config.early_stopping = 0  # stop after this many evaluations without a better value of keep_best; 0: never
   config.max_minutes = config_dict.placeholder(float)  # stop after this many minutes of training; None: never
+  # After SIGTERM or Ctrl-C a run completes and saves its chunk of steps; after this many seconds it is ended anyway.
+  config.grace_seconds = 30.0
   config.init_from = ""  # folder of a run whose parameters are the initial ones
   config.eval_batch_size = 500
   config.figure_formats = ("png",)  # of the files in figures/: any of png, pdf and svg

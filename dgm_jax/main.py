@@ -20,8 +20,8 @@ Several processes, usually one per host, train one run together if SLURM's srun 
 They must share the folder of the run; the first process writes to it.
 
 Exit status: 0 success, 2 a mistake in the command or a full disk, 3 NaN or Inf, 4 stopped by SIGTERM or Ctrl-C (the
-current chunk of steps is completed and saved; a second signal, a second later or more, stops at once), 5 another
-process of the run was lost.
+current chunk of steps is completed and saved; a second signal, a second later or more, or --config.grace_seconds end
+the process at once), 5 another process of the run was lost.
 """
 
 import pathlib

@@ -19,7 +19,7 @@ import pathlib
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from dgm_jax.core import errors, figure_style, figures, paths
@@ -27,6 +27,7 @@ from dgm_jax.experiments.harness import committed, page, paper, reports, stages
 from dgm_jax.sweeps import definition, drive, states, tasks
 from dgm_jax.sweeps.launchers import options as launcher_options
 from dgm_jax.sweeps.launchers.options import LAUNCHERS
+from dgm_jax.training.processes import signals
 
 _USER_ERROR = 2  # exit status
 
@@ -148,9 +149,11 @@ def _sweep(folder: pathlib.Path, budget: paper.Budget, args: argparse.Namespace)
   )
   from_run, left, status = stages.starts(budget), [run for run in runs if run.name in wanted], drive.FINISHED
   is_ready = lambda run: run.name not in from_run or states.is_finished(folder, from_run[run.name])
-  while status != drive.STOPPED and (ready := [run for run in left if is_ready(run)]):
-    status = max(status, drive.run(folder, found, ready, options, args.retry_failed))
-    left = [run for run in left if run not in ready]
+  with signals.requests() as stop:
+    while status != drive.STOPPED and (ready := [run for run in left if is_ready(run)]):
+      stop.check()
+      status = max(status, drive.run(folder, found, ready, options, args.retry_failed))
+      left = [run for run in left if run not in ready]
   return status
 
 
@@ -173,12 +176,16 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
   try:
     if budget.compute is not None:
       errors.require(not args.cells, f"--cells chooses training runs; {item} has none.")
-      budget.compute(folder / "runs" / "computed")
+      with signals.requests() as stop:
+        stop.begin()
+        budget.compute(folder / "runs" / "computed")
       status = drive.FINISHED
     else:
       status = _sweep(folder, budget, args)
-      if budget.measure is not None:
-        with figures.writing(dict.fromkeys(("png", *formats))):
+      if budget.measure is not None and status != drive.STOPPED:
+        with signals.requests() as stop, figures.writing(dict.fromkeys(("png", *formats))):
+          stop.begin()
+          stop.check()
           budget.measure(folder, stages.run_names(budget))
   finally:
     after, every = progress(), len(reports.run_names(module, item, args.budget))
@@ -189,9 +196,26 @@ def run(name: str, module: ModuleType, item: str, args: argparse.Namespace) -> t
   return status, found
 
 
+def _until_stopped(do: Callable[[str], tuple[int, dict | None]], items: Sequence[str]) -> list:
+  """[do(item)] for all items up to the first that was stopped."""
+  done: list = []
+  with signals.requests() as stop:
+    for item in items:
+      stop.check()
+      done.append(do(item))
+      if done[-1][0] == drive.STOPPED:
+        break
+  return done
+
+
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
-  args = parsed(sys.argv[1:] if argv is None else argv)
+  with signals.requests(f"The same command continues:\n  {shlex.join(sys.orig_argv)}"):
+    return _main(sys.argv[1:] if argv is None else argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+  args = parsed(argv)
   if args.list:
     print(listing(), flush=True)
     return 0
@@ -203,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   module = paper.load(args.paper)
   items = chosen_items(module, args.table, args.figure, args.budget)
   do = run if len(items) == 1 else attempt
-  statuses, found = zip(*(do(args.paper, module, item, args) for item in items), strict=True)
+  statuses, found = zip(*_until_stopped(lambda item: do(args.paper, module, item, args), items), strict=True)
   print(f"Report: {page.write(args.root)}", flush=True)
   for report in filter(None, found if args.save else ()):
     cells = chosen_cells(paper.budget(module, report["item"], args.budget), args.cells) if args.cells else None

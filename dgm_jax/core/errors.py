@@ -134,7 +134,7 @@ def require_package(name: str) -> None:
 
 
 def run_command(main: Callable[[], int]) -> int:
-  """Exit status of a command: 2 after a UserError or what `sentence` knows, which is printed; 4 if interrupted."""
+  """Exit status of a command: 2 after a UserError or what `sentence` knows, which is printed; 4 if stopped."""
   terminal.accept_all()
   try:
     return main()
@@ -143,6 +143,9 @@ def run_command(main: Callable[[], int]) -> int:
       raise
     print(f"error: {e}", file=sys.stderr)
     return 2
+  except StoppedError as e:
+    print(f"error: {e} Run the same command again to continue.", file=sys.stderr)
+    return 4
   except KeyboardInterrupt:
     print("interrupted; run the same command again to continue.", file=sys.stderr)
     return 4

@@ -31,6 +31,7 @@ from dgm_jax.sweeps.launchers import options as launcher_options
 from dgm_jax.sweeps.launchers.options import LAUNCHERS
 from dgm_jax.sweeps.planning import describe
 from dgm_jax.sweeps.search import search, study
+from dgm_jax.training.processes import signals
 
 _GROUPS = ("config", "sweep", "launcher")
 
@@ -135,7 +136,12 @@ def _dry_run(root: pathlib.Path, runs: list[definition.Run], options: drive.Opti
 
 def main(argv: list[str] | None = None) -> int:
   """Runs the command; returns the exit status."""
-  args, given, options = parsed(sys.argv[1:] if argv is None else argv)
+  with signals.requests(f"To resume:\n  {shlex.join(sys.orig_argv)}"):
+    return _main(sys.argv[1:] if argv is None else argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+  args, given, options = parsed(argv)
   errors.require_package("pandas")  # of the report, which comes last
   common = definition.typed_common(args.config, given["config"])
   axis_values = {path: axis_texts.parse_values(path, text) for path, text in given["sweep"].items()}

@@ -17,6 +17,7 @@ from dgm_jax.models.base import support
 from dgm_jax.networks import mlp
 from dgm_jax.training import early_stopping
 from dgm_jax.training.experiment import Experiment, two_examples
+from dgm_jax.training.processes import signals
 
 
 def check_model(model_class: Any, config: ConfigDict, requires: Sequence[str]) -> None:
@@ -49,6 +50,10 @@ def check_numbers(config: ConfigDict, n: int) -> None:
       f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {log_every(config, n)}.",
     )
   early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
+  grace = config.get("grace_seconds", signals.GRACE_S)
+  errors.require(
+    0 < grace < math.inf, f"grace_seconds = {grace}; it must be positive: the seconds that a run may take to stop."
+  )
   errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
 
 

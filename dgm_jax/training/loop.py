@@ -67,6 +67,8 @@ class Loop:
     self._step = int(states[0].step)
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
     runs[0].tell(text_tables.parameter_table(states[0].params))
+    self._stop.begin(self._config.get("grace_seconds"))  # before loggers are opened, which may not be interrupted
+    self._stop.closing = [run.close_loggers for run in runs]
     for run in runs:
       run.begin(self._step, self._num_steps, painter, len(runs))
     self._state = engine.join(states)
@@ -176,10 +178,8 @@ class Loop:
         run.tell(f"Ended at step {run.step} of {self._num_steps}: {run.ended}.")
       run.settle()
       run.record.add_time("loop", time.monotonic() - clock)
+    self._stop.kept = f"step {self._step} is saved, the final evaluation is missing"
     self._stop.deferred = False
-    if self._stop.received:  # a signal after the last chunk
-      raise errors.StoppedError(
-        f"Stopped by {self._stop.received} at step {self._step}, which is saved; the final evaluation is missing."
-      )
+    self._stop.check()
     if self._profile and self._step <= self._profiled:
       self._runs[0].tell("--profile recorded nothing: the run ended before its second chunk.")

@@ -196,6 +196,11 @@ class Run:
     self._loggers.pictures(self.step, drawn)
     self._loggers.finish(results)
 
+  def close_loggers(self) -> None:
+    """Closes the loggers before the process ends, from another thread."""
+    if self._loggers:
+      self._loggers.close()
+
   def save(self, state: Any) -> None:
     """Starts writing a checkpoint, and writes the wall times so far to run.json."""
     best = score(self.config.keep_best, self._rows[-1]) if self.is_scored() else None

@@ -24,8 +24,7 @@ from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
 from dgm_jax.training.loggers import hub
 from dgm_jax.training.loop import Loop
-from dgm_jax.training.processes import devices, hosts
-from dgm_jax.training.processes.signals import StopRequest
+from dgm_jax.training.processes import devices, hosts, signals
 from dgm_jax.training.run import Run
 from dgm_jax.training.workdir import checkpoint, own_files, recovery, warm_start
 from dgm_jax.training.workdir.folder import check, check_data, create, disk_errors
@@ -105,7 +104,7 @@ def train_runs(
   given = [(config, pathlib.Path(workdir)) for config, workdir in zip(configs, workdirs, strict=True)]
   hosts.on_first_host(lambda: [check(workdir, config.to_dict(), own_folder) for config, workdir in given])
   outcomes: dict[pathlib.Path, Outcome] = {}
-  with StopRequest() as stop:
+  with signals.requests() as stop:
     for cohort in _cohorts([run for run in given if recovery.results(run[1]) is None]):
       outcomes |= _train(*zip(*cohort, strict=True), profile, stop, own_folder)
   return [outcomes[w] if w in outcomes else recovery.results(w) for _, w in given]
@@ -143,7 +142,7 @@ def _train(
   configs: Sequence[ConfigDict],
   workdirs: Sequence[pathlib.Path],
   profile: bool,
-  stop: StopRequest,
+  stop: signals.StopRequest,
   own_folder: pathlib.Path | None,
 ) -> dict[pathlib.Path, Outcome]:
   """train_runs for unfinished runs."""

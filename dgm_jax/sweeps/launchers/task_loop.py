@@ -8,8 +8,9 @@ from typing import Protocol
 
 from absl import logging
 
-from dgm_jax.sweeps.launchers import outcomes, processes
+from dgm_jax.sweeps.launchers import outcomes
 from dgm_jax.sweeps.launchers.outcomes import Outcome
+from dgm_jax.training.processes import signals
 
 
 class Backend(Protocol):
@@ -61,7 +62,7 @@ def supervise(
     ended[task] = Outcome(task, status, attempts[task], said)
     on_change(ended[task])
 
-  with processes.counted(signal.SIGINT, signal.SIGTERM) as received:
+  with signals.requests() as stop, stop.counting() as received:
     heard = 0
     try:
       while running or (waiting and not received):

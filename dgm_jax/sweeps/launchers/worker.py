@@ -20,8 +20,10 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import compilation_cache, errors, files, records
 from dgm_jax.training import train
+from dgm_jax.training.processes import signals
 from dgm_jax.training.workdir import legacy_configs, recovery
 
+_RESUMES = "The next worker of this task resumes."
 _LOCK_PATIENCE_S = 60  # for the previous process of the task to end
 
 
@@ -105,9 +107,10 @@ def main(arguments: list[str]) -> int:
     print(f"error: {e}", file=sys.stderr, flush=True)
     return 2
   except errors.StoppedError as e:
-    print(f"{e} The next worker of this task resumes.", file=sys.stderr, flush=True)
-    return 4
+    print(f"{e} {_RESUMES}", file=sys.stderr, flush=True)
+    return signals.STOPPED
 
 
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  with signals.requests(_RESUMES):
+    sys.exit(main(sys.argv[1:]))

@@ -31,6 +31,7 @@ from dgm_jax.sweeps.planning import describe, plan
 from dgm_jax.sweeps.search.study import Search, check, open_study, sampler, suggest
 from dgm_jax.sweeps.watch import View
 from dgm_jax.training import early_stopping
+from dgm_jax.training.processes import signals
 from dgm_jax.training.workdir import metrics
 from dgm_jax.training.workdir.lock import locked
 
@@ -157,7 +158,7 @@ def run(root: pathlib.Path, search: Search, options: drive.Options, say: Callabl
   tasks.write(root, definition(search, []))
   study = open_study(root, search)
   searcher, status = _Searcher(root, search, study), drive.FINISHED
-  with locked(searcher.folder):
+  with locked(searcher.folder), signals.requests() as stop:
     while batch := searcher.next_batch():
       runs = [run for trial in batch for run in trial.runs]
       outcomes: list = []
@@ -174,6 +175,7 @@ def run(root: pathlib.Path, search: Search, options: drive.Options, say: Callabl
       status = max(status, drive.report_outcomes(root, [run.name for run in runs], outcomes))
       if status == drive.STOPPED:
         return status
+      stop.check()  # the runs of the batch may all have ended by themselves
   complete = [t for t in study.get_trials(deepcopy=False) if t.value is not None and t.state.name == "COMPLETE"]
   if complete:
     say(f"Best {search.metric} {study.best_value:.6g}, trial {study.best_trial.number}: {study.best_params}")

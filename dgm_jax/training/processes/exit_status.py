@@ -10,7 +10,7 @@ import jax
 from absl import flags
 
 from dgm_jax.core import errors
-from dgm_jax.training.processes import hosts, supervisor
+from dgm_jax.training.processes import hosts, signals, supervisor
 
 
 def _end(sentence: object, status: int) -> None:
@@ -24,13 +24,19 @@ def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...
   """Calls a function; an error that a user can act on is printed as one sentence, and ends the process.
 
   Exit status: 2 for UserError, flags.Error, `mistakes` and what errors.sentence knows, 3 for NaN or Inf, 4 if stopped,
-  5 if another process of the run was lost, 130 for Ctrl-C before anything could be saved.  DGM_TRACEBACK=1 shows the
+  5 if another process of the run was lost, 130 for Ctrl-C before training has begun.  DGM_TRACEBACK=1 shows the
   traceback behind a sentence.
 
   Args:
     function, args: the function and its arguments.
     mistakes: further exceptions that are mistakes of the user here.
   """
+  resumes = f"The same command resumes:\n  {shlex.join(sys.orig_argv)}"
+  with signals.requests(resumes):
+    return _guarded(function, args, mistakes, resumes)
+
+
+def _guarded(function: Callable, args: tuple, mistakes: tuple[type[Exception], ...], resumes: str) -> Any:
   try:
     return function(*args)
   except errors.UserError as e:
@@ -42,7 +48,7 @@ def guarded(function: Callable, *args: Any, mistakes: tuple[type[Exception], ...
   except errors.PrunedError as e:
     _end(e, 4)
   except errors.StoppedError as e:
-    _end(f"{e} The same command resumes:\n  {shlex.join(sys.orig_argv)}", 4)
+    _end(f"{e} {resumes}", signals.STOPPED)
   except jax.errors.JaxRuntimeError as e:
     if (said := errors.sentence(e)) and not os.environ.get("DGM_TRACEBACK"):
       _end(said, 2)

@@ -59,6 +59,8 @@ def connect(coordinator: str | None = None, num_processes: int | None = None, pr
     ) from e
   finally:
     signal.signal(signal.SIGINT, previous)
+    if signal.getsignal(signal.SIGTERM) in (None, signal.SIG_DFL):
+      signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX's preemption service would swallow it
 
 
 def is_first() -> bool:

@@ -15,7 +15,7 @@ from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED, read_con
 
 # Locations, placement and what is written besides: a run may continue with other values of these.
 _LOCATIONS = ("data.data_dir", "data.manual_dir", "data.source", "sample_devices", "shard_params")
-_LOCATIONS += ("figure_formats", "loggers")
+_LOCATIONS += ("figure_formats", "loggers", "grace_seconds")
 
 
 def _differences(old: dict, new: dict, free: tuple[str, ...] = ()) -> list[str]:

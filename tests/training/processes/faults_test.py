@@ -19,8 +19,6 @@ from dgm_jax.core import errors, files
 from dgm_jax.core.system import TrainState
 from dgm_jax.training import train
 from dgm_jax.training.diagnostics import nan_debug
-from dgm_jax.training.processes import signals
-from dgm_jax.training.processes.signals import StopRequest
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import checkpoint, metrics
 from dgm_jax.training.workdir.folder import create
@@ -77,18 +75,6 @@ def whole(tmp_path_factory):
   done = main(*LONG, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir
-
-
-def test_the_echo_of_a_signal_does_not_count_as_a_second_one(monkeypatch):
-  """SLURM signals all processes of a job, and the parent process passes its signal on."""
-  with signals.StopRequest() as request:
-    request.deferred = True
-    for _ in range(3):
-      os.kill(os.getpid(), signal.SIGTERM)
-    assert request.received == "SIGTERM"
-    monkeypatch.setattr(signals, "_ECHO", 0.0)
-    with pytest.raises(errors.StoppedError):
-      os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
@@ -180,14 +166,14 @@ def test_a_signal_while_a_checkpoint_is_read_does_not_delete_it(whole, monkeypat
     config.update_from_flattened_dict(files.flatten(json.loads((whole / "config.json").read_text())))
   steps = checkpoint.steps(whole)
   state = restore(config, whole, averaged=False)[1]
-  with checkpoint.open_manager(whole) as manager, StopRequest():
+  with checkpoint.open_manager(whole) as manager:
 
     def signalled(*args, **kwargs):
-      os.kill(os.getpid(), signal.SIGTERM)
+      os.kill(os.getpid(), signal.SIGINT)
       time.sleep(1)
 
     monkeypatch.setattr(manager, "restore", signalled)
-    with pytest.raises(errors.StoppedError, match="SIGTERM"):
+    with pytest.raises(KeyboardInterrupt):
       checkpoint.restore_latest(manager, state, repair=True)
   assert checkpoint.steps(whole) == steps
 
