@@ -34,6 +34,8 @@ from dgm_jax.data.files.table_options import chosen
 from dgm_jax.training.processes import signals
 from dgm_jax.training.workdir import folder, run_record
 
+_STOPPED = "The same command starts again."
+
 
 def _kinds(args: argparse.Namespace, names: Sequence[str]) -> list[str | None]:
   """The kind that the command line sets for each column, or None; columns that are not to be used are ignored."""
@@ -83,9 +85,16 @@ def _filling(
   return fills
 
 
-def _fit(args: argparse.Namespace, x: np.ndarray, modelled: list[columns.Column]) -> fitted.Fitted:
+def _fit(
+  args: argparse.Namespace, x: np.ndarray, modelled: list[columns.Column], stop: signals.StopRequest
+) -> fitted.Fitted:
   limits = fit.Limits(args.steps or fitted.steps_for(len(x)), args.minutes)
-  with fitted.fit_bar(limits.max_steps) as progress:
+  with fitted.fit_bar(limits.max_steps) as show:
+
+    def progress(*found):
+      show(*found)
+      stop.check()
+
     widths, models = (args.hidden, args.hidden), max(args.proper, 1)
     return fitted.fit(
       x,
@@ -100,9 +109,10 @@ def _fit(args: argparse.Namespace, x: np.ndarray, modelled: list[columns.Column]
     )
 
 
-def _impute(args: argparse.Namespace) -> None:
+def _impute(args: argparse.Namespace, stop: signals.StopRequest) -> None:
   start = time.monotonic()
   table, fit_table = _read(args)
+  stop.check()
   known = [columns.infer(*c) for c in zip(*fit_table[:3], _kinds(args, table.names), strict=True)]
   modelled = [c for c in known if c.modelled]
   errors.require(
@@ -113,11 +123,18 @@ def _impute(args: argparse.Namespace) -> None:
   methods = comparison.methods(x) if args.compare is None else args.compare
   hidden = fitted.hide(x, fitted.held_out_rate(x) if methods else 0.0, args.seed + 1)
   options = {"num_samples": args.samples, "seed": args.seed}
-  model = _fit(args, np.where(hidden, np.nan, x), modelled)
+  model = _fit(args, np.where(hidden, np.nan, x), modelled, stop)
   compared, coverage = comparison.compare(model, x, hidden, methods, **options) if hidden.any() else ({}, None)
   missing = np.stack([where for where, c in zip(table.missing, known, strict=True) if c.modelled], 1)
+  stop.check()
   with progress_bar(int(missing.any(1).sum()), description="impute", unit="row") as bar:
-    found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=bar.update, **options)
+
+    def progress(rows):
+      bar.update(rows)
+      stop.check()
+
+    found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=progress, **options)
+  stop.check()  # the last time: once the first file is written, all are
   out, *draws, by_cell, text, as_json = arguments.paths(args)
   with folder.disk_errors(args.out.parent):
     for path, drawn in zip((out, *draws), (found.x, *found.draws), strict=True):
@@ -141,12 +158,14 @@ def main(argv: list[str] | None = None) -> int:
   arguments.check(args)
   compilation_cache.use()
   try:
-    with signals.StopRequest():
-      _impute(args)
+    with signals.requests(_STOPPED) as stop:
+      stop.begin()
+      stop.deferred, stop.kept = True, "no incomplete file was left behind"
+      _impute(args, stop)
   except errors.DivergenceError as e:
     print(f"error: {e}", file=sys.stderr)
     return 3
-  except errors.StoppedError:
-    print("error: stopped; no incomplete file was left behind.", file=sys.stderr)
-    return 4
+  except errors.StoppedError as e:
+    print(f"error: {e} {_STOPPED}", file=sys.stderr)
+    return signals.STOPPED
   return 0
