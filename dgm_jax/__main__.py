@@ -68,6 +68,9 @@ def moved(name: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command that the arguments name; returns the exit status."""
+  from dgm_jax.core import streams
+
+  streams.outlast_readers()
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("--help", "-h", "help"):
     print(usage())

@@ -43,6 +43,7 @@ from dgm_jax.core import (
   memory,
   paths,
   rng,
+  streams,
   terminal,
   text_tables,
 )
@@ -227,6 +228,7 @@ def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
     mode: of the command; None for --mode of the command line.
     arguments: of the command line, without the program's name; None for sys.argv's.
   """
+  streams.outlast_readers()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   if {"--help", "-h", "-help", "--helpshort", "--helpfull", "-?"} & set(arguments):
     print(usage(mode))
