@@ -2,9 +2,10 @@
 
 A server imports the package once and forks for every command; the child has its own standard output, error, working
 folder and exit status.  Only the import is shared: JAX has not yet been used when the server forks.  Commands that need
-other environment variables, signals or process groups are started as usual (helpers.processes).
+other environment variables or process groups are started as usual (helpers.processes).
 
-As a script: reads {"argv", "cwd", "stdout", "stderr"} line by line, and answers each with the exit status.
+As a script: reads {"argv", "cwd", "stdout", "stderr"} line by line, and answers each with the process id of the child
+and then its exit status.
 """
 
 import atexit
@@ -31,8 +32,11 @@ class Server:
     )
     atexit.register(self._process.stdin.close)
 
-  def run(self, argv: list[str], cwd: pathlib.Path) -> subprocess.CompletedProcess:
-    """Runs `python -m dgm_jax ARGV`; argv[0] = "main" stands for `python -m dgm_jax.main`."""
+  def run(self, argv: list[str], cwd: pathlib.Path, meanwhile=None) -> subprocess.CompletedProcess:
+    """Runs `python -m dgm_jax ARGV`; argv[0] = "main" stands for `python -m dgm_jax.main`.
+
+    While it runs, meanwhile(its process id) is called, which may wait, and send it a signal.
+    """
     if self._process is None or self._process.poll() is not None:
       self._start()
     with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +44,9 @@ class Server:
       request = {"argv": argv, "cwd": str(cwd), "stdout": str(out), "stderr": str(err)}
       self._process.stdin.write(json.dumps(request) + "\n")
       self._process.stdin.flush()
+      child = int(self._process.stdout.readline())
+      if meanwhile is not None:
+        meanwhile(child)
       answer = self._process.stdout.readline()
       assert answer, f"the server ended with status {self._process.wait(5)} at {argv}"
       status = int(answer)
@@ -99,6 +106,7 @@ def _serve() -> None:
         sys.stderr.flush()
       finally:
         os._exit(status)
+    os.write(answers, f"{child}\n".encode())
     _, ended = os.waitpid(child, 0)
     os.write(answers, f"{os.waitstatus_to_exitcode(ended)}\n".encode())
 

@@ -15,11 +15,14 @@ def command(*flags):
   return [sys.executable, "-m", "dgm_jax.main", *flags]
 
 
-def main(*flags, **env):
-  """The finished process of `python -m dgm_jax.main FLAGS`; a newly started Python if `env` is given."""
+def main(*flags, meanwhile=None, **env):
+  """The finished process of `python -m dgm_jax.main FLAGS`; a newly started Python if `env` is given.
+
+  meanwhile(process id) is called while it runs.
+  """
   if env:
     return subprocess.run(command(*flags), cwd=tables.ROOT, capture_output=True, text=True, env={**os.environ, **env})
-  return _SERVER.run(["main", *map(str, flags)], tables.ROOT)
+  return _SERVER.run(["main", *map(str, flags)], tables.ROOT, meanwhile)
 
 
 def dgm_jax(*words, cwd=tables.ROOT):

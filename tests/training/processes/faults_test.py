@@ -22,7 +22,7 @@ from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import checkpoint, metrics
 from dgm_jax.training.workdir.folder import create
-from helpers import tables
+from helpers import processes, tables
 
 CONFIG = "--config=configs/iwae_mnist.py:test,k=5"
 LONG = (CONFIG, "--config.num_steps=600", "--config.figures_every=600", "--config.eval_every=300")
@@ -72,12 +72,40 @@ def assert_same_run(a, b):
 def whole(tmp_path_factory):
   """The uninterrupted run."""
   workdir = tmp_path_factory.mktemp("whole") / "run"
-  done = main(*LONG, f"--workdir={workdir}")
+  done = processes.main(*LONG, f"--workdir={workdir}")
   assert done.returncode == 0, done.stderr
   return workdir
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_three_kills_and_three_signals_at_random_instants_change_nothing(whole, tmp_path):
+  """Two after the logs were opened, mostly during the compilation; four after the next row of the metrics."""
+  workdir, instants, seen = tmp_path / "run", random.Random(1), []
+  flags = (*LONG, "--config.checkpoint_every=40", f"--workdir={workdir}")
+  for i, number in enumerate((signal.SIGTERM, signal.SIGKILL) * 3):
+    look = starts if i < 2 else metrics.read
+    before = len(look(workdir))
+
+    def send(child, number=number, look=look, before=before):
+      deadline = time.monotonic() + 60
+      while len(look(workdir)) == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+      time.sleep(instants.uniform(0, 0.3))
+      os.kill(child, number)
+
+    done = processes.main(*flags, meanwhile=send)
+    assert done.returncode == (4 if number == signal.SIGTERM else -number), done.stderr
+    if number == signal.SIGTERM:
+      said = re.search(r"error: Stopped by SIGTERM[^\n]*( saved|kept)\. The same command resumes:\n  (.*)", done.stderr)
+      assert said and said[2].endswith(str(workdir)), done.stderr
+      assert "Traceback" not in done.stderr
+    seen.append(max(checkpoint.steps(workdir), default=0))
+  assert processes.main(*flags).returncode == 0
+  assert seen[-1] > 0, seen
+  assert_same_run(workdir, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_printed_command_resumes(whole, number, tmp_path):
   workdir = tmp_path / "run"
   process = start(*LONG, "--config.checkpoint_every=600", f"--workdir={workdir}")
@@ -128,12 +156,6 @@ def kill_at_random(flags, workdir, kills, seed, **env):
   done = main(*flags, f"--workdir={workdir}", **env)
   assert done.returncode == 0, done.stderr
   assert len(starts(workdir)) == kills + 1
-
-
-@pytest.mark.slow
-def test_a_random_kill_changes_nothing(whole, tmp_path):
-  kill_at_random((*LONG, "--config.checkpoint_every=40"), tmp_path / "run", kills=1, seed=0)
-  assert_same_run(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
