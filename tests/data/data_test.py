@@ -123,7 +123,7 @@ def test_an_incomplete_preparation_is_never_loaded(tmp_path):
     cache.save(target, {"train": {"x": np.arange(6)}})
     raise OSError(errno.ENOSPC, "No space left on device")
 
-  with pytest.raises(errors.UserError, match=r"No space is left in .* for digits .*nothing was kept"):
+  with pytest.raises(errors.UserError, match=r"The disk of .* is full .* data set digits .*nothing was kept"):
     cache.cached(tmp_path / "set", ("train",), full, what="digits")
   assert not [f for f in tmp_path.rglob("*") if f.suffix != ".lock"]
   stale = tmp_path / "set.tmp" / "train"  # left by a killed process
@@ -144,7 +144,7 @@ from dgm_jax import data
 data.load("array", path={str(tmp_path / "x.npy")!r}, data_dir={str(tmp_path / "data")!r})
 """
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-  assert "UserError: No space is left in" in done.stderr
+  assert "DiskFullError: The disk of " in done.stderr
   assert not list((tmp_path / "data").rglob("*.npy"))
   loaded = data.load("array", path=str(tmp_path / "x.npy"), data_dir=str(tmp_path / "data"))
   assert [batches.size(a) for a in loaded.parts().values()] == [320, 40, 40]

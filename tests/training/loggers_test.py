@@ -1,7 +1,9 @@
 """Loggers write what they are given, continue after an interruption, and never stop a run."""
 
+import errno
 import json
 import pathlib
+import threading
 import time
 import urllib.request
 
@@ -37,6 +39,20 @@ def accumulated(workdir):
   module = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
   found = module.EventAccumulator(str(workdir / "tensorboard"))
   return found.Reload()
+
+
+def test_a_full_disk_turns_tensorboard_off_instead_of_waiting_for_its_thread(tmp_path, capsys):
+  def full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  written = hub.Hub(["tensorboard"], hub.About(tmp_path, 0, CONFIG))
+  written._loggers["tensorboard"]._board.file_writer.event_writer._ev_writer._py_recordio_writer.write = full
+  thread = threading.Thread(target=lambda: [written.scalars(s, {"a": 1.0}) for s in range(99)], daemon=True)
+  for work in (thread, threading.Thread(target=written.close, daemon=True)):
+    work.start()
+    work.join(10)
+    assert not work.is_alive()
+  assert "The logger 'tensorboard' failed and is turned off" in capsys.readouterr().err
 
 
 def test_tensorboard_has_scalars_pictures_texts_and_hyper_parameters(tmp_path):

@@ -27,13 +27,14 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.applications.imputation import arguments, cells, columns, comparison, fit, fitted, report
-from dgm_jax.core import compilation_cache, errors, files
+from dgm_jax.core import compilation_cache, errors, files, full_disk
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.data.files import tables
 from dgm_jax.data.files.table_options import chosen
 from dgm_jax.training.processes import signals
-from dgm_jax.training.workdir import folder, run_record
+from dgm_jax.training.workdir import run_record
 
+_FULL = "Files that were complete are kept; free some space, or name another --out, and start again."
 _STOPPED = "The same command starts again."
 
 
@@ -136,7 +137,7 @@ def _impute(args: argparse.Namespace, stop: signals.StopRequest) -> None:
     found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=progress, **options)
   stop.check()  # the last time: once the first file is written, all are
   out, *draws, by_cell, text, as_json = arguments.paths(args)
-  with folder.disk_errors(args.out.parent):
+  with full_disk.sentence(f"--out {args.out}", args.out.parent, lambda: _FULL):
     for path, drawn in zip((out, *draws), (found.x, *found.draws), strict=True):
       table.write(path, _filling(known, found, drawn, table))
     report.write_cells(by_cell, modelled, found)

@@ -6,7 +6,6 @@ again.  A folder that an earlier version prepared has none, and gets it when it 
 
 import atexit
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -20,13 +19,16 @@ import filelock
 import numpy as np
 from absl import logging
 
-from dgm_jax.core import errors, files, locks
+from dgm_jax.core import files, full_disk, locks
 from dgm_jax.core.batches import Arrays
 
 _CHUNK_BYTES = 2**26
 _DIGESTS = "digests.json"
 _HASHED_BYTES = 2**30  # about two seconds; larger data sets are streamed, and would be read for this alone
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ADVICE = (
+  "It is where the data set {} is kept once it is prepared; nothing was kept. Free some space, or name another folder: "
+  "TFDS_DATA_DIR, or config.data.data_dir."
+)
 
 
 class Parts(dict):
@@ -129,7 +131,7 @@ def _lock(folder: pathlib.Path, what: str) -> filelock.BaseFileLock:
     return lock.acquire().lock
 
 
-def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str) -> None:
+def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
   """Writes to a temporary folder, then renames it: another process, or a power cut, finds all of it or nothing."""
   for left in folder.parent.glob(f"{folder.name}.tmp*"):  # by a process that was killed: this one has the lock
     shutil.rmtree(left, ignore_errors=True)
@@ -142,10 +144,6 @@ def _make(folder: pathlib.Path, write: Callable[[pathlib.Path], None], what: str
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
     files.sync(folder.parent)
-  except OSError as e:
-    if e.errno in _OUT_OF_SPACE:
-      raise errors.UserError(f"No space is left in {folder.parent} for {what} ({e.strerror}); nothing was kept.") from e
-    raise
   finally:
     shutil.rmtree(temporary, ignore_errors=True)
 
@@ -169,7 +167,7 @@ def cached(
   are created in a temporary folder, for this process only.
 
   Raises:
-    UserError: the disk is full.
+    DiskFullError: the disk of that folder is full.
   """
   what = what or folder.name
   if (splits := read(folder, parts, names)) is not None:
@@ -181,11 +179,13 @@ def cached(
     logging.warning("Arrays not cached: %s cannot be written (%s).", folder, e)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix="dgm_arrays_"))
     atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-    write(temporary)
+    with full_disk.sentence(str(temporary), temporary, lambda: _ADVICE.format(what)):
+      write(temporary)
     return read(temporary, parts)
   try:
     if (splits := read(folder, parts, names)) is None:  # not created by the process that this one waited for
-      _make(folder, write, what)
+      with full_disk.sentence(str(folder.parent), folder.parent, lambda: _ADVICE.format(what)):
+        _make(folder, write)
       splits = read(folder, parts)
   finally:
     lock.release()

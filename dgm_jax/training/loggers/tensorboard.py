@@ -2,7 +2,7 @@
 
 import pathlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dgm_jax.training.loggers import hub
@@ -24,10 +24,25 @@ class Logger:
     self.resumed = folder.is_dir() and any(folder.iterdir())
     suffix = f".from_{about.step:08d}"  # the time in the name has only seconds
     self._board = tensorboardX.SummaryWriter(str(folder), purge_step=about.step + 1, filename_suffix=suffix)
-    self._about = about
+    self._about, self._error = about, None
+    records = self._board.file_writer.event_writer._ev_writer
+    records.write_event, records.flush = map(self._outlasting, (records.write_event, records.flush))
+
+  def _outlasting(self, write: Callable[..., Any]) -> Callable[..., None]:
+    """`write` of tensorboardX's thread, whose errors are kept: a thread that ends lets its full queue wait for ever."""
+
+    def kept(*args: Any) -> None:
+      try:
+        write(*args)
+      except OSError as e:
+        self._error = e
+
+    return kept
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
     """Writes numbers."""
+    if self._error:
+      raise self._error
     for name, value in values.items():
       self._board.add_scalar(name, value, step)
 

@@ -1,14 +1,13 @@
 """The folder of a run: its creation, and checks that it fits the config and the data."""
 
 import contextlib
-import errno
 import json
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from dgm_jax.core import errors, paths
+from dgm_jax.core import errors, full_disk, paths
 from dgm_jax.core.files import flatten, is_temporary, make_folder, read_json, write_json
 from dgm_jax.training.workdir import manifest, own_files, recovery
 from dgm_jax.training.workdir.legacy_configs import OWN_DATA, PREPARED, read_config
@@ -92,25 +91,14 @@ def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def disk_errors(workdir: pathlib.Path) -> Iterator[None]:
   """Context in which errors of a full disk become a DiskFullError that says which checkpoint is kept."""
-  try:
-    yield
-  except Exception as e:  # orbax and tensorstore raise their own types
-    if not _is_disk_full(e):
-      raise
+
+  def kept() -> str:
     steps = manifest.complete(workdir / "checkpoints")
-    kept = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
-    raise errors.DiskFullError(
-      f"The disk of --workdir {workdir} is full. {kept}; free some space, and the same command continues from there."
-    ) from e
+    found = f"The checkpoint of step {max(steps)} is complete" if steps else "There is no checkpoint yet"
+    return f"{found}; free some space, and the same command continues from there."
 
-
-def _is_disk_full(error: BaseException | None) -> bool:
-  if error is None:
-    return False
-  if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-    return True
-  texts = ("No space left on device", "Disk quota exceeded", "File too large")
-  return any(t in str(error) for t in texts) or _is_disk_full(error.__cause__) or _is_disk_full(error.__context__)
+  with full_disk.sentence(f"--workdir {workdir}", workdir, kept):
+    yield
 
 
 def _is_sound(path: pathlib.Path) -> bool:

@@ -1,6 +1,7 @@
 """The imputation command: the files it writes and its error messages."""
 
 import csv
+import errno
 import json
 import os
 import pathlib
@@ -10,7 +11,7 @@ import signal
 import numpy as np
 import pytest
 
-from dgm_jax.applications.imputation import cells, comparison
+from dgm_jax.applications.imputation import cells, comparison, report
 from dgm_jax.applications.imputation import command as impute
 from dgm_jax.core import errors
 
@@ -214,6 +215,21 @@ def test_a_signal_stops_the_command_without_incomplete_files(tmp_path, monkeypat
   assert impute.main([str(data), f"--out={tmp_path / 'o.csv'}", "--ignore=key", *SMALL]) == 4
   assert os.listdir(tmp_path) == ["data.csv"]
   assert "Stopped by SIGTERM" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_that_of_the_output(tmp_path, monkeypatch, capsys):
+  header, incomplete = rows()
+  data = write(tmp_path / "data.csv", header, incomplete)
+
+  def full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+  monkeypatch.setattr(report, "write_cells", full)
+  arguments = [data, f"--out={tmp_path / 'o.csv'}", "--ignore=key", "--compare=none", *SMALL]
+  assert errors.run_command(lambda: impute.main(list(map(str, arguments)))) == 2
+  printed = capsys.readouterr().err
+  assert f"error: The disk of --out {tmp_path / 'o.csv'} is full" in printed
+  assert "checkpoint" not in printed
 
 
 def test_an_empty_column_is_left_empty_and_reported(tmp_path, capsys):

@@ -209,7 +209,9 @@ def test_a_full_disk_loses_nothing(small_disk, whole, tmp_path):
   for _ in range(2):
     done = main(*keeping)
     assert done.returncode == 2
-    [step] = re.findall(r"is full. The checkpoint of step (\d+) is complete; free some space", done.stderr)
+    [step] = re.findall(
+      r"is full \([\d.]+ MB are left\). The checkpoint of step (\d+) is complete; free some space", done.stderr
+    )
     assert "Traceback" not in done.stderr
     with open(small_disk / "filling", "ab", buffering=0) as filling, pytest.raises(OSError, match="No space left"):
       while True:
