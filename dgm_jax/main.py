@@ -46,6 +46,7 @@ from dgm_jax.core import (
   streams,
   terminal,
   text_tables,
+  writable,
 )
 from dgm_jax.training import train
 from dgm_jax.training.diagnostics import nan_debug
@@ -77,6 +78,7 @@ _CHECKPOINT = flags.DEFINE_string(
 _NUM_SAMPLES = flags.DEFINE_integer(
   "num_samples", 64, "Number of samples to draw.", lower_bound=1, upper_bound=2**31 - 1
 )
+_OUT = flags.DEFINE_string("out", None, "Folder for what evaluate and sample write; the default is --workdir.")
 _PROFILE = flags.DEFINE_bool(
   "profile",
   False,
@@ -126,18 +128,20 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
 
 def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
+  out = writable.chosen(workdir, _OUT.value)
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
   finished = recovery.results(workdir)  # its presence marks a finished run
   if finished is not None and finished.get("step") != int(state.step):  # keep the results of the whole run
     names, finished = (f"evaluation_{int(state.step)}.json", f"values_{int(state.step)}.npz"), None
   else:
     names = "evaluation.json" if finished is None else "results.json", "values.npz"
-  results = evaluate_finally(config, experiment, state, workdir, finished is not None, names[1], fresh=True)
-  files.write_json(workdir / names[0], (finished or {}) | results)
-  _print_results(workdir, results, names)
+  results = evaluate_finally(config, experiment, state, workdir, finished is not None, names[1], fresh=True, out=out)
+  files.write_json(out / names[0], (finished or {}) | results)
+  _print_results(out, results, names)
 
 
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
+  out = writable.chosen(workdir, _OUT.value)
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
   errors.require(
     experiment.system.sample is not None,
@@ -148,14 +152,15 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   traced = jax.make_jaxpr(draw, static_argnums=2)(state, key, _NUM_SAMPLES.value)
   memory.check(traced, "Sampling", "give a smaller --num_samples")
   x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
-  files.save_arrays(workdir / "samples.npz", x=x)
+  files.save_arrays(out / "samples.npz", x=x)
   if x.ndim == 4 and x.shape[-1] in (1, 3):
-    figures.save_image(workdir / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
+    figures.save_image(out / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
   print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
-  _print_results(workdir, {"step": int(state.step)}, ("samples.npz",))
+  _print_results(out, {"step": int(state.step)}, ("samples.npz",))
 
 
 def _debug(config: ConfigDict, workdir: pathlib.Path) -> None:
+  writable.check("--workdir", workdir, "Copy the folder: debug saves the states that it replays.")
   print(nan_debug.replay(config, workdir), flush=True)
 
 
@@ -166,6 +171,7 @@ def main(argv: list[str]) -> None:
   errors.require(_MODE.value == "train" or not _PROFILE.value, "--profile is for --mode=train.")
   of_state = _MODE.value in ("evaluate", "sample")
   errors.require(of_state or _CHECKPOINT.value == "latest", "--checkpoint is for --mode=evaluate and sample.")
+  errors.require(of_state or _OUT.value is None, "--out is for --mode=evaluate and sample.")
   errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is for --mode=train.")
   together = _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value)
   for flag in () if together else (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
@@ -176,7 +182,7 @@ def main(argv: list[str]) -> None:
       sys.exit(supervisor.run_as_child(shlex.join(sys.orig_argv)))
     supervisor.end_with_parent()
     hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-  with disk_errors(workdir):
+  with disk_errors(pathlib.Path(_OUT.value or workdir)):
     _MODES[_MODE.value](_read_config(workdir), workdir)
   hosts.depart(0)
 
@@ -190,7 +196,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 _MODES = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}
-_OF_MODE = {"checkpoint": ("evaluate", "sample"), "num_samples": ("sample",), "mode": ()}  # else all, or train
+_OF_MODE = {
+  "checkpoint": ("evaluate", "sample"),
+  "out": ("evaluate", "sample"),
+  "num_samples": ("sample",),
+  "mode": (),
+}  # else all, or train
 _OF_ALL = ("config", "workdir")
 
 _ABOUT = {

@@ -27,6 +27,18 @@ def arrays(workdir):
   return jax.device_get(restore(config, workdir)[1])
 
 
+@pytest.fixture
+def read_only(finished, tmp_path):
+  """The folder of the finished run, in a place where nothing can be written."""
+  place = tmp_path / "read_only"
+  place.mkdir()
+  for flags in (["--bind", finished[0], place], ["-o", "remount,ro,bind", place]):
+    if subprocess.run(["mount", *flags], capture_output=True).returncode:
+      pytest.skip("mounting needs root")
+  yield place
+  subprocess.run(["umount", "--lazy", place], check=True)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   """A finished run, and what it printed."""
@@ -43,6 +55,24 @@ def test_a_run_prints_parameters_results_and_files(finished):
   assert "test/nll" in printed
   for name in ("results.json", "metrics.jsonl", "run.json"):
     assert f"{workdir}/{name}" in printed
+
+
+def test_a_read_only_run_is_refused_before_any_work_and_another_folder_is_offered(read_only, finished, tmp_path):
+  workdir, _ = finished
+  for mode in ("evaluate", "sample", "debug"):
+    refused = main(f"--mode={mode}", f"--workdir={read_only}")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"error: --workdir {read_only} cannot be written (Read-only file system)." in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert ("Name another folder for the results: --out=FOLDER" in refused.stderr) == (mode != "debug")
+  out = tmp_path / "new" / "out"
+  for mode in ("evaluate", "sample"):
+    done = main(f"--mode={mode}", f"--workdir={read_only}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+  assert files.read_json(out / "results.json") == files.read_json(workdir / "results.json")
+  assert {"values.npz", "samples.npz", "figures"} <= {p.name for p in out.iterdir()}
+  unfit = main("--mode=sample", f"--workdir={read_only}", f"--out={out / 'results.json'}")
+  assert (unfit.returncode, "is a file; name a folder" in unfit.stderr) == (2, True)
 
 
 def test_a_finished_run_is_reported_and_its_results_are_printed(finished):

@@ -34,7 +34,7 @@ def restore(
   folder.check_same_run(workdir, config.to_dict())
   own_files.report_changes(workdir, config.to_dict(), evaluations=False)
   experiment = build(own_files.located(config, workdir))
-  folder.check_data(workdir, about(config, experiment))
+  folder.check_data(workdir, about(config, experiment), record=False)  # the folder may be read-only
   init = make_init(experiment, config.seed)
   placed = state_shardings(
     jax.eval_shape(init), shardings(experiment.batch_size)[0].mesh, config.get("shard_params", False)

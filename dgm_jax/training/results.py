@@ -27,18 +27,19 @@ def evaluate_finally(
   merge: bool = False,
   values_file: str = "values.npz",
   fresh: bool = False,
+  out: pathlib.Path | None = None,
 ) -> dict[str, Any]:
   """The results to report, on the test set, with what is needed to compare them (see `about`).
 
-  Values of single examples and latent units are written to workdir/values_file under "test/NAME"; with `merge`, other
-  names in that file are kept.  With `fresh`, evaluations of the user's own are used as they are now, not as the run's
-  copies of them.
+  Values of single examples and latent units are written to out/values_file under "test/NAME", figures to out/figures;
+  without `out`, to the workdir.  With `merge`, other names in the workdir's file are kept.  With `fresh`, evaluations
+  of the user's own are used as they are now, not as the run's copies of them.
 
   Raises:
     DivergenceError: a result is NaN or Inf.
   """
   key = rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
-  results, values = {}, {}
+  results, values, out = {}, {}, out or workdir
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)
   for name, given in own_files.located(config, workdir, fresh=fresh).evaluate.items():
@@ -47,7 +48,7 @@ def evaluate_finally(
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
     with figures.writing(options.words(config.figure_formats)):
       for figure, draw in found.pop("figures", {}).items():
-        draw(workdir / "figures" / f"{figure}.png")
+        draw(out / "figures" / f"{figure}.png")
     results |= {f"test/{k}": v for k, v in found.items()}
   bad = [k for k, v in results.items() if isinstance(v, float) and not math.isfinite(v)]
   if bad:
@@ -55,7 +56,7 @@ def evaluate_finally(
     raise errors.DivergenceError(f"The evaluation gave {bad[0]} = {results[bad[0]]} at step {step}.", step)
   path = workdir / values_file
   if values:
-    files.save_arrays(path, **((files.load_arrays(path) if merge and path.exists() else {}) | values))
+    files.save_arrays(out / values_file, **((files.load_arrays(path) if merge and path.exists() else {}) | values))
   return results | {"step": int(state.step)} | about(config, experiment)
 
 

@@ -19,7 +19,7 @@ import filelock
 import numpy as np
 from absl import logging
 
-from dgm_jax.core import files, full_disk, locks
+from dgm_jax.core import errors, files, full_disk, locks
 from dgm_jax.core.batches import Arrays
 
 _CHUNK_BYTES = 2**26

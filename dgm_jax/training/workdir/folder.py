@@ -75,11 +75,14 @@ def _is_new(workdir: pathlib.Path) -> bool:
   return all(p.name in (OWN_DATA, PREPARED) or is_temporary(p.name) for p in workdir.iterdir())
 
 
-def check_data(workdir: pathlib.Path, about: dict[str, Any]) -> None:
-  """Raises UserError if the data are not those that the run started with, which data.json records."""
+def check_data(workdir: pathlib.Path, about: dict[str, Any], record: bool = True) -> None:
+  """Raises UserError if the data are not those that the run started with, which data.json records.
+
+  With `record` they are recorded if they are not yet.
+  """
   path = workdir / "data.json"
   found = {k: about[k] for k in ("data", "split_sizes", "data_digest")}
-  if (known := recovery.data(workdir)) is None:
+  if (known := recovery.data(workdir)) is None and record:
     write_json(path, found)
   errors.require(
     known in (None, found),
