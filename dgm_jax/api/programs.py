@@ -29,8 +29,8 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
 
   Args:
     experiment: the model, its system, and the transforms to apply.
-    name: importance, encode, draw or impute: of (state, key, arrays); decode: of (state, z); sample: of (state, key,
-      n).
+    name: importance, log_prob, encode, draw or impute: of (state, key, arrays); decode: of (state, z); sample: of
+      (state, key, n).
     k: importance samples.
     batch_size: examples at once; None for the program's default.
     **sizes: further options of evaluate.importance_sampling.
@@ -40,7 +40,8 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
   """
   if name == "sample":
     return _sampler(experiment)
-  missing = [m for m in ("infer", "log_joint") if not hasattr(experiment.model, m)]
+  needs = ("log_prob",) if name == "log_prob" else ("infer", "log_joint")
+  missing = [m for m in needs if not hasattr(experiment.model, m)]
   errors.require(not missing, f"This model does not provide {' and '.join(missing)}.")
   if name == "importance":
     batch = {} if batch_size is None else {"batch_size": batch_size}
@@ -55,6 +56,7 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
   else:
     held = lambda state, key: state
     step = {
+      "log_prob": lambda state, key, batch: bound(experiment, state).log_prob(batch) + batch.get("log_det", 0.0),
       "encode": lambda state, key, batch: mean(bound(experiment, state).infer(batch)),
       "draw": lambda state, key, batch: bound(experiment, state).infer(batch).sample(seed=key),
     }[name]

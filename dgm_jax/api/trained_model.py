@@ -83,8 +83,13 @@ class LatentModel:
   def log_px(self, x: Examples, k: int = 5000, *, seed: int = 0, transform: bool = False, **sizes: int) -> np.ndarray:
     """The importance-weighted bound with k samples, [N]: E[log p_hat] <= log p(x), P(log p_hat > log p + b) <= e^-b.
 
-    `sizes` are batch_size (examples at once) and chunk (samples at once); see evaluate.importance_sampling.
+    For a model with an exact likelihood, such as a mixture, log p(x) itself; k then has no influence.  `sizes` are
+    batch_size (examples at once) and chunk (samples at once); see evaluate.importance_sampling.
     """
+    model = self.experiment.model
+    if hasattr(model, "log_prob") and not hasattr(model, "infer"):
+      importance_sampling.check(num_samples=k, **sizes)
+      return self._run("log_prob", x, seed, transform, batch_size=sizes.get("batch_size"))
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["log_px"]
 
   def elbo(self, x: Examples, k: int = 100, *, seed: int = 0, transform: bool = False, **sizes: int) -> np.ndarray:

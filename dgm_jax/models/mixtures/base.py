@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from dgm_jax.models.base import ExactLikelihood, require_at_least, require_one_of
 
+NEAR = 1e3  # |mean_c - centre|^2 over the own cluster's, up to which squares about a common centre keep four digits
 Params = dict[str, jax.Array]
 _EMPTY = 1e-6  # share of all examples below which a sum in float32 may be rounding error
 
@@ -34,10 +35,27 @@ def random_rows(key: jax.Array, x: jax.Array, num: int) -> jax.Array:
 
 
 def distances(x: jax.Array, means: jax.Array) -> jax.Array:
-  """|x - mean_c|^2, [B, C]."""
-  x, means = x - jnp.mean(means, 0), means - jnp.mean(means, 0)
-  square = jnp.sum(jnp.square(x), 1, keepdims=True) - 2 * x @ means.T + jnp.sum(jnp.square(means), 1)
-  return jnp.maximum(square, 0)
+  """|x - mean_c|^2, [B, C], accurate also for clusters that are far apart relative to their width."""
+  centre = jnp.mean(means, 0)
+  at, to = x - centre, means - centre
+  size = jnp.sum(jnp.square(to), 1)
+  square = jnp.maximum(jnp.sum(jnp.square(at), 1, keepdims=True) - 2 * at @ to.T + size, 0)
+  near = jnp.max(size) < NEAR * jnp.mean(jnp.min(square, 1))
+  return jax.lax.cond(near, lambda: square, lambda: distances_by_nearest(x, means, jnp.argmin(square, 1)))
+
+
+def distances_by_nearest(x: jax.Array, means: jax.Array, nearest: jax.Array) -> jax.Array:
+  """|x - mean_c|^2, [B, C], from r = x - mean_k, k the nearest [B], up to rounding:
+
+    |x - mean_c|^2 = |r|^2 + |mean_c - mean_k|^2 - 2 r'(mean_c - mean_k).
+
+  Squares about one centre for all x are rounded more coarsely than the distance to the own mean.
+  """
+  r = x - means[nearest]
+  apart = jnp.sum(jnp.square(means[:, None] - means), 2)
+  along = r @ (means - jnp.mean(means, 0)).T  # [B, C]
+  own = jnp.take_along_axis(along, nearest[:, None], 1)
+  return jnp.maximum(jnp.sum(jnp.square(r), 1, keepdims=True) + apart[nearest] - 2 * (along - own), 0)
 
 
 def scale_about(x: jax.Array, means: jax.Array, floor: float) -> jax.Array:

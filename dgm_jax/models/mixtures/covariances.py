@@ -1,7 +1,8 @@
 """Four kinds of covariances for the C components of a mixture on D dimensions.
 
 A covariance is stored as `roots`, and an E-step sums moments of y = root^-1 (x - mean), in the coordinates defined by
-the E-step's parameters: float32 is then accurate enough for any location and units of the data.
+the E-step's parameters: float32 is then accurate enough for any location and units of the data.  Clusters may be far
+apart, too: log p(x) is accurate to 1e-2 nats where their means are up to 10,000 standard deviations apart.
 
   kind        covariance               roots
   full        root_c root_c'           [C, D, D], lower triangular
@@ -12,82 +13,15 @@ the E-step's parameters: float32 is then accurate enough for any location and un
 Weights w [C, B] of an example in a component are responsibilities times other weights of the example.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.models.mixtures.base import positive
-
-
-class Moments(NamedTuple):
-  """Sums over examples, additive over parts of the data.
-
-  Attributes:
-    weight: sum w, [C].
-    first: sum w y, [C, D].
-    second: sum w y y': [C, D, D] for full; [D, D], summed over components, for tied; its diagonal [C, D] for diagonal;
-      its trace [C] for spherical.
-  """
-
-  weight: jax.Array
-  first: jax.Array
-  second: jax.Array
-
-
-class Kind(NamedTuple):
-  """The functions of a kind of covariance; means [C, D], roots as above.
-
-  Attributes:
-    start: (scale [D], C) -> roots of the covariance diag(scale^2), or for spherical of mean(scale^2) I.
-    squares: (x [B, D], means, roots) -> |y|^2, [C, B].
-    log_det: roots, D -> log |det root|, [C] or [].
-    moments: (x, means, roots, w) -> Moments.
-    update: (means, roots, moments, mass [C], floor) -> (means, roots) with these moments; covariances are sums over
-      `mass` plus floor I.
-    move: (moments, means, roots, new means, new roots) -> the moments in the coordinates of the new ones.
-    trace_inverse: roots, D -> tr(covariance^-1), [C] or [].
-    spread: (noise [n, D], roots, component [n]) -> root noise, [n, D].
-    size: (C, D) -> number of free parameters in the covariances.
-  """
-
-  start: Callable
-  squares: Callable
-  log_det: Callable
-  moments: Callable
-  update: Callable
-  move: Callable
-  trace_inverse: Callable
-  spread: Callable
-  size: Callable
-
-
-def inverse_root(root: jax.Array) -> jax.Array:
-  """root^-1 of lower triangular matrices, [..., D, D]."""
-  eye = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
-  return jax.lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
-
-
-def _transpose(a: jax.Array) -> jax.Array:
-  return jnp.swapaxes(a, -1, -2)
-
-
-def _log_diagonal(roots: jax.Array) -> jax.Array:
-  return jnp.sum(jnp.log(jnp.abs(jnp.diagonal(roots, axis1=-2, axis2=-1))), -1)
+from dgm_jax.models.mixtures.base import NEAR, distances_by_nearest, positive
+from dgm_jax.models.mixtures.covariance_kind import Kind, Moments, inverse_root, log_diagonal, root_of, transpose
 
 
 def _outer(a: jax.Array, b: jax.Array) -> jax.Array:
   return a[..., :, None] * b[..., None, :]
-
-
-def _root_of(covariance: jax.Array, floor: float, root: jax.Array) -> jax.Array:
-  """The root of covariance + floor I, plus a ridge against rounding; `root` where the Cholesky still fails."""
-  dim, eps = covariance.shape[-1], jnp.finfo(covariance.dtype).eps
-  trace = jnp.trace(covariance, axis1=-2, axis2=-1)[..., None, None]
-  ridge = (floor + eps * trace) * jnp.eye(dim, dtype=covariance.dtype)
-  found = jnp.linalg.cholesky((covariance + _transpose(covariance)) / 2 + ridge)
-  return jnp.where(jnp.isfinite(found).all((-2, -1), keepdims=True), found, root)
 
 
 # Full: one product whitens a block for all components, [C D, D] x [D, B]; examples are then the last axis
@@ -110,8 +44,8 @@ def _full_moments(x, means, roots, w):
 def _full_update(means, roots, s, mass, floor):
   m = s.first / positive(s.weight)[:, None]
   scatter = s.second - _outer(s.first, m)
-  covariance = roots @ (scatter / positive(mass)[:, None, None]) @ _transpose(roots)
-  return means + jnp.einsum("cde,ce->cd", roots, m), _root_of(covariance, floor, roots)
+  covariance = roots @ (scatter / positive(mass)[:, None, None]) @ transpose(roots)
+  return means + jnp.einsum("cde,ce->cd", roots, m), root_of(covariance, floor, roots)
 
 
 def _full_move(s, means, roots, new_means, new_roots):
@@ -119,14 +53,14 @@ def _full_move(s, means, roots, new_means, new_roots):
   a, b = inverse @ roots, jnp.einsum("cde,ce->cd", inverse, new_means - means)
   turned = jnp.einsum("cde,ce->cd", a, s.first)
   cross = _outer(turned, b)
-  second = a @ s.second @ _transpose(a) - cross - _transpose(cross) + s.weight[:, None, None] * _outer(b, b)
+  second = a @ s.second @ transpose(a) - cross - transpose(cross) + s.weight[:, None, None] * _outer(b, b)
   return Moments(s.weight, turned - s.weight[:, None] * b, second)
 
 
 FULL = Kind(
   start=lambda scale, c: jnp.broadcast_to(jnp.diag(scale), (c, *scale.shape * 2)),
   squares=lambda x, means, roots: jnp.sum(jnp.square(_full_y(x, means, roots)), 1),
-  log_det=lambda roots, dim: _log_diagonal(roots),
+  log_det=lambda roots, dim: log_diagonal(roots),
   moments=_full_moments,
   update=_full_update,
   move=_full_move,
@@ -145,24 +79,50 @@ def _tied_y(x, means, roots):
   return (x - center) @ inverse.T, (means - center) @ inverse.T
 
 
+def _if_near(near, far, y, v, *args):
+  """near(y, v, *args) if squares about the common center are accurate, else far(y, v, *args), which is slower."""
+  return jax.lax.cond(jnp.max(jnp.sum(jnp.square(v), 1)) < NEAR, near, far, y, v, *args)
+
+
 def _tied_squares(x, means, roots):
-  y, v = _tied_y(x, means, roots)
-  square = jnp.sum(jnp.square(y), 1) - 2 * v @ y.T + jnp.sum(jnp.square(v), 1)[:, None]
-  return jnp.maximum(square, 0)
+  def near(y, v):
+    return jnp.maximum(jnp.sum(jnp.square(y), 1) - 2 * v @ y.T + jnp.sum(jnp.square(v), 1)[:, None], 0)
+
+  def far(y, v):
+    return distances_by_nearest(y, v, jnp.argmin(near(y, v), 0)).T
+
+  return _if_near(near, far, *_tied_y(x, means, roots))
 
 
 def _tied_moments(x, means, roots, w):
-  y, v = _tied_y(x, means, roots)
+  return _if_near(_moments_about_center, _moments_about_expected_mean, *_tied_y(x, means, roots), w)
+
+
+def _moments_about_center(y, v, w):
   weight, sums = jnp.sum(w, 1), w @ y
   total = (y * jnp.sum(w, 0)[:, None]).T @ y
   cross = v.T @ sums
   return Moments(weight, sums - weight[:, None] * v, total - cross - cross.T + (v * weight[:, None]).T @ v)
 
 
+def _moments_about_expected_mean(y, v, w):
+  """The same about u = sum_c w_c v_c / W of each example, W = sum_c w_c.
+
+    sum_c w_c (y - v_c)(y - v_c)' = W (y - u)(y - u)' + 1/2 sum_cj w_c w_j / W (v_c - v_j)(v_c - v_j)'
+
+  Where means are far apart w_c w_j is 0, so that nothing large cancels.
+  """
+  total = jnp.sum(w, 0)
+  share = w / jnp.where(total > 0, total, 1)
+  y = y - share.T @ v
+  between = jnp.einsum("cj,cjd->cd", w @ share.T, v[:, None] - v)
+  return Moments(jnp.sum(w, 1), w @ y - between, (y * total[:, None]).T @ y + v.T @ between)
+
+
 def _tied_update(means, roots, s, mass, floor):
   m = s.first / positive(s.weight)[:, None]
   covariance = roots @ ((s.second - s.first.T @ m) / jnp.sum(mass)) @ roots.T
-  return means + m @ roots.T, _root_of(covariance, floor, roots)
+  return means + m @ roots.T, root_of(covariance, floor, roots)
 
 
 def _tied_move(s, means, roots, new_means, new_roots):
@@ -177,7 +137,7 @@ def _tied_move(s, means, roots, new_means, new_roots):
 TIED = Kind(
   start=lambda scale, c: jnp.diag(scale),
   squares=_tied_squares,
-  log_det=lambda roots, dim: _log_diagonal(roots),
+  log_det=lambda roots, dim: log_diagonal(roots),
   moments=_tied_moments,
   update=_tied_update,
   move=_tied_move,

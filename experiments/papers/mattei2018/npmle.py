@@ -19,6 +19,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.models.mixtures.base import distances
+
+_ROUNDING = 1e-2  # nats, of log N(x; m, s) from products of matrices
+
 
 class Mixture(NamedTuple):
   """Components: logarithms of the weights [M], means [M, D], variances [M, D]."""
@@ -43,9 +47,23 @@ class Fit(NamedTuple):
 
 
 def log_normal(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
-  """log N(x_j; mean_m, diag variance_m), [N, M]."""
+  """log N(x_j; mean_m, diag variance_m), [N, M].
+
+  The squares are expanded about the mean of x, as products of matrices; where rounding would then matter, because |x|^2
+  is large relative to the variances, they are sums over x - mean_m, which takes about ten times as long.
+  """
   precision = 1 / variance
-  squares = x**2 @ precision.T - 2 * x @ (mean * precision).T + jnp.sum(mean**2 * precision, -1)
+  at, to = x - jnp.mean(x, 0), mean - jnp.mean(x, 0)
+
+  def expanded():
+    return at**2 @ precision.T - 2 * at @ (to * precision).T + jnp.sum(to**2 * precision, -1)
+
+  def direct():
+    one = lambda component: jnp.square(x - component[0]) @ component[1]
+    return jax.lax.map(one, (mean, precision)).T
+
+  size = jnp.max(jnp.max(at**2, 0) @ precision.T)
+  squares = jax.lax.cond(size * jnp.finfo(x.dtype).eps < _ROUNDING, expanded, direct)
   return -0.5 * (squares + jnp.sum(jnp.log(2 * math.pi * variance), -1))
 
 
@@ -137,11 +155,9 @@ def certificate(x: jax.Array, log_px: jax.Array, floor: float, chunk: int = 500)
   peak = -0.5 * x.shape[1] * math.log(2 * math.pi * floor)
   c = slope(jnp.max(jnp.square(jnp.max(x, 0) - jnp.min(x, 0))), floor)
   log_a = peak - log_px - math.log(len(x))
-  norms = jnp.sum(x**2, 1)
 
   def one(part):
-    squares = jnp.maximum(jnp.sum(part**2, 1)[:, None] - 2 * part @ x.T + norms, 0)
-    return jax.nn.logsumexp(log_a - c * squares, 1)
+    return jax.nn.logsumexp(log_a - c * distances(x, part).T, 1)
 
   return jnp.minimum(jnp.max(_over(one, x, chunk)), peak - jnp.mean(log_px))
 
