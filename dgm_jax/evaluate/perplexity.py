@@ -29,7 +29,8 @@ def evaluate(
     completion_perplexity r = sum_d log p(held-out words of d | the others) / their number (document completion, Wallach
                           et al., 2009); not a bound, so that models with different bounds can be compared
 
-  The first two are upper bounds, and reported only for systems with an elbo.
+  The first two are upper bounds, and reported only for systems with an elbo.  The mean over documents leaves out those
+  without words; a perplexity of no words at all is left out of the results.
 
   Args:
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the documents.
@@ -66,15 +67,23 @@ def evaluate(
 def of_values(values: dict[str, jax.Array]) -> dict[str, Any]:
   """The perplexities of a set from the values of its documents, {name: [N]}."""
   mean = lambda a: mean_and_error(a)[0]
-  held_out, ratio = mean(values["held_out"]), mean(values["completion_log_pw"]) / mean(values["held_out"])
-  _, error = mean_and_error((values["completion_log_pw"] - ratio * values["held_out"]) / held_out)
-  results: dict[str, Any] = {
-    "completion_perplexity": math.exp(-ratio),
-    "completion_log_pw": ratio,
-    "completion_log_pw_stderr": error,
-  }
   kept = ("completion_log_pw", "held_out", "words")
-  if "elbo" in values:
-    results["perplexity"] = math.exp(-mean(values["elbo"]) / mean(values["words"]))
-    results["document_perplexity"] = math.exp(-mean(values["elbo"] / values["words"]))
-  return results | {"values": {name: values[name] for name in kept}}
+  results: dict[str, Any] = {"values": {name: values[name] for name in kept}}
+  if held_out := mean(values["held_out"]):
+    ratio = mean(values["completion_log_pw"]) / held_out
+    _, error = mean_and_error((values["completion_log_pw"] - ratio * values["held_out"]) / held_out)
+    results |= {
+      "completion_perplexity": _exp(-ratio),
+      "completion_log_pw": ratio,
+      "completion_log_pw_stderr": error,
+    }
+  some = values["words"] > 0
+  if "elbo" in values and some.any():
+    results["perplexity"] = _exp(-mean(values["elbo"]) / mean(values["words"]))
+    results["document_perplexity"] = _exp(-mean(values["elbo"][some] / values["words"][some]))
+  return results
+
+
+def _exp(r: float) -> float:
+  """exp(r), inf where math.exp overflows."""
+  return math.exp(r) if r < 709 else math.inf

@@ -86,10 +86,16 @@ def renyi(log_w: jax.Array, alpha: float) -> jax.Array:
   alpha >= 0 the expectation is at most log p(x); for alpha < 0 it may lie on either side of log p(x).
   """
   a = 1.0 - jnp.asarray(alpha, log_w.dtype)
-  small = jnp.abs(a) < 1e-6  # takes the limit; the other branch must not divide by zero, not even in its gradient
-  safe = jnp.where(small, 1.0, a)
+  middle = elbo(log_w)
+  # near the limit a log-sum divided by a loses digits; with deviations d from the mean the sum of a d + (a d)^2/2 + ...
+  # keeps them.  The branch not taken must not divide by zero or overflow, not even in its gradient.
+  near = jnp.abs(a) * jnp.max(jnp.abs(log_w - middle), 0) < 1
+  small = jnp.where(jnp.abs(a) > jnp.finfo(a.dtype).tiny, a, 1.0)
+  scaled = jnp.where(near, small * (log_w - middle), 0)
+  series = middle + jnp.log1p(jnp.mean(jnp.expm1(scaled), 0)) / small
+  safe = jnp.where(near, 1.0, a)
   powered = (jax.nn.logsumexp(safe * log_w, 0) - jnp.log(log_w.shape[0])) / safe
-  return jnp.where(small, elbo(log_w), powered)
+  return jnp.where(a == 0, middle, jnp.where(near, series, powered))
 
 
 def vr_max(log_w: jax.Array) -> jax.Array:
@@ -154,8 +160,13 @@ def snis(log_w: jax.Array, f: jax.Array) -> jax.Array:
 
 
 def effective_sample_size(log_w: jax.Array) -> jax.Array:
-  """Kish's effective number of samples, (sum_k w_k)^2 / sum_k w_k^2, between 1 and K.  log_w [K, B] -> [B]."""
-  return jnp.exp(2 * jax.nn.logsumexp(log_w, 0) - jax.nn.logsumexp(2 * log_w, 0))
+  """Kish's effective number of samples, (sum_k w_k)^2 / sum_k w_k^2, between 1 and K.  log_w [K, B] -> [B].
+
+  0 where all weights are 0.
+  """
+  none = jnp.max(log_w, 0) == -jnp.inf
+  log_w = jnp.where(none, 0, log_w)
+  return jnp.where(none, 0, jnp.exp(2 * jax.nn.logsumexp(log_w, 0) - jax.nn.logsumexp(2 * log_w, 0)))
 
 
 def sumo_survival(num_samples: int) -> jax.Array:
@@ -189,7 +200,7 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
 
   Below 0.5 the weights have finite variance; above 0.7 estimates from them are unreliable.  The fit is the posterior
   mean of Zhang & Stephens (2009) on the min(K / 5, 3 sqrt K) largest weights, shrunk slightly towards 1/2; -inf where
-  these weights are all equal.
+  these weights are all equal, inf where all are 0: then they estimate nothing.
 
   Raises:
     UserError: fewer than 25 samples.
@@ -209,4 +220,5 @@ def pareto_k(log_w: jax.Array) -> jax.Array:
   shapes = shape(theta)
   profile = tail * (jnp.log(-theta / shapes) - shapes - 1)
   best = jnp.sum(jax.nn.softmax(profile, 0) * theta, 0, keepdims=True)
-  return jnp.where(flat, -jnp.inf, (tail * shape(best)[0] + 5) / (tail + 10))
+  fitted = jnp.where(flat, -jnp.inf, (tail * shape(best)[0] + 5) / (tail + 10))
+  return jnp.where(largest[-1] == -jnp.inf, jnp.inf, fitted)

@@ -29,8 +29,8 @@ class Weights(NamedTuple):
 
   @property
   def effective(self) -> jax.Array:
-    """Kish's effective number of samples, (sum_k w_k)^2 / sum_k w_k^2."""
-    return jnp.square(self.total) / self.squares
+    """Kish's effective number of samples, (sum_k w_k)^2 / sum_k w_k^2; 0 where all weights are 0."""
+    return jnp.square(self.total) / jnp.where(self.squares > 0, self.squares, 1)
 
 
 def no_weights() -> Weights:

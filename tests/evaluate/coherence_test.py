@@ -102,6 +102,24 @@ def test_perplexities_average_over_words_or_documents():
   assert found["completion_perplexity"] == pytest.approx(np.exp(12 / 3))
 
 
+def test_documents_without_words_are_left_out_of_the_mean_over_documents():
+  values = {"elbo": jnp.array([-10.0, 0.0, -2.0]), "words": jnp.array([2.0, 0.0, 4.0])}
+  values |= {"completion_log_pw": jnp.array([-3.0, 0.0, -9.0]), "held_out": jnp.array([1.0, 0.0, 2.0])}
+  found = perplexity.of_values(values)
+  assert found["perplexity"] == pytest.approx(np.exp(12 / 6))
+  assert found["document_perplexity"] == pytest.approx(np.exp((5 + 0.5) / 2))
+  assert found["completion_perplexity"] == pytest.approx(np.exp(12 / 3))
+
+
+def test_a_perplexity_of_no_words_is_left_out_and_a_huge_one_is_infinite():
+  none, some = jnp.zeros(2), jnp.array([3.0, 0.0])
+  kept_out = {"completion_log_pw": none, "held_out": none, "elbo": -1e4 * some}
+  assert perplexity.of_values(kept_out | {"words": none}).keys() == {"values"}
+  found = perplexity.of_values(kept_out | {"words": some})
+  assert found.keys() == {"values", "perplexity", "document_perplexity"}
+  assert found["perplexity"] == found["document_perplexity"] == np.inf
+
+
 def test_topics_are_reported_as_words():
   found = coherence.evaluate(known(DOCUMENTS), STATE, KEY, ARRAYS, num_words=2)
   by_topic = coherence.npmi(jnp.array([[0, 1], [3, 2]]), DOCUMENTS)

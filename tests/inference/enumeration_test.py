@@ -9,7 +9,7 @@ import pytest
 import scipy.special
 
 from dgm_jax.core import errors
-from dgm_jax.inference import estimators
+from dgm_jax.inference import estimators, streaming_weights
 
 STATES = 3
 _RNG = np.random.default_rng(0)
@@ -70,6 +70,32 @@ def test_ciwae_with_beta_1_is_the_elbo_and_with_beta_0_iwae():
   log_w, _ = all_draws(4)
   np.testing.assert_allclose(estimators.ciwae(log_w, 1.0), estimators.elbo(log_w), rtol=1e-12)
   np.testing.assert_allclose(estimators.ciwae(log_w, 0.0), estimators.iwae(log_w), rtol=1e-12)
+
+
+@pytest.mark.parametrize("a", [1e-7, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.5, 2.0, -1e-5, -0.1, -2.0])
+def test_renyi_and_its_gradient_hold_in_single_precision_for_any_order(a):
+  """Also near 1, where 1 / (1 - alpha) multiplies the rounding of a log-sum: against double precision."""
+  log_w = np.random.default_rng(3).normal(size=(7, 5)) * [0.1, 1, 3, 10, 40] - 90
+  alpha = 1 - np.float64(np.float32(1) - np.float32(1 - a))  # the order that single precision represents
+  single, double = (np.asarray(log_w, dtype) for dtype in ("f", "d"))
+  values, gradients = (
+    jax.jit(f) for f in (estimators.renyi, jax.grad(lambda w, alpha: estimators.renyi(w, alpha).sum()))
+  )
+  for f in (values, gradients):
+    np.testing.assert_allclose(f(single, alpha), f(double, alpha), atol=5e-5)
+
+
+def test_weights_that_are_all_zero_estimate_nothing():
+  """No effective sample, and a shape that counts as too heavy; a second example with weights is unaffected."""
+  log_w = jnp.stack([jnp.full(30, -jnp.inf), jnp.linspace(0, 3, 30)], 1)
+  assert estimators.pareto_k(log_w)[0] == jnp.inf
+  assert jnp.isfinite(estimators.pareto_k(log_w)[1])
+  ess = estimators.effective_sample_size(log_w)
+  assert ess[0] == 0
+  assert 1 < ess[1] < 30
+  assert estimators.iwae(log_w)[0] == estimators.renyi(log_w, 0.5)[0] == estimators.renyi(log_w, 1.0)[0] == -jnp.inf
+  sums, _, _ = streaming_weights.add_weights(streaming_weights.no_weights(), log_w[:, 0])
+  assert sums.effective == 0
 
 
 def test_renyi_has_its_special_cases_and_decreases_with_alpha():

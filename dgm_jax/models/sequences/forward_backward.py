@@ -24,7 +24,7 @@ class Posterior(NamedTuple):
   """p(z | x).
 
   Attributes:
-    log_px: log p(x), nats, [].
+    log_px: log p(x), nats, []; -inf for an x that no path can emit, whose states and pairs are arbitrary but finite.
     states: p(z_t | x), [T, C]; 0 for padding.
     pairs: sum_t p(z_t, z_t+1 | x), [C, C].
   """
@@ -45,11 +45,16 @@ def _max(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _steps(log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, mask: jax.Array) -> jax.Array:
-  """log M_t, [T, C, C]."""
+  """log M_t, [T, C, C], at least _NEVER: differences of -inf would be NaN."""
   num_states = log_initial.shape[0]
   stay = jnp.where(jnp.eye(num_states, dtype=bool), 0.0, _NEVER)
   steps = jnp.where(mask[:, None, None], log_transition + log_likelihood[:, None], stay)
-  return steps.at[0].set(log_initial + jnp.where(mask[0], log_likelihood[0], 0.0))
+  return jnp.maximum(steps.at[0].set(log_initial + jnp.where(mask[0], log_likelihood[0], 0.0)), _NEVER)
+
+
+def _possible(log_p: jax.Array) -> jax.Array:
+  """log p, -inf where every path has an impossible step."""
+  return jnp.where(log_p > 0.5 * _NEVER, log_p, jnp.where(jnp.isnan(log_p), log_p, -jnp.inf))
 
 
 def _products(product, steps: jax.Array, reverse: bool = False) -> tuple[jax.Array, jax.Array]:
@@ -66,9 +71,9 @@ def _products(product, steps: jax.Array, reverse: bool = False) -> tuple[jax.Arr
 def log_prob(
   log_initial: jax.Array, log_transition: jax.Array, log_likelihood: jax.Array, mask: jax.Array
 ) -> jax.Array:
-  """log p(x), nats, []."""
+  """log p(x), nats, []; -inf for an x that no path can emit."""
   forward, scale = _products(_sum, _steps(log_initial, log_transition, log_likelihood, mask))
-  return scale[-1] + jax.nn.logsumexp(forward[-1, 0])
+  return _possible(scale[-1] + jax.nn.logsumexp(forward[-1, 0]))
 
 
 def posterior(
@@ -82,7 +87,7 @@ def posterior(
   beta = jnp.concatenate([backward, jnp.zeros_like(alpha[-1:])])
   pairs = jax.nn.softmax(alpha[:-1, :, None] + steps[1:] + beta[1:, None], (-2, -1))
   return Posterior(
-    scale[-1] + jax.nn.logsumexp(alpha[-1]),
+    _possible(scale[-1] + jax.nn.logsumexp(alpha[-1])),
     jnp.where(mask[:, None], jax.nn.softmax(alpha + beta, -1), 0.0),
     jnp.sum(jnp.where(mask[1:, None, None], pairs, 0.0), 0),
   )
@@ -103,7 +108,7 @@ def most_likely_path(
   forward, scale = _products(_max, steps)
   best = forward[:, 0]
   before = jnp.argmax(best[:-1, :, None] + steps[1:], 1)
-  return _followed(before, jnp.argmax(best[-1])), scale[-1] + jnp.max(best[-1])
+  return _followed(before, jnp.argmax(best[-1])), _possible(scale[-1] + jnp.max(best[-1]))
 
 
 def draw_path(

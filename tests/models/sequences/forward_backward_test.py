@@ -106,6 +106,30 @@ def test_zero_probabilities_give_no_nan():
   assert np.isfinite(jax.tree.leaves(jax.jit(jax.grad(hm.log_prob, (0, 1, 2)))(*arguments, jnp.ones(4, bool)))[1]).all()
 
 
+@pytest.mark.parametrize("t", [0, 2, T - 1])
+def test_a_sequence_that_no_state_can_emit_has_log_p_of_minus_infinity(t):
+  """At any step; its gradient and posterior are finite, so that a batch that holds it stays finite elsewhere."""
+  never = LIKELIHOOD.copy()
+  never[t] = -np.inf
+  both = jax.jit(jax.vmap(lambda b: (hm.posterior(INITIAL, TRANSITION, b, np.ones(T, bool)),
+    hm.most_likely_path(INITIAL, TRANSITION, b, np.ones(T, bool))[1],
+    jax.value_and_grad(hm.log_prob, 2)(INITIAL, TRANSITION, b, np.ones(T, bool)))))  # fmt: skip
+  q, best, (log_px, grads) = both(np.stack([never, LIKELIHOOD, np.full((T, C), np.nan)]))
+  for found in (q.log_px, best, log_px):
+    assert found[0] == -np.inf
+    assert np.isfinite(found[1])
+    assert np.isnan(found[2])
+  assert all(np.isfinite(a[:2]).all() for a in (q.states, q.pairs, grads))
+
+
+def test_a_state_that_cannot_emit_a_step_is_left_out():
+  """-inf for one state and zeros in A: the sum over the other paths, as by enumeration."""
+  some, rows = LIKELIHOOD.copy(), TRANSITION.copy()
+  some[3, 1], rows[0, 2] = -np.inf, -np.inf
+  log_px = jax.jit(hm.log_prob)(INITIAL, rows, some, np.ones(T, bool))
+  np.testing.assert_allclose(log_px, scipy.special.logsumexp(enumerated(INITIAL, rows, some)[1]), rtol=1e-12)
+
+
 def test_long_sequences_are_accurate_in_single_precision():
   """Where log p is -60,000 nats, and float32 has a resolution of 0.004."""
   likelihood = RNG.normal(size=(200, C)) * 2 - 300
