@@ -34,7 +34,7 @@ LAYERS = {
 }
 PURE = {"networks", "distributions", "inference", "models"}  # the mathematical packages, and what they may import:
 MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", "itertools", "math", "re", "typing"}
-OF_CORE = {"errors", "options", "references", "rng"}
+OF_CORE = {"platforms", "errors", "options", "references", "rng"}
 # files that may use NumPy; the others compute on the device
 ON_THE_HOST = ("data/", "core/batches.py", "core/files.py", "evaluate/compare.py", "applications/imputation/", "api/")
 NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}

@@ -4,14 +4,17 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import platforms
 
-def sum_last(a: jax.Array) -> jax.Array:
+
+def sum_last(a: jax.Array, platform: str = "") -> jax.Array:
   """The sum over the last axis as a product with ones.
 
   XLA:CPU turns a sum of more than 32 terms into a separate pass over its input, which it first writes to memory.
-  On other backends it is a plain sum: a TPU multiplies float32 in parts, which turns -inf into NaN.
+  On other backends it is a plain sum: a TPU multiplies float32 in parts, which turns -inf into NaN.  `platform` is
+  that of the program, see platforms.is_cpu.
   """
-  if jax.default_backend() != "cpu":
+  if not platforms.is_cpu(platform):
     return jnp.sum(a, -1)
   ones = jnp.ones(a.shape[-1], a.dtype)
   return jax.lax.dot_general(a, ones, (((a.ndim - 1,), (0,)), ((), ())), precision=jax.lax.Precision.HIGHEST)

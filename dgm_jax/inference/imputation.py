@@ -53,7 +53,7 @@ class Multiple(NamedTuple):
   ess: jax.Array
 
 
-def _given(model: Any, z: Any) -> Any:
+def given(model: Any, z: Any) -> Any:
   """p(x | latents); in a hierarchy (z_1, ..., z_L) x depends on z_1."""
   if hasattr(model, "given"):
     return model.given(z)
@@ -108,7 +108,7 @@ def both(
   """
 
   def values(z):
-    p = _given(model, z)
+    p = given(model, z)
     return p.mean(), {"features": p.expected_features(), "variance": p.variance()}
 
   def start(z):
@@ -128,11 +128,11 @@ def both(
 
   def one(key, row):
     sums, (moments, averages, kept) = _fold(model, key, row, num_samples, chunk, start, add)
-    kind = _given(model, model.infer(row).sample_and_log_prob(seed=key)[0])  # numbers or classes
+    kind = given(model, model.infer(row).sample_and_log_prob(seed=key)[0])  # numbers or classes
     x, variance = kind.most_likely(averages["features"]), averages["variance"] + moments.variance
     draws = jnp.zeros((0, x.size))  # networks are not called with 0 rows
     if num_draws:
-      draws = _flat(partial(_given, model), kept).sample(seed=rng.stream(key, "entries"))
+      draws = _flat(partial(given, model), kept).sample(seed=rng.stream(key, "entries"))
     log_px = sums.log_sum - jnp.log(num_samples)
     return Single(x, variance, log_px, sums.effective, averages["features"]), draws
 

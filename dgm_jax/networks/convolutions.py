@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, platforms
 
 
 def conv_geometry(size: int, kernel: int, stride: int, padding: int | str) -> tuple[int, tuple[int, int]]:
@@ -160,7 +160,7 @@ class Conv(nn.Module):
   dtype: Any = None
 
   def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    convolve = conv_by_matmul if jax.default_backend() == "cpu" else conv_by_lax
+    convolve = conv_by_matmul if platforms.is_cpu() else conv_by_lax
     return convolve(x, kernel, self.stride, self.padding)
 
   def _reach(self) -> float:
@@ -191,7 +191,7 @@ class ConvTranspose(Conv):
   output_size: Sequence[int] = ()
 
   def _convolve(self, x, kernel):
-    convolve = conv_transpose_by_matmul if jax.default_backend() == "cpu" else conv_transpose_by_lax
+    convolve = conv_transpose_by_matmul if platforms.is_cpu() else conv_transpose_by_lax
     return convolve(x, kernel, self.stride, self.padding, self.output_size)
 
   def _reach(self):

@@ -8,18 +8,21 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import platforms
 
-def remat(enabled: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
+
+def remat(enabled: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array, platform: str = "") -> jax.Array:
   """f(layers, x); if `enabled`, only x is stored for the backward pass, which computes f again.
 
   XLA:CPU removes the barrier with which jax.checkpoint keeps the two computations from being merged.  On the CPU x is
-  therefore tied to the cotangent, by adding 0 times its sum; then there is no forward-mode derivative.
+  therefore tied to the cotangent, by adding 0 times its sum; then there is no forward-mode derivative.  `platform` is
+  that of the program, see platforms.is_cpu.
   """
   if not enabled or layers[0].is_initializing():
     return f(layers, x)
   bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
   pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)
-  if jax.default_backend() != "cpu":
+  if not platforms.is_cpu(platform):
     return jax.checkpoint(pure)(variables, x)
 
   def backward(kept, cotangent):

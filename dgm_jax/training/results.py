@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors, figures, files, options, rng
 from dgm_jax.core.batches import size
 from dgm_jax.data.published import fingerprints
-from dgm_jax.evaluate import chosen
+from dgm_jax.evaluate import chosen, degenerate
 from dgm_jax.training.experiment import Experiment
 from dgm_jax.training.workdir import own_files
 
@@ -33,7 +33,8 @@ def evaluate_finally(
 
   Values of single examples and latent units are written to out/values_file under "test/NAME", figures to out/figures;
   without `out`, to the workdir.  With `merge`, other names in the workdir's file are kept.  With `fresh`, evaluations
-  of the user's own are used as they are now, not as the run's copies of them.
+  of the user's own are used as they are now, not as the run's copies of them.  "warnings" has sentences about a
+  degenerate likelihood, if there are any.
 
   Raises:
     DivergenceError: a result is NaN or Inf.
@@ -57,7 +58,11 @@ def evaluate_finally(
   path = workdir / values_file
   if values:
     files.save_arrays(out / values_file, **((files.load_arrays(path) if merge and path.exists() else {}) | values))
-  return results | {"step": int(state.step)} | about(config, experiment)
+  found = degenerate.warnings(experiment, state)
+  for sentence in found:
+    print(f"Warning: {sentence}", flush=True)
+  warned = {"warnings": found} if found else {}
+  return results | warned | {"step": int(state.step)} | about(config, experiment)
 
 
 def about(config: ConfigDict, experiment: Experiment) -> dict[str, Any]:

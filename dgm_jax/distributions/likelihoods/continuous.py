@@ -18,7 +18,7 @@ _MIN_VARIANCE = 1e-6  # Lakshminarayanan et al. (2017)
 def make_gaussian_softplus() -> Family:
   """N(y; h_1, softplus(h_2) + 1e-6), a variance for every entry (Lakshminarayanan, Pritzel & Blundell, 2017)."""
   given = lambda loc, h: Factorised(distrax.Normal(loc, jnp.sqrt(jax.nn.softplus(h) + _MIN_VARIANCE)))
-  return Family(given, lambda mean: (mean, jnp.log(jnp.expm1(1.0))), 2)
+  return Family(given, lambda mean: (mean, jnp.log(jnp.expm1(1.0))), 2, min_scale=math.sqrt(_MIN_VARIANCE))
 
 
 def make_gaussian_mixture(num_components: int = 5) -> Family:
@@ -39,7 +39,7 @@ def make_gaussian_mixture(num_components: int = 5) -> Family:
     apart = jnp.linspace(-1.0, 1.0, num_components) if num_components > 1 else jnp.zeros(1)
     return (0.0,) * num_components + tuple(mean + a for a in apart) + (0.0,) * num_components
 
-  return Family(given, start, 3 * num_components)
+  return Family(given, start, 3 * num_components, min_scale=0.0)
 
 
 _MIN_SCALE, _MIN_DF = 1e-3, 3.0  # of a Student-t, as in MIWAE's code
@@ -96,7 +96,7 @@ def _from_mean(mean: jax.Array) -> tuple:
 
 def make_gaussian() -> Family:
   """N(x; h_1, exp(h_2)^2), a scale for every entry.  Where a scale can go to 0 the likelihood is unbounded."""
-  return Family(_normal, _from_mean, 2)
+  return Family(_normal, _from_mean, 2, min_scale=0.0)
 
 
 def make_gaussian_sigmoid() -> Family:
@@ -105,12 +105,12 @@ def make_gaussian_sigmoid() -> Family:
   A density on the whole line, and unbounded, as 'gaussian', where a variance can go to 0.
   """
   start = lambda mean: (bias_at_logit(mean)(None, mean.shape, mean.dtype), 0.0)
-  return Family(lambda h, log_variance: _normal(jax.nn.sigmoid(h), log_variance / 2), start, 2)
+  return Family(lambda h, log_variance: _normal(jax.nn.sigmoid(h), log_variance / 2), start, 2, min_scale=0.0)
 
 
 def make_gaussian_shared() -> Family:
   """N(x; h, s^2) with one learned scale s for all entries and all z."""
-  return Family(_normal, lambda mean: (mean,), shares_scale=True)
+  return Family(_normal, lambda mean: (mean,), shares_scale=True, min_scale=0.0)
 
 
 def make_gaussian_fixed(scale: float = 1.0) -> Family:
@@ -127,7 +127,7 @@ def make_gaussian_bounded(min_scale: float = 0.01, max_scale: float = 100.0) -> 
   bounds = f"min_scale = {min_scale}, max_scale = {max_scale} of likelihood 'gaussian_bounded'"
   errors.require(0 < min_scale < max_scale, f"{bounds} must satisfy 0 < min_scale < max_scale")
   low, high = math.log(min_scale), math.log(max_scale)
-  return Family(lambda loc, h: _normal(loc, low + (high - low) * jax.nn.sigmoid(h)), _from_mean, 2)
+  return Family(lambda loc, h: _normal(loc, low + (high - low) * jax.nn.sigmoid(h)), _from_mean, 2, min_scale=min_scale)
 
 
 def make_student_t() -> Family:
@@ -139,7 +139,7 @@ def make_student_t() -> Family:
   def given(loc, scale, df):
     return Factorised(StudentT(_MIN_DF + jax.nn.softplus(df), loc, jax.nn.softplus(scale) + _MIN_SCALE))
 
-  return Family(given, lambda mean: (mean, _inverse_softplus(jnp.asarray(1.0)), 0.0), 3)
+  return Family(given, lambda mean: (mean, _inverse_softplus(jnp.asarray(1.0)), 0.0), 3, min_scale=_MIN_SCALE)
 
 
 def _inverse_softplus(y: jax.Array) -> jax.Array:

@@ -21,6 +21,7 @@ class Family(NamedTuple):
     support: the smallest and the largest x.
     num_classes: C where x is a class 0..C-1, which the encoder receives one-hot; else None.
     shares_scale: whether `given` takes the log of one learned scale as its last argument.
+    min_scale: the least scale, 0 where it can go to 0; None where x has no learned scale.
   """
 
   given: Callable
@@ -29,6 +30,7 @@ class Family(NamedTuple):
   support: tuple[float, float] = (-math.inf, math.inf)
   num_classes: int | None = None
   shares_scale: bool = False
+  min_scale: float | None = None
 
   def width(self, dim: int) -> int:
     """P D, the number of the decoder's outputs for D entries."""

@@ -38,6 +38,7 @@ class Model(ExactLikelihood):
 
   takes_mask: ClassVar[bool] = True
   support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+  min_variance: ClassVar[float] = fa.MIN_VARIANCE  # of the noise
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None

@@ -27,6 +27,7 @@ class Model(base.Mixture):
   """
 
   support: ClassVar[tuple[float, float]] = (-math.inf, math.inf)  # range of x
+  min_variance: ClassVar[float] = fa.MIN_VARIANCE  # of the noise
   names: ClassVar[Sequence[str]] = _NAMES
 
   latent_dim: int = 2
