@@ -1,5 +1,6 @@
 """Warnings about likelihoods that are degenerate: a variance that has run to 0, or to its floor, at some features."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -47,10 +48,17 @@ def _spread(x: jax.Array, mask: jax.Array | None) -> jax.Array:
   return jnp.sqrt(jnp.where(seen, (x - mean) ** 2, 0).sum(0) / count)
 
 
+def _decodes(model: Any) -> bool:
+  """Whether p(x|z) depends on z alone."""
+  if not all(hasattr(model, name) for name in ("infer", "log_joint", "decode")):
+    return False
+  return hasattr(model, "given") or len(inspect.signature(model.decode).parameters) == 1
+
+
 def _of_decoder(experiment: Any, state: Any) -> tuple[jax.Array, str]:
   """(which entries of x, or of y, have a degenerate p(x|z) for half of the examples, what that distribution is)."""
   model, supervised = experiment.model, hasattr(experiment.model, "predict")
-  if not supervised and not all(hasattr(model, name) for name in ("infer", "log_joint", "decode")):
+  if not supervised and not _decodes(model):
     return jnp.zeros(0, bool), ""
   floors = _floors(model, model.num_targets if supervised else math.prod(model.data_shape))
   if floors is None:

@@ -67,6 +67,12 @@ def test_iwae_of_one_sample_is_the_elbo():
   np.testing.assert_allclose(estimators.iwae(log_w), estimators.elbo(log_w), rtol=1e-6)
 
 
+def test_miwae_averages_bounds_of_consecutive_samples():
+  log_w = np.random.default_rng(0).normal(size=(6, 3)).astype("f")
+  groups = [scipy.special.logsumexp(log_w[i : i + 2], 0) - np.log(2) for i in (0, 2, 4)]
+  np.testing.assert_allclose(estimators.miwae(log_w, 2), np.mean(groups, 0), rtol=1e-5)
+
+
 def test_iwae_agrees_with_scipy_where_exp_underflows():
   log_w = np.random.default_rng(0).normal(-900, 30, (50, 4)).astype(np.float32)
   expected = scipy.special.logsumexp(log_w.astype(np.float64), 0) - np.log(50)

@@ -205,6 +205,22 @@ def test_held_out_entries_have_their_conditional_density():
   assert found.std(0).min() > 1e-3  # the two terms have different draws
 
 
+def test_the_missing_process_of_held_out_entries_is_that_of_the_data():
+  """In both terms m, `indicator`, is the mask of the data, so that a part that depends on it alone cancels."""
+
+  class Process:
+    def infer(self, batch):
+      return types.SimpleNamespace(sample_and_log_prob=lambda seed: (jnp.zeros((1, 1)), jnp.zeros(1)))
+
+    def log_joint(self, batch, z):
+      of_mask = 100 * jnp.sum(batch.get("indicator", batch["mask"]), 1)
+      return jnp.sum(jnp.where(batch["mask"] > 0, batch["x"], 0), 1), of_mask
+
+  batch = {"x": jnp.array([[1.0, 2.0, 4.0]]), "mask": jnp.array([[1.0, 0.0, 0.0]])}
+  found = imputation.conditional_log_prob(Process(), keys(1), batch, jnp.array([[0.0, 1.0, 0.0]]), 2, 2)
+  np.testing.assert_allclose(found, [2.0], atol=1e-4)
+
+
 def test_draws_for_a_row_depend_neither_on_its_place_nor_on_the_chunk():
   batch, _ = batch_of(8)
   index = jnp.arange(100, 108)

@@ -52,6 +52,21 @@ def test_the_score_is_the_log_density_of_hidden_given_observed_entries():
   assert score[0] == pytest.approx(expected, abs=0.5)
 
 
+def test_the_scaling_does_not_see_the_entries_that_are_held_out(monkeypatch):
+  """Neither do the rows to train on; the held-out entries are standardised in the same way, for the score."""
+  seen = {}
+  monkeypatch.setattr(fit, "fit", lambda spec, rows, scored, *args: seen.update(rows=rows, scored=scored))
+  found = fitted.fit(mt.MISSING, mt.COLUMNS, limits=fit.Limits(1), held_out=0.3, seed=4)
+  hidden = fitted.hide(mt.MISSING, 0.3, 4)
+  visible = np.where(hidden, np.nan, mt.MISSING)
+  assert hidden.any()
+  for j in (0, 2):
+    assert found.columns[j].loc == pytest.approx(np.nanmean(visible[:, j]))
+    assert found.columns[j].scale == pytest.approx(np.nanstd(visible[:, j]))
+  np.testing.assert_array_equal(seen["rows"].mask, ~np.isnan(visible))
+  np.testing.assert_array_equal(seen["scored"], hidden)
+
+
 def test_draws_of_the_model_have_the_tables_values():
   drawn = fitted.generate(mt.untrained(), 500)
   assert drawn.shape == (500, 4)

@@ -30,6 +30,11 @@ EXACT = {"tolerance": 1e-13, "max_iterations": 20_000}
 LAMBDA = RNG.gamma(2.0, 1.0, (K, V)) + 0.1
 
 
+def test_the_divergence_of_nmf_is_scipys():
+  mean = RNG.gamma(2.0, 1.0, X.shape)
+  np.testing.assert_allclose(nmf.Model.divergence(X, mean), scipy.special.kl_div(X, mean).sum(1), rtol=1e-6)
+
+
 @pytest.fixture(autouse=True)
 def double():
   with jax.enable_x64(True):
