@@ -40,8 +40,14 @@ def test_an_update_gives_the_weighted_covariance_plus_the_floor(kind):
   right = {"full": each, "diagonal": diagonal, "spherical": diagonal.mean(1)}[kind]
   np.testing.assert_allclose(found, right, rtol=1e-9)
   np.testing.assert_allclose(
-    jax.jit(of_kind.trace_inverse, static_argnums=1)(roots, D), {"full": np.trace(np.linalg.inv(each), axis1=1, axis2=2),
-      "diagonal": (1 / diagonal).sum(1), "spherical": D / diagonal.mean(1)}[kind], rtol=1e-9)  # fmt: skip
+    jax.jit(of_kind.trace_inverse, static_argnums=1)(roots, D),
+    {
+      "full": np.trace(np.linalg.inv(each), axis1=1, axis2=2),
+      "diagonal": (1 / diagonal).sum(1),
+      "spherical": D / diagonal.mean(1),
+    }[kind],
+    rtol=1e-9,
+  )
 
 
 @pytest.mark.parametrize("v,dim", [(0.7, 1), (4.0, 3), (60.0, 10)])
@@ -55,7 +61,7 @@ def test_the_degrees_of_freedom_of_the_data_are_a_fixed_point(v, dim):
 
 def test_the_e_step_of_student_t_weighs_by_the_expected_precision():
   model = student_t_mixture.Model((D,), num_components=1, covariance="spherical", dof=5.0)
-  params = {"log_weights": np.zeros(1), "means": MEANS[:1], "roots": np.array([1.5]), "log_dof": np.log([5.0])}  # fmt: skip
+  params = {"log_weights": np.zeros(1), "means": MEANS[:1], "roots": np.array([1.5]), "log_dof": np.log([5.0])}
   s, _ = jax.jit(model.e_step)(params, {"x": X}, np.ones(N))
   u = (5 + D) / (5 + ((X - MEANS[0]) ** 2).sum(1) / 1.5**2)
   np.testing.assert_allclose(s.moments.weight, [u.sum()], rtol=1e-9)
