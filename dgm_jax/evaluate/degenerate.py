@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -111,8 +111,10 @@ def warnings(experiment: Any, state: Any) -> list[str]:
   A scale counts as degenerate at its floor, or below a thousandth of the feature's standard deviation: the likelihood
   then has no maximum but that floor, and its value says how small it is allowed to be.
   """
-  has = set(state.params)
-  components = {"means", "roots"} <= has or {"loadings", "log_variance"} <= has
+  params = getattr(state, "params", {})
+  has = set(params) if isinstance(params, Mapping) else set()
+  normals = {"means", "roots"} <= has and hasattr(experiment.model, "covariance")
+  components = normals or ({"loadings", "log_variance"} <= has and hasattr(experiment.model, "min_variance"))
   chosen, what = (_of_components if components else _of_decoder)(experiment, state)
   if not chosen.any():
     return []
