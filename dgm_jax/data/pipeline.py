@@ -1,14 +1,16 @@
 """The transforms of a config, composed: what is applied to a batch inside the compiled step."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from dgm_jax.core import config_args, errors
+from dgm_jax.data import units as data_units
 from dgm_jax.data.statistics import Statistics
-from dgm_jax.data.transforms import TRANSFORMS, Transform
+from dgm_jax.data.transforms import TRANSFORMS, Transform, add_log_det
 
 
 def _parse(text: str) -> tuple[str, dict]:
@@ -42,17 +44,28 @@ class Pipeline(NamedTuple):
   statistics: Statistics
 
 
-def _compose(transforms: list[Transform]) -> Callable:
+def _compose(transforms: list[Transform], units: Mapping[str, Any]) -> Callable:
+  log_scale = data_units.log_scale(units)
+
   def apply(key, batch):
+    if log_scale is not None:  # x is (value - loc) / scale, and densities are those of the value
+      batch = add_log_det(batch, jnp.broadcast_to(-log_scale, batch["x"].shape))
     for i, transform in enumerate(transforms):
       batch = transform.apply(jax.random.fold_in(key, i), batch)
+    if "y" in units:
+      to_values = {name: batch[name] * jnp.float32(units["y"]["scale"]) for name in ("y_loc", "y_scale")}
+      batch = batch | to_values
     return batch | {"x": batch["x"] * batch["mask"]} if "mask" in batch else batch  # missing entries are 0
 
   return apply
 
 
 def make(
-  names: tuple[str, ...], arrays: dict, others: Sequence[dict] = (), statistics: Statistics | None = None
+  names: tuple[str, ...],
+  arrays: dict,
+  others: Sequence[dict] = (),
+  statistics: Statistics | None = None,
+  units: Mapping[str, Any] | None = None,
 ) -> Pipeline:
   """Composes transforms for a training set.
 
@@ -61,6 +74,7 @@ def make(
     arrays: the training set, whose statistics standardize and the mechanisms of missing entries use.
     others: the other splits, whose range and labels are validated as well.
     statistics: those of the data before the transforms, if they are known already; see stored.py.
+    units: about["units"] of the splits; see units.reduced.
 
   Raises:
     UserError: an unknown name or option, or data that a transform does not support.
@@ -75,4 +89,4 @@ def make(
     transforms.append(TRANSFORMS[name][0](train, **options))
     train = train.after(transforms[-1].expect)
   evaluate = [t for t in transforms if not t.only_training]
-  return Pipeline(_compose(transforms), _compose(evaluate), train)
+  return Pipeline(*(_compose(chosen, units or {}) for chosen in (transforms, evaluate)), train)

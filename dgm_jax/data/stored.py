@@ -83,7 +83,7 @@ def describe(names: Sequence[str], splits: Splits) -> tuple[dict[str, Any], Arra
   """
   others = [arrays for part, arrays in splits.parts().items() if part != "train"]
   recorded = _Recorded(splits.train, others)
-  last = pipelines.make(tuple(names), splits.train, others, recorded).statistics
+  last = pipelines.make(tuple(names), splits.train, others, recorded, splits.about.get("units")).statistics
   for name in ("mean", "range"):  # `build` needs them
     getattr(last, name)
   arrays, stages = {}, []
@@ -119,7 +119,8 @@ def stand_in(names: Sequence[str], description: Mapping[str, Any], arrays: Array
 
   parts = {p: {k: constant(o) for k, o in found.items()} for p, found in description["splits"].items()}
   splits = Splits(parts["train"], parts.get("valid"), parts["test"], description["about"])
-  return splits, pipelines.make(tuple(names), splits.train, (), _Stored(stages))  # type: ignore[arg-type]
+  known: Any = _Stored(stages)
+  return splits, pipelines.make(tuple(names), splits.train, (), known, splits.about.get("units"))
 
 
 class NoData:

@@ -46,10 +46,10 @@ def _require_grey(name: str, train: Statistics) -> None:
   )
 
 
-def _add_log_det(batch: dict, log_det: jax.Array) -> jax.Array:
-  """batch["log_det"] plus elementwise log-derivatives, summed over the observed entries of each example."""
+def add_log_det(batch: dict, log_det: jax.Array) -> dict:
+  """The batch with elementwise log-derivatives, summed over the observed entries of each example, added to log_det."""
   axes = tuple(range(jnp.ndim(batch["index"]), log_det.ndim))
-  return batch.get("log_det", 0.0) + jnp.sum(log_det * batch.get("mask", 1.0), axes)
+  return batch | {"log_det": batch.get("log_det", 0.0) + jnp.sum(log_det * batch.get("mask", 1.0), axes)}
 
 
 def _binarize(train: Statistics, how: str, seed: int) -> Transform:
@@ -98,7 +98,7 @@ def _dequantize(train: Statistics, levels: int) -> Transform:
   def apply(key, batch):
     x = batch["x"].astype(jnp.float32)
     y = jnp.minimum((x + jax.random.uniform(key, x.shape)) / levels, 1 - 2**-24)  # rounding may give 1
-    return batch | {"x": y, "log_det": _add_log_det(batch, jnp.full(x.shape, -math.log(levels)))}
+    return add_log_det(batch, jnp.full(x.shape, -math.log(levels))) | {"x": y}
 
   return Transform(apply, lambda x: (x.astype(jnp.float32) + 0.5) / levels)
 
@@ -117,7 +117,7 @@ def _logit(train: Statistics, alpha: float) -> Transform:
   def apply(key, batch):
     p = squeeze(batch["x"].astype(jnp.float32))
     log_det = math.log1p(-2 * alpha) - jnp.log(p) - jnp.log1p(-p)
-    return batch | {"x": logit(p), "log_det": _add_log_det(batch, log_det)}
+    return add_log_det(batch, log_det) | {"x": logit(p)}
 
   return Transform(apply, lambda x: logit(squeeze(x.astype(jnp.float32))))
 
@@ -132,7 +132,7 @@ def _standardize(train: Statistics) -> Transform:
 
   def apply(key, batch):
     x = standardize(batch["x"])
-    return batch | {"x": x, "log_det": _add_log_det(batch, jnp.broadcast_to(-jnp.log(std), x.shape))}
+    return add_log_det(batch, jnp.broadcast_to(-jnp.log(std), x.shape)) | {"x": x}
 
   return Transform(apply, standardize)
 

@@ -15,7 +15,7 @@ from dgm_jax.core import batches, errors, files, memory, options, references, re
 from dgm_jax.core.registry import definition, module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import pipeline as pipelines
-from dgm_jax.data import sources
+from dgm_jax.data import sources, units
 from dgm_jax.data.splits import Splits
 from dgm_jax.evaluate import chosen
 from dgm_jax.training import optimisers, settings, signatures
@@ -145,9 +145,9 @@ def _arguments_of_the_model(config: ConfigDict) -> Iterator[None]:
 def load(config: ConfigDict) -> tuple[Splits, pipelines.Pipeline]:
   """Loads the data of config.data, numbered, and their transforms; runs with the same config.data can share them."""
   given = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
-  loaded = _number(data.load(config.data.name, **given))
+  loaded = units.reduced(_number(data.load(config.data.name, **given)), config.data.transforms)
   others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
-  return loaded, pipelines.make(config.data.transforms, loaded.train, others)
+  return loaded, pipelines.make(config.data.transforms, loaded.train, others, units=loaded.about.get("units"))
 
 
 def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None = None) -> Experiment:

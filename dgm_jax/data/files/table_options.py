@@ -8,9 +8,9 @@ import numpy as np
 
 from dgm_jax.core import errors
 
-# Texts that mark a missing entry in every table; the same as in pandas.
+# Texts that mark a missing entry in every table: those of pandas, and NaT, as which it writes a missing time.
 MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
-           "NA", "NULL", "NaN", "None", "n/a", "nan", "null")  # fmt: skip
+           "NA", "NULL", "NaN", "NaT", "None", "n/a", "nan", "null")  # fmt: skip
 _SHOWN = 30  # names in an error message, at most
 
 
@@ -57,7 +57,8 @@ def marked(values: np.ndarray, markers: Sequence[str]) -> np.ndarray:
   """bool, true where a number (of any shape) or one of [N] texts marks a missing entry."""
   numbers = [n for n in map(number, markers) if n is not None]
   if values.dtype.kind in "fiub":
-    return np.isnan(values) | np.isin(values, numbers)
+    # -999.1 in the type of the values: float32 rounds it
+    return np.isnan(values) | np.isin(values, np.array(numbers, values.dtype if values.dtype.kind == "f" else float))
   import pandas as pd
 
   texts = pd.Series(values, dtype=object)

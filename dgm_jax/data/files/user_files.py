@@ -8,6 +8,7 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, size, take
+from dgm_jax.data import units
 from dgm_jax.data.files import readers
 from dgm_jax.data.files.table_options import Options, chosen, listed, marked
 
@@ -22,18 +23,20 @@ def _int32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
   return x.astype(np.int32)
 
 
-def _float32(x: np.ndarray, path: Any, name: str) -> np.ndarray:
+def _floats(x: np.ndarray, path: Any, name: str, exact: bool) -> np.ndarray:
+  """x as float32; where that would make different values equal, as float64 if `exact` (see units.py)."""
   with np.errstate(over="ignore"):
-    x = x.astype(np.float32)
-  errors.require(not np.isinf(x).any(), f"{path}: {name!r} holds Inf, or numbers too large for float32.")
-  return x
+    rounded = x.astype(np.float32)
+  errors.require(not np.isinf(rounded).any(), f"{path}: {name!r} holds Inf, or numbers too large for float32.")
+  return x if exact and units.lost(x) is not None else rounded
 
 
 def values(x: np.ndarray, path: Any, name: str = "x") -> np.ndarray:
   """x converted to a supported dtype.
 
   bool and uint8 stay, but uint8 of only zeros and ones becomes bool; other integers become int32, floats float32 (NaN
-  may remain); a vector becomes a column, and uint8 or bool images [N, H, W] get a channel axis.
+  may remain), or stay float64 where x would lose its differences (see units.py); a vector becomes a column, and uint8
+  or bool images [N, H, W] get a channel axis.
 
   Raises:
     UserError: x is not numeric, holds Inf, or is empty.
@@ -46,14 +49,14 @@ def values(x: np.ndarray, path: Any, name: str = "x") -> np.ndarray:
   elif kind in "iu":
     x = _int32(x, path, name)
   elif kind == "f":
-    x = _float32(x, path, name)
+    x = _floats(x, path, name, exact=name == "x")
   if x.ndim == 1:
     x = x[:, None]
   return x[..., None] if x.ndim == 3 and x.dtype in (np.uint8, bool) else x
 
 
-def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] | None]:
-  """(int32 classes or float32 responses [N], names of the classes if y holds strings)."""
+def labels(y: np.ndarray, path: Any, name: str, exact: bool = True) -> tuple[np.ndarray, list[str] | None]:
+  """(int32 classes or float responses [N], names of the classes if y holds strings); `exact`: see _floats."""
   if y.ndim == 2 and y.shape[1] == 1:
     y = y[:, 0]
   errors.require(
@@ -63,7 +66,7 @@ def labels(y: np.ndarray, path: Any, name: str) -> tuple[np.ndarray, list[str] |
     return _int32(y, path, name), None
   if y.dtype.kind == "f":
     errors.require(not np.isnan(y).any(), f"{path}: target {name!r} has missing values.")
-    return _float32(y, path, name), None
+    return _floats(y, path, name, exact), None
   errors.require(y.dtype.kind in "OUST", f"{path}: target {name!r} holds {y.dtype}; classes or numbers are expected.")
   classes, codes = np.unique(y.astype(str), return_inverse=True)
   return codes.astype(np.int32), classes.tolist()
@@ -91,7 +94,7 @@ def add_target(arrays: Arrays, about: dict, y: np.ndarray, path: Any, name: str,
   """Adds a label to arrays, and the names of its classes to about."""
   n = size(arrays)
   errors.require(y.ndim >= 1 and len(y) == n, f"{path}: {name!r} has shape {list(y.shape)} for {n} examples.")
-  arrays[key], classes = labels(y, path, name)
+  arrays[key], classes = labels(y, path, name, exact=key == "y")
   if classes is not None:
     about["classes" if key == "y" else key] = classes
 

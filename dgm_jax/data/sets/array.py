@@ -17,7 +17,7 @@ from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, random_indices
 
 _TABLES = (".csv", ".tsv", ".parquet")
-_VERSION = 3  # of the cached arrays
+_VERSION = 4  # of the cached arrays
 FORMATS = ".npz, .npy, .csv, .tsv, .parquet, .h5ad, or a folder of images"
 
 

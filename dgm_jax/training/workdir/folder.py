@@ -84,10 +84,13 @@ def check_data(workdir: pathlib.Path, about: dict[str, Any], record: bool = True
   found = {k: about[k] for k in ("data", "split_sizes", "data_digest")}
   if (known := recovery.data(workdir)) is None and record:
     write_json(path, found)
+  reading = "; ".join(about.get("reading", ()))
   errors.require(
     known in (None, found),
     f"--workdir {workdir} was trained on other data than {about['data']!r} is now: {known} then, {found} now. "
-    "Restore the data, or name another workdir.",
+    + (f"Earlier versions read them otherwise ({reading}). " if reading else "Restore the data, or ")
+    + ("Name" if reading else "name")
+    + " another workdir.",
   )
 
 
