@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.api.programs import make_program
 from dgm_jax.core import errors, references, rng
+from dgm_jax.data.given import without_missing
 from dgm_jax.evaluate import chosen, importance_sampling
 from dgm_jax.training import checks
 
@@ -34,7 +35,8 @@ class LatentModel:
   x is an array [N, *data_shape] (or flat, [N, D]), or a dict of arrays that includes x.  It holds values as the model
   sees them, for instance binary images for a Bernoulli decoder trained on binarised ones.  With transform=True, x holds
   the data as stored (uint8 grey levels) and the run's transforms are applied with a fixed key; densities then refer to
-  the data before the transforms.  Results are NumPy arrays; densities are in nats.
+  the data before the transforms.  The same pictures in other types (int64, bool, [0, 1] where the transforms take that)
+  give the same values; x on another scale, and NaN without a mask, are refused.  Results are NumPy arrays; densities are in nats.
 
   Attributes:
     experiment: model and transforms, as the evaluations expect them.
@@ -192,17 +194,24 @@ class LatentModel:
       given[1:] == shape or flat, f"x is of shape {list(given)}; [N, {', '.join(map(str, shape))}] is expected."
     )
     errors.require(given[0] >= 1, "x has no examples.")
+    model = self.experiment.model
     arrays["x"] = arrays["x"].reshape(-1, *shape)
-    if not transform:
+    arrays = without_missing(arrays, getattr(model, "takes_mask", False))
+    of_run = getattr(self.experiment.transforms, "given", None) if transform else None
+    if of_run:
+      arrays, (least, greatest) = of_run(arrays)
+    else:
       arrays["x"] = arrays["x"].astype(np.float32)
-      low, high = checks.support(self.experiment.model)
-      observed = arrays["x"][arrays["mask"].reshape(arrays["x"].shape) > 0] if "mask" in arrays else arrays["x"]
+      observed = arrays["x"][arrays["mask"] > 0] if "mask" in arrays else arrays["x"]
       least, greatest = float(observed.min(initial=np.inf)), float(observed.max(initial=-np.inf))
-      errors.require(
-        not observed.size or low <= least <= greatest <= high,
-        f"x has values in [{least:g}, {greatest:g}], but the model expects [{low:g}, {high:g}]: transform=True applies "
-        "the run's transforms.",
-      )
+    low, high = checks.support(model)
+    after, hint = (
+      (" after the run's transforms", "") if of_run else ("", ": transform=True applies the run's transforms")
+    )
+    errors.require(
+      low <= least and greatest <= high or least > greatest,  # no entry is observed
+      f"x has values in [{least:g}, {greatest:g}]{after}, but the model expects [{low:g}, {high:g}]{hint}.",
+    )
     return {"index": np.arange(len(arrays["x"]), dtype=np.int32)} | arrays
 
   def _run(self, name: str, x: Examples, seed: int | jax.Array, transform: bool, **options: Any) -> Any:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dgm_jax.core import config_args, errors
 from dgm_jax.data import units as data_units
+from dgm_jax.data.given import as_trained
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.data.transforms import TRANSFORMS, Transform, add_log_det
 
@@ -37,11 +38,30 @@ class Pipeline(NamedTuple):
   Attributes:
     train, evaluate: (key, batch) -> batch.
     statistics: statistics of the transformed training set, without noise.
+    given: arrays of further examples, whose missing entries are 0 -> (the same in the type and the units of the
+      training set, (smallest, greatest) x after the transforms); raises UserError where training would.
   """
 
   train: Callable
   evaluate: Callable
   statistics: Statistics
+  given: Callable
+
+
+def _given(transforms: list[Transform], names: Sequence[str], dtype: str, units: Mapping[str, Any]) -> Callable:
+  of_x = [name for name in names if name not in ("flip", "condition", "labelled", "standardize_targets")]
+  takes_shades = of_x[:1] in (["binarize"], ["scale"])
+
+  def given(arrays):
+    arrays = data_units.converted(arrays, units)
+    arrays = arrays | {"x": as_trained(arrays["x"], dtype, takes_shades)}
+    found = Statistics(arrays)
+    for transform in transforms:
+      transform.check(found)
+      found = found.after(transform.expect)
+    return arrays, found.range
+
+  return given
 
 
 def _compose(transforms: list[Transform], units: Mapping[str, Any]) -> Callable:
@@ -79,9 +99,10 @@ def make(
   Raises:
     UserError: an unknown name or option, or data that a transform does not support.
   """
-  train, transforms, hides = statistics or Statistics(arrays, others), [], None
+  train, transforms, hides, words = statistics or Statistics(arrays, others), [], None, []
   for text in names:
     name, options = _parse(text)
+    words.append(name)
     errors.require(
       hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
     )
@@ -89,4 +110,5 @@ def make(
     transforms.append(TRANSFORMS[name][0](train, **options))
     train = train.after(transforms[-1].expect)
   evaluate = [t for t in transforms if not t.only_training]
-  return Pipeline(*(_compose(chosen, units or {}) for chosen in (transforms, evaluate)), train)
+  given = _given(evaluate, words, str(arrays["x"].dtype), units or {})
+  return Pipeline(*(_compose(chosen, units or {}) for chosen in (transforms, evaluate)), train, given)

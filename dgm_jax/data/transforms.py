@@ -5,6 +5,7 @@ and metrics record the names.  A batch is a dict with x, `index` (the number of 
 in training, `epoch`.  A transform works on a batch and, mapped over keys, on single examples.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,11 +25,13 @@ class Transform(NamedTuple):
     apply: (key, batch) -> batch.
     expect: x -> x' without noise: E[x'] for a transform that is linear in its noise, else an approximation.
     only_training: whether it is applied in training but not in evaluation.
+    check: raises UserError if the x of some statistics is not what the transform takes.
   """
 
   apply: Callable
   expect: Callable = lambda x: x
   only_training: bool = False
+  check: Callable[[Statistics], None] = lambda found: None
 
 
 def _grey(x: jax.Array) -> jax.Array:
@@ -60,26 +63,28 @@ def _binarize(train: Statistics, how: str, seed: int) -> Transform:
   middle.  Log-likelihoods under different binarisations, including Larochelle's fixed draw (the data set
   binarized_mnist), are not comparable.
   """
-  _require_grey("binarize", train)
+  check = functools.partial(_require_grey, "binarize")
+  check(train)
   if how == "threshold":
     threshold = lambda x: (_grey(x) > 0.5).astype(jnp.float32)
-    return Transform(lambda key, batch: batch | {"x": threshold(batch["x"])}, threshold)
+    return Transform(lambda key, batch: batch | {"x": threshold(batch["x"])}, threshold, check=check)
   draw = lambda key, x: jax.random.bernoulli(key, _grey(x)).astype(jnp.float32)
   if how == "dynamic":
-    return Transform(lambda key, batch: batch | {"x": draw(key, batch["x"])}, _grey)
+    return Transform(lambda key, batch: batch | {"x": draw(key, batch["x"])}, _grey, check=check)
 
   def fixed(key, batch):
     never = jnp.zeros_like(batch["index"])
     epoch = batch.get("epoch", never) if how == "epoch" else never
     return batch | {"x": per_example(draw, "binarize", seed, epoch, batch["index"])(batch["x"])}
 
-  return Transform(fixed, _grey)
+  return Transform(fixed, _grey, check=check)
 
 
 def _scale(train: Statistics) -> Transform:
   """Scales grey levels and colours to [0, 1]."""
-  _require_grey("scale", train)
-  return Transform(lambda key, batch: batch | {"x": _grey(batch["x"])}, _grey)
+  check = functools.partial(_require_grey, "scale")
+  check(train)
+  return Transform(lambda key, batch: batch | {"x": _grey(batch["x"])}, _grey, check=check)
 
 
 def _dequantize(train: Statistics, levels: int) -> Transform:
@@ -89,28 +94,36 @@ def _dequantize(train: Statistics, levels: int) -> Transform:
   et al., 2016); - D log levels is added to log_det.
   """
   errors.require(2 <= levels <= 2**16, f"Transform 'dequantize': levels = {levels}; it must be 2 to 65536.")
-  low, high = train.range
-  errors.require(
-    train.is_integer and low >= 0 and high < levels,
-    f"Transform 'dequantize' takes integers 0 .. {levels - 1}; x is {train.dtype} in [{low:.4g}, {high:.4g}].",
-  )
+
+  def check(found):
+    low, high = found.range
+    errors.require(
+      found.is_integer and low >= 0 and high < levels,
+      f"Transform 'dequantize' takes integers 0 .. {levels - 1}; x is {found.dtype} in [{low:.4g}, {high:.4g}].",
+    )
+
+  check(train)
 
   def apply(key, batch):
     x = batch["x"].astype(jnp.float32)
     y = jnp.minimum((x + jax.random.uniform(key, x.shape)) / levels, 1 - 2**-24)  # rounding may give 1
     return add_log_det(batch, jnp.full(x.shape, -math.log(levels))) | {"x": y}
 
-  return Transform(apply, lambda x: (x.astype(jnp.float32) + 0.5) / levels)
+  return Transform(apply, lambda x: (x.astype(jnp.float32) + 0.5) / levels, check=check)
 
 
 def _logit(train: Statistics, alpha: float) -> Transform:
   """logit(alpha + (1 - 2 alpha) x), from [0, 1] to the real line (Dinh et al., 2017); adds log |dy/dx| to log_det."""
   errors.require(1e-7 <= alpha < 0.5, f"Transform 'logit': alpha = {alpha}; it must be at least 1e-7, less than 0.5.")
-  low, high = train.range
-  errors.require(
-    low >= 0 and high <= 1,
-    f"Transform 'logit' takes numbers in [0, 1]; x is in [{low:.4g}, {high:.4g}]. Put 'scale' or 'dequantize' first.",
-  )
+
+  def check(found):
+    low, high = found.range
+    errors.require(
+      low >= 0 and high <= 1,
+      f"Transform 'logit' takes numbers in [0, 1]; x is in [{low:.4g}, {high:.4g}]. Put 'scale' or 'dequantize' first.",
+    )
+
+  check(train)
   squeeze = lambda x: alpha + (1 - 2 * alpha) * x
   logit = lambda p: jnp.log(p) - jnp.log1p(-p)
 
@@ -119,7 +132,7 @@ def _logit(train: Statistics, alpha: float) -> Transform:
     log_det = math.log1p(-2 * alpha) - jnp.log(p) - jnp.log1p(-p)
     return add_log_det(batch, log_det) | {"x": logit(p)}
 
-  return Transform(apply, lambda x: logit(squeeze(x.astype(jnp.float32))))
+  return Transform(apply, lambda x: logit(squeeze(x.astype(jnp.float32))), check=check)
 
 
 def _standardize(train: Statistics) -> Transform:

@@ -18,6 +18,7 @@ from dgm_jax.data.splits import Splits
 _ROWS = 20_000  # evenly spaced examples that are looked at
 _LOSS = 1e-4  # of a feature's interquartile range: a smaller rounding error is harmless
 _REFUSED = 1e-2  # the error that is still accepted where standardising is of no more help
+_FAR = 1000  # standard deviations from zero: standardised numbers are less
 _WHOLE = 2**24  # float32 holds all smaller integers
 _TINY = np.finfo(np.float32).tiny  # programs may flush smaller numbers to zero
 _TRANSFORMS = {"x": "standardize", "y": "standardize_targets"}
@@ -87,7 +88,7 @@ def _check(key: str, j: int, splits: Splits, names: Sequence[str]) -> None:
 def reduced(splits: Splits, names: Sequence[str]) -> Splits:
   """The splits with x and y in float32, (value - loc) / scale, where float32 would lose their differences.
 
-  about["units"] then has {"x": {"loc", "scale"}}, by which `in_units` converts further examples and the pipeline the
+  about["units"] then has {"x": {"loc", "scale"}}, by which `converted` takes further examples and the pipeline the
   densities; about["reading"] says it in words.
 
   Args:
@@ -127,9 +128,21 @@ def log_scale(units: Mapping[str, Any]) -> np.ndarray | None:
   return np.log(np.asarray(units["x"]["scale"])).astype(np.float32) if "x" in units else None
 
 
-def original(arrays: Arrays, about: Mapping[str, Any]) -> Arrays:
-  """Arrays of further examples in the units that `about` says, as `reduced` has them for the splits."""
-  units = about.get("units", {})
-  mask = {"x": arrays.get("mask")}
-  given = {key: in_units(arrays[key], units[key], mask.get(key)).astype(np.float32) for key in units if key in arrays}
-  return arrays | given
+def converted(arrays: Arrays, units: Mapping[str, Any]) -> Arrays:
+  """Further examples in the units of the splits, about["units"], as `reduced` has them; those of the splits stay.
+
+  Raises:
+    UserError: x or y is in float32, which has lost its differences.
+  """
+  mask, found = {"x": arrays.get("mask")}, dict(arrays)
+  for key in units.keys() & arrays.keys():
+    if (a := arrays[key]).dtype == np.float32:
+      loc, scale = np.asarray(units[key]["loc"]), np.asarray(units[key]["scale"])
+      far = np.broadcast_to(np.abs(loc) > _FAR * scale, a.shape)
+      errors.require(
+        not far.any() or np.median(np.abs(a[far])) < _FAR,
+        f"{key} is float32, which makes different values of it equal; give it as float64.",
+      )
+    else:
+      found[key] = in_units(a, units[key], mask.get(key)).astype(np.float32)
+  return found

@@ -270,6 +270,28 @@ def test_a_loaded_run_reproduces_its_reported_results(finished):
   assert np.abs(run.encode(binary, key) - run.encode(binary)).max() > 0.01
 
 
+def test_the_same_pictures_in_other_types_give_the_same_value_or_a_refusal(finished):
+  run = dgm_jax.load(finished[0] / "runs" / "first")
+  x = run.experiment.splits.test["x"][:4]
+  log_px = lambda a: run.log_px(a, 5, transform=True, batch_size=4, chunk=5)
+  expected, hole = log_px(x), np.arange(x.size).reshape(x.shape) == 99
+  for same in (x.astype(int), x.astype(np.uint16), (x / 255).reshape(4, -1), {"x": x, "y": np.zeros(4)}):
+    np.testing.assert_array_equal(log_px(same), expected)
+  np.testing.assert_array_equal(log_px(x > 127), log_px(np.where(x > 127, 255, 0)))
+  for wrong, sentence in (
+    (x.astype("f"), r"takes grey levels .*x is float32 in \[0, 255\]"),
+    (x / 127.5 - 1, r"takes grey levels .*x is float32 in \[-1, 1\]"),
+    (x.astype(int) + 1, r"x is int64 in \[1, 256\], but the model was trained on grey levels"),
+    ((x > 127).astype(int), "give grey levels 0 to 255 as uint8, or black and white as bool"),
+    (np.where(hole, np.nan, x / 255), "x has 1 entries that are NaN; give .*mask = 0 there"),
+    (np.where(hole, np.inf, x / 255), "x holds Inf"),
+    (x.astype(str), "x holds <U3, where numbers are expected"),
+  ):
+    for call in (log_px, lambda a: run.encode(a, transform=True)):
+      with pytest.raises(errors.UserError, match=sentence):
+        call(wrong)
+
+
 def test_all_seeds_are_evaluated_on_the_same_test_images(finished, monkeypatch):
   """The evaluation does not depend on config.seed: for fixed parameters, another seed gives the same values."""
   folder, results = finished

@@ -102,9 +102,16 @@ def test_a_packed_model_has_the_same_units(tmp_path):
   splits, made, read = loaded(tmp_path, names, x=FAR["seconds"], y=1e9 + Z[:, 0])
   description, kept = stored.describe(names, splits)
   blank, again = stored.stand_in(names, json.loads(json.dumps(description)), kept)
-  given = units.original({"x": read.test["x"], "y": read.test["y"], "index": splits.test["index"]}, blank.about)
+  given = {"x": read.test["x"], "y": read.test["y"], "index": splits.test["index"]}
+  given = units.converted(given, blank.about["units"])
   for name, a in transformed(made, splits.test).items():
     np.testing.assert_array_equal(transformed(again, given)[name], a)
+  kept, (low, high) = again.given({"x": read.test["x"]})
+  np.testing.assert_array_equal(kept["x"], splits.test["x"])
+  np.testing.assert_array_equal(again.given(kept)[0]["x"], splits.test["x"])  # those of the run itself
+  assert -5 < low < -1 and 1 < high < 5
+  with pytest.raises(errors.UserError, match="x is float32, which makes different values of it equal"):
+    again.given({"x": read.test["x"].astype("f")})
 
 
 def test_splits_of_any_origin_are_reduced_and_a_sentence_names_the_column():
