@@ -36,7 +36,8 @@ class LatentModel:
   sees them, for instance binary images for a Bernoulli decoder trained on binarised ones.  With transform=True, x holds
   the data as stored (uint8 grey levels) and the run's transforms are applied with a fixed key; densities then refer to
   the data before the transforms.  The same pictures in other types (int64, bool, [0, 1] where the transforms take that)
-  give the same values; x on another scale, and NaN without a mask, are refused.  Results are NumPy arrays; densities are in nats.
+  give the same values; x on another scale, and NaN without a mask, are refused.  Results are NumPy arrays; densities
+  are in nats.
 
   Attributes:
     experiment: model and transforms, as the evaluations expect them.
@@ -209,7 +210,7 @@ class LatentModel:
       (" after the run's transforms", "") if of_run else ("", ": transform=True applies the run's transforms")
     )
     errors.require(
-      low <= least and greatest <= high or least > greatest,  # no entry is observed
+      (low <= least and greatest <= high) or least > greatest,  # no entry is observed
       f"x has values in [{least:g}, {greatest:g}]{after}, but the model expects [{low:g}, {high:g}]{hint}.",
     )
     return {"index": np.arange(len(arrays["x"]), dtype=np.int32)} | arrays

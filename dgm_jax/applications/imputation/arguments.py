@@ -1,11 +1,13 @@
 """The arguments of the imputation command, and their checks."""
 
 import argparse
+import contextlib
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dgm_jax.applications.imputation import baselines
-from dgm_jax.core import errors
+from dgm_jax.core import errors, files
 from dgm_jax.data.files import tables
 from dgm_jax.data.files.table_options import Options
 
@@ -41,7 +43,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     help="draw them from B models (10), each fitted to a bootstrap sample of the rows: proper multiple imputation",
   )
   _add_table_options(add)
-  add("--categorical", type=_names, default=(), metavar="A,B", help="columns of numbers to treat as categorical")
+  add(
+    "--categorical",
+    type=_names,
+    default=(),
+    metavar="A,B",
+    help="columns of numbers to treat as categorical, by name or index",
+  )
   add("--numeric", type=_names, default=(), metavar="A,B", help="columns to treat as numeric despite having two values")
   add("--ignore", type=_names, default=(), metavar="A,B", help="columns to copy without modelling, e.g. names or keys")
   add(
@@ -67,12 +75,18 @@ def _add_table_options(add: Callable) -> None:
   add("--target", default="", metavar="A", help="the column that is to be predicted later: copied without modelling")
   add("--separator", default="", help="of a text file, one character or tab; detected if not given")
   add("--decimal", default=".", help="decimal mark of a text file, '.' or ','")
-  add("--no_header", action="store_true", help="a text file has no header: its columns are column_1, column_2, ...")
+  add(
+    "--no_header",
+    action="store_true",
+    help="the first line holds data, also if it is not of numbers alone: columns are column_1, column_2, ...",
+  )
 
 
 def table_options(args: argparse.Namespace) -> Options:
   """How the command's tables are read."""
-  return Options(args.separator, args.decimal, args.missing, args.columns, args.target, not args.no_header)
+  return Options(
+    args.separator, args.decimal, args.missing, args.columns, args.target, False if args.no_header else None
+  )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -96,12 +110,49 @@ def check(args: argparse.Namespace) -> None:
   args.compare = () if args.compare == ("none",) else args.compare
   for name in args.compare or ():
     errors.choose("name of --compare", name, baselines.IMPUTERS)
+  _check_paths(args)
+
+
+def _check_paths(args: argparse.Namespace) -> None:
+  need = errors.require
   suffixes = tables.SUFFIXES
   need(args.data.suffix in suffixes, f"{args.data}: its name must end in one of {', '.join(suffixes)}.")
   need(args.out.suffix == args.data.suffix, f"--out={args.out} must end in {args.data.suffix}, like the table.")
   need(args.out.parent.is_dir(), f"--out={args.out}: the folder {args.out.parent} does not exist.")
+  for path in paths(args):
+    with writing(path):  # its name may be too long
+      need(not path.is_dir(), f"--out={args.out}: {path} is a folder.")
+      same = [p for p in (args.data, args.fit) if p and p.exists() and path.exists() and path.samefile(p)]
+    need(not same, f"--out={args.out} would write over the input {same and same[0]}; name another file.")
   written = [p for p in paths(args) if p.exists()]
   need(args.overwrite or not written, f"{written[0]} already exists; --overwrite replaces it." if written else "")
+
+
+class _Tried(Exception):
+  pass
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[None]:
+  """Context in which an error of the system becomes a UserError that names the file."""
+  try:
+    yield
+  except OSError as e:
+    raise errors.UserError(f"{path} cannot be written: {e.strerror or e}; no incomplete file was left behind.") from e
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+  """Writes and removes a small file in place of each output, so that the fit is not in vain.
+
+  Raises:
+    UserError: an output cannot be written.
+  """
+  for path in paths(args):
+    readable = not path.exists() or os.access(path, os.W_OK)
+    errors.require(readable, f"{path} cannot be written: it is read-only.")
+    with writing(path), contextlib.suppress(_Tried), files.whole(path) as temporary:
+      temporary.write_bytes(bytes(2**12))
+      raise _Tried  # `whole` then removes the temporary file and leaves `path` alone
 
 
 def paths(args: argparse.Namespace) -> list[pathlib.Path]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dgm_jax.core import errors
+from dgm_jax.data.files.table_options import key, keys, notation
 
 _MAX_CLASSES = 100
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -83,8 +84,11 @@ def infer(name: str, values: np.ndarray, missing: np.ndarray, kind: str | None =
   _check_finite(name, values, missing, numbers)
   texts = pd.unique(seen[np.isnan(numbers)])
   if kind == "numeric":
-    errors.require(not len(texts), f"Column {name!r} is declared numeric but holds {_some(texts)}.")
-  distinct = pd.unique(seen if len(texts) or kind == "categorical" else numbers)
+    hint = notation(texts[0]) if len(texts) else ""
+    errors.require(
+      not len(texts), f"Column {name!r} is declared numeric but holds {_some(texts)}{hint and f': {hint}'}."
+    )
+  distinct = pd.unique(keys(seen))
   if len(distinct) == 1:
     return Column(name, "constant", tuple(seen[:1]))
   if kind == "categorical" or (kind is None and (len(texts) or len(distinct) == 2)):
@@ -103,8 +107,14 @@ def _check_finite(name: str, values: np.ndarray, missing: np.ndarray, numbers: n
 
 
 def _check_classes(name: str, seen: np.ndarray, numbers: np.ndarray, texts: np.ndarray, kind: str | None) -> None:
-  distinct = len(pd.unique(seen))
+  distinct = len(pd.unique(keys(seen)))
   if kind is None and len(texts):
+    like = [text for text in texts if notation(text)]
+    errors.require(
+      2 * len(like) < len(texts),
+      f"Column {name!r} holds {_some(np.array(like))}: {like and notation(like[0])}; --categorical={name} treats the "
+      "texts as classes.",
+    )
     errors.require(
       2 * np.isfinite(numbers).sum() < len(seen),
       f"Column {name!r} holds numbers as well as {_some(texts)}: --missing={texts[0]} marks this text as missing, "
@@ -128,12 +138,21 @@ def _some(texts: np.ndarray) -> str:
 
 
 def _classes(name: str, seen: np.ndarray) -> Column:
-  """The column with its classes sorted: numerically if all are numbers, else as texts."""
-  distinct = pd.unique(seen)
+  """The column with its classes, as first spelled, sorted: numerically if all are numbers, else as texts."""
+  distinct = seen[~pd.Series(keys(seen)).duplicated().to_numpy()]
   numbers = _numbers(distinct)
   order = np.argsort(distinct.astype(str)) if np.isnan(numbers).any() else np.argsort(numbers, kind="stable")
   classes = tuple(distinct[order])
   return Column(name, "binary" if len(classes) == 2 else "categorical", classes, low=0, high=len(classes) - 1)
+
+
+def spelled(column: Column, values: np.ndarray, missing: np.ndarray) -> Column:
+  """The column with its classes as a table spells them that has them: 1.0 where the fit had 1."""
+  if not column.classes or column.kind == "ignored":
+    return column
+  seen = values[~missing]
+  own = dict(zip(keys(seen)[::-1], seen[::-1], strict=True))
+  return column._replace(classes=tuple(own.get(key(c), c) for c in column.classes))
 
 
 def encode(columns: Sequence[Column], values: Sequence[np.ndarray], missing: Sequence[np.ndarray]) -> np.ndarray:
@@ -152,8 +171,9 @@ def _encode(column: Column, values: np.ndarray, missing: np.ndarray) -> np.ndarr
       f"Column {column.name!r} is numeric but holds {_some(pd.unique(seen[np.isnan(x[~missing])]))}.",
     )
   else:
-    codes = pd.Index(column.classes).get_indexer(pd.Index(seen))
-    x[~missing] = np.where(codes >= 0, codes, np.nan)
+    known = {key(c): float(code) for code, c in enumerate(column.classes)}
+    codes, distinct = pd.factorize(keys(seen))
+    x[~missing] = np.array([known.get(value, np.nan) for value in distinct])[codes]
   return x
 
 

@@ -30,7 +30,7 @@ from dgm_jax.applications.imputation import arguments, cells, columns, compariso
 from dgm_jax.core import compilation_cache, errors, files, full_disk
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.data.files import tables
-from dgm_jax.data.files.table_options import chosen
+from dgm_jax.data.files.table_options import chosen, index
 from dgm_jax.training.processes import signals
 from dgm_jax.training.workdir import run_record
 
@@ -38,17 +38,18 @@ _FULL = "Files that were complete are kept; free some space, or name another --o
 _STOPPED = "The same command starts again."
 
 
-def _kinds(args: argparse.Namespace, names: Sequence[str]) -> list[str | None]:
+def _kinds(args: argparse.Namespace, table: tables.Table) -> list[str | None]:
   """The kind that the command line sets for each column, or None; columns that are not to be used are ignored."""
-  kinds: dict[str, str] = {}
+  kinds: dict[int, str] = {}
   for kind, listed in (("categorical", args.categorical), ("numeric", args.numeric), ("ignored", args.ignore)):
     flag = "ignore" if kind == "ignored" else kind
-    for name in listed:
-      errors.choose(f"column of --{flag}", name, names)
-      errors.require(name not in kinds, f"Column {name!r} of --{flag} is listed twice or also in another option.")
-      kinds[name] = kind
-  used, _ = chosen(names, arguments.table_options(args), args.data)
-  return [kinds.get(name) if j in used else "ignored" for j, name in enumerate(names)]
+    for given in listed:
+      j = index(table.names, given, f"column of --{flag}", args.data)
+      errors.require(j not in kinds, f"Column {given!r} of --{flag} is listed twice or also in another option.")
+      kinds[j] = kind
+  left_out = [j for j in table.index if j not in kinds]
+  used, _ = chosen(table.names, arguments.table_options(args), args.data, left_out)
+  return [kinds.get(j) if j in used else "ignored" for j in range(len(table.names))]
 
 
 def _read(args: argparse.Namespace) -> tuple[tables.Table, tables.Table]:
@@ -114,7 +115,7 @@ def _impute(args: argparse.Namespace, stop: signals.StopRequest) -> None:
   start = time.monotonic()
   table, fit_table = _read(args)
   stop.check()
-  known = [columns.infer(*c) for c in zip(*fit_table[:3], _kinds(args, table.names), strict=True)]
+  known = [columns.infer(*c) for c in zip(*fit_table[:3], _kinds(args, table), strict=True)]
   modelled = [c for c in known if c.modelled]
   errors.require(
     len(modelled) > 0, f"No column of {args.fit or args.data} has two different observed values to learn from."
@@ -136,8 +137,10 @@ def _impute(args: argparse.Namespace, stop: signals.StopRequest) -> None:
 
     found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=progress, **options)
   stop.check()  # the last time: once the first file is written, all are
+  known = [columns.spelled(*c) for c in zip(known, table.values, table.missing, strict=True)]
+  modelled = [c for c in known if c.modelled]
   out, *draws, by_cell, text, as_json = arguments.paths(args)
-  with full_disk.sentence(f"--out {args.out}", args.out.parent, lambda: _FULL):
+  with full_disk.sentence(f"--out {args.out}", args.out.parent, lambda: _FULL), arguments.writing(args.out):
     for path, drawn in zip((out, *draws), (found.x, *found.draws), strict=True):
       table.write(path, _filling(known, found, drawn, table))
     report.write_cells(by_cell, modelled, found)
@@ -157,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
   args = arguments.parser(__doc__).parse_args(argv)
   arguments.check(args)
+  arguments.check_outputs(args)
   compilation_cache.use()
   try:
     with signals.requests(_STOPPED) as stop:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dgm_jax.data.files.table_options import key, keys
+
 _MOST_CLASSES = 100
 
 
@@ -109,7 +111,7 @@ class Layout(NamedTuple):
       if j not in categorical:
         found.append(None)
         continue
-      seen = set(column.dropna().tolist())
+      seen = list({key(v): v for v in column.dropna().tolist()[::-1]}.values())  # "1" and "1.0" are one class
       if _is_category(column.dtype):
         classes = [c for c in column.dtype.categories if c in seen]
       else:
@@ -134,8 +136,9 @@ class Layout(NamedTuple):
         if (values := _numbers(column)) is None:
           raise ValueError(f"Column {frame.columns[j]!r} of X holds texts, but it held numbers in the fit.")
       else:
-        codes = pd.Index(classes, dtype=object).get_indexer(pd.Index(column.tolist(), dtype=object))
-        values = np.where(column.isna().to_numpy(bool), np.nan, codes)
+        known, gone = {key(c): code for code, c in enumerate(classes)}, column.isna().to_numpy(bool)
+        values = np.full(len(column), np.nan)
+        values[~gone] = [known.get(k, -1) for k in keys(column[~gone].tolist())]
       parts.append(values)
     return np.stack(parts, 1).astype(np.float64)
 

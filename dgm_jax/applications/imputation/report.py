@@ -13,6 +13,7 @@ from dgm_jax.applications.imputation.columns import Column
 from dgm_jax.applications.imputation.fitted import Fitted
 from dgm_jax.core import files
 from dgm_jax.data.files import tables
+from dgm_jax.data.files.table_options import key
 
 _IMPROPER = (
   "all from one fitted model: not proper multiple imputation, as their spread ignores the uncertainty of its "
@@ -83,7 +84,8 @@ def _unknown(column: Column, seen: np.ndarray) -> list[str]:
   """The table's classes that did not occur in the data the model was fitted to."""
   if not column.modelled or column.numeric:
     return []
-  return sorted(map(str, set(seen.tolist()) - set(column.classes)))
+  known = {key(c) for c in column.classes}
+  return sorted(str(value) for value in set(seen.tolist()) if key(value) not in known)
 
 
 def _number(value: float | None) -> str:

@@ -120,7 +120,8 @@ class MIWAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
       return texts | set(np.flatnonzero(given).tolist())
     found = set()
     for feature in given:
-      if feature not in names and (isinstance(feature, str) or feature not in range(self.n_features_in_)):
+      is_index = not isinstance(feature, str | bool | np.bool_) and feature in range(self.n_features_in_)
+      if feature not in names and not is_index:
         raise ValueError(f"categorical_features contains {feature!r}, which is not a column of X.")
       found.add(names.index(feature) if feature in names else int(feature))
     return texts | found

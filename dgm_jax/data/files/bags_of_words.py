@@ -1,6 +1,8 @@
 """Bags of words: the word counts of documents."""
 
+import functools
 import re
+import unicodedata
 
 import numpy as np
 
@@ -8,8 +10,19 @@ from dgm_jax.core import errors
 from dgm_jax.core.batches import take
 from dgm_jax.data.splits import Splits
 
-_TOKEN = r"(?u)\b[^\W\d_]{2,}\b"  # two letters or more
 _MOST = 2**16 - 1
+
+
+@functools.cache
+def _token() -> str:
+  """The pattern of a word: a run of letters and the marks that belong to them, two or more, without digits.
+
+  Python's \\w lacks the combining marks, which are vowels of Indic scripts and Thai, and accents elsewhere, and the
+  joiners within words of Persian and Marathi.
+  """
+  found = (chr(c) for c in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)))
+  marks = "\u200c\u200d" + "".join(c for c in found if unicodedata.category(c)[0] == "M" and not re.match(r"\w", c))
+  return rf"(?<![\w{marks}])(?:[^\W\d_]|[{marks}]){{2,}}(?![\w{marks}])"
 
 
 def bags(
@@ -17,9 +30,9 @@ def bags(
 ) -> Splits:
   """Replaces `text` by x uint16 [N, V], the number of times each word occurs in each document.
 
-  Words are runs of two letters or more, in lower case; the vocabulary is that of the training split.
-  about["vocabulary"] lists the words that are kept, the most frequent first; documents without any of them are dropped,
-  and about["dropped"] has their number in each split.
+  Words are runs of two letters or more with their marks, without digits, in lower case; the vocabulary is that of the
+  training split.  about["vocabulary"] lists the words that are kept, the most frequent first; documents without any of
+  them are dropped, and about["dropped"] has their number in each split.
 
   Args:
     splits: each part has the feature `text`, [N] strings.
@@ -36,10 +49,10 @@ def bags(
   errors.require(vocabulary_size >= 1, f"data.vocabulary_size = {vocabulary_size}; it must be 1 or more.")
   errors.require(min_documents >= 1, f"data.min_documents = {min_documents}; it must be 1 or more.")
   errors.require(0 < max_share <= 1, f"data.max_share = {max_share}; it must be more than 0, at most 1.")
-  stop = sorted(ENGLISH_STOP_WORDS | set(stop_words.lower().split()))
-  stop = [word for word in stop if re.fullmatch(_TOKEN, word)]  # scikit-learn warns about others
+  stop = sorted(ENGLISH_STOP_WORDS | set(unicodedata.normalize("NFC", stop_words.lower()).split()))
+  stop = [word for word in stop if re.fullmatch(_token(), word)]  # scikit-learn warns about others
   counter = CountVectorizer(
-    token_pattern=_TOKEN, stop_words=stop, min_df=min_documents, max_df=float(max_share), max_features=vocabulary_size
+    token_pattern=_token(), stop_words=stop, min_df=min_documents, max_df=float(max_share), max_features=vocabulary_size
   )
   try:
     counter.fit(splits.train["text"])

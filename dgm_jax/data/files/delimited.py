@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.core import errors, files
-from dgm_jax.data.files.table_options import Options, marked, number
+from dgm_jax.data.files.table_options import Options, marked, number, written
 
 _SEPARATORS = (";", "\t", "|", ",")
+_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
+_GROUP = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)  # 1,234
+_POINT = re.compile(r"[+-]?\d*\.\d+", re.ASCII)
+_INDEX = re.compile(r"|Unnamed: 0(\.\d+)?|__index_level_\d+__")
 _HEAD = 2**16  # characters in which the separator is detected
 
 
 def read(
   path: pathlib.Path, options: Options
-) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarray], Callable[..., None]]:
+) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarray], Callable[..., None], tuple[int, ...]]:
   """The fields of a Table.  Text is UTF-8; cells may be quoted; empty lines between rows of several cells are skipped.
 
   Raises:
@@ -25,28 +29,31 @@ def read(
   """
   raw = path.read_bytes()
   text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
-  mark, newline = "\ufeff" if text.startswith("\ufeff") else "", "\r\n" if "\r\n" in text else "\n"
+  mark = "\ufeff" if text.startswith("\ufeff") else ""
+  newline = next((end for end in ("\r\n", "\n", "\r") if end in text), "\n")
   text = text.removeprefix(mark)
   end = re.search(rf"({newline})*\Z", text)[0]
   text = text.removesuffix(end)
   separator = _separator(text, newline, options, path)
-  lines = _split(text, separator, newline)
+  lines = _split(text, separator, newline, path)
   width = len(lines[0])
   blank = [width > 1 and len(row) == 1 and not row[0].strip() for row in lines]
   rows = [row for row, gap in zip(lines, blank, strict=True) if not gap]
   _check_widths(lines, blank, separator, path)
-  header = _has_header(rows[0], options, path)
+  decimal = _decimal(rows, separator, options)
+  header = _has_header(rows[0], options.header, decimal, path)
   top = rows[:1] if header else []
   plain = [_plain(cell) if header else "" for cell in rows[0]]
   names = tuple(name or f"column_{j + 1}" for j, name in enumerate(plain))
   cells = [np.array(column, dtype=object) for column in zip(*rows[len(top) :], strict=True)] or [np.array([])]
   gaps = {i: lines[i][0] for i, gap in enumerate(blank) if gap}
-  values = [np.array([_text(c, options.decimal) for c in column], dtype=object) for column in cells]
+  values = [np.array([_text(c, decimal) for c in column], dtype=object) for column in cells]
+  _check_thousands(names, cells, decimal, path)
   missing = [marked(column, options.markers) for column in values]
   del lines, rows, text
 
   def write(path: pathlib.Path, fills: dict[int, Sequence[Any]]) -> None:
-    style, parts = (separator, options.decimal), enumerate(zip(cells, missing, strict=True))
+    style, parts = (separator, decimal), enumerate(zip(cells, missing, strict=True))
     filled = [_filled(column, gone, fills[j], *style) if j in fills else column for j, (column, gone) in parts]
     lines = [separator.join(row) for row in (*top, *zip(*filled, strict=True))]
     for i, gap in gaps.items():
@@ -54,7 +61,7 @@ def read(
     with files.whole(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as f:
       f.write(mark + newline.join(lines) + end)
 
-  return names, values, missing, write
+  return names, values, missing, write, _index(plain if header else names, values, missing)
 
 
 def _separator(text: str, newline: str, options: Options, path: pathlib.Path) -> str:
@@ -81,17 +88,46 @@ def _separator(text: str, newline: str, options: Options, path: pathlib.Path) ->
   return max(even or counts, key=lambda s: counts[s][0])
 
 
-def _split(text: str, separator: str, newline: str) -> list[list[str]]:
+def _index(names: Sequence[str], values: list[np.ndarray], missing: list[np.ndarray]) -> tuple[int, ...]:
+  """The columns that pandas or R wrote as an index: nameless and first, or "Unnamed: 0", with no value twice."""
+  found = (j for j, name in enumerate(names) if _INDEX.fullmatch(name) and (name or j == 0) and len(names) > 1)
+  return tuple(j for j in found if not missing[j].any() and len(set(values[j])) == len(values[j]))
+
+
+def _decimal(rows: list[list[str]], separator: str, options: Options) -> str:
+  """The decimal mark: "," if no number has a point, and some have a comma, which separates no columns or thousands."""
+  if options.decimal != "." or separator == ",":
+    return options.decimal
+  plain = {_plain(cell) for row in rows for cell in row}
+  commas = [cell for cell in plain if _COMMA.fullmatch(cell)]
+  is_mark = any(not _GROUP.fullmatch(cell) for cell in commas) and not any(_POINT.fullmatch(cell) for cell in plain)
+  return "," if is_mark else "."
+
+
+def _check_thousands(names: Sequence[str], cells: list[np.ndarray], decimal: str, path: pathlib.Path) -> None:
+  """Raises UserError if 1.234 stands in a column of numbers with decimal commas: a thousand, or a part of one?"""
+  for name, column in zip(names, cells, strict=False):
+    plain = [_plain(cell) for cell in column] if decimal == "," else []
+    points = [cell for cell in plain if _POINT.fullmatch(cell)]
+    errors.require(
+      not points or not any(_COMMA.fullmatch(cell) for cell in plain),
+      f"{path}: column {name!r} holds {points and points[0]!r}, but its decimal mark is ','; leave out the separators "
+      "of thousands, or write all numbers with one decimal mark.",
+    )
+
+
+def _split(text: str, separator: str, newline: str, path: pathlib.Path) -> list[list[str]]:
   """The raw cells of each line; a quoted cell may hold separators and line ends."""
   s = re.escape(separator)
   cell = re.compile(rf'(?:^|{s})((?:"[^"]*"|[^{s}"])*)')
-  rows, begun = [], ""
-  for line in text.split(newline):
+  rows, begun, start = [], "", 0
+  for i, line in enumerate(text.split(newline)):
+    start = start if begun else i + 1
     line = begun + line
     begun = line + newline if line.count('"') % 2 else ""
     if not begun:
       rows.append(cell.findall(line) if '"' in line else line.split(separator))
-  errors.require(not begun, f"a quote is not closed: {begun[:40]!r}")
+  errors.require(not begun, f"{path}: a quote in line {start} is not closed: {begun[:40]!r}")
   return rows
 
 
@@ -104,15 +140,15 @@ def _check_widths(lines: list[list[str]], blank: list[bool], separator: str, pat
     )
 
 
-def _has_header(first: list[str], options: Options, path: pathlib.Path) -> bool:
-  plain = [_text(cell, options.decimal) for cell in first]
+def _has_header(first: list[str], given: bool | None, decimal: str, path: pathlib.Path) -> bool:
+  plain = [_text(cell, decimal) for cell in first]
   only_numbers = any(plain) and all(number(cell) is not None for cell in plain if cell)
   errors.require(
-    not (options.header and only_numbers),
+    not (given and only_numbers),
     f"{path}: the first line holds numbers, where column names are expected; use --no_header "
     "(header=False in config.data) if there are none.",
   )
-  return not only_numbers if options.header is None else options.header
+  return not only_numbers if given is None else given
 
 
 def _plain(cell: str) -> str:
@@ -134,7 +170,7 @@ def _filled(cells: np.ndarray, missing: np.ndarray, values: Sequence[Any], separ
   raw = {_text(c, decimal): c for c in cells[~missing]}  # a class is written as in other rows, e.g. in quotes
   cells = cells.copy()
   cells[missing] = [
-    raw.get(v) or _quoted(v, separator) if isinstance(v, str) else _written(v).replace(".", decimal) for v in values
+    raw.get(v) or _quoted(v, separator) if isinstance(v, str) else written(v).replace(".", decimal) for v in values
   ]
   return cells
 
@@ -142,8 +178,3 @@ def _filled(cells: np.ndarray, missing: np.ndarray, values: Sequence[Any], separ
 def _quoted(text: str, separator: str) -> str:
   special = any(c in text for c in (separator, '"', "\n")) or text != text.strip()
   return '"{}"'.format(text.replace('"', '""')) if special else text
-
-
-def _written(value: float) -> str:
-  """Six significant digits; integers in full."""
-  return str(int(value)) if isinstance(value, int | np.integer) else f"{value:.6g}"

@@ -1,6 +1,8 @@
 """A folder of images: decoded, cropped, resized and written as arrays, one at a time."""
 
+import math
 import pathlib
+import shutil
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from dgm_jax.data.published import cache
 from dgm_jax.data.splits import random_indices
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_LARGEST = 4096  # pixels: an image of this side takes 50 MB
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 
 
@@ -74,7 +77,7 @@ def write(
     grey: whether to convert the images to one channel.
     fractions: valid_fraction, test_fraction and seed of a random split.
   """
-  errors.require(side >= 0, f"data.image_size = {side}; it must be 0 or more.")
+  errors.require(0 <= side <= _LARGEST, f"data.image_size = {side}; it must be 0 to {_LARGEST} pixels.")
   size, crop = ((side, side), 0) if side else (None, None)
   decode = lambda f: readers.image(f.read_bytes(), f, size, grey=grey, crop=crop)
   names = [f.relative_to(folder).parts for f in files]
@@ -82,6 +85,12 @@ def write(
   has_splits = any(len(name) > 1 and name[0].lower() == "train" for name in names)
   y, classes = _labels(names, depth=1 if has_splits else 0)
   shape = decode(files[0]).shape
+  needed, free = len(files) * math.prod(shape), shutil.disk_usage(target).free
+  errors.require(
+    needed < free,
+    f"{len(files)} images of {shape[0]} x {shape[1]} pixels take {needed / 2**30:.1f} GiB, but the disk of "
+    f"{target.parent} has {free / 2**30:.1f} GiB left; set a smaller data.image_size.",
+  )
   with progress_bar(len(files), description="Decoding", unit="image") as bar:
     for part, indices in split.items():
       x = cache.create(target / part / "x.npy", np.dtype(np.uint8), (len(indices), *shape))

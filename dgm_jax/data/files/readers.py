@@ -8,6 +8,7 @@ import gzip
 import io
 import pathlib
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.core import errors
+from dgm_jax.data.files.table_options import notation
 
 _TRUTH = {text: truth for truth in (False, True) for text in (str(truth), str(truth).lower(), str(truth).upper())}
 
@@ -40,6 +42,13 @@ def _reason(e: Exception) -> str:
   if "allow_pickle" in text:  # numpy's advice to allow it
     text = "it holds Python objects, or is not a NumPy file"
   return (text if len(text) <= 200 else f"{text[:200]} ...").rstrip(".")
+
+
+def require_file(path: pathlib.Path) -> None:
+  """Raises UserError if the path is neither a file nor a folder: reading from a pipe may wait for ever."""
+  errors.require(
+    not path.exists() or path.is_file() or path.is_dir(), f"{path} is a pipe or a device; copy its content to a file."
+  )
 
 
 def extra(name: str, path: Any) -> ModuleType:
@@ -96,10 +105,11 @@ def mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
 
 
 def lines(path: pathlib.Path) -> list[str]:
-  """The lines of a text file in UTF-8, gzipped if its name ends in .gz; empty ones are left out."""
+  """The lines of a text file in UTF-8, in composed form (NFC); gzipped if its name ends in .gz; without empty ones."""
   with reading(path, "lines of text in UTF-8"):
     raw = path.read_bytes()
     text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+    text = text if text.isascii() else unicodedata.normalize("NFC", text)  # one spelling of every accented letter
     return [line for line in (s.strip() for s in text.split("\n")) if line]
 
 
@@ -110,6 +120,7 @@ def text_files(path: pathlib.Path) -> list[pathlib.Path]:
     UserError: there is no such file, or no text in the folder.
   """
   errors.require(path.exists(), f"data.path {str(path)!r} does not exist.")
+  require_file(path)
   if not path.is_dir():
     return [path]
   found = sorted(f for f in path.rglob("*") if f.name.lower().endswith((".txt", ".txt.gz")) and f.is_file())
@@ -163,9 +174,9 @@ def numbers(frame: Any, path: Any) -> np.ndarray:
     if bad.any():
       row = int(np.flatnonzero(bad)[0])
       text = values.iloc[row]
-      hint = "data.decimal=, reads decimal commas" if re.fullmatch(r"[+-]?\d+,\d+", str(text)) else (
+      hint = notation(text) or (
         "choose the columns to use by data.columns, or this one as data.target, or mark the value by data.missing"
-      )  # fmt: skip
+      )
       raise errors.UserError(
         f"{path}: column {str(name)!r} holds {text!r} in row {row + 1}, where numbers are expected; {hint}."
       )
@@ -184,10 +195,11 @@ def image(raw: bytes, path: Any, size: tuple[int, int] | None, grey: bool = Fals
     grey: whether to convert to one channel.
     crop: side of the central square that is cut out first; 0 for the largest square, None for no crop.
   """
-  from PIL import Image
+  from PIL import Image, ImageOps
 
   with reading(path, "an image of 8 bits that Pillow can decode"):
     picture = Image.open(io.BytesIO(raw))
+    picture = ImageOps.exif_transpose(picture)  # as a viewer shows it: phones store pictures lying on their side
     if picture.mode.startswith(("I", "F")):
       raise ValueError(f"its pixels are {picture.mode}, more than 8 bits; save it with 8 bits")
     if picture.has_transparency_data:

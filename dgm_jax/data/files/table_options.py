@@ -1,6 +1,7 @@
 """How a table is read: the options that `config.data` of the data set `array` and `dgm_jax impute` share."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from dgm_jax.core import errors
 # Texts that mark a missing entry in every table: those of pandas, and NaT, as which it writes a missing time.
 MISSING = ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
            "NA", "NULL", "NaN", "NaT", "None", "n/a", "nan", "null")  # fmt: skip
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}([,.' \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 _SHOWN = 30  # names in an error message, at most
 
 
@@ -19,9 +22,10 @@ class Options(NamedTuple):
 
   Attributes:
     separator: what separates the columns of a text file, a character or "tab"; "" to detect it.
-    decimal: the decimal mark of a text file, "." or ",".
+    decimal: the decimal mark of a text file, "." or ","; "," is detected where another character separates the columns.
     missing: texts and numbers that mark a missing entry, in addition to MISSING: "A,B" or a sequence.
-    columns: names or indices (from 0; -1 is the last) of the columns to use: "A,B" or a sequence; all if empty.
+    columns: names or indices (from 0; -1 is the last) of the columns to use: "A,B" or a sequence; or a sequence of a
+      bool for each column; all but an index if empty.
     target: name or index of the column that is y; "" for none.
     header: whether the first line of a text file holds the names of the columns; None: unless it holds only numbers.
   """
@@ -48,9 +52,57 @@ def listed(given: str | Sequence[Any] | None) -> tuple[str, ...]:
 def number(text: Any) -> float | None:
   """The number that a text is, or None."""
   try:
-    return float(text)
+    return None if "_" in str(text) else float(text)  # Python takes 1_000 for a number
   except (TypeError, ValueError):
     return None
+
+
+def key(value: Any) -> Any:
+  """What two spellings of one value have in common: 1, "1" and "1.0"; "True" and "true"; else the value itself."""
+  if isinstance(value, bool | np.bool_) or (isinstance(value, str) and value.lower() in ("true", "false")):
+    return str(value).lower()
+  if isinstance(value, str):
+    if _WHOLE.fullmatch(value):
+      return int(value)  # exact, also beyond 2^53
+    found = number(value)
+    return value if found is None else found
+  return value
+
+
+def keys(values: Any) -> np.ndarray:
+  """The key of each of [N] values: numbers as they are, else objects."""
+  import pandas as pd
+
+  if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+    return values
+  codes, distinct = pd.factorize(np.asarray(values, object), use_na_sentinel=False)
+  found = np.empty(len(distinct), object)
+  found[:] = [key(value) for value in distinct]
+  return found[codes]
+
+
+def written(value: float) -> str:
+  """A number as text: six significant digits; integers in full."""
+  return str(int(value)) if isinstance(value, int | np.integer) else f"{value:.6g}"
+
+
+def notation(text: Any) -> str:
+  """What is unusual in a text that is written like a number, and what to do about it; "" if it is none."""
+  found = str(text).strip()
+  if not isinstance(text, str) or number(found) is not None:
+    return ""
+  thousands = "leave out the separators of thousands"
+  if _THOUSANDS.fullmatch(found):
+    return (
+      f"{thousands}, or read decimal commas by the option decimal=,"
+      if re.fullmatch(r"[+-]?\d+,\d+", found)
+      else thousands
+    )
+  if re.fullmatch(r"[+-]?\d*,\d+", found):
+    return "the option decimal=, reads decimal commas, in a file with another separator"
+  if re.fullmatch(r"[+-]?[\d.,]+\s*%", found):
+    return "leave out the percent signs"
+  return "leave out the currency" if re.fullmatch(r"[$€£¥]\s*[+-]?[\d.,]+|[+-]?[\d.,]+\s*[$€£¥]", found) else ""
 
 
 def marked(values: np.ndarray, markers: Sequence[str]) -> np.ndarray:
@@ -89,16 +141,33 @@ def index(names: Sequence[str], given: Any, what: str, path: Any) -> int:
   raise errors.unknown(f"{what} of {path}", text, near or names[:_SHOWN])
 
 
-def chosen(names: Sequence[str], options: Options, path: Any) -> tuple[list[int], int | None]:
+def _used(names: Sequence[str], given: Sequence[str], path: Any) -> list[int]:
+  """The indices of columns that are given by name, by index, or by a mask of True and False."""
+  if not given or not set(given) <= {"True", "False"} - set(names):
+    return [index(names, text, "column", path) for text in given]
+  errors.require(
+    len(given) == len(names), f"{path}: the option columns is a mask of {len(given)} columns; there are {len(names)}."
+  )
+  return [j for j, text in enumerate(given) if text == "True"]
+
+
+def chosen(
+  names: Sequence[str], options: Options, path: Any, left_out: Sequence[int] = ()
+) -> tuple[list[int], int | None]:
   """(indices of the columns to use, without the target; index of the target, or None).
+
+  Args:
+    names: all columns of the table.
+    options, path: of the table.
+    left_out: columns that are used only if options.columns names them.
 
   Raises:
     UserError: there is no such column, one is listed twice, or none is left.
   """
   target = None if options.target in ("", None) else index(names, options.target, "target", path)
-  used = [index(names, given, "column", path) for given in listed(options.columns)]
+  used = _used(names, listed(options.columns), path)
   twice = next((names[j] for i, j in enumerate(used) if j in used[:i]), None)
   errors.require(twice is None, f"{path}: the option columns lists {twice!r} twice.")
-  used = [j for j in used or range(len(names)) if j != target]
+  used = [j for j in used or (j for j in range(len(names)) if j not in left_out) if j != target]
   errors.require(len(used) > 0, f"{path} has no column besides the target {names[target or 0]!r}.")
   return used, target

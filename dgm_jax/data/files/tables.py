@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgm_jax.core import errors, files
-from dgm_jax.data.files import delimited, readers
+from dgm_jax.data.files import delimited, parquet_tables, readers
 from dgm_jax.data.files.table_options import Options, marked
 
 SUFFIXES = (".csv", ".npz", ".parquet", ".tsv")
@@ -26,12 +26,14 @@ class Table(NamedTuple):
     values: of each column [N], numbers, or objects (strings without their quotes).
     missing: of each column bool [N], true at missing entries.
     write: (path, {column index: values of its missing entries, in order}) -> None; writes the filled file.
+    index: the columns that hold the index of a data frame, which numbers or names the rows: no features.
   """
 
   names: tuple[str, ...]
   values: list[np.ndarray]
   missing: list[np.ndarray]
   write: Callable[[pathlib.Path, dict[int, Sequence[Any]]], None]
+  index: tuple[int, ...] = ()
 
   @property
   def num_rows(self) -> int:
@@ -56,9 +58,10 @@ def read(path: pathlib.Path, options: Options = _DEFAULTS) -> Table:
     suffix in SUFFIXES,
     f"{path}: its name must end in one of {', '.join(SUFFIXES)}.",
   )
+  readers.require_file(path)
   with readers.reading(path, f"a {suffix} table"):
     if suffix == ".parquet":
-      table = _read_parquet(path, options.markers)
+      table = Table(*parquet_tables.read(path, options.markers))
     elif suffix == ".npz":
       table = _read_npz(path, options.markers)
     else:
@@ -67,40 +70,6 @@ def read(path: pathlib.Path, options: Options = _DEFAULTS) -> Table:
   twice = sorted({name for name in table.names if table.names.count(name) > 1})
   errors.require(not twice, f"{path} has two columns named {twice[0]!r}." if twice else "")
   return table
-
-
-def _read_parquet(path: pathlib.Path, markers: Sequence[str]) -> Table:
-  readers.extra("pyarrow", path)
-  import pyarrow as pa
-  from pyarrow import parquet
-
-  table = parquet.read_table(path)
-  values, missing, known = [], [], []
-  for column in table.columns:
-    null = np.asarray(column.is_null())
-    numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if numeric:
-      held = column.to_numpy()
-    else:
-      objects = column.to_pylist()
-      known.append({str(v): v for v in objects if v is not None})
-      held = np.array([None if v is None else str(v) for v in objects], dtype=object)
-    known += [{}] if numeric else []
-    values.append(held)
-    missing.append(null | marked(held, markers))
-
-  def write(path, fills):
-    columns = []
-    for j, column in enumerate(table.columns):
-      if j in fills:
-        objects = column.to_numpy(zero_copy_only=False).astype(object)
-        objects[missing[j]] = [known[j].get(v, v) for v in fills[j]]
-        column = pa.array(objects.tolist(), type=column.type)
-      columns.append(column)
-    with files.whole(path) as temporary:
-      parquet.write_table(pa.table(columns, schema=table.schema), temporary)
-
-  return Table(tuple(table.column_names), values, missing, write)
 
 
 def _read_npz(path: pathlib.Path, markers: Sequence[str]) -> Table:

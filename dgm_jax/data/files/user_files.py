@@ -10,7 +10,7 @@ from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data import units
 from dgm_jax.data.files import readers
-from dgm_jax.data.files.table_options import Options, chosen, listed, marked
+from dgm_jax.data.files.table_options import Options, chosen, keys, listed, marked
 
 _SPARSE = {"data", "indices", "indptr", "shape"}
 _RESERVED = {"index", "epoch", "log_det", "context", "hidden", "complete"}  # other keys of batches
@@ -68,8 +68,12 @@ def labels(y: np.ndarray, path: Any, name: str, exact: bool = True) -> tuple[np.
     errors.require(not np.isnan(y).any(), f"{path}: target {name!r} has missing values.")
     return _floats(y, path, name, exact), None
   errors.require(y.dtype.kind in "OUST", f"{path}: target {name!r} holds {y.dtype}; classes or numbers are expected.")
-  classes, codes = np.unique(y.astype(str), return_inverse=True)
-  return codes.astype(np.int32), classes.tolist()
+  texts, codes = np.unique(y.astype(str), return_inverse=True)
+  first: dict[Any, str] = {}
+  for text, one in zip(texts.tolist(), keys(texts), strict=True):  # "true" and "True" are one class
+    first.setdefault(one, text)
+  classes = list(first.values())
+  return np.array([classes.index(first[one]) for one in keys(texts)], np.int32)[codes], classes
 
 
 def with_mask(arrays: Arrays, path: Any, mask: np.ndarray | None = None, markers: tuple[str, ...] = ()) -> Arrays:

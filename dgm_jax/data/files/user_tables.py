@@ -16,11 +16,13 @@ def table(path: pathlib.Path, options: Options) -> tuple[Arrays, dict]:
   import pandas as pd
 
   found = tables.read(path, options)
-  used, target = chosen(found.names, options, path)
+  used, target = chosen(found.names, options, path, found.index)
   seen = {j: pd.Series(found.values[j], dtype=found.values[j].dtype).mask(found.missing[j]) for j in used}
   frame = pd.DataFrame({found.names[j]: column for j, column in seen.items()})
   arrays = user_files.with_mask({"x": user_files.values(readers.numbers(frame, path), path)}, path)
   about: dict = {"columns": [found.names[j] for j in used]}
+  if left_out := [found.names[j] for j in found.index if j not in used and j != target]:
+    about["reading"] = [f"the index column {name!r} is left out" for name in left_out]
   if target is not None:
     name, y = found.names[target], found.values[target]
     errors.require(not found.missing[target].any(), f"{path}: target {name!r} has missing values.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data.files import images, user_files, user_tables
+from dgm_jax.data.files import images, readers, user_files, user_tables
 from dgm_jax.data.files.table_options import Options, listed
 from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, random_indices
@@ -24,6 +24,7 @@ FORMATS = ".npz, .npy, .csv, .tsv, .parquet, .h5ad, or a folder of images"
 def _kind(path: pathlib.Path) -> str:
   """The suffix, without .gz; "" for a folder."""
   errors.require(path.exists(), f"data.path {str(path)!r} does not exist.")
+  readers.require_file(path)
   if path.is_dir():
     return ""
   kind = path.suffix.lower()

@@ -30,6 +30,10 @@ def infer(cells, kind=None):
     (["0", "1", "1"], "numeric", "integer", ()),
     (["x", "", "x"], None, "constant", ("x",)),
     (["2", "2.0"], None, "constant", ("2",)),
+    (["1", "2.0", "1.0", "2"], None, "binary", ("1", "2.0")),
+    (["True", "false", "", "true"], None, "binary", ("True", "false")),
+    ([2**53, 2**53 + 1, 2**53], None, "binary", (2**53, 2**53 + 1)),
+    (["1,5", "2,5"], "categorical", "binary", ("1,5", "2,5")),
     (["", "gone"], None, "empty", ()),
     (["p", "q", "r"], "ignored", "ignored", ()),
   ],
@@ -46,6 +50,9 @@ def test_inferred_kinds(cells, kind, expected, classes):
     ([str(i) + "x" for i in range(30)], None, "30 different texts in 30 entries: --ignore=c"),
     ([str(i) for i in range(101)], "categorical", "101 classes; at most 100 are supported"),
     (["1", "two", "3"], "numeric", "is declared numeric but holds 'two'"),
+    (["0,5", "1,5", "0,5", "1,5"], None, "holds '0,5', '1,5': the option decimal=, .* --categorical=c treats"),
+    (["12%", "", "30 %", "12%"], None, "leave out the percent signs"),
+    (["1,200", "3,400.5", "1,200"], "numeric", "declared numeric but holds .*separators of thousands"),
     (["1", "", "-inf"], None, "infinite in row 3; --missing=-inf"),
     ([1.0, np.inf], None, "infinite in row 2"),
   ],
@@ -53,6 +60,23 @@ def test_inferred_kinds(cells, kind, expected, classes):
 def test_invalid_columns_raise_errors_that_name_a_remedy(cells, kind, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     infer(cells, kind)
+
+
+@pytest.mark.parametrize(
+  ("fitted", "cells", "codes", "classes"),
+  [
+    (["0", "1", "1"], ["1.0", "0.0", "", "2.0"], [1, 0, np.nan, np.nan], ("0.0", "1.0")),
+    (["0", "1", "1"], [0.0, 1.0, np.nan], [0, 1, np.nan], (0.0, 1.0)),
+    (["True", "False", "True"], ["false", "TRUE"], [0, 1], ("false", "TRUE")),
+    ([1, 0, 1], ["01", "x"], [1, np.nan], (0, "01")),
+  ],
+)
+def test_a_class_is_known_in_any_spelling_and_written_as_in_the_table(fitted, cells, codes, classes):
+  column, *_ = infer(fitted)
+  values = np.array(cells, dtype=object if isinstance(cells[0], str) else None)
+  missing = np.array([c == "" or c != c for c in cells])
+  np.testing.assert_array_equal(columns.encode([column], [values], [missing])[:, 0], codes)
+  assert columns.spelled(column, values, missing).classes == classes
 
 
 def test_encoded_entries_are_restored():

@@ -156,7 +156,10 @@ def fails(args, status=2):
 @pytest.mark.parametrize(
   ("body", "flags", "sentence"),
   [
-    ("a,b\n1,2\n3,\n", ("--categorical=c",), "Unknown column of --categorical 'c'"),
+    ("a,b\n1,2\n3,\n", ("--categorical=c",), "Unknown column of --categorical of data.csv 'c'"),
+    ("a,b\n1,2\n3,\n", ("--ignore=2",), "Unknown column of --ignore of data.csv '2'"),
+    ("1,2\n3,\n", ("--ignore=0,column_1",), "'column_1' of --ignore is listed twice"),
+    ('a,b\n"1,5",2\n"2,5",\n', (), "'a' holds '1,5', '2,5': the option decimal=,"),
     ("a,b\n1,2\n3,\n", ("--numeric=a", "--ignore=a"), "'a' of --ignore is listed twice"),
     ("a,b\n1,2\n3,\n", ("--latents=257",), "--latents=257; it must be between 1 and 256"),
     ("a,b\n1,2\n3,\n", ("--multiple=3", "--proper=4"), "--proper=4 models"),
@@ -197,6 +200,77 @@ def test_existing_files_are_not_overwritten_by_default(tmp_path, capsys):
   assert "must end in .csv" in capsys.readouterr().err
   assert fails([data, f"--out={tmp_path / 'no' / 'o.csv'}"])
   assert f"the folder {tmp_path / 'no'} does not exist" in capsys.readouterr().err
+
+
+def test_an_input_is_never_written_over(tmp_path, capsys):
+  header, incomplete = rows()
+  data, fit = write(tmp_path / "a.1.csv", header, incomplete), write(tmp_path / "b.csv", header, incomplete)
+  (tmp_path / "link.csv").symlink_to(data)
+  os.link(fit, tmp_path / "hard.csv")
+  before = data.read_bytes()
+  for out in ("a.1.csv", "link.csv", "b.csv", "hard.csv", "a.csv"):
+    args = [data, f"--fit={fit}", f"--out={tmp_path / out}", "--overwrite", "--multiple=2", *SMALL]
+    assert fails(args)
+    assert "would write over the input" in capsys.readouterr().err
+  assert data.read_bytes() == fit.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+  "where", ["a folder", "a report that is a folder", "/proc", "a long name", "read-only", "full"]
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_fit(tmp_path, monkeypatch, capsys, where):
+  header, incomplete = rows()
+  data = write(tmp_path / "data.csv", header, incomplete)
+  out = pathlib.Path("/proc/o.csv") if where == "/proc" else tmp_path / f"{'o' * (245 if 'long' in where else 1)}.csv"
+  if "folder" in where:
+    (out if where == "a folder" else out.with_suffix(".report.txt")).mkdir()
+  if where == "read-only":
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    out.write_text("mine")
+  if where == "full":
+
+    def full(*args):
+      raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+  monkeypatch.setattr(impute, "_impute", lambda args: pytest.fail("the fit began"))
+  before = sorted(os.listdir(tmp_path))
+  assert fails([data, f"--out={out}", "--overwrite", *SMALL])
+  printed = capsys.readouterr().err
+  assert printed.count("\n") == 1 and ("cannot be written" in printed or "is a folder" in printed)
+  assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_without_a_header_columns_are_given_by_position(tmp_path):
+  """The first line is data where it holds only numbers, as in config.data."""
+  lines = [f"{i},{i % 3},{i % 2}" for i in range(40)] + ["5,,"]
+  (tmp_path / "d.csv").write_text("\n".join(lines) + "\n")
+  flags = ["--categorical=1", "--numeric=-1", "--ignore=column_1", "--compare=none", *SMALL]
+  assert impute.main([str(tmp_path / "d.csv"), f"--out={tmp_path / 'o.csv'}", *flags]) == 0
+  kinds = [c["kind"] for c in json.loads((tmp_path / "o.report.json").read_text())["columns"]]
+  assert kinds == ["ignored", "categorical", "integer"]
+  assert (tmp_path / "o.csv").read_text().splitlines()[:40] == lines[:40]
+
+
+def test_classes_and_indices_of_another_table_are_understood(tmp_path):
+  """The fit has 0 and 1, the new table 0.0 and 1.0, both with the index of a data frame."""
+  g = np.random.default_rng(0)
+  flag = g.integers(0, 2, 60)
+  write(
+    tmp_path / "train.csv",
+    ["", "flag", "x"],
+    [[f"{i}", f"{f}", f"{6 * f + g.normal():.2f}"] for i, f in enumerate(flag)],
+  )
+  body = [[f"{7 * i}", f"{f:.1f}", ""] for i, f in enumerate(flag[:9])] + [["99", "", "6.1"]]
+  new = write(tmp_path / "new.csv", ["", "flag", "x"], body)
+  args = [str(new), f"--fit={tmp_path / 'train.csv'}", f"--out={tmp_path / 'o.csv'}", "--compare=none", *SMALL]
+  assert impute.main(args) == 0
+  about = json.loads((tmp_path / "o.report.json").read_text())["columns"]
+  assert [c["kind"] for c in about] == ["ignored", "binary", "real"] and not any("unknown" in c for c in about)
+  out = list(csv.reader((tmp_path / "o.csv").open()))
+  assert [row[0] for row in out[1:]] == [row[0] for row in body] and out[-1][1] in ("0.0", "1.0")
+  [cell] = [c for c in csv.DictReader((tmp_path / "o.cells.csv").open()) if c["column"] == "flag"]
+  assert cell["value"] == out[-1][1]
 
 
 @pytest.mark.parametrize("moment", ["compare", "impute"])

@@ -134,6 +134,7 @@ def test_constant_columns_get_their_value_and_empty_ones_are_dropped_or_kept():
   [
     ([9], "categorical_features contains 9"),
     (["d"], "categorical_features contains 'd'"),
+    ([True, 2], "categorical_features contains True"),  # neither a mask nor indices
     ([True, False], "boolean mask of length 2, but X has 3 columns"),
     ("c", "categorical_features = 'c'; it must be 'from_dtype'"),
   ],

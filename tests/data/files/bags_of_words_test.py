@@ -35,6 +35,16 @@ def test_the_vocabulary_is_that_of_the_training_split():
   assert found.about["dropped"] == {"train": 1, "test": 1}
 
 
+def test_combining_marks_and_joiners_belong_to_their_word(tmp_path):
+  """Devanagari, Arabic with vowels, Persian with a joiner, Thai (a run without spaces), Hebrew with points."""
+  words = ["भारतीय", "शिंदे", "मुख्यमंत्री", "पोलीस", "دِيوَان", "می\u200cخواهم", "ที่นี่", "שָׁלוֹם"]
+  assert set(_bags([" ".join(words), "x1 ab12 _cd"], [words[0]]).about["vocabulary"]) == set(words)
+  (tmp_path / "t.txt").write_text("größe schön\n" * 6 + "gro\u0308ße scho\u0308n\n" * 6)
+  for name in ("bag_of_words", "text"):
+    loaded = data.load(name, path=str(tmp_path / "t.txt"), **{"max_share": 1.0} if name == "bag_of_words" else {})
+    assert set(loaded.about["vocabulary"]) - {"<pad>", "<unk>", "<end>"} == {"größe", "schön"}
+
+
 def test_rare_and_common_words_are_left_out():
   assert _bags().about["vocabulary"] == ("ark", "dove", "raven", "olive")
   assert _bags(size=2, test=["ark"]).about["vocabulary"] == ("ark", "dove")

@@ -1,11 +1,13 @@
 """Tables in files: all that is not filled stays as it was, byte for byte."""
 
+import os
+
 import numpy as np
 import pytest
 
 from dgm_jax.core import errors, files
 from dgm_jax.data.files import tables
-from dgm_jax.data.files.table_options import Options, chosen
+from dgm_jax.data.files.table_options import Options, chosen, key, marked
 
 
 def text_table(folder, text, name="t.csv", **options):
@@ -14,7 +16,7 @@ def text_table(folder, text, name="t.csv", **options):
   return tables.read(path, Options(**{"header": True} | options))
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_text_file_that_is_not_filled_is_written_byte_for_byte(tmp_path, newline, end, mark):
@@ -56,6 +58,69 @@ def test_decimal_commas_are_read_and_written(tmp_path):
   assert (tmp_path / "o.csv").read_text() == 'x;k;t\n1,25;3;a,b\n0,5;7;"-2,5"\n-1e-07;4;"-2,5"\n'
 
 
+@pytest.mark.parametrize(
+  ("text", "options", "expected"),
+  [
+    ("a;b\n0,5;x\n1,25;y\n", {}, ["0.5", "1.25"]),
+    ("a\tb\n-0,5\tx\n1234,125\ty\n", {}, ["-0.5", "1234.125"]),
+    ("0,5;1,5\n,25;3\n", {}, ["0.5", ".25"]),  # the first line is data
+    ("a;b\n0,5;1.5\n1,5;2\n", {}, ["0,5", "1,5"]),  # two marks: texts, which are refused as numbers
+    ("a;b\n1,234;x\n12,345;y\n", {}, ["1,234", "12,345"]),  # thousands, or thousandths
+    ("a;b\n1,234;x\n12,345;y\n", {"decimal": ","}, ["1.234", "12.345"]),
+    ('a,b\n"0,5",x\n"1,5",y\n', {}, ["0,5", "1,5"]),
+  ],
+)
+def test_decimal_commas_are_detected_where_they_are_certain(tmp_path, text, options, expected):
+  assert text_table(tmp_path, text, **{"header": None} | options).values[0].tolist() == expected
+
+
+def test_points_in_a_column_of_decimal_commas_raise_one_sentence(tmp_path):
+  with pytest.raises(errors.UserError, match=r"column 'a' holds '1\.234', but its decimal mark is ','"):
+    text_table(tmp_path, "a;b\n0,5;x\n1.234;y\n", decimal=",")
+
+
+@pytest.mark.parametrize("text", ["NULL", "null", "None", "N/A", "n/a", "#N/A", "<NA>", "NaT", "NaN", "nan", "NA", ""])
+def test_the_same_words_mark_missing_entries_in_every_format(tmp_path, text):
+  pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+  parquet.write_table(pa.table({"a": ["x", text], "b": [1, 2]}), tmp_path / "t.parquet")
+  for table in (text_table(tmp_path, f"a,b\nx,1\n{text},2\n"), tables.read(tmp_path / "t.parquet")):
+    assert [list(m) for m in table.missing] == [[False, True], [False, False]]
+
+
+def test_a_marker_is_compared_in_the_type_of_the_numbers():
+  assert marked(np.array([-999.1, 1], np.float32), ["-999.1"]).tolist() == [True, False]
+  assert marked(np.array([-999, 1], np.int16), ["-999.0"]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+  ("text", "index"),
+  [
+    (",a,b\n7,1,2\n10,,3\n", (0,)),
+    ("Unnamed: 0,a\n0,1\n1,2\n", (0,)),
+    ("a,__index_level_0__\n1,x\n1,y\n", (1,)),
+    (",a\n7,1\n7,2\n", ()),  # a value occurs twice
+    (",a\n,1\n7,2\n", ()),  # one is missing
+    ("a,\n1,2\n3,4\n", ()),  # not the first
+    ('""\n1\n2\n', ()),  # there is no other column
+  ],
+)
+def test_the_index_of_a_data_frame_is_recognised(tmp_path, text, index):
+  assert text_table(tmp_path, text).index == index
+
+
+def test_spellings_of_one_value_have_one_key():
+  for same in (("1", "1.0", 1, 1.0, "+1", "1e0"), ("True", "true", "TRUE", True, np.True_), ("2.50", "2.5")):
+    assert len({key(value) for value in same}) == 1
+  for one, other in (("9007199254740993", "9007199254740992"), ("1", "True"), ("a", "A"), ("1_0", "10")):
+    assert key(one) != key(other)
+
+
+def test_a_pipe_is_not_read(tmp_path):
+  os.mkfifo(tmp_path / "t.csv")
+  with pytest.raises(errors.UserError, match="is a pipe or a device"):
+    tables.read(tmp_path / "t.csv")
+
+
 def test_empty_lines_between_rows_are_no_rows_and_stay(tmp_path):
   table = text_table(tmp_path, "a,b\n\n1,2\n  \n3,\n")
   assert table.num_rows == 2
@@ -69,7 +134,11 @@ def test_columns_and_the_target_are_given_by_name_or_index():
   assert chosen(names, Options(target="b"), "t") == ([0, 2, 3], 1)
   assert chosen(names, Options(columns="c,0", target=-1), "t") == ([0], 3)
   assert chosen(names, Options(columns=["2", "1"]), "t") == ([2, 1], None)  # a name comes before an index
+  assert chosen(names, Options(columns=[True, False, True, False]), "t") == ([0, 2], None)  # a mask, no indices
+  assert chosen(names, Options(), "t", [1]) == ([0, 2, 3], None)
+  assert chosen(names, Options(columns="b"), "t", [1]) == ([1], None)
   for options, sentence in (
+    (Options(columns=[True, False]), "a mask of 2 columns; there are 4"),
     (Options(columns="a,bb"), "Unknown column of t 'bb'. Did you mean 'b'"),
     (Options(target="4"), "Unknown target of t '4'"),
     (Options(columns="a,0"), "lists 'a' twice"),
@@ -117,7 +186,7 @@ def test_without_a_header_columns_are_numbered_and_none_is_written(tmp_path):
     ("", "has no rows"),
     ("a,a\n1,2\n", "two columns named 'a'"),
     ("1,2\n3,\n", "the first line holds numbers"),
-    ('a,b\n"1,2\n3,4\n', "a quote is not closed"),
+    ('a,b\n1,2\n"1,2\n3,4\n', r"t\.csv: a quote in line 3 is not closed: '\"1,2"),
   ],
 )
 def test_invalid_tables_raise_one_sentence(tmp_path, text, sentence):
@@ -134,29 +203,6 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / name).write_bytes(b"\xff\xfe\x00nothing")
     with pytest.raises(errors.UserError, match=name):
       tables.read(tmp_path / name)
-
-
-def test_parquet_keeps_its_types(tmp_path):
-  pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-  held = pa.table(
-    {
-      "real": pa.array([1.5, None, float("nan")], pa.float32()),
-      "whole": pa.array([1, None, -999], pa.int16()),
-      "flag": pa.array([True, None, False]),
-      "text": pa.array(["a", None, "b"]).dictionary_encode(),
-    }
-  )
-  parquet.write_table(held, tmp_path / "t.parquet")
-  table = tables.read(tmp_path / "t.parquet", Options(missing=("-999",)))
-  assert [list(m) for m in table.missing] == [[0, 1, 1], [0, 1, 1], [0, 1, 0], [0, 1, 0]]
-  table.write(tmp_path / "o.parquet", {0: [2.5, 3.5], 1: [4, 5], 2: ["True"], 3: ["b"]})
-  found = parquet.read_table(tmp_path / "o.parquet")
-  assert found.schema == held.schema
-  assert found.to_pylist() == [
-    {"real": 1.5, "whole": 1, "flag": True, "text": "a"},
-    {"real": 2.5, "whole": 4, "flag": True, "text": "b"},
-    {"real": 3.5, "whole": 5, "flag": False, "text": "b"},
-  ]
 
 
 def test_npz_keeps_its_other_arrays_and_may_have_a_mask(tmp_path):

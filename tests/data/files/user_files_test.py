@@ -364,10 +364,64 @@ def test_a_table_is_read_by_the_same_options_as_in_the_imputation_command(load, 
   assert loaded.about == {"columns": ["x", "z"], "classes": ["a", "b"], "target": "kind"}
   table = tables.read(tmp_path / "t.csv", Options(**options))
   np.testing.assert_array_equal(table.missing[3], found["mask"][:, 1] == 0)
-  with pytest.raises(errors.UserError, match=r"column 'x' holds '0,5' in row 1.*data\.decimal=, reads decimal commas"):
-    load(tmp_path / "t.csv", **options | {"decimal": "."})
+  np.testing.assert_array_equal(whole(load(tmp_path / "t.csv", **options | {"decimal": "."}))["x"], found["x"])
   with pytest.raises(errors.UserError, match=r"column 'kind' holds 'b' in row 1.*data.columns.*data.target"):
     load(tmp_path / "t.csv", decimal=",")
+
+
+@pytest.mark.parametrize(
+  ("cell", "sentence"),
+  [
+    ('"0,5"', "holds '0,5' in row 1.*the option decimal=, reads decimal commas"),
+    ('"1,234.5"', "leave out the separators of thousands"),
+    ("12 %", "leave out the percent signs"),
+    ("€5", "leave out the currency"),
+  ],
+)
+def test_numbers_in_other_notations_are_refused_with_a_hint(load, tmp_path, cell, sentence):
+  (tmp_path / "t.csv").write_text("a,b\n" + f"{cell},1\n" * 9)
+  with pytest.raises(errors.UserError, match=sentence):
+    load(tmp_path / "t.csv")
+
+
+def test_an_index_column_is_left_out_unless_it_is_asked_for(load, tmp_path):
+  pd.DataFrame({"a": X[:, 0], "b": X[:, 1]}, index=np.arange(100) * 3).to_csv(tmp_path / "t.csv")
+  loaded = load(tmp_path / "t.csv")
+  assert loaded.about["columns"] == ["a", "b"]
+  assert loaded.about["reading"] == ["the index column 'column_1' is left out"]
+  assert load(tmp_path / "t.csv", columns="0,a").about["columns"] == ["column_1", "a"]
+
+
+def test_spellings_of_a_class_are_one_class(load, tmp_path):
+  y = np.array(["true", "True", "no", "1", "1.0"])[np.arange(100) % 5]
+  np.savez(tmp_path / "d.npz", x=X, y=y)
+  loaded = load(tmp_path / "d.npz")
+  assert loaded.about["classes"] == ["1", "True", "no"]
+  np.testing.assert_array_equal(whole(loaded)["y"], np.array([1, 1, 2, 0, 0])[np.arange(100) % 5])
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_images_stand_as_a_viewer_shows_them(load, tmp_path, turn):
+  """EXIF orientation 1..8; 6 is a phone held upright."""
+  exif = Image.Exif()
+  exif[0x0112] = turn
+  (tmp_path / "pictures").mkdir()
+  raw = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(8, 6, 3)
+  for i in range(3):
+    Image.fromarray(raw).save(tmp_path / "pictures" / f"{i}.png", exif=exif)
+  turned = np.rot90(raw, {1: 0, 2: 0, 3: 2, 4: 2, 5: 3, 6: 3, 7: 1, 8: 1}[turn])
+  shown = turned[:, ::-1] if turn in (2, 4, 5, 7) else turned
+  found = load(tmp_path / "pictures", valid_fraction=0.0, test_fraction=0.34).train["x"][0]
+  np.testing.assert_array_equal(found, shown)
+
+
+def test_images_too_large_for_memory_or_for_the_disk_are_refused(load, tmp_path, monkeypatch):
+  draw_images(tmp_path / "pictures", ["a.png", "b.png", "c.png"])
+  with pytest.raises(errors.UserError, match="image_size = 100000; it must be 0 to 4096"):
+    load(tmp_path / "pictures", image_size=100_000)
+  monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(500, 400, 100))
+  with pytest.raises(errors.UserError, match=r"3 images of 6 x 8 pixels .* GiB left; set a smaller data\.image_size"):
+    load(tmp_path / "pictures", test_fraction=0.34, valid_fraction=0.0)
 
 
 def test_columns_and_missing_entries_of_arrays(load, tmp_path):
