@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.api.programs import make_program
 from dgm_jax.core import errors, references, rng
+from dgm_jax.data import units
 from dgm_jax.data.given import without_missing
 from dgm_jax.evaluate import chosen, importance_sampling
 from dgm_jax.training import checks
@@ -202,6 +203,10 @@ class LatentModel:
     if of_run:
       arrays, (least, greatest) = of_run(arrays)
     else:
+      errors.require(
+        units.lost(arrays["x"]) is None,
+        "Different values of x become equal in float32; give x as the model sees it, standardised.",
+      )
       arrays["x"] = arrays["x"].astype(np.float32)
       observed = arrays["x"][arrays["mask"] > 0] if "mask" in arrays else arrays["x"]
       least, greatest = float(observed.min(initial=np.inf)), float(observed.max(initial=-np.inf))

@@ -217,6 +217,8 @@ def test_user_mistakes_are_reported_in_one_sentence(tmp_path):
     errors.UserError, match=r"x has values in \[255, 255\], but the model expects \[0, 1\]: transform=True"
   ):
     model.log_px(np.full((2, 12), 255))
+  with pytest.raises(errors.UserError, match="become equal in float32"):
+    foreign().log_px(1.7e9 + X.astype(np.float64))
   with pytest.raises(errors.UserError, match="num_samples = 0"):
     model.log_px(np.zeros((2, 12)), 0)
   with pytest.raises(errors.UserError, match="holds no run"):
