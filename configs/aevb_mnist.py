@@ -35,7 +35,7 @@ from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import base, iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.principles.latent.options import Options
@@ -83,7 +83,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.num_steps, config.log_every, config.eval_every, config.checkpoint_every = 5000, 50, 100, 1000
   if a.test:
     base.shrink(config)
-    config.optim.update(base.BURDA_STAGES)  # the test covers a schedule, too
+    config.optim.update(iwae_mnist.STAGES)  # the test covers a schedule, too
     config.optim.lr = 0.1
   config.principle = "monte_carlo_em" if a.method == "mcem" else "latent"
   config.objective, config.evaluate = _objective(a.method), _evaluate(a)

@@ -9,8 +9,8 @@ Arguments (after the first colon, separated by commas):
   evaluate=NAME    a further final evaluation, of dgm_jax/evaluate/ or in a file of your own
   quick, test      a few thousand steps, 40 steps
 
-A config file starts from default(), burda2016(), own_bound(), by_em() or supervised(), changes what is special about
-it, and locks the result:
+A config file starts from default(), own_bound(), maximum_likelihood(), by_em() or supervised(), or from burda2016() of
+configs/iwae_mnist.py, changes what is special about it, and locks the result:
 
   def get_config(arg: str = "") -> ConfigDict:
     a = parse(arg, data="mnist", quick=False, test=False)
@@ -39,19 +39,10 @@ from dgm_jax.training.build import data_section, evaluation_section, model_argum
 
 NUM_TRAIN = {"mnist": 60_000, "mnist5k": 4_000, "binarized_mnist": 50_000, "frey_faces": 1_565}  # training examples
 
-# The schedule of Burda et al. (2016): stage i = 0..7 lasts 3^i of the (3^8 - 1) / 2 epochs, at a rate of 10^(-i/7) lr.
-_NUM_STAGES = 8
-BURDA_STAGES = {
-  "boundaries": tuple((3**i - 1) / (3**_NUM_STAGES - 1) for i in range(1, _NUM_STAGES)),
-  "scales": tuple(10 ** (-i / 7) for i in range(1, _NUM_STAGES)),
-}
-# A schedule for `quicken`, chosen on the validation split of mnist5k.
-QUICK_STAGES = {"lr": 3e-3, "boundaries": (0.3, 0.6, 0.85), "scales": (0.4, 0.1, 0.03)}
-# Arguments of burda2016 other than k, for `parse`.
-BURDA_ARGUMENTS = {"data": "mnist", "reading": ("paper", "code"), "constant": False, "quick": False, "test": False}
 # Final evaluations of `get_config` by principle; the means of what eval_step reports for the others.
 _EVALUATIONS = {
   "latent": {"importance_sampling": {"num_samples": 5000, "batch_size": 10, "chunk": 500}},
+  "maximum_likelihood": {"exact_likelihood": {"batch_size": 500}},
   "monte_carlo_em": {"posterior_samples": {"num_examples": 100, "num_samples": 50, "num_warmup": 100}},
   "supervised": {"predictive": {"num_samples": 1, "batch_size": 500, "num_bins": 15, "rotation": 0.0, "shifted": ""}},
 }
@@ -168,36 +159,21 @@ def shrink(config: ConfigDict, batch_size: int = 50) -> None:
     config.evaluate.predictive.num_samples = min(config.evaluate.predictive.num_samples, 5)
 
 
-def burda2016(a: SimpleNamespace, bound: str, layers: int = 1) -> ConfigDict:
-  """The models, optimiser and schedule of Burda et al. (2016), see configs/iwae_mnist.py.
+def maximum_likelihood(a: SimpleNamespace) -> ConfigDict:
+  """For principle maximum_likelihood, models with an exact log p(x); config.data and config.model are the caller's.
 
   Args:
-    a: the arguments `k` and BURDA_ARGUMENTS.
-    bound: "elbo" or "iwae".
-    layers: number of stochastic layers, 1 or 2.
+    a: the arguments `quick` and `test`.
   """
-  config, name = default(), data_name(a)
-  config.data = data_section(name, transforms=("binarize:dynamic",))
-  if layers == 2:
-    args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100)), "likelihood": "bernoulli"}
-    config.model = {"name": "dlgm", "args": args}
-  config.objective.update(bound=bound, num_samples=a.k, eval_samples=a.k)
-  config.batch_size = 20
-  stages = BURDA_STAGES
-  if a.reading == "code":
-    config.optim.update(name="iwae_adam", b1=0.99)
-    stages = stages | {"scales": tuple(round(10 * scale, 1) / 10 for scale in stages["scales"])}
-    if name == "mnist":
-      config.data.valid_size = 400
-  if a.quick:
-    quicken(config)
-    stages = QUICK_STAGES
-  if not a.constant:
-    config.optim.update(stages)
+  config = default()
+  config.principle, config.objective = "maximum_likelihood", ConfigDict()
+  config.optim = ConfigDict(optimisers.Options()._asdict())
+  config.evaluate = ConfigDict(_EVALUATIONS["maximum_likelihood"])
+  config.num_epochs, config.checkpoint_every = 100, 0
   if a.test:
-    small = {"latent_dim": 8, "hidden": (32,)} if layers == 1 else {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
-    config.model.args.update(small)
     shrink(config)
+  elif a.quick:
+    quicken(config, num_steps=4000)
   return config
 
 

@@ -64,10 +64,11 @@ def get_config(arg: str = "") -> ConfigDict:
   else:
     args = {"latent_dim": a.d or 2, "hidden": (200,), "likelihood": "bernoulli"}
     config.model = {"name": "autoencoder", "args": args}
-    if a.lab == "bernoulli":
-      config.model = {"name": "bernoulli_product", "args": {"start": "mean"}}
     config.principle, config.objective = "own_bound", ConfigDict()
     config.evaluate = ConfigDict({"means": {"batch_size": 100}})
+    if a.lab == "bernoulli":
+      config.model = {"name": "bernoulli_product", "args": {"start": "mean"}}
+      config.principle, config.evaluate = "maximum_likelihood", ConfigDict({"exact_likelihood": {"batch_size": 100}})
   if has_latents:
     config.evaluate.latent_space = {"num_examples": 5000, "grid": 20, "num_pairs": 8, "num_posteriors": 6}
 

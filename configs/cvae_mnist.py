@@ -14,14 +14,14 @@ and
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core.config_args import parse
 
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, k=1, prior=("standard_normal", "conditional"), **base.BURDA_ARGUMENTS)
-  config = base.burda2016(a, "elbo" if a.k == 1 else "iwae")
+  a = parse(arg, k=1, prior=("standard_normal", "conditional"), **iwae_mnist.ARGUMENTS)
+  config = iwae_mnist.burda2016(a, "elbo" if a.k == 1 else "iwae")
   config.data.transforms = (*config.data.transforms, "condition")
   config.model.name = "conditional_vae"
   config.model.args.update(num_classes=10, prior=a.prior)

@@ -21,7 +21,7 @@ Arguments (after the colon, separated by commas):
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import base, iwae_mnist
 from dgm_jax.core.config_args import parse
 from dgm_jax.training.build import data_section
 
@@ -40,7 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluate.latent_space = {"num_posteriors": 0}
   if a.test:
     base.shrink(config)
-    config.optim.update(base.BURDA_STAGES)  # the test covers a schedule, too
+    config.optim.update(iwae_mnist.STAGES)  # the test covers a schedule, too
   else:
     config.batch_size, config.num_epochs = 200, 500
     if a.quick:

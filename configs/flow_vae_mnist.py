@@ -21,7 +21,7 @@ Sweep (python -m dgm_jax sweep): three seeds each of a diagonal normal and of a 
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import base, iwae_mnist
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config = base.default()
   config.data = data_section(name, base.binarize(name, "threshold"))
   config.model.args.posterior = a.q
-  config.optim.update(base.BURDA_STAGES)
+  config.optim.update(iwae_mnist.STAGES)
   config.evaluate.gaps = {
     "log_px": "ais",
     "log_px_options": {"num_temperatures": 10_000, "num_chains": 100, "batch_size": 10},
@@ -52,7 +52,7 @@ def get_config(arg: str = "") -> ConfigDict:
     gaps.update(num_examples=4, num_steps=3, num_samples=2, elbo_samples=10)
   elif a.quick:
     base.quicken(config, num_steps=3000)
-    config.optim.update(base.QUICK_STAGES)
+    config.optim.update(iwae_mnist.QUICK_STAGES)
     config.objective.beta_steps = 500
     gaps.log_px_options = {"num_temperatures": 200, "num_chains": 4, "num_leapfrog": 5, "pilot_chains": 2}
     gaps.update(num_steps=300, num_samples=8, elbo_samples=500)

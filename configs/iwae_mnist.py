@@ -25,17 +25,64 @@ Sweeps (python -m dgm_jax sweep): four seeds for each of three learning rates; -
 importance samples in the table; --name=table1, the six cells of the table.
 """
 
+from types import SimpleNamespace
+
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
+from dgm_jax.training.build import data_section
+
+# The schedule of Burda et al. (2016): stage i = 0..7 lasts 3^i of the (3^8 - 1) / 2 epochs, at a rate of 10^(-i/7) lr.
+_NUM_STAGES = 8
+STAGES = {
+  "boundaries": tuple((3**i - 1) / (3**_NUM_STAGES - 1) for i in range(1, _NUM_STAGES)),
+  "scales": tuple(10 ** (-i / 7) for i in range(1, _NUM_STAGES)),
+}
+# A schedule for `quick`, chosen on the validation split of mnist5k.
+QUICK_STAGES = {"lr": 3e-3, "boundaries": (0.3, 0.6, 0.85), "scales": (0.4, 0.1, 0.03)}
+# Arguments of burda2016 other than k, for `parse`.
+ARGUMENTS = {"data": "mnist", "reading": ("paper", "code"), "constant": False, "quick": False, "test": False}
+
+
+def burda2016(a: SimpleNamespace, bound: str, layers: int = 1) -> ConfigDict:
+  """The models, optimiser and schedule of Burda et al. (2016), see above.
+
+  Args:
+    a: the arguments `k` and ARGUMENTS.
+    bound: "elbo" or "iwae".
+    layers: number of stochastic layers, 1 or 2.
+  """
+  config, name = base.default(), base.data_name(a)
+  config.data = data_section(name, transforms=("binarize:dynamic",))
+  if layers == 2:
+    args = {"latent_dims": (100, 50), "hidden": ((200, 200), (100, 100)), "likelihood": "bernoulli"}
+    config.model = {"name": "dlgm", "args": args}
+  config.objective.update(bound=bound, num_samples=a.k, eval_samples=a.k)
+  config.batch_size = 20
+  stages = STAGES
+  if a.reading == "code":
+    config.optim.update(name="iwae_adam", b1=0.99)
+    stages = stages | {"scales": tuple(round(10 * scale, 1) / 10 for scale in stages["scales"])}
+    if name == "mnist":
+      config.data.valid_size = 400
+  if a.quick:
+    base.quicken(config)
+    stages = QUICK_STAGES
+  if not a.constant:
+    config.optim.update(stages)
+  if a.test:
+    small = {"latent_dim": 8, "hidden": (32,)} if layers == 1 else {"latent_dims": (8, 4), "hidden": ((32,), (16,))}
+    config.model.args.update(small)
+    base.shrink(config)
+  return config
 
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, k=50, layers=(1, 2), **base.BURDA_ARGUMENTS)
-  return base.burda2016(a, "iwae", a.layers).lock()
+  a = parse(arg, k=50, layers=(1, 2), **ARGUMENTS)
+  return burda2016(a, "iwae", a.layers).lock()
 
 
 def sweep() -> list[dict]:

@@ -17,7 +17,7 @@ Arguments (after the colon, separated by commas):
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import base, iwae_mnist
 from dgm_jax.core.config_args import parse
 from dgm_jax.training.build import data_section
 
@@ -38,10 +38,10 @@ def get_config(arg: str = "") -> ConfigDict:
   config.objective.update(bound="iwae", num_samples=a.k, eval_samples=50)
   if a.test:
     base.shrink(config)
-    config.optim.update(base.BURDA_STAGES)  # the test covers a schedule, too
+    config.optim.update(iwae_mnist.STAGES)  # the test covers a schedule, too
   elif a.quick:
     base.quicken(config)
-    config.optim.update(base.QUICK_STAGES)
+    config.optim.update(iwae_mnist.QUICK_STAGES)
     config.objective.beta_steps = 600
   else:
     config.batch_size, config.num_epochs = 256, 2000

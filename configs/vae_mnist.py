@@ -14,15 +14,15 @@ weights of the KL.
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  a = parse(arg, k=1, layers=(1, 2), **base.BURDA_ARGUMENTS)
-  return base.burda2016(a, "elbo", a.layers).lock()
+  a = parse(arg, k=1, layers=(1, 2), **iwae_mnist.ARGUMENTS)
+  return iwae_mnist.burda2016(a, "elbo", a.layers).lock()
 
 
 def sweep() -> list[dict]:

@@ -148,7 +148,7 @@ def test_mistakes_get_one_sentence_before_data_are_loaded(edits, arguments, word
 
 
 @pytest.mark.parametrize("missing,words", [
-  ("principle", ["The config has no 'principle'", "em, latent, monte_carlo_em, own_bound, supervised"]),
+  ("principle", ["The config has no 'principle'", "em, latent, maximum_likelihood, monte_carlo_em, own_bound"]),
   ("optim", ["The config has no 'optim'", "base.default()"]),
 ])  # fmt: skip
 def test_a_config_without_a_setting_gets_one_sentence(missing, words):
@@ -168,6 +168,7 @@ def test_base_needs_a_model():
 
 @pytest.mark.parametrize("name,objective,evaluations", [
   ("own_bound", set(), {"means"}),
+  ("maximum_likelihood", set(), {"exact_likelihood"}),
   ("em", {"update", "decay", "delay", "scale", "block"}, {"means"}),
   ("supervised", {"num_samples", "eval_samples", "kl_weight"}, {"predictive"}),
 ])  # fmt: skip

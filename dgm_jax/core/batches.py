@@ -13,3 +13,8 @@ def size(arrays: Arrays) -> int:
 def take(arrays: Arrays, indices: np.ndarray | slice) -> Arrays:
   """Selects the examples `indices` (an index array or a slice) from every array."""
   return {k: v[indices] for k, v in arrays.items()}
+
+
+def evenly_spaced(arrays: Arrays, n: int) -> Arrays:
+  """n examples at equal distances, from the first to the last; some more than once if there are fewer than n."""
+  return take(arrays, np.linspace(0, size(arrays) - 1, n).astype(np.int64))

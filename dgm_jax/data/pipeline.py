@@ -40,12 +40,26 @@ class Pipeline(NamedTuple):
     statistics: statistics of the transformed training set, without noise.
     given: arrays of further examples, whose missing entries are 0 -> (the same in the type and the units of the
       training set, (smallest, greatest) x after the transforms); raises UserError where training would.
+    dequantizes: whether integers get noise, so that log p of the result is a bound.
+    keeps_levels: whether log p + log_det is the log-probability of integers, or a bound on it: x is integers or binary
+      numbers, and no transform but those after `dequantize` maps them to other numbers.
   """
 
   train: Callable
   evaluate: Callable
   statistics: Statistics
   given: Callable
+  dequantizes: bool = False
+  keeps_levels: bool = False
+
+
+def _keeps_levels(names: Sequence[str], is_integer: bool) -> bool:
+  """See Pipeline: `names` of the transforms in order, applied to integers or not."""
+  dequantized = False
+  for name in names:
+    is_integer = name == "binarize" or (is_integer and (dequantized or name not in ("scale", "standardize", "logit")))
+    dequantized = dequantized or name == "dequantize"
+  return is_integer
 
 
 def _given(transforms: list[Transform], names: Sequence[str], dtype: str, units: Mapping[str, Any]) -> Callable:
@@ -99,7 +113,8 @@ def make(
   Raises:
     UserError: an unknown name or option, or data that a transform does not support.
   """
-  train, transforms, hides, words = statistics or Statistics(arrays, others), [], None, []
+  first = statistics or Statistics(arrays, others)
+  train, transforms, hides, words = first, [], None, []
   for text in names:
     name, options = _parse(text)
     words.append(name)
@@ -111,4 +126,5 @@ def make(
     train = train.after(transforms[-1].expect)
   evaluate = [t for t in transforms if not t.only_training]
   given = _given(evaluate, words, str(arrays["x"].dtype), units or {})
-  return Pipeline(*(_compose(chosen, units or {}) for chosen in (transforms, evaluate)), train, given)
+  composed = (_compose(chosen, units or {}) for chosen in (transforms, evaluate))
+  return Pipeline(*composed, train, given, "dequantize" in words, _keeps_levels(words, bool(first.is_integer)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dgm_jax.core import rng
+from dgm_jax.core import batches, rng
 from dgm_jax.core.system import System
 from dgm_jax.data import pipeline
 from dgm_jax.data.splits import Splits
@@ -53,12 +53,23 @@ def two_examples(experiment: Experiment) -> dict[str, jax.Array]:
   return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
 
 
+def init_examples(experiment: Experiment) -> dict[str, jax.Array]:
+  """What `init` gets: two examples, or the model's `num_examples_for_init`, for a start that depends on the data.
+
+  They are evenly spaced over the training set, which may be sorted by class.
+  """
+  wanted = getattr(experiment.model, "num_examples_for_init", 0)
+  if not wanted:
+    return two_examples(experiment)
+  return jax.tree.map(jnp.asarray, batches.evenly_spaced(experiment.splits.train, wanted))
+
+
 def make_init_of(experiment: Experiment) -> Callable:
   """Makes (key of the run, {config path: number}) -> the state at step 0."""
 
   def init(key, hparams):
     key_transform, key_init = jax.random.split(rng.stream(key, "init"))
-    examples = two_examples(experiment)
+    examples = init_examples(experiment)
     return experiment.system.init(key_init, experiment.transforms.train(key_transform, examples), hparams)
 
   return init

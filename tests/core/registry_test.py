@@ -28,7 +28,14 @@ def test_names_are_unique_and_none_is_a_base(kind):
 
 
 def test_the_choices_are_those_of_before_under_their_present_names():
-  assert set(registry.entries(principles, "principle")) == {"em", "latent", "monte_carlo_em", "own_bound", "supervised"}
+  assert set(registry.entries(principles, "principle")) == {
+    "em",
+    "latent",
+    "maximum_likelihood",
+    "monte_carlo_em",
+    "own_bound",
+    "supervised",
+  }
   assert {"vae", "dlgm", "gaussian_mixture", "predictor", "neural_topics"} <= set(registry.entries(models, "model"))
   assert {"importance_sampling", "ais", "gaps", "active_units"} <= set(registry.entries(evaluate, "evaluation"))
   assert not {"compare", "ensemble", "latent_figures"} & set(registry.entries(evaluate, "evaluation"))

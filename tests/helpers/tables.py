@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from dgm_jax.core import config_args
 from dgm_jax.core.system import System
+from dgm_jax.models.autoregressive import made, nade, orderless
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.linear import factor_analysis
 from dgm_jax.models.mixtures import (
@@ -36,7 +37,7 @@ from dgm_jax.models.vae import (
   vae,
   vq_vae,
 )
-from dgm_jax.principles import em, monte_carlo_em, own_bound, supervised
+from dgm_jax.principles import em, maximum_likelihood, monte_carlo_em, own_bound, supervised
 from dgm_jax.principles.latent import latent
 from dgm_jax.training import programs
 
@@ -63,6 +64,9 @@ CONFIG_ARGUMENTS = {
   "lda_text": ["", "method=nmf"],
   "prodlda_text": ["", "method=nvlda"],
   "mixture_uci": ["", "family=factor_analysers,c=3"],
+  "made_mnist": ["masks=3"],
+  "nade_mnist": [""],
+  "orderless_mnist": [""],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
@@ -152,6 +156,10 @@ def _own_bound(model: nn.Module) -> System:
   return own_bound.make(model, optax.adam(3e-3))
 
 
+def _exact(model: nn.Module) -> System:
+  return maximum_likelihood.make(model, optax.adam(1e-2))
+
+
 def _predictor(**options: Any) -> System:
   """A classifier of the toy patterns, here with labels for all of them."""
   model = predictor.Model(SHAPE, likelihood="categorical", likelihood_args={"num_classes": 5}, hidden=(32,), **options)
@@ -185,7 +193,10 @@ SYSTEMS = {
   "semi_supervised_vae": lambda: _own_bound(
     semi_supervised_vae.Model(SHAPE, num_classes=5, latent_dim=3, hidden=(32,))
   ),
-  "bernoulli_product": lambda: own_bound.make(bernoulli_product.Model(SHAPE), optax.adam(1e-2)),
+  "bernoulli_product": lambda: maximum_likelihood.make(bernoulli_product.Model(SHAPE), optax.adam(1e-2)),
+  "orderless": lambda: _exact(orderless.Model(SHAPE, hidden=(32,), orders=2)),
+  "made": lambda: _exact(made.Model(SHAPE, hidden=(32,), num_masks=2, ordering="random")),
+  "nade": lambda: _exact(nade.Model(SHAPE, num_hidden=16)),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),

@@ -7,7 +7,7 @@ from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
-from dgm_jax.training import build
+from dgm_jax.training import build, experiment
 
 
 def config(**values):
@@ -52,3 +52,11 @@ def test_options_of_an_evaluation_may_hold_a_mapping():
   with made.unlocked():
     made.evaluate = {"gaps": {"num_examples": 4, "log_px_options": {"num_temperatures": 3, "num_chains": 2}}}
   assert build.build(made).num_steps == 40
+
+
+def test_init_gets_as_many_examples_as_the_model_asks_for_from_all_over_the_training_set(monkeypatch):
+  made = build.build(config())
+  two = experiment.init_examples(made)
+  assert two["index"].tolist() == [0, 1]
+  monkeypatch.setattr(vae.Model, "num_examples_for_init", 5, raising=False)
+  assert experiment.init_examples(made)["index"].tolist() == [0, 999, 1999, 2999, 3999]

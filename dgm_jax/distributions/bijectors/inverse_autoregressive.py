@@ -11,15 +11,15 @@ import jax.numpy as jnp
 
 from dgm_jax.core import errors
 from dgm_jax.distributions.normals import diagonal_normal
+from dgm_jax.networks import masked
 
 
 def masked_network(layer: dict[str, jax.Array], z: jax.Array, context: jax.Array) -> tuple[jax.Array, jax.Array]:
   """(a, m), both [..., L]; entry l depends on z_<l and the context only.  z [..., L], context [..., C]."""
   dim, hidden = layer["z"].shape
-  degree = 1 + jnp.arange(hidden) % max(1, dim - 1)  # unit j reads z_l, l < degree_j; outputs l >= degree_j read it
-  sees = jnp.arange(dim)[:, None] < degree
-  h = z @ (layer["z"] * sees) + context @ layer["context"] + layer["hidden_bias"]
-  out = layer["out"] * jnp.tile(~sees.T, (1, 2))
+  place, degree = 1 + jnp.arange(dim), masked.cyclic_degrees(hidden, dim)
+  h = z @ (layer["z"] * masked.up_to(place, degree)) + context @ layer["context"] + layer["hidden_bias"]
+  out = layer["out"] * jnp.tile(masked.before(degree, place), (1, 2))
   return jnp.split(jnp.tanh(h) @ out + context @ layer["out_context"] + layer["out_bias"], 2, -1)
 
 

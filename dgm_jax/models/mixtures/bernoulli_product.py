@@ -29,6 +29,7 @@ class Model(ExactLikelihood):
 
   support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # range of x
   takes_mask: ClassVar[bool] = True
+  num_levels: ClassVar[int] = 2
 
   data_shape: Sequence[int]
   data_mean: Sequence[float] | None = None
@@ -46,18 +47,8 @@ class Model(ExactLikelihood):
     """log p(x) of the observed entries, nats, [B]."""
     return self._px().log_prob(*flat(batch))  # p has no batch axis: it broadcasts over the examples
 
-  def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """`log_px`, exact, and `elbo`, the same; nats, [B]."""
-    del key
-    log_px = self.log_prob(batch)
-    return {"elbo": log_px, "log_px": log_px}
-
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x], repeated n times."""
     px = self._px()
     x = jnp.broadcast_to(px.mean(), (n, prod(self.data_shape))) if mean else px.sample(seed=key, sample_shape=(n,))
     return x.reshape(n, *self.data_shape)
-
-  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """E[x], [B, *data_shape], the same for every x: there are no latent variables."""
-    return self.generate(key, batch["x"].shape[0], mean=True)

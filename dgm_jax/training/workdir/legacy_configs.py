@@ -30,6 +30,9 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
     config["optim"] = config.get("optim", {}) | {k: v for k, v in as_json.items() if k not in config.get("optim", {})}
   if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
     config["objective"] = _ADDED_LATENT | config["objective"]
+  if config.get("model", {}).get("name") == "bernoulli_product" and config.get("principle") == "own_bound":
+    config["principle"] = "maximum_likelihood"
+    config["evaluate"] = {"exact_likelihood" if k == "means" else k: v for k, v in config["evaluate"].items()}
   if config.get("data", {}).get("name") == "array":
     config["data"] = _ADDED_ARRAY | config["data"]
   return config

@@ -1,0 +1,176 @@
+"""What autoregressive models share: log p(x) from one pass, and draws entry by entry with a cache."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.core import FrozenDict
+
+from dgm_jax.core import errors
+from dgm_jax.distributions.factorised import Factorised, sum_last
+from dgm_jax.distributions.likelihoods import families
+from dgm_jax.models.base import flat
+
+
+class Autoregressive(nn.Module):
+  """p(x) = 1/N sum_n prod_t p(x_o(t) | x_o(1), ..., x_o(t-1)), o the n-th of N orders of the D entries of x.
+
+  Several orders are a mixture: their probabilities are averaged, not their logits, whose average does not sum to 1.
+  With classes, everything is given c = batch["context"], [B, C], one-hot vectors (the transform `condition`).
+
+  A subclass adds, for the n-th order, whose number `which` is an array or 0,
+
+    conditionals(x [B, D], context [B, C] or None, which)  -> h [B, D, P], in which h_d depends on the entries before d
+    start(n, context, which)                               -> cache, before the first step
+    step(cache, t, before [n])                             -> (cache, h [n, P] of the t-th entry), the entry before it
+                                                              being `before` (0 at t = 0)
+    order(which)                                           -> o, [D]
+    num_orders                                             -> N, if it is not 1
+
+  Attributes:
+    data_shape: the shape of one x.
+    data_mean: the mean of the training set, flat, near which the first conditional means start; None: see families.
+    likelihood: p(x_d | h_d), a name of families.FAMILIES, and its options.
+    num_classes: C; 0 for a model without classes.
+  """
+
+  data_shape: Sequence[int]
+  data_mean: Sequence[float] | None = None
+  likelihood: str = "bernoulli"
+  likelihood_args: Mapping[str, Any] = FrozenDict()
+  num_classes: int = 0
+
+  @property
+  def dim(self) -> int:
+    """D."""
+    return math.prod(self.data_shape)
+
+  @property
+  def family(self) -> Any:
+    """The distribution of an entry.  Raises UserError for a likelihood that is not one of single entries."""
+    family = families.make(self.likelihood, **self.likelihood_args)
+    errors.require(
+      isinstance(family, families.Family) and not family.shares_scale,
+      f"likelihood = {self.likelihood!r} is not a distribution of single entries: choose another one",
+    )
+    return family
+
+  @property
+  def num_levels(self) -> int | None:
+    """The number of values of an entry; None for real numbers."""
+    return 2 if self.likelihood == "bernoulli" else self.family.num_classes
+
+  @property
+  def num_orders(self) -> int:
+    """N."""
+    return 1
+
+  def first(self, num: int) -> jax.Array:
+    """The entries that come first, [num].  Raises UserError if there are several orders."""
+    errors.require(self.num_orders == 1, f"this model has {self.num_orders} orders: no entries come first in all")
+    return self.order(0)[:num]
+
+  def check_context(self, context: jax.Array | None) -> jax.Array | None:
+    """The context, if it is what the model needs.  Raises UserError otherwise."""
+    width = 0 if context is None else context.shape[-1]
+    errors.require(
+      not self.num_classes or width == self.num_classes,
+      f"num_classes = {self.num_classes}, but the context of the data has {width} entries: the transform 'condition' "
+      "makes batch['context'] from the labels",
+    )
+    return context if self.num_classes else None
+
+  def entries(self, h: jax.Array) -> Factorised:
+    """prod_d p(x_d | h_d), event [D], from h [..., D, P]."""
+    return self.family.given(*jnp.moveaxis(h, -1, 0))
+
+  def _of_order(self, batch: dict[str, jax.Array], which: jax.Array | int) -> jax.Array:
+    """log p(x_d | the entries before d) of each entry, [B, D]."""
+    x, mask = flat(batch)
+    errors.require(mask is None, "This autoregressive model does not support missing entries: its order is fixed.")
+    x = x.astype(jnp.float32)
+    h = self.conditionals(x, self.check_context(batch.get("context")), which)
+    return self.entries(h).distribution.log_prob(x)
+
+  def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """log p(x), or log p(x|c), nats, [B]."""
+    if self.num_orders == 1:
+      return sum_last(self._of_order(batch, 0))
+    log_p = jax.lax.map(lambda which: sum_last(self._of_order(batch, which)), jnp.arange(self.num_orders))
+    return jax.scipy.special.logsumexp(log_p, 0) - math.log(self.num_orders)
+
+  def log_prob_of_first(self, batch: dict[str, jax.Array], num: int) -> jax.Array:
+    """log p of the `num` entries that come first in the order, nats, [B]; the values of the others have no influence.
+
+    Raises:
+      UserError: there are several orders.
+    """
+    return self._of_order(batch, 0)[:, self.first(num)].sum(1)
+
+  def _draw(
+    self, key: jax.Array, n: int, context: jax.Array | None, which: jax.Array | int
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(x [n, D], E[x_d | the entries before d] [n, D], log p(x) in this order [n]), entry by entry."""
+    order = self.order(which)
+
+    def one(carry, step):
+      cache, before, x, mean, log_px = carry
+      t, key = step
+      cache, h = self.step(cache, t, before)
+      px = self.entries(h[:, None])
+      drawn = px.sample(seed=key).astype(jnp.float32)
+      place = lambda array, value: jax.lax.dynamic_update_slice(array, value, (0, order[t]))
+      log_px = log_px + px.log_prob(drawn)
+      return (cache, drawn[:, 0], place(x, drawn), place(mean, px.most_likely(px.expected_features())), log_px), None
+
+    zeros = jnp.zeros((n, self.dim))
+    carry = (self.start(n, context, which), jnp.zeros(n), zeros, zeros, jnp.zeros(n))
+    steps = jnp.arange(self.dim), jax.random.split(key, self.dim)
+    _, _, x, mean, log_px = jax.lax.scan(one, carry, steps)[0]
+    return x, mean, log_px
+
+  def _classes(self, key: jax.Array, n: int, context: jax.Array | None) -> jax.Array | None:
+    """The context [n, C]; uniform classes where none is given."""
+    if self.num_classes and context is None:
+      return jax.nn.one_hot(jax.random.randint(key, (n,), 0, self.num_classes), self.num_classes)
+    return self.check_context(context)
+
+  def generate(self, key: jax.Array, n: int, mean: bool = False, context: jax.Array | None = None) -> jax.Array:
+    """x ~ p(x), [n, *data_shape]; with `mean`, E[x_d | the entries before d] along such a draw, or the likeliest class.
+
+    With several orders, the draws are divided evenly among as many of them, chosen at random, as there are draws.
+    Without `context` [n, C] classes are uniform.
+    """
+    key_order, key_class, key_x = jax.random.split(key, 3)
+    context = self._classes(key_class, n, context)
+    groups = min(n, self.num_orders)
+    rows = -(-n // groups)
+    each = {
+      "key": jax.random.split(key_x, groups),
+      "which": jax.random.permutation(key_order, self.num_orders)[:groups],
+    }
+    if context is not None:
+      each["context"] = context[jnp.arange(groups * rows) % n].reshape(groups, rows, -1)
+    draw = lambda each: self._draw(each["key"], rows, each.get("context"), each["which"])[:2]
+    x, means = (a.reshape(-1, self.dim)[:n] for a in jax.lax.map(draw, each))
+    return (means if mean else x).reshape(n, *self.data_shape)
+
+  def sample_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+    """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without classes.
+
+    Raises:
+      UserError: the model has classes.
+    """
+    errors.require(not self.num_classes, "sample_and_log_prob is for a model without classes: use generate, log_prob")
+    if self.num_orders > 1:
+      x = self.generate(key, n)
+      return x, self.log_prob({"x": x})
+    x, _, log_px = self._draw(key, n, None, 0)
+    return x.reshape(n, *self.data_shape), log_px
+
+  def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """Uses every parameter, for `init`."""
+    return sum_last(self._of_order(batch, 0))
