@@ -12,7 +12,7 @@ import numpy as np
 
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_step
-from dgm_jax.evaluate import importance_sampling
+from dgm_jax.evaluate import exact_likelihood, importance_sampling
 from dgm_jax.inference import imputation
 
 _ROWS = 100  # of a batch of `encode` and `decode`
@@ -40,7 +40,7 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
   """
   if name == "sample":
     return _sampler(experiment)
-  needs = ("log_prob",) if name == "log_prob" else ("infer", "log_joint")
+  needs = exact_likelihood.NEEDS if name == "log_prob" else ("infer", "log_joint")
   missing = [m for m in needs if not hasattr(experiment.model, m)]
   errors.require(not missing, f"This model does not provide {' and '.join(missing)}.")
   if name == "importance":

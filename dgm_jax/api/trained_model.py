@@ -18,7 +18,7 @@ from dgm_jax.api.programs import make_program
 from dgm_jax.core import errors, references, rng
 from dgm_jax.data import units
 from dgm_jax.data.given import without_missing
-from dgm_jax.evaluate import chosen, importance_sampling
+from dgm_jax.evaluate import chosen, exact_likelihood, importance_sampling
 from dgm_jax.training import checks
 
 Examples = npt.ArrayLike | Mapping[str, npt.ArrayLike]  # x, or arrays that include x
@@ -91,7 +91,7 @@ class LatentModel:
     batch_size (examples at once) and chunk (samples at once); see evaluate.importance_sampling.
     """
     model = self.experiment.model
-    if hasattr(model, "log_prob") and not hasattr(model, "infer"):
+    if all(hasattr(model, name) for name in exact_likelihood.NEEDS) and not hasattr(model, "infer"):
       importance_sampling.check(num_samples=k, **sizes)
       return self._run("log_prob", x, seed, transform, batch_size=sizes.get("batch_size"))
     return self.importance(x, k, seed=seed, transform=transform, **sizes)["log_px"]
@@ -184,7 +184,8 @@ class LatentModel:
   def _seen(self, transform: bool) -> Any:
     """The experiment, with its transforms or with the identity instead."""
     seen = self.experiment
-    transforms = seen.transforms if transform else types.SimpleNamespace(evaluate=identity)
+    as_given = types.SimpleNamespace(evaluate=identity, dequantizes=False, keeps_levels=False)
+    transforms = seen.transforms if transform else as_given
     return types.SimpleNamespace(model=seen.model, transforms=transforms, system=seen.system, splits=seen.splits)
 
   def _arrays(self, x: Examples, transform: bool) -> dict[str, np.ndarray]:

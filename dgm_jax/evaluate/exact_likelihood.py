@@ -11,7 +11,7 @@ from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 
-NEEDS = ("log_prob",)  # methods of the model
+NEEDS = ("log_prob", "generate")  # methods of the model; those of p(y|x) do not generate x
 PRIORS = ("", "uniform", "empirical")  # of the classes
 
 
