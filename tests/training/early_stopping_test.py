@@ -15,7 +15,7 @@ from dgm_jax.core import errors
 from dgm_jax.training import build, early_stopping, train
 from dgm_jax.training.experiment import make_init
 from dgm_jax.training.restore import restore
-from dgm_jax.training.workdir import checkpoint, metrics, warm_start
+from dgm_jax.training.workdir import checkpoint, manifest, metrics, warm_start
 from helpers import tables
 
 
@@ -130,12 +130,13 @@ def test_a_checkpoint_has_metadata_and_a_later_format_raises(tmp_path):
   train.train_and_evaluate(config, tmp_path)
   with checkpoint.open_manager(tmp_path, read_only=True) as manager:
     about = manager.metadata(40).custom_metadata
-  assert about["format"] == 1
+  assert about["format"] == 2
   assert about["config"] == json.loads((tmp_path / "config.json").read_text())
   assert "jax" in about["versions"]
   for file in (tmp_path / "checkpoints").rglob("_CHECKPOINT_METADATA"):
-    file.write_text(file.read_text().replace('"format": 1', '"format": 9'))
-  with pytest.raises(errors.UserError, match="has format 9; this version reads up to 1: update dgm_jax"):
+    file.write_text(file.read_text().replace('"format": 2', '"format": 9'))
+    manifest.write(file.parent)
+  with pytest.raises(errors.UserError, match="has format 9; this version reads up to 2: update dgm_jax"):
     restore(config, tmp_path)
 
 
