@@ -107,5 +107,6 @@ def test_an_ignored_signal_stays_ignored():
     stack.callback(signal.signal, signal.SIGINT, previous)
     stop = stack.enter_context(signals.requests())
     stop.begin()
+    stop.deferred = True
     os.kill(os.getpid(), signal.SIGINT)
     stop.check()
