@@ -9,14 +9,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import vae_mnist
-from dgm_jax.core import config_args, errors, memory, paths, terminal
+from dgm_jax.core import config_args, errors, files, memory, paths, terminal
 from dgm_jax.evaluate import compare
 from dgm_jax.experiments.harness import measured, reports
 from dgm_jax.sweeps import curves, definition, report, report_command, states
 from dgm_jax.training import settings
 from dgm_jax.training.build import build
 from dgm_jax.training.processes import hosts
-from dgm_jax.training.workdir import legacy_configs, run_record
+from dgm_jax.training.workdir import legacy_configs
 from helpers import processes
 
 
@@ -266,12 +266,12 @@ def _read_sweep(root: pathlib.Path) -> None:
 
 
 READERS = {
-  "run.json": lambda run: (run_record.RunRecord(run, 0, 0), measured.provenance(run)),
+  "run.json": measured.provenance,
   "config.json": legacy_configs.read_config,
   "results.json": lambda run: compare.read(str(run)),
   "values.npz": lambda run: compare.read(str(run)),
   "stop.json": lambda run: ((run / "results.json").unlink(), states.state(run)),
-  "failure.json": lambda run: ((run / "results.json").unlink(), states.state(run)),
+  "failure.json": lambda run: files.read_json(run / "failure.json"),
   "sweep.json": lambda run: _read_sweep(run.parents[1]),
   "sessions.json": lambda run: reports.add_session(run, 1.0),
 }
