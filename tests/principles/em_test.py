@@ -16,7 +16,7 @@ class Mean(nn.Module):
   """p(x) = N(x; mean, 1)."""
 
   def setup(self):
-    self.mean = self.param("mean", lambda key: jnp.zeros(()))
+    self.mean, self.count = (self.param(name, lambda key: jnp.zeros(())) for name in ("mean", "count"))
 
   def start(self, key, params, batch):
     return params
@@ -26,7 +26,7 @@ class Mean(nn.Module):
     return {"count": jnp.sum(weight), "x": weight @ x}, {"square": weight @ jnp.square(x - params["mean"])}
 
   def m_step(self, key, params, s):
-    return {"mean": s["x"] / s["count"]}
+    return {"mean": s["x"] / s["count"], "count": s["count"]}
 
   def loss(self, params, means, num_examples):
     return means["square"]
@@ -38,7 +38,7 @@ class Mean(nn.Module):
     return jnp.zeros((n, 1))
 
   def __call__(self, batch):
-    return self.mean
+    return self.mean, self.count
 
 
 def states(block=2, **options):
@@ -66,5 +66,6 @@ def test_a_batch_update_comes_once_an_epoch_with_the_sums_of_all_examples(block)
   *before, last = states(block)
   assert all(state.params["mean"] == 0 for state, _ in before)
   np.testing.assert_allclose(last[0].params["mean"], X.mean(), rtol=1e-5)
+  assert last[0].params["count"] == N  # an M-step is given sums, not means: priors and floors depend on it
   losses = [metrics["loss"] for _, metrics in [*before, last]]
   np.testing.assert_allclose(losses, np.square(X.reshape(-1, B)).mean(1), rtol=1e-5)
