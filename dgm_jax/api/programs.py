@@ -82,7 +82,7 @@ def _sampler(experiment: Any) -> Callable:
   compiled = jax.jit(experiment.system.sample, static_argnums=2)
 
   def draw(state, key, n):
-    is_count = isinstance(n, int | np.integer) and 1 <= n < 2**31
+    is_count = isinstance(n, int | np.integer) and bool(1 <= n < 2**31)
     errors.require(is_count, f"n = {n!r}; the number of samples must be an integer from 1 to 2^31 - 1.")
     n = int(n)
     size = 1 << (n - 1).bit_length() if n <= _DRAWS else -(-n // _DRAWS) * _DRAWS

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 from dgm_jax.core import errors
@@ -75,7 +76,7 @@ def num_bytes(aval: Any) -> int:
   """Bytes of an array of this shape and dtype."""
   if not hasattr(aval, "shape"):
     return 0
-  size = 8 if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key) else aval.dtype.itemsize
+  size = 8 if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) else aval.dtype.itemsize
   return math.prod(aval.shape) * size
 
 
@@ -91,7 +92,7 @@ def _flat(jaxpr: core.Jaxpr, rename: dict[Any, Any]) -> tuple[list[tuple[core.Ja
   for equation in jaxpr.eqns:
     inner = next((j for v in equation.params.values() for j in sub_jaxprs(v)), None)
     inputs = [look(v) for v in equation.invars]
-    body = getattr(inner, "jaxpr", inner)
+    body: Any = getattr(inner, "jaxpr", inner)
     if equation.primitive.name in _TRANSPARENT and body is not None and len(body.invars) == len(inputs):
       # a jaxpr may be called twice, so each call gets new variables
       fresh = {v: core.Var(v.aval) for e in body.eqns for v in e.outvars}
@@ -105,8 +106,8 @@ def _flat(jaxpr: core.Jaxpr, rename: dict[Any, Any]) -> tuple[list[tuple[core.Ja
 
 def peak(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
   """Peak bytes of the arrays that are alive at the same time, without the program's inputs and constants."""
-  jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
-  equations, results = _flat(jaxpr, {})
+  opened: Any = getattr(jaxpr, "jaxpr", jaxpr)
+  equations, results = _flat(opened, {})
   last: dict[Any, int] = {}
   readers: dict[Any, list[str]] = {}
   for i, (equation, inputs, _) in enumerate(equations):
@@ -133,7 +134,7 @@ def peak(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
   return highest
 
 
-def available(device: jax.Device) -> float:
+def available(device: Any) -> float:
   """Bytes that a process may use on a device: the device's limit, else the available RAM."""
   stats = device.memory_stats() or {}
   if "bytes_limit" in stats:

@@ -17,5 +17,5 @@ def accept_all() -> None:
   """Makes the standard streams replace characters that their encoding lacks, instead of raising an error."""
   codecs.register_error("dgm_jax.plain", _plain)
   for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, "reconfigure"):
-      stream.reconfigure(errors="dgm_jax.plain")
+    if reconfigure := getattr(stream, "reconfigure", None):
+      reconfigure(errors="dgm_jax.plain")
