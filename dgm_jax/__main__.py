@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command that the arguments name; returns the exit status."""
   from dgm_jax.core import streams
 
-  streams.outlast_readers()
+  streams.prepare()
   arguments = list(sys.argv[1:] if argv is None else argv)
   if not arguments or arguments[0] in ("--help", "-h", "help"):
     print(usage())

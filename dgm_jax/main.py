@@ -27,7 +27,6 @@ the process at once), 5 another process of the run was lost.
 import pathlib
 import shlex
 import sys
-import textwrap
 from collections.abc import Sequence
 
 import jax
@@ -44,11 +43,10 @@ from dgm_jax.core import (
   paths,
   rng,
   streams,
-  terminal,
   text_tables,
   writable,
 )
-from dgm_jax.training import train
+from dgm_jax.training import train, usage
 from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.processes import exit_status, hosts, supervisor
 from dgm_jax.training.restore import restore
@@ -196,40 +194,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 _MODES = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}
-_OF_MODE = {
-  "checkpoint": ("evaluate", "sample"),
-  "out": ("evaluate", "sample"),
-  "num_samples": ("sample",),
-  "mode": (),
-}  # else all, or train
-_OF_ALL = ("config", "workdir")
-
-_ABOUT = {
-  "train": """Trains a run, or resumes it, and evaluates it; a finished run is not repeated.
-
-  python -m dgm_jax train --config=configs/iwae_mnist.py:quick --workdir=runs/first
-  python -m dgm_jax train --config=configs/iwae_mnist.py:k=5,layers=1 --workdir=runs/x --config.optim.lr=3e-4""",
-  "evaluate": """Evaluates a checkpoint of a run on the test set, into results.json or, if unfinished, evaluation.json.
-
-  python -m dgm_jax evaluate --workdir=runs/x
-  python -m dgm_jax evaluate --workdir=runs/x --checkpoint=best""",
-  "sample": """Draws samples from a checkpoint of a run, into samples.npz and figures/.
-
-  python -m dgm_jax sample --workdir=runs/x --num_samples=100""",
-  "debug": """Replays a run that reached NaN or Inf, from its latest checkpoint, and names the operation and its line.
-
-  python -m dgm_jax debug --workdir=runs/x""",
-}
-
-
-def usage(mode: str | None) -> str:
-  """The help of a command: all flags of `python -m dgm_jax.main` for None, else those of the mode."""
-  names = [flag.name for flag in flags.FLAGS.get_flags_for_module(_MODULE)]
-  if mode is not None:
-    names = [name for name in names if name in _OF_ALL or mode in _OF_MODE.get(name, ("train",))]
-  about = __doc__ if mode is None else f"{_ABOUT[mode]}\n\n{__doc__[__doc__.index('Exit status') :]}"
-  lines = [textwrap.fill(f"  --{n}: {flags.FLAGS[n].help}", 100, subsequent_indent="      ") for n in sorted(names)]
-  return f"{about}\nFlags\n" + "\n".join(lines)
 
 
 def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
@@ -239,16 +203,15 @@ def run(mode: str | None = None, arguments: Sequence[str] | None = None) -> int:
     mode: of the command; None for --mode of the command line.
     arguments: of the command line, without the program's name; None for sys.argv's.
   """
-  streams.outlast_readers()
+  streams.prepare()
   arguments = list(sys.argv[1:] if arguments is None else arguments)
   if {"--help", "-h", "-help", "--helpshort", "--helpfull", "-?"} & set(arguments):
-    print(usage(mode))
+    print(usage.usage(mode, _MODULE, __doc__))
     return 0
   given = [] if mode is None else [f"--mode={mode}"]
   if given and any(argument.lstrip("-").partition("=")[0] == "mode" for argument in arguments if argument[:1] == "-"):
     print(f"error: --mode is for python -m dgm_jax.main; here the command, {mode!r}, is the mode.", file=sys.stderr)
     return 2
-  terminal.accept_all()
   logging.set_verbosity(logging.WARNING)  # orbax reports every save; --verbosity=0 shows it
   compilation_cache.use()
   app.run(

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import vae_mnist
-from dgm_jax.core import config_args, errors, files, memory, paths, terminal
+from dgm_jax.core import config_args, errors, files, memory, paths, streams
 from dgm_jax.evaluate import compare
 from dgm_jax.experiments.harness import measured, reports
 from dgm_jax.sweeps import curves, definition, report, report_command, states
@@ -379,7 +379,7 @@ def test_a_terminal_without_unicode_gets_plain_characters(monkeypatch):
   raw = io.BytesIO()
   monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
   monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
-  terminal.accept_all()
+  streams.replace_characters()
   print("−86.76 ± 0.03 → 漢", flush=True)
   print("± −", file=sys.stderr, flush=True)
   assert raw.getvalue() == b"-86.76 +/- 0.03 -> ?\n"

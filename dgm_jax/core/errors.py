@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from types import ModuleType
 
-from dgm_jax.core import terminal
+from dgm_jax.core import streams
 
 
 class UserError(Exception):
@@ -135,7 +135,7 @@ def require_package(name: str) -> None:
 
 def run_command(main: Callable[[], int]) -> int:
   """Exit status of a command: 2 after a UserError or what `sentence` knows, which is printed; 4 if stopped."""
-  terminal.accept_all()
+  streams.replace_characters()
   try:
     return main()
   except UserError as e:

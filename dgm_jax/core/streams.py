@@ -1,11 +1,16 @@
-"""Standard output and error of a command, which may lose their reader: `| head -1`, a terminal that is closed."""
+"""Standard output and error of a command.
 
+They may lose their reader (`| head -1`, a terminal that is closed), and may have no more than ASCII: ± becomes +/-.
+"""
+
+import codecs
 import errno
 import io
 import os
 import sys
 
 _READERLESS = (errno.EPIPE, errno.EIO)  # of a pipe, and of a terminal
+_PLAIN = {"±": "+/-", "−": "-", "×": "x", "→": "->", "≤": "<=", "≥": ">=", "…": "...", "·": "-"}
 
 
 class _Lasting(io.FileIO):
@@ -41,3 +46,24 @@ def outlast_readers() -> None:
       continue
     setattr(sys, name, stream)
     setattr(sys, f"__{name}__", stream)  # which Python flushes at its exit
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+  """Replaces characters that an encoding lacks."""
+  if not isinstance(error, UnicodeEncodeError):
+    raise error
+  return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+def replace_characters() -> None:
+  """Makes the standard streams replace characters that their encoding lacks, instead of raising an error."""
+  codecs.register_error("dgm_jax.plain", _plain)
+  for stream in (sys.stdout, sys.stderr):
+    if reconfigure := getattr(stream, "reconfigure", None):
+      reconfigure(errors="dgm_jax.plain")
+
+
+def prepare() -> None:
+  """Both, at the start of a command."""
+  outlast_readers()
+  replace_characters()
