@@ -3,8 +3,8 @@
 Paper: https://arxiv.org/abs/1502.03509; test NLL in nats on binarized_mnist (Larochelle's fixed draw), table 6: 8,000
 units, 1 mask 88.40 ± 0.45; two layers, 32 masks 86.64 ± 0.44; figure 2: 500 units, 1 to 64 masks, 93 to 97.
 
-  python -m dgm_jax train --config=made_mnist --workdir=runs/made
-  python -m dgm_jax train --config=made_mnist:hidden=8000,masks=32,layers=2 --workdir=runs/made_32
+  python -m dgm_jax.main --config=configs/made_mnist.py --workdir=runs/made
+  python -m dgm_jax.main --config=configs/made_mnist.py:hidden=8000,masks=32,layers=2 --workdir=runs/made_32
 
 Arguments (after the colon, separated by commas):
   hidden=H        units of a hidden layer, 500 if not given

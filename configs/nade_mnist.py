@@ -3,7 +3,7 @@
 Paper: https://proceedings.mlr.press/v15/larochelle11a.html; test NLL 88.86 nats on binarized_mnist with 500 units, and
 88.33 in a later run of the authors (Uria, Murray & Larochelle, 2014).
 
-  python -m dgm_jax train --config=nade_mnist --workdir=runs/nade
+  python -m dgm_jax.main --config=configs/nade_mnist.py --workdir=runs/nade
 
 Arguments (after the colon, separated by commas):
   hidden=H        units, 500 if not given

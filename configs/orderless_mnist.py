@@ -3,8 +3,8 @@
 Paper: https://arxiv.org/abs/1310.1757; test NLL in nats on binarized_mnist, two layers of 500 units: 89.17 to 92.17 by
 single orders and small ensembles, 85.10 averaged over 128 orders.  A number takes 784 passes for each order.
 
-  python -m dgm_jax train --config=orderless_mnist --workdir=runs/orderless
-  python -m dgm_jax train --config=orderless_mnist:hide=mcar,quick --workdir=runs/orderless_missing
+  python -m dgm_jax.main --config=configs/orderless_mnist.py --workdir=runs/orderless
+  python -m dgm_jax.main --config=configs/orderless_mnist.py:hide=mcar,quick --workdir=runs/orderless_missing
 
 Arguments (after the colon, separated by commas):
   hidden=H        units of each of two layers, 500 if not given

@@ -6,6 +6,7 @@ DGM_TEST_CACHE names another folder for both; with another JAX_PLATFORMS than cp
 import gc
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -35,6 +36,9 @@ def _known(flags: tuple[str, ...]) -> list[str]:
 if os.environ["JAX_PLATFORMS"] == "cpu" and "DGM_TEST_FLAGS" not in os.environ:  # the workers inherit both variables
   os.environ["DGM_TEST_FLAGS"] = " ".join(_known(_FLAGS))
   os.environ["XLA_FLAGS"] = f"{os.environ['DGM_TEST_FLAGS']} {os.environ.get('XLA_FLAGS', '')}".strip()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it in the background
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tracing makes millions of objects that live as long as their programs: look for garbage seldom.
 gc.set_threshold(200_000, 20, 50)

@@ -22,6 +22,8 @@ _BINARY = (
   "flow_vae",
   "iwae",
   "ladder_vae",
+  "made",
+  "nade",
   "planar_vae",
   "sbn",
   "vae",
@@ -32,6 +34,7 @@ KINDS |= dict.fromkeys(("mixture_uci", "miwae_uci", "not_miwae_uci", "uci_regres
 KINDS |= dict.fromkeys(
   ("conv_vae_mnist", "miwae_mnist", "gaussian_vae_frey", "course_mnist", "cvae_mnist"), ("images",)
 )
+KINDS |= {"orderless_mnist": ("binary",)}
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",), "hmm_text": ("text",)}
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 REFUSES = {"cubic_toy": "take uci_regression:data=array", "hmm_text": "take data=text"}

@@ -185,7 +185,7 @@ def test_the_config_of_a_run_is_found_in_its_command_or_its_sweep(tmp_path):
     ("python -m dgm_jax --config vae_mnist", "vae_mnist"),
     ("dgm_jax.train('vae_mnist:quick', 'runs/x', **{})", "vae_mnist:quick"),
   ):
-    files.write_json(run / "run.json", [{"command": "other"}, {"command": command}])
+    files.write_json(run / "run.json", [{"command": c, "wall_s": {}} for c in ("other", command)])
     assert packing.config_name(run) == name
   assert model_card.citation("iwae_mnist:k=5").startswith("IWAE on MNIST: Burda, Grosse")
   assert model_card.citation("gone/mine.py") == model_card.citation("") == ""

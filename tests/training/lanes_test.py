@@ -183,6 +183,8 @@ def test_lanes_continue_together_from_the_newest_common_step(tmp_path):
   (tmp_path / "c").mkdir()
   (tmp_path / "d" / "checkpoints" / "20").mkdir(parents=True)
   (tmp_path / "d" / "checkpoints" / "400").mkdir()
+  for folder in tmp_path.glob("*/checkpoints/*"):
+    (folder / "_CHECKPOINT_METADATA").write_text("{}")  # as of an earlier version, which wrote no manifest
   a, b, c, d = ((None, tmp_path / name) for name in "abcd")
   assert train._cohorts([a, b]) == [[a, b]]
   assert train._cohorts([a, b, c]) == [[c], [b], [a]]
