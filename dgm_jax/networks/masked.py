@@ -19,9 +19,9 @@ def even_degrees(width: int, dim: int) -> jax.Array:
   return 1 + jnp.arange(width) * max(1, dim - 1) // width
 
 
-def random_degrees(key: jax.Array, width: int, dim: int, least: jax.Array | int = 1) -> jax.Array:
-  """Degrees of hidden units drawn uniformly from `least` to D - 1, [width]."""
-  return jax.random.randint(key, (width,), least, max(2, dim))
+def random_degrees(key: jax.Array, width: int, dim: int) -> jax.Array:
+  """Degrees of hidden units drawn uniformly from 1 to D - 1, [width]."""
+  return jax.random.randint(key, (width,), 1, max(2, dim))
 
 
 def up_to(source: jax.Array, target: jax.Array) -> jax.Array:
