@@ -50,10 +50,13 @@ def make(
   num_hidden: int,
 ) -> dict[str, Any]:
   """The contents of the report, as a dict for JSON."""
+  # the index of a data frame is copied, and no column of the table unless the user says so
+  shown = [j for j, c in enumerate(columns) if c.kind != "ignored" or j not in table.index]
   missing = np.stack(table.missing, 1)
   modelled = [j for j, c in enumerate(columns) if c.modelled]
   by_column = []
-  for j, column in enumerate(columns):
+  for j in shown:
+    column = columns[j]
     errors = {m: e.by_column[modelled.index(j)] for m, e in compared.items()} if column.modelled else {}
     unknown = _unknown(column, table.values[j][~table.missing[j]])
     by_column.append(
@@ -65,8 +68,8 @@ def make(
     "table": {
       "file": str(args.data),
       "rows": table.num_rows,
-      "missing": int(missing.sum()),
-      "empty_rows": int(missing.all(1).sum()),
+      "missing": int(missing[:, shown].sum()),
+      "empty_rows": int(missing[:, shown].all(1).sum()),
     },
     "fitted": {"file": str(args.fit or args.data), "rows": fitted_rows, "inductive": args.fit is not None},
     "model": {"latents": args.latents, "hidden": args.hidden, "samples": args.samples, "seed": args.seed}

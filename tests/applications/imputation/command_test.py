@@ -266,7 +266,7 @@ def test_classes_and_indices_of_another_table_are_understood(tmp_path):
   args = [str(new), f"--fit={tmp_path / 'train.csv'}", f"--out={tmp_path / 'o.csv'}", "--compare=none", *SMALL]
   assert impute.main(args) == 0
   about = json.loads((tmp_path / "o.report.json").read_text())["columns"]
-  assert [c["kind"] for c in about] == ["ignored", "binary", "real"] and not any("unknown" in c for c in about)
+  assert [c["kind"] for c in about] == ["binary", "real"] and not any("unknown" in c for c in about)
   out = list(csv.reader((tmp_path / "o.csv").open()))
   assert [row[0] for row in out[1:]] == [row[0] for row in body] and out[-1][1] in ("0.0", "1.0")
   [cell] = [c for c in csv.DictReader((tmp_path / "o.cells.csv").open()) if c["column"] == "flag"]
