@@ -127,7 +127,7 @@ def make_folder(folder: pathlib.Path) -> None:
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes the text, atomically; see `whole`."""
   with whole(path) as temporary:
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
