@@ -180,7 +180,7 @@ def main(argv: list[str]) -> None:
       sys.exit(supervisor.run_as_child(shlex.join(sys.orig_argv)))
     supervisor.end_with_parent()
     hosts.connect(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-  with disk_errors(pathlib.Path(_OUT.value or workdir)):
+  with disk_errors(workdir) if _OUT.value is None else writable.full(paths.folder("--out", _OUT.value)):
     _MODES[_MODE.value](_read_config(workdir), workdir)
   hosts.depart(0)
 

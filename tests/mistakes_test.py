@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import vae_mnist
-from dgm_jax.core import config_args, errors, files, memory, paths, streams
+from dgm_jax.core import config_args, errors, files, memory, paths, streams, writable
 from dgm_jax.evaluate import compare
 from dgm_jax.experiments.harness import measured, reports
 from dgm_jax.sweeps import curves, definition, report, report_command, states
@@ -160,7 +160,7 @@ def test_what_fits_no_device_is_refused_before_anything_compiles(path, value, co
   changed.num_steps = 40 if path != "num_epochs" else None
   changed.update_from_flattened_dict({path: value})
   sentence = sentence_of(build, changed)
-  assert "fewer than 2^31" in sentence if path == "num_epochs" else "A training step needs about" in sentence
+  assert "fewer than 2^31" in sentence if path == "num_epochs" else "A training step needs at least" in sentence
   assert path == "num_epochs" or ("64 GB are free" in sentence and "batch_size" in sentence)
 
 
@@ -328,6 +328,29 @@ def test_a_damaged_file_of_a_run_is_named_with_what_is_wrong(name, content, said
   assert str(file) in sentence and len(sentence.splitlines()) == 1
   assert all(words in sentence for words in said), sentence
   assert "allow_pickle" not in sentence
+
+
+@pytest.mark.parametrize(
+  "name,content",
+  [
+    ("lock", BINARY),
+    ("lock", "[1]"),
+    ("lock", '{"pid": "x"}'),
+    ("metrics.jsonl", "3\n"),
+    ("metrics.jsonl", '{"step": "x"}\n'),
+  ],
+)
+def test_a_damaged_lock_or_row_says_nothing_about_a_run(name, content, tmp_path):
+  (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+  assert states.state(tmp_path) == states.State("waiting", 0)
+
+
+@pytest.mark.parametrize("out,said", [("", "is empty"), ("FILE", "it is a file"), ("LINK", "does not exist")])
+def test_the_folder_for_results_is_named_before_anything_is_computed(out, said, tmp_path):
+  (tmp_path / "FILE").write_text("x")
+  (tmp_path / "LINK").symlink_to(tmp_path / "gone")
+  sentence = sentence_of(writable.chosen, tmp_path, out and str(tmp_path / out))
+  assert "--out" in sentence and said in sentence
 
 
 def test_a_comma_without_a_folder_is_no_run():

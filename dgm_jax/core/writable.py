@@ -1,9 +1,10 @@
 """Whether a folder can be written, asked before the work whose results it is to take."""
 
+import contextlib
 import pathlib
 import tempfile
 
-from dgm_jax.core import errors, full_disk
+from dgm_jax.core import errors, full_disk, paths
 
 
 def check(option: str, folder: pathlib.Path, advice: str = "") -> None:
@@ -33,10 +34,16 @@ def chosen(workdir: pathlib.Path, out: str | None) -> pathlib.Path:
   """The folder for what is computed from a run: `out`, or without it the run's own.
 
   Raises:
-    UserError: it cannot be written.
+    UserError: it cannot be written, or `out` names no folder.
   """
   if out is None:
     check("--workdir", workdir, "Name another folder for the results: --out=FOLDER.")
     return workdir
-  check("--out", pathlib.Path(out))
-  return pathlib.Path(out)
+  folder = paths.folder("--out", out)
+  check("--out", folder)
+  return folder
+
+
+def full(out: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+  """Context in which a full disk of --out becomes a DiskFullError."""
+  return full_disk.sentence(f"--out {out}", out, lambda: "Free some space, or name another --out.")

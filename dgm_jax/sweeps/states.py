@@ -64,9 +64,9 @@ def last_row(path: pathlib.Path) -> dict[str, Any]:
   for line in reversed(lines):
     try:
       row = json.loads(line) if line.endswith("\n") else {}
-    except json.JSONDecodeError:
+    except ValueError:
       continue
-    if "step" in row:
+    if isinstance(row, dict) and isinstance(row.get("step"), int):
       return row
   return {}
 
@@ -74,8 +74,10 @@ def last_row(path: pathlib.Path) -> dict[str, Any]:
 def is_alive(path: pathlib.Path) -> bool:
   """Whether a process works on the run; reads the lock file without locking it, which could block a starting run."""
   try:
-    held = json.loads((path / "lock").read_text())
-  except (OSError, json.JSONDecodeError):  # missing, or released
+    held = json.loads((path / "lock").read_bytes())
+  except (OSError, ValueError):  # missing, or released
+    return False
+  if not (isinstance(held, dict) and isinstance(held.get("pid"), int)):
     return False
   if held.get("host") != platform.node():
     newest = max((p.stat().st_mtime for p in (path / "metrics.jsonl", path / "lock") if p.exists()), default=0.0)

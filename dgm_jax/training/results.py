@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files, options, rng
@@ -58,11 +59,20 @@ def evaluate_finally(
   path = workdir / values_file
   if values:
     files.save_arrays(out / values_file, **((files.load_arrays(path) if merge and path.exists() else {}) | values))
-  found = degenerate.warnings(experiment, state)
+  found = _degenerate(experiment, state)
   for sentence in found:
     print(f"Warning: {sentence}", flush=True)
   warned = {"warnings": found} if found else {}
   return results | warned | {"step": int(state.step)} | about(config, experiment)
+
+
+def _degenerate(experiment: Experiment, state: Any) -> list[str]:
+  """degenerate.warnings, whose failure on a model of an unforeseen kind must not lose the results of a run."""
+  try:
+    return degenerate.warnings(experiment, state)
+  except Exception as e:
+    logging.warning("Whether the likelihood is degenerate could not be judged (%s: %s).", type(e).__name__, e)
+    return []
 
 
 def about(config: ConfigDict, experiment: Experiment) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+from absl import logging
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files, options
@@ -157,7 +158,11 @@ class Run:
   def is_asked_to_end(self) -> bool:
     """Whether there is a stop.json; if so, the run ends with the next row that is logged."""
     if jax.process_count() == 1:  # several hosts would not see the file at the same step
-      asked = files.read_json(self.workdir / "stop.json")
+      try:
+        asked = files.read_json(self.workdir / "stop.json")
+      except errors.UserError as e:  # it is no reason to lose steps
+        logging.log_first_n(logging.WARNING, "%s The run goes on.", 1, e)
+        asked = None
       self._asked = None if asked is None else asked["reason"]
     return self._asked is not None
 

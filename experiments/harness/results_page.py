@@ -20,11 +20,11 @@ python -m dgm_jax reproduce --page_of_results                          # a page 
 
 One command trains what a table or figure needs (as a sweep, seeds as lanes), evaluates all runs with one random key,
 and prints the published numbers next to ours: standard errors over seeds and test images, differences paired by image,
-protocol. Budget `quick` takes minutes on two cores, `short` an hour or so; `paper` is the full recipe, and only its
-numbers are judged. Two numbers agree if they are within two joint standard errors or, where the paper prints no error,
-within 0.5 nats or 3 % (`experiments/harness/comparisons.py`). The same command continues after any interruption;
-`--cells=vae-1,iwae-5` trains only a part. `ROOT/index.html` shows everything. `--save` stores the numbers of a finished
-budget in `experiments/results/`, from which this page is made.
+protocol. Budget `quick` takes minutes on two cores, `short` an hour or so; `paper` is the full recipe, which some
+tables already have at `short`. Only numbers of the paper's recipe are judged: two agree if they are within two joint
+standard errors or, where the paper prints no error, within 0.5 nats or 3 % (`experiments/harness/comparisons.py`). The
+same command continues after any interruption; `--cells=vae-1,iwae-5` trains only a part. `ROOT/index.html` shows
+everything. `--save` stores the numbers of a finished budget in `experiments/results/`, from which this page is made.
 
 A paper is `experiments/papers/NAME/paper.py`, with `PAPER` (published numbers), `RUNS` (what each table and budget
 runs, as overrides of a config), `report()` and `summary()`; see `experiments/harness/paper.py`. Labs of a course are
@@ -65,9 +65,12 @@ def _rows(found: Mapping[str, Any], file: str) -> list[tuple[str, ...]]:
   """Rows of one result: a cell each, or else what the paper's summary says, a part each."""
   module = paper.load(found["paper"])
   same = comparisons.has_published_data(found)
-  end = (found["budget"] + ("" if same else ", other data"), f"[json](results/{file})")
+  budget, link = found["budget"] + ("" if same else ", other data"), f"[json](results/{file})"
   if cells := _by_cell(module, found):
-    return [(*row, *end) for row in cells]
+    judged = {c.name: c.agrees for c in comparisons.cells(found) if c.full and c.published.verified}
+    said = {name: f"{budget}, the paper's recipe: {'agrees' if yes else 'differs'}" for name, yes in judged.items()}
+    return [(*row, said.get(row[0], budget), link) for row in cells]
+  end = (budget, link)
   summary = module.summary(found["numbers"])
   parts = summary["ours"].split("; ")
   return [(summary["system"] if i == 0 else "", summary["published"] if i == 0 else "", p, *end)

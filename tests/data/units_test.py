@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import mixture_uci
 from dgm_jax import data
+from dgm_jax.configs import mixture_uci
 from dgm_jax.core import errors
 from dgm_jax.data import pipeline, stored, units
 from dgm_jax.data.splits import Splits
@@ -129,3 +129,13 @@ def test_a_run_whose_values_change_is_told_why(tmp_path):
   (tmp_path / "data.json").write_text(json.dumps({"data": "array", "split_sizes": {}, "data_digest": "old"}))
   with pytest.raises(errors.UserError, match=r"Earlier versions read them otherwise \(x is read in float64\)"):
     folder.check_data(tmp_path, about)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_integers_that_floating_point_numbers_cannot_tell_apart_are_refused(tmp_path, hole):
+  """Beyond 2^53 they are equal before anything can be subtracted, whether or not a column has missing cells."""
+  rows = [f"{10**18 + i},{i}" for i in range(60)]
+  rows[7] = ",7" if hole else rows[7]
+  (tmp_path / "d.csv").write_text("\n".join(["id,b", *rows]) + "\n")
+  with pytest.raises(errors.UserError, match=r"d.csv: different integers of column 'id' become equal .* subtract"):
+    data.load("array", path=str(tmp_path / "d.csv"), data_dir=str(tmp_path / "data"))

@@ -148,8 +148,8 @@ def check_outputs(args: argparse.Namespace) -> None:
     UserError: an output cannot be written.
   """
   for path in paths(args):
-    readable = not path.exists() or os.access(path, os.W_OK)
-    errors.require(readable, f"{path} cannot be written: it is read-only.")
+    writable = not path.exists() or os.access(path, os.W_OK)
+    errors.require(writable, f"{path} cannot be written: it is read-only.")
     with writing(path), contextlib.suppress(_Tried), files.whole(path) as temporary:
       temporary.write_bytes(bytes(2**12))
       raise _Tried  # `whole` then removes the temporary file and leaves `path` alone

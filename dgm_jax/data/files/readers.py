@@ -180,6 +180,12 @@ def numbers(frame: Any, path: Any) -> np.ndarray:
       raise errors.UserError(
         f"{path}: column {str(name)!r} holds {text!r} in row {row + 1}, where numbers are expected; {hint}."
       )
+    exact = pd.to_numeric(values.dropna(), errors="coerce")
+    errors.require(
+      not pd.api.types.is_integer_dtype(exact) or exact.nunique() == exact.astype(np.float64).nunique(),
+      f"{path}: different integers of column {str(name)!r} become equal as floating-point numbers, exact up to 2^53 "
+      "only: subtract an offset from them, or leave the column out.",
+    )
     columns.append(found.to_numpy(np.float64))
   return np.stack(columns, 1) if columns else np.zeros((len(frame), 0))
 

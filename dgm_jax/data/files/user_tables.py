@@ -11,13 +11,18 @@ from dgm_jax.data.files import readers, tables, user_files
 from dgm_jax.data.files.table_options import Options, chosen
 
 
+def _exact(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
+  """The values in a type in which pandas can mark missing ones without rounding the others."""
+  return values.astype(object) if missing.any() and values.dtype.kind in "iu" else values
+
+
 def table(path: pathlib.Path, options: Options) -> tuple[Arrays, dict]:
   """x float32 [N, D] of a .csv, .tsv or .parquet file; mask where cells are empty or NaN; y from the target column."""
   import pandas as pd
 
   found = tables.read(path, options)
   used, target = chosen(found.names, options, path, found.index)
-  seen = {j: pd.Series(found.values[j], dtype=found.values[j].dtype).mask(found.missing[j]) for j in used}
+  seen = {j: pd.Series(_exact(found.values[j], found.missing[j])).mask(found.missing[j]) for j in used}
   frame = pd.DataFrame({found.names[j]: column for j, column in seen.items()})
   arrays = user_files.with_mask({"x": user_files.values(readers.numbers(frame, path), path)}, path)
   about: dict = {"columns": [found.names[j] for j in used]}

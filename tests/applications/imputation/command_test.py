@@ -233,7 +233,7 @@ def test_an_output_that_cannot_be_written_is_found_before_the_fit(tmp_path, monk
       raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", full)
-  monkeypatch.setattr(impute, "_impute", lambda args: pytest.fail("the fit began"))
+  monkeypatch.setattr(impute, "_impute", lambda *_: pytest.fail("the fit began"))
   before = sorted(os.listdir(tmp_path))
   assert fails([data, f"--out={out}", "--overwrite", *SMALL])
   printed = capsys.readouterr().err
