@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from dgm_jax.applications.imputation import baselines
 from dgm_jax.core import errors, files
+from dgm_jax.core.paths import named
 from dgm_jax.data.files import tables
 from dgm_jax.data.files.table_options import Options
 
@@ -115,6 +116,9 @@ def check(args: argparse.Namespace) -> None:
 
 def _check_paths(args: argparse.Namespace) -> None:
   need = errors.require
+  for option, label in (("data", "The table"), ("out", "--out"), ("fit", "--fit")):
+    if (given := getattr(args, option)) is not None:
+      setattr(args, option, named(label, given))  # ~ is the user's home
   suffixes = tables.SUFFIXES
   need(args.data.suffix in suffixes, f"{args.data}: its name must end in one of {', '.join(suffixes)}.")
   need(args.out.suffix == args.data.suffix, f"--out={args.out} must end in {args.data.suffix}, like the table.")

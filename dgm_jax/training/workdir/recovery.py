@@ -3,6 +3,7 @@
 `core.files.whole` leaves none half-written; earlier versions did.
 """
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -59,8 +60,13 @@ def results(workdir: pathlib.Path) -> dict[str, Any] | None:
     errors.require(
       has_checkpoint(workdir), f"{sentence}, and there is no checkpoint to evaluate. Remove it to train the run again."
     )
-    logging.warning("%s; training the run again from its last checkpoint renews it.", sentence)
+    _warn_once(f"{sentence}; training the run again from its last checkpoint renews it.")
     return None
+
+
+@functools.cache
+def _warn_once(sentence: str) -> None:  # a sweep looks at its runs again and again
+  logging.warning("%s", sentence)
 
 
 def data(workdir: pathlib.Path) -> dict[str, Any] | None:

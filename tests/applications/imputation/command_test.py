@@ -286,8 +286,13 @@ def test_a_signal_stops_the_command_without_incomplete_files(tmp_path, monkeypat
     return going_on(*args, **kwargs)
 
   monkeypatch.setattr(place, moment, signalled)
-  assert impute.main([str(data), f"--out={tmp_path / 'o.csv'}", "--ignore=key", *SMALL]) == 4
+  command = lambda name: [str(data), f"--out={tmp_path / name}", "--ignore=key", *SMALL]
+  assert impute.main(command("o.csv")) == 4
   assert os.listdir(tmp_path) == ["data.csv"]
+  if moment == "impute":
+    monkeypatch.setattr(place, moment, going_on)
+    assert impute.main(command("o.csv")) == impute.main(command("never_stopped.csv")) == 0
+    assert (tmp_path / "o.csv").read_bytes() == (tmp_path / "never_stopped.csv").read_bytes()
   assert "Stopped by SIGTERM" in capsys.readouterr().err
 
 
