@@ -12,6 +12,7 @@ import concurrent.futures
 import itertools
 import math
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from dgm_jax.data import sources
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.planning import compiled, grouping
 from dgm_jax.sweeps.planning.compiled import Compiled
+from dgm_jax.training.processes import supervisor
 
 _USABLE = {False: 0.75, True: 0.9}  # fraction of the memory that is planned for, by whether it is that of XLA
 _PROCESS = 0.6e9  # bytes of Python, JAX and compiled programs, counted where programs run in RAM
@@ -227,10 +229,16 @@ def _result_or_message(function: Callable, *args, **kwargs):
     return None, str(e)
 
 
+def _one_process() -> concurrent.futures.ProcessPoolExecutor:
+  """A process that ends with this one: it would wait for work for ever, and hold this one's output open."""
+  context = multiprocessing.get_context("spawn")
+  start = {"initializer": supervisor.end_with_parent, "initargs": (os.getpid(),)}
+  return concurrent.futures.ProcessPoolExecutor(1, mp_context=context, **start)
+
+
 def make_in_process(runs: Sequence[Run], **options) -> Plan:
   """`make` in a separate process, so that this one holds neither devices nor their memory."""
-  context = multiprocessing.get_context("spawn")
-  with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+  with _one_process() as pool:
     plan, sentence = pool.submit(_result_or_message, make, runs, **options).result()
   errors.require(sentence is None, str(sentence))
   return plan

@@ -22,11 +22,15 @@ def is_child() -> bool:
   return _CHILD in os.environ
 
 
-def end_with_parent() -> None:
-  """Makes the system send SIGTERM to this process when its parent dies, if the system supports that."""
+def end_with_parent(parent: int | None = None) -> None:
+  """Makes the system send SIGTERM to this process when its parent dies, if the system supports that.
+
+  Args:
+    parent: its process id; None in a process that run_as_child started.
+  """
   with contextlib.suppress(OSError, AttributeError):
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-  if os.environ[_CHILD] != str(os.getppid()):  # the parent has died already
+  if str(parent or os.environ[_CHILD]) != str(os.getppid()):  # the parent has died already
     sys.exit(LOST)
 
 

@@ -1,6 +1,11 @@
 """Runs are lanes of one program if tracing finds that they differ only in its inputs; tasks fit in memory."""
 
 import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -237,6 +242,33 @@ def test_memory_of_other_machines_is_not_that_of_this_one(monkeypatch):
   ram, device = plan.cost(group, in_ram=True), plan.cost(group, in_ram=False)
   assert ram[0] == device[0]
   assert ram[1] - device[1] > 0.5e9  # no process of Python is in the memory of a GPU
+
+
+_PLANNER = """
+import time
+from dgm_jax.sweeps.planning import plan
+if __name__ == "__main__":
+  pool = plan._one_process()
+  pool.submit(time.sleep, 0).result()
+  print(next(iter(pool._processes)), flush=True)
+  time.sleep(100)
+"""
+
+
+def test_the_planning_process_ends_with_the_command_that_is_killed(tmp_path):
+  (tmp_path / "planner.py").write_text(_PLANNER)
+  command = [sys.executable, str(tmp_path / "planner.py")]
+  here = os.environ | {"PYTHONPATH": str(tables.ROOT)}
+  with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tables.ROOT, env=here) as process:
+    child = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while (running := pathlib.Path(f"/proc/{child}").exists()) and time.monotonic() < deadline:
+      time.sleep(0.1)
+    if running:
+      os.kill(child, signal.SIGKILL)
+  assert not running
 
 
 def test_data_loaded_once_give_the_same_experiment():
