@@ -58,6 +58,11 @@ class Autoregressive(nn.Module):
     )
     return family
 
+  def initial_outputs(self) -> jax.Array:
+    """h for which the mean of every entry is that of the data, in P blocks of D, [P D]."""
+    family, mean = self.family, self.data_mean
+    return family.bias(jnp.asarray(family.centre(self.dim) if mean is None else mean, jnp.float32))
+
   @property
   def num_levels(self) -> int | None:
     """The number of values of an entry; None for real numbers."""

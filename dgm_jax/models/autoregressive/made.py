@@ -52,8 +52,7 @@ class Model(Autoregressive):
     widths = (features, *self.hidden)
     self.kernels = [self.param(f"kernel_{i}", kernel, widths[i : i + 2]) for i in range(len(self.hidden))]
     self.biases = [self.param(f"bias_{i}", zeros, (width,)) for i, width in enumerate(self.hidden)]
-    start = jnp.asarray(family.centre(self.dim) if self.data_mean is None else self.data_mean, jnp.float32)
-    self.out_bias = self.param("out_bias", lambda key, shape: family.bias(start).reshape(shape), outputs)
+    self.out_bias = self.param("out_bias", lambda key, shape: self.initial_outputs().reshape(shape), outputs)
     flat_kernel = lambda key, shape: kernel(key, (shape[0], outputs[0] * self.dim)).reshape(shape)
     self.out = self.param("out", flat_kernel, (widths[-1], *outputs)) if self.hidden else None
     self.direct_kernel = self.param("direct", zeros, (features, *outputs)) if self.direct else None

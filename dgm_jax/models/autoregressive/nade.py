@@ -41,8 +41,9 @@ class Model(Autoregressive):
     self.kernel = self.param("kernel", kernel, (dim, features, self.num_hidden))
     self.bias = self.param("bias", nn.initializers.zeros, (self.num_hidden,))
     self.out = self.param("out", kernel, (dim, self.num_hidden, outputs))
-    start = jnp.asarray(family.centre(dim) if self.data_mean is None else self.data_mean, jnp.float32)
-    self.out_bias = self.param("out_bias", lambda key, shape: family.bias(start).reshape(shape[::-1]).T, (dim, outputs))
+    self.out_bias = self.param(
+      "out_bias", lambda key, shape: self.initial_outputs().reshape(shape[::-1]).T, (dim, outputs)
+    )
     if self.num_classes:
       self.context = self.param("context", nn.initializers.glorot_uniform(), (self.num_classes, self.num_hidden))
     key = jax.random.key(self.order_seed)

@@ -45,8 +45,7 @@ class Model(Autoregressive):
     require_at_least(1, hidden=self.hidden, orders=self.orders)
     require_one_of(ACTIVATIONS, activation=self.activation)
     family, dim = self.family, self.dim
-    start = jnp.asarray(family.centre(dim) if self.data_mean is None else self.data_mean, jnp.float32)
-    bias = lambda key, shape, dtype=jnp.float32: family.bias(start)
+    bias = lambda key, shape, dtype=jnp.float32: self.initial_outputs()
     self.net = MLP((*self.hidden, family.width(dim)), ACTIVATIONS[self.activation], output_bias=bias)
     key = jax.random.key(self.order_seed)
     self.places = self.variable("degrees", "input", places, "random", dim, self.orders, key)
