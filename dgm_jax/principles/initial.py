@@ -9,8 +9,10 @@ from flax import linen as nn
 from dgm_jax.core import requirements
 
 
-def variables(model: nn.Module, key: jax.Array, batch: dict[str, jax.Array], touch: Callable) -> dict[str, Any]:
-  """The variables of a model, by collection, from its `__call__`, which uses every parameter.
+def variables(
+  model: nn.Module, key: jax.Array, batch: dict[str, jax.Array], touch: Callable
+) -> tuple[Any, dict[str, Any]]:
+  """(the parameters of a model, its other collections) from its `__call__`, which uses every parameter.
 
   Args:
     model: a Flax module.
@@ -19,4 +21,5 @@ def variables(model: nn.Module, key: jax.Array, batch: dict[str, jax.Array], tou
     touch: (model, batch) -> anything, which uses every parameter of a model without `__call__`.
   """
   called = {} if requirements.defines(model, "__call__") else {"method": touch}
-  return dict(model.init(key, batch, **called))
+  found = dict(model.init(key, batch, **called))
+  return found.pop("params"), found

@@ -51,8 +51,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
   has_objective = requirements.defines(model, "objective")
 
   def init_params(key, batch):
-    variables = initial.variables(model, key, batch, lambda model, batch: model.log_prob(batch))
-    return variables.pop("params"), variables
+    return initial.variables(model, key, batch, lambda model, batch: model.log_prob(batch))
 
   def loss_fn(params, variables, key, batch, hparams):
     del hparams

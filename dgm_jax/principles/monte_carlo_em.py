@@ -95,8 +95,7 @@ def make(
 
   def init(key, batch, hparams):
     key_model, key_chains = jax.random.split(key)
-    variables = initial.variables(model, key_model, batch, _touch)
-    params = variables.pop("params")
+    params, variables = initial.variables(model, key_model, batch, _touch)
     variables |= {"mcem": _collection(key_chains, model, params, variables, num_examples)}
     return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), variables, hparams)
 

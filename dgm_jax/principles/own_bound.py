@@ -42,8 +42,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
     errors.choose("key of config.objective", name, ())
 
   def init_params(key, batch):
-    variables = initial.variables(model, key, batch, lambda model, batch: model.bound(jax.random.key(0), batch))
-    return variables.pop("params"), variables
+    return initial.variables(model, key, batch, lambda model, batch: model.bound(jax.random.key(0), batch))
 
   def bind(state):
     return model.bind({"params": state.params, **state.variables})

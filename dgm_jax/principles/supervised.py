@@ -69,8 +69,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, num_examples: int, 
   errors.require(o.kl_weight >= 0, f"objective.kl_weight = {o.kl_weight}; it must be 0 or positive.")
 
   def init_params(key, batch):
-    variables = initial.variables(model, key, batch, lambda model, batch: model.log_prob(jax.random.key(0), batch))
-    return variables.pop("params"), variables
+    return initial.variables(model, key, batch, lambda model, batch: model.log_prob(jax.random.key(0), batch))
 
   def loss_fn(params, variables, key, batch, hparams):
     apply = functools.partial(model.apply, {"params": params, **variables})

@@ -87,8 +87,7 @@ def make(
   paired = o.gradient in ("stl", "dreg", "gdreg", "vimco") or targets.theta is not targets.phi
 
   def init_params(key, batch):
-    variables = initial.variables(model, key, batch, _touch)
-    return variables.pop("params"), variables
+    return initial.variables(model, key, batch, _touch)
 
   def loss_fn(params, variables, key, batch, hparams):
     values = {name: hparams.get(f"objective.{name}", value) for name, value in o._asdict().items()}
