@@ -212,6 +212,15 @@ def test_pareto_k_finds_the_shape_of_generalised_pareto_weights(k):
   np.testing.assert_allclose(estimators.pareto_k(jnp.log(w) - 1e5), found, rtol=1e-6)
 
 
+@pytest.mark.parametrize("num_samples,tail", [(60, 12), (100, 20), (400, 60)])
+def test_pareto_k_is_shrunk_towards_a_half_as_by_ten_more_weights(num_samples, tail):
+  import scipy.stats
+
+  w = scipy.stats.genpareto(0.3).rvs((num_samples, 4000), random_state=1)
+  found = np.asarray(estimators.pareto_k(jnp.log(jnp.asarray(w, jnp.float32))))
+  assert found.mean() == pytest.approx((0.3 * tail + 0.5 * 10) / (tail + 10), abs=0.01)  # 0.004 is one standard error
+
+
 @pytest.mark.parametrize("spread", [30, 60, 1000])
 def test_pareto_k_is_large_if_one_weight_dominates_and_small_for_equal_weights(spread):
   log_w = jnp.asarray(_RNG.normal(0, spread, (5000, 20)), jnp.float32)

@@ -15,14 +15,15 @@ _MOST = 2**16 - 1
 
 @functools.cache
 def _token() -> str:
-  """The pattern of a word: a run of letters and the marks that belong to them, two or more, without digits.
+  """The pattern of a word: a run of two or more letters, their marks and digits, with a letter in it.
 
   Python's \\w lacks the combining marks, which are vowels of Indic scripts and Thai, and accents elsewhere, and the
   joiners within words of Persian and Marathi.
   """
   found = (chr(c) for c in (*range(0x300, 0x20000), *range(0xE0100, 0xE01F0)))
   marks = "\u200c\u200d" + "".join(c for c in found if unicodedata.category(c)[0] == "M" and not re.match(r"\w", c))
-  return rf"(?<![\w{marks}])(?:[^\W\d_]|[{marks}]){{2,}}(?![\w{marks}])"
+  # possessive: a run without a letter fails at once, however long it is
+  return rf"(?<![\w{marks}])(?=[\d{marks}]*+[^\W\d_])(?:[^\W_]|[{marks}]){{2,}}+(?![\w{marks}])"
 
 
 def bags(
@@ -30,8 +31,8 @@ def bags(
 ) -> Splits:
   """Replaces `text` by x uint16 [N, V], the number of times each word occurs in each document.
 
-  Words are runs of two letters or more with their marks, without digits, in lower case; the vocabulary is that of the
-  training split.  about["vocabulary"] lists the words that are kept, the most frequent first; documents without any of
+  Words are runs of two or more letters, their marks and digits, in lower case; numbers alone are none.  The vocabulary
+  is that of the training split.  about["vocabulary"] lists the words that are kept, the most frequent first; documents without any of
   them are dropped, and about["dropped"] has their number in each split.
 
   Args:

@@ -16,7 +16,7 @@ from dgm_jax.data.splits import Splits
 
 pytestmark = pytest.mark.smoke
 
-_TRAIN = ["The ark, the Ark of X", "ark dove dove 12 2nd", "raven and dove", "raven's olive", "the of"]
+_TRAIN = ["The ark, the Ark of X", "ark dove dove 12 345", "raven and dove", "raven's olive", "the of"]
 
 
 def _bags(train=_TRAIN, test=("olive olive whale", "whale"), size=10, **options):
@@ -38,11 +38,17 @@ def test_the_vocabulary_is_that_of_the_training_split():
 def test_combining_marks_and_joiners_belong_to_their_word(tmp_path):
   """Devanagari, Arabic with vowels, Persian with a joiner, Thai (a run without spaces), Hebrew with points."""
   words = ["भारतीय", "शिंदे", "मुख्यमंत्री", "पोलीस", "دِيوَان", "می\u200cخواهم", "ที่นี่", "שָׁלוֹם"]
-  assert set(_bags([" ".join(words), "x1 ab12 _cd"], [words[0]]).about["vocabulary"]) == set(words)
+  assert set(_bags([" ".join(words), "_cd 12 1_000"], [words[0]]).about["vocabulary"]) == set(words)
   (tmp_path / "t.txt").write_text("größe schön\n" * 6 + "gro\u0308ße scho\u0308n\n" * 6)
   for name in ("bag_of_words", "text"):
     loaded = data.load(name, path=str(tmp_path / "t.txt"), **{"max_share": 1.0} if name == "bag_of_words" else {})
     assert set(loaded.about["vocabulary"]) - {"<pad>", "<unk>", "<end>"} == {"größe", "schön"}
+
+
+def test_digits_belong_to_their_word_and_numbers_alone_are_none():
+  words = ["covid19", "2nd", "b2b", "२१वी", "x1"]
+  text = " ".join(words) + " 19 2020 १२ 3.14 a_1 " + "1" * 50_000
+  assert set(_bags([text], [words[0]]).about["vocabulary"]) == set(words)
 
 
 def test_rare_and_common_words_are_left_out():
