@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgm_jax.core import errors, figure_style, figures, files, paths
-from dgm_jax.evaluate import compare_figure
+from dgm_jax.evaluate import compare_figure, likelihood_kinds
 
 _SAME = ("data", "data_digest", "transforms", "split_sizes")
 
@@ -50,6 +50,7 @@ class Difference(NamedTuple):
     stderr: standard error of the difference over the test examples, for these trained models.
     first_spread, second_spread: standard deviation over the seeds of the mean over examples; None for one seed.
     num_examples: N.
+    first_kind, second_kind: what a log-likelihood is: exact, bound or estimate; "" for other values.
   """
 
   name: str
@@ -60,6 +61,8 @@ class Difference(NamedTuple):
   first_spread: float | None
   second_spread: float | None
   num_examples: int
+  first_kind: str = ""
+  second_kind: str = ""
 
 
 def read(path: str) -> Run:
@@ -122,15 +125,23 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
   found = []
   for name in names:
     (a, spread_a), (b, spread_b) = _mean_and_spread(first, name), _mean_and_spread(second, name)
-    found.append(Difference(name, float(a.mean()), float(b.mean()), *paired(a, b), spread_a, spread_b, len(a)))
+    kinds = [
+      likelihood_kinds.together(likelihood_kinds.of_value(name, r.results) for r in of) for of in (first, second)
+    ]
+    found.append(Difference(name, float(a.mean()), float(b.mean()), *paired(a, b), spread_a, spread_b, len(a), *kinds))
   return found
 
 
-def warnings(runs: Sequence[Run]) -> list[str]:
+def warnings(first: Sequence[Run], second: Sequence[Run]) -> list[str]:
   """Caveats of the comparison, one sentence each."""
-  found = []
-  for name in sorted({k for run in runs for k in run.results if k.endswith("_samples")}):
-    numbers = {run.results.get(name) for run in runs}
+  runs, found = [*first, *second], []
+  kinds = [
+    likelihood_kinds.together(likelihood_kinds.of_value("log_px", r.results) for r in of) for of in (first, second)
+  ]
+  if sentence := likelihood_kinds.caveat(*kinds):
+    found.append(sentence)
+  for name in sorted({k for run in runs for k in run.results if k.endswith(("_samples", "/num_draws"))}):
+    numbers = list(dict.fromkeys(run.results.get(name, "none") for run in runs))
     if len(numbers) > 1:
       found.append(f"{name} differs ({', '.join(map(str, numbers))}): a bound is tighter with more samples.")
   for name in sorted({k for run in runs for k in run.values}):
@@ -144,9 +155,11 @@ def table(differences: Sequence[Difference]) -> str:
   """A text table, one line per difference, numbers to four decimals."""
   show = lambda v: "" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v)
   head = ("value", "first", "second", "difference", "stderr", "sd of first", "sd of second", "examples")
-  rows = [head, *(tuple(map(show, d)) for d in differences)]
-  if all(d.first_spread is None and d.second_spread is None for d in differences):
-    rows = [(*row[:5], row[7]) for row in rows]
+  rows = [(*head, "kind of first", "kind of second"), *(tuple(map(show, d)) for d in differences)]
+  spreads = any(d.first_spread is not None or d.second_spread is not None for d in differences)
+  kinds = any(d.first_kind or d.second_kind for d in differences)
+  hidden = (() if spreads else (5, 6)) + (() if kinds else (8, 9))
+  rows = [[cell for i, cell in enumerate(row) if i not in hidden] for row in rows]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   align = lambda i, cell: f"{cell:<{widths[i]}}" if i == 0 else f"{cell:>{widths[i]}}"
   return "\n".join("  ".join(align(i, cell) for i, cell in enumerate(row)) for row in rows)
@@ -208,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   errors.require(len(arguments) >= 2, "Name two runs or more: python -m dgm_jax compare runs/a runs/b.")
   first, *others = [[read(path) for path in folders(argument)] for argument in arguments]
   found = [
-    (arguments[0], name, compare(first, second), warnings([*first, *second]))
+    (arguments[0], name, compare(first, second), warnings(first, second))
     for name, second in zip(arguments[1:], others, strict=True)
   ]
   drawn = []

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.evaluate import exact_likelihood
 
 NEEDS = ("log_prob", "num_free_parameters")  # methods of the model
 
@@ -33,26 +34,28 @@ def evaluate(experiment: Any, state: Any, key: jax.Array, arrays: dict, *, batch
 
   Returns:
     log_px of `arrays`, log_px_stderr, its standard error over examples, nll = -log_px; train_log_px; aic, bic, icl;
-    num_free_parameters.  "values" holds log_px of each held-out example.
+    num_free_parameters; likelihood_kind, see exact_likelihood.kind.  "values" holds log_px of each held-out example.
   """
-  model, variables = experiment.model, {"params": state.params}
-
-  def eval_step(state, key, batch):
-    bound, log_det = model.bind({"params": state.params}), batch.get("log_det", 0.0)
-    log_px = bound.log_prob(batch)
-    values = {"log_px": log_px, "shown": log_px + log_det}
-    if hasattr(model, "responsibilities"):
-      values["entropy"] = jnp.sum(jax.scipy.special.entr(bound.responsibilities(batch)), 1)
-    return values
-
-  run = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
-  train, held_out = run(state, key, experiment.splits.train), run(state, key, arrays)
-  n, p = size(experiment.splits.train), model.bind(variables).num_free_parameters
-  minus_two_l = -2 * n * mean_and_error(train["log_px"])[0]
+  model, train = experiment.model, experiment.splits.train
+  run = exact_likelihood.make_log_px(experiment, batch_size)
+  of_train, held_out = run(state, key, train), run(state, key, arrays)
+  n, p = size(train), model.bind({"params": state.params}).num_free_parameters
+  minus_two_l = -2 * n * mean_and_error(of_train["log_px_transformed"])[0]
   bic = minus_two_l + p * math.log(n)
-  log_px, error = mean_and_error(held_out["shown"])
+  log_px, error = mean_and_error(held_out["log_px"])
   found = {"nll": -log_px, "log_px": log_px, "log_px_stderr": error, "aic": minus_two_l + 2 * p, "bic": bic}
-  if "entropy" in train:
-    found["icl"] = bic + 2 * n * mean_and_error(train["entropy"])[0]
-  found |= {"train_log_px": mean_and_error(train["shown"])[0], "num_free_parameters": p}
-  return found | {"values": {"log_px": held_out["shown"]}}
+  if hasattr(model, "responsibilities"):
+    found["icl"] = bic + 2 * n * _mean_entropy(experiment, state, key, batch_size)
+  found |= {"train_log_px": mean_and_error(of_train["log_px"])[0], "num_free_parameters": p}
+  return found | {"likelihood_kind": exact_likelihood.kind(experiment), "values": {"log_px": held_out["log_px"]}}
+
+
+def _mean_entropy(experiment: Any, state: Any, key: jax.Array, batch_size: int) -> float:
+  """1/N sum_n H[p(c|x_n)] over the training set, nats."""
+
+  def of(state, key, batch):
+    responsibilities = experiment.model.bind({"params": state.params}).responsibilities(batch)
+    return {"entropy": jnp.sum(jax.scipy.special.entr(responsibilities), 1)}
+
+  run = make_evaluate_examples(of, experiment.transforms.evaluate, batch_size)
+  return mean_and_error(run(state, key, experiment.splits.train)["entropy"])[0]

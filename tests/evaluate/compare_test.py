@@ -136,6 +136,24 @@ def test_warnings_name_values_of_unequal_sets_and_unequal_bounds(tmp_path):
   second = plant(tmp_path / "b", 0, about={"test/likelihood_samples": 5000}, **{"test/ais_log_px": np.zeros(20)})
   runs = [compare.read(p) for p in (first, second)]
   assert [d.name for d in compare.compare(runs[:1], runs[1:])] == ["log_px"]
-  text = " ".join(compare.warnings(runs))
+  text = " ".join(compare.warnings(runs[:1], runs[1:]))
   assert "likelihood_samples differs" in text
   assert "ais_log_px is left out: the runs have it for 10, 20 examples" in text
+
+
+def test_the_kind_of_a_likelihood_is_printed_and_a_bound_minus_an_exact_number_gets_a_caveat(tmp_path, capsys):
+  exact = {"test/likelihood_kind": "exact"}
+  about = {"a": exact, "b": {}, "c": {"test/likelihood_kind": "bound", "test/num_draws": 5}}
+  runs = {name: compare.read(plant(tmp_path / name, 0, about=about[name])) for name in about}
+  found = {name: compare.compare([runs["a"]], [run])[0] for name, run in runs.items()}
+  assert [(d.first_kind, d.second_kind) for d in found.values()] == [
+    ("exact", kind) for kind in ("exact", "bound", "bound")
+  ]
+  caveats = {name: [s for s in compare.warnings([runs["a"]], [run]) if "log_px is" in s] for name, run in runs.items()}
+  assert caveats["a"] == []
+  assert caveats["b"][0].startswith("log_px is exact in the first and bound in the second")
+  assert compare.main([runs["b"].path, runs["c"].path]) == 0
+  printed = capsys.readouterr().out
+  assert "kind of second" in printed
+  assert "num_draws differs (none, 5)" in printed
+  assert compare.compare([runs["a"], runs["b"]], [runs["c"]])[0].first_kind == "exact and bound"

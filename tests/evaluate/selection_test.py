@@ -26,7 +26,7 @@ def test_criteria_agree_with_scikit_learn():
   model = gaussian_mixture.Model((D,), num_components=C)
   parts = splits.Splits({"x": X}, None, {"x": HELD_OUT}, {})
   experiment = types.SimpleNamespace(
-    model=model, splits=parts, transforms=types.SimpleNamespace(evaluate=lambda key, batch: batch)
+    model=model, splits=parts, transforms=types.SimpleNamespace(evaluate=lambda key, batch: batch, dequantizes=False)
   )
   found = selection.evaluate(experiment, state, jax.random.key(0), parts.test, batch_size=64)
   assert found["aic"] == pytest.approx(theirs.aic(X), rel=1e-5)

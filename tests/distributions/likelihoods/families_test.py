@@ -222,6 +222,14 @@ def test_continuous_bernoulli_agrees_with_tfp_and_its_series_is_continuous():
   np.testing.assert_allclose(ContinuousBernoulli(single).log_prob(0.3), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_draws_of_a_nearly_uniform_continuous_bernoulli_are_continuous_in_its_parameter():
+  with jax.enable_x64(True):
+    draw = lambda logit: ContinuousBernoulli(jnp.full(200, logit)).sample(seed=jax.random.key(0))
+    for sign in (-1, 1):  # the series on one side of 1e-3, the closed form on the other
+      np.testing.assert_allclose(draw(sign * 0.999e-3), draw(sign * 1.001e-3), atol=1e-6)
+    assert np.abs(draw(0.999e-3) - draw(-0.999e-3)).max() > 1e-4
+
+
 def test_discretised_logistic_is_a_difference_of_distribution_functions():
   """256 levels: all bins sum to 1, and each is the integral of a logistic's density over it."""
   with jax.enable_x64(True):
