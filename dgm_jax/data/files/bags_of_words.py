@@ -32,8 +32,8 @@ def bags(
   """Replaces `text` by x uint16 [N, V], the number of times each word occurs in each document.
 
   Words are runs of two or more letters, their marks and digits, in lower case; numbers alone are none.  The vocabulary
-  is that of the training split.  about["vocabulary"] lists the words that are kept, the most frequent first; documents without any of
-  them are dropped, and about["dropped"] has their number in each split.
+  is that of the training split: about["vocabulary"] lists the words that are kept, the most frequent first.  Documents
+  without any of them are dropped, and about["dropped"] has their number in each split.
 
   Args:
     splits: each part has the feature `text`, [N] strings.
