@@ -189,6 +189,17 @@ def test_a_density_integrates_to_one_and_a_wrong_one_does_not(d, how):
   assert wrong["normalisation"] == pytest.approx(math.exp(0.1), abs=5 * wrong.get("normalisation_stderr", 1e-5))
 
 
+def test_the_standard_error_of_a_sampled_integral_is_its_spread_over_keys():
+  shape, zeros = (3,), jnp.zeros(3)
+  bound = Independent(shape).bind({"params": {"loc": jnp.float32(0.0)}})
+  run = jax.vmap(lambda key: normalisation._weighed(bound, key, shape, zeros, 1 + zeros, 1024, 256))
+  found = jax.jit(run)(jax.random.split(KEY, 200))
+  spread = float(np.std(found["normalisation"], ddof=1))
+  assert float(found["normalisation_stderr"].mean()) == pytest.approx(
+    spread, rel=0.15
+  )  # three standard errors of the spread
+
+
 def test_too_many_states_of_a_model_without_an_order_are_refused():
   class Discrete(Independent):
     num_levels = 256
