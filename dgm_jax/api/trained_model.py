@@ -184,7 +184,7 @@ class LatentModel:
   def _seen(self, transform: bool) -> Any:
     """The experiment, with its transforms or with the identity instead."""
     seen = self.experiment
-    as_given = types.SimpleNamespace(evaluate=identity, dequantizes=False, keeps_levels=False)
+    as_given = types.SimpleNamespace(evaluate=identity, dequantizes=False, redraws=False, keeps_levels=False)
     transforms = seen.transforms if transform else as_given
     return types.SimpleNamespace(model=seen.model, transforms=transforms, system=seen.system, splits=seen.splits)
 

@@ -15,11 +15,13 @@ from dgm_jax.data.transforms import TRANSFORMS, Transform, add_log_det
 
 
 def _parse(text: str) -> tuple[str, dict]:
-  """ "binarize:static,seed=1" -> ("binarize", {"how": "static", "seed": 1}); a word is the first option's value."""
+  """ "binarize:static,seed=1" -> ("binarize", {"how": "static", "seed": 1}); a word is the first option's value,
+  unless it names an option that is on or off: "dequantize:once"."""
   errors.require(isinstance(text, str), f"data.transforms holds {text!r}; names are expected, e.g. 'binarize:dynamic'.")
   name, _, arguments = (s.strip() for s in text.partition(":"))
   _, options = TRANSFORMS[errors.choose("transform", name, TRANSFORMS)]
-  if arguments and "=" not in arguments.split(",")[0] and options:
+  word = arguments.split(",")[0].strip()
+  if arguments and "=" not in word and options and options.get(word) is not False:
     arguments = f"{next(iter(options))}={arguments}"
   found = vars(config_args.parse(arguments, what=f"option of transform {name!r}", **options))
   for option, value in found.items():
@@ -41,6 +43,7 @@ class Pipeline(NamedTuple):
     given: arrays of further examples, whose missing entries are 0 -> (the same in the type and the units of the
       training set, (smallest, greatest) x after the transforms); raises UserError where training would.
     dequantizes: whether integers get noise, so that log p of the result is a bound.
+    redraws: whether that noise is fresh at every use, so that its draws can be averaged.
     keeps_levels: whether log p + log_det is the log-probability of integers, or a bound on it: x is integers or binary
       numbers, and no transform but those after `dequantize` maps them to other numbers.
   """
@@ -50,6 +53,7 @@ class Pipeline(NamedTuple):
   statistics: Statistics
   given: Callable
   dequantizes: bool = False
+  redraws: bool = False
   keeps_levels: bool = False
 
 
@@ -114,10 +118,11 @@ def make(
     UserError: an unknown name or option, or data that a transform does not support.
   """
   first = statistics or Statistics(arrays, others)
-  train, transforms, hides, words = first, [], None, []
+  train, transforms, hides, words, redraws = first, [], None, [], False
   for text in names:
     name, options = _parse(text)
     words.append(name)
+    redraws = redraws or (name == "dequantize" and not options["once"])
     errors.require(
       hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
     )
@@ -127,4 +132,4 @@ def make(
   evaluate = [t for t in transforms if not t.only_training]
   given = _given(evaluate, words, str(arrays["x"].dtype), units or {})
   composed = (_compose(chosen, units or {}) for chosen in (transforms, evaluate))
-  return Pipeline(*composed, train, given, "dequantize" in words, _keeps_levels(words, bool(first.is_integer)))
+  return Pipeline(*composed, train, given, "dequantize" in words, redraws, _keeps_levels(words, bool(first.is_integer)))

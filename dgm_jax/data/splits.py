@@ -82,6 +82,42 @@ def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: in
   return parts
 
 
+def fold_indices(n: int, folds: int, fold: int, valid_fraction: float, seed: int) -> dict[str, np.ndarray]:
+  """{part: indices} of a fold of cross-validation: a random permutation is cut into `folds` parts of n / folds.
+
+  Part number `fold` is the test set; of the others the first round(valid_fraction n) are the validation set.  The test
+  sets of all folds are disjoint and cover all examples; their sizes differ by one at most.  The other sets are as
+  large in every fold, so that folds can be lanes of one program: where the test set is a smaller one, one training
+  example is left out.
+
+  Raises:
+    UserError: an invalid number, or an empty split (valid_fraction = 0 means no validation set).
+  """
+  errors.require(2 <= folds <= n, f"data.folds = {folds}; it must be 2 to {n}, the number of examples, or 0 for none.")
+  errors.require(0 <= fold < folds, f"data.fold = {fold}; it must be 0 to {folds - 1}, as data.folds = {folds}.")
+  errors.require(
+    0 <= valid_fraction < 1, f"data.valid_fraction = {valid_fraction}; it must be at least 0 and less than 1."
+  )
+  parts = np.array_split(permutation(n, seed), folds)
+  rest, num_valid = np.concatenate(parts[:fold] + parts[fold + 1 :]), round(valid_fraction * n)
+  found = {"train": rest[num_valid : n - -(-n // folds)], "test": parts[fold]}
+  found |= {"valid": rest[:num_valid]} if valid_fraction else {}
+  for part, indices in found.items():
+    errors.require(
+      len(indices) >= 1,
+      f"The {part} split is empty: data.valid_fraction = {valid_fraction} and data.folds = {folds} of {n} examples.",
+    )
+  return found
+
+
+def in_folds(
+  arrays: Arrays, folds: int, fold: int, valid_fraction: float, seed: int, about: Mapping[str, Any] | None = None
+) -> Splits:
+  """Splits the examples by fold_indices."""
+  taken = {part: take(arrays, i) for part, i in fold_indices(size(arrays), folds, fold, valid_fraction, seed).items()}
+  return Splits(taken["train"], taken.get("valid"), taken["test"], about or {})
+
+
 def at_random(
   arrays: Arrays, valid_fraction: float, test_fraction: float, seed: int, about: Mapping[str, Any] | None = None
 ) -> Splits:

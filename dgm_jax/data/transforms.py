@@ -87,8 +87,11 @@ def _scale(train: Statistics) -> Transform:
   return Transform(lambda key, batch: batch | {"x": _grey(batch["x"])}, _grey, check=check)
 
 
-def _dequantize(train: Statistics, levels: int) -> Transform:
+def _dequantize(train: Statistics, levels: int, once: bool, seed: int) -> Transform:
   """(x + u) / levels with u ~ U[0, 1): maps integers 0 .. levels - 1 to a density on [0, 1] (Uria et al., 2013).
+
+  u is fresh at every use, or, with `once`, one fixed draw for each example, a function of `seed`, as in the code of
+  MAF (Papamakarios et al., 2017): a model then trains on real vectors, and can fit their noise.
 
   The density of the result bounds the log-probability of the integers: E_u log p(x') - D log levels <= log P(x) (Theis
   et al., 2016); - D log levels is added to log_det.
@@ -106,7 +109,9 @@ def _dequantize(train: Statistics, levels: int) -> Transform:
 
   def apply(key, batch):
     x = batch["x"].astype(jnp.float32)
-    y = jnp.minimum((x + jax.random.uniform(key, x.shape)) / levels, 1 - 2**-24)  # rounding may give 1
+    noise = lambda key, x: jax.random.uniform(key, x.shape)
+    fixed = per_example(noise, "dequantize", seed, jnp.zeros_like(batch["index"]), batch["index"])
+    y = jnp.minimum((x + (fixed(x) if once else noise(key, x))) / levels, 1 - 2**-24)  # rounding may give 1
     return add_log_det(batch, jnp.full(x.shape, -math.log(levels))) | {"x": y}
 
   return Transform(apply, lambda x: (x.astype(jnp.float32) + 0.5) / levels, check=check)
@@ -221,7 +226,7 @@ def _missing(name: str, mechanism: Callable) -> Callable:
 TRANSFORMS = {
   "binarize": (_binarize, {"how": ("dynamic", "epoch", "static", "threshold"), "seed": 0}),
   "scale": (_scale, {}),
-  "dequantize": (_dequantize, {"levels": 256}),
+  "dequantize": (_dequantize, {"levels": 256, "once": False, "seed": 0}),
   "logit": (_logit, {"alpha": 1e-6}),
   "standardize": (_standardize, {}),
   "standardize_targets": (_standardize_targets, {}),

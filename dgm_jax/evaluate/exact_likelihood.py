@@ -15,8 +15,9 @@ NEEDS = ("log_prob", "generate")  # methods of the model; those of p(y|x) do not
 PRIORS = ("", "uniform", "empirical")  # of the classes
 
 
-def check(*, batch_size: int = 1, num_draws: int = 1, classes: str = "") -> None:
+def check(*, batch_size: int = 1, num_draws: int = 1, classes: str = "", bits: bool = False) -> None:
   """Raises UserError for an invalid option."""
+  del bits
   for name, value in (("batch_size", batch_size), ("num_draws", num_draws)):
     errors.require(value >= 1, f"evaluate.exact_likelihood.{name} = {value}; it must be 1 or more.")
   errors.require(
@@ -58,6 +59,15 @@ def _marginal(log_prob: Callable, log_prior: jax.Array) -> Callable:
   return of
 
 
+def _check_bits(experiment: Any) -> None:
+  """Raises UserError where bits per dimension are undefined."""
+  errors.require(
+    experiment.transforms.keeps_levels,
+    "evaluate.exact_likelihood.bits: bits per dimension are those of integers or binary numbers, whose log-probability "
+    "the model's density bounds; data.x is real, or 'scale', 'standardize' or 'logit' comes before 'dequantize'.",
+  )
+
+
 def make_log_px(experiment: Any, batch_size: int = 500, num_draws: int = 1, classes: str = "") -> Callable:
   """(state, key, data, progress) -> {"log_px", "log_px_transformed", ...}, each [N]; see `evaluate`.
 
@@ -66,9 +76,10 @@ def make_log_px(experiment: Any, batch_size: int = 500, num_draws: int = 1, clas
   """
   transform, model = experiment.transforms.evaluate, experiment.model
   errors.require(
-    num_draws == 1 or experiment.transforms.dequantizes,
+    num_draws == 1 or experiment.transforms.redraws,
     f"evaluate.exact_likelihood.num_draws = {num_draws} averages over draws of the transform 'dequantize', which "
-    "data.transforms does not have: leave it at 1.",
+    f"{'draws its noise once for each example here' if experiment.transforms.dequantizes else 'data.transforms lacks'}"
+    ": leave it at 1.",
   )
   log_prior = _log_prior(classes, experiment) if classes else None
 
@@ -124,6 +135,7 @@ def evaluate(
   batch_size: int = 500,
   num_draws: int = 1,
   classes: str = "",
+  bits: bool = False,
 ) -> dict[str, Any]:
   """log p(x) of each example, without sampling of latent variables.
 
@@ -137,9 +149,10 @@ def evaluate(
   Args:
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the examples.
     batch_size: examples at once.
-    num_draws: K; more than 1 only with the transform `dequantize`.
+    num_draws: K; more than 1 only with the transform `dequantize`, not with `dequantize:once`.
     classes: "uniform" or "empirical" (the training set's frequencies): log sum_y p(y) p(x|y) of a class-conditional
       model, instead of log p(x|y) of the examples' own labels.
+    bits: whether bits_per_dim, reported wherever it is defined, is required.
 
   Returns:
     log_px, nll = -log_px, log_px_stderr (over examples): nats of x before the transforms where these have a Jacobian;
@@ -148,8 +161,10 @@ def evaluate(
     argmax_y p(y|x) with `classes`; log_px_error, the mean standard error of estimates.  "values" holds log_px [N].
 
   Raises:
-    UserError: see make_log_px.
+    UserError: see make_log_px; or bits per dimension are required of data that are no integers.
   """
+  if bits:
+    _check_bits(experiment)
   run = make_log_px(experiment, batch_size, num_draws, classes)
   with progress_bar(len(arrays["x"]), description="log p(x)", unit="example") as bar:
     values = run(state, key, arrays, bar.update)

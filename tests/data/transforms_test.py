@@ -45,7 +45,9 @@ def test_binarizations_are_fixed_for_as_long_as_documented():
   np.testing.assert_array_equal(draw("threshold"), GREY > 127)
 
 
-@pytest.mark.parametrize("names", [("binarize:static",), ("binarize:epoch",), ("mcar:0.3",), ("dequantize", "mnar")])
+@pytest.mark.parametrize("names", [
+  ("binarize:static",), ("binarize:epoch",), ("mcar:0.3",), ("dequantize", "mnar"), ("dequantize:once",),
+])  # fmt: skip
 def test_draws_for_an_example_do_not_depend_on_its_batch(names):
   pipeline = transforms.make(names, {"x": GREY})
   whole = pipeline.train(jax.random.key(0), batch(GREY))
@@ -108,6 +110,22 @@ def test_dequantized_levels_are_uniform_in_their_bins():
   assert y.max() <= 1
   assert abs(y.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 20_000)
   assert abs(y.var() - 1 / 12) < 0.003
+
+
+def test_noise_is_fresh_at_every_use_or_drawn_once_for_each_example():
+  x = np.full((20_000, 1), 17, np.uint8)
+  draw = lambda how, **kw: np.asarray(apply((f"dequantize{how}",), x, **kw)["x"])
+  assert (draw("", key=0) != draw("", key=1)).mean() > 0.99
+  once = draw(":once", key=0, epoch=3)
+  np.testing.assert_array_equal(once, draw(":once", key=1, epoch=4, part="evaluate"))
+  assert (once != draw(":once,seed=1")).mean() > 0.99
+  assert len(np.unique(once)) > 19_000  # not one draw for all
+  noise = once * 256 - 17
+  assert abs(noise.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 20_000)
+  assert abs(noise.var() - 1 / 12) < 0.003
+  assert apply(("dequantize:32,once",), x)["log_det"][0] == -np.log(np.float32(32))
+  flags = {names: transforms.make(names, {"x": x}) for names in (("dequantize",), ("dequantize:once",))}
+  assert [(p.dequantizes, p.redraws) for p in flags.values()] == [(True, True), (True, False)]
 
 
 def test_standardize_takes_the_statistics_of_the_training_split():

@@ -112,6 +112,21 @@ def test_draws_without_dequantisation_are_refused():
     evaluate(experiment(Independent((2, 2, 1)), ("scale",), LEVELS), num_draws=5)
 
 
+def test_noise_that_is_drawn_once_bounds_log_px_and_has_no_further_draws():
+  once = experiment(Independent((2, 2, 1), scale=0.3), ("dequantize:once",), LEVELS)
+  found = evaluate(once)
+  assert (found["likelihood_kind"], found["num_draws"]) == ("bound", 1)
+  assert evaluate(once)["log_px"] == found["log_px"]
+  with pytest.raises(errors.UserError, match=r"num_draws = 5 .* draws its noise once for each example here"):
+    evaluate(once, num_draws=5)
+
+
+@pytest.mark.parametrize("names,x", [(("standardize",), LEVELS[:, 0, 0]), ((), LEVELS[:, :, 0, 0].astype("f"))])
+def test_bits_per_dim_of_numbers_that_are_no_integers_are_refused(names, x):
+  with pytest.raises(errors.UserError, match="bits per dimension are those of integers"):
+    evaluate(experiment(Independent(x.shape[1:]), names, x), bits=True)
+
+
 @pytest.mark.parametrize("classes", ["uniform", "empirical"])
 def test_classes_are_summed_over_with_their_probabilities(classes):
   y = np.array([0] * 30 + [1] * 50 + [2] * 20, np.int32)

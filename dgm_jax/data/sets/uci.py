@@ -8,7 +8,12 @@ Regression (Hernandez-Lobato & Adams, 2015; Gal & Ghahramani, 2016): boston, con
 protein, wine (the file of red) and yacht.  The papers average over 20 random splits of 90 and 10 % (protein: 5): use
 split_seed = 0..19.  These are other splits, not the published indices.  The response of energy is the heating load Y1,
 without the cooling load Y2; that of naval is the compressor's decay kMc, without the turbine's kMt.  Two features of
-naval, T1 and P1, are constant.  Values are not standardised: use the transforms standardize and standardize_targets.
+naval, T1 and P1, are constant.
+
+Density estimation (Uria et al., 2014): red and white, ten folds of cross-validation, folds = 10 and fold = 0 .. 9; the
+published folds are others.
+
+Values are not standardised: use the transforms standardize and standardize_targets.
 """
 
 import io
@@ -18,11 +23,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays
 from dgm_jax.data.files import readers
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import DataSet, File
-from dgm_jax.data.splits import Splits, at_random
+from dgm_jax.data.splits import Splits, at_random, in_folds
 
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases/"
 _BOSTON = "CRIM ZN INDUS CHAS NOX RM AGE DIS RAD TAX PTRATIO B LSTAT MEDV"
@@ -134,7 +140,7 @@ DATA_SETS = tuple(_spec(member, table) for member, table in _TABLES.items())
 
 def load(
   member: str, data_dir: str | None = None, manual_dir: str | None = None, test_fraction: float = 0.1,
-  valid_fraction: float = 0.0, split_seed: int = 0, everything: bool = False,
+  valid_fraction: float = 0.0, split_seed: int = 0, everything: bool = False, folds: int = 0, fold: int = 0,
 ) -> Splits:  # fmt: skip
   """x float32 [N, D], y float32 or (with about["classes"]) int32 [N]; names in about["columns"] and about["target"].
 
@@ -142,11 +148,17 @@ def load(
     data_dir, manual_dir: see prepare.prepared.
     test_fraction, valid_fraction, split_seed: see splits.at_random; the papers' 20 splits are split_seed = 0..19.
     everything: train, valid and test are each all rows, to impute missing values of the training set.
+    folds, fold: the test set is part number `fold` of the rows, which `split_seed` divides into `folds` parts, whatever
+      the test_fraction; see splits.fold_indices.  0 folds: a random split.
   """
   table = _TABLES[member]
   classes = {"classes": tuple(table.classes.split())} if table.classes else {}
   about = {"columns": table.features, "target": table.target} | classes
   rows = prepared(_spec(member, table), data_dir, manual_dir)["rows"]
+  errors.require(not (folds and everything), "data.folds and data.everything exclude each other: choose one.")
+  errors.require(folds or not fold, f"data.fold = {fold} needs data.folds, the number of folds.")
+  if folds:
+    return in_folds(rows, folds, fold, valid_fraction, split_seed, about)
   if everything:
     return Splits(rows, rows, rows, about)
   return at_random(rows, valid_fraction, test_fraction, split_seed, about)

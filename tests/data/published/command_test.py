@@ -106,6 +106,7 @@ def test_two_processes_leave_one_good_set(raw_data, tmp_path):
   ("uci/banknote", "uci"), ("uci/breast", "uci"), ("uci/concrete", "uci"), ("uci/red", "uci"), ("uci/white", "uci"),
   ("uci/yeast", "uci"), ("tiny_shakespeare", "text/tinyshakespeare"), ("zinc250k/small", "zinc"),
   ("scrna/smfish", "scrna"), ("scrna/starmap", "scrna"), ("scrna/pbmc68k", "scrna"),
+  ("binary/dna", "nade_uci"), ("binary/dna_debd", "debd"), ("binary/nltcs", "debd"), ("binary/mushrooms", "nade_uci"),
 ])  # fmt: skip
 def test_arrays_of_the_raw_files_have_the_registered_fingerprints(name, folder, raw_data, tmp_path):
   spec = data.published()[name]

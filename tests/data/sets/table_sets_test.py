@@ -17,6 +17,7 @@ import xlrd
 
 from dgm_jax import data
 from dgm_jax.core import errors
+from dgm_jax.data import splits
 from dgm_jax.data.published import raw_files
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.sets import maf
@@ -100,6 +101,41 @@ def test_uci_splits_are_permutations_by_the_seed(raw_data, tmp_path):
   for arrays, part in ((test, order[:160]), (valid, order[160:480]), (train, order[480:])):
     np.testing.assert_array_equal(arrays["x"], x[part])
     np.testing.assert_array_equal(arrays["y"], y[part])
+
+
+@pytest.mark.parametrize("n,folds,valid_fraction", [(1599, 10, 0.1), (25, 7, 0.0), (10, 10, 0.2)])
+def test_folds_partition_the_rows_and_all_have_the_same_size(n, folds, valid_fraction):
+  parts = [splits.fold_indices(n, folds, i, valid_fraction, seed=3) for i in range(folds)]
+  np.testing.assert_array_equal(np.sort(np.concatenate([p["test"] for p in parts])), np.arange(n))
+  sizes = {(len(p["train"]), len(p.get("valid", ()))) for p in parts}
+  assert sizes == {(n - -(-n // folds) - round(valid_fraction * n), round(valid_fraction * n))}
+  for part in parts:
+    every = np.concatenate(list(part.values()))
+    assert len(np.unique(every)) == len(every)
+    assert n - len(every) == -(-n // folds) - len(part["test"])  # at most one row is left out
+
+
+@pytest.mark.parametrize("options,named", [
+  ({"folds": 1}, "data.folds = 1; it must be 2 to 1599"),
+  ({"folds": 10, "fold": 10}, "data.fold = 10; it must be 0 to 9"),
+  ({"fold": 2}, "data.fold = 2 needs data.folds"),
+  ({"folds": 10, "everything": True}, "data.folds and data.everything exclude each other"),
+  ({"folds": 10, "valid_fraction": 0.95}, "The train split is empty"),
+])  # fmt: skip
+def test_folds_that_do_not_exist_are_refused(raw_data, tmp_path_factory, options, named):
+  folder = tmp_path_factory.getbasetemp() / "folds"
+  with pytest.raises(errors.UserError, match=named):
+    data.load("uci/red", data_dir=str(folder), manual_dir=str(raw_data), **options)
+
+
+def test_a_fold_is_made_of_the_tables_rows(raw_data, tmp_path):
+  x, _, _ = _rows(raw_data, tmp_path, "red")
+  load = lambda fold: data.load("uci/red", data_dir=str(tmp_path), folds=10, fold=fold, valid_fraction=0.1)
+  train, valid, test, _ = load(9)
+  order = np.random.RandomState(0).permutation(1599)
+  np.testing.assert_array_equal(test["x"], x[order[1440:]])  # nine parts of 160 rows, then one of 159
+  np.testing.assert_array_equal(np.concatenate([valid["x"], train["x"]]), x[order[:1439]])
+  assert len(load(0).train["x"]) == len(train["x"]) == 1279
 
 
 def _text(rows, separator, before="", after=""):
