@@ -19,7 +19,7 @@ Arguments (after the colon, separated by commas):
   test            seconds: a few steps of a small network on mnist5k, binarised
 
 A run ends after 30 epochs without a better validation set, as in the paper, and keeps the checkpoint that was best on
-it: `evaluate --checkpoint=best` has its test NLL, results.json that of the last epoch.  Adam takes the place of Adadelta.
+it: `evaluate --checkpoint=best` has its test NLL, results.json that of the last epoch.  Adam replaces Adadelta.
 
 Sweeps (python -m dgm_jax sweep): learning rates and weight decay, lanes of one program; --name=masks, numbers of masks.
 """

@@ -4,7 +4,7 @@ In a sweep, runs are lanes only if they share their data.  Here each data set, a
 is transformed beforehand, has its own lanes.  A lane has the seed, batches, noise and results of a single run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -50,13 +50,15 @@ def _transformed(loaded: tuple[Any, Any]) -> dict[str, dict[str, np.ndarray]]:
   }
 
 
-def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trained:
+def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]], eval_every: int = 0) -> Trained:
   """Trains M seeds on each data set.
 
   Args:
-    configs: one for each data set; they differ only in data.transforms or data.split_seed, and their transforms map an
-      example to the same values at every use, in training and in evaluation.
+    configs: one for each data set; they differ only in data.transforms, data.split_seed or data.fold, and their
+      transforms map an example to the same values at every use, in training and in evaluation.
     seeds: [S][M].
+    eval_every: after this many steps, which divide the steps of a run, the validation set is evaluated, and each lane
+      ends with the parameters that had the best mean log p(x) on it; 0: with the last ones.
   """
   loaded = [build.load(config) for config in configs]
   parts = [_transformed(each) for each in loaded]
@@ -66,9 +68,31 @@ def train(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> Trai
   hparams = {k: jnp.float32(v) for k, v in experiment.hparams.items()}
   init = lambda key: make_init_of(experiment)(key, hparams)
   states = jax.jit(jax.vmap(jax.vmap(init)))(keys)
-  chunk = programs.make_train_chunk(experiment.system, _identity, experiment.batch_size, experiment.num_steps)
-  over_members = jax.vmap(lambda state, key, data: chunk(state, key, data)[0], (0, 0, None))
-  return Trained(experiment, parts, jax.jit(jax.vmap(over_members), donate_argnums=0)(states, keys, data))
+  held_out = {k: jnp.stack([part["valid"][k] for part in parts]) for k in parts[0]["valid"]} if eval_every else data
+  over_members = jax.vmap(_lane(experiment, eval_every), (0, 0, None, None))
+  return Trained(experiment, parts, jax.jit(jax.vmap(over_members), donate_argnums=0)(states, keys, data, held_out))
+
+
+def _lane(experiment: Experiment, eval_every: int) -> Callable:
+  """(state, key, training set, validation set) -> the trained state; see `train`."""
+  system, steps = experiment.system, experiment.num_steps
+  chunk = programs.make_train_chunk(system, _identity, experiment.batch_size, eval_every or steps)
+  if not eval_every:
+    return lambda state, key, data, held_out: chunk(state, key, data)[0]
+
+  def lane(state, key, data, held_out):
+    def step(carry, _):
+      state, best, most = carry
+      state, _ = chunk(state, key, data)
+      log_px = jnp.mean(system.eval_step(state, _evaluation_key(), held_out)["log_px"])
+      best = jax.tree.map(lambda new, old: jnp.where(log_px > most, new, old), state.params, best)
+      return (state, best, jnp.maximum(log_px, most)), None
+
+    start = (state, state.params, -jnp.inf)
+    (state, best, _), _ = jax.lax.scan(step, start, None, length=steps // eval_every)
+    return state.replace(params=best)
+
+  return lane
 
 
 def _evaluation_key() -> jax.Array:
@@ -98,6 +122,26 @@ def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -
   found = [[lane(s, m) for m in range(len(row))] for s, row in enumerate(seeds)]
   stacked = jax.tree.map(lambda *a: np.stack(a), *[jax.tree.map(lambda *a: np.stack(a), *row) for row in found])
   return stacked | {"y": stacked["y"][:, 0]}
+
+
+def log_likelihoods(configs: Sequence[ConfigDict], eval_every: int = 0) -> dict[str, np.ndarray]:
+  """log p(x) of the test rows and of the validation rows of each fold, one after another, nats of the transformed x.
+
+  Args:
+    configs: as in `train`, for S folds; the seed of a lane is that of its config.
+    eval_every: see `train`.
+
+  Returns:
+    log_px, valid_log_px, and the fold of each of their rows: fold, valid_fold.
+  """
+  trained = train(configs, [[config.seed] for config in configs], eval_every)
+  run = evaluation.make_evaluate_examples(trained.experiment.system.eval_step, _identity, configs[0].eval_batch_size)
+  found = {}
+  for prefix, part in (("", "test"), ("valid_", "valid")):
+    of = [run(trained.state(s, 0), _evaluation_key(), parts[part])["log_px"] for s, parts in enumerate(trained.parts)]
+    found[f"{prefix}log_px"] = np.concatenate(of)
+    found[f"{prefix}fold"] = np.repeat(np.arange(len(of)), [len(a) for a in of])
+  return found
 
 
 def imputation_errors(configs: Sequence[ConfigDict], seeds: Sequence[int]) -> dict[str, np.ndarray]:

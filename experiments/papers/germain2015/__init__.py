@@ -1,0 +1,1 @@
+"""germain2015: paper.py has the published numbers and what is run."""

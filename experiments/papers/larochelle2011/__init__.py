@@ -1,0 +1,1 @@
+"""larochelle2011: paper.py has the published numbers and what is run."""

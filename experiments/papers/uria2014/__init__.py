@@ -1,0 +1,1 @@
+"""uria2014: paper.py has the published numbers and what is run."""
