@@ -32,9 +32,11 @@ def _log_sum(log_prob: Callable, points: Callable, count: int, chunk: int) -> ja
   return jax.lax.scan(add, jnp.float32(-jnp.inf), jnp.arange(0, count, chunk))[0]
 
 
-def _states(index: jax.Array, levels: int, num: int) -> jax.Array:
-  """The states of `num` entries with values 0 .. levels - 1, by their numbers [G]: [G, num]."""
-  return (index[:, None] // levels ** jnp.arange(num) % levels).astype(jnp.float32)
+def _states(index: jax.Array, bound: Any, num: int) -> jax.Array:
+  """The states of `num` entries with values 0 .. levels - 1, or the model's, by their numbers [G]: [G, num]."""
+  levels = bound.num_levels
+  which = index[:, None] // levels ** jnp.arange(num) % levels
+  return bound.values[which] if hasattr(bound, "values") else which.astype(jnp.float32)
 
 
 def _batch(x: jax.Array, shape: tuple[int, ...]) -> dict[str, jax.Array]:
@@ -46,7 +48,7 @@ def _sum_over_states(bound: Any, shape: tuple[int, ...], levels: int, chunk: int
   dim, most = math.prod(shape), int(_MOST_BITS / math.log2(levels))
   if dim <= most:
     count = levels**dim
-    log_sum = _log_sum(lambda x: bound.log_prob(_batch(x, shape)), lambda i: _states(i, levels, dim), count, chunk)
+    log_sum = _log_sum(lambda x: bound.log_prob(_batch(x, shape)), lambda i: _states(i, bound, dim), count, chunk)
     return {"normalisation": jnp.exp(log_sum), "normalisation_states": count}
   errors.require(
     hasattr(bound, "log_prob_of_first"),
@@ -57,7 +59,7 @@ def _sum_over_states(bound: Any, shape: tuple[int, ...], levels: int, chunk: int
   order = bound.first(first)
   place = lambda states: jnp.zeros((states.shape[0], dim)).at[:, order].set(states)
   log_prob = lambda states: bound.log_prob_of_first(_batch(place(states), shape), first)
-  log_sum = _log_sum(log_prob, lambda i: _states(i, levels, first), levels**first, chunk)
+  log_sum = _log_sum(log_prob, lambda i: _states(i, bound, first), levels**first, chunk)
   return {"normalisation": jnp.exp(log_sum), "normalisation_states": levels**first}
 
 

@@ -48,7 +48,8 @@ def make_poisson() -> Family:
 
 def make_bernoulli() -> Family:
   """p^x (1 - p)^(1 - x), p = sigmoid(h): a density for x in {0, 1}; between them, minus the cross-entropy."""
-  return Family(bernoulli, lambda mean: (bias_at_logit(mean)(None, mean.shape, mean.dtype),), support=(0.0, 1.0))
+  start = lambda mean: (bias_at_logit(mean)(None, mean.shape, mean.dtype),)
+  return Family(bernoulli, start, support=(0.0, 1.0), num_values=2)
 
 
 class _CategoricalNumber(distrax.Categorical):
@@ -68,7 +69,7 @@ def make_categorical(num_classes: int) -> Family:
   errors.require(num_classes >= 2, f"num_classes = {num_classes} of likelihood 'categorical' must be 2 or more")
   given = lambda *logits: Factorised(_CategoricalNumber(jnp.stack(logits, -1)))
   start = lambda mean: (0.0,) * num_classes  # a mean says little about classes
-  return Family(given, start, num_classes, (0.0, num_classes - 1.0), num_classes)
+  return Family(given, start, num_classes, (0.0, num_classes - 1.0), num_classes, num_values=num_classes)
 
 
 def make_discretised_logistic(num_components: int = 10, num_levels: int = 256) -> Family:
@@ -84,4 +85,4 @@ def make_discretised_logistic(num_components: int = 10, num_levels: int = 256) -
     return Factorised(DiscretisedLogisticMixture(logits, loc, jnp.maximum(log_scale, -8.0), num_levels))
 
   start = lambda mean: tuple(h for h in (0.0, mean, -2.0) for _ in range(num_components))
-  return Family(given, start, 3 * num_components, (0.0, 1.0))
+  return Family(given, start, 3 * num_components, (0.0, 1.0), num_values=num_levels)

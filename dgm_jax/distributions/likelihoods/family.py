@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import distrax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised
 
 
@@ -22,6 +24,7 @@ class Family(NamedTuple):
     num_classes: C where x is a class 0..C-1, which the encoder receives one-hot; else None.
     shares_scale: whether `given` takes the log of one learned scale as its last argument.
     min_scale: the least scale, 0 where it can go to 0; None where x has no learned scale.
+    num_values: V where x has finitely many values, equally spaced over the support; else None.
   """
 
   given: Callable
@@ -31,6 +34,7 @@ class Family(NamedTuple):
   num_classes: int | None = None
   shares_scale: bool = False
   min_scale: float | None = None
+  num_values: int | None = None
 
   def width(self, dim: int) -> int:
     """P D, the number of the decoder's outputs for D entries."""
@@ -44,6 +48,18 @@ class Family(NamedTuple):
     """The middle of the support, or 0, D times."""
     low, high = self.support
     return ((low + high) / 2 if math.isfinite(high - low) else 0.0,) * dim
+
+  def values(self) -> jax.Array:
+    """The values that x can have, [V].  Raises UserError if there are infinitely many."""
+    errors.require(self.num_values is not None, "this likelihood is of numbers, which have infinitely many values")
+    low, high = self.support
+    return low + jnp.arange(self.num_values) * (high - low) / (self.num_values - 1)
+
+  def log_probs(self, entries: distrax.Distribution) -> jax.Array:
+    """log P of each value under a distribution of entries [...], up to a constant, [..., V]."""
+    if isinstance(entries, distrax.Categorical):
+      return entries.logits
+    return jnp.moveaxis(jax.vmap(lambda v: entries.log_prob(jnp.full(entries.batch_shape, v)))(self.values()), 0, -1)
 
   def bias(self, mean: jax.Array) -> jax.Array:
     """The initial outputs [P D] of the decoder for the mean of the data [D], see `start`."""

@@ -1,7 +1,8 @@
 """What autoregressive models share: log p(x) from one pass, and draws entry by entry with a cache."""
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from flax.core import FrozenDict
 from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised, sum_last
 from dgm_jax.distributions.likelihoods import families
+from dgm_jax.models.autoregressive import drawing
 from dgm_jax.models.base import flat
 
 
@@ -65,8 +67,13 @@ class Autoregressive(nn.Module):
 
   @property
   def num_levels(self) -> int | None:
-    """The number of values of an entry; None for real numbers."""
-    return 2 if self.likelihood == "bernoulli" else self.family.num_classes
+    """The number of values of an entry; None if there are infinitely many."""
+    return self.family.num_values
+
+  @property
+  def values(self) -> jax.Array:
+    """The values of an entry, [V].  Raises UserError if there are infinitely many."""
+    return self.family.values()
 
   @property
   def num_orders(self) -> int:
@@ -75,7 +82,9 @@ class Autoregressive(nn.Module):
 
   def first(self, num: int) -> jax.Array:
     """The entries that come first, [num].  Raises UserError if there are several orders."""
-    errors.require(self.num_orders == 1, f"this model has {self.num_orders} orders: no entries come first in all")
+    errors.require(
+      self.num_orders == 1, f"this model has {self.num_orders} orders: no entries come first in all of them"
+    )
     return self.order(0)[:num]
 
   def check_context(self, context: jax.Array | None) -> jax.Array | None:
@@ -104,7 +113,8 @@ class Autoregressive(nn.Module):
     """log p(x), or log p(x|c), nats, [B]."""
     if self.num_orders == 1:
       return sum_last(self._of_order(batch, 0))
-    log_p = jax.lax.map(lambda which: sum_last(self._of_order(batch, which)), jnp.arange(self.num_orders))
+    of_order = self.pure("_of_order")
+    log_p = jax.lax.map(lambda which: sum_last(of_order(batch, which)), jnp.arange(self.num_orders))
     return jax.scipy.special.logsumexp(log_p, 0) - math.log(self.num_orders)
 
   def log_prob_of_first(self, batch: dict[str, jax.Array], num: int) -> jax.Array:
@@ -115,27 +125,13 @@ class Autoregressive(nn.Module):
     """
     return self._of_order(batch, 0)[:, self.first(num)].sum(1)
 
-  def _draw(
-    self, key: jax.Array, n: int, context: jax.Array | None, which: jax.Array | int
-  ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(x [n, D], E[x_d | the entries before d] [n, D], log p(x) in this order [n]), entry by entry."""
-    order = self.order(which)
+  def pure(self, method: str) -> Callable:
+    """A method as a pure function: Flax does not allow modules inside transformations such as scans."""
+    bare, variables = self.unbind()
+    return functools.partial(bare.apply, variables, method=method)
 
-    def one(carry, step):
-      cache, before, x, mean, log_px = carry
-      t, key = step
-      cache, h = self.step(cache, t, before)
-      px = self.entries(h[:, None])
-      drawn = px.sample(seed=key).astype(jnp.float32)
-      place = lambda array, value: jax.lax.dynamic_update_slice(array, value, (0, order[t]))
-      log_px = log_px + px.log_prob(drawn)
-      return (cache, drawn[:, 0], place(x, drawn), place(mean, px.most_likely(px.expected_features())), log_px), None
-
-    zeros = jnp.zeros((n, self.dim))
-    carry = (self.start(n, context, which), jnp.zeros(n), zeros, zeros, jnp.zeros(n))
-    steps = jnp.arange(self.dim), jax.random.split(key, self.dim)
-    _, _, x, mean, log_px = jax.lax.scan(one, carry, steps)[0]
-    return x, mean, log_px
+  def _draw(self, *args: Any, **options: Any) -> dict[str, jax.Array]:
+    return drawing.draw(self, *args, **options)
 
   def _classes(self, key: jax.Array, n: int, context: jax.Array | None) -> jax.Array | None:
     """The context [n, C]; uniform classes where none is given."""
@@ -143,12 +139,27 @@ class Autoregressive(nn.Module):
       return jax.nn.one_hot(jax.random.randint(key, (n,), 0, self.num_classes), self.num_classes)
     return self.check_context(context)
 
-  def generate(self, key: jax.Array, n: int, mean: bool = False, context: jax.Array | None = None) -> jax.Array:
+  def generate(
+    self,
+    key: jax.Array,
+    n: int,
+    mean: bool = False,
+    context: jax.Array | None = None,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+  ) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x_d | the entries before d] along such a draw, or the likeliest class.
 
     With several orders, the draws are divided evenly among as many of them, chosen at random, as there are draws.
-    Without `context` [n, C] classes are uniform.
+    Without `context` [n, C] classes are uniform.  `temperature` (0: the most probable value of each entry), `top_k` and
+    `top_p` truncate the probabilities of each entry, see distributions.truncated.
+
+    Raises:
+      UserError: see drawing.truncation.
     """
+    truncation = drawing.truncation(self, temperature, top_k, top_p)
     key_order, key_class, key_x = jax.random.split(key, 3)
     context = self._classes(key_class, n, context)
     groups = min(n, self.num_orders)
@@ -159,9 +170,36 @@ class Autoregressive(nn.Module):
     }
     if context is not None:
       each["context"] = context[jnp.arange(groups * rows) % n].reshape(groups, rows, -1)
-    draw = lambda each: self._draw(each["key"], rows, each.get("context"), each["which"])[:2]
-    x, means = (a.reshape(-1, self.dim)[:n] for a in jax.lax.map(draw, each))
-    return (means if mean else x).reshape(n, *self.data_shape)
+    name, draw = "mean" if mean else "x", self.pure("_draw")
+    wanted = ("mean",) if mean else ()
+    of_order = lambda a: draw(a["key"], rows, a.get("context"), a["which"], truncation, wanted=wanted)[name]
+    return jax.lax.map(of_order, each).reshape(-1, self.dim)[:n].reshape(n, *self.data_shape)
+
+  def check_known(self, mask: jax.Array) -> None:
+    """Raises UserError unless `complete` can draw the entries with mask 0, [n, *data_shape], given the others.
+
+    Called where the mask is data: in a compiled program its values are not known.
+    """
+    drawing.check_prefix(jnp.reshape(mask, (-1, self.dim))[:, self.first(self.dim)] > 0)
+
+  def complete(
+    self,
+    key: jax.Array,
+    batch: dict[str, jax.Array],
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+  ) -> jax.Array:
+    """x with draws of the entries with mask 0 given those with mask 1, which come first in the order, [B, *data_shape].
+
+    Raises:
+      UserError: the batch has no mask, or one that is no beginning of the order, or see drawing.truncation.
+    """
+    truncation, (x, mask) = drawing.truncation(self, temperature, top_k, top_p), drawing.known_entries(batch)
+    self.check_known(mask)
+    context = self.check_context(batch.get("context"))
+    return self._draw(key, x.shape[0], context, 0, truncation, (x, mask))["x"].reshape(batch["x"].shape)
 
   def sample_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
     """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without classes.
@@ -173,8 +211,8 @@ class Autoregressive(nn.Module):
     if self.num_orders > 1:
       x = self.generate(key, n)
       return x, self.log_prob({"x": x})
-    x, _, log_px = self._draw(key, n, None, 0)
-    return x.reshape(n, *self.data_shape), log_px
+    found = self._draw(key, n, None, 0, wanted=("log_prob",))
+    return found["x"].reshape(n, *self.data_shape), found["log_prob"]
 
   def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
     """Uses every parameter, for `init`."""

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import sum_last
+from dgm_jax.models.autoregressive import drawing
 from dgm_jax.models.autoregressive.base import Autoregressive
 from dgm_jax.models.autoregressive.orders import places
 from dgm_jax.models.base import flat, require_at_least, require_one_of
@@ -93,11 +93,11 @@ class Model(Autoregressive):
     """log p(x_d | the observed entries before d), [B, D], 0 for missing entries, in D passes."""
     x, seen = self._x_and_mask(batch)
     context, place = self.check_context(batch.get("context")), self.places.value[which]
-    bare, variables = self.unbind()  # Flax's modules are not called inside transformations, pure functions are
+    given = self.pure("given")
 
     def term(entry):
       known = seen * (place < place[entry])
-      h = bare.apply(variables, x, known, context, method="given")
+      h = given(x, known, context)
       return self._log_entries(h, x, seen)[:, entry] * seen[:, entry]
 
     if self.is_initializing():
@@ -107,11 +107,11 @@ class Model(Autoregressive):
   def conditionals(self, x: jax.Array, context: jax.Array | None, which: jax.Array | int = 0) -> jax.Array:
     """h [B, D, P] of all entries of x [B, D] in an order, in D passes."""
     place = self.places.value[which]
-    bare, variables = self.unbind()
+    given = self.pure("given")
 
     def of_entry(entry):
       known = jnp.broadcast_to((place < place[entry]).astype(jnp.float32), x.shape)
-      return bare.apply(variables, x, known, context, method="given")[:, entry]
+      return given(x, known, context)[:, entry]
 
     return jnp.moveaxis(jax.lax.map(of_entry, jnp.arange(self.dim)), 0, 1)
 
@@ -126,29 +126,37 @@ class Model(Autoregressive):
     last = cache["order"][t - 1]
     known = cache["known"].at[:, last].set(jnp.where(t > 0, 1.0, cache["known"][:, last]))
     cache = cache | {"x": cache["x"].at[:, last].set(before), "known": known}
-    bare, variables = self.unbind()
-    h = bare.apply(variables, cache["x"], known, cache.get("context"), method="given")
+    h = self.given(cache["x"], known, cache.get("context"))
     return cache, h[:, cache["order"][t]]
 
-  def complete(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+  def check_known(self, mask: jax.Array) -> None:
+    """Does nothing: any entries can be known."""
+
+  def complete(
+    self,
+    key: jax.Array,
+    batch: dict[str, jax.Array],
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+  ) -> jax.Array:
     """x with draws of the entries with mask 0 given the others, [B, *data_shape], in one random order of them.
 
     Raises:
-      UserError: the batch has no mask.
+      UserError: the batch has no mask, or see drawing.truncation.
     """
-    errors.require("mask" in batch, "complete draws the entries whose mask is 0: the batch has no mask")
-    x, seen = self._x_and_mask(batch)
+    truncation, (x, seen) = drawing.truncation(self, temperature, top_k, top_p), drawing.known_entries(batch)
     context, (key_order, key_x) = self.check_context(batch.get("context")), jax.random.split(key)
-    bare, variables = self.unbind()
+    given = self.pure("given")
 
     def draw(carry, step):
       x, known = carry
       entry, key = step
-      px = self.entries(bare.apply(variables, x, known, context, method="given")[:, entry, None])
-      drawn = px.sample(seed=key)[:, 0].astype(x.dtype)
+      drawn = drawing.one_entry(self, given(x, known, context)[:, entry], key, truncation)
       x = x.at[:, entry].set(jnp.where(seen[:, entry] > 0, x[:, entry], drawn))
       return (x, known.at[:, entry].set(1.0)), None
 
     steps = jax.random.permutation(key_order, self.dim), jax.random.split(key_x, self.dim)
-    (x, _), _ = jax.lax.scan(draw, (jnp.where(seen > 0, x, 0.0), seen), steps)
+    (x, _), _ = jax.lax.scan(draw, (x, seen.astype(jnp.float32)), steps)
     return x.reshape(batch["x"].shape)

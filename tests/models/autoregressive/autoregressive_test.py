@@ -11,7 +11,8 @@ import pytest
 
 from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import sum_last
-from dgm_jax.models.autoregressive import made, nade, orderless
+from dgm_jax.distributions.truncated import Truncation
+from dgm_jax.models.autoregressive import drawing, made, nade, orderless
 
 SHAPE, D, LEVELS, C = (2, 3), 6, 3, 2
 CLASSES = {"likelihood": "categorical", "likelihood_args": {"num_classes": LEVELS}}
@@ -141,3 +142,75 @@ def test_missing_entries_are_refused():
   bound, _, batch, _ = made_model("made")
   with pytest.raises(errors.UserError, match="missing entries"):
     bound.log_prob(batch | {"mask": jnp.ones_like(batch["x"])})
+
+
+RASTER = ["made_deep_reversed", "made_categorical", "nade_relu_random", "nade_categorical"]
+
+
+def uncached(bound, key, n, context, how):
+  """Draws with a whole pass for every entry."""
+  order, x = bound.order(0), jnp.zeros((n, D))
+  for t, step in enumerate(jax.random.split(key, D)):
+    h = bound.conditionals(x, context, 0)[:, order[t]]
+    x = x.at[:, order[t]].set(drawing.one_entry(bound, h, step, how))
+  return x
+
+
+@pytest.mark.parametrize("options", [(0.0, 0, 1.0), (1.0, 0, 1.0), (0.7, 2, 0.9)])
+@pytest.mark.parametrize("name", RASTER)
+def test_draws_with_the_cache_are_those_of_whole_passes(name, options):
+  bound, *_ = made_model(name)
+  context = jax.nn.one_hot(jnp.arange(40) % C, C) if bound.num_classes else None
+  found = bound._draw(jax.random.key(3), 40, context, 0, Truncation(*options))["x"]
+  np.testing.assert_array_equal(found, uncached(bound, jax.random.key(3), 40, context, Truncation(*options)))
+
+
+def test_temperature_zero_draws_the_most_probable_value_of_each_entry():
+  bound, *_ = made_model("made_deep_reversed")
+  x = bound.generate(jax.random.key(4), 3, temperature=0.0).reshape(3, D)
+  assert (x == x[0]).all()
+  np.testing.assert_array_equal(bound.conditionals(x, None, 0)[..., 0] > 0, x > 0)
+
+
+@pytest.mark.parametrize("name", RASTER)
+def test_completions_follow_the_conditional_given_a_prefix_of_the_order(name):
+  """The frequencies of the rest of x, of which three entries are known, at 5 standard errors."""
+  bound, states, batch, context = made_model(name)
+  n, order = 4000, np.asarray(bound.order(0))
+  x, known = np.asarray(states[37]), np.isin(np.arange(D), order[:3])
+  given = {"x": jnp.tile(jnp.where(known, x, jnp.nan), (n, 1)), "mask": jnp.tile(jnp.asarray(known, int), (n, 1))}
+  given |= {} if context is None else {"context": jnp.tile(context[:1], (n, 1))}
+  drawn = np.asarray(jax.jit(bound.complete)(jax.random.key(5), given))
+  np.testing.assert_array_equal(drawn[:, known], np.tile(x[known], (n, 1)))
+  same = (np.asarray(states)[:, known] == x[known]).all(1)
+  p = np.exp(np.asarray(bound.log_prob(batch), np.float64))[same]
+  p = p / p.sum()
+  found = (drawn[:, None] == np.asarray(states)[None, same]).all(-1).mean(0)
+  np.testing.assert_array_less(abs(found - p), 5 * np.sqrt(p * (1 - p) / n) + 1e-3)
+
+
+def test_a_mask_that_is_no_beginning_of_the_order_is_refused():
+  bound, states, *_ = made_model("made_deep_reversed")
+  mask = jnp.ones((4, D)).at[2, 4].set(0)  # entry 4 comes second
+  with pytest.raises(errors.UserError, match=r"example 2 .* 'orderless' completes any mask"):
+    bound.complete(jax.random.key(0), {"x": states[:4], "mask": mask})
+  bound.complete(jax.random.key(0), {"x": states[:4], "mask": mask.at[2, :5].set(0)})
+  bound, states, *_ = made_model("orderless")
+  bound.check_known(mask)
+  bound, states, *_ = made_model("made_masks")
+  with pytest.raises(errors.UserError, match="3 orders"):
+    bound.complete(jax.random.key(0), {"x": states[:4], "mask": mask})
+
+
+@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.5}, {"top_k": -1}])
+def test_options_of_draws_are_validated(options):
+  bound, *_ = made_model("nade")
+  with pytest.raises(errors.UserError, match=next(iter(options))):
+    bound.generate(jax.random.key(0), 2, **options)
+
+
+def test_real_numbers_have_no_temperature():
+  model = nade.Model(SHAPE, num_hidden=4, likelihood="gaussian")
+  variables = model.init(jax.random.key(0), {"x": jnp.zeros((2, *SHAPE))})
+  with pytest.raises(errors.UserError, match=r"finitely many values.*'gaussian'"):
+    model.apply(variables, jax.random.key(0), 2, temperature=0.5, method="generate")
