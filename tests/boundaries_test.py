@@ -37,6 +37,7 @@ MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", 
 OF_CORE = {"platforms", "errors", "options", "references", "rng"}
 # files that may use NumPy; the others compute on the device
 ON_THE_HOST = ("data/", "core/batches.py", "core/files.py", "evaluate/compare.py", "applications/imputation/", "api/")
+ON_THE_HOST += ("evaluate/samples.py", "evaluate/sample_features/", "evaluate/sample_metrics/")  # float64 and LAPACK
 NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}
 PAINTERS = ["core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")

@@ -24,8 +24,10 @@ def names() -> list[str]:
   """Names of all data sets; a member of a family is named "family/member"."""
   found = []
   for module in pkgutil.iter_modules(sets.__path__):
-    members = getattr(_module(module.name), "DATA_SETS", ())
-    found += [spec.name for spec in members] or [module.name]
+    loaded = _module(module.name)
+    members = [spec.name for spec in getattr(loaded, "DATA_SETS", ())]
+    members += [f"{module.name}/{member}" for member in getattr(loaded, "MEMBERS", ())]  # of a family without files
+    found += members or [module.name]
   return sorted(found)
 
 
