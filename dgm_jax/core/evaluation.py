@@ -11,7 +11,15 @@ from jax.sharding import PartitionSpec
 
 from dgm_jax.core import rng
 from dgm_jax.core.batches import size
-from dgm_jax.core.system import System
+from dgm_jax.core.system import System, prepared
+
+
+def make_prepare(system: System, lanes: bool = False) -> Callable:
+  """Makes (state) -> the state to evaluate, sample and draw, see system.prepared; with a run axis for lanes."""
+  if system.prepare is None:
+    return lambda state: state.averaged()
+  function = functools.partial(prepared, system)
+  return jax.jit(jax.vmap(function) if lanes else function)
 
 
 def make_evaluate_step(eval_step: Callable, transform: Callable) -> Callable:

@@ -37,6 +37,12 @@ class Evaluation(NamedTuple):
       self.check(**self.options)
 
 
+def names_of(evaluation: Evaluation) -> list[str] | None:
+  """What the metrics of an evaluation are called, if its module says so by `names(**options)`; else None."""
+  names = getattr(inspect.getmodule(evaluation.run), "names", None)
+  return None if names is None else list(names(**evaluation.options))
+
+
 def find(name: str, given: Mapping[str, Any]) -> Evaluation:
   """The evaluation config.evaluate.NAME.
 

@@ -31,7 +31,8 @@ from dgm_jax.training.checks import (
   networks_options,
   num_steps,
 )
-from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, two_examples
+from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
+from dgm_jax.training.tracking import evaluations as tracked
 
 _DATA_FIELDS = ("data_shape", "data_mean")  # set by the data
 _GIVEN = ("model", "tx", "num_examples")  # arguments of a principle's make that are no options
@@ -49,8 +50,8 @@ def data_section(name: str, transforms: tuple[str, ...] = ()) -> ConfigDict:
   return signatures.fill(config, data.options(name))
 
 
-def _trace(experiment: Experiment, seed: int, whole: bool) -> Any:
-  """The jaxpr of a training step on the shapes of the data: traced, not computed, so that mistakes are found early.
+def _trace(experiment: Experiment, seed: int, whole: bool, rows: int) -> Any:
+  """The jaxpr of a training step on `rows` examples: traced, not computed, so that mistakes are found early.
 
   With `whole`, for a model or a principle of the user's own, also everything that the run does later.
   """
@@ -58,7 +59,8 @@ def _trace(experiment: Experiment, seed: int, whole: bool) -> Any:
 
   def step():
     key = jax.random.key(seed)
-    batch = experiment.transforms.train(key, two_examples(experiment) | {"epoch": jnp.zeros(2, jnp.int32)})
+    examples = first_examples(experiment, rows)
+    batch = experiment.transforms.train(key, examples | {"epoch": jnp.zeros(rows, jnp.int32)})
     state, metrics = system.train_step(make_init(experiment, seed)(), key, batch)
     if not whole:
       return metrics
@@ -122,8 +124,8 @@ def _chosen(config: ConfigDict) -> tuple[Callable, type, dict[str, Any]]:
   check_model(model_class, config, getattr(principle, "REQUIRES", ()))
   compute = networks_options(config, model_class)
   errors.choose("value of data.source", config.data.source, sources.KINDS)
-  for name, given in config.evaluate.items():
-    check_evaluation(chosen.find(name, given), model_class)
+  for evaluation in [*(chosen.find(name, given) for name, given in config.evaluate.items()), *tracked(config)]:
+    check_evaluation(evaluation, model_class)
   of_config = config.objective.to_dict()
   options.check(f"principle {config.principle!r} (config.objective)", make, of_config, _GIVEN)
   with _arguments_of_the_model(config):
@@ -140,6 +142,21 @@ def _arguments_of_the_model(config: ConfigDict) -> Iterator[None]:
   except errors.UserError as e:
     args = config.model.args.to_dict()
     raise errors.UserError(f"config.model.args = {args} are invalid for model {config.model.name!r}: {e}") from e
+
+
+def _players(config: ConfigDict) -> tuple[tuple[str, ...], int]:
+  """(the players that a principle trains, () where there is only the model; batches that a step takes)."""
+  principle = module(principles, "principle", config.principle)
+  batches_of = getattr(principle, "batches", None)
+  return tuple(getattr(principle, "PLAYERS", ())), batches_of(**config.objective.to_dict()) if batches_of else 1
+
+
+def _transformations(config: ConfigDict, players: tuple[str, ...], steps: int) -> Any:
+  """The optimiser, or {player: its optimiser}; objective.num_PLAYER is a player's number of updates in a step."""
+  if not players:
+    return optimisers.make(num_steps=steps, **config.optim)
+  updates = {player: max(1, steps * config.objective.get(f"num_{player}", 1)) for player in players}
+  return optimisers.make_players(players, updates, **config.optim.to_dict())
 
 
 def load(config: ConfigDict) -> tuple[Splits, pipelines.Pipeline]:
@@ -166,22 +183,26 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   make_system, model_class, compute = _chosen(config)
   parts, pipeline = loaded or load(config)
   n = batches.size(parts.train)
-  check_numbers(config, n)
-  steps = num_steps(config, n)
-  tx, training = optimisers.make(num_steps=steps, **config.optim), optimisers.Options(**config.optim)
+  players, per_step = _players(config)
+  check_numbers(config, n, per_step)
+  steps = num_steps(config, n, per_step)
+  tx = _transformations(config, players, steps)
   with _arguments_of_the_model(config):
     model = model_class(**_of_data(model_class, pipeline.statistics.mean), **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
   check_targets(model, parts, config)
   of_data = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}
   system = make_system(model, tx, **of_data, **config.objective.to_dict())
-  if training.ema_decay:
-    system = averaging(system, training.ema_decay, training.accumulate)
-  size, chunk = batch_size(config, n), log_every(config, n)
-  experiment = Experiment(model, system, parts, pipeline, steps, n // size, hyper_parameters(config), size, chunk)
+  if decay := config.optim.get("ema_decay", 0.0):
+    every, start = config.optim.get("accumulate", 1), config.optim.get("ema_start", 0)
+    system = averaging(system, decay, every, players[0] if players else None, start)
+  size, chunk = batch_size(config, n), log_every(config, n, per_step)
+  epoch = n // (size * per_step)
+  experiment = Experiment(model, system, parts, pipeline, steps, epoch, hyper_parameters(config), size, chunk)
   check_mask(experiment, config)
   with _arguments_of_the_model(config):
     own = references.is_own(config.model.name) or references.is_own(config.principle)
-    step = _trace(experiment, config.seed, whole=own)
+    # two players divide the examples of a step among batches and packs
+    step = _trace(experiment, config.seed, own, experiment.examples_per_step if players else 2)
   memory.check(step, "A training step", errors.SMALLER)
   return experiment

@@ -34,20 +34,25 @@ def check_model(model_class: Any, config: ConfigDict, requires: Sequence[str]) -
   )
 
 
-def check_numbers(config: ConfigDict, n: int) -> None:
-  """Raises UserError if a number of the config is invalid for `n` training examples."""
+def check_numbers(config: ConfigDict, n: int, batches: int = 1) -> None:
+  """Raises UserError if a number of the config is invalid for `n` training examples, `batches` batches in a step."""
   errors.require(
     0 <= config.batch_size <= n,
     f"batch_size = {config.batch_size}; it must be between 1 and the {n} training examples of {config.data.name!r}, or "
     "0 for all of them.",
+  )
+  errors.require(
+    batch_size(config, n) * batches <= n,
+    f"batch_size = {config.batch_size}; a step takes {batches} batches, of which the {n} training examples of "
+    f"{config.data.name!r} allow at most {n // batches} examples each.",
   )
   errors.require(config.log_every >= 0, f"log_every = {config.log_every}; it must be 1 or more, or 0 for an epoch.")
   for name in ("eval_batch_size", "keep_checkpoints"):
     errors.require(config[name] >= 1, f"{name} = {config[name]}; it must be 1 or more.")
   for name in ("eval_every", "figures_every", "checkpoint_every"):
     errors.require(
-      config[name] >= 0 and config[name] % log_every(config, n) == 0,
-      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {log_every(config, n)}.",
+      config[name] >= 0 and config[name] % log_every(config, n, batches) == 0,
+      f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {log_every(config, n, batches)}.",
     )
   early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
   grace = config.get("grace_seconds", signals.GRACE_S)
@@ -58,22 +63,22 @@ def check_numbers(config: ConfigDict, n: int) -> None:
 
 
 def batch_size(config: ConfigDict, n: int) -> int:
-  """Examples per step: config.batch_size, or all `n` training examples if that is 0."""
+  """Examples of a batch: config.batch_size, or all `n` training examples if that is 0."""
   return config.batch_size or n
 
 
-def log_every(config: ConfigDict, n: int) -> int:
+def log_every(config: ConfigDict, n: int, batches: int = 1) -> int:
   """Steps of one compiled program: config.log_every, or an epoch if that is 0."""
-  return config.log_every or n // batch_size(config, n)
+  return config.log_every or n // (batch_size(config, n) * batches)
 
 
-def num_steps(config: ConfigDict, n: int) -> int:
-  """config.num_steps if it is given, else config.num_epochs of n // batch_size steps."""
+def num_steps(config: ConfigDict, n: int, batches: int = 1) -> int:
+  """config.num_steps if it is given, else config.num_epochs of n // (batch_size * batches) steps."""
   steps, epochs = config.num_steps, config.num_epochs
   errors.require(steps is not None or epochs is not None, "Neither num_steps nor num_epochs is given; give one.")
   name, value = ("num_epochs", epochs) if steps is None else ("num_steps", steps)
   errors.require(value >= 1, f"{name} = {value}; it must be 1 or more.")
-  found = value * (n // batch_size(config, n)) if steps is None else value
+  found = value * (n // (batch_size(config, n) * batches)) if steps is None else value
   errors.require(found < 2**31, f"{name} = {value} gives {found:,} steps; a run takes fewer than 2^31.")
   return found
 

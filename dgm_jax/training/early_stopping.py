@@ -4,11 +4,14 @@ from dgm_jax.core import errors
 
 # metrics for which less is better; for all others more is better
 _COSTS = ("loss", "nll", "distortion", "rate", "error")
+_COSTS_OF_SAMPLES = ("frechet", "kernel", "reverse_kl")  # parts of names: distances of samples from data
 
 
 def score(name: str, row: dict[str, float]) -> float:
   """The metric with the sign for which more is better."""
-  return -row[name] if name.rpartition("/")[2] in _COSTS else row[name]
+  metric = name.rpartition("/")[2]
+  is_cost = metric in _COSTS or any(part in metric for part in _COSTS_OF_SAMPLES)
+  return -row[name] if is_cost else row[name]
 
 
 def best_step(rows: list[dict[str, float]], name: str, steps: set[int]) -> int | None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dgm_jax.core import batches, rng
+from dgm_jax.core import batches, files, rng
 from dgm_jax.core.system import System
 from dgm_jax.data import pipeline
 from dgm_jax.data.splits import Splits
@@ -24,9 +24,9 @@ class Experiment(NamedTuple):
     splits: the data, on the host; every example has an `index`, numbered through train, valid and test.
     transforms: what is applied to a batch inside the compiled step, in training and in evaluation.
     num_steps: training steps of the whole run.
-    steps_per_epoch: training steps of one pass over the training set.
+    steps_per_epoch: training steps of one pass over the training set, at least 1.
     hparams: {config path: float}, the numbers that may differ between lanes of one program.
-    batch_size: examples per step: config.batch_size, or all training examples if that is 0.
+    batch_size: examples of a batch: config.batch_size, or all training examples if that is 0.
     log_every: steps of one compiled program: config.log_every, or an epoch if that is 0.
   """
 
@@ -40,6 +40,11 @@ class Experiment(NamedTuple):
   batch_size: int
   log_every: int
 
+  @property
+  def examples_per_step(self) -> int:
+    """Examples that a step takes: a batch, or several for a game of two players."""
+    return self.batch_size * self.system.batches
+
   def __repr__(self) -> str:
     name = f"{type(self.model).__module__}.{type(self.model).__qualname__}"
     return (
@@ -50,7 +55,12 @@ class Experiment(NamedTuple):
 
 def two_examples(experiment: Experiment) -> dict[str, jax.Array]:
   """A batch of two examples, for code that depends only on shapes."""
-  return jax.tree.map(lambda a: jnp.asarray(a[:2]), experiment.splits.train)
+  return first_examples(experiment, 2)
+
+
+def first_examples(experiment: Experiment, n: int) -> dict[str, jax.Array]:
+  """The first n training examples."""
+  return jax.tree.map(lambda a: jnp.asarray(a[:n]), experiment.splits.train)
 
 
 def init_examples(experiment: Experiment) -> dict[str, jax.Array]:
@@ -82,10 +92,10 @@ def make_init(experiment: Experiment, seed: int) -> Callable[[], Any]:
 
 
 def hyper_parameters(config: ConfigDict) -> dict[str, float]:
-  """The float leaves of config.optim and config.objective by path, {"optim.lr": 1e-3}, except static ones."""
-  return {
-    f"{section}.{name}": value
-    for section in ("optim", "objective")
-    for name, value in config[section].items()
-    if isinstance(value, float) and not (section == "optim" and optimisers.is_static(name, value))
-  }
+  """The float leaves of config.optim and config.objective by path, {"optim.lr": 1e-3}, except static ones.
+
+  config.optim may have sections of further players, as in "optim.discriminator.lr".
+  """
+  flat = files.flatten({section: config[section].to_dict() for section in ("optim", "objective")})
+  is_static = lambda path, value: path.startswith("optim.") and optimisers.is_static(path.rpartition(".")[2], value)
+  return {path: value for path, value in flat.items() if isinstance(value, float) and not is_static(path, value)}

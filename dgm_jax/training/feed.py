@@ -67,7 +67,8 @@ class Streaming:
   def __init__(self, system, transform, arrays, key, steps, layout, lanes):
     errors.require(not lanes, "Streaming serves one run at a time: lanes need data.source = 'resident'.")
     self._arrays, self._key = arrays, key
-    self._batch_size, chunk, self._num_steps = steps
+    batch_size, chunk, self._num_steps = steps
+    self._batch_size = batch_size * system.batches  # of a step
     self._rows = devices.rows_of_host(layout.batch, self._batch_size)
     self._sharding = NamedSharding(layout.batch.mesh, PartitionSpec(None, *layout.batch.spec))
     self._length = sources.piece_length(arrays, self._batch_size, chunk)
@@ -122,7 +123,7 @@ def make_feed(
     arrays: the training set, on the host.
     kind: "resident", "streaming", or "auto", which decides by size.
     key: key of the run; keys [R] for lanes.
-    steps: (batch size, steps per chunk, steps of the run).
+    steps: (examples of a batch, of which a step takes system.batches, steps per chunk, steps of the run).
     layout: shardings of states, batches and data.
     lanes: whether states and keys have a leading run axis [R, ...].
   """

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, rng
-from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.core.evaluation import make_evaluate_examples, make_prepare, mean_and_error
 from dgm_jax.data.files import tokens
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, make_init_of
 from dgm_jax.training.feed import Layout, make_feed
 from dgm_jax.training.processes import devices
 from dgm_jax.training.programs import make_pictures
+from dgm_jax.training.tracking import Tracker
 
 _SHOWN = 40  # examples in a figure
 _TEXTS = 8  # samples of a model of text
@@ -66,9 +67,11 @@ class Lone:
     steps = _steps(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._key, steps, layout)
+    self._prepare = make_prepare(system)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size)
     self._pictures = jax.jit(_pictures(experiment), out_shardings=replicated)
     self._streams = {name: rng.stream(self._key, name) for name in ("eval", "pictures")}
+    self._track = Tracker(experiment, config, split)
 
   def fresh(self) -> list[Any]:
     """The state of each run at step 0."""
@@ -87,7 +90,7 @@ class Lone:
     """Compiles the programs that train and draw."""
     self._feed.start(state, step)
     self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
-    self._draw = self._pictures.lower(state, self._streams["pictures"], self._shown).compile()
+    self._draw = self._pictures.lower(self._prepare(state), self._streams["pictures"], self._shown).compile()
 
   def train(self, state: Any, length: int) -> tuple[Any, Any]:
     """(state, metrics) after `length` more steps, which the devices may still be computing; `each` waits for them."""
@@ -99,12 +102,21 @@ class Lone:
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
     """The means over the held-out set, for each run."""
-    return [_means(self._evaluate(state, self._streams["eval"], self._held_out), self._split)]
+    return [_means(self._evaluate(self._prepare(state), self._streams["eval"], self._held_out), self._split)]
+
+  def track(self, state: Any, i: int) -> dict[str, float]:
+    """The numbers of config.track for the i-th run; every host computes them."""
+    del i
+    if not self._track:
+      return {}
+    state, mesh = devices.local(state.averaged(), self.mesh)
+    with devices.use_mesh(mesh):
+      return self._track(self._prepare(state))
 
   def draw(self, state: Any, i: int) -> dict[str, jax.Array | str]:
     """Images and texts to save for the i-th run, {name: [height, width, C] or text}."""
     del i
-    return _shown(self._draw(state, self._streams["pictures"], self._shown), self._about)
+    return _shown(self._draw(self._prepare(state), self._streams["pictures"], self._shown), self._about)
 
 
 class Lanes:
@@ -129,8 +141,10 @@ class Lanes:
     layout, steps = Layout(replicated, None, along, along), _steps(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._keys, steps, layout, lanes=True)
+    self._prepare, self._prepare_lanes = make_prepare(system), make_prepare(system, lanes=True)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size, lanes=True)
     self._pictures = jax.jit(_pictures(experiment))
+    self._track = Tracker(experiment, config, split)
     self._streams = {
       name: jax.vmap(lambda key, n=name: rng.stream(key, n))(self._keys) for name in ("eval", "pictures")
     }
@@ -163,9 +177,14 @@ class Lanes:
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
     """The means over the held-out set, for each run."""
-    values = self._evaluate(state, self._streams["eval"], self._held_out)
+    values = self._evaluate(self._prepare_lanes(state), self._streams["eval"], self._held_out)
     return [_means(v, self._split) for v in self.each(values)]
+
+  def track(self, state: Any, i: int) -> dict[str, float]:
+    """The numbers of config.track for the i-th run."""
+    return self._track(self._prepare(self.split(state, i))) if self._track else {}
 
   def draw(self, state: Any, i: int) -> dict[str, jax.Array | str]:
     """Images and texts to save for the i-th run, {name: [height, width, C] or text}."""
-    return _shown(self._pictures(self.split(state, i), self._streams["pictures"][i], self._shown), self._about)
+    prepared = self._prepare(self.split(state, i))
+    return _shown(self._pictures(prepared, self._streams["pictures"][i], self._shown), self._about)

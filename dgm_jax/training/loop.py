@@ -78,8 +78,8 @@ class Loop:
       engine.start(self._state, self._step)
     compiled = time.monotonic() - start
     if self._step == 0:
-      for run, evaluated in zip(runs, engine.evaluate(self._state), strict=True):
-        run.first_row(evaluated)
+      for i, (run, evaluated) in enumerate(zip(runs, engine.evaluate(self._state), strict=True)):
+        run.first_row(evaluated | self._tracked(run, i))
     set_up = time.monotonic() - clock
     for run in runs:
       run.record.add_time("compile", compiled)
@@ -120,7 +120,7 @@ class Loop:
     sound = [(i, run) for i, run in training if run.error is None]
     asked = self._agree_on_stopping()
     self._log_and_save(sound, asked)
-    speed = (self._step - before) * self._experiment.batch_size * len(training) / seconds
+    speed = (self._step - before) * self._experiment.examples_per_step * len(training) / seconds
     losses = [f"{run.loss:.2f}" for _, run in sound]
     self._bar.set_postfix_str(f"{speed:,.0f} images/s, loss {' '.join(losses[:4])}", refresh=False)
     self._bar.update(self._step - before)
@@ -164,12 +164,19 @@ class Loop:
         run.record.add_time("evaluate", time.monotonic() - start)
     for i, run in sound:
       with run.failing_alone():
-        run.log(evaluated[i] if evaluate or run.ended else {})
+        run.log(evaluated[i] | self._tracked(run, i) if evaluate or run.ended else {})
         if draw or run.ended:
           run.draw(lambda i=i: self._engine.draw(self._state, i))
         if run.ended or asked or run.is_scored() or save:
           run.save(saved := self._engine.split(self._state, i))
           run.state = saved if run.ended else None
+
+  def _tracked(self, run: Run, i: int) -> dict[str, float]:
+    """The numbers of config.track for the i-th run, whose cost is in run.json."""
+    if not run.config.track:
+      return {}
+    with run.record.timed("track"):
+      return self._engine.track(self._state, i)
 
   def _end(self, clock: float) -> None:
     self._bar.close()

@@ -1,6 +1,6 @@
 """Optimisers whose numbers come from the state's `hparams`, so that lanes of one program may differ in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,60 +8,14 @@ import jax.numpy as jnp
 import optax
 
 from dgm_jax.core import errors
-
-
-class _ScaleByIwaeAdamState(NamedTuple):
-  count: jax.Array
-  mu: optax.Updates
-  nu: optax.Updates
-
-
-def scale_by_iwae_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-  """Adam as in the released code of Burda et al. (2016): second moments start at 1, and eps is added to sqrt(v).
-
-    m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2, v_0 = 1;
-    step = sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps),  t = 1, 2, ...
-
-  The paper says only "Adam"; the code is https://github.com/yburda/iwae/blob/master/optimizers.py.
-  """
-
-  def init(params):
-    ones, zeros = (jax.tree.map(f, params) for f in (jnp.ones_like, jnp.zeros_like))
-    return _ScaleByIwaeAdamState(jnp.zeros((), jnp.int32), zeros, ones)
-
-  def update(grads, state, params=None):
-    del params
-    t = state.count + 1
-    mu = optax.tree.update_moment(grads, state.mu, b1, 1)
-    nu = optax.tree.update_moment(grads, state.nu, b2, 2)
-    scale = jnp.sqrt(1 - b2**t) / (1 - b1**t)
-    updates = jax.tree.map(lambda m, v: scale * m / (jnp.sqrt(v) + eps), mu, nu)
-    return updates, _ScaleByIwaeAdamState(t, mu, nu)
-
-  return optax.GradientTransformation(init, update)
-
-
-def scale_by_rmsprop(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-  """RMSprop with momentum (Tieleman & Hinton, 2012), as in optax.rmsprop with a constant rate.
-
-    v <- b2 v + (1 - b2) g^2;  m <- b1 m + g / sqrt(v + eps);  step = m
-
-  With momentum a step is up to 1 / (1 - b1) times as long as without.
-  """
-  return optax.chain(optax.scale_by_rms(b2, eps), optax.trace(b1))
-
-
-def scale_by_adagrad(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-  """Adagrad (Duchi, Hazan & Singer, 2011): s <- s + g^2, s_0 = 0;  step = g / sqrt(s + eps)."""
-  del b1, b2
-  return optax.scale_by_rss(0.0, eps)
-
+from dgm_jax.training import update_rules
 
 _LARGEST = 3e38  # about the largest float32
-OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": scale_by_iwae_adam}
-OPTIMISERS |= {"rmsprop": scale_by_rmsprop, "adagrad": scale_by_adagrad}
-SCHEDULES = ("constant", "cosine", "plateau", "staged")
-_OFF_AT_0 = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")
+OPTIMISERS = {"adam": optax.scale_by_adam, "iwae_adam": update_rules.scale_by_iwae_adam}
+OPTIMISERS |= {"rmsprop": update_rules.scale_by_rmsprop, "adagrad": update_rules.scale_by_adagrad}
+OPTIMISERS |= {"sgd": update_rules.scale_by_momentum}
+SCHEDULES = ("constant", "cosine", "exponential", "plateau", "staged")
+_OFF_AT_0 = ("end_scale", "warmup", "hold", "rate_decay", "b1_end", "clip_norm", "weight_decay", "l2", "ema_decay")
 
 
 class Options(NamedTuple):
@@ -74,11 +28,15 @@ class Options(NamedTuple):
     name: the optimiser, a key of OPTIMISERS.
     lr: learning rate.
     b1, b2, eps: as in Adam; for rmsprop the momentum, the decay of the squared gradients and the constant added to
-      them; adagrad uses only eps, under the root.
+      them; adagrad uses only eps, under the root; sgd only b1, its momentum.
+    b1_end, b1_ramp: for sgd: the momentum changes linearly from b1 to b1_end over this number of updates; 0: it is b1.
     schedule: factor of the learning rate: "constant" (1), "staged" (boundaries, scales), "cosine" (half a cosine from
-      1 to end_scale), or "plateau" (multiplied by plateau_factor whenever the training loss stops falling).
+      1 to end_scale), "exponential" (1 / (1 + rate_decay)^t, at least end_scale), or "plateau" (multiplied by
+      plateau_factor whenever the training loss stops falling).
     boundaries, scales: for "staged": the factor is 1 at first, and scales[i] after the fraction boundaries[i] of a run.
-    end_scale: for "cosine": the factor at the end of the run.
+    end_scale: for "cosine": the factor at the end of the run; for "exponential": the smallest factor.
+    rate_decay: for "exponential": an update divides the rate by 1 + rate_decay.
+    hold: for "exponential": the fraction of the run before its first division.
     plateau_every, plateau_patience, plateau_factor: for "plateau": the loss is averaged over `every` steps; after
       `patience` successive means that are not below the lowest before, the rate is multiplied by `factor`.
     warmup: fraction of the run in which the rate grows linearly from 0, for any schedule; the cosine begins afterwards.
@@ -91,6 +49,7 @@ class Options(NamedTuple):
       l2 = 1 / N is maximum a posteriori estimation under a prior N(0, I) on the parameters.
     ema_decay: decay of the moving average of the parameters, which is evaluated in their place, see system.averaging;
       0.0 for none.
+    ema_start: the step before which the average is a copy of the parameters.
   """
 
   name: str = "adam"
@@ -98,10 +57,14 @@ class Options(NamedTuple):
   b1: float = 0.9
   b2: float = 0.999
   eps: float = 1e-8
+  b1_end: float = 0.0
+  b1_ramp: int = 0
   schedule: str = "staged"
   boundaries: Sequence[float] = ()
   scales: Sequence[float] = ()
   end_scale: float = 0.0
+  rate_decay: float = 0.0
+  hold: float = 0.0
   plateau_every: int = 100
   plateau_patience: int = 10
   plateau_factor: float = 0.5
@@ -112,6 +75,7 @@ class Options(NamedTuple):
   decay_biases: bool = False
   l2: float = 0.0
   ema_decay: float = 0.0
+  ema_start: int = 0
 
 
 def is_static(name: str, value: float) -> bool:
@@ -122,22 +86,23 @@ def is_static(name: str, value: float) -> bool:
   return name == "plateau_factor" or (name in _OFF_AT_0 and value == 0)
 
 
-def _check(o: Options) -> None:
+def _check(o: Options, section: str) -> None:
   """Raises UserError if a value is invalid."""
   errors.choose("optimiser", o.name, OPTIMISERS)
-  errors.choose("value of optim.schedule", o.schedule, SCHEDULES)
+  errors.choose(f"value of {section}.schedule", o.schedule, SCHEDULES)
 
   def need(names, holds, what):
     for name in names:
       value = getattr(o, name)
-      errors.require(holds(value), f"optim.{name} = {value}; it must be {what}.")
+      errors.require(holds(value), f"{section}.{name} = {value}; it must be {what}.")
 
   need(("lr", "eps"), lambda v: 0 < v < _LARGEST, "positive and finite")
-  need(("b1", "b2", "warmup", "ema_decay"), lambda v: 0 <= v < 1, "in [0, 1)")
+  need(("b1", "b2", "b1_end", "warmup", "hold", "ema_decay"), lambda v: 0 <= v < 1, "in [0, 1)")
+  need(("b1_ramp", "ema_start"), lambda v: v >= 0, "0 or more")
   need(("end_scale",), lambda v: 0 <= v <= 1, "in [0, 1]")
   need(("plateau_factor",), lambda v: 0 < v < 1, "in (0, 1)")
   need(("accumulate", "plateau_every", "plateau_patience"), lambda v: v >= 1, "1 or more")
-  need(("weight_decay", "l2"), lambda v: 0 <= v < _LARGEST, "0 or positive, and finite")
+  need(("weight_decay", "l2", "rate_decay"), lambda v: 0 <= v < _LARGEST, "0 or positive, and finite")
   need(("clip_norm",), lambda v: v is None or 0 <= v < _LARGEST, "positive and finite, or 0 for no clipping")
   numbers = all(isinstance(v, int | float) for v in (*o.boundaries, *o.scales))
   errors.require(
@@ -146,8 +111,8 @@ def _check(o: Options) -> None:
     and list(o.boundaries) == sorted(o.boundaries)
     and all(0 <= b <= 1 for b in o.boundaries)
     and all(0 < s < _LARGEST for s in o.scales),
-    f"optim.boundaries {tuple(o.boundaries)} must increase within [0, 1], each with one positive number in "
-    f"optim.scales, not {tuple(o.scales)}.",
+    f"{section}.boundaries {tuple(o.boundaries)} must increase within [0, 1], each with one positive number in "
+    f"{section}.scales, not {tuple(o.scales)}.",
   )
 
 
@@ -166,6 +131,9 @@ def _schedule(o: Options, h: Options, num_updates: int) -> optax.Schedule:
   elif o.schedule == "cosine":  # in units of its length: optax takes no traced length, and `warm` may be traced
     share = lambda count: jnp.maximum(count - warm, 0) / jnp.maximum(num_updates - warm, 1)
     factor = lambda count: optax.cosine_decay_schedule(1.0, 1, h.end_scale)(share(count))
+  elif o.schedule == "exponential":  # by log1p: float32 would round 1 + rate_decay
+    since = lambda count: jnp.maximum(count - (jnp.round(h.hold * num_updates) if o.hold else 0), 0)
+    factor = lambda count: jnp.maximum(jnp.exp(-since(count) * jnp.log1p(h.rate_decay)), h.end_scale)
   else:
     factor = optax.constant_schedule(1.0)
   if not o.warmup:
@@ -180,7 +148,8 @@ def _has_two_dimensions(params: Any) -> Any:
 
 def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientTransformationExtraArgs:
   """The chain of transformations; `o` determines the structure, `h` has the numbers."""
-  parts = [OPTIMISERS[o.name](b1=h.b1, b2=h.b2, eps=h.eps)]
+  own = {"b1_end": h.b1_end, "b1_ramp": o.b1_ramp} if o.name == "sgd" else {"b2": h.b2, "eps": h.eps}
+  parts = [OPTIMISERS[o.name](b1=h.b1, **own)]
   if o.l2:
     parts.insert(0, optax.add_decayed_weights(h.l2))
   if o.clip_norm:
@@ -201,7 +170,7 @@ def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientT
   return optax.with_extra_args_support(tx)
 
 
-def make(*, num_steps: int, **options: Any) -> optax.GradientTransformationExtraArgs:
+def make(*, num_steps: int, section: str = "optim", **options: Any) -> optax.GradientTransformationExtraArgs:
   """An optax transformation whose update takes `hparams`, a dict that may hold "optim.lr", "optim.b1", ...
 
   Like optax.inject_hyperparams, but the numbers are read from the caller's state instead of being kept a second time
@@ -209,24 +178,71 @@ def make(*, num_steps: int, **options: Any) -> optax.GradientTransformationExtra
   also takes the training loss, as `value`.
 
   Args:
-    num_steps: the length of the run, of which `boundaries` and `warmup` are fractions.
+    num_steps: the length of the run, of which `boundaries`, `warmup` and `hold` are fractions.
+    section: the path of the options in a config, for messages.
     **options: see Options.
 
   Raises:
     UserError: an unknown option or an invalid value.
   """
   for name in options:
-    errors.choose("key of config.optim", name, Options._fields)
-  o = Options(**options)
-  _check(o)
-  errors.require(o.accumulate <= num_steps, f"optim.accumulate = {o.accumulate}; the run has only {num_steps} steps.")
+    errors.choose(f"key of config.{section}", name, Options._fields)
+  return _of_options(Options(**options), num_steps, section, dict.fromkeys(Options._fields, "optim"))
+
+
+def _of_options(
+  o: Options, num_steps: int, section: str, places: Mapping[str, str]
+) -> optax.GradientTransformationExtraArgs:
+  """See `make`; `places` has the section of `hparams` in which the number of each option is."""
+  _check(o, section)
+  errors.require(
+    o.accumulate <= num_steps, f"{section}.accumulate = {o.accumulate}; the run has only {num_steps} steps."
+  )
   num_updates = num_steps // o.accumulate
 
   def transformation(hparams):
-    h = o._replace(**{k: hparams.get(f"optim.{k}", v) for k, v in o._asdict().items()})
+    h = o._replace(**{k: hparams.get(f"{places[k]}.{k}", v) for k, v in o._asdict().items()})
     return _transformation(o, h, num_updates)
 
   def update(grads, state, params=None, *, hparams=None, **extra):
     return transformation(hparams or {}).update(grads, state, params, **extra)
 
   return optax.GradientTransformationExtraArgs(transformation({}).init, update)
+
+
+def make_players(
+  players: Sequence[str], num_updates: Mapping[str, int], **options: Any
+) -> dict[str, optax.GradientTransformationExtraArgs]:
+  """{player: its transformation}, for principles that train several players.
+
+  The first player has the options themselves.  A further one has them, too, but for those that its own section, an
+  option of its name, gives: optim = {"lr": 1e-4, "discriminator": {"lr": 4e-4}}; None there counts as not given.  Their
+  numbers are read from `hparams` at "optim.lr" and "optim.discriminator.lr".
+
+  Args:
+    players: their names.
+    num_updates: updates of each in the whole run.
+    **options: see Options; and {player: {option: value}}.
+
+  Raises:
+    UserError: an unknown option or an invalid value.
+  """
+  first, *further = players
+  for own in (options, *(options.get(player, {}) for player in further)):
+    errors.require(
+      own.get("accumulate", 1) == 1,
+      f"accumulate = {own.get('accumulate')} of config.optim would make updates of the {' and of the '.join(players)} "
+      "from old gradients: set objective.accumulate, which averages gradients within an update.",
+    )
+  common = {name: value for name, value in options.items() if name not in further}
+  made = {first: make(num_steps=num_updates[first], **common)}
+  for player in further:
+    section = f"optim.{player}"
+    own = {name: value for name, value in options.get(player, {}).items() if value is not None}
+    for name in own:
+      errors.choose(f"key of config.{section}", name, Options._fields)
+    for name in ("ema_decay", "ema_start"):
+      errors.require(name not in own, f"{section}.{name} has no effect: only the {first} is averaged.")
+    places = {name: section if name in own else "optim" for name in Options._fields}
+    made[player] = _of_options(Options(**common | own), num_updates[player], section, places)
+  return made

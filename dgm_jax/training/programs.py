@@ -25,9 +25,10 @@ def make_train_chunk(
 
   Args:
     system, transform: the system to train, and the transform of its batches.
-    batch_size, length: examples per step, and steps per call; static.
+    batch_size, length: examples of a batch, of which a step takes system.batches, and steps per call; static.
     sharding: sharding of a batch over the mesh's axis "data"; None for none.
   """
+  rows = batch_size * system.batches
 
   def train_chunk(state, key, data):
     n = size(data)
@@ -35,7 +36,7 @@ def make_train_chunk(
     def step(state, indices):
       return _train_step(system, transform, sharding, n, state, key, jax.tree.map(lambda a: a[indices], data))
 
-    order = rng.epoch_indices(rng.stream(key, "data"), state.step, length, n, batch_size)
+    order = rng.epoch_indices(rng.stream(key, "data"), state.step, length, n, rows)
     return jax.lax.scan(step, state, order)
 
   return train_chunk
@@ -44,9 +45,9 @@ def make_train_chunk(
 def make_train_batches(
   system: System, transform: Callable, num_examples: int, sharding: NamedSharding | None = None
 ) -> Callable:
-  """Makes (state, key, batches) -> (state, {name: [length]}): a step per batch, batches {name: [length, B, ...]}.
+  """Makes (state, key, batches) -> (state, {name: [length]}): a step for each row of batches {name: [length, B, ...]}.
 
-  The same steps as in make_train_chunk, for examples that come from the host.
+  B is the number of examples of a step.  The same steps as in make_train_chunk, for examples that come from the host.
 
   Args:
     system, transform, sharding: see make_train_chunk.

@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors
+from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.training.build import build
 from dgm_jax.training.early_stopping import best_step
 from dgm_jax.training.experiment import Experiment, make_init
@@ -24,8 +25,8 @@ def restore(
     config: config of the run.
     workdir: folder of the run.
     which: "latest", "best" (by keep_best) or a step.
-    averaged: whether to use the moving averages of the parameters, if there are any; if not, the state is that of
-      training, at step 0 if none is saved.
+    averaged: whether to use the moving averages of the parameters, if there are any, and to prepare the state for
+      evaluation; if not, the state is that of training, at step 0 if none is saved.
 
   Raises:
     UserError: the config or the data are not the run's, or there is no such checkpoint.
@@ -47,7 +48,7 @@ def restore(
   if not averaged:
     return experiment, template if state is None else state
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
-  return experiment, state.averaged()
+  return experiment, make_prepare(experiment.system)(state)
 
 
 def _step_of(which: str, metric: str, steps: set[int], rows: list[dict]) -> int | None:

@@ -22,7 +22,7 @@ from dgm_jax.training.workdir.run_record import RunRecord, versions
 
 
 class Run:
-  """The folder and progress of one run.  If several hosts train it, only the first one writes.
+  """The folder and progress of one run, which only the first of several hosts writes.
 
   Attributes:
     config, workdir: config and folder of the run.
@@ -33,14 +33,12 @@ class Run:
     record: run.json, with the wall times.
   """
 
-  def __init__(self, config: ConfigDict, workdir: pathlib.Path, about: dict[str, Any]):
+  def __init__(self, config: ConfigDict, workdir: pathlib.Path, about: dict[str, Any], examples_per_step: int):
     self.config, self.workdir = config, workdir
     self.ended: str | None = None
     self.error: errors.DivergenceError | errors.PrunedError | None = None
     self.state: Any = None
-    self.step = 0
-    self._about = about
-    self._batch_size = config.batch_size or about["split_sizes"]["train"]
+    self.step, self._about, self._examples_per_step = 0, about, examples_per_step
     self._asked: str | None = None
     self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
 
@@ -114,7 +112,9 @@ class Run:
     self._rows.append({"step": self.step, **row})
 
   def first_row(self, evaluated: dict[str, float]) -> None:
-    """Logs the evaluation before the first step."""
+    """Logs the evaluation before the first step.  Raises UserError if keep_best is none of its metrics."""
+    if self.config.keep_best:
+      errors.choose("metric of keep_best", self.config.keep_best, evaluated)
     self._write(evaluated, {})
 
   def advance(self, values: dict[str, jax.Array], seconds: float) -> None:
@@ -128,7 +128,7 @@ class Run:
     self.step += length
     self._row = {f"train/{k}": float(v.mean(dtype="float64")) for k, v in values.items()}
     self._speeds = {"speed/steps_per_s": length / seconds}
-    self._speeds["speed/images_per_s"] = self._speeds["speed/steps_per_s"] * self._batch_size
+    self._speeds["speed/images_per_s"] = self._speeds["speed/steps_per_s"] * self._examples_per_step
     self.record.add_time("train", seconds)
     self.ended = self._why_ended()
 

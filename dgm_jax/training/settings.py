@@ -10,7 +10,7 @@ from dgm_jax.core import errors, figure_style, files, options, registry
 _MOST = 2**31  # steps, sizes and counts are 32-bit integers on the device
 _LARGEST = 3.4e38  # of a 32-bit float
 _KINDS: dict[str, Any] = dict.fromkeys(("principle", "model.name", "data.name", "data.source", "dtype"), str)
-_KINDS |= dict.fromkeys(("model.args", "objective", "optim", "evaluate"), dict)
+_KINDS |= dict.fromkeys(("model.args", "objective", "optim", "evaluate", "track"), dict)
 _KINDS |= dict.fromkeys(("keep_best", "init_from"), str)
 _KINDS |= dict.fromkeys(("data.transforms", "loggers", "figure_formats"), tuple)
 _KINDS |= dict.fromkeys(("seed", "batch_size", "log_every", "eval_every", "figures_every", "checkpoint_every"), int)
@@ -42,9 +42,10 @@ def check(config: ConfigDict) -> None:
     errors.require(
       kind is Any or options.fits(value, kind), f"config.{path} = {value!r}; it must be {_WORDS.get(kind)}."
     )
-  for name, given in config.evaluate.items():
-    is_section = hasattr(given, "keys")
-    errors.require(is_section, f"config.evaluate.{name} = {given!r}; it must be a section {{option: value}}.")
+  for section in ("evaluate", "track"):
+    for name, given in config[section].items():
+      is_section = hasattr(given, "keys")
+      errors.require(is_section, f"config.{section}.{name} = {given!r}; it must be a section {{option: value}}.")
   for path, value in files.flatten(config.to_dict()).items():
     _check_value(path, value)
   figure_style.check_formats(config.figure_formats, "figure_formats")

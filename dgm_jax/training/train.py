@@ -17,8 +17,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, files
+from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.data import sources
-from dgm_jax.training import results, settings
+from dgm_jax.training import results, settings, tracking
 from dgm_jax.training.build import build
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
@@ -49,7 +50,10 @@ def check_options(config: ConfigDict, experiment: Experiment) -> None:
     examples = jax.tree.map(lambda a: jnp.asarray(a[:2]), getattr(experiment.splits, split))
     key = jax.random.key(0)
     names = jax.eval_shape(lambda state: experiment.system.eval_step(state, key, batch(key, examples)), state)
-    errors.choose("metric of keep_best", config.keep_best, [f"{split}/{name}" for name in names])
+    tracked = tracking.names(config, split)
+    if tracked is not None or not config.keep_best.startswith(f"{split}/"):  # else the first evaluation tells
+      choices = [*(f"{split}/{name}" for name in names), *(tracked or ())]
+      errors.choose("metric of keep_best", config.keep_best, choices)
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | pathlib.Path, profile: bool = False) -> dict[str, Any]:
@@ -124,10 +128,11 @@ def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[Co
 
 
 def _opened(
-  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], own: Sequence[pathlib.Path], about: dict[str, Any]
+  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], own: Sequence[pathlib.Path], experiment: Experiment
 ) -> list[Run]:
   """The runs, whose folders the first host creates; `own` has the folders in which modules of the user's are kept."""
-  runs = [Run(c, w, about | {"seed": c.seed}) for c, w in zip(configs, workdirs, strict=True)]
+  about, size = results.about(configs[0], experiment), experiment.examples_per_step
+  runs = [Run(c, w, about | {"seed": c.seed}, size) for c, w in zip(configs, workdirs, strict=True)]
 
   def make_folders():
     for run in runs:
@@ -156,7 +161,7 @@ def _train(
     return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
   for c in configs:
     check_options(c, experiment)
-  runs = _opened(configs, workdirs, own, results.about(config, experiment))
+  runs = _opened(configs, workdirs, own, experiment)
   engine = (Lone if len(runs) == 1 else Lanes)(experiment, configs, _held_out(experiment))
   with contextlib.ExitStack() as stack:
     stack.enter_context(disk_errors(workdirs[0]))
@@ -184,7 +189,7 @@ def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -
     hosts.wait_for(run.workdir / "results.json")
     return {}
   with devices.use_mesh(mesh), run.record.timed("final_evaluation"):
-    found = results.evaluate_finally(run.config, experiment, state, run.workdir)
+    found = results.evaluate_finally(run.config, experiment, make_prepare(experiment.system)(state), run.workdir)
   run.report(found)
   files.write_json(run.workdir / "results.json", found)
   run.record.add_time("total", time.monotonic() - clock)

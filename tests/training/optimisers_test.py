@@ -12,7 +12,7 @@ from flax import struct
 from training.averages_test import _newest
 
 from dgm_jax.configs import iwae_mnist
-from dgm_jax.core import errors
+from dgm_jax.core import errors, evaluation
 from dgm_jax.core.system import averaging, gradient_system
 from dgm_jax.training import optimisers, train
 from dgm_jax.training.experiment import hyper_parameters
@@ -78,6 +78,62 @@ def test_adagrad_is_the_published_update_and_l2_is_added_to_the_gradient(l2):
   np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("ramp", [0, 8])
+def test_sgd_is_momentum_whose_coefficient_rises_linearly(ramp):
+  v, x, expected = np.zeros(2), np.array([1.0, -2.0]), []
+  for t, g in enumerate(GRADS.astype(np.float64)):
+    v = (0.5 + (0.2 * min(t / ramp, 1) if ramp else 0)) * v + g
+    x = x - 0.1 * v
+    expected.append(x)
+  ours = _steps(optimisers.make(num_steps=20, name="sgd", lr=0.1, b1=0.5, b1_end=0.7, b1_ramp=ramp), GRADS)
+  np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_a_rate_may_be_held_and_decays_by_a_factor_that_float32_would_round():
+  """0.1 / 1.000004^t, the rate of the adversarial nets of 2014: 1.000004 in float32 would end 3 % off after 10^6."""
+  options = optimisers.Options(schedule="exponential", rate_decay=4e-6, end_scale=1e-5, hold=0.2)
+  found = optimisers._schedule(options, options, 1_000_000)(jnp.array([0, 200_000, 700_000, 10_000_000]))
+  np.testing.assert_allclose(found, [1, 1, 1.000004**-500_000.0, 1e-5], rtol=1e-5)
+
+
+def test_players_have_their_own_options_and_numbers():
+  """What a player's section leaves out are the common options; lanes change the number where it is given."""
+  made = optimisers.make_players(
+    ("generator", "discriminator"),
+    {"generator": 20, "discriminator": 40},
+    lr=0.1,
+    name="sgd",
+    b1=0.0,
+    discriminator={"lr": 0.4, "name": "adagrad"},
+  )
+  first = lambda player, **hparams: -_steps(made[player], GRADS[:1], hparams=hparams)[0] + jnp.array([1.0, -2.0])
+  np.testing.assert_allclose(first("generator"), 0.1 * GRADS[0], rtol=1e-5)
+  np.testing.assert_allclose(first("generator", **{"optim.lr": 0.3}), 0.3 * GRADS[0], rtol=1e-5)
+  np.testing.assert_allclose(first("discriminator"), 0.4 * np.sign(GRADS[0]), rtol=1e-5)
+  np.testing.assert_allclose(first("discriminator", **{"optim.lr": 0.3}), 0.4 * np.sign(GRADS[0]), rtol=1e-5)
+  np.testing.assert_allclose(
+    first("discriminator", **{"optim.discriminator.lr": 0.2}), 0.2 * np.sign(GRADS[0]), rtol=1e-5
+  )
+  config = iwae_mnist.get_config("test,k=5")
+  with config.unlocked():
+    config.optim.discriminator = {"lr": 0.4, "l2": 0.0}
+  assert hyper_parameters(config)["optim.discriminator.lr"] == 0.4
+  assert "optim.discriminator.l2" not in hyper_parameters(config)
+
+
+@pytest.mark.parametrize("options,sentence", [
+  ({"discriminator": {"rate": 1.0}}, "key of config.optim.discriminator 'rate'"),
+  ({"discriminator": {"lr": -1.0}}, "optim.discriminator.lr = -1"),
+  ({"discriminator": {"ema_decay": 0.9}}, "only the generator is averaged"),
+  ({"accumulate": 2}, "objective.accumulate"),
+  ({"critic": {"lr": 1.0}}, "key of config.optim 'critic'"),
+])  # fmt: skip
+def test_mistakes_in_a_players_section_get_one_sentence(options, sentence):
+  with pytest.raises(errors.UserError, match=sentence) as raised:
+    optimisers.make_players(("generator", "discriminator"), {"generator": 20, "discriminator": 40}, **options)
+  assert "\n" not in str(raised.value)
+
+
 def test_iwae_adam_is_the_released_update():
   b1, b2, eps, lr = 0.99, 0.999, 1e-4, 1e-3
   m, v, x, expected = np.zeros(2), np.ones(2), np.array([1.0, -2.0]), []
@@ -116,6 +172,10 @@ STAGES = {"boundaries": (0.25, 0.6), "scales": (0.5, 0.1)}
 SCHEDULES = {
   "constant": (STAGES, optax.constant_schedule(0.1)),
   "cosine": ({"end_scale": 0.2}, optax.cosine_decay_schedule(0.1, 40, alpha=0.2)),
+  "exponential": (
+    {"rate_decay": 0.25, "end_scale": 0.01},
+    optax.exponential_decay(0.1, 1, 0.8, end_value=0.001),
+  ),
   "staged": (STAGES, optax.piecewise_constant_schedule(0.1, {9.5: 0.5, 23.5: 0.2})),
   "plateau": ({"plateau_every": 50}, optax.constant_schedule(0.1)),
 }
@@ -127,6 +187,7 @@ rise = optax.linear_schedule(0.0, 0.1, 8)
 WARM = {
   "constant": optax.join_schedules([rise, optax.constant_schedule(0.1)], [8]),
   "cosine": optax.warmup_cosine_decay_schedule(0.0, 0.1, 8, 40, end_value=0.02),
+  "exponential": lambda count: SCHEDULES["exponential"][1](count) * min(count / 8, 1),
   "staged": optax.join_schedules([rise, lambda count: SCHEDULES["staged"][1](count + 8)], [8]),
   "plateau": optax.join_schedules([rise, optax.constant_schedule(0.1)], [8]),
 }
@@ -240,6 +301,51 @@ def test_averages_equal_numpy(decay):
   np.testing.assert_allclose(state.params, x, rtol=1e-4)
 
 
+def test_averages_may_be_of_a_part_and_begin_late():
+  """Only the generator is averaged, from step 5 on; the newest discriminator stands beside it."""
+  tx = optimisers.make(num_steps=12, lr=0.1, eps=1.0)
+
+  def init_params(key, batch):
+    return {"generator": jnp.array([2.0, -1.0, 0.5]), "discriminator": jnp.array([1.0, 0.0, 3.0])}, {}
+
+  def loss_fn(params, variables, key, batch, hparams):
+    centre = batch["x"].mean(0)
+    return 0.5 * sum(jnp.sum((p - centre) ** 2) for p in params.values()), ({}, variables)
+
+  system = gradient_system(init_params, loss_fn, lambda state, key, batch: state.params, None, tx)
+  system = averaging(system, 0.5, part="generator", start=5)
+  state = system.init(jax.random.key(0), {}, {})
+  average = None
+  for t in range(12):
+    batch = {"x": jnp.asarray(CENTRES[25 * t % 300 :][:25])}
+    state, _ = system.train_step(state, jax.random.key(0), batch)
+    new = np.asarray(state.params["generator"], np.float64)
+    d = min(0.5, (1 + t) / (10 + t)) if t >= 5 else 0.0
+    average = new if average is None else d * average + (1 - d) * new
+  assert state.averages.keys() == {"generator"}
+  np.testing.assert_allclose(state.averages["generator"], average, rtol=1e-5)
+  found = system.eval_step(state, None, None)
+  np.testing.assert_array_equal(found["generator"], state.averages["generator"])
+  np.testing.assert_array_equal(found["discriminator"], state.params["discriminator"])
+  assert abs(average - np.asarray(state.params["generator"])).max() > 0.01
+
+
+def test_a_system_is_prepared_from_its_averages():
+  """`prepare` sees the averages, gets a fixed key, and what it returns is evaluated and sampled."""
+  system = _quadratic(optimisers.make(num_steps=12, lr=0.1))
+  prepare = lambda state, key: state.replace(variables={"twice": 2 * state.params, "draw": jax.random.normal(key)})
+  system = averaging(system._replace(prepare=prepare, batches=3), 0.99)
+  assert system.batches == 3
+  state = _trained(system, 12)
+  found = evaluation.make_prepare(system)(state)
+  np.testing.assert_array_equal(found.variables["twice"], 2 * state.averages)
+  np.testing.assert_array_equal(found.variables["draw"], evaluation.make_prepare(system)(state).variables["draw"])
+  lanes = evaluation.make_prepare(system, lanes=True)(jax.tree.map(lambda a: jnp.stack([a, a]), state))
+  np.testing.assert_allclose(lanes.variables["twice"][1], 2 * state.averages)
+  plain = evaluation.make_prepare(_quadratic(optimisers.make(num_steps=12)))(state)
+  np.testing.assert_array_equal(plain.params, state.averages)
+
+
 def test_a_system_with_averages_evaluates_and_samples_them():
   system = averaging(_quadratic(optimisers.make(num_steps=12, lr=0.1)), 0.99)
   state = _trained(system, 12)
@@ -278,6 +384,9 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch():
 
 
 LANES = {
+  "b1_end": (0.1, 0.8),
+  "rate_decay": (0.1, 0.5),
+  "hold": (0.2, 0.6),
   "lr": (1e-3, 1e-1),
   "b1": (0.5, 0.9),
   "b2": (0.9, 0.99),
@@ -291,7 +400,11 @@ LANES = {
 }
 
 
-OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay")  # by default
+# by default
+OFF = ("end_scale", "warmup", "clip_norm", "weight_decay", "l2", "ema_decay", "b1_end", "rate_decay", "hold")
+# what an option needs beside it to have an effect
+OWN = {name: {"schedule": "exponential", "rate_decay": 0.3} for name in ("rate_decay", "hold")}
+OWN |= {"b1_end": {"name": "sgd", "b1": 0.5, "b1_ramp": 6}}
 
 
 def test_every_float_may_differ_between_lanes():
@@ -306,7 +419,8 @@ def test_every_float_may_differ_between_lanes():
 @pytest.mark.parametrize("name", LANES)
 def test_lanes_equal_single_runs(name):
   """The lanes' program has all options on; a lane with 0.0 equals a single run without that option."""
-  options = {"lr": 0.1, "eps": 1e-2, "ema_decay": 0.9, **EVERYTHING}
+  options = {"lr": 0.1, "eps": 1e-2, "ema_decay": 0.9, **EVERYTHING, **OWN.get(name, {}), name: LANES[name][1]}
+  options |= EVERYTHING if name in EVERYTHING else {}
 
   def run(hparams, **options):
     system = _quadratic(optimisers.make(num_steps=12, **options))
@@ -374,7 +488,7 @@ def test_every_config_has_every_option(path):
   ({"b1": 1.0}, "optim.b1"),
   ({"eps": 0.0}, "optim.eps"),
   ({"boundaries": (0.5,), "scales": ()}, "optim.boundaries"),
-  ({"schedule": "cosin"}, "optim.schedule 'cosin'. Did you mean 'cosine'.* Choices: constant, cosine, plateau, staged"),
+  ({"schedule": "cosin"}, "optim.schedule 'cosin'. Did you mean 'cosine'.* constant, cosine, exponential, plateau"),
   ({"warmup": 1.0}, "optim.warmup = 1.0; it must be in \\[0, 1\\)"),
   ({"end_scale": -0.1}, "optim.end_scale = -0.1"),
   ({"plateau_factor": 1.0}, "optim.plateau_factor = 1.0"),

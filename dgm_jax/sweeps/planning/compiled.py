@@ -43,8 +43,8 @@ def _chunk(group: Group) -> tuple[Callable, Any]:
   train = experiment.splits.train
   if not streamed(group):
     return trace.functions(group.config, experiment)["train_chunk"][0], train
-  length = sources.piece_length(train, experiment.batch_size, experiment.log_every)
-  indices = jnp.arange(length * experiment.batch_size).reshape(length, -1) % len(train["x"])
+  length = sources.piece_length(train, experiment.examples_per_step, experiment.log_every)
+  indices = jnp.arange(length * experiment.examples_per_step).reshape(length, -1) % len(train["x"])
   program = make_train_batches(experiment.system, experiment.transforms.train, len(train["x"]))
   return program, {name: a[jax.device_get(indices)] for name, a in train.items()}
 

@@ -101,7 +101,7 @@ def cost(group: grouping.Group, in_ram: bool | None = None) -> tuple[int, int]:
   evaluation = max(memory_module.peak(jaxprs[name]) for name in jaxprs if name not in ("init", "train_chunk"))
   on_device = sources.num_bytes(train)
   if compiled.streamed(group):
-    on_device = 3 * experiment.batch_size * experiment.log_every * on_device // len(train["x"])
+    on_device = 3 * experiment.examples_per_step * experiment.log_every * on_device // len(train["x"])
   process = _PROCESS + sum(map(sources.num_bytes, experiment.splits.parts().values()))
   in_ram = jax.default_backend() == "cpu" if in_ram is None else in_ram
   return int(state + max(training, evaluation, 0)), int(on_device + (process if in_ram else 0))

@@ -39,7 +39,7 @@ def replay(config: ConfigDict, workdir: pathlib.Path) -> str:
   take_step = jax.jit(make_train_step(experiment.system, experiment.transforms.train, size(arrays)))
   with progress_bar(experiment.num_steps, int(state.step), "replay") as bar:
     for step in range(int(state.step), experiment.num_steps):
-      indices = jax.device_get(order(rng.stream(key, "data"), step, 1, size(arrays), experiment.batch_size)[0])
+      indices = jax.device_get(order(rng.stream(key, "data"), step, 1, size(arrays), experiment.examples_per_step)[0])
       batch = jax.tree.map(lambda a, indices=indices: jnp.asarray(a[indices]), arrays)
       after, metrics = take_step(state, key, batch)
       if (name := _first_bad({"metric": metrics, "parameter": after.params})) is not None:

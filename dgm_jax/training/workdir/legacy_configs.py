@@ -10,7 +10,7 @@ from dgm_jax.training.workdir import recovery
 # Options that configs of earlier versions lack, with the values that those versions used.
 _ADDED = {"keep_best": "", "early_stopping": 0, "max_minutes": None, "init_from": ""}
 _ADDED |= {"sample_devices": 0, "shard_params": False, "dtype": "float32", "remat": False}
-_ADDED |= {"figure_formats": ["png"], "loggers": ["tensorboard"], "grace_seconds": 30.0}
+_ADDED |= {"figure_formats": ["png"], "loggers": ["tensorboard"], "grace_seconds": 30.0, "track": {}}
 _ADDED_OPTIM = optimisers.Options._field_defaults  # of config.optim, where there is an optimiser
 # of config.data, for the data set `array`
 _ADDED_ARRAY = {"target": None, "columns": None, "missing": None, "separator": None, "decimal": ".", "header": None}

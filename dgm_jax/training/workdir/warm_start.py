@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors, paths
+from dgm_jax.core.system import put_over
 from dgm_jax.training.workdir import checkpoint
 
 
@@ -32,7 +33,8 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   check(workdir)
   with checkpoint.open_manager(paths.named("init_from", workdir), read_only=True) as manager:
     step, other = checkpoint.restore_arrays(manager)
-  found = _named("params", other.get("averages", other["params"])) | _named("variables", other.get("variables"))
+  params = put_over(other["averages"], other["params"]) if other.get("averages") is not None else other["params"]
+  found = _named("params", params) | _named("variables", other.get("variables"))
   lines, taken, seen = [], set(), set()
 
   def take(name: str, leaf: jax.Array) -> jax.Array:
@@ -54,7 +56,9 @@ def from_run(state: Any, workdir: str | pathlib.Path) -> tuple[Any, str]:
   lines += [f"  unused: {name} (absent here)" for name in sorted(found.keys() - taken - seen)]
   head = f"Starting from step {step} of {workdir}: {len(taken)} of {len(seen)} arrays match."
   if state.averages is not None:
-    renewed["averages"] = jax.tree.map(jnp.copy, renewed["params"])
+    params = renewed["params"]
+    part = {k: params[k] for k in state.averages} if isinstance(params, dict) else params
+    renewed["averages"] = jax.tree.map(jnp.copy, part)
   return state.replace(**renewed), "\n".join([head, *lines])
 
 

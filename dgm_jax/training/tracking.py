@@ -1,0 +1,69 @@
+"""Evaluations that also run during training: config.track, at every eval_every, on the held-out set.
+
+They are those of config.evaluate, with their options; their numbers are logged as valid/NAME, and keep_best and
+early_stopping may use them: the best state of a game of two players is not its last.
+"""
+
+import math
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from dgm_jax.core import errors, rng
+from dgm_jax.evaluate import chosen
+from dgm_jax.training.experiment import Experiment
+
+_SEED = 0  # of every evaluation, as of the final one: runs are compared with the same draws
+
+
+def evaluations(config: ConfigDict) -> list[chosen.Evaluation]:
+  """The evaluations of config.track.
+
+  Raises:
+    UserError: there is no such evaluation, or it is a module of the user's own, whose copies the run does not keep.
+  """
+  found = []
+  for name, given in config.track.items():
+    errors.require("from" not in given, f"track.{name} cannot be a module of your own; put it into config.evaluate.")
+    found.append(chosen.find(name, given))
+  return found
+
+
+def names(config: ConfigDict, split: str) -> list[str] | None:
+  """The metrics of config.track; None if they are known only once it has run.
+
+  An evaluation whose module has `names(**options)` says what its metrics are called.
+  """
+  found = []
+  for evaluation in evaluations(config):
+    if (named := chosen.names_of(evaluation)) is None:
+      return None
+    found += [f"{split}/{name}" for name in named]
+  return found
+
+
+class Tracker:
+  """Computes config.track of a state.
+
+  Args:
+    experiment: model, system and data.
+    config: of the run.
+    split: the part of the data that is evaluated during training.
+  """
+
+  def __init__(self, experiment: Experiment, config: ConfigDict, split: str):
+    self._experiment, self._split, self._evaluations = experiment, split, evaluations(config)
+
+  def __bool__(self) -> bool:
+    return bool(self._evaluations)
+
+  def __call__(self, state: Any) -> dict[str, float]:
+    """{valid/NAME: number} of a prepared state, without what is no finite number, such as names of features."""
+    key, arrays = rng.stream(jax.random.key(_SEED), "eval"), getattr(self._experiment.splits, self._split)
+    found = {}
+    for evaluation in self._evaluations:
+      results = evaluation.run(self._experiment, state, key, arrays, **evaluation.options)
+      numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+      found |= {f"{self._split}/{k}": v for k, v in numbers.items() if math.isfinite(v)}
+    return found
