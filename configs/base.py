@@ -102,6 +102,7 @@ def default() -> ConfigDict:
   config.loggers = ("tensorboard",)  # also write metrics, pictures and results there: tensorboard, wandb, mlflow
   config.sample_devices = 0  # devices that share the importance samples of each example; 0: chosen automatically
   config.shard_params = False  # also split the parameters and the optimiser's state over the devices
+  config.track = ConfigDict()  # evaluations as in config.evaluate, at every eval_every on the held-out set
   # Evaluations at the end of the run, each a module of dgm_jax/evaluate/, with their options
   config.evaluate = ConfigDict({
     "importance_sampling": {"num_samples": 5000, "batch_size": 10, "chunk": 500},
