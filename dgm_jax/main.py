@@ -5,6 +5,8 @@
   python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/y --profile
   python -m dgm_jax.main --mode=evaluate --workdir=runs/x
   python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
+  python -m dgm_jax.main --mode=sample --workdir=runs/x --temperature=0.8 --top_p=0.9
+  python -m dgm_jax.main --mode=sample --workdir=runs/x --complete=halves.npz
 
 `python -m dgm_jax train|evaluate|sample|debug` is the same with that --mode.  Any value of a config can be set with
 --config.PATH=VALUE; the docstring of the config file describes its argument (after the colon).  The same command
@@ -39,14 +41,13 @@ from dgm_jax.core import (
   errors,
   figures,
   files,
-  memory,
   paths,
   rng,
   streams,
   text_tables,
   writable,
 )
-from dgm_jax.training import train, usage
+from dgm_jax.training import sampling, train, usage
 from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.processes import exit_status, hosts, supervisor
 from dgm_jax.training.restore import restore
@@ -75,6 +76,19 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
   "num_samples", 64, "Number of samples to draw.", lower_bound=1, upper_bound=2**31 - 1
+)
+_TRUNCATION = (
+  flags.DEFINE_float(
+    "temperature", None, "Draw from p^(1/T), T the temperature; 0 draws the most probable value of each entry."
+  ),
+  flags.DEFINE_integer("top_k", None, "Draw only the K most probable values of each entry; 0: all."),
+  flags.DEFINE_float("top_p", None, "Draw only the most probable values of each entry, as few as have probability P."),
+)
+_COMPLETE = flags.DEFINE_string(
+  "complete",
+  None,
+  "Draw the missing entries of the examples in this file, of images or a table, given the others: NaN, empty cells, or "
+  "entries where the array `mask` of a .npz file is 0.",
 )
 _OUT = flags.DEFINE_string("out", None, "Folder for what evaluate and sample write; the default is --workdir.")
 _PROFILE = flags.DEFINE_bool(
@@ -141,16 +155,14 @@ def _evaluate(config: ConfigDict, workdir: pathlib.Path) -> None:
 def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   out = writable.chosen(workdir, _OUT.value)
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
-  errors.require(
-    experiment.system.sample is not None,
-    f"Model {config.model.name!r} is a conditional model p(y given x): it cannot sample x.",
-  )
-  key = rng.stream(jax.random.key(config.seed), "sample")
-  draw = jax.jit(experiment.system.sample, static_argnums=2)
-  traced = jax.make_jaxpr(draw, static_argnums=2)(state, key, _NUM_SAMPLES.value)
-  memory.check(traced, "Sampling", "give a smaller --num_samples")
-  x = jax.device_get(draw(state, key, _NUM_SAMPLES.value))
-  files.save_arrays(out / "samples.npz", x=x)
+  key, name = rng.stream(jax.random.key(config.seed), "sample"), config.model.name
+  options = {flag.name: flag.value for flag in _TRUNCATION if flag.value is not None}
+  if _COMPLETE.value is None:
+    x, more = sampling.samples(experiment, state, key, _NUM_SAMPLES.value, name, options), {}
+  else:
+    arrays = sampling.read(_COMPLETE.value, experiment, config.data.transforms)
+    x, more = sampling.complete(experiment, state, key, arrays, name, options), {"mask": arrays["mask"]}
+  files.save_arrays(out / "samples.npz", x=x, **more)
   if x.ndim == 4 and x.shape[-1] in (1, 3):
     figures.save_image(out / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
   print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
@@ -171,6 +183,12 @@ def main(argv: list[str]) -> None:
   errors.require(of_state or _CHECKPOINT.value == "latest", "--checkpoint is for --mode=evaluate and sample.")
   errors.require(of_state or _OUT.value is None, "--out is for --mode=evaluate and sample.")
   errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is for --mode=train.")
+  for flag in (*_TRUNCATION, _COMPLETE):
+    errors.require(flag.value is None or _MODE.value == "sample", f"--{flag.name} is for --mode=sample.")
+  errors.require(
+    _COMPLETE.value is None or not _NUM_SAMPLES.present,
+    "--num_samples is not for --complete, which draws every example.",
+  )
   together = _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value)
   for flag in () if together else (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):
     errors.require(flag.value is None, f"--{flag.name}={flag.value} needs --distributed, of --mode=train.")

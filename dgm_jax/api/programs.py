@@ -1,4 +1,4 @@
-"""The compiled programs of a trained model: log p(x), encode, decode, sample, impute.
+"""The compiled programs of a trained model: log p(x), encode, decode, sample, complete, impute.
 
 All but log p(x) take any number of examples without being compiled anew: the rows are padded to whole batches.
 """
@@ -14,6 +14,7 @@ from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_step
 from dgm_jax.evaluate import exact_likelihood, importance_sampling
 from dgm_jax.inference import imputation
+from dgm_jax.training import sampling
 
 _ROWS = 100  # of a batch of `encode` and `decode`
 _DRAWS = 64  # samples are drawn in numbers that are powers of two up to this one, then multiples of it
@@ -24,23 +25,23 @@ def bound(experiment: Any, state: Any) -> Any:
   return experiment.model.bind({"params": state.params, **state.variables})
 
 
-def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None = None, **sizes: int) -> Callable:
+def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None = None, **sizes: Any) -> Callable:
   """The program `name`, whose first argument is the state.
 
   Args:
     experiment: the model, its system, and the transforms to apply.
-    name: importance, log_prob, encode, draw or impute: of (state, key, arrays); decode: of (state, z); sample: of
-      (state, key, n).
+    name: importance, log_prob, encode, draw, complete or impute: of (state, key, arrays); decode: of (state, z);
+      sample: of (state, key, n).
     k: importance samples.
     batch_size: examples at once; None for the program's default.
-    **sizes: further options of evaluate.importance_sampling.
+    **sizes: further options of evaluate.importance_sampling, or of draws.
 
   Raises:
     UserError: the model lacks what the program needs.
   """
   if name == "sample":
-    return _sampler(experiment)
-  needs = exact_likelihood.NEEDS if name == "log_prob" else ("infer", "log_joint")
+    return _sampler(experiment, sizes)
+  needs = {"log_prob": exact_likelihood.NEEDS, "complete": ("complete",)}.get(name, ("infer", "log_joint"))
   missing = [m for m in needs if not hasattr(experiment.model, m)]
   errors.require(not missing, f"This model does not provide {' and '.join(missing)}.")
   if name == "importance":
@@ -57,6 +58,7 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
     held = lambda state, key: state
     step = {
       "log_prob": lambda state, key, batch: bound(experiment, state).log_prob(batch) + batch.get("log_det", 0.0),
+      "complete": lambda state, key, batch: bound(experiment, state).complete(key, batch, **sizes),
       "encode": lambda state, key, batch: mean(bound(experiment, state).infer(batch)),
       "draw": lambda state, key, batch: bound(experiment, state).infer(batch).sample(seed=key),
     }[name]
@@ -77,9 +79,9 @@ def in_batches(function: Callable, arrays: Any, batch_size: int) -> Any:
   return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *found)
 
 
-def _sampler(experiment: Any) -> Callable:
+def _sampler(experiment: Any, options: dict[str, Any]) -> Callable:
   errors.require(experiment.system.sample is not None, "This model is conditional, p(y|x): it cannot sample x.")
-  compiled = jax.jit(experiment.system.sample, static_argnums=2)
+  compiled = jax.jit(sampling.make(experiment, options), static_argnums=2)
 
   def draw(state, key, n):
     is_count = isinstance(n, int | np.integer) and bool(1 <= n < 2**31)

@@ -19,7 +19,7 @@ from dgm_jax.core import errors, references, rng
 from dgm_jax.data import units
 from dgm_jax.data.given import without_missing
 from dgm_jax.evaluate import chosen, exact_likelihood, importance_sampling
-from dgm_jax.training import checks
+from dgm_jax.training import checks, sampling
 
 Examples = npt.ArrayLike | Mapping[str, npt.ArrayLike]  # x, or arrays that include x
 
@@ -75,6 +75,10 @@ class LatentModel:
     return f"LatentModel({', '.join(what)})"
 
   @property
+  def _name(self) -> str:
+    return type(self.experiment.model).__name__ if self.config is None else self.config.model.name
+
+  @property
   def step(self) -> int:
     """Number of training steps taken."""
     return int(self.state.step)
@@ -124,9 +128,35 @@ class LatentModel:
       said = " ".join(str(e).split())[:200].rstrip(".")
       raise errors.UserError(f"z of shape {shapes} is not as `encode` returns it: {said}.") from e
 
-  def sample(self, n: int, seed: int = 0) -> np.ndarray:
-    """n draws x ~ p(x), [n, *data_shape]."""
-    return self._program("sample")(self.state, rng.stream(jax.random.key(seed), "sample"), n)
+  def sample(self, n: int, seed: int = 0, **options: float) -> np.ndarray:
+    """n draws x ~ p(x), [n, *data_shape].
+
+    `options` of autoregressive models with entries of finitely many values: temperature, top_k, top_p.
+    """
+    sampling.check(self.experiment.model, self._name, options)
+    return self._program("sample", **options)(self.state, rng.stream(jax.random.key(seed), "sample"), n)
+
+  def complete(
+    self, x: Examples, mask: npt.ArrayLike, *, seed: int = 0, transform: bool = False, **options: float
+  ) -> np.ndarray:
+    """x with draws of the entries where mask is 0, given those where it is 1, [N, *data_shape].
+
+    For autoregressive models: the known entries must come first in their order, except for `orderless`.  Values of x
+    where mask is 0, including NaN, have no influence.  With `transform` the result, too, is x after the transforms.
+    `options`: temperature, top_k, top_p.
+
+    Raises:
+      UserError: the model has no `complete`, or the mask is not one that it can complete.
+    """
+    model = self.experiment.model
+    errors.require(hasattr(model, "complete"), f"Model {self._name!r} cannot draw some entries of x given others.")
+    sampling.check(model, self._name, options)
+    arrays = dict(x) if isinstance(x, Mapping) else {"x": x}
+    seen = np.asarray(mask, np.float32).reshape(np.shape(arrays["x"]))
+    arrays = self._arrays(arrays | {"mask": seen}, transform, takes_mask=True)
+    arrays["mask"] = seen = arrays["mask"].reshape(arrays["x"].shape)
+    model.bind({"params": self.state.params, **self.state.variables}).check_known(seen)
+    return self._program("complete", transform, **options)(self.state, self._key(seed), arrays)
 
   def impute(
     self,
@@ -188,8 +218,8 @@ class LatentModel:
     transforms = seen.transforms if transform else as_given
     return types.SimpleNamespace(model=seen.model, transforms=transforms, system=seen.system, splits=seen.splits)
 
-  def _arrays(self, x: Examples, transform: bool) -> dict[str, np.ndarray]:
-    """The dict of arrays that batches are sliced from."""
+  def _arrays(self, x: Examples, transform: bool, takes_mask: bool = False) -> dict[str, np.ndarray]:
+    """The dict of arrays that batches are sliced from; `takes_mask`: whether a mask is used, whatever the model."""
     arrays = {k: np.asarray(a) for k, a in (x.items() if isinstance(x, Mapping) else [("x", x)])}
     shape, given = tuple(self.experiment.model.data_shape), arrays["x"].shape
     flat = len(given) == 2 and given[1] == math.prod(shape)
@@ -199,7 +229,7 @@ class LatentModel:
     errors.require(given[0] >= 1, "x has no examples.")
     model = self.experiment.model
     arrays["x"] = arrays["x"].reshape(-1, *shape)
-    arrays = without_missing(arrays, getattr(model, "takes_mask", False))
+    arrays = without_missing(arrays, takes_mask or getattr(model, "takes_mask", False))
     of_run = getattr(self.experiment.transforms, "given", None) if transform else None
     if of_run:
       arrays, (least, greatest) = of_run(arrays)

@@ -5,7 +5,8 @@ import textwrap
 from absl import flags
 
 # the modes of flags that are not of `train` alone
-_OF_MODE = {"checkpoint": ("evaluate", "sample"), "out": ("evaluate", "sample"), "num_samples": ("sample",), "mode": ()}
+_OF_MODE = {"checkpoint": ("evaluate", "sample"), "out": ("evaluate", "sample"), "mode": ()}
+_OF_MODE |= dict.fromkeys(("num_samples", "temperature", "top_k", "top_p", "complete"), ("sample",))
 _OF_ALL = ("config", "workdir")
 
 _ABOUT = {
@@ -19,7 +20,12 @@ _ABOUT = {
   python -m dgm_jax evaluate --workdir=runs/x --checkpoint=best""",
   "sample": """Draws samples from a checkpoint of a run, into samples.npz and figures/.
 
-  python -m dgm_jax sample --workdir=runs/x --num_samples=100""",
+  python -m dgm_jax sample --workdir=runs/x --num_samples=100
+
+Autoregressive models also draw from truncated probabilities, and the missing entries of examples given the others:
+
+  python -m dgm_jax sample --workdir=runs/x --temperature=0.8 --top_k=40 --top_p=0.95
+  python -m dgm_jax sample --workdir=runs/x --complete=halves.npz""",
   "debug": """Replays a run that reached NaN or Inf, from its latest checkpoint, and names the operation and its line.
 
   python -m dgm_jax debug --workdir=runs/x""",

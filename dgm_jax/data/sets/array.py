@@ -54,6 +54,21 @@ def _read(path: pathlib.Path, kind: str, options: Options, layer: str, batch: st
   return {"all": arrays}, about
 
 
+def examples(path: pathlib.Path) -> dict:
+  """x [N, ...] of a file, with the default options, and mask where entries are missing, and y if the file has it.
+
+  Raises:
+    UserError: the file cannot be read, or it has several parts.
+  """
+  kind = _kind(path)
+  errors.require(
+    kind not in ("", ".h5ad"), f"{path} is no table and no array; supported: .npz, .npy, .csv, .tsv, .parquet."
+  )
+  parts, _ = _read(path, kind, Options(), "", "")
+  errors.require(list(parts) == ["all"], f"{path} has the parts {', '.join(parts)}; save the examples as one array x.")
+  return parts["all"]
+
+
 def _write(folder: pathlib.Path, parts: dict, about: dict, fractions: tuple[float, float, int]) -> None:
   """Writes the splits: the file's own, with a missing validation set held out of train, or random ones."""
   valid_fraction, test_fraction, seed = fractions

@@ -1,0 +1,118 @@
+"""Draws of a trained model: of p(x), also with truncated probabilities, and of the missing entries of examples."""
+
+import inspect
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgm_jax.core import errors, memory
+from dgm_jax.core.batches import Arrays
+from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.data.sets import array
+from dgm_jax.models.base import support
+
+_ROWS = 64  # examples that are completed at once
+
+
+def _bound(experiment: Any, state: Any) -> Any:
+  return experiment.model.bind({"params": state.params, **state.variables})
+
+
+def check(model: Any, name: str, options: Mapping[str, Any]) -> None:
+  """Raises UserError unless draws of the model take these options: temperature, top_k, top_p.
+
+  Args:
+    model: a Flax module.
+    name: of the model, for the message.
+    options: those that are given.
+  """
+  takes = inspect.signature(type(model).generate).parameters if hasattr(model, "generate") else {}
+  for option in options:
+    errors.require(
+      option in takes,
+      f"--{option} is for autoregressive models with entries of finitely many values; model {name!r} has no {option}.",
+    )
+
+
+def make(experiment: Any, options: Mapping[str, Any]) -> Callable:
+  """(state, key, n) -> n draws of x, [n, ...], with the options of the model's `generate`; see `check`."""
+  if not options:
+    return experiment.system.sample
+  return lambda state, key, n: _bound(experiment, state).generate(key, n, **options)
+
+
+def samples(experiment: Any, state: Any, key: jax.Array, n: int, name: str, options: Mapping[str, Any]) -> Any:
+  """n draws of x, [n, ...].
+
+  Raises:
+    UserError: a conditional model, which has no x to draw; options that the model does not take; too little memory.
+  """
+  errors.require(
+    experiment.system.sample is not None, f"Model {name!r} is a conditional model p(y given x): it cannot sample x."
+  )
+  check(experiment.model, name, options)
+  draw = jax.jit(make(experiment, options), static_argnums=2)
+  memory.check(jax.make_jaxpr(draw, static_argnums=2)(state, key, n), "Sampling", "give a smaller --num_samples")
+  return jax.device_get(draw(state, key, n))
+
+
+def read(path: str, experiment: Any, transforms: tuple[str, ...]) -> Arrays:
+  """The examples of a file, whose missing entries `complete` draws: x in the type of the training set, and the mask.
+
+  Missing are empty cells of a table, NaN, and entries where an array `mask` of a .npz file is 0.
+
+  Raises:
+    UserError: the file cannot be read, has no missing entry, or does not fit the model.
+  """
+  arrays, shape = array.examples(pathlib.Path(path).expanduser()), tuple(experiment.model.data_shape)
+  given = list(arrays["x"].shape)
+  errors.require(
+    arrays["x"][0].size == math.prod(shape),
+    f"--complete={path}: x is of shape {given}; [N, {', '.join(map(str, shape))}] is expected.",
+  )
+  errors.require(
+    "mask" in arrays,
+    f"--complete={path}: no entry is missing; leave cells of a table empty, or save a .npz with x and a mask that is 0 "
+    "where x is to be drawn.",
+  )
+  arrays |= {name: arrays[name].reshape(-1, *shape) for name in ("x", "mask")}
+  needs_y = any(name.partition(":")[0].strip() == "condition" for name in transforms)
+  errors.require(
+    not needs_y or "y" in arrays, f"--complete={path}: the model is given the class of each example; add an array y."
+  )
+  arrays = {name: arrays[name] for name in ("x", "mask", *(("y",) if needs_y else ()))}
+  found, (least, greatest) = experiment.transforms.given(arrays)
+  low, high = support(experiment.model)
+  errors.require(
+    low <= least and greatest <= high,
+    f"--complete={path}: x has values in [{least:g}, {greatest:g}] after the run's transforms; the model expects "
+    f"[{low:g}, {high:g}].",
+  )
+  return {"index": jax.device_get(jnp.arange(len(found["x"]), dtype=jnp.int32))} | found
+
+
+def complete(experiment: Any, state: Any, key: jax.Array, arrays: Arrays, name: str, options: Mapping[str, Any]) -> Any:
+  """x after the run's transforms, with draws of the entries with mask 0 given the others, [N, ...].
+
+  Args:
+    experiment, state, key: the run and the key of the draws.
+    arrays: x, mask and index; see `read`.
+    name: of the model, for messages.
+    options: temperature, top_k, top_p, those that are given.
+
+  Raises:
+    UserError: the model cannot complete x, or not with this mask.
+  """
+  errors.require(
+    hasattr(experiment.model, "complete"),
+    f"--complete is for models that draw some entries of x given others, as autoregressive ones; {name!r} is none.",
+  )
+  check(experiment.model, name, options)
+  if hasattr(experiment.model, "check_known"):
+    _bound(experiment, state).check_known(arrays["mask"])
+  step = lambda state, key, batch: _bound(experiment, state).complete(key, batch, **options)
+  return make_evaluate_examples(step, experiment.transforms.evaluate, _ROWS)(state, key, arrays)
