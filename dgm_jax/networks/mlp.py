@@ -27,6 +27,7 @@ class Dense(nn.Module):
     dtype: dtype of the product.
     output_dtype: dtype of the output.
     kernel_init, bias_init: initialisers.
+    use_bias: whether there is a b.
   """
 
   features: int
@@ -34,11 +35,12 @@ class Dense(nn.Module):
   output_dtype: Any
   kernel_init: Callable = nn.initializers.glorot_uniform()
   bias_init: Callable = nn.initializers.zeros
+  use_bias: bool = True
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
-    bias = self.param("bias", self.bias_init, (self.features,))
+    bias = self.param("bias", self.bias_init, (self.features,)) if self.use_bias else 0.0
     flat = x.reshape(-1, x.shape[-1])  # XLA:CPU accumulates products over several axes in bfloat16
     y = jnp.matmul(flat.astype(self.dtype), kernel.astype(self.dtype)).reshape(*x.shape[:-1], -1)
     return (y.astype(jnp.float32) + bias).astype(self.output_dtype)
