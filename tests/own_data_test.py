@@ -35,6 +35,7 @@ KINDS |= dict.fromkeys(
   ("conv_vae_mnist", "miwae_mnist", "gaussian_vae_frey", "course_mnist", "cvae_mnist"), ("images",)
 )
 KINDS |= {"orderless_mnist": ("binary",)}
+KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci"), ("table",))
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",), "hmm_text": ("text",)}
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 REFUSES = {"cubic_toy": "take uci_regression:data=array", "hmm_text": "take data=text"}

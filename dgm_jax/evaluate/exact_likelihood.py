@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
+from dgm_jax.core.batches import size
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 
@@ -15,7 +16,12 @@ NEEDS = ("log_prob", "generate")  # methods of the model; those of p(y|x) do not
 PRIORS = ("", "uniform", "empirical")  # of the classes
 
 
-def check(*, batch_size: int = 1, num_draws: int = 1, classes: str = "", bits: bool = False) -> None:
+STATISTICS = ("", "train")
+
+
+def check(
+  *, batch_size: int = 1, num_draws: int = 1, classes: str = "", bits: bool = False, statistics: str = ""
+) -> None:
   """Raises UserError for an invalid option."""
   del bits
   for name, value in (("batch_size", batch_size), ("num_draws", num_draws)):
@@ -24,13 +30,20 @@ def check(*, batch_size: int = 1, num_draws: int = 1, classes: str = "", bits: b
     classes in PRIORS,
     f"evaluate.exact_likelihood.classes = {classes!r}; it must be 'uniform', 'empirical' or '' (no sum).",
   )
+  errors.require(
+    statistics in STATISTICS,
+    f"evaluate.exact_likelihood.statistics = {statistics!r}; it must be 'train', or '' for those kept in training.",
+  )
 
 
 def kind(experiment: Any) -> str:
   """What log p(x) is: "exact"; a "bound" on log P(x) where integers were dequantised; or an "estimate".
 
-  Binarisation and missing entries define the data set: they bound nothing.
+  Binarisation and missing entries define the data set: they bound nothing.  A model whose own estimate is a bound says
+  so by `likelihood_kind`.
   """
+  if hasattr(experiment.model, "likelihood_kind"):
+    return experiment.model.likelihood_kind
   if hasattr(experiment.model, "log_prob_estimate"):
     return "estimate"
   return "bound" if experiment.transforms.dequantizes else "exact"
@@ -126,6 +139,35 @@ def make_log_px(experiment: Any, batch_size: int = 500, num_draws: int = 1, clas
   return make_evaluate_examples(eval_step, lambda key, example: {"key": key, "example": example}, batch_size)
 
 
+def with_training_statistics(experiment: Any, state: Any, key: jax.Array, batch_size: int = 500) -> Any:
+  """The state with the statistics of normalising layers taken from the whole training set (transformed once).
+
+  Raises:
+    UserError: the model has no `fit_statistics(variables, total)`; see models/flows/flow.py.
+  """
+  model, train, transform = experiment.model, experiment.splits.train, experiment.transforms.evaluate
+  errors.require(
+    hasattr(model, "fit_statistics"),
+    "evaluate.exact_likelihood.statistics = 'train' is for models with batch normalisation, with a method "
+    "fit_statistics(variables, total); leave it empty.",
+  )
+
+  def total(variables, function):
+    def of_batch(variables, key, batch):
+      keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(batch["index"])
+      return function(model.bind(variables), jax.vmap(transform)(keys, batch))
+
+    compiled, found = jax.jit(of_batch), None
+    for start in range(0, size(train), batch_size):
+      part = jax.tree.map(lambda a, start=start: jnp.asarray(a[start : start + batch_size]), train)
+      values = compiled(variables, key, part)
+      found = values if found is None else jax.tree.map(jnp.add, found, values)
+    return found
+
+  variables = model.fit_statistics({"params": state.params, **state.variables}, total)
+  return state.replace(variables={name: value for name, value in variables.items() if name != "params"})
+
+
 def evaluate(
   experiment: Any,
   state: Any,
@@ -136,6 +178,7 @@ def evaluate(
   num_draws: int = 1,
   classes: str = "",
   bits: bool = False,
+  statistics: str = "",
 ) -> dict[str, Any]:
   """log p(x) of each example, without sampling of latent variables.
 
@@ -153,6 +196,8 @@ def evaluate(
     classes: "uniform" or "empirical" (the training set's frequencies): log sum_y p(y) p(x|y) of a class-conditional
       model, instead of log p(x|y) of the examples' own labels.
     bits: whether bits_per_dim, reported wherever it is defined, is required.
+    statistics: "train": of batch normalisation, those of the whole training set, layer by layer; "": those that
+      training kept.
 
   Returns:
     log_px, nll = -log_px, log_px_stderr (over examples): nats of x before the transforms where these have a Jacobian;
@@ -161,10 +206,13 @@ def evaluate(
     argmax_y p(y|x) with `classes`; log_px_error, the mean standard error of estimates.  "values" holds log_px [N].
 
   Raises:
-    UserError: see make_log_px; or bits per dimension are required of data that are no integers.
+    UserError: see make_log_px and with_training_statistics; or bits per dimension are required of data that are no
+      integers.
   """
   if bits:
     _check_bits(experiment)
+  if statistics == "train":
+    state = with_training_statistics(experiment, state, key, batch_size)
   run = make_log_px(experiment, batch_size, num_draws, classes)
   with progress_bar(len(arrays["x"]), description="log p(x)", unit="example") as bar:
     values = run(state, key, arrays, bar.update)

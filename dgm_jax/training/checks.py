@@ -93,6 +93,16 @@ def check_support(model: Any, train: Statistics, config: ConfigDict) -> None:
   )
 
 
+def check_real(model: Any, integers: bool, dequantizes: bool, config: ConfigDict) -> None:
+  """Raises UserError if a density of real numbers gets integers, of which its likelihood has no bound."""
+  errors.require(
+    dequantizes or not integers or not getattr(model, "takes_real_numbers", False),
+    f"Model {config.model.name!r} is a density of real numbers, and x of {config.data.name!r} is integers, on which it "
+    "can be arbitrarily large: put the transform 'dequantize' first in data.transforms, which is "
+    f"{config.data.transforms}.",
+  )
+
+
 def check_targets(model: Any, parts: Splits, config: ConfigDict) -> None:
   """Raises UserError if a conditional model p(y given x) gets data without y, or y outside its likelihood's support."""
   if not hasattr(model, "target_support"):

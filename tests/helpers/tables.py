@@ -15,6 +15,7 @@ from dgm_jax.core import config_args
 from dgm_jax.core.system import System
 from dgm_jax.models.autoregressive import made, nade, orderless
 from dgm_jax.models.diffusion import diffusion
+from dgm_jax.models.flows import flow
 from dgm_jax.models.linear import factor_analysis
 from dgm_jax.models.mixtures import (
   bernoulli_mixture,
@@ -67,6 +68,9 @@ CONFIG_ARGUMENTS = {
   "made_mnist": ["masks=3"],
   "nade_mnist": [""],
   "orderless_mnist": [""],
+  "maf_mnist": ["base=mog,condition"],
+  "realnvp_mnist": ["norm=act"],
+  "flow_uci": ["kind=autoregressive"],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
@@ -197,6 +201,8 @@ SYSTEMS = {
   "orderless": lambda: _exact(orderless.Model(SHAPE, hidden=(32,), orders=2)),
   "made": lambda: _exact(made.Model(SHAPE, hidden=(32,), num_masks=2, ordering="random")),
   "nade": lambda: _exact(nade.Model(SHAPE, num_hidden=16)),
+  "flow_coupling": lambda: _exact(flow.Model(SHAPE, "coupling", 2, {"hidden": (16,)}, permutation="lu", norm="act")),
+  "flow_autoregressive": lambda: _exact(flow.Model(SHAPE, "autoregressive", 2, {"hidden": (16,)}, norm="batch")),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),
@@ -217,7 +223,7 @@ SYSTEMS = {
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
 _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")
-REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda")  # draws that are not binary
+REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda", "flow_coupling", "flow_autoregressive")  # draws that are not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {

@@ -28,6 +28,8 @@ _WITHOUT = (
   "made",
   "nade",
   "orderless",
+  "flow_coupling",
+  "flow_autoregressive",
   "mcem",
   "classifier_dropout",
   "prodlda",

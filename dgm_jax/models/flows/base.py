@@ -1,0 +1,138 @@
+"""What normalising flows share: log p(x) by a change of variables, draws, normalising layers, classes."""
+
+import math
+from collections.abc import Sequence
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from dgm_jax.core import errors
+from dgm_jax.distributions import bases
+from dgm_jax.models.autoregressive import made
+from dgm_jax.models.base import flat
+
+
+class FlowModel(nn.Module):
+  """log p(x) = log p(z) + log |det dz/dx|, z [D].
+
+  With classes, everything is given c = batch["context"], [B, C], one-hot vectors (the transform `condition`).
+  Parameters, and all computations, are float32 whatever config.dtype is: log-determinants would lose their digits in
+  bfloat16.
+
+  A subclass has the fields base, base_args, num_classes, norm and dtype, and in setup
+
+    self.flow  with bijectors(context) and observe(x, context, train)
+    self.p_z   = self.make_base(), N(0, I) or another density of z
+
+  Attributes:
+    data_shape: the shape of one x.
+  """
+
+  data_shape: Sequence[int]
+
+  takes_real_numbers = True  # integers need the transform `dequantize`
+
+  def make_base(self) -> nn.Module:
+    """p(z).  Raises UserError for an unknown name or option."""
+    if self.base != "made":
+      return bases.make(self.base, self.dim, **self.base_args)
+    mixture = {"likelihood": "gaussian_mixture", "activation": "relu", "direct": False, "hidden": (64, 64)}
+    return made.Model((self.dim,), num_classes=self.num_classes, **(mixture | dict(self.base_args)))
+
+  @property
+  def dim(self) -> int:
+    """D."""
+    return math.prod(self.data_shape)
+
+  def _x(self, batch):
+    x, mask = flat(batch)
+    errors.require(mask is None, "A flow does not support missing entries: its layers mix all of them.")
+    return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
+
+  def _context(self, batch):
+    context = batch.get("context")
+    width = 0 if context is None else context.shape[-1]
+    errors.require(
+      not self.num_classes or width == self.num_classes,
+      f"num_classes = {self.num_classes}, but the context of the data has {width} entries: the transform 'condition' "
+      "makes batch['context'] from the labels",
+    )
+    return context if self.num_classes else None
+
+  def bijectors(self, context: jax.Array | None = None) -> list[tuple[str, distrax.Bijector]]:
+    """[(name, bijector)] in the order in which they take x to z."""
+    return self.flow.bijectors(context)
+
+  def _to_noise(self, x, context):
+    log_det = 0.0
+    for _, bijector in self.bijectors(context):
+      x, step = bijector.forward_and_log_det(x)
+      log_det = log_det + step
+    return x, log_det
+
+  def _log_base(self, z, context):
+    if self.base == "made":
+      return self.p_z.log_prob({"x": z} if context is None else {"x": z, "context": context})
+    return self.p_z().log_prob(z)
+
+  def log_prob(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """log p(x), or log p(x|c), nats, [B]."""
+    context = self._context(batch)
+    z, log_det = self._to_noise(self._x(batch), context)
+    return self._log_base(z, context) + log_det
+
+  def objective(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """(log p(x), {"log_px": the same}), [B]; with norm = "batch" by the batch's moments, which are also recorded."""
+    del key
+    if self.norm != "batch":
+      log_px = self.log_prob(batch)
+      return log_px, {"log_px": log_px}
+    log_px = self._observed(batch, train=True)
+    return log_px, {"log_px": log_px}
+
+  def _observed(self, batch, train):
+    context = self._context(batch)
+    z, log_det = self.flow.observe(self._x(batch), context, train)
+    return self._log_base(z, context) + log_det
+
+  def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """Uses every parameter, for `init`, in which norms start from x."""
+    return self._observed(batch, train=False)
+
+  def _draw_base(self, key, n, context):
+    if self.base == "made":
+      z = self.p_z.generate(key, n, context=context)
+      return z, self._log_base(z, context)
+    return self.p_z().sample_and_log_prob(seed=key, sample_shape=(n,))
+
+  def _draw(self, key, n, context):
+    """(x [n, D], log p(x) [n])."""
+    x, log_px = self._draw_base(key, n, context)
+    for _, bijector in self.bijectors(context)[::-1]:
+      x, log_det = bijector.inverse_and_log_det(x)
+      log_px = log_px - log_det
+    return x, log_px
+
+  def generate(self, key: jax.Array, n: int, mean: bool = False, context: jax.Array | None = None) -> jax.Array:
+    """x ~ p(x), [n, *data_shape]; also with `mean`, since x has no other distribution given z.
+
+    Without `context` [n, C] classes are uniform.
+    """
+    del mean
+    key_class, key_x = jax.random.split(key)
+    if self.num_classes and context is None:
+      context = jax.nn.one_hot(jax.random.randint(key_class, (n,), 0, self.num_classes), self.num_classes)
+    x, _ = self._draw(key_x, n, context if self.num_classes else None)
+    return x.reshape(n, *self.data_shape)
+
+  def sample_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+    """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without classes.
+
+    Raises:
+      UserError: the model has classes.
+    """
+    errors.require(not self.num_classes, "sample_and_log_prob is for a model without classes: use generate, log_prob")
+    x, log_px = self._draw(key, n, None)
+    return x.reshape(n, *self.data_shape), log_px

@@ -1,0 +1,117 @@
+"""Measures a training step of normalising flows, and draws of a masked autoregressive flow.
+
+  python scripts/bench_flows.py                        CPU-milliseconds of a step (D = 8, 5 layers, 64 x 2, batch 512)
+  python scripts/bench_flows.py --dims=43 --draws      also draws by Jacobi's iteration and by D passes
+
+A step is the gradient of the mean of -log p and Adam's update.  CPU time is that of all threads of the process: pin it
+to a core (taskset -c 0) to compare with programs that use one.  Times on a shared machine drift: the minimum over
+`--repeats` rounds is printed beside the median.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from dgm_jax.models.flows import flow
+from dgm_jax.principles import maximum_likelihood
+
+NET = {"hidden": (64, 64), "activation": "relu"}
+SPLINE = NET | {"transform": "spline", "transform_args": {"num_bins": 8}}
+FLOWS = {
+  "affine coupling": ("coupling", NET),
+  "MAF": ("autoregressive", NET),
+  "spline coupling": ("coupling", SPLINE),
+  "spline autoregressive": ("autoregressive", SPLINE),
+}
+
+
+def _timed(function: Callable, repeats: int, calls: int) -> tuple[list[float], list[float]]:
+  """(CPU-milliseconds, milliseconds) of a call in each round, after a first one."""
+  jax.block_until_ready(function())
+  cpu, wall = [], []
+  for _ in range(repeats):
+    start = time.process_time(), time.perf_counter()
+    for _ in range(calls):
+      found = function()
+    jax.block_until_ready(found)
+    cpu.append(1e3 * (time.process_time() - start[0]) / calls)
+    wall.append(1e3 * (time.perf_counter() - start[1]) / calls)
+  return cpu, wall
+
+
+def step_of(name: str, dim: int, batch_size: int, length: int = 50) -> Callable:
+  """A compiled function that takes `length` training steps."""
+  layer, args = FLOWS[name]
+  system = maximum_likelihood.make(flow.Model((dim,), layer, 5, args), optax.adam(1e-3))
+  data = jax.random.normal(jax.random.key(0), (length, batch_size, dim))
+  state = jax.jit(system.init)(jax.random.key(1), {"x": data[0]}, {})
+  one = lambda state, x: (system.train_step(state, jax.random.key(0), {"x": x})[0], None)
+  run = jax.jit(lambda state: jax.lax.scan(one, state, data)[0])
+  return lambda: run(state)
+
+
+def draws_of(inverse: str, dim: int, n: int = 1000) -> tuple[Callable, Callable]:
+  """Compiled functions: n draws of a MAF with random weights, and the passes that each of its layers takes."""
+  model = flow.Model((dim,), "autoregressive", 5, NET | {"inverse": inverse})
+  variables = model.init(jax.random.key(0), {"x": jnp.zeros((2, dim))})
+  keys = iter(jax.random.split(jax.random.key(2), 1000))
+  fill = lambda a: a + jax.random.normal(next(keys), a.shape) / (2 * max(1, a.shape[0]) ** 0.5)
+  variables = {**variables, "params": jax.tree.map(fill, variables["params"])}
+  run = jax.jit(lambda variables: model.apply(variables, jax.random.key(1), n, method="generate"))
+
+  def passes(variables):
+    x, found = jax.random.normal(jax.random.key(1), (n, dim)), []
+    for _, bijector in model.bind(variables).bijectors()[::-1]:
+      x, count = bijector.inverse_and_passes(x)
+      found.append(count)
+    return found
+
+  return lambda: run(variables), lambda: [int(count) for count in jax.jit(passes)(variables)]
+
+
+def main() -> None:
+  """Runs the rounds and prints the medians."""
+  parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--only", default=",".join(FLOWS), help=f"comma-separated flows, out of {', '.join(FLOWS)}")
+  parser.add_argument("--dims", type=int, default=8, help="D (8)")
+  parser.add_argument("--batch_size", type=int, default=512)
+  parser.add_argument("--repeats", type=int, default=5, help="rounds of 50 steps (5)")
+  parser.add_argument("--draws", action="store_true", help="also measure 1,000 draws of a MAF")
+  parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
+  args = parser.parse_args()
+  rounds = {}
+  for name in filter(None, args.only.split(",")):
+    if name not in FLOWS:
+      parser.error(f"unknown flow {name!r}; choose from {', '.join(FLOWS)}")
+    cpu, wall = (
+      [ms / 50 for ms in each] for each in _timed(step_of(name, args.dims, args.batch_size), args.repeats, 1)
+    )
+    rounds[name] = {"cpu_ms": cpu, "ms": wall}
+    print(
+      f"{name:24} {statistics.median(cpu):8.2f} CPU-ms a step (least {min(cpu):.2f}), {statistics.median(wall):.2f} ms",
+      flush=True,
+    )
+  for inverse in ("jacobi", "sequential") if args.draws else ():
+    draw, passes = draws_of(inverse, args.dims)
+    cpu, wall = _timed(draw, args.repeats, 1)
+    rounds[f"draws, {inverse}"] = {"cpu_ms": cpu, "ms": wall, "passes": passes()}
+    print(
+      f"1,000 draws, {inverse:12} {statistics.median(cpu):9.1f} CPU-ms, passes of the layers {passes()}", flush=True
+    )
+  if args.json:
+    about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "command": " ".join(sys.argv)}
+    args.json.write_text(json.dumps({**about, "rounds": rounds}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,242 @@
+"""Bijectors against computations by other means: dense matrices, moments, tfp, determinants, unrolled loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgm_jax.core import errors
+from dgm_jax.distributions.bijectors import (
+  autoregressive,
+  flows,
+  layers,
+  linear,
+  masks,
+  norms,
+  residual,
+  solvers,
+  squeeze,
+)
+from dgm_jax.distributions.bijectors import transforms as transforms_of
+from dgm_jax.networks import norms as spectral
+from dgm_jax.networks.conditioners import Conditioner
+
+KEY = jax.random.key(0)
+X = np.random.default_rng(0).normal(size=(5, 4))
+
+
+@pytest.fixture(autouse=True)
+def float64():
+  with jax.enable_x64(True):
+    yield
+
+
+def random_like(tree, seed=3):
+  g = np.random.default_rng(seed)
+  return jax.tree.map(lambda a: jnp.asarray(g.normal(size=a.shape)), tree)
+
+
+def test_lu_is_its_dense_matrix_on_every_pixel():
+  g = np.random.default_rng(1)
+  lower, upper = g.normal(size=(2, 3, 3))
+  log_diagonal, bias = g.normal(size=(2, 3))
+  order = np.array([2, 0, 1])
+  made = linear.LU(*map(jnp.asarray, (lower, upper, log_diagonal, bias, order)), event_ndims=3)
+  matrix = (np.tril(lower, -1) + np.eye(3)) @ (np.triu(upper, 1) + np.diag(np.exp(log_diagonal))) @ np.eye(3)[order]
+  x = g.normal(size=(2, 4, 5, 3))
+  y, log_det = made.forward_and_log_det(jnp.asarray(x))
+  np.testing.assert_allclose(y, np.einsum("ij,bhwj->bhwi", matrix, x) + bias, atol=1e-12)
+  np.testing.assert_allclose(log_det, 20 * np.linalg.slogdet(matrix)[1], atol=1e-12)
+
+
+def test_householder_is_orthogonal():
+  made = linear.Householder(jnp.asarray(np.random.default_rng(2).normal(size=(3, 4))))
+  q = np.asarray(made.forward(jnp.eye(4)))
+  np.testing.assert_allclose(q @ q.T, np.eye(4), atol=1e-13)
+
+
+def test_a_squeeze_puts_blocks_of_four_pixels_into_channels():
+  x = jnp.arange(2 * 4 * 3).reshape(1, 2, 4, 3).astype(float)
+  y = squeeze.Squeeze().forward(x)
+  np.testing.assert_array_equal(y[0, 0, 1].reshape(2, 2, 3), x[0, :2, 2:])
+  with pytest.raises(errors.UserError, match="even height and width; this is 3 x 4"):
+    squeeze.Squeeze().forward(jnp.zeros((1, 3, 4, 1)))
+
+
+@pytest.mark.parametrize("kind", masks.KINDS)
+def test_masks_halve_the_entries_and_swap(kind):
+  mask = masks.mask(kind, (4, 6, 2))
+  assert int(mask.sum()) == 24
+  np.testing.assert_array_equal(masks.mask(kind, (4, 6, 2), swap=True), ~mask)
+  with pytest.raises(errors.UserError, match="one entry only"):
+    masks.mask("halves", (1,))
+
+
+def test_actnorm_has_mean_0_and_variance_1_on_its_first_batch_only():
+  layer = norms.ActNorm(4)
+  x = jnp.asarray(3 + 2 * X)
+  variables = layer.init(KEY, x, method="observe")
+  y = layer.apply(variables, x, method="observe").forward(x)
+  np.testing.assert_allclose(y.mean(0), 0, atol=1e-9)
+  np.testing.assert_allclose(y.var(0), 1, atol=1e-5)
+  moved = layer.apply(variables, 10 * x, True, method="observe").forward(x)
+  np.testing.assert_array_equal(y, moved)
+
+
+def test_batch_norm_normalises_by_the_batch_in_training_and_by_its_averages_else():
+  layer = norms.BatchNorm(4, momentum=0.9)
+  x = jnp.asarray(3 + 2 * X)
+  variables = layer.init(KEY, x, method="observe")
+  np.testing.assert_allclose(variables["batch_stats"]["mean"], x.mean(0))
+  other = x * 2 + 1
+  observe = lambda v, x, train: layer.apply(
+    v, x, train, method=lambda m, *a: m.observe(*a).forward_and_log_det(x), mutable=["batch_stats"]
+  )
+  (y, log_det), changed = observe(variables, other, True)
+  np.testing.assert_allclose(y, (other - other.mean(0)) / np.sqrt(other.var(0) + 1e-5), atol=1e-12)
+  np.testing.assert_allclose(log_det, -0.5 * np.log(other.var(0) + 1e-5).sum(), atol=1e-12)
+  np.testing.assert_allclose(changed["batch_stats"]["var"], 0.9 * x.var(0) + 0.1 * other.var(0), atol=1e-12)
+  (one, _), _ = observe(variables, other[:1], False)
+  (all_, _), _ = observe(variables, other, False)
+  np.testing.assert_allclose(one[0], all_[0], atol=1e-14)
+
+
+def test_the_mask_of_a_conditioner_is_strict_in_both_orders():
+  for reverse in (False, True):
+    net = Conditioner(2, 5, (7, 7, 7), "tanh", 0, True, reverse, residual=True)
+    variables = {"params": random_like(net.init(KEY, jnp.zeros(5))["params"])}
+    jacobian = np.asarray(jax.jacfwd(lambda x: net.apply(variables, x))(jnp.asarray(X[0, [0, 1, 2, 3, 0]])))
+    strict = np.tril(np.ones((5, 5)), -1) if not reverse else np.triu(np.ones((5, 5)), 1)
+    assert (jacobian[:, strict == 0] == 0).all()
+    assert (np.abs(jacobian[:, strict == 1]) > 0).all()
+
+
+def autoregressive_flow(**args):
+  layer = layers.AutoregressiveLayer(6, hidden=(8,), activation="tanh", **args)
+  variables = {"params": random_like(layer.init(KEY)["params"])}
+  return layer, variables
+
+
+def test_gradients_of_the_inverse_are_those_of_the_unrolled_loop():
+  layer, variables = autoregressive_flow(transform="affine")
+  y = jnp.asarray(np.random.default_rng(4).normal(size=(3, 6)))
+
+  def implicit(variables, y):
+    x, log_det = layer.apply(variables).inverse_and_log_det(y)
+    return jnp.sum(jnp.sin(x)) + jnp.sum(log_det)
+
+  def unrolled(variables, y):
+    bijector, x = layer.apply(variables), jnp.zeros_like(y)
+    for _ in range(6):
+      x, log_slope = bijector.transform.inverse(y, bijector.conditioner(x))
+    return jnp.sum(jnp.sin(x)) - jnp.sum(log_slope)
+
+  both = (jax.tree.leaves(jax.jit(jax.grad(f, (0, 1)))(variables, y)) for f in (implicit, unrolled))
+  for found, expected in zip(*both, strict=True):
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)
+
+
+def test_jacobi_and_sequential_agree_and_count_their_passes():
+  layer, variables = autoregressive_flow(transform="spline")
+  other = layer.clone(inverse="sequential")
+  y = jnp.asarray(np.random.default_rng(4).normal(size=(3, 6)))
+  (x, passes), (x_of_scan, most) = (m.apply(variables).inverse_and_passes(y) for m in (layer, other))
+  np.testing.assert_allclose(x, x_of_scan, atol=1e-11)
+  assert int(passes) <= int(most) == 6
+  with pytest.raises(errors.UserError, match="inverse = 'newton'; it must be one of jacobi, sequential"):
+    layer.clone(inverse="newton").apply(variables)
+
+
+def test_a_residual_log_det_estimate_and_its_gradient_are_unbiased():
+  layer = residual.ResidualLayer(4, hidden=(5,), power_steps=30, num_exact=2)
+  variables = layer.init(KEY)
+  variables = {**variables, "params": random_like(variables["params"])}
+  x = jnp.asarray(X[:2])
+
+  def estimate(params, key):
+    return layer.apply({**variables, "params": params}, None, key).forward_and_log_det(x)[1].sum()
+
+  exact, gradient = jax.value_and_grad(estimate)(variables["params"], None)
+  many = jax.jit(lambda keys: jax.lax.map(lambda key: jax.value_and_grad(estimate)(variables["params"], key), keys))
+  values, gradients = many(jax.random.split(jax.random.key(7), 4000))
+  assert abs(values.mean() - exact) < 4 * values.std() / np.sqrt(4000)
+  for found, expected in zip(jax.tree.leaves(gradients), jax.tree.leaves(gradient), strict=True):
+    error = np.asarray(found).std(0) / np.sqrt(4000)
+    assert (np.abs(found.mean(0) - expected) < 4.5 * error + 1e-9).all()
+
+
+def test_spectral_norms_of_matrices_and_convolutions():
+  g = np.random.default_rng(0)
+  kernel = g.normal(size=(5, 3))
+  sigma, _ = spectral.of_matrix(jnp.asarray(kernel), jnp.ones(3), steps=60)
+  assert sigma == pytest.approx(np.linalg.norm(kernel, 2), rel=1e-9)
+  kernel = jnp.asarray(g.normal(size=(3, 3, 2, 2)))
+  sigma, _ = spectral.of_convolution(kernel, jnp.asarray(g.normal(size=(4, 5, 2))), steps=400)
+  apply = lambda x: spectral.conv_by_lax(x.reshape(1, 4, 5, 2), kernel, 1, "SAME").ravel()
+  dense = jax.jacfwd(apply)(jnp.zeros(40))
+  assert sigma == pytest.approx(np.linalg.norm(dense, 2), rel=1e-4)
+  assert float(jnp.linalg.norm(jax.jacfwd(lambda x: apply(x) * 0.9 / sigma)(jnp.zeros(40)), 2)) <= 0.9 * 1.001
+
+
+def test_a_spline_is_tfps():
+  from tensorflow_probability.substrates import jax as tfp
+
+  transform = transforms_of.make("spline", num_bins=3)
+  h = jnp.asarray(np.random.default_rng(5).normal(size=(7, 8, 4)))
+  widths, heights, slopes = transform._knots(h)
+  stack = lambda parts: jnp.stack(parts, -1)
+  theirs = tfp.bijectors.RationalQuadraticSpline(stack(widths), stack(heights), stack(slopes[1:-1]), range_min=-3.0)
+  x = jnp.asarray(np.random.default_rng(6).uniform(-2.99, 2.99, (7, 4)))
+  y, log_slope = transform.forward(x, h)
+  np.testing.assert_allclose(y, theirs.forward(x), atol=1e-10)
+  np.testing.assert_allclose(log_slope, theirs.forward_log_det_jacobian(x, 0), atol=1e-9)
+  np.testing.assert_allclose(transform.inverse(y, h)[0], theirs.inverse(y), atol=1e-9)
+
+
+def test_a_masked_autoregressive_flow_and_a_real_nvp_are_tfps():
+  from tensorflow_probability.substrates import jax as tfp
+
+  layer, variables = autoregressive_flow(transform="affine")
+  ours, y = layer.apply(variables), jnp.asarray(np.random.default_rng(4).normal(size=(3, 6)))
+
+  def shift_and_log_scale(x):  # theirs is x -> exp(s) x + t in the other direction
+    log_scale = transforms_of.bounded(ours.conditioner(x)[..., 0, :], 7.0)
+    return -ours.conditioner(x)[..., 1, :] * jnp.exp(-log_scale), -log_scale
+
+  theirs = tfp.bijectors.MaskedAutoregressiveFlow(shift_and_log_scale)
+  np.testing.assert_allclose(ours.forward(y), theirs.inverse(y), atol=1e-12)
+  np.testing.assert_allclose(ours.forward_and_log_det(y)[1], theirs.inverse_log_det_jacobian(y, 1), atol=1e-12)
+  np.testing.assert_allclose(ours.inverse(y), theirs.forward(y), atol=1e-10)
+
+  coupling = layers.CouplingLayer(6, hidden=(5,))
+  weights = {"params": random_like(coupling.init(KEY)["params"])}
+  made = coupling.apply(weights)
+
+  def of_half(x, units, **_):
+    h = made.conditioner(x)
+    return h[..., 1, :], transforms_of.bounded(h[..., 0, :], 7.0)
+
+  theirs = tfp.bijectors.RealNVP(num_masked=3, shift_and_log_scale_fn=of_half)
+  np.testing.assert_allclose(made.forward(y), theirs.forward(y), atol=1e-12)
+  np.testing.assert_allclose(made.forward_and_log_det(y)[1], theirs.forward_log_det_jacobian(y, 1), atol=1e-12)
+
+
+def test_unknown_names_are_listed():
+  make = lambda **args: flows.Flow(4, **args).init(KEY, jnp.zeros((3, 4)), method="observe")
+  with pytest.raises(errors.UserError, match="layer = 'maf' of a flow; it must be one of coupling, autoregressive"):
+    make(layer="maf")
+  with pytest.raises(errors.UserError, match="transform = 'cubic'; it must be one of additive, affine, spline"):
+    make(layer_args={"transform": "cubic"})
+  with pytest.raises(errors.UserError, match=r"min_width = 0\.5 of transform 'spline' must be in"):
+    make(layer_args={"transform": "spline", "transform_args": {"min_width": 0.5}})
+  with pytest.raises(errors.UserError, match="x has one entry only: choose another flow"):
+    flows.Flow(1).init(KEY, jnp.zeros((3, 1)), method="observe")
+
+
+def test_a_wild_start_ends_at_the_fixed_point():
+  """Entries that overflow on the way do not poison those before them: infinity times a masked weight would be NaN."""
+  conditioner = lambda x: jnp.stack([jnp.cumsum(x, -1) - x, 1e30 * (jnp.cumsum(x, -1) - x)], -2)
+  bijector = autoregressive.Autoregressive(conditioner, transforms_of.Affine(), 1 + jnp.arange(4))
+  x = jnp.asarray([[0.3, -0.2, 0.1, 0.7]])
+  np.testing.assert_allclose(bijector.inverse(bijector.forward(x))[:, :2], x[:, :2], rtol=1e-6)
+  assert solvers.tolerance(jnp.float32) == 1e-6
