@@ -191,8 +191,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   with _arguments_of_the_model(config):
     model = model_class(**_of_data(model_class, pipeline.statistics.mean), **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
-    kind = parts.train["x"].dtype.kind
-    check_real(model, kind in "iub", pipeline.dequantizes, config)
+  check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
   of_data = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}
   system = make_system(model, tx, **of_data, **config.objective.to_dict())

@@ -22,21 +22,24 @@ def exact_log_det(g: Callable, x: jax.Array) -> jax.Array:
   return jnp.vectorize(one, signature="(d)->()")(x)
 
 
-def log_det_estimate(g: Callable, x: jax.Array, key: jax.Array, num_exact: int = 4, stop: float = 0.5) -> jax.Array:
+def log_det_estimate(
+  g: Callable, x: jax.Array, key: jax.Array, num_exact: int = 4, stop: float = 0.5, shared: bool = True
+) -> jax.Array:
   """An unbiased estimate of log det(I + J) = sum_k (-1)^(k+1) tr(J^k) / k, J = dg/dx, [...]; x [..., D].
 
-  Traces are v'J^k v with a normal v for each x; the series ends after N terms, shared by the batch, N - num_exact
-  geometric, and term k is divided by P(N >= k).  Its gradient is that of sum_k (-1)^k v'J^k (dJ) v / P(N >= k), an
-  unbiased estimate, too, for which nothing of the series is kept (Chen et al., 2019).
+  Traces are v'J^k v with a normal v for each x; the series ends after N terms, N - num_exact geometric, and term k is
+  divided by P(N >= k).  Its gradient is that of sum_k (-1)^k v'J^k (dJ) v / P(N >= k), an unbiased estimate, too, for
+  which nothing of the series is kept (Chen et al., 2019).
 
   Args:
     g: a contraction, a pure function.
     x, key: where, and the randomness.
     num_exact: terms that are always there.
     stop: the probability that the series ends after each further term.
+    shared: whether all x share N: cheaper, but their estimates then are not independent.
   """
   key_n, key_v = jax.random.split(key)
-  noise = jax.random.uniform(key_n, (), x.dtype, jnp.finfo(x.dtype).tiny)
+  noise = jax.random.uniform(key_n, () if shared else x.shape[:-1], x.dtype, jnp.finfo(x.dtype).tiny)
   n = num_exact + jnp.floor(jnp.log(noise) / math.log1p(-stop)).astype(jnp.int32)
   v = jax.random.normal(key_v, x.shape, x.dtype)
   _, transposed = jax.vjp(g, jax.lax.stop_gradient(x))
@@ -44,13 +47,13 @@ def log_det_estimate(g: Callable, x: jax.Array, key: jax.Array, num_exact: int =
   def term(carry):
     k, power, value, row = carry
     power = transposed(power)[0]
-    sign = jnp.where(k % 2 == 1, 1.0, -1.0).astype(x.dtype)
-    weight = (1 - stop) ** -jnp.maximum(k - num_exact, 0).astype(x.dtype)
-    value = value + sign * weight / k * jnp.sum(power * v, -1)
-    return k + 1, power, value, row - sign * weight * power
+    weight = jnp.where(k % 2 == 1, 1.0, -1.0) * (1 - stop) ** -jnp.maximum(k - num_exact, 0).astype(x.dtype)
+    weight = jnp.broadcast_to(jnp.where(k <= n, weight, 0.0).astype(x.dtype), x.shape[:-1])
+    value = value + weight / k * jnp.sum(power * v, -1)
+    return k + 1, power, value, row - weight[..., None] * power
 
   start = (jnp.int32(1), v, jnp.zeros(x.shape[:-1], x.dtype), v)
-  _, _, value, row = jax.lax.while_loop(lambda carry: carry[0] <= n, term, jax.lax.stop_gradient(start))
+  _, _, value, row = jax.lax.while_loop(lambda carry: carry[0] <= jnp.max(n), term, jax.lax.stop_gradient(start))
   _, moved = jax.jvp(g, (x,), (v,))
   surrogate = jnp.sum(jax.lax.stop_gradient(row) * moved, -1)
   return jax.lax.stop_gradient(value) + surrogate - jax.lax.stop_gradient(surrogate)
@@ -62,18 +65,25 @@ class Residual(distrax.Bijector):
   Args:
     g: a contraction, x [..., D] -> [..., D], a pure function.
     key: for estimated log-determinants, see log_det_estimate; None for exact ones.
-    num_exact: terms of the estimate that are always there.
+    num_exact, shared: of the estimate.
     tol: of the inverse, see solvers.tolerance.
   """
 
-  def __init__(self, g: Callable, key: jax.Array | None = None, num_exact: int = 4, tol: float | None = None):
+  def __init__(
+    self,
+    g: Callable,
+    key: jax.Array | None = None,
+    num_exact: int = 4,
+    shared: bool = True,
+    tol: float | None = None,
+  ):
     super().__init__(event_ndims_in=1)
-    self.g, self.key, self.num_exact, self.tol = g, key, num_exact, tol
+    self.g, self.key, self.num_exact, self.shared, self.tol = g, key, num_exact, shared, tol
 
   def _log_det(self, x):
     if self.key is None:
       return exact_log_det(self.g, x)
-    return log_det_estimate(self.g, x, self.key, self.num_exact)
+    return log_det_estimate(self.g, x, self.key, self.num_exact, shared=self.shared)
 
   def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return x + self.g(x), self._log_det(x)
@@ -128,8 +138,10 @@ class ResidualLayer(Layer):
       found.append((norms.at_most(kernel, sigma, self.coefficient), vector))
     return found
 
-  def __call__(self, context: jax.Array | None = None, key: jax.Array | None = None) -> distrax.Bijector:
-    """The bijector, with a key one whose log-determinant is an estimate."""
+  def __call__(
+    self, context: jax.Array | None = None, key: jax.Array | None = None, shared: bool = True
+  ) -> distrax.Bijector:
+    """The bijector, with a key one whose log-determinant is an estimate, see log_det_estimate."""
     kernels = [kernel for kernel, _ in self._normalised()]
     added = context @ self.context_kernel if self.context else 0.0
 
@@ -138,11 +150,12 @@ class ResidualLayer(Layer):
         x = (lip_swish(x) if i else x) @ kernel + bias + (0.0 if i else added)
       return x
 
-    return Residual(g, key, self.num_exact)
+    return Residual(g, key, self.num_exact, shared)
 
-  def observe(self, x: jax.Array, train: bool = False, key: jax.Array | None = None) -> distrax.Bijector:
+  def observe(self, x: jax.Array, train: bool = False) -> distrax.Bijector:
     """The bijector; in training its singular vectors are kept as the next start."""
+    del x
     if train or self.is_initializing():
       for variable, (_, vector) in zip(self.directions, self._normalised(), strict=True):
         variable.value = vector
-    return self(None, key)
+    return self()

@@ -89,7 +89,8 @@ class Model(nn.Module):
 
   def log_prob_estimate(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """(log 1/K sum_k p(x + u_k) / q(u_k|x), its standard error), [B] each; in the mean a lower bound on log P(x)."""
-    log_w = jnp.stack([self._bound(k, batch, "log_prob") for k in jax.random.split(key, self.num_draws)])
+    repeated = {name: jnp.repeat(a, self.num_draws, 0) for name, a in batch.items()}
+    log_w = self._bound(key, repeated, "log_prob").reshape(-1, self.num_draws).T
     weights = jax.nn.softmax(log_w, 0) * self.num_draws
     error = jnp.std(weights, 0, ddof=1) / self.num_draws**0.5
     return jax.nn.logsumexp(log_w, 0) - math.log(self.num_draws), error
@@ -101,6 +102,10 @@ class Model(nn.Module):
   def __call__(self, batch: dict[str, jax.Array]) -> jax.Array:
     """Uses every parameter, for `init`."""
     return self._bound(jax.random.key(0), batch, "__call__")
+
+  def generate_logits(self, key: jax.Array, n: int) -> jax.Array:
+    """Draws of the flow on the logit scale, [n, D]; those beyond +-logit(1 - alpha) are no x."""
+    return self.p.generate(key, n).reshape(n, -1)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
     """x ~ P(x), integers as float32, [n, *data_shape]; also with `mean`."""

@@ -1,7 +1,5 @@
 """Residual flows with estimated log-determinants (Behrmann et al., 2019; Chen et al., 2019)."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 
@@ -24,13 +22,12 @@ class Model(flow.Model):
   num_estimates: int = 8
 
   def _estimate(self, key: jax.Array, x: jax.Array, context: jax.Array | None, train: bool) -> jax.Array:
+    """An estimate of log p(x), [B]; in evaluations those of a batch are independent."""
     log_det = 0.0
     for i, part in enumerate(self.flow.parts):
-      given = {"key": jax.random.fold_in(key, i)} if hasattr(part, "num_exact") else {}
-      bijector = part.observe(x, train) if hasattr(part, "observe") and not given else None
-      if given and train:
-        part.observe(x, train)  # keeps the singular vectors
-      bijector = bijector or part(context, **given)
+      bijector = part.observe(x, train) if hasattr(part, "observe") else part(context)
+      if hasattr(part, "num_exact"):  # observe has kept the singular vectors
+        bijector = part(context, jax.random.fold_in(key, i), shared=train)
       x, step = bijector.forward_and_log_det(x)
       log_det = log_det + step
     return self._log_base(x, context) + log_det
@@ -43,7 +40,7 @@ class Model(flow.Model):
   def log_prob_estimate(self, key: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
     """(an unbiased estimate of log p(x), its standard error), [B] each."""
     require_at_least(2, num_estimates=self.num_estimates)
-    x, context = self._x(batch), self._context(batch)
-    keys: Sequence[jax.Array] = jax.random.split(key, self.num_estimates)
-    values = jnp.stack([self._estimate(key, x, context, train=False) for key in keys])
-    return values.mean(0), values.std(0, ddof=1) / self.num_estimates**0.5
+    k, context = self.num_estimates, self._context(batch)
+    repeat = lambda a: None if a is None else jnp.repeat(a, k, 0)
+    values = self._estimate(key, repeat(self._x(batch)), repeat(context), train=False).reshape(-1, k)
+    return values.mean(1), values.std(1, ddof=1) / k**0.5

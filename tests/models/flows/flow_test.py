@@ -39,8 +39,8 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_densities_integrate_to_1_and_agree_with_their_draws(name):
   model = MODELS[name]
-  variables = variables_of(model, jax.random.normal(KEY, (20, 2)))
-  axis, step = np.linspace(-30, 30, 601, retstep=True)
+  variables = variables_of(model, jax.random.normal(KEY, (20, 2)), scale=0.2)
+  axis, step = np.linspace(-15, 15, 601, retstep=True)
   grid = jnp.asarray(np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2), jnp.float32)
 
   @jax.jit
