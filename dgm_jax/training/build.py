@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from dgm_jax.training import optimisers, settings, signatures
 from dgm_jax.training.checks import (
   batch_size,
   check_evaluation,
+  check_levels,
   check_mask,
   check_model,
   check_numbers,
@@ -35,7 +36,7 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
-_DATA_FIELDS = ("data_shape", "data_mean")  # set by the data
+_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens")  # set by the data
 _GIVEN = ("model", "tx", "num_examples")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
@@ -83,9 +84,11 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
-def _of_data(model_class: type, mean: Any) -> dict[str, Any]:
-  """The model's arguments that the data determine: the shape of an x and the mean [...] of the training set."""
+def _of_data(model_class: type, mean: Any, about: Mapping[str, Any]) -> dict[str, Any]:
+  """The model's arguments that the data determine: shape of x, mean [...] of the training set, size of a vocabulary."""
   values = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
+  if "tokens" in about:  # x is token ids, not counts of words
+    values["num_tokens"] = len(about["vocabulary"])
   return {name: value for name, value in values.items() if name in inspect.signature(model_class).parameters}
 
 
@@ -189,12 +192,13 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   steps = num_steps(config, n, per_step)
   tx = _transformations(config, players, steps)
   with _arguments_of_the_model(config):
-    model = model_class(**_of_data(model_class, pipeline.statistics.mean), **_arguments(config, model_class), **compute)
+    of_data = _of_data(model_class, pipeline.statistics.mean, parts.about)
+    model = model_class(**of_data, **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
   check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
-  of_data = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}
-  system = make_system(model, tx, **of_data, **config.objective.to_dict())
+  count = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}
+  system = make_system(model, tx, **count, **config.objective.to_dict())
   if decay := config.optim.get("ema_decay", 0.0):
     every, start = config.optim.get("accumulate", 1), config.optim.get("ema_start", 0)
     system = averaging(system, decay, every, players[0] if players else None, start)
@@ -202,6 +206,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   epoch = n // (size * per_step)
   experiment = Experiment(model, system, parts, pipeline, steps, epoch, hyper_parameters(config), size, chunk)
   check_mask(experiment, config)
+  check_levels(experiment, config)
   with _arguments_of_the_model(config):
     own = references.is_own(config.model.name) or references.is_own(config.principle)
     # two players divide the examples of a step among batches and packs

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from dgm_jax.core import config_args
 from dgm_jax.core.system import System
-from dgm_jax.models.autoregressive import made, nade, orderless
+from dgm_jax.models.autoregressive import lstm, made, nade, orderless, transformer
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.flows import flow
 from dgm_jax.models.linear import factor_analysis
@@ -60,6 +60,8 @@ CONFIG_ARGUMENTS = {
   "course_mnist": [],
   "bernoulli_mixture_mnist": ["", "online,c=5"],
   "hmm_text": [""],
+  "transformer_text": ["", "positions=rotary"],
+  "lstm_text": ["", "cell=gru,layers=2"],
   "kmeans_mnist": [""],
   "ppca_mnist": ["d=5", "d=5,by=gradient"],
   "lda_text": ["", "method=nmf"],
@@ -203,6 +205,10 @@ SYSTEMS = {
   "nade": lambda: _exact(nade.Model(SHAPE, num_hidden=16)),
   "flow_coupling": lambda: _exact(flow.Model(SHAPE, "coupling", 2, {"hidden": (16,)}, permutation="lu", norm="act")),
   "flow_autoregressive": lambda: _exact(flow.Model(SHAPE, "autoregressive", 2, {"hidden": (16,)}, norm="batch")),
+  "transformer": lambda: _exact(
+    transformer.Model(SHAPE, num_layers=2, width=16, num_heads=2, likelihood="bernoulli", dropout=0.1)
+  ),
+  "lstm": lambda: _exact(lstm.Model(SHAPE, hidden=(16,), embedding_dim=8, likelihood="bernoulli")),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),

@@ -52,9 +52,33 @@ def make_bernoulli() -> Family:
   return Family(bernoulli, start, support=(0.0, 1.0), num_values=2)
 
 
+@jax.custom_jvp
+def _log_softmax_at(logits: jax.Array, value: jax.Array) -> jax.Array:
+  """log softmax(l)_v, [...], of logits [..., C] and integers v [...]; -inf for v outside 0 .. C - 1.
+
+  The entry is picked by comparing and adding up: a gather's gradient is a scatter, which is slow on the CPU.
+  """
+  picked = jnp.sum(jnp.where(value[..., None] == jnp.arange(logits.shape[-1]), logits, 0), -1)
+  log_p = picked - jax.scipy.special.logsumexp(logits, -1)
+  return jnp.where((value >= 0) & (value < logits.shape[-1]), log_p, -jnp.inf)
+
+
+@_log_softmax_at.defjvp
+def _log_softmax_at_jvp(primals, tangents):
+  logits, value = primals
+  picks = value[..., None] == jnp.arange(logits.shape[-1])
+  slope = picks - jax.nn.softmax(logits, -1)
+  return _log_softmax_at(logits, value), jnp.sum(slope * tangents[0], -1)
+
+
 class _CategoricalNumber(distrax.Categorical):
+  def __init__(self, logits):
+    super().__init__(logits)
+    self._given = logits  # distrax normalises its own
+
   def log_prob(self, value):
-    return super().log_prob(value.astype(jnp.int32))
+    value = jnp.broadcast_to(value, jnp.broadcast_shapes(value.shape, self.batch_shape))
+    return _log_softmax_at(jnp.broadcast_to(self._given, (*value.shape, self.num_categories)), value.astype(jnp.int32))
 
   def mean(self):
     return self.probs @ jnp.arange(self.num_categories, dtype=self.probs.dtype)
@@ -64,10 +88,15 @@ class _CategoricalNumber(distrax.Categorical):
     return jnp.sum(self.probs * jnp.square(numbers - self.mean()[..., None]), -1)
 
 
+def categorical(logits: jax.Array) -> Factorised:
+  """prod_d softmax(l_d)_{x_d}, logits [..., D, C], event [D]."""
+  return Factorised(_CategoricalNumber(logits))
+
+
 def make_categorical(num_classes: int) -> Family:
   """P(x_d = c) = softmax(h_d)_c for c = 0..C-1; E[x|z] is the mean of the index c."""
   errors.require(num_classes >= 2, f"num_classes = {num_classes} of likelihood 'categorical' must be 2 or more")
-  given = lambda *logits: Factorised(_CategoricalNumber(jnp.stack(logits, -1)))
+  given = lambda *logits: categorical(jnp.stack(logits, -1))
   start = lambda mean: (0.0,) * num_classes  # a mean says little about classes
   return Family(given, start, num_classes, (0.0, num_classes - 1.0), num_classes, num_values=num_classes)
 
