@@ -67,7 +67,7 @@ def _keeps_levels(names: Sequence[str], is_integer: bool) -> bool:
 
 
 def _given(transforms: list[Transform], names: Sequence[str], dtype: str, units: Mapping[str, Any]) -> Callable:
-  of_x = [name for name in names if name not in ("flip", "condition", "labelled", "standardize_targets")]
+  of_x = [name for name in names if name not in ("flip", "crop", "condition", "labelled", "standardize_targets")]
   takes_shades = of_x[:1] in (["binarize"], ["scale"])
 
   def given(arrays):

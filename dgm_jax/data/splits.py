@@ -67,10 +67,15 @@ def random_indices(n: int, valid_fraction: float, test_fraction: float, seed: in
   Raises:
     UserError: an invalid fraction, or an empty split (valid_fraction = 0 means no validation set).
   """
+  return _divided(permutation(n, seed), valid_fraction, test_fraction)
+
+
+def _divided(order: np.ndarray, valid_fraction: float, test_fraction: float) -> dict[str, np.ndarray]:
+  """{part: indices}: the first of `order` are the test set, the next the validation set; see random_indices."""
+  n = len(order)
   for name, value in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
     errors.require(0 <= value < 1, f"data.{name} = {value}; it must be at least 0 and less than 1.")
   num_test, num_valid = round(test_fraction * n), round(valid_fraction * n)
-  order = permutation(n, seed)
   test, valid, train = order[:num_test], order[num_test : num_test + num_valid], order[num_test + num_valid :]
   parts = {"train": train, "test": test} | ({"valid": valid} if valid_fraction else {})
   for part, indices in parts.items():
@@ -125,3 +130,10 @@ def at_random(
   parts = random_indices(size(arrays), valid_fraction, test_fraction, seed)
   taken = {part: take(arrays, indices) for part, indices in parts.items()}
   return Splits(taken["train"], taken.get("valid"), taken["test"], about or {})
+
+
+def in_order(arrays: Arrays, valid_fraction: float, test_fraction: float) -> Splits:
+  """The last examples are the test set, those before them the validation set; sizes as in random_indices."""
+  parts = _divided(np.arange(size(arrays))[::-1], valid_fraction, test_fraction)
+  taken = {part: take(arrays, indices[::-1]) for part, indices in parts.items()}
+  return Splits(taken["train"], taken.get("valid"), taken["test"])

@@ -97,7 +97,10 @@ def describe(names: Sequence[str], splits: Splits) -> tuple[dict[str, Any], Arra
         stage[name] = json.loads(json.dumps(value, default=lambda v: v.item()))
     stages.append(stage)
   outlines = {part: _outline(found) for part, found in splits.parts().items()}
-  return {"stages": stages, "splits": outlines, "about": json.loads(json.dumps(dict(splits.about)))}, arrays
+  about = dict(splits.about)
+  if "windows" in about:  # without the tokens behind the last ones
+    about["windows"] = about["windows"] | {"rest": {}}
+  return {"stages": stages, "splits": outlines, "about": json.loads(json.dumps(about))}, arrays
 
 
 def stand_in(names: Sequence[str], description: Mapping[str, Any], arrays: Arrays) -> tuple[Splits, pipelines.Pipeline]:

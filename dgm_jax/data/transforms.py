@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
-from dgm_jax.data import missing_mechanisms
+from dgm_jax.data import crops, missing_mechanisms
 from dgm_jax.data.statistics import Statistics, per_example
 
 
@@ -179,6 +179,11 @@ def _flip(train: Statistics) -> Transform:
   return Transform(apply, only_training=True)
 
 
+def _crop(train: Statistics, length: int) -> Transform:
+  """`length` consecutive entries of each sequence; see crops.py."""
+  return Transform(*crops.make(train.shape, length))
+
+
 def _condition(train: Statistics) -> Transform:
   """batch["context"] = the label y as a one-hot vector [C], for class-conditional models."""
   classes = train.num_classes
@@ -231,6 +236,7 @@ TRANSFORMS = {
   "standardize": (_standardize, {}),
   "standardize_targets": (_standardize_targets, {}),
   "flip": (_flip, {}),
+  "crop": (_crop, {"length": 65}),
   "condition": (_condition, {}),
   "labelled": (_labelled, {"per_class": 10}),
   "mcar": (_missing("mcar", missing_mechanisms.mcar), {"rate": 0.5, "seed": 0, "training": False}),

@@ -220,7 +220,7 @@ def evaluate(
   found = {"nll": -log_px, "log_px": log_px, "log_px_stderr": error, "likelihood_kind": kind(experiment)}
   found["log_px_transformed"] = mean_and_error(values["log_px_transformed"])[0]
   if experiment.transforms.keeps_levels:
-    entries = values.get("entries", math.prod(arrays["x"].shape[1:]))
+    entries = values.get("entries", math.prod(experiment.model.data_shape))  # `crop` leaves fewer than x has
     found["bits_per_dim"] = mean_and_error(-values["log_px"] / (entries * math.log(2)))[0]
   if experiment.transforms.dequantizes:
     found["num_draws"] = num_draws

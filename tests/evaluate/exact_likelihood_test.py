@@ -167,6 +167,13 @@ def test_missing_entries_do_not_count_as_dimensions():
   assert evaluate(half)["bits_per_dim"] == pytest.approx(bits(seen, 2), rel=1e-5)
 
 
+def test_entries_that_crop_leaves_out_do_not_count_as_dimensions():
+  x = LEVELS.reshape(60, 4).astype(np.int32)
+  found = evaluate(experiment(Independent((2,)), ("crop:length=2",), x))
+  bits = np.mean(-stats.norm.logpdf(x[:, :2]).sum(1) / (2 * math.log(2)))
+  assert found["bits_per_dim"] == pytest.approx(bits, rel=1e-5)
+
+
 # the sum or the integral of p
 
 

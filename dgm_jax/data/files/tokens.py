@@ -6,18 +6,20 @@ fills its row.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import take
+from dgm_jax.data.files import windows
 from dgm_jax.data.splits import Splits
 
 SPECIAL = ("<pad>", "<unk>", "<end>")
 PAD, UNK, END = range(3)
 KINDS = ("character", "letter", "word", "atom")
+BETWEEN = 20 * "-"  # the line between texts of several lines
 
 _ATOM = re.compile(r"\[[^\]\n]*\]|Br|Cl|@@|%\d\d")  # tokens of SMILES with more than one character
 _PRIVATE = 0xF0000  # private code points, which no text has: one for each such token
@@ -76,6 +78,16 @@ def _rows(ids: np.ndarray, counts: np.ndarray, width: int) -> np.ndarray:
   return x
 
 
+def _table(
+  coded: Mapping[str, tuple[np.ndarray, np.ndarray]], kind: str, seen: dict[str, int], size: int
+) -> tuple[list[str], np.ndarray]:
+  """(the tokens of the training split without the special ones, the id of each code), of the codes of all parts."""
+  tokens, codes_of_tokens = _vocabulary(coded["train"][0], kind, seen, size)
+  ids = np.full(1 + max(int(codes.max(initial=0)) for codes, _ in coded.values()), UNK, np.int32)
+  ids[codes_of_tokens] = len(SPECIAL) + np.arange(len(tokens))
+  return tokens, ids
+
+
 def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int = 0) -> Splits:
   """Replaces `text` by x int32 [N, T], token ids, and `length` int32 [N], which counts <end>.
 
@@ -109,9 +121,7 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
     errors.require(kept.any(), f"data.max_length = {max_length} leaves no line of the {part} split.")
     codes, counts = coded[part]
     coded[part] = (codes if kept.all() else codes[np.repeat(kept, counts)]), counts[kept]
-  tokens, codes_of_tokens = _vocabulary(coded["train"][0], kind, seen, vocabulary_size)
-  ids = np.full(1 + max(int(codes.max(initial=0)) for codes, _ in coded.values()), UNK, np.int32)
-  ids[codes_of_tokens] = len(SPECIAL) + np.arange(len(tokens))
+  tokens, ids = _table(coded, kind, seen, vocabulary_size)
   encoded = {}
   for part, arrays in splits.parts().items():
     codes, counts = coded.pop(part)
@@ -122,15 +132,90 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
   return splits._replace(**encoded, about=dict(splits.about) | about)
 
 
+def encode_windows(splits: Splits, kind: str, seq_len: int, stride: int = 0, vocabulary_size: int = 0) -> Splits:
+  """Windows x int32 [N, seq_len] of the text of each part, all its lines in their order, each followed by <end>.
+
+  Args:
+    splits, kind, vocabulary_size: see encode.
+    seq_len, stride: see windows.cut.
+
+  Raises:
+    UserError: an invalid value, or a split shorter than a window.
+  """
+  errors.choose("value of data.tokens", kind, KINDS)
+  errors.require(vocabulary_size >= 0, f"data.vocabulary_size = {vocabulary_size}; it must be 0 or more.")
+  seen: dict[str, int] = {}
+  coded = {part: _codes(_strings(arrays["text"]), kind, seen) for part, arrays in splits.parts().items()}
+  tokens, ids = _table(coded, kind, seen, vocabulary_size)
+  texts = {part: np.insert(ids[codes], np.cumsum(counts), END) for part, (codes, counts) in coded.items()}
+  parts, cut = windows.cut(texts, seq_len, stride)
+  about = {"vocabulary": (*SPECIAL, *tokens), "tokens": kind, "windows": cut}
+  return Splits(parts["train"], parts.get("valid"), parts["test"], dict(splits.about) | about)
+
+
+def _pieces(text: str, kind: str) -> list[str]:
+  """The tokens of a text without line breaks."""
+  if kind == "word":
+    return text.split()
+  if kind == "atom":
+    return re.findall(f"{_ATOM.pattern}|.", text)
+  return list(letters(text) if kind == "letter" else text)
+
+
+def ids_of(text: str, about: Mapping[str, Any]) -> np.ndarray:
+  """The token ids of a text [T], int32: the inverse of `decode`.
+
+  Args:
+    text: what a sequence begins with.
+    about: as in decode.
+
+  Raises:
+    UserError: the text has no token, or tokens that are not in the vocabulary.
+  """
+  vocabulary, kind = about["vocabulary"], about["tokens"]
+  known = {token: i for i, token in enumerate(vocabulary)}
+  ends = tuple(vocabulary[: len(SPECIAL)]) == SPECIAL
+  lines = [_pieces(line, kind) for line in text.split("\n")] if ends else [list(text)]
+  pieces = lines[0] + [token for line in lines[1:] for token in (SPECIAL[END], *line)]
+  errors.require(bool(pieces), "The text to begin with is empty; give at least one token.")
+  unknown = [*dict.fromkeys(token for token in pieces if token not in known)]
+  some = " ".join(repr(token)[1:-1] for token in vocabulary[len(SPECIAL) * ends :][:100])
+  errors.require(
+    not unknown,
+    f"The text to begin with has {kind}s that are not in the vocabulary of the model: "
+    f"{', '.join(map(repr, unknown[:10]))}. Choose from: {some}{' ...' if len(vocabulary) > 103 else ''}",
+  )
+  return np.array([known[token] for token in pieces], np.int32)
+
+
 def decode(x: np.ndarray, about: Mapping[str, Any]) -> list[str]:
   """The strings of token ids [N, T], up to the first <end> or <pad>; words are joined by a space.
+
+  In windows of a text, <end> is the end of a line, after which the next one follows.
 
   Args:
     x: token ids.
     about: `about` of the splits that they come from, with the vocabulary.
   """
   vocabulary = about["vocabulary"]
+  if "windows" in about:
+    return [_text(row, vocabulary, about["tokens"]) for row in np.asarray(x)]
   stops = (PAD, END) if tuple(vocabulary[: len(SPECIAL)]) == SPECIAL else ()
   ends = np.concatenate([np.isin(x, stops), np.ones((len(x), 1), bool)], 1).argmax(1)
   joint = " " if about["tokens"] == "word" else ""
   return [joint.join(vocabulary[i] for i in row[:end].tolist()) for row, end in zip(np.asarray(x), ends, strict=True)]
+
+
+def listed(texts: Sequence[str]) -> str:
+  """Texts below each other: a line for each, or several lines with BETWEEN between the texts."""
+  return (f"\n{BETWEEN}\n" if any("\n" in text for text in texts) else "\n").join(texts)
+
+
+def _text(row: np.ndarray, vocabulary: Sequence[str], kind: str) -> str:
+  """The text of token ids [T]."""
+  joint = " " if kind == "word" else ""
+  if tuple(vocabulary[: len(SPECIAL)]) != SPECIAL:
+    return joint.join(vocabulary[i] for i in row.tolist())
+  lines = np.split(row, np.flatnonzero(row == END))
+  names = ([vocabulary[i] for i in line.tolist() if i not in (PAD, END)] for line in lines)
+  return "\n".join(joint.join(line) for line in names)

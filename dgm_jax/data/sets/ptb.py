@@ -52,13 +52,26 @@ DATA_SETS = (
 
 
 def load(
-  data_dir: str | None = None, manual_dir: str | None = None, vocabulary_size: int = 0, max_length: int = 0
+  data_dir: str | None = None,
+  manual_dir: str | None = None,
+  vocabulary_size: int = 0,
+  max_length: int = 0,
+  seq_len: int = 0,
+  stride: int = 0,
 ) -> Splits:
-  """x int32 [N, T] word ids, `length` int32 [N]; see tokens.encode.  The text's own <unk> has the id 1.
+  """x int32 [N, T] word ids, `length` int32 [N], see tokens.encode; or windows of the text, x int32 [N, seq_len].
+
+  The text's own <unk> has the id 1.
 
   Args:
     data_dir, manual_dir: see prepare.prepared.
     vocabulary_size, max_length: see tokens.encode; perplexities with other vocabularies or fewer sentences are not
       comparable with published ones.
+    seq_len: 0 for an example in each sentence; else words in each window of the text, whose sentences are joined by
+      <end>.
+    stride: words from one window to the next; 0 for windows that do not overlap.
   """
-  return tokens.encode(Splits(**prepared(DATA_SETS[0], data_dir, manual_dir)), "word", vocabulary_size, max_length)
+  splits = Splits(**prepared(DATA_SETS[0], data_dir, manual_dir))
+  if seq_len:
+    return tokens.encode_windows(splits, "word", seq_len, stride, vocabulary_size)
+  return tokens.encode(splits, "word", vocabulary_size, max_length)

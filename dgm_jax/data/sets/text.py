@@ -1,7 +1,8 @@
 """text: your own text, one example in each line of a file in UTF-8 (.txt, or gzipped .txt.gz), or of all in a folder.
 
-The splits are drawn at random by line.  Perplexities are comparable only for the same lines, splits, tokens and
-vocabulary: a smaller vocabulary or more <unk> makes a text easier.
+The splits are drawn at random by line; for windows of the whole text (seq_len), the last lines are held out.
+Perplexities are comparable only for the same lines, splits, tokens and vocabulary: a smaller vocabulary or more <unk>
+makes a text easier.
 """
 
 import pathlib
@@ -11,7 +12,7 @@ import numpy as np
 from dgm_jax.core import errors
 from dgm_jax.data.files import readers
 from dgm_jax.data.files import tokens as tokenisation
-from dgm_jax.data.splits import Splits, at_random
+from dgm_jax.data.splits import Splits, at_random, in_order
 
 
 def load(
@@ -22,18 +23,26 @@ def load(
   valid_fraction: float = 0.1,
   test_fraction: float = 0.1,
   split_seed: int = 0,
+  seq_len: int = 0,
+  stride: int = 0,
 ) -> Splits:
-  """x int32 [N, T] token ids, `length` int32 [N]; see tokens.encode.
+  """x int32 [N, T] token ids, `length` int32 [N], see tokens.encode; or windows of the text, x int32 [N, seq_len].
 
   Args:
     path: a text file, or a folder of them; empty lines and white space at both ends of a line are ignored.
     tokens: "word", "character", "letter" for a to z and spaces, or "atom" for SMILES.
     vocabulary_size, max_length: see tokens.encode.
-    valid_fraction, test_fraction, split_seed: see splits.at_random.
+    valid_fraction, test_fraction, split_seed: see splits.at_random; with seq_len, the last lines are for testing, and
+      those before them for validation.
+    seq_len: 0 for an example in each line; else tokens in each window of the text, whose lines are joined by <end>.
+    stride: tokens from one window to the next; 0 for windows that do not overlap.
   """
   lines = [line for file in readers.text_files(pathlib.Path(path).expanduser()) for line in readers.lines(file)]
   errors.require(bool(lines), f"{path} is empty: it has no lines of text.")
   errors.require(not any("\0" in line for line in lines), f"{path} is not lines of text in UTF-8: it holds NUL bytes.")
   arrays = {"text": np.array(lines, object)}
+  if seq_len:
+    splits = in_order(arrays, valid_fraction, test_fraction)
+    return tokenisation.encode_windows(splits, tokens, seq_len, stride, vocabulary_size)
   splits = at_random(arrays, valid_fraction, test_fraction, split_seed)
   return tokenisation.encode(splits, tokens, vocabulary_size, max_length)

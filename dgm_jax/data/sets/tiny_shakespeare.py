@@ -1,9 +1,9 @@
 """tiny_shakespeare: 1,115,394 characters of Shakespeare's plays, 65 distinct ones (Karpathy, 2015).
 
 The first 90 % of the characters are for training, the next 5 % for validation and the last 5 % for testing, as in
-TensorFlow Datasets.  nanoGPT and others take the last 10 % for validation and have no test set.  Numbers are in nats or
-bits per character.  They depend on how much context a model sees: here only the window itself, so longer windows
-(seq_len) give lower values.
+TensorFlow Datasets.  nanoGPT and others take the last 10 % for validation and have no test set (split = "nanogpt").
+Numbers are in nats or bits per character.  They depend on how much context a model sees: here only the window itself,
+so longer windows (seq_len) give lower values.
 """
 
 import pathlib
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.core.batches import Arrays
-from dgm_jax.data.files import readers, tokens
+from dgm_jax.data.files import readers, tokens, windows
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits
 
+SPLITS = ("tfds", "nanogpt")
 _RECORD = 1000  # characters; TFDS would be slow with records of one character
 
 
@@ -56,35 +56,40 @@ DATA_SETS = (
 )
 
 
-def _windows(characters: np.ndarray, ids: np.ndarray, seq_len: int, part: str) -> Arrays:
-  n = len(characters) // seq_len
-  errors.require(n >= 1, f"data.seq_len = {seq_len} is more than the {len(characters)} characters of the {part} split.")
-  return {"x": ids[characters[: n * seq_len]].reshape(n, seq_len)}
-
-
 def _characters(text: bytes, letters: bool) -> np.ndarray:
   return np.frombuffer(tokens.letters(text.decode()).encode() if letters else text, np.uint8)
 
 
 def load(
-  data_dir: str | None = None, manual_dir: str | None = None, seq_len: int = 128, letters: bool = False
+  data_dir: str | None = None,
+  manual_dir: str | None = None,
+  seq_len: int = 128,
+  stride: int = 0,
+  split: str = "tfds",
+  letters: bool = False,
 ) -> Splits:
   """x int32 [N, seq_len], ids of characters, indices into about["vocabulary"], which is in ASCII order.
 
-  The windows do not overlap; the remainder at the end of a split is dropped.
+  The remainder of a split behind its last window is in about["windows"]; see windows.cut.
 
   Args:
     data_dir, manual_dir: see prepare.prepared.
     seq_len: characters per window.
+    stride: characters from one window to the next; 0 for windows that do not overlap.
+    split: "tfds", 90, 5 and 5 %, or "nanogpt", 90 % for training and the other 10 % as the test set, without a
+      validation set.
     letters: whether to reduce the text to 27 characters, a to z and space; see tokens.letters.
   """
-  errors.require(seq_len >= 1, f"data.seq_len = {seq_len}; it must be 1 or more.")
-  parts = {
-    part: _characters(b"".join(arrays["text"].tolist()), letters)
-    for part, arrays in prepared(DATA_SETS[0], data_dir, manual_dir).items()
+  errors.choose("value of data.split", split, SPLITS)
+  texts = {
+    part: b"".join(arrays["text"].tolist()) for part, arrays in prepared(DATA_SETS[0], data_dir, manual_dir).items()
   }
+  if split == "nanogpt":
+    texts = {"train": texts["train"], "test": texts["valid"] + texts["test"]}
+  parts = {part: _characters(text, letters) for part, text in texts.items()}
   alphabet = np.unique(parts["train"])  # has all characters of the other splits
   ids = np.zeros(128, np.int32)
   ids[alphabet] = np.arange(len(alphabet))
-  splits = {part: _windows(characters, ids, seq_len, part) for part, characters in parts.items()}
-  return Splits(**splits, about={"vocabulary": tuple(map(chr, alphabet)), "tokens": "character"})
+  made, about = windows.cut({part: ids[characters] for part, characters in parts.items()}, seq_len, stride)
+  about = {"vocabulary": tuple(map(chr, alphabet)), "tokens": "character", "windows": about}
+  return Splits(made["train"], made.get("valid"), made["test"], about)
