@@ -5,7 +5,7 @@
   python -m dgm_jax.main --config=configs/iwae_mnist.py:quick --workdir=runs/y --profile
   python -m dgm_jax.main --mode=evaluate --workdir=runs/x
   python -m dgm_jax.main --mode=sample --workdir=runs/x --num_samples=64
-  python -m dgm_jax.main --mode=sample --workdir=runs/x --temperature=0.8 --top_p=0.9
+  python -m dgm_jax.main --mode=sample --workdir=runs/x --prompt="ROMEO:" --temperature=0.8 --top_p=0.9
   python -m dgm_jax.main --mode=sample --workdir=runs/x --complete=halves.npz
 
 `python -m dgm_jax train|evaluate|sample|debug` is the same with that --mode.  Any value of a config can be set with
@@ -90,6 +90,7 @@ _COMPLETE = flags.DEFINE_string(
   "Draw the missing entries of the examples in this file, of images or a table, given the others: NaN, empty cells, or "
   "entries where the array `mask` of a .npz file is 0.",
 )
+_PROMPT = flags.DEFINE_string("prompt", None, "Of a model of text: what every sample begins with; see --temperature.")
 _OUT = flags.DEFINE_string("out", None, "Folder for what evaluate and sample write; the default is --workdir.")
 _PROFILE = flags.DEFINE_bool(
   "profile",
@@ -157,16 +158,21 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
   experiment, state = restore(config, workdir, _CHECKPOINT.value)
   key, name = rng.stream(jax.random.key(config.seed), "sample"), config.model.name
   options = {flag.name: flag.value for flag in _TRUNCATION if flag.value is not None}
-  if _COMPLETE.value is None:
+  if _PROMPT.value is not None:
+    x, more = sampling.continued(experiment, state, key, _NUM_SAMPLES.value, name, options, _PROMPT.value), {}
+  elif _COMPLETE.value is None:
     x, more = sampling.samples(experiment, state, key, _NUM_SAMPLES.value, name, options), {}
   else:
     arrays = sampling.read(_COMPLETE.value, experiment, config.data.transforms)
     x, more = sampling.complete(experiment, state, key, arrays, name, options), {"mask": arrays["mask"]}
   files.save_arrays(out / "samples.npz", x=x, **more)
+  if (text := sampling.as_text(x, experiment)) is not None:
+    files.write_text(out / "samples.txt", text + "\n")
+    print(text, end="\n\n")
   if x.ndim == 4 and x.shape[-1] in (1, 3):
     figures.save_image(out / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
   print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
-  _print_results(out, {"step": int(state.step)}, ("samples.npz",))
+  _print_results(out, {"step": int(state.step)}, ("samples.npz", "samples.txt"))
 
 
 def _debug(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -183,11 +189,11 @@ def main(argv: list[str]) -> None:
   errors.require(of_state or _CHECKPOINT.value == "latest", "--checkpoint is for --mode=evaluate and sample.")
   errors.require(of_state or _OUT.value is None, "--out is for --mode=evaluate and sample.")
   errors.require(_DISTRIBUTED.value is None or _MODE.value == "train", "--distributed is for --mode=train.")
-  for flag in (*_TRUNCATION, _COMPLETE):
+  for flag in (*_TRUNCATION, _COMPLETE, _PROMPT):
     errors.require(flag.value is None or _MODE.value == "sample", f"--{flag.name} is for --mode=sample.")
   errors.require(
-    _COMPLETE.value is None or not _NUM_SAMPLES.present,
-    "--num_samples is not for --complete, which draws every example.",
+    _COMPLETE.value is None or not (_NUM_SAMPLES.present or _PROMPT.present),
+    "--num_samples and --prompt are not for --complete, which draws every example.",
   )
   together = _MODE.value == "train" and (hosts.expected() if _DISTRIBUTED.value is None else _DISTRIBUTED.value)
   for flag in () if together else (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID):

@@ -40,10 +40,10 @@ def _pictures(experiment: Experiment) -> Any:
 
 
 def _shown(found: dict[str, jax.Array], about: Mapping[str, Any]) -> dict[str, jax.Array | str]:
-  """Pictures on the host, and token ids as text, a line for each."""
+  """Pictures on the host, and token ids as text."""
   is_text = lambda a: a.ndim == 2 and jnp.issubdtype(a.dtype, jnp.integer)
   found = jax.device_get(found)
-  return {k: "\n".join(tokens.decode(v, about)) if is_text(v) else v for k, v in found.items()}
+  return {k: tokens.listed(tokens.decode(v, about)) if is_text(v) else v for k, v in found.items()}
 
 
 class Lone:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from dgm_jax.core import errors, memory
 from dgm_jax.core.batches import Arrays
 from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.data.files import tokens
 from dgm_jax.data.sets import array
 from dgm_jax.models.base import support
 
@@ -58,6 +59,45 @@ def samples(experiment: Any, state: Any, key: jax.Array, n: int, name: str, opti
   draw = jax.jit(make(experiment, options), static_argnums=2)
   memory.check(jax.make_jaxpr(draw, static_argnums=2)(state, key, n), "Sampling", "give a smaller --num_samples")
   return jax.device_get(draw(state, key, n))
+
+
+def continued(
+  experiment: Any, state: Any, key: jax.Array, n: int, name: str, options: Mapping[str, Any], prompt: str
+) -> Any:
+  """n texts that begin with `prompt`, token ids [n, T].
+
+  Args:
+    experiment, state, key: the run and the key of the draws.
+    n: number of texts.
+    name: of the model, for messages.
+    options: temperature, top_k, top_p, those that are given.
+    prompt: a text of fewer tokens than x has.
+
+  Raises:
+    UserError: no model of text; a prompt that is empty, too long or has unknown tokens; options out of range.
+  """
+  about, model = experiment.splits.about, experiment.model
+  errors.require(
+    "tokens" in about and hasattr(model, "complete"),
+    f"--prompt is for autoregressive models of text, such as transformer and lstm; {name!r} of these data is none.",
+  )
+  check(model, name, options)
+  ids, length = tokens.ids_of(prompt, about), math.prod(model.data_shape)
+  errors.require(
+    len(ids) < length,
+    f"--prompt has {len(ids)} tokens; the model's texts have {length}: give at most {length - 1}.",
+  )
+  x = jnp.zeros((n, length), jnp.int32).at[:, : len(ids)].set(ids)
+  batch = {"x": x, "mask": jnp.broadcast_to((jnp.arange(length) < len(ids)).astype(jnp.float32), x.shape)}
+  draw = jax.jit(lambda state, key, batch: _bound(experiment, state).complete(key, batch, **options))
+  memory.check(jax.make_jaxpr(draw)(state, key, batch), "Sampling", "give a smaller --num_samples")
+  return jax.device_get(draw(state, key, batch))
+
+
+def as_text(x: Any, experiment: Any) -> str | None:
+  """The texts of token ids x [n, T]; None for other data."""
+  about = experiment.splits.about
+  return tokens.listed(tokens.decode(x, about)) if "tokens" in about and x.ndim == 2 else None
 
 
 def read(path: str, experiment: Any, transforms: tuple[str, ...]) -> Arrays:

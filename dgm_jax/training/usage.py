@@ -6,7 +6,7 @@ from absl import flags
 
 # the modes of flags that are not of `train` alone
 _OF_MODE = {"checkpoint": ("evaluate", "sample"), "out": ("evaluate", "sample"), "mode": ()}
-_OF_MODE |= dict.fromkeys(("num_samples", "temperature", "top_k", "top_p", "complete"), ("sample",))
+_OF_MODE |= dict.fromkeys(("num_samples", "temperature", "top_k", "top_p", "complete", "prompt"), ("sample",))
 _OF_ALL = ("config", "workdir")
 
 _ABOUT = {
@@ -25,7 +25,8 @@ _ABOUT = {
 Autoregressive models also draw from truncated probabilities, and the missing entries of examples given the others:
 
   python -m dgm_jax sample --workdir=runs/x --temperature=0.8 --top_k=40 --top_p=0.95
-  python -m dgm_jax sample --workdir=runs/x --complete=halves.npz""",
+  python -m dgm_jax sample --workdir=runs/x --complete=halves.npz
+  python -m dgm_jax sample --workdir=runs/x --prompt="ROMEO:" --num_samples=4""",
   "debug": """Replays a run that reached NaN or Inf, from its latest checkpoint, and names the operation and its line.
 
   python -m dgm_jax debug --workdir=runs/x""",
