@@ -8,6 +8,7 @@ import pytest
 
 from dgm_jax.configs import base
 from dgm_jax.core import config_args, errors
+from dgm_jax.data.files import tokens
 from dgm_jax.training import train
 from helpers import tables
 
@@ -109,10 +110,15 @@ def test_every_config_runs(path, arg, tmp_path):
   assert {"config.json", "run.json", "metrics.jsonl"} <= files
   names = ("samples",) if config.principle == "maximum_likelihood" else ("samples", "reconstructions")
   pictures = {f"figures/{name}_00000040.png" for name in names}
-  assert pictures <= files or config.principle == "supervised" or path.stem == "hmm_text"
+  is_text = path.stem in ("hmm_text", "lstm_text", "transformer_text")
+  assert pictures <= files or config.principle == "supervised" or is_text
   assert "figures/learning_curves.png" in files
-  if path.stem == "hmm_text":
-    assert len((tmp_path / "run" / "figures" / "samples_00000040.txt").read_text().splitlines()) == 8
+  if is_text:
+    text = (tmp_path / "run" / "figures" / "samples_00000040.txt").read_text()
+    assert len(text.splitlines() if path.stem == "hmm_text" else text.split(f"\n{tokens.BETWEEN}\n")) == 8
+  if "bits_per_character" in config.evaluate:
+    assert 2 < results["test/bits_per_character"] < 6.5
+    assert results["test/characters"] + 1 == sum(len(line.strip()) + 1 for line in _last_lines())
   assert any(f.startswith("tensorboard/events") for f in files)
   (start,) = json.loads((tmp_path / "run" / "run.json").read_text())
   assert {"command", "git_commit", "git_dirty", "versions", "devices", "seed", "wall_s"} <= start.keys()
@@ -120,6 +126,13 @@ def test_every_config_runs(path, arg, tmp_path):
   about, *rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
   assert about.items() <= results.items()
   assert [row["step"] for row in rows] == [0, 10, 20, 30, 40]
+
+
+def _last_lines():
+  """The lines of the licence that the configs of windows hold out."""
+  text = (tables.ROOT / "dgm_jax" / "data" / "sets" / "licence.txt").read_text()
+  lines = [line for line in text.split("\n") if line.strip()]
+  return lines[-round(0.1 * len(lines)) :]
 
 
 def test_arguments_compose():
