@@ -1,0 +1,1 @@
+"""karpathy2022: paper.py has the published numbers and what is run."""
