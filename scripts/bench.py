@@ -14,6 +14,8 @@ is downloaded).  All except w3 use the network of Burda et al. (2016) with one s
   w2_k50        IWAE, k = 50, batch 100: 600 steps, on a tenth of the images, so that these are also ten epochs
   w3            convolutional VAE of 17 million parameters, k = 1, batch 128: 20 steps on 2,560 images
   w4            log p(x) of 100 images with 5000 importance samples
+  w5            8 texts of 257 characters from a transformer of 6 layers of width 384 with random weights, by its cache
+                of keys and values; "images" are characters
 
 `loop` is the time from the end of compilation to the last step: training, evaluation, figures, logging and checkpoints
 at their defaults.  `steps` counts the training steps only.  GFLOP/s count only the matrix products of the forward and
@@ -35,6 +37,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from dgm_jax.configs import conv_vae_mnist, vae_mnist
 from dgm_jax.evaluate import importance_sampling
+from dgm_jax.models.autoregressive import transformer
 from dgm_jax.training import build, train
 from dgm_jax.training.experiment import make_init
 
@@ -130,10 +133,29 @@ def nll() -> dict[str, float]:
   return {"images_per_s": 100 / seconds, "gflops": 100 * 2 * (encoder + 5000 * decoder) / seconds / 1e9}
 
 
+def characters(batch: int = 8, length: int = 257) -> dict[str, float]:
+  """Measures draws of texts by a transformer with random weights, after a first call for compilation."""
+  model = transformer.Model((length,), num_tokens=65, num_layers=6, width=384, num_heads=6, tied=True)
+  variables = jax.jit(model.init)(jax.random.key(0), {"x": jnp.zeros((1, length), jnp.int32)})
+  draw = jax.jit(lambda variables, key: model.apply(variables, key, batch, method="generate"))
+  draw(variables, jax.random.key(0)).block_until_ready()
+  start = time.perf_counter()
+  draw(variables, jax.random.key(1)).block_until_ready()
+  seconds = time.perf_counter() - start
+  multiplications = 6 * 12 * 384**2 + 65 * 384 + 6 * 2 * 384 * length  # of a character, with the whole cache
+  return {
+    "images_per_s": batch * length / seconds,
+    "gflops": batch * length * 2 * multiplications / seconds / 1e9,
+  }
+
+
+OTHERS = {"w4": nll, "w5": characters}
+
+
 def main() -> None:
   """Runs the rounds and prints the medians."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  names = [*WORKLOADS, "w4"]
+  names = [*WORKLOADS, *OTHERS]
   parser.add_argument("--only", default=",".join(names), help=f"comma-separated workloads, out of {', '.join(names)}")
   parser.add_argument("--repeats", type=int, help="rounds (3); each measures all workloads and the matrix product")
   parser.add_argument("--quick", action="store_true", help="a hundredth of the steps; one round by default")
@@ -152,7 +174,7 @@ def main() -> None:
   for i in range(args.repeats):
     measured = {"gemm": gemm()}
     for name in chosen:
-      measured[name] = nll() if name == "w4" else training(name)
+      measured[name] = OTHERS[name]() if name in OTHERS else training(name)
       print(f"round {i + 1}: {name} {measured[name]['images_per_s']:,.0f} images/s", file=sys.stderr, flush=True)
     rounds.append(measured)
 
