@@ -76,7 +76,7 @@ class LatentModel:
 
   @property
   def _name(self) -> str:
-    return type(self.experiment.model).__name__ if self.config is None else self.config.model.name
+    return type(self.experiment.model).__name__ if self.config is None else self.config.to_dict()["model"]["name"]
 
   @property
   def step(self) -> int:

@@ -184,7 +184,8 @@ def slopes(critic: Callable, x: Any) -> jax.Array:
     x: an array [B, ...], or a tree of them, such as a pair (x, z).
   """
   gradients = jax.grad(lambda x: jnp.sum(critic(x)))(x)
-  return sum(jnp.sum(jnp.square(g.reshape(g.shape[0], -1)), 1) for g in jax.tree.leaves(gradients))
+  squares = [jnp.sum(jnp.square(g.reshape(g.shape[0], -1)), 1) for g in jax.tree.leaves(gradients)]
+  return sum(squares[1:], start=squares[0])
 
 
 def _safe_root(square: jax.Array) -> jax.Array:
