@@ -21,7 +21,7 @@ _SHOWN = 5  # features that a warning names
 def _floors(model: Any, dim: int) -> jax.Array | None:
   """The least scale of the likelihood at each of D entries, NaN for entries without a scale; None if all are."""
   name = getattr(model, "likelihood", None)
-  if name is None:
+  if name is None or name == "autoregressive":  # entries that depend on each other have no scales of their own
     return None
   family = families.make(name, **getattr(model, "likelihood_args", {}))
   groups = family.groups if isinstance(family, Mixed) else [(family, range(dim))]

@@ -20,6 +20,7 @@ GOLDEN = {
   "vae_planar_mixture": {"distortion": 17.16411, "elbo": -18.43763, "loss": 18.43763, "rate": 1.273524},
   "vae_conv": {"distortion": 16.86066, "elbo": -17.08307, "loss": 17.08307, "rate": 0.2224036},
   "vae_residual": {"distortion": 16.62769, "elbo": -16.6312, "loss": 16.6312, "rate": 0.003502198},
+  "vae_autoregressive": {"distortion": 16.67789, "elbo": -19.98291, "loss": 19.98291, "rate": 3.305025},
   "conditional_vae": {"distortion": 17.20942, "elbo": -21.19225, "loss": 21.19225, "rate": 3.982835},
   "vq_vae": {
     "commitment": 1.771197,

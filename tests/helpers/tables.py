@@ -192,6 +192,9 @@ SYSTEMS = {
     posterior="planar", prior="mixture", likelihood="categorical", likelihood_args={"num_classes": 2}
   ),
   "vae_conv": lambda: _vae_of(net="conv", net_args={"channels": (4, 8)}),
+  "vae_autoregressive": lambda: _vae_of(
+    likelihood="autoregressive", likelihood_args={"net": "made", "width": 4, "args": {"hidden": (16,)}}
+  ),
   "vae_residual": lambda: _vae_of(net="residual", net_args={"channels": (4, 8), "blocks": 1}),
   "conditional_vae": lambda: _conditional(),
   "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),

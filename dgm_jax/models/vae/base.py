@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import distrax
 import jax
@@ -14,13 +14,18 @@ from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.likelihood import Likelihood
 from dgm_jax.distributions.normals import diagonal_normal, standard_normal
 from dgm_jax.models.base import flat, require_at_least
+from dgm_jax.models.vae import autoregressive_likelihood
+from dgm_jax.models.vae.autoregressive_likelihood import AutoregressiveLikelihood
 from dgm_jax.networks.mlp import MLP, Networks
+
+AUTOREGRESSIVE = "autoregressive"
 
 
 class DecoderModel(Networks):
   """A model with p(x|z) = prod_d p(x_d; f_d(z)), where f is a network and p is a named likelihood.
 
-  A subclass adds the fields `likelihood`, a name of families.FAMILIES, and `likelihood_args`, its options.
+  A subclass adds the fields `likelihood`, a name of families.FAMILIES, and `likelihood_args`, its options; or
+  "autoregressive", with those of AutoregressiveLikelihood: the entries of x depend on each other given z.
 
   Attributes:
     data_shape: the shape of one x.
@@ -33,10 +38,14 @@ class DecoderModel(Networks):
   @property
   def support(self) -> tuple[float, float]:
     """The smallest and the largest x that p(x|z) can generate."""
+    if self.likelihood == AUTOREGRESSIVE:
+      return self._make_likelihood(parent=None).support
     return families.make(self.likelihood, **self.likelihood_args).support
 
   @nn.nowrap
-  def _make_likelihood(self) -> Likelihood:
+  def _make_likelihood(self, **more: Any) -> Likelihood | AutoregressiveLikelihood:
+    if self.likelihood == AUTOREGRESSIVE:
+      return autoregressive_likelihood.make(self.data_shape, self.data_mean, self.likelihood_args, **more)
     return Likelihood(prod(self.data_shape), families.make(self.likelihood, **self.likelihood_args))
 
   @nn.nowrap

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 
-from dgm_jax.models.base import flat, require_at_least
+from dgm_jax.core import errors
+from dgm_jax.models.base import flat, require_at_least, require_one_of
+from dgm_jax.models.vae.autoregressive_likelihood import NETS, make_net
 from dgm_jax.models.vae.base import DecoderModel
 
 
@@ -22,7 +24,10 @@ class Model(DecoderModel):
     log p(x | z_q) - sum_m ||sg(z_m) - e_cm||^2 - beta sum_m ||z_m - sg(e_cm)||^2,   z_q = z + sg(e_c - z),
 
   where sg stops the gradient: the decoder's gradient at e_c is passed on to z unchanged (straight-through).  With the
-  uniform prior and the deterministic q, log p(x | e_c) - M log K is the exact ELBO.
+  deterministic q, log p(x | e_c) + log p(c) is the exact ELBO; with the uniform prior log p(c) = -M log K.
+
+  A prior that is an autoregressive model of c is trained afterwards, as in the paper: a run with train = "prior" that
+  starts from one with the uniform prior (config.init_from) maximises log p(c) at the codes of x.
 
   Attributes, in addition to those of base.DecoderModel:
     num_positions: M.
@@ -31,6 +36,9 @@ class Model(DecoderModel):
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.
     beta: weight of the commitment loss.
     likelihood: p(x_d | .), a name of families.FAMILIES, and its options.
+    prior: p(c), "uniform" or a name of autoregressive_likelihood.NETS, whose entries are the M positions, in order.
+    prior_args: options of that model.
+    train: what is trained: "all" but a prior, with the uniform prior; or the "prior" alone.
   """
 
   num_positions: int = 32
@@ -40,6 +48,9 @@ class Model(DecoderModel):
   beta: float = 0.25
   likelihood: str = "bernoulli"
   likelihood_args: Mapping[str, Any] = FrozenDict()
+  prior: str = "uniform"
+  prior_args: Mapping[str, Any] = FrozenDict()
+  train: str = "all"
 
   def setup(self):
     require_at_least(1, num_positions=self.num_positions, num_codes=self.num_codes, code_dim=self.code_dim)
@@ -48,7 +59,26 @@ class Model(DecoderModel):
     self.px_c = self._make_likelihood()
     self.encoder = self.mlp((*self.hidden, self.num_positions * self.code_dim))
     self.decoder = self._make_decoder(self.px_c, self.hidden)
+    self._setup_prior()
     self.codebook = self.param("codebook", nn.initializers.normal(1.0), (self.num_codes, self.code_dim))
+
+  def _setup_prior(self) -> None:
+    require_one_of(("uniform", *NETS), prior=self.prior)
+    require_one_of(("all", "prior"), train=self.train)
+    errors.require(
+      (self.prior == "uniform") == (self.train == "all"),
+      f"prior = {self.prior!r} does not go with train = {self.train!r}: first a run with prior = 'uniform' and train = "
+      "'all', then one that starts from it (init_from) with another prior and train = 'prior'",
+    )
+    if self.prior != "uniform":
+      given = {"likelihood": "categorical", "likelihood_args": {"num_classes": self.num_codes}}
+      self.pc = make_net(self.prior, "prior", self.prior_args, data_shape=(self.num_positions,), **given)
+
+  def log_prior(self, codes: jax.Array) -> jax.Array:
+    """log p(c), nats, [B]; codes [B, M]."""
+    if self.prior == "uniform":
+      return jnp.full(codes.shape[0], -self.num_positions * math.log(self.num_codes))
+    return self.pc.log_prob({"x": codes})
 
   def encode(self, batch: dict[str, jax.Array]) -> jax.Array:
     """z before quantisation, [B, M, D]."""
@@ -68,11 +98,11 @@ class Model(DecoderModel):
 
   def _values(self, log_px_c: jax.Array, codes: jax.Array) -> dict[str, jax.Array]:
     """Reported values, [B]; all entries of `perplexity` are exp(entropy of the code frequencies in the batch)."""
-    rate = self.num_positions * math.log(self.num_codes)
+    log_prior = self.log_prior(codes)
     frequency = jnp.mean(jax.nn.one_hot(codes, self.num_codes), (0, 1))
     perplexity = jnp.exp(jnp.sum(jax.scipy.special.entr(frequency)))
     return {
-      "elbo": log_px_c - rate,
+      "elbo": log_px_c + log_prior,
       "distortion": -log_px_c,
       "perplexity": jnp.full_like(log_px_c, 1.0) * perplexity,
     }
@@ -83,6 +113,9 @@ class Model(DecoderModel):
     z = self.encode(batch)
     codes = self.nearest(z)
     e, stop = self.codebook[codes], jax.lax.stop_gradient
+    if self.train == "prior" and not self.is_initializing():
+      log_prior = self.log_prior(codes)
+      return log_prior, self._values(self._log_px_c(batch, e), codes) | {"log_prior": log_prior}
     log_px_c = self._log_px_c(batch, z + stop(e - z))
     distance = lambda a, b: jnp.sum((a - b) ** 2, (1, 2))
     commitment = distance(z, stop(e))
@@ -96,9 +129,12 @@ class Model(DecoderModel):
     return self._values(self._log_px_c(batch, self.codebook[codes]), codes)
 
   def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), codes from the uniform prior, [n, *data_shape]; with `mean`, E[x|c]."""
+    """x ~ p(x), codes from the prior, [n, *data_shape]; with `mean`, E[x|c]."""
     key_c, key_x = jax.random.split(key)
-    codes = jax.random.randint(key_c, (n, self.num_positions), 0, self.num_codes)
+    if self.prior == "uniform":
+      codes = jax.random.randint(key_c, (n, self.num_positions), 0, self.num_codes)
+    else:
+      codes = self.pc.generate(key_c, n).astype(jnp.int32)
     p = self.decode(self.codebook[codes])
     return (p.mean() if mean else p.sample(seed=key_x)).reshape(n, *self.data_shape)
 
