@@ -9,8 +9,8 @@ Arguments (after the first colon, separated by commas):
   evaluate=NAME    a further final evaluation, of dgm_jax/evaluate/ or in a file of your own
   quick, test      a few thousand steps, 40 steps
 
-A config file starts from default(), own_bound(), maximum_likelihood(), by_em() or supervised(), or from burda2016() of
-configs/iwae_mnist.py, changes what is special about it, and locks the result:
+A config file starts from default(), own_bound(), maximum_likelihood(), adversarial(), by_em() or supervised(), or from
+burda2016() of configs/iwae_mnist.py, changes what is special about it, and locks the result:
 
   def get_config(arg: str = "") -> ConfigDict:
     a = parse(arg, data="mnist", quick=False, test=False)
@@ -32,6 +32,7 @@ from ml_collections import ConfigDict, config_dict
 
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
+from dgm_jax.principles.adversarial_options import Options as AdversarialOptions
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.principles.supervised import Options as SupervisedOptions
 from dgm_jax.training import optimisers
@@ -58,6 +59,8 @@ def get_config(arg: str = "") -> ConfigDict:
   config.model = {"name": a.model, "args": model_arguments(a.model)}
   config.principle, config.objective = a.principle, objective_section(a.principle)
   config.optim = ConfigDict({} if a.principle == "em" else optimisers.Options()._asdict())
+  if a.principle == "adversarial":
+    config.optim = adversarial(a).optim
   config.evaluate = ConfigDict(_EVALUATIONS.get(a.principle, {"means": {"batch_size": 100}}))
   config.evaluate.update(evaluation_section(a.evaluate) if a.evaluate else {})
   config.num_epochs, config.log_every, config.checkpoint_every = 100, 100, 0
@@ -194,6 +197,28 @@ def own_bound(a: SimpleNamespace) -> ConfigDict:
     shrink(config)
   else:
     config.num_epochs = 200
+  return config
+
+
+def adversarial(a: SimpleNamespace) -> ConfigDict:
+  """For principle adversarial, two players; config.data and config.model are the caller's.
+
+  config.optim is the generator's; what config.optim.discriminator leaves at None is the same for the discriminator.
+
+  Args:
+    a: the arguments `quick` and `test`.
+  """
+  config = default()
+  config.principle, config.objective = "adversarial", ConfigDict(AdversarialOptions()._asdict())
+  config.optim = ConfigDict(optimisers.Options(lr=2e-4, b1=0.5)._asdict())
+  own = {"name": str, "lr": float, "b1": float, "b2": float, "eps": float, "l2": float, "weight_decay": float}
+  config.optim.discriminator = ConfigDict({name: config_dict.placeholder(kind) for name, kind in own.items()})
+  config.evaluate = ConfigDict({"means": {"batch_size": 500}})
+  config.num_epochs, config.checkpoint_every = 100, 0
+  if a.test:
+    shrink(config)
+  elif a.quick:
+    quicken(config, num_steps=4000)
   return config
 
 

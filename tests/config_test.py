@@ -104,14 +104,15 @@ def test_every_config_runs(path, arg, tmp_path):
     assert results["test/nll"] == pytest.approx(-results["test/log_py"])
     assert ("test/rmse" in results) != ("test/ece" in results and 0 < results["test/auroc_rotated"] < 1)
   else:
-    assert config.principle in ("own_bound", "em", "maximum_likelihood")
-    assert any(name in results for name in ("test/elbo", "test/distortion", "test/log_px"))
+    assert config.principle in ("own_bound", "em", "maximum_likelihood", "adversarial")
+    assert any(name in results for name in ("test/elbo", "test/distortion", "test/log_px", "test/d_real"))
   files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
   assert {"config.json", "run.json", "metrics.jsonl"} <= files
-  names = ("samples",) if config.principle == "maximum_likelihood" else ("samples", "reconstructions")
+  without = config.principle == "maximum_likelihood" or config.model.name == "gan"
+  names = ("samples",) if without else ("samples", "reconstructions")
   pictures = {f"figures/{name}_00000040.png" for name in names}
   is_text = path.stem in ("hmm_text", "lstm_text", "transformer_text")
-  assert pictures <= files or config.principle == "supervised" or is_text
+  assert pictures <= files or config.principle == "supervised" or is_text or path.stem == "gan_grid"
   assert "figures/learning_curves.png" in files
   if is_text:
     text = (tmp_path / "run" / "figures" / "samples_00000040.txt").read_text()

@@ -56,3 +56,15 @@ def of_convolution(kernel: jax.Array, u: jax.Array, steps: int = 1) -> tuple[jax
 def at_most(kernel: jax.Array, sigma: jax.Array, bound: float) -> jax.Array:
   """The kernel, divided by sigma / bound where the norm sigma exceeds the bound."""
   return kernel / jnp.maximum(1.0, sigma / bound)
+
+
+def at(apply: Callable, transpose: Callable, u: jax.Array) -> jax.Array:
+  """The norm along a left singular vector u that stays: |transpose(u)|, with the gradient of `power_iteration`.
+
+  Args:
+    apply, transpose: the linear map and its transpose.
+    u: of length one.
+  """
+  u = jax.lax.stop_gradient(u)
+  v = jax.lax.stop_gradient(_unit(transpose(u)))
+  return jnp.sum(u * apply(v))

@@ -4,6 +4,7 @@ They are those of config.evaluate, with their options; their numbers are logged 
 early_stopping may use them: the best state of a game of two players is not its last.
 """
 
+import inspect
 import math
 from typing import Any
 
@@ -17,8 +18,8 @@ from dgm_jax.training.experiment import Experiment
 _SEED = 0  # of every evaluation, as of the final one: runs are compared with the same draws
 
 
-def evaluations(config: ConfigDict) -> list[chosen.Evaluation]:
-  """The evaluations of config.track.
+def evaluations(config: ConfigDict, split: str = "valid") -> list[chosen.Evaluation]:
+  """The evaluations of config.track, on the part `split` of the data.
 
   Raises:
     UserError: there is no such evaluation, or it is a module of the user's own, whose copies the run does not keep.
@@ -26,7 +27,10 @@ def evaluations(config: ConfigDict) -> list[chosen.Evaluation]:
   found = []
   for name, given in config.track.items():
     errors.require("from" not in given, f"track.{name} cannot be a module of your own; put it into config.evaluate.")
-    found.append(chosen.find(name, given))
+    evaluation = chosen.find(name, given)
+    if "against" in inspect.signature(evaluation.run).parameters and "against" not in evaluation.options:
+      evaluation.options["against"] = split  # not the test set, by which nothing may be chosen
+    found.append(evaluation)
   return found
 
 
@@ -36,7 +40,7 @@ def names(config: ConfigDict, split: str) -> list[str] | None:
   An evaluation whose module has `names(**options)` says what its metrics are called.
   """
   found = []
-  for evaluation in evaluations(config):
+  for evaluation in evaluations(config, split):
     if (named := chosen.names_of(evaluation)) is None:
       return None
     found += [f"{split}/{name}" for name in named]
@@ -53,7 +57,7 @@ class Tracker:
   """
 
   def __init__(self, experiment: Experiment, config: ConfigDict, split: str):
-    self._experiment, self._split, self._evaluations = experiment, split, evaluations(config)
+    self._experiment, self._split, self._evaluations = experiment, split, evaluations(config, split)
 
   def __bool__(self) -> bool:
     return bool(self._evaluations)

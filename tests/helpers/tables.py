@@ -12,7 +12,8 @@ import optax
 from flax import linen as nn
 
 from dgm_jax.core import config_args
-from dgm_jax.core.system import System
+from dgm_jax.core.system import System, averaging
+from dgm_jax.models.adversarial import bigan, gan
 from dgm_jax.models.autoregressive import lstm, made, nade, orderless, transformer
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.flows import flow
@@ -38,7 +39,7 @@ from dgm_jax.models.vae import (
   vae,
   vq_vae,
 )
-from dgm_jax.principles import em, maximum_likelihood, monte_carlo_em, own_bound, supervised
+from dgm_jax.principles import adversarial, em, maximum_likelihood, monte_carlo_em, own_bound, supervised
 from dgm_jax.principles.latent import latent
 from dgm_jax.training import programs
 
@@ -83,6 +84,9 @@ CONFIG_ARGUMENTS = {
   "cubic_toy": ["method=mse", "method=dropout"],
   "classifier_mnist": ["", "net=conv,method=dropout", "method=bayes"],
   "not_miwae_uci": ["", "process=linear,decoder=linear,iota=constant"],
+  "gan_grid": ["", "net=lin2018,pack=2"],
+  "goodfellow_mnist": [""],
+  "bigan_mnist": [""],
 }
 
 SHAPE = (4, 6, 1)
@@ -178,6 +182,25 @@ def _predictor(**options: Any) -> System:
   )
 
 
+def _gan(rate: float = 2e-3, nets: dict | None = None, ema: float = 0.0, **options: Any) -> System:
+  """Two players on the toy patterns."""
+  args = {"generator_args": {"hidden": (32,)}, "discriminator_args": {"hidden": (32,)}} | (nets or {})
+  model = gan.Model(data_shape=SHAPE, latent_dim=8, data_mean=tuple(TRAIN["x"].mean(0).ravel().tolist()), **args)
+  system = adversarial.make(model, optax.adam(rate, 0.5), **options)
+  return averaging(system, ema, part="generator") if ema else system
+
+
+def _bigan() -> System:
+  args = {"hidden": (32,), "norm": "batch"}
+  model = bigan.Model(
+    data_shape=SHAPE, latent_dim=8, generator_args=args, encoder_args=args, discriminator_args={"hidden": (32,)}
+  )
+  return adversarial.make(model, optax.adam(2e-3, 0.5), order="simultaneous")
+
+
+_MAXOUT = {"discriminator_net": "maxout", "discriminator_args": {"hidden": (16,), "pieces": 3, "dropout": 0.2}}
+_SPECTRAL = {"discriminator_args": {"hidden": (32,), "norm": "spectral"}}
+_CRITIC = {"loss": "wasserstein", "penalty": "gradient_penalty", "weight": 1.0, "num_discriminator": 2}
 SYSTEMS = {
   "vae": lambda: _vae(),
   "iwae": lambda: _vae(bound="iwae", num_samples=5),
@@ -228,11 +251,18 @@ SYSTEMS = {
   "nmf": lambda: _topics(nmf),
   "prodlda": lambda: _neural_topics("product"),
   "nvlda": lambda: _neural_topics("mixture"),
+  "gan": lambda: _gan(),
+  "gan_maxout": lambda: _gan(nets=_MAXOUT, order="simultaneous"),
+  "wgan_gp": lambda: _gan(**_CRITIC),
+  "gan_r1": lambda: _gan(ema=0.9, penalty="r1", weight=0.1, every=2),
+  "gan_packed": lambda: _gan(nets=_SPECTRAL, pack=2, loss="hinge", accumulate=2),
+  "bigan": lambda: _bigan(),
 }
+GAMES = ("gan", "gan_maxout", "wgan_gp", "gan_r1", "gan_packed", "bigan")  # of two players, whose losses need not fall
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
 _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")
-REAL = (*_REAL, *_COUNTS, "prodlda", "nvlda", "flow_coupling", "flow_autoregressive")  # draws that are not binary
+REAL = (*_REAL, *_COUNTS, *GAMES, "prodlda", "nvlda", "flow_coupling", "flow_autoregressive")  # draws not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {

@@ -1,0 +1,1 @@
+"""Models of two players: a generator, without a density, and a discriminator."""

@@ -1,0 +1,85 @@
+"""The options of the principle `adversarial`, and which of them go together."""
+
+from typing import NamedTuple
+
+from dgm_jax.core import errors
+from dgm_jax.inference import adversarial_losses as losses
+
+ORDERS = ("alternating", "shared_noise", "simultaneous")
+PENALTIES = ("none", "gradient_penalty", "r1", "r2", "dragan", "clip", "lecam")
+PLAYERS = ("generator", "discriminator")
+LECAM_DECAY = 0.99
+
+
+class Options(NamedTuple):
+  """Options of config.objective.
+
+  Attributes:
+    loss: a name of inference.adversarial_losses.NAMES.
+    a, b, c: the labels of least_squares: of samples, of data, and what the generator wants.
+    penalty, weight: what is added to the discriminator's loss, and its factor; for "clip" the bound of its parameters.
+    every: the penalty is computed at every so many updates of the discriminator, times this number.
+    order: "alternating" (each update of a player has fresh noise), "shared_noise" (one update of each per step, from
+      the same noise) or "simultaneous" (one update of each, with gradients at the same parameters and noise).
+    num_discriminator, num_generator: updates of each per step.
+    accumulate: batches whose gradients are averaged for an update, of either player.
+    pack: samples that are judged at once (PacGAN; Lin et al., 2018): along features, or channels of images.
+    smoothing: the label of data is 1 - smoothing.
+    latent_consistency: weight of the squared change of the discriminator's logit when z moves by latent_noise (zCR;
+      Zhao et al., 2021); the generator's samples move apart by the weight latent_diversity.
+    latent_noise, latent_diversity: see latent_consistency.
+    conditions_on: the entry of a batch that is y, for models with classes: "y", or "context".
+    auxiliary_weight: factor of the mean of the model's own `auxiliary` in the generator's loss.
+    train: "both", or the only player that learns.
+  """
+
+  loss: str = "non_saturating"
+  a: float = 0.0
+  b: float = 1.0
+  c: float = 1.0
+  penalty: str = "none"
+  weight: float = 10.0
+  every: int = 1
+  order: str = "alternating"
+  num_discriminator: int = 1
+  num_generator: int = 1
+  accumulate: int = 1
+  pack: int = 1
+  smoothing: float = 0.0
+  latent_consistency: float = 0.0
+  latent_noise: float = 0.07
+  latent_diversity: float = 0.0
+  conditions_on: str = "y"
+  auxiliary_weight: float = 1.0
+  train: str = "both"
+
+
+def checked(**options) -> Options:
+  """The options.  Raises UserError for an unknown option, an invalid value, or options that do not go together."""
+  for name in options:
+    errors.choose("key of config.objective", name, Options._fields)
+  o = Options(**options)
+  losses.require(o.loss, o.smoothing)
+  errors.choose("value of objective.penalty", o.penalty, PENALTIES)
+  errors.choose("value of objective.order", o.order, ORDERS)
+  errors.choose("value of objective.train", o.train, ("both", *PLAYERS))
+  errors.choose("value of objective.conditions_on", o.conditions_on, ("y", "context"))
+  for name in ("num_discriminator", "num_generator", "accumulate", "pack", "every"):
+    errors.require(getattr(o, name) >= 1, f"objective.{name} = {getattr(o, name)}; it must be 1 or more.")
+  for name in ("weight", "latent_consistency", "latent_noise", "latent_diversity"):
+    errors.require(getattr(o, name) >= 0, f"objective.{name} = {getattr(o, name)}; it must be 0 or positive.")
+  errors.require(
+    o.penalty != "clip" or o.loss == "wasserstein",
+    f"objective.penalty = 'clip' is for objective.loss = 'wasserstein', not {o.loss!r}.",
+  )
+  errors.require(
+    o.order == "alternating" or o.num_discriminator == o.num_generator == 1,
+    f"objective.order = {o.order!r} makes one update of each player per step; num_discriminator = "
+    f"{o.num_discriminator} and num_generator = {o.num_generator} need 'alternating'.",
+  )
+  errors.require(
+    o.accumulate == 1 or o.loss != "relativistic_average",
+    f"objective.accumulate = {o.accumulate} would change 'relativistic_average', whose loss has means over the whole "
+    "batch inside: take a larger batch_size, or another loss.",
+  )
+  return o

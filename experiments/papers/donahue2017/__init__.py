@@ -1,0 +1,1 @@
+"""donahue2017: paper.py has the published numbers and what is run."""

@@ -1,0 +1,1 @@
+"""goodfellow2014: paper.py has the published numbers and what is run."""
