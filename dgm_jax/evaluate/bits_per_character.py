@@ -12,7 +12,7 @@ from dgm_jax.core.progress import progress_bar
 from dgm_jax.data.files import windows
 from dgm_jax.data.splits import Splits
 
-NEEDS = ("log_prob_each", "data_shape")  # of the model
+NEEDS = ("log_prob_each",)  # of the model
 UNITS = {"character": "character", "letter": "character", "word": "word", "atom": "token"}
 
 

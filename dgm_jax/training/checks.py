@@ -174,6 +174,6 @@ def check_evaluation(evaluation: Evaluation, model: Any) -> None:
   evaluation.validate()
   for method in evaluation.needs:
     errors.require(
-      hasattr(model, method),
+      requirements.defines(model, method),
       f"evaluate.{evaluation.name} needs a model with {' and '.join(evaluation.needs)}; this one has no {method}.",
     )
