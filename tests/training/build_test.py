@@ -5,9 +5,11 @@ from ml_collections import ConfigDict
 
 from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
+from dgm_jax.evaluate import chosen
+from dgm_jax.models.autoregressive import made
 from dgm_jax.models.vae import vae
 from dgm_jax.principles.latent import latent
-from dgm_jax.training import build, experiment
+from dgm_jax.training import build, checks, experiment
 
 
 def config(**values):
@@ -52,6 +54,13 @@ def test_options_of_an_evaluation_may_hold_a_mapping():
   with made.unlocked():
     made.evaluate = {"gaps": {"num_examples": 4, "log_px_options": {"num_temperatures": 3, "num_chains": 2}}}
   assert build.build(made).num_steps == 40
+
+
+def test_an_evaluation_may_need_a_field_that_the_data_give():
+  """`normalisation` needs data_shape, which is no attribute of the class."""
+  checks.check_evaluation(chosen.find("normalisation", {}), made.Model)
+  with pytest.raises(errors.UserError, match=r"evaluate\.normalisation needs a model with log_prob"):
+    checks.check_evaluation(chosen.find("normalisation", {}), vae.Model)
 
 
 def test_init_gets_as_many_examples_as_the_model_asks_for_from_all_over_the_training_set(monkeypatch):
