@@ -78,6 +78,7 @@ def of_text(a: SimpleNamespace, context: int) -> ConfigDict:
   if name in ("licence", "text"):
     config.data.update(tokens="character", valid_fraction=0.0)
   config.evaluate = ConfigDict({"bits_per_character": {"batch_size": 64}, "exact_likelihood": {"batch_size": 64}})
+  config.evaluate.normalisation = {"chunk": 256}
   if a.test:
     base.shrink(config, batch_size=8)
   else:

@@ -121,6 +121,7 @@ def test_every_config_runs(path, arg, tmp_path):
     assert len(text.splitlines() if path.stem == "hmm_text" else text.split(f"\n{tokens.BETWEEN}\n")) == 8
   if "bits_per_character" in config.evaluate:
     assert 2 < results["test/bits_per_character"] < 6.5
+    assert results["test/normalisation"] == pytest.approx(1, abs=1e-4)
     assert results["test/characters"] + 1 == sum(len(line.strip()) + 1 for line in _last_lines())
   assert any(f.startswith("tensorboard/events") for f in files)
   (start,) = json.loads((tmp_path / "run" / "run.json").read_text())

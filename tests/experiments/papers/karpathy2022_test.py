@@ -17,7 +17,7 @@ def found(tmp_path):
   for path in folder.glob("runs/*/results.json"):
     results = files.read_json(path)
     values = {m: 1.85 + 0.02 * results["seed"] + 0.1 * i for i, m in enumerate(karpathy2022.METRICS)}
-    path.write_text(json.dumps(results | {f"test/{m}": v for m, v in values.items()}))
+    path.write_text(json.dumps(results | {f"test/{m}": v for m, v in values.items()} | {"test/normalisation": 1.0}))
   return karpathy2022.report("table=1", "test", folder)
 
 
@@ -25,6 +25,7 @@ def test_numbers_are_means_over_seeds_beside_the_published_ones(found):
   cell = found["numbers"]["cells"]["small"]
   assert cell["mean"] == pytest.approx(1.86)
   assert cell["stderr"] == pytest.approx(0.01)
+  assert cell["normalisation"] == [1.0, 1.0]
   assert cell["metrics"]["bits_per_character"]["mean"] == pytest.approx(2.06)
   (row,) = found["tables"][0]["rows"]
   assert [c["text"] for c in row][1:3] == ["1.88", "1.8600 ± 0.0100"]
