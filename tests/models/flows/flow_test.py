@@ -80,16 +80,14 @@ def test_evaluation_does_not_depend_on_the_batch_and_uses_the_training_set():
   state = system.TrainState(jnp.int32(3), params, (), variables, {})
   fitted = exact_likelihood.with_training_statistics(experiment, state, KEY, 40)
   stats = [fitted.variables["batch_stats"]["flow"][f"parts_{i}"] for i in (1, 3)]
-  inputs = lambda i: model.apply(
-    {"params": params, **fitted.variables}, x, i, method=lambda m, x, i: m.flow.inputs(x, i)
-  )
+  after = {"params": params, **fitted.variables}
+  inputs = lambda i: jax.jit(lambda v: model.apply(v, x, i, method=lambda m, x, i: m.flow.inputs(x, i)))(after)
   for i, found in zip((1, 3), stats, strict=True):
     np.testing.assert_allclose(found["mean"], np.mean(inputs(i), 0), atol=1e-5, rtol=1e-4)
     np.testing.assert_allclose(found["var"], np.var(inputs(i), 0), rtol=1e-4)
-  in_training = model.apply(
-    {"params": params, **fitted.variables}, KEY, {"x": x}, method="objective", mutable=["batch_stats"]
-  )[0][0]
-  alone = model.apply({"params": params, **fitted.variables}, {"x": x}, method="log_prob")
+  objective = jax.jit(lambda v: model.apply(v, KEY, {"x": x}, method="objective", mutable=["batch_stats"])[0][0])
+  in_training = objective(after)
+  alone = jax.jit(lambda v: model.apply(v, {"x": x}, method="log_prob"))(after)
   np.testing.assert_allclose(in_training, alone, rtol=1e-3, atol=1e-3)
   run = lambda **options: exact_likelihood.evaluate(experiment, state, KEY, parts.test, **options)
   one, many = run(statistics="train", batch_size=2), run(statistics="train", batch_size=7)
@@ -109,7 +107,7 @@ def experiment_of(model, variables, x):
 
 def test_invertibility_is_measured_layer_by_layer_and_names_the_layer_that_fails():
   x = np.random.default_rng(0).normal(size=(30, 3)).astype("f")
-  model = flow.Model((3,), "autoregressive", 2, SPLINE, norm="act")
+  model = flow.Model((3,), "autoregressive", 1, SPLINE, norm="act")
   variables = variables_of(model, x)
   made, state, arrays = experiment_of(model, variables, x)
   found = invertibility.evaluate(made, state, KEY, arrays, num_examples=20)
@@ -117,7 +115,7 @@ def test_invertibility_is_measured_layer_by_layer_and_names_the_layer_that_fails
   assert found["invertibility"] == max(
     found[f"invertibility/{n}"] for n in ("data/y_max", "draws/y_max", "data/log_px_max")
   )
-  assert found["invertibility/layers/ActNorm 3/data_y_max"] < 1e-5
+  assert found["invertibility/layers/ActNorm 1/data_y_max"] < 1e-5
   assert found["invertibility/data/y_median"] <= found["invertibility/data/y_99"] <= found["invertibility/data/y_max"]
   params = jax.tree.map(lambda a: a, state.params)
   params["flow"]["parts_1"]["log_scale"] = params["flow"]["parts_1"]["log_scale"].at[0].set(jnp.nan)
@@ -148,9 +146,9 @@ def test_classes_are_given_to_every_layer_and_the_base():
 )
 def test_bad_options_get_one_sentence(args, sentence):
   with pytest.raises(errors.UserError, match=sentence):
-    flow.Model((2,), **args).init(KEY, {"x": jnp.zeros((3, 2))})
+    jax.eval_shape(lambda: flow.Model((2,), **args).init(KEY, {"x": jnp.zeros((3, 2))}))
 
 
 def test_missing_entries_are_refused():
   with pytest.raises(errors.UserError, match="A flow does not support missing entries"):
-    flow.Model((2,)).init(KEY, {"x": jnp.zeros((3, 2)), "mask": jnp.ones((3, 2))})
+    jax.eval_shape(lambda: flow.Model((2,)).init(KEY, {"x": jnp.zeros((3, 2)), "mask": jnp.ones((3, 2))}))
