@@ -48,6 +48,7 @@ from dgm_jax.core import (
   writable,
 )
 from dgm_jax.training import sampling, train, usage
+from dgm_jax.training.build import with_evaluations
 from dgm_jax.training.diagnostics import nan_debug
 from dgm_jax.training.processes import exit_status, hosts, supervisor
 from dgm_jax.training.restore import restore
@@ -60,7 +61,6 @@ _MODULE = sys.argv[0] if __name__ == "__main__" else __name__  # by which absl k
 _CONFIG = config_flags.DEFINE_config_file(
   "config", None, "File[:argument] of the config, e.g. configs/iwae_mnist.py:k=5,layers=2.", lock_config=True
 )
-flags.FLAGS["config"].parser.parse = config_args.load  # by name, too, and each config's module once
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, new, interrupted or finished.")
 _MODE = flags.DEFINE_enum(
   "mode",
@@ -213,8 +213,13 @@ _WRONG_FLAGS = (AttributeError, KeyError, TypeError)  # what absl raises for a w
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """Validates the config before absl does, whose answers to a wrong file or key are tracebacks."""
-  return flags.FLAGS(config_args.checked_arguments(argv))
+  """Validates the config before absl does, whose answers to a wrong file or key are tracebacks.
+
+  An evaluation that the config does not have is added to it where --config.evaluate.NAME.OPTION asks for one.
+  """
+  load = lambda text: with_evaluations(config_args.load(text), config_args.overrides(argv))
+  flags.FLAGS["config"].parser.parse = load  # by name, too, and each config's module once
+  return flags.FLAGS(config_args.checked_arguments(argv, load))
 
 
 _MODES = {"train": _train, "evaluate": _evaluate, "sample": _sample, "debug": _debug}

@@ -23,7 +23,7 @@ LAYERS = {
   "inference": "core",
   "models": "core networks distributions",
   "principles": "core inference",
-  "evaluate": "core data distributions inference",
+  "evaluate": "core networks data distributions inference",  # networks: those of features of samples
   "training": "core networks data models principles evaluate",
   "sweeps": "core data training",
   "applications": "core data distributions inference models principles training",

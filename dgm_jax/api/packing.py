@@ -22,9 +22,9 @@ from dgm_jax.core import errors, files
 from dgm_jax.data import stored
 from dgm_jax.sweeps import tasks
 from dgm_jax.training.build import build
+from dgm_jax.training.comparable import about
 from dgm_jax.training.experiment import make_init
 from dgm_jax.training.restore import restore
-from dgm_jax.training.results import about
 from dgm_jax.training.workdir import legacy_configs
 from dgm_jax.training.workdir.run_record import versions
 

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dgm_jax.core import config_args, errors
+from dgm_jax.training.build import with_evaluations
 from dgm_jax.training.workdir import legacy_configs
 
 
@@ -69,6 +70,7 @@ def make_config(config: str | ConfigDict, overrides: Mapping[str, Any], data_set
       isinstance(config, str), f"config = {config!r}; a config's name or file is expected, e.g. 'iwae_mnist:k=5'."
     )
     made = config_args.load(config_args.with_arguments(config, {"data": data_set} if data_set else {}))
+  made = with_evaluations(made, overrides)
   for path, value in overrides.items():
     set_value(made, path, value)
   return made

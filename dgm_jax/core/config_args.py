@@ -4,7 +4,7 @@ import importlib
 import pathlib
 import runpy
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dgm_jax.core import errors, own_code, paths, renamed
@@ -144,7 +144,7 @@ def check_path(config: Any, path: str) -> None:
     node, seen = node[name], f"{seen}.{name}"
 
 
-def _overrides(argv: Sequence[str]) -> dict[str, str]:
+def overrides(argv: Sequence[str]) -> dict[str, str]:
   """{PATH: VALUE} of the --config.PATH=VALUE and --config.PATH VALUE of a command line.
 
   Raises:
@@ -159,21 +159,25 @@ def _overrides(argv: Sequence[str]) -> dict[str, str]:
   return {flag.removeprefix("config."): value for flag, value in found.items()}
 
 
-def checked_arguments(argv: Sequence[str]) -> list[str]:
+def checked_arguments(argv: Sequence[str], load: Callable[[str], Any] = load) -> list[str]:
   """A command line whose --config and --config.PATH are validated, so that mistakes are answered with the choices.
+
+  Args:
+    argv: the command line.
+    load: that of this module, or one that adds to it.
 
   Raises:
     UserError: no such config file, argument or key.
   """
-  argv, overrides = list(argv), _overrides(argv[1:])
+  argv, given = list(argv), overrides(argv[1:])
   # another data set has other options
-  of_data = {"data": overrides["data.name"]} if "data.name" in overrides else {}
+  of_data = {"data": given["data.name"]} if "data.name" in given else {}
   for i, arg in enumerate(argv[1:], 1):
     name, equals, value = arg.lstrip("-").partition("=")
     if arg.startswith("-") and name == "config" and (equals or i + 1 < len(argv)):
       value = with_arguments(value if equals else argv[i + 1], of_data)
       argv = [*argv[:i], f"--config={value}", *argv[i + (1 if equals else 2) :]]
       config = load(value)
-      for path in overrides:
+      for path in given:
         check_path(config, path)
   return argv

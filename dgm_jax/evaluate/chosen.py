@@ -1,6 +1,7 @@
 """The evaluation that a key of config.evaluate names: a file of this folder, or, by the option `from`, one's own."""
 
 import inspect
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ class Evaluation(NamedTuple):
     check: check(**options) of its module; a module of one's own needs none.
     needs: methods that the model must have.
     options: the options that are given.
+    runs: options that may be the folder of a run, in whose place the evaluation gets what is loaded from it.
   """
 
   name: str
@@ -26,15 +28,25 @@ class Evaluation(NamedTuple):
   check: Callable[..., None] | None
   needs: tuple[str, ...]
   options: dict[str, Any]
+  runs: tuple[str, ...] = ()
 
   def validate(self) -> None:
     """Raises UserError for an unknown or invalid option."""
     what = f"evaluate.{self.name}"
+    given = {k: v for k, v in self.options.items() if not self._is_run(k, v)}
     if self.check is None:
       options.check(what, self.run, self.options, tuple(inspect.signature(self.run).parameters)[:NUM_GIVEN])
     else:
       options.check(what, self.check, self.options)
-      self.check(**self.options)
+      self.check(**given)
+
+  def _is_run(self, option: str, value: Any) -> bool:
+    return option in self.runs and isinstance(value, str) and (pathlib.Path(value) / "config.json").is_file()
+
+  def handed(self, load: Callable[[str, str], Any]) -> "Evaluation":
+    """With load(option, folder) in place of each folder of a run, of the options that may be one."""
+    loaded = {k: load(f"evaluate.{self.name}.{k}", v) for k, v in self.options.items() if self._is_run(k, v)}
+    return self._replace(options=self.options | loaded)
 
 
 def names_of(evaluation: Evaluation) -> list[str] | None:
@@ -58,4 +70,11 @@ def find(name: str, given: Mapping[str, Any]) -> Evaluation:
   module = registry.module(evaluate, "evaluation", place)
   run = registry.definition(evaluate, "evaluation", place)
   given = {k: v for k, v in given.items() if k != "from"}
-  return Evaluation(name, run, getattr(module, "check", None), tuple(getattr(module, "NEEDS", ())), given)
+  return Evaluation(
+    name,
+    run,
+    getattr(module, "check", None),
+    tuple(getattr(module, "NEEDS", ())),
+    given,
+    tuple(getattr(module, "RUNS", ())),
+  )

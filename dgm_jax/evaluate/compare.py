@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dgm_jax.core import errors, figure_style, figures, files, paths
-from dgm_jax.evaluate import compare_figure, likelihood_kinds
+from dgm_jax.evaluate import compare_figure, compare_samples, likelihood_kinds
 
 _SAME = ("data", "data_digest", "transforms", "split_sizes")
 
@@ -47,9 +47,10 @@ class Difference(NamedTuple):
     name: name of the value.
     first, second: means over examples and seeds.
     difference: second - first.
-    stderr: standard error of the difference over the test examples, for these trained models.
+    stderr: standard error of the difference over the test examples, for these trained models; of a number of samples,
+      that of the two numbers taken as independent, or None.
     first_spread, second_spread: standard deviation over the seeds of the mean over examples; None for one seed.
-    num_examples: N.
+    num_examples: N; of a number of samples, their number.
     first_kind, second_kind: what a log-likelihood is: exact, bound or estimate; "" for other values.
   """
 
@@ -57,7 +58,7 @@ class Difference(NamedTuple):
   first: float
   second: float
   difference: float
-  stderr: float
+  stderr: float | None
   first_spread: float | None
   second_spread: float | None
   num_examples: int
@@ -77,8 +78,12 @@ def read(path: str) -> Run:
   evaluate = f"python -m dgm_jax evaluate --workdir={path}"
   errors.require(results is not None, f"{path} holds no results; `{evaluate}` computes them.")
   file = folder / "values.npz"
-  errors.require(file.exists(), f"{path} holds no values per example (values.npz); `{evaluate}` computes them.")
-  arrays = {name.removeprefix("test/"): a for name, a in files.load_arrays(file).items()}
+  errors.require(
+    file.exists() or compare_samples.has(results),
+    f"{path} holds no values per example (values.npz); `{evaluate}` computes them.",
+  )
+  stored = files.load_arrays(file) if file.exists() else {}
+  arrays = {name.removeprefix("test/"): a for name, a in stored.items()}
   values = {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))}
   for name, a in values.items():
     errors.require(
@@ -121,7 +126,11 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
   check(runs)
   names = [n for n in runs[0].values if all(n in run.values for run in runs)]
   names = [n for n in names if len({run.values[n].shape for run in runs}) == 1]
-  errors.require(bool(names), f"{', '.join(run.path for run in runs)} have no values of the same examples in common.")
+  of_samples = compare_samples.numbers([run.results for run in first], [run.results for run in second])
+  errors.require(
+    bool(names or of_samples),
+    f"{', '.join(run.path for run in runs)} have no values of the same examples in common.",
+  )
   found = []
   for name in names:
     (a, spread_a), (b, spread_b) = _mean_and_spread(first, name), _mean_and_spread(second, name)
@@ -129,6 +138,9 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
       likelihood_kinds.together(likelihood_kinds.of_value(name, r.results) for r in of) for of in (first, second)
     ]
     found.append(Difference(name, float(a.mean()), float(b.mean()), *paired(a, b), spread_a, spread_b, len(a), *kinds))
+  for n in of_samples:
+    spreads = n.first_spread, n.second_spread
+    found.append(Difference(n.name, n.first, n.second, n.second - n.first, n.stderr, *spreads, n.num_samples))
   return found
 
 
@@ -139,6 +151,8 @@ def warnings(first: Sequence[Run], second: Sequence[Run]) -> list[str]:
     likelihood_kinds.together(likelihood_kinds.of_value("log_px", r.results) for r in of) for of in (first, second)
   ]
   if sentence := likelihood_kinds.caveat(*kinds):
+    found.append(sentence)
+  if sentence := compare_samples.caveat([run.results for run in runs]):
     found.append(sentence)
   for name in sorted({k for run in runs for k in run.results if k.endswith(("_samples", "/num_draws"))}):
     numbers = list(dict.fromkeys(run.results.get(name, "none") for run in runs))
@@ -227,7 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
   drawn = []
   if given.out is not None:
     with figures.writing(formats):
-      titled = {_title(name): differences for _, name, differences, _ in found}
+      drawable = lambda found: [d for d in found if not d.name.startswith("samples_")]
+      titled = {_title(name): drawable(differences) for _, name, differences, _ in found}
       drawn = compare_figure.save(given.out / "differences.png", _title(arguments[0]), titled)
   if given.json:
     print(as_json(found), flush=True)

@@ -3,16 +3,16 @@
 import contextlib
 import inspect
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dgm_jax import data, models, principles
+from dgm_jax import data, evaluate, models, principles
 from dgm_jax.core import batches, errors, files, memory, options, references, renamed
-from dgm_jax.core.registry import definition, module
+from dgm_jax.core.registry import definition, entries, module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import pipeline as pipelines
 from dgm_jax.data import sources, units
@@ -115,6 +115,17 @@ def evaluation_section(place: str) -> ConfigDict:
   section["from"] = place
   stem = pathlib.PurePath(own.place).stem if own.place.endswith(".py") else own.place.rpartition(".")[2]
   return ConfigDict({stem: section})
+
+
+def with_evaluations(config: ConfigDict, asked: Iterable[str]) -> ConfigDict:
+  """The config with a section, at its defaults, for each evaluation that a path "evaluate.NAME.OPTION" asks for."""
+  for path in asked:
+    section, _, rest = path.partition(".")
+    name, dot, _ = rest.partition(".")
+    if section == "evaluate" and dot and name not in config.evaluate and name in entries(evaluate, "evaluation"):
+      with config.unlocked():
+        config.evaluate.update(evaluation_section(name))
+  return config
 
 
 def _arguments(config: ConfigDict, model_class: type) -> dict[str, Any]:

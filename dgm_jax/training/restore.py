@@ -9,10 +9,10 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.training.build import build
+from dgm_jax.training.comparable import about
 from dgm_jax.training.early_stopping import best_step
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.processes.devices import shardings, state_shardings
-from dgm_jax.training.results import about
 from dgm_jax.training.workdir import checkpoint, folder, metrics, own_files
 
 

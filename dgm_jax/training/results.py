@@ -9,9 +9,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files, options, rng
-from dgm_jax.core.batches import size
-from dgm_jax.data.published import fingerprints
 from dgm_jax.evaluate import chosen, degenerate
+from dgm_jax.training import classifiers
+from dgm_jax.training.comparable import about
 from dgm_jax.training.experiment import Experiment
 from dgm_jax.training.workdir import own_files
 
@@ -45,7 +45,7 @@ def evaluate_finally(
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)
   for name, given in own_files.located(config, workdir, fresh=fresh).evaluate.items():
-    evaluation = chosen.find(name, given)
+    evaluation = chosen.find(name, given).handed(classifiers.load)
     found = evaluation.run(experiment, state, key, experiment.splits.test, **evaluation.options)
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
     with figures.writing(options.words(config.figure_formats)):
@@ -73,16 +73,3 @@ def _degenerate(experiment: Experiment, state: Any) -> list[str]:
   except Exception as e:
     logging.warning("Whether the likelihood is degenerate could not be judged (%s: %s).", type(e).__name__, e)
     return []
-
-
-def about(config: ConfigDict, experiment: Experiment) -> dict[str, Any]:
-  """What is needed to compare the results of two runs: their seed, data, transforms and splits."""
-  sizes = {part: size(arrays) for part, arrays in experiment.splits.parts().items()}
-  reading = list(experiment.splits.about.get("reading", ()))  # what differs from the plain values of a file
-  return {
-    "seed": config.seed,
-    "data": config.data.name,
-    "transforms": list(config.data.transforms),
-    "split_sizes": sizes,
-    "data_digest": fingerprints.digest(experiment.splits.parts()),
-  } | ({"reading": reading} if reading else {})

@@ -41,4 +41,5 @@ def load(
   rng, parts = np.random.RandomState(split_seed), []
   for part, n in ((digits.train, train_size), (digits.test, test_size)):
     parts.append(stack(part["x"], part["y"], rng.randint(0, len(part["y"]), (n, 3))))
-  return Splits(parts[0], None, parts[1], {"classes": tuple(f"{number:03d}" for number in range(NUM_MODES))})
+  classes = tuple(f"{number:03d}" for number in range(NUM_MODES))
+  return Splits(parts[0], None, parts[1], {"classes": classes, "channels": "digits"})

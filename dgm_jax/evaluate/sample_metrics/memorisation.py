@@ -58,6 +58,12 @@ def mann_whitney(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
   return float(ranks[:n].sum() - n * (n + 1) / 2 - n * m / 2), n * m / 12 * (total + 1 - correction)
 
 
+def radius(held_out: np.ndarray, training: np.ndarray) -> float:
+  """The distance to the training set that 1 % of the held-out examples stay below."""
+  y, t = distances.centred(held_out, training)
+  return float(np.quantile(distances.nearest(y, t)[0], _QUANTILE))
+
+
 def memorisation(
   samples: np.ndarray, held_out: np.ndarray, training: np.ndarray, cells: int = 1, seed: int = 0, num_pairs: int = 10
 ) -> Memorisation:
@@ -96,8 +102,8 @@ def memorisation(
   errors.require(bool(rows), f"cells = {cells}: no cell has 5 samples and 5 held-out examples; take fewer cells.")
   excess, variance, sizes = np.array(rows).T
   deviation = np.sqrt(np.maximum(variance, 1e-300))
-  radius = float(np.quantile(of_y, _QUANTILE))
-  near = float((of_x < radius).mean())
+  limit = float(np.quantile(of_y, _QUANTILE))
+  near = float((of_x < limit).mean())
   # of the share, and of the quantile of a finite held-out set
   error = (near * (1 - near) / len(x) + _QUANTILE * (1 - _QUANTILE) / len(y)) ** 0.5
   closest = np.argsort(of_x, kind="stable")[:num_pairs]
@@ -107,7 +113,7 @@ def memorisation(
     len(rows),
     near,
     error,
-    radius,
+    limit,
     np.stack([closest, nearest[closest]], 1),
     of_x[closest],
   )

@@ -1,0 +1,203 @@
+"""Samples of a model and real examples, embedded and compared: what evaluate.samples computes, state after state."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import errors, figures, options
+from dgm_jax.core.batches import take
+from dgm_jax.evaluate.sample_features import choose, embedding
+from dgm_jax.evaluate.sample_features.features import Features
+from dgm_jax.evaluate.sample_metrics import named
+from dgm_jax.evaluate.sample_metrics.embedded import Embedded, Sets
+
+DEFAULT = ("frechet", "kernel", "manifold", "memorisation")
+
+
+class Options(NamedTuple):
+  """See evaluate.samples.evaluate."""
+
+  metrics: Sequence[str] = DEFAULT
+  num_samples: int = 10_000
+  seed: int = 0
+  features: Any = "pixels"
+  classifier: Any = ""
+  against: str = "test"
+  batch_size: int = 500
+  neighbours: int = 5
+  splits: int = 10
+  cells: int = 1
+  floor: bool = True
+
+
+def _conditional(model: Any) -> Callable:
+  """(state, key, n) -> (x, classes [n]): draws of uniform classes."""
+  generate, count = getattr(type(model), "generate", None), getattr(model, "num_classes", None)
+  takes = generate is not None and "context" in generate.__code__.co_varnames and isinstance(count, int)
+  errors.require(
+    takes,
+    "The metric 'nearest' needs a class-conditional model, with num_classes and generate(key, n, context=...).",
+  )
+
+  def draw(state, key, n):
+    classes = jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, count)
+    context = jax.nn.one_hot(classes, count)
+    bound = model.bind({"params": state.params, **state.variables})
+    return bound.generate(key, n, context=context), classes
+
+  return draw
+
+
+def _modes(experiment: Any, key: jax.Array) -> tuple[np.ndarray, np.ndarray] | None:
+  """(modes [C, 2], scales [2]) of data with known modes, after the transforms; None where there are none."""
+  about = experiment.splits.about
+  if "modes" not in about:
+    return None
+  centres = np.asarray(about["modes"], np.float32)
+  moved = np.concatenate([centres, centres[:1] + about["noise"] * np.eye(centres.shape[1], dtype=np.float32)])
+  arrays = {"x": moved, "y": np.zeros(len(moved), np.int32), "index": np.arange(len(moved), dtype=np.int32)}
+  found = np.asarray(experiment.transforms.evaluate(key, jax.tree.map(jnp.asarray, arrays))["x"], np.float64)
+  count = len(centres)
+  return found[:count], np.abs(np.diag(found[count:] - found[0]))
+
+
+class Measure:
+  """The evaluation with its options; programs and the embedded data are kept for further states, see `__call__`.
+
+  Args:
+    experiment: the built experiment.
+    **given: see evaluate.samples.evaluate; they are valid, see its `check`.
+
+  Raises:
+    UserError: an option, the data or the model is not what a metric needs.
+  """
+
+  def __init__(self, experiment: Any, **given: Any):
+    o = Options(**given)
+    self._o, self._experiment = o, experiment
+    self.metrics = options.words(o.metrics)
+    self._needs = {need for name in self.metrics for need in named.METRICS[name].needs}
+    self._check_model()
+    shape = tuple(experiment.splits.train["x"].shape[1:])
+    self._features = choose.make(o.features, shape)
+    self._embed = embedding.embedder(self._features, self._classifier(shape), self._digits, "x" in self._keeps)
+    draw = _conditional(experiment.model) if "labels" in self._needs else experiment.system.sample
+    self._sampler = embedding.Sampler(draw, self._embed, self._features, min(o.batch_size, o.num_samples))
+    self._known: dict[tuple, Embedded] = {}
+
+  def _check_model(self) -> None:
+    splits, o = self._experiment.splits, self._o
+    errors.require(
+      hasattr(self._experiment.transforms, "statistics"),
+      "evaluate.samples compares with the run's own data, after its transforms: give transform=True.",
+    )
+    errors.require(
+      self._experiment.system.sample is not None,
+      "evaluate.samples needs a model that samples x; this one is a conditional model p(y given x).",
+    )
+    errors.require(
+      "tokens" not in splits.about and "mask" not in splits.train,
+      "evaluate.samples measures numbers without missing entries; these data are text, or have missing entries.",
+    )
+    held_out = {"training": "memorisation compares with held-out data", "valid": "parzen chooses sigma on them"}
+    errors.require(
+      "valid" not in self._needs or splits.valid is not None,
+      f"evaluate.samples: {held_out['valid']}, and these data have no validation part: set data.valid_size or "
+      "data.valid_fraction.",
+    )
+    errors.require(
+      "training" not in self._needs or o.against != "train",
+      f"evaluate.samples: {held_out['training']}: set against to test or valid, not train.",
+    )
+    errors.require(
+      o.against != "valid" or splits.valid is not None,
+      "evaluate.samples.against = 'valid', and these data have no validation part.",
+    )
+    self._digits = splits.about.get("channels") == "digits"
+    self._has_modes = "modes" in splits.about
+    self._keeps = self._needs | ({"x"} if "mode" in self._needs and self._has_modes else set())
+
+  def _classifier(self, shape: tuple[int, ...]) -> Features | None:
+    """That of `probs` and `mode`."""
+    o, about, train = self._o, self._experiment.splits.about, self._experiment.splits.train
+    own_modes = self._has_modes or self._digits
+    asked = "probs" in self._needs or ("mode" in self._needs and not own_modes)
+    if "mode" in self._needs and not own_modes:
+      errors.require(
+        "y" in train and train["y"].ndim == 1 and train["y"].dtype.kind in "iu",
+        "The metric 'modes' needs data with known modes (plane/ring, plane/grid, stacked_mnist) or with class labels.",
+      )
+    if not asked:
+      return None
+    found = choose.make(o.classifier, shape) if o.classifier else self._features
+    errors.require(
+      found.num_classes is not None,
+      f"The metrics 'class_score' and 'modes' of labelled data need a classifier; features = {found.name!r} is none: "
+      "set evaluate.samples.classifier.",
+    )
+    if "mode" in self._needs and not own_modes:
+      count = int(np.max(train["y"])) + 1
+      names = about.get("classes")
+      same = names is None or found.classes is None or tuple(names) == tuple(found.classes)
+      errors.require(
+        same and found.num_classes == count,
+        f"The classifier {found.name!r} tells {found.num_classes} classes, others than the {count} of these data.",
+      )
+    return found
+
+  def _of(self, part: str, arrays: dict | None, key: jax.Array, count: int | None = None) -> Embedded:
+    """A part of the data, or `count` of its examples, embedded once; `arrays` are further examples, embedded anew."""
+    kept = None if arrays is not None else (part, count)
+    if kept in self._known:
+      return self._known[kept]
+    given = getattr(self._experiment.splits, part) if arrays is None else arrays
+    given = given if count is None else embedding.evenly(given, count)
+    transform = self._experiment.transforms.evaluate
+    found = embedding.of_data(self._embed, self._features, transform, given, key, self._o.batch_size)
+    if kept is not None:
+      self._known[kept] = found
+    return found
+
+  def __call__(self, state: Any, key: jax.Array, arrays: dict | None = None) -> dict[str, Any]:
+    """The numbers of a state, see evaluate.samples.evaluate; `arrays` in place of the test set."""
+    o, data_key = self._o, key
+    key = jax.random.fold_in(key, o.seed)
+    real = self._of(o.against, arrays if o.against == "test" else None, data_key)
+    samples = self._sampler.embedded(state, key, o.num_samples)
+    training = self._of("train", None, data_key) if "training" in self._needs else None
+    valid = self._of("valid", None, data_key) if "valid" in self._needs else None
+    sets, floor, about_floor = Sets(samples, real, training, valid), None, {}
+    if o.floor:
+      part = "test" if o.against == "train" else "train"
+      floor = sets._replace(samples=self._of(part, None, data_key, o.num_samples))
+      about_floor = {"floor": part, "floor_size": len(floor.samples)}
+    modes, scales = _modes(self._experiment, data_key) or (None, None)
+    of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
+    found: dict[str, Any] = {}
+    for name in self.metrics:
+      found |= named.compute(name, sets, floor, of_metrics)
+    pairs = found.pop("pairs", None)
+    found |= {"features": self._features.name, "num": o.num_samples, "seed": o.seed, "against": o.against}
+    found |= {"against_size": len(real)} | about_floor
+    return {f"samples_{name}": value for name, value in found.items()} | self._figures(state, key, pairs)
+
+  def _figures(self, state: Any, key: jax.Array, pairs: np.ndarray | None) -> dict[str, Any]:
+    """The closest pairs of a sample and a training example, as a picture, of images."""
+    train = self._experiment.splits.train
+    shape = train["x"].shape[1:]
+    if pairs is None or len(shape) != 3 or shape[-1] not in (1, 3):
+      return {}
+    samples = self._sampler.again(state, key, pairs[:, 0])
+    near = jax.tree.map(jnp.asarray, take(train, pairs[:, 1]))
+    near = np.asarray(self._experiment.transforms.evaluate(key, near)["x"], np.float32)
+    both = jnp.asarray(np.stack([np.asarray(samples, np.float32).reshape(near.shape), near], 1))
+    grid = figures.image_grid(both, columns=len(pairs))
+    return {"figures": {"samples_nearest": partial(_save, grid=grid)}}
+
+
+def _save(path: Any, grid: jax.Array) -> None:
+  figures.save_image(path, grid)

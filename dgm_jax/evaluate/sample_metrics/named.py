@@ -1,0 +1,139 @@
+"""The metrics by name: what each needs, and the numbers that it gives.
+
+A number that cannot be had is left out, and NAME_why says why.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dgm_jax.evaluate.sample_metrics import classes, frechet, kernel, manifold, memorisation, modes, parzen
+from dgm_jax.evaluate.sample_metrics.embedded import Sets
+
+Numbers = dict[str, Any]
+
+
+class Options(NamedTuple):
+  """Options of the metrics, see evaluate.samples."""
+
+  neighbours: int = 5
+  splits: int = 10
+  cells: int = 1
+  seed: int = 0
+  fid: bool = False
+  modes: np.ndarray | None = None  # [C, 2], in the space of x
+  scales: np.ndarray | None = None  # of a mode, [2]
+
+
+class Metric(NamedTuple):
+  """One metric.
+
+  Attributes:
+    compute: (sets, options) -> {name: number}.
+    needs: of x, probs, mode, labels, training, valid.
+    floor: whether it says anything of real training examples in place of samples.
+  """
+
+  compute: Callable[[Sets, Options], Numbers]
+  needs: tuple[str, ...] = ()
+  floor: bool = True
+
+
+def _with_why(name: str, value: float | None, why: str) -> Numbers:
+  return {f"{name}_why": why} if value is None else {name: value}
+
+
+def _frechet(sets: Sets, options: Options) -> Numbers:
+  name = "fid" if options.fid else "frechet"
+  samples = sets.samples.features
+  real = sets.real.features[np.random.RandomState(options.seed).permutation(len(sets.real))]  # it may be sorted
+  whole = frechet.frechet(samples, real)
+  limit = frechet.infinity(samples, real, whole)
+  found = {name: whole.value, f"{name}_bias": whole.bias}
+  found |= _with_why(f"{name}_stderr", whole.stderr, whole.why)
+  found |= _with_why(f"{name}_infinity", limit.value, limit.why)
+  return found | ({} if limit.stderr is None else {f"{name}_infinity_stderr": limit.stderr})
+
+
+def _kernel(sets: Sets, options: Options) -> Numbers:
+  name = "kid" if options.fid else "kernel"
+  found = kernel.kernel(sets.samples.features, sets.real.features)
+  return {name: found.value, f"{name}_stderr": found.stderr}
+
+
+def _manifold(sets: Sets, options: Options) -> Numbers:
+  found = manifold.manifold(sets.samples.features, sets.real.features, options.neighbours)._asdict()
+  expected = manifold.expected_coverage(len(sets.real), len(sets.samples), options.neighbours)
+  return found | {"coverage_expected": expected}
+
+
+def _class_score(sets: Sets, options: Options) -> Numbers:
+  name = "inception_score" if options.fid else "class_score"
+  found = classes.class_score(sets.samples.probs, options.splits)
+  return {name: found.value} | ({} if found.stderr is None else {f"{name}_stderr": found.stderr})
+
+
+def _nearest(sets: Sets, options: Options) -> Numbers:
+  del options
+  found = classes.nearest(sets.samples.features, sets.samples.labels, sets.real.features, sets.real.labels)
+  return {f"nearest_{name}": value for name, value in found._asdict().items()}
+
+
+def _memorisation(sets: Sets, options: Options) -> Numbers:
+  found = memorisation.memorisation(
+    sets.samples.features, sets.real.features, sets.training.features, options.cells, options.seed
+  )
+  kept = ("z", "mean_z", "cells", "near", "near_stderr", "radius")
+  numbers = {f"memorisation_{name}": getattr(found, name) for name in kept}
+  return numbers | {"pairs": found.pairs}
+
+
+def _support(sets: Sets, options: Options) -> Numbers:
+  """Samples nearer to each other than the 1 % quantile of held-out examples to the training set coincide."""
+  del options
+  radius = memorisation.radius(sets.real.features, sets.training.features)
+  found = memorisation.support(sets.samples.features, radius)
+  numbers = {"support_at_least": found.at_least, "support_pairs": found.pairs}
+  numbers |= _with_why("support", found.size, "no two samples coincide")
+  return numbers | ({} if found.stderr is None else {"support_stderr": found.stderr})
+
+
+def _modes(sets: Sets, options: Options) -> Numbers:
+  if options.modes is not None:
+    found = modes.of_points(sets.samples.x, options.modes, options.scales)
+  else:
+    total = int(max(sets.samples.mode.max(), sets.real.labels.max())) + 1
+    found = modes.of_classes(sets.samples.mode, np.bincount(sets.real.labels, minlength=total))
+  names = {"covered": "modes", "total": "modes_total", "share": "modes_share", "reverse_kl": "modes_reverse_kl"}
+  return {names[name]: value for name, value in found._asdict().items()}
+
+
+def _parzen(sets: Sets, options: Options) -> Numbers:
+  del options
+  values, sigma = parzen.chosen(sets.samples.x, sets.valid.x, sets.real.x)
+  error = float(values.std(ddof=1) / len(values) ** 0.5)
+  return {"parzen": float(values.mean()), "parzen_stderr": error, "parzen_sigma": sigma}
+
+
+METRICS = {
+  "frechet": Metric(_frechet),
+  "kernel": Metric(_kernel),
+  "manifold": Metric(_manifold),
+  "class_score": Metric(_class_score, ("probs",)),
+  "nearest": Metric(_nearest, ("labels",)),
+  "memorisation": Metric(_memorisation, ("training",), False),
+  "support": Metric(_support, ("training",)),
+  "modes": Metric(_modes, ("mode",)),
+  "parzen": Metric(_parzen, ("x", "valid")),
+}
+_OF_THE_SETTING = ("_why", "_total", "_expected", "_bias")  # ends of names of what the floor need not repeat
+
+
+def compute(metric: str, sets: Sets, floor: Sets | None, options: Options) -> Numbers:
+  """The numbers of a metric, and, under NAME_floor, those of the floor."""
+  found = METRICS[metric].compute(sets, options)
+  if floor is not None and METRICS[metric].floor:
+    numbers = METRICS[metric].compute(floor, options).items()
+    found |= {f"{name}_floor": value for name, value in numbers if not name.endswith(_OF_THE_SETTING)}
+  return found
