@@ -31,9 +31,9 @@ _COMMON = {
   "optim.weight_decay": 1e-4,
 }
 _SETS = {  # name: (data, folder of the raw files, transforms, epochs)
-  "mnist": ("mnist", "mnist", ("scale",), 8),
-  "fashion_mnist": ("fashion_mnist", "fashion_mnist", ("flip", "scale"), 12),
-  "cifar10_small": ("cifar10/small", "cifar10_subset", ("flip", "scale"), 60),
+  "mnist": ("mnist", "mnist", ("scale",), 4),
+  "fashion_mnist": ("fashion_mnist", "fashion_mnist", ("flip", "scale"), 5),
+  "cifar10_small": ("cifar10/small", "cifar10_subset", ("flip", "scale"), 40),
 }
 
 

@@ -78,10 +78,8 @@ def read(path: str) -> Run:
   evaluate = f"python -m dgm_jax evaluate --workdir={path}"
   errors.require(results is not None, f"{path} holds no results; `{evaluate}` computes them.")
   file = folder / "values.npz"
-  errors.require(
-    file.exists() or compare_samples.has(results),
-    f"{path} holds no values per example (values.npz); `{evaluate}` computes them.",
-  )
+  has_any = file.exists() or compare_samples.has(results)
+  errors.require(has_any, f"{path} holds no values per example (values.npz); `{evaluate}` computes them.")
   stored = files.load_arrays(file) if file.exists() else {}
   arrays = {name.removeprefix("test/"): a for name, a in stored.items()}
   values = {name: a for name, a in arrays.items() if not name.startswith(("units/", "predictive/"))}
@@ -127,10 +125,8 @@ def compare(first: Sequence[Run], second: Sequence[Run]) -> list[Difference]:
   names = [n for n in runs[0].values if all(n in run.values for run in runs)]
   names = [n for n in names if len({run.values[n].shape for run in runs}) == 1]
   of_samples = compare_samples.numbers([run.results for run in first], [run.results for run in second])
-  errors.require(
-    bool(names or of_samples),
-    f"{', '.join(run.path for run in runs)} have no values of the same examples in common.",
-  )
+  paths_of_runs = ", ".join(run.path for run in runs)
+  errors.require(bool(names or of_samples), f"{paths_of_runs} have no values of the same examples in common.")
   found = []
   for name in names:
     (a, spread_a), (b, spread_b) = _mean_and_spread(first, name), _mean_and_spread(second, name)
@@ -150,10 +146,8 @@ def warnings(first: Sequence[Run], second: Sequence[Run]) -> list[str]:
   kinds = [
     likelihood_kinds.together(likelihood_kinds.of_value("log_px", r.results) for r in of) for of in (first, second)
   ]
-  if sentence := likelihood_kinds.caveat(*kinds):
-    found.append(sentence)
-  if sentence := compare_samples.caveat([run.results for run in runs]):
-    found.append(sentence)
+  sentences = likelihood_kinds.caveat(*kinds), compare_samples.caveat([run.results for run in runs])
+  found += filter(None, sentences)
   for name in sorted({k for run in runs for k in run.results if k.endswith(("_samples", "/num_draws"))}):
     numbers = list(dict.fromkeys(run.results.get(name, "none") for run in runs))
     if len(numbers) > 1:

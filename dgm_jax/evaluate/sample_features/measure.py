@@ -87,7 +87,7 @@ class Measure:
     self._embed = embedding.embedder(self._features, self._classifier(shape), self._digits, "x" in self._keeps)
     draw = _conditional(experiment.model) if "labels" in self._needs else experiment.system.sample
     self._sampler = embedding.Sampler(draw, self._embed, self._features, min(o.batch_size, o.num_samples))
-    self._known: dict[tuple, Embedded] = {}
+    self._known: dict[str, Embedded] = {}
 
   def _check_model(self) -> None:
     splits, o = self._experiment.splits, self._o
@@ -149,17 +149,15 @@ class Measure:
       )
     return found
 
-  def _of(self, part: str, arrays: dict | None, key: jax.Array, count: int | None = None) -> Embedded:
-    """A part of the data, or `count` of its examples, embedded once; `arrays` are further examples, embedded anew."""
-    kept = None if arrays is not None else (part, count)
-    if kept in self._known:
-      return self._known[kept]
+  def _of(self, part: str, arrays: dict | None, key: jax.Array) -> Embedded:
+    """A part of the data, embedded once; `arrays` are further examples, embedded anew."""
+    if arrays is None and part in self._known:
+      return self._known[part]
     given = getattr(self._experiment.splits, part) if arrays is None else arrays
-    given = given if count is None else embedding.evenly(given, count)
     transform = self._experiment.transforms.evaluate
     found = embedding.of_data(self._embed, self._features, transform, given, key, self._o.batch_size)
-    if kept is not None:
-      self._known[kept] = found
+    if arrays is None:
+      self._known[part] = found
     return found
 
   def __call__(self, state: Any, key: jax.Array, arrays: dict | None = None) -> dict[str, Any]:
@@ -167,23 +165,27 @@ class Measure:
     o, data_key = self._o, key
     key = jax.random.fold_in(key, o.seed)
     real = self._of(o.against, arrays if o.against == "test" else None, data_key)
-    samples = self._sampler.embedded(state, key, o.num_samples)
     training = self._of("train", None, data_key) if "training" in self._needs else None
     valid = self._of("valid", None, data_key) if "valid" in self._needs else None
-    sets, floor, about_floor = Sets(samples, real, training, valid), None, {}
-    if o.floor:
-      part = "test" if o.against == "train" else "train"
-      floor = sets._replace(samples=self._of(part, None, data_key, o.num_samples))
-      about_floor = {"floor": part, "floor_size": len(floor.samples)}
     modes, scales = _modes(self._experiment, data_key) or (None, None)
     of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
-    found: dict[str, Any] = {}
-    for name in self.metrics:
-      found |= named.compute(name, sets, floor, of_metrics)
+    sets = Sets(real, real, training, valid)
+    floor = self._floor(sets, of_metrics, data_key) if o.floor else {}  # before the samples: only one is in memory
+    sets = sets._replace(samples=self._sampler.embedded(state, key, o.num_samples))
+    found = named.of_samples(self.metrics, sets, of_metrics) | floor
     pairs = found.pop("pairs", None)
     found |= {"features": self._features.name, "num": o.num_samples, "seed": o.seed, "against": o.against}
-    found |= {"against_size": len(real)} | about_floor
+    found["against_size"] = len(real)
     return {f"samples_{name}": value for name, value in found.items()} | self._figures(state, key, pairs)
+
+  def _floor(self, sets: Sets, of_metrics: named.Options, key: jax.Array) -> dict[str, Any]:
+    """The numbers of real examples in place of samples."""
+    o, part = self._o, "test" if self._o.against == "train" else "train"
+    given = embedding.evenly(getattr(self._experiment.splits, part), o.num_samples)
+    transform = self._experiment.transforms.evaluate
+    found = embedding.of_data(self._embed, self._features, transform, given, key, o.batch_size)
+    numbers = named.of_floor(self.metrics, sets._replace(samples=found), of_metrics)
+    return numbers | {"floor": part, "floor_size": len(found)}
 
   def _figures(self, state: Any, key: jax.Array, pairs: np.ndarray | None) -> dict[str, Any]:
     """The closest pairs of a sample and a training example, as a picture, of images."""

@@ -3,7 +3,7 @@
 A number that cannot be had is left out, and NAME_why says why.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,10 +130,15 @@ METRICS = {
 _OF_THE_SETTING = ("_why", "_total", "_expected", "_bias")  # ends of names of what the floor need not repeat
 
 
-def compute(metric: str, sets: Sets, floor: Sets | None, options: Options) -> Numbers:
-  """The numbers of a metric, and, under NAME_floor, those of the floor."""
-  found = METRICS[metric].compute(sets, options)
-  if floor is not None and METRICS[metric].floor:
-    numbers = METRICS[metric].compute(floor, options).items()
-    found |= {f"{name}_floor": value for name, value in numbers if not name.endswith(_OF_THE_SETTING)}
+def of_samples(metrics: Sequence[str], sets: Sets, options: Options) -> Numbers:
+  """The numbers of these metrics."""
+  found: Numbers = {}
+  for metric in metrics:
+    found |= METRICS[metric].compute(sets, options)
   return found
+
+
+def of_floor(metrics: Sequence[str], sets: Sets, options: Options) -> Numbers:
+  """NAME_floor, where real examples stand in place of samples."""
+  found = of_samples([metric for metric in metrics if METRICS[metric].floor], sets, options)
+  return {f"{name}_floor": value for name, value in found.items() if not name.endswith(_OF_THE_SETTING)}
