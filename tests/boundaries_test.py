@@ -36,14 +36,24 @@ PURE = {"networks", "distributions", "inference", "models"}  # the mathematical 
 MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", "itertools", "math", "re", "typing"}
 OF_CORE = {"platforms", "errors", "options", "references", "rng"}
 # files that may use NumPy; the others compute on the device
-ON_THE_HOST = ("data/", "core/batches.py", "core/files.py", "evaluate/compare.py", "applications/imputation/", "api/")
-ON_THE_HOST += ("evaluate/samples.py", "evaluate/sample_features/", "evaluate/sample_metrics/")  # float64 and LAPACK
+ON_THE_HOST = (
+  "data/",
+  "core/batches.py",
+  "core/files.py",
+  "evaluate/compare.py",
+  "evaluate/samples.py",  # float64 and LAPACK, and so the next two
+  "evaluate/sample_features/",
+  "evaluate/sample_metrics/",
+  "applications/imputation/",
+  "applications/compression/",
+  "api/",
+)
 NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}
 PAINTERS = ["core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
 OPTIONAL = {"matplotlib", "ray", "optuna", "submitit", "anndata", "h5py", "pyarrow", "openpyxl", "jinja2"}
-OPTIONAL |= {"tensorboardX", "wandb", "mlflow"}
+OPTIONAL |= {"tensorboardX", "wandb", "mlflow", "constriction"}
 
 
 @functools.cache

@@ -34,8 +34,8 @@ KINDS |= dict.fromkeys(("mixture_uci", "miwae_uci", "not_miwae_uci", "uci_regres
 KINDS |= dict.fromkeys(
   ("conv_vae_mnist", "miwae_mnist", "gaussian_vae_frey", "course_mnist", "cvae_mnist"), ("images",)
 )
-KINDS |= {"orderless_mnist": ("binary",)}
-KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci"), ("table",))
+KINDS |= {"orderless_mnist": ("binary",), "made_binary": ("binary",)}
+KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "made_uci"), ("table",))
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
 KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), ("text",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))

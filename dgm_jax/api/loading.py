@@ -6,10 +6,9 @@ import pathlib
 from ml_collections import ConfigDict
 
 from dgm_jax.api.packing import SUFFIX, unpack
-from dgm_jax.api.settings import config_of_run
 from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.core import errors, files, paths
-from dgm_jax.training.restore import restore
+from dgm_jax.training.restore import config_of_run, restore
 
 MODELS = pathlib.Path(__file__).parent / "models"
 

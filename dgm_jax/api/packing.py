@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from dgm_jax.api.exported import export_all
 from dgm_jax.api.model_card import card
 from dgm_jax.api.packed_file import from_tensors, read_members, to_tensors, write_members
-from dgm_jax.api.settings import config_of_run
 from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.core import errors, files
 from dgm_jax.data import stored
@@ -24,7 +23,7 @@ from dgm_jax.sweeps import tasks
 from dgm_jax.training.build import build
 from dgm_jax.training.comparable import about
 from dgm_jax.training.experiment import make_init
-from dgm_jax.training.restore import restore
+from dgm_jax.training.restore import config_of_run, restore
 from dgm_jax.training.workdir import legacy_configs
 from dgm_jax.training.workdir.run_record import versions
 

@@ -1,6 +1,5 @@
 """Configs of runs that are started from Python: by name or file, with values set by path, as on the command line."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,19 +7,6 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import config_args, errors
 from dgm_jax.training.build import with_evaluations
-from dgm_jax.training.workdir import legacy_configs
-
-
-def config_of_run(workdir: pathlib.Path) -> dict[str, Any]:
-  """The config of a run, as plain values.
-
-  Raises:
-    UserError: the folder holds no run.
-  """
-  found = legacy_configs.read_config(workdir)
-  if found is None:
-    raise errors.UserError(f"{workdir} holds no run (it has no config.json).")
-  return found
 
 
 def plain(value: Any) -> Any:

@@ -12,11 +12,12 @@ from ml_collections import ConfigDict
 
 from dgm_jax.api.loading import load
 from dgm_jax.api.own_arrays import Part, collect, data_settings, remove_arrays, require_x, write_arrays
-from dgm_jax.api.settings import config_of_run, make_config, set_value
+from dgm_jax.api.settings import make_config, set_value
 from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.core import compilation_cache, errors, paths
 from dgm_jax.training import train as training
 from dgm_jax.training.build import data_section
+from dgm_jax.training.restore import config_of_run
 from dgm_jax.training.workdir import folder, legacy_configs, run_record
 
 

@@ -62,6 +62,7 @@ _EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
   "submitit": "sweep",
   "mlflow": "track",
   "wandb": "track",
+  "constriction": "compress",
   "jinja2": "",  # of no extra
 }
 

@@ -6,14 +6,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, paths
 from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.training.build import build
 from dgm_jax.training.comparable import about
 from dgm_jax.training.early_stopping import best_step
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.processes.devices import shardings, state_shardings
-from dgm_jax.training.workdir import checkpoint, folder, metrics, own_files
+from dgm_jax.training.workdir import checkpoint, folder, legacy_configs, metrics, own_files
 
 
 def restore(
@@ -49,6 +49,24 @@ def restore(
     return experiment, template if state is None else state
   errors.require(state is not None, f"--workdir {workdir} has no checkpoint yet; train it first.")
   return experiment, make_prepare(experiment.system)(state)
+
+
+def config_of_run(workdir: pathlib.Path) -> dict[str, Any]:
+  """The config of a run, as plain values.
+
+  Raises:
+    UserError: the folder holds no run.
+  """
+  found = legacy_configs.read_config(workdir)
+  if found is None:
+    raise errors.UserError(f"{workdir} holds no run (it has no config.json).")
+  return found
+
+
+def of_run(workdir: str | pathlib.Path, which: str = "latest") -> tuple[dict[str, Any], Experiment, Any]:
+  """(config, experiment, state) of the run in a folder, by the config that the folder has; see `restore`."""
+  config = config_of_run(paths.folder("--workdir", workdir))
+  return config, *restore(ConfigDict(config), workdir, which)
 
 
 def _step_of(which: str, metric: str, steps: set[int], rows: list[dict]) -> int | None:

@@ -69,6 +69,8 @@ CONFIG_ARGUMENTS = {
   "prodlda_text": ["", "method=nvlda"],
   "mixture_uci": ["", "family=factor_analysers,c=3"],
   "made_mnist": ["masks=3"],
+  "made_binary": [""],
+  "made_uci": [""],
   "nade_mnist": [""],
   "orderless_mnist": [""],
   "maf_mnist": ["base=mog,condition"],

@@ -26,11 +26,13 @@ NOTES = (
   "Published: 11 columns, standardised; 90 % of the rows for training, of which a ninth are for validation; RNADE has "
   "ten folds and mixtures of normals or Laplace distributions, deep nets 100 units a layer and 20 components.",
   "The published folds are others, so that ± over folds covers the choice of the folds in ours alone.",
-  "The row of the normal, in closed form, has no settings: it checks data, standardisation and units.",
+  "The row of the normal, in closed form, has no settings: it checks data, standardisation and units. It is the mean "
+  "over ten divisions of the rows into folds, whose standard deviation is 0.01 nats; its ± is over the folds of one.",
+  "Ours: tanh units, no direct connections from inputs to outputs, Adam at 3e-3 with weight decay, batches of 100.",
   "Columns of the wines have few different values, of which a mixture can make spikes: no noise is added, in the paper "
   "as in ours.",
 )
-_DATA, _FOLDS = ("red", "white"), 10
+_DATA, _FOLDS, _DIVISIONS = ("red", "white"), 10, 10
 _PUBLISHED = {
   "gaussian": (13.18, 13.20),
   "mfa": (10.19, 10.73),
@@ -102,17 +104,24 @@ def mfa_configs(setting: Setting, name: str, components: int, factors: int) -> l
   ]
 
 
-def normal(setting: Setting, name: str) -> dict[str, np.ndarray]:
-  """log p(x) of the test rows under the normal with the mean and covariance of the training rows, in float64."""
-  found, fold = [], []
-  for i in range(setting.folds):
-    splits = data.load(f"uci/{name}", folds=_FOLDS, fold=i)
+def _normal(name: str, folds: int, division: int) -> list[np.ndarray]:
+  """log p(x) of each fold's test rows under the normal with the moments of its training rows, in float64."""
+  found = []
+  for i in range(folds):
+    splits = data.load(f"uci/{name}", folds=_FOLDS, fold=i, split_seed=division)
     train, test = (np.asarray(a["x"], np.float64) for a in (splits.train, splits.test))
     loc, scale = train.mean(0), train.std(0)
     train, test = ((x - loc) / scale for x in (train, test))
     found.append(scipy.stats.multivariate_normal(train.mean(0), np.cov(train.T, bias=True)).logpdf(test))
-    fold.append(np.full(len(test), i))
-  return {"log_px": np.concatenate(found), "fold": np.concatenate(fold), "setting": np.array("")}
+  return found
+
+
+def normal(setting: Setting, name: str) -> dict[str, np.ndarray]:
+  """Log-likelihoods of the folds of the other models, and the mean NLL of each of ten divisions into folds."""
+  of = [_normal(name, setting.folds, division) for division in range(_DIVISIONS)]
+  divisions = np.array([-np.mean([log_px.mean() for log_px in each]) for each in of])
+  fold = np.repeat(np.arange(setting.folds), [len(log_px) for log_px in of[0]])
+  return {"log_px": np.concatenate(of[0]), "fold": fold, "setting": np.array(""), "divisions": divisions}
 
 
 def _best(candidates: Mapping[str, Callable[[], dict[str, np.ndarray]]]) -> dict[str, np.ndarray]:
@@ -145,6 +154,9 @@ def _numbers(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
   nll = measured.mean(by_fold)
   found = {"nll": nll.mean, "stderr_seeds": nll.stderr, "by_seed": {str(i): v for i, v in enumerate(by_fold)}}
   found |= {"kind": "exact", "setting": str(arrays["setting"])}
+  if "divisions" in arrays:
+    each = measured.mean(arrays["divisions"].tolist())
+    found |= {"nll": each.mean, "stderr_divisions": each.stderr, "of_division_0": nll.mean}
   if "settings" in arrays:
     found["valid_nll"] = {str(k): -float(v) for k, v in zip(arrays["settings"], arrays["valid"], strict=True)}
   return found
@@ -188,19 +200,19 @@ def _report(setting: Setting, full: bool, folder: pathlib.Path) -> dict[str, Any
 
 _SETTINGS = {  # what, minutes, setting
   "quick": (
-    "ten folds; mixture MADE of one layer of 100 units and 20 components, 3,000 steps, two weight decays",
-    6,
-    Setting(("gaussian", "mfa", "made"), _FOLDS, 3000, (0.3, 1.0), ((10, 3), (20, 3))),
+    "ten folds; mixture MADE of one layer of 100 units and 10 components, 2,000 steps, one weight decay",
+    10,
+    Setting(("gaussian", "mfa", "made"), _FOLDS, 2000, (1.0,), ((10, 3), (20, 3))),
   ),
   "short": (
-    "ten folds; mixture MADE of one and two layers of 100 units, and of two orders, 20 components, 8,000 steps, four "
+    "ten folds; mixture MADE of one and two layers of 100 units, and of two orders, 10 components, 4,000 steps, three "
     "weight decays",
-    60,
+    90,
     Setting(
       ("gaussian", "mfa", "made", "made-2layers", "made-2orders"),
       _FOLDS,
-      8000,
-      (0.1, 0.3, 1.0, 3.0),
+      4000,
+      (0.3, 1.0, 3.0),
       ((5, 3), (10, 3), (20, 3), (10, 6), (20, 6)),
     ),
   ),

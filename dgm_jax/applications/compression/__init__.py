@@ -1,0 +1,1 @@
+"""Lossless compression by the conditionals of an autoregressive model: see README.md."""

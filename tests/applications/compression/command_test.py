@@ -1,0 +1,90 @@
+"""The command: files of every kind through a trained run, and mistakes in one sentence."""
+
+import numpy as np
+import pytest
+
+from dgm_jax import data
+from dgm_jax.applications.compression import command, inputs
+from dgm_jax.configs import made_mnist
+from dgm_jax.core import errors
+from dgm_jax.training import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """A run of a small MADE on binarised digits."""
+  folder = tmp_path_factory.mktemp("run") / "made"
+  config = made_mnist.get_config("test")
+  with config.unlocked():
+    config.model.args.hidden, config.num_steps, config.eval_every, config.figures_every = (8,), 20, 20, 20
+  train.train_and_evaluate(config, folder)
+  return folder
+
+
+def digits(n):
+  return data.load("mnist5k").test["x"][:n] > 127
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.csv"])
+def test_a_file_comes_back(run, tmp_path, name, capsys):
+  x = digits(3)
+  inputs.write_array(tmp_path / name, x if name != "x.csv" else x.astype(np.uint8))
+  flags = [f"--workdir={run}", "--batch_size=2"]
+  assert command.main(["encode", *flags, str(tmp_path / name)]) == 0
+  assert "3 examples" in capsys.readouterr().out
+  out = tmp_path / f"back{name[1:]}"
+  assert command.main(["decode", *flags, str(tmp_path / f"{name}.dgmc"), f"--out={out}"]) == 0
+  np.testing.assert_array_equal(inputs.read_array(out).reshape(x.shape), x)
+  if name == "x.csv":
+    assert out.read_bytes() == (tmp_path / name).read_bytes()
+  else:
+    assert inputs.read_array(out).dtype == bool
+
+
+@pytest.mark.parametrize("words,named", [
+  (["encode", "x.npy"], "holds no run"),
+  (["encode", "none.npy"], "none.npy does not exist"),
+  (["encode", "x.npy", "--out=x.npy"], "is the input"),
+  (["decode", "x.npy"], "does not end in .dgmc: name the output"),
+  (["decode", "x.npy", "--out=taken.npy"], "taken.npy exists; --overwrite replaces it"),
+  (["encode", "x.npy", "--out=none/y"], "its folder does not exist"),
+])  # fmt: skip
+def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, monkeypatch, words, named):
+  monkeypatch.chdir(tmp_path)
+  for name in ("x.npy", "taken.npy"):
+    np.save(tmp_path / name, np.zeros((2, 784), np.uint8))
+  with pytest.raises(errors.UserError, match=named):
+    command.main([*words, f"--workdir={tmp_path}"])
+
+
+@pytest.mark.parametrize("name,content,named", [
+  ("x.png", b"", "x.png: a file of .npy, .npz, .csv is expected"),
+  ("x.csv", b"a,b\n1,2\n", "lines of integers with commas between them, without a header"),
+  ("x.csv", b"1,2\n1\n", "lines of integers"),
+  ("x.npy", b"no array", "x.npy is not a file of an array"),
+  ("x.npz", b"PK", "x.npz is not a file of an array x"),
+])  # fmt: skip
+def test_files_of_other_kinds_are_refused(tmp_path, name, content, named):
+  (tmp_path / name).write_bytes(content)
+  with pytest.raises(errors.UserError, match=named):
+    inputs.read_array(tmp_path / name)
+
+
+def test_a_run_without_a_checkpoint_encodes_nothing(run, tmp_path):
+  """Its parameters are what a file is identified by."""
+  np.save(tmp_path / "x.npy", digits(1))
+  (tmp_path / "config.json").write_bytes((run / "config.json").read_bytes())
+  with pytest.raises(errors.UserError, match="has no checkpoint yet"):
+    command.main(["encode", str(tmp_path / "x.npy"), f"--workdir={tmp_path}"])
+  assert not (tmp_path / "x.npy.dgmc").exists()
+
+
+@pytest.mark.slow
+def test_a_thousand_digits(run, tmp_path):
+  splits = data.load("mnist5k")
+  x = np.concatenate([splits.test["x"], splits.valid["x"]]) > 127
+  np.save(tmp_path / "x.npy", x)
+  flags = [f"--workdir={run}", f"{tmp_path / 'x.npy'}"]
+  command.main(["encode", *flags])
+  command.main(["decode", flags[0], f"{flags[1]}.dgmc", f"--out={tmp_path / 'y.npy'}"])
+  assert (tmp_path / "y.npy").read_bytes() == (tmp_path / "x.npy").read_bytes()
