@@ -10,9 +10,8 @@ test NLL in nats of standardised columns, over ten folds of 90 and 10 %:
   RNADE, two hidden layers    9.63       10.23
 
   python -m dgm_jax.main --config=configs/made_uci.py:data=red,fold=3 --workdir=runs/made_red
-  python -m dgm_jax reproduce uria2014 --table=wine
 
-`nll_transformed` has the units of the table, `nll` those of the columns before they are standardised.
+`log_px_transformed` has the units of the table, `nll` those of the columns before they are standardised.
 
 Arguments (after the colon, separated by commas):
   data=NAME       red if not given; white, banknote, breast, concrete, yeast, or array: your own table of numbers
@@ -27,7 +26,8 @@ Arguments (after the colon, separated by commas):
 A tenth of the rows are for validation: a run keeps the checkpoint that is best on them.  The units are tanh, whose
 bounded values keep the conditionals of outlying rows in range, as linear connections from the inputs would not.
 
-Sweeps (python -m dgm_jax sweep): learning rates, lanes of one program; --name=folds, ten folds.
+Sweeps (python -m dgm_jax sweep): learning rates, lanes of one program; --name=folds, ten folds, lanes of
+one program.
 """
 
 from ml_collections import ConfigDict

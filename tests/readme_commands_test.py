@@ -58,6 +58,7 @@ def folder(tmp_path_factory):
     (root / f"{name}.csv").write_text(f"x,y,sex,site\n{rows}\n")
   (root / "mine.csv").write_text("a,b,c\n" + "\n".join(f"{i % 7},{i * 0.1},{i % 11}" for i in range(200)) + "\n")
   np.savez(root / "mine.npz", x=np.random.default_rng(0).integers(0, 256, (300, 28, 28)).astype(np.uint8))
+  np.save(root / "digits.npy", np.random.default_rng(0).integers(0, 2, (20, 784)).astype(np.uint8))
   (root / "lines.txt").write_text("\n".join(f"the cat number {i % 9} sat on mat {i % 7}" for i in range(200)))
   for page in PAGES:  # the files that a page shows: `name.py` and a block of Python
     for name, code in re.findall(r"`(\w+\.py)`[^`]*```python\n(.*?)```", page.read_text(), re.DOTALL):

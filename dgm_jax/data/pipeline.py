@@ -44,6 +44,7 @@ class Pipeline(NamedTuple):
       training set, (smallest, greatest) x after the transforms); raises UserError where training would.
     dequantizes: whether integers get noise, so that log p of the result is a bound.
     redraws: whether that noise is fresh at every use, so that its draws can be averaged.
+    binarizes: whether x is drawn as 0 and 1, of which the statistics have the means.
     keeps_levels: whether log p + log_det is the log-probability of integers, or a bound on it: x is integers or binary
       numbers, and no transform but those after `dequantize` maps them to other numbers.
   """
@@ -54,6 +55,7 @@ class Pipeline(NamedTuple):
   given: Callable
   dequantizes: bool = False
   redraws: bool = False
+  binarizes: bool = False
   keeps_levels: bool = False
 
 
@@ -132,4 +134,12 @@ def make(
   evaluate = [t for t in transforms if not t.only_training]
   given = _given(evaluate, words, str(arrays["x"].dtype), units or {})
   composed = (_compose(chosen, units or {}) for chosen in (transforms, evaluate))
-  return Pipeline(*composed, train, given, "dequantize" in words, redraws, _keeps_levels(words, bool(first.is_integer)))
+  return Pipeline(
+    *composed,
+    train,
+    given,
+    "dequantize" in words,
+    redraws,
+    "binarize" in words,
+    _keeps_levels(words, bool(first.is_integer)),
+  )

@@ -82,6 +82,14 @@ class Statistics:
     return low, high
 
   @functools.cached_property
+  def is_whole(self) -> bool:
+    """Whether all observed entries of all splits are integers, of any type."""
+    if self.is_integer:
+      return True
+    chunks = (chunk for arrays in (self._arrays, *self._others) for chunk in self._chunks(arrays))
+    return all(bool((x == np.floor(x))[... if mask is None else mask > 0].all()) for x, mask in chunks)
+
+  @functools.cached_property
   def mean(self) -> np.ndarray:
     """Mean of each feature over its observed entries: float64 [...]."""
     total = count = 0.0

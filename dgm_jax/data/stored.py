@@ -17,7 +17,7 @@ from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
 
 _ALWAYS = ("shape", "dtype", "is_integer")
-_KEPT = (*_ALWAYS, "range", "mean", "std", "target_moments", "num_classes")
+_KEPT = (*_ALWAYS, "range", "is_whole", "mean", "std", "target_moments", "num_classes")
 _ARRAYS = ("mean", "std", "target_moments", "calibrated")  # arrays, or tuples of them; the others are JSON
 
 
@@ -56,6 +56,8 @@ class _Stored:
     if name not in _KEPT:
       raise AttributeError(name)
     known = self._stages[self._stage]
+    if name == "is_whole":  # what earlier versions stored lacks it
+      return known.get(name, True)
     errors.require(name in known, f"The stored statistics lack {name!r} after {self._stage} transforms.")
     return known[name]
 
@@ -84,7 +86,7 @@ def describe(names: Sequence[str], splits: Splits) -> tuple[dict[str, Any], Arra
   others = [arrays for part, arrays in splits.parts().items() if part != "train"]
   recorded = _Recorded(splits.train, others)
   last = pipelines.make(tuple(names), splits.train, others, recorded, splits.about.get("units")).statistics
-  for name in ("mean", "range"):  # `build` needs them
+  for name in ("mean", "range", "is_whole"):  # `build` needs them
     getattr(last, name)
   arrays, stages = {}, []
   for i, found in enumerate(recorded.stages):

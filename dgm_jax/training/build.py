@@ -29,6 +29,7 @@ from dgm_jax.training.checks import (
   check_real,
   check_support,
   check_targets,
+  check_values,
   log_every,
   networks_options,
   num_steps,
@@ -206,6 +207,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
     of_data = _of_data(model_class, pipeline.statistics.mean, parts.about)
     model = model_class(**of_data, **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
+    check_values(model, pipeline, config)
   check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
   count = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}

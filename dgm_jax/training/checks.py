@@ -10,6 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from dgm_jax.core import batches, errors, requirements
+from dgm_jax.data.pipeline import Pipeline
 from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.evaluate.chosen import Evaluation
@@ -100,6 +101,23 @@ def check_real(model: Any, integers: bool, dequantizes: bool, config: ConfigDict
     f"Model {config.model.name!r} is a density of real numbers, and x of {config.data.name!r} is integers, on which it "
     "can be arbitrarily large: put the transform 'dequantize' first in data.transforms, which is "
     f"{config.data.transforms}.",
+  )
+
+
+def check_values(model: Any, transforms: Pipeline, config: ConfigDict) -> None:
+  """Raises UserError if an autoregressive model of the integers 0 .. V - 1 gets other numbers, such as grey levels.
+
+  The Bernoulli of other models takes numbers between 0 and 1, too, of which it has no probability.
+  """
+  discrete = hasattr(model, "conditionals") and model.likelihood in ("bernoulli", "categorical")
+  if not discrete or transforms.binarizes:
+    return
+  binary = "The transform 'binarize', as in data.transforms=binarize:static, makes grey levels 0 and 1"
+  errors.require(
+    transforms.statistics.is_whole,
+    f"Model {config.model.name!r} with likelihood {model.likelihood!r} has a probability for each of "
+    f"{model.num_levels} values, 0 .. {model.num_levels - 1}; {config.data.name!r} after data.transforms = "
+    f"{config.data.transforms} has other numbers. {binary}; real numbers take a likelihood such as gaussian_mixture.",
   )
 
 

@@ -36,15 +36,18 @@ class Layout(NamedTuple):
 
 
 class Resident:
-  """Keeps the training set on the device, where each step indexes it.  Arguments: see make_feed."""
+  """Keeps the training set on the device, where each step indexes it.
 
-  def __init__(self, system, transform, arrays, key, steps, layout, lanes):
-    self._key, self._data = key, devices.put(arrays, layout.replicated)
-    batch_size, self._chunk, self._num_steps = steps
-    self._out = (layout.state, layout.metrics)
-    over_runs = (lambda chunk: jax.vmap(chunk, (0, 0, None))) if lanes else lambda chunk: chunk
-    self._make = lambda length: over_runs(make_train_chunk(system, transform, batch_size, length, layout.batch))
-    self._programs = {}
+  Args:
+    make: number of steps -> the function (state, key, data) -> (state, metrics) that takes them.
+    data: the training set, on the host.
+    key, steps, layout: see make_feed; `layout.replicated` is the sharding of the data.
+  """
+
+  def __init__(self, make: Callable, data: Any, key: jax.Array, steps: tuple[int, int, int], layout: Layout):
+    self._make, self._key, self._data = make, key, devices.put(data, layout.replicated)
+    _, self._chunk, self._num_steps = steps
+    self._out, self._programs = (layout.state, layout.metrics), {}
 
   def start(self, state: Any, step: int) -> None:
     """Compiles the program of the next chunk."""
@@ -127,5 +130,8 @@ def make_feed(
     layout: shardings of states, batches and data.
     lanes: whether states and keys have a leading run axis [R, ...].
   """
-  feed = {"resident": Resident, "streaming": Streaming}[sources.choose(kind, arrays)]
-  return feed(system, transform, arrays, key, steps, layout, lanes)
+  if sources.choose(kind, arrays) == "streaming":
+    return Streaming(system, transform, arrays, key, steps, layout, lanes)
+  over_runs = (lambda chunk: jax.vmap(chunk, (0, 0, None))) if lanes else lambda chunk: chunk
+  make = lambda length: over_runs(make_train_chunk(system, transform, steps[0], length, layout.batch))
+  return Resident(make, arrays, key, steps, layout)

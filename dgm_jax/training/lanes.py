@@ -21,26 +21,28 @@ from dgm_jax.training.processes import devices
 from dgm_jax.training.programs import make_pictures
 from dgm_jax.training.tracking import Tracker
 
-_SHOWN = 40  # examples in a figure
+SHOWN = 40  # examples in a figure
 _TEXTS = 8  # samples of a model of text
 
 
-def _steps(experiment: Experiment) -> tuple[int, int, int]:
+def steps_of(experiment: Experiment) -> tuple[int, int, int]:
+  """(batch size, steps per chunk, steps of the run)."""
   return experiment.batch_size, experiment.log_every, experiment.num_steps
 
 
-def _means(values: dict[str, jax.Array], split: str) -> dict[str, float]:
+def means(values: Any, split: str) -> dict[str, float]:
+  """{split/name: mean} of values {name: [N]}."""
   return {f"{split}/{k}": mean_and_error(v)[0] for k, v in values.items()}
 
 
-def _pictures(experiment: Experiment) -> Any:
+def make_shown(experiment: Experiment) -> Any:
   """See make_pictures; of a model of text, with samples."""
   of_text = "tokens" in experiment.splits.about and experiment.system.sample is not None
   return make_pictures(experiment.system, experiment.transforms.evaluate, _TEXTS if of_text else 0)
 
 
-def _shown(found: dict[str, jax.Array], about: Mapping[str, Any]) -> dict[str, jax.Array | str]:
-  """Pictures on the host, and token ids as text."""
+def shown(found: dict[str, jax.Array], about: Mapping[str, Any]) -> dict[str, jax.Array | str]:
+  """Pictures on the host, and token ids as text, a line for each."""
   is_text = lambda a: a.ndim == 2 and jnp.issubdtype(a.dtype, jnp.integer)
   found = jax.device_get(found)
   return {k: tokens.listed(tokens.decode(v, about)) if is_text(v) else v for k, v in found.items()}
@@ -64,12 +66,12 @@ class Lone:
     self._key = jax.jit(lambda: jax.random.key(config.seed), out_shardings=replicated)()
     system, transforms, self._about = experiment.system, experiment.transforms, experiment.splits.about
     layout = Layout(replicated, batch, placed, replicated)
-    steps = _steps(experiment)
+    steps = steps_of(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._key, steps, layout)
     self._prepare = make_prepare(system)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size)
-    self._pictures = jax.jit(_pictures(experiment), out_shardings=replicated)
+    self._pictures = jax.jit(make_shown(experiment), out_shardings=replicated)
     self._streams = {name: rng.stream(self._key, name) for name in ("eval", "pictures")}
     self._track = Tracker(experiment, config, split)
 
@@ -89,7 +91,7 @@ class Lone:
   def start(self, state: Any, step: int) -> None:
     """Compiles the programs that train and draw."""
     self._feed.start(state, step)
-    self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
+    self._shown = jax.tree.map(lambda a: a[:SHOWN], self._held_out)
     self._draw = self._pictures.lower(self._prepare(state), self._streams["pictures"], self._shown).compile()
 
   def train(self, state: Any, length: int) -> tuple[Any, Any]:
@@ -102,7 +104,7 @@ class Lone:
 
   def evaluate(self, state: Any) -> list[dict[str, float]]:
     """The means over the held-out set, for each run."""
-    return [_means(self._evaluate(self._prepare(state), self._streams["eval"], self._held_out), self._split)]
+    return [means(self._evaluate(self._prepare(state), self._streams["eval"], self._held_out), self._split)]
 
   def track(self, state: Any, i: int) -> dict[str, float]:
     """The numbers of config.track for the i-th run; every host computes them."""
@@ -116,7 +118,7 @@ class Lone:
   def draw(self, state: Any, i: int) -> dict[str, jax.Array | str]:
     """Images and texts to save for the i-th run, {name: [height, width, C] or text}."""
     del i
-    return _shown(self._draw(self._prepare(state), self._streams["pictures"], self._shown), self._about)
+    return shown(self._draw(self._prepare(state), self._streams["pictures"], self._shown), self._about)
 
 
 class Lanes:
@@ -138,12 +140,12 @@ class Lanes:
     self._keys = jax.device_put(jnp.stack([jax.random.key(c.seed) for c in configs]), along)
     system, transforms, config = experiment.system, experiment.transforms, configs[0]
     self._about = experiment.splits.about
-    layout, steps = Layout(replicated, None, along, along), _steps(experiment)
+    layout, steps = Layout(replicated, None, along, along), steps_of(experiment)
     data = experiment.splits.train
     self._feed = make_feed(system, transforms.train, data, config.data.source, self._keys, steps, layout, lanes=True)
     self._prepare, self._prepare_lanes = make_prepare(system), make_prepare(system, lanes=True)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size, lanes=True)
-    self._pictures = jax.jit(_pictures(experiment))
+    self._pictures = jax.jit(make_shown(experiment))
     self._track = Tracker(experiment, config, split)
     self._streams = {
       name: jax.vmap(lambda key, n=name: rng.stream(key, n))(self._keys) for name in ("eval", "pictures")
@@ -164,7 +166,7 @@ class Lanes:
   def start(self, state: Any, step: int) -> None:
     """Compiles the program that trains."""
     self._feed.start(state, step)
-    self._shown = jax.tree.map(lambda a: a[:_SHOWN], self._held_out)
+    self._shown = jax.tree.map(lambda a: a[:SHOWN], self._held_out)
 
   def train(self, state: Any, length: int) -> tuple[Any, Any]:
     """(state, metrics) after `length` more steps, which the devices may still be computing; `each` waits for them."""
@@ -178,7 +180,7 @@ class Lanes:
   def evaluate(self, state: Any) -> list[dict[str, float]]:
     """The means over the held-out set, for each run."""
     values = self._evaluate(self._prepare_lanes(state), self._streams["eval"], self._held_out)
-    return [_means(v, self._split) for v in self.each(values)]
+    return [means(v, self._split) for v in self.each(values)]
 
   def track(self, state: Any, i: int) -> dict[str, float]:
     """The numbers of config.track for the i-th run."""
@@ -187,4 +189,4 @@ class Lanes:
   def draw(self, state: Any, i: int) -> dict[str, jax.Array | str]:
     """Images and texts to save for the i-th run, {name: [height, width, C] or text}."""
     prepared = self._prepare(self.split(state, i))
-    return _shown(self._pictures(prepared, self._streams["pictures"][i], self._shown), self._about)
+    return shown(self._pictures(prepared, self._streams["pictures"][i], self._shown), self._about)

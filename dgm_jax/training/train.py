@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors, files
 from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.data import sources
-from dgm_jax.training import results, settings, tracking
+from dgm_jax.training import folds, results, settings, tracking
 from dgm_jax.training.build import build
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
@@ -128,14 +128,21 @@ def _cohorts(given: list[tuple[ConfigDict, pathlib.Path]]) -> list[list[tuple[Co
 
 
 def _opened(
-  configs: Sequence[ConfigDict], workdirs: Sequence[pathlib.Path], own: Sequence[pathlib.Path], experiment: Experiment
+  configs: Sequence[ConfigDict],
+  workdirs: Sequence[pathlib.Path],
+  own: Sequence[pathlib.Path],
+  experiments: Sequence[Experiment],
 ) -> list[Run]:
   """The runs, whose folders the first host creates; `own` has the folders in which modules of the user's are kept."""
-  about, size = results.about(configs[0], experiment), experiment.examples_per_step
-  runs = [Run(c, w, about | {"seed": c.seed}, size) for c, w in zip(configs, workdirs, strict=True)]
+  known = [results.about(configs[0], experiments[0])] * len(configs)
+  if folds.differ(configs):
+    known = [results.about(c, experiment) for c, experiment in zip(configs, experiments, strict=True)]
+  abouts = [about | {"seed": c.seed} for c, about in zip(configs, known, strict=True)]
+  size = experiments[0].examples_per_step
+  runs = [Run(*of, size) for of in zip(configs, workdirs, abouts, strict=True)]
 
   def make_folders():
-    for run in runs:
+    for run, about in zip(runs, abouts, strict=True):
       create(run.workdir, run.config.to_dict(), own_files.located(run.config, run.workdir, *own).to_dict())
       check_data(run.workdir, about)
 
@@ -161,8 +168,12 @@ def _train(
     return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
   for c in configs:
     check_options(c, experiment)
-  runs = _opened(configs, workdirs, own, experiment)
-  engine = (Lone if len(runs) == 1 else Lanes)(experiment, configs, _held_out(experiment))
+  experiments = [experiment] * len(configs)
+  if folds.differ(configs):
+    others = zip(configs[1:], workdirs[1:], strict=True)
+    experiments = [experiment, *(build(own_files.located(c, w, *own)) for c, w in others)]
+  runs = _opened(configs, workdirs, own, experiments)
+  engine = _engine(experiments, configs)
   with contextlib.ExitStack() as stack:
     stack.enter_context(disk_errors(workdirs[0]))
     stack.enter_context(devices.use_mesh(engine.mesh))
@@ -176,10 +187,18 @@ def _train(
     loop.start(stack, clock)
     loop.run()
     outcomes = {}
-    for run in (run for run in runs if run.error is None):
+    for run, of_run in ((r, e) for r, e in zip(runs, experiments, strict=True) if r.error is None):
       with run.failing_alone():
-        outcomes[run.workdir] = _report(run, experiment, engine.mesh, clock)
+        outcomes[run.workdir] = _report(run, of_run, engine.mesh, clock)
   return {run.workdir: run.error or outcomes[run.workdir] for run in runs}
+
+
+def _engine(experiments: Sequence[Experiment], configs: Sequence[ConfigDict]) -> Lone | Lanes:
+  """What trains the runs: one alone, lanes that share their data, or folds."""
+  split = _held_out(experiments[0])
+  if folds.differ(configs):
+    return folds.Folds(experiments, configs, split)
+  return (Lone if len(configs) == 1 else Lanes)(experiments[0], configs, split)
 
 
 def _report(run: Run, experiment: Experiment, mesh: Mesh | None, clock: float) -> dict[str, Any]:

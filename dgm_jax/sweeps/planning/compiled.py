@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dgm_jax.data import sources
 from dgm_jax.sweeps.planning import trace
 from dgm_jax.sweeps.planning.grouping import Group
+from dgm_jax.training import folds
 from dgm_jax.training.experiment import make_init
 from dgm_jax.training.programs import make_train_batches
 
@@ -60,18 +61,31 @@ def _lanes_of(tree: Any, lanes: int) -> Any:
   return jax.tree.map(lambda a: jax.ShapeDtypeStruct((lanes, *a.shape), a.dtype), tree)
 
 
+def _given(group: Group, data: Any, lanes: int) -> list[Any]:
+  """What the program that trains gets beside states and keys: the data, and of folds that of each, and statistics."""
+  if not folds.inputs(group.config):
+    return [data]
+  statistics = folds.Statistics(group.config.data.transforms, group.experiment).of(group.experiment)
+  return jax.tree.map(lambda a: jnp.broadcast_to(a, (lanes, *a.shape)), [data, statistics])
+
+
 def compile_group(group: Group, lanes: int) -> tuple[Compiled, Any]:
   """Compiles what trains and evaluates this number of lanes, as the loop does; also returns the program that trains."""
   functions = trace.functions(group.config, group.experiment)
   chunk, data = _chunk(group)
-  evaluate, (state, key, rows, start) = functions["eval_step"]
+  evaluate, (state, key, rows, start, *statistics) = functions["eval_step"]
   states, keys = _lanes_of(state, lanes), _lanes_of(key, lanes)
+  of_data = None
+  if statistics:  # each fold has its own rows and statistics
+    of_data, statistics, rows = 0, _lanes_of(statistics, lanes), _lanes_of(rows, lanes)
+  given, axes = _given(group, data, lanes), (of_data,) * (1 + len(statistics))
   begun = time.monotonic()
-  training = jax.jit(jax.vmap(chunk, (0, 0, None)), donate_argnums=0).lower(states, keys, trace.abstract(data))
+  training = jax.jit(jax.vmap(chunk, (0, 0, *axes)), donate_argnums=0).lower(states, keys, *trace.abstract(given))
   training = training.compile()
-  evaluation = jax.jit(jax.vmap(evaluate, (0, 0, None, None))).lower(states, keys, rows, start).compile()
+  evaluation = jax.jit(jax.vmap(evaluate, (0, 0, of_data, None, *axes[1:])))
+  evaluation = evaluation.lower(states, keys, rows, start, *statistics).compile()
   seconds = time.monotonic() - begun
-  resident = 0 if streamed(group) else sources.num_bytes(data)
+  resident = 0 if streamed(group) else sources.num_bytes(data) * (lanes if of_data == 0 else 1)
   return Compiled(lanes, max(_size(training), _size(evaluation) + resident), seconds), training
 
 
@@ -80,10 +94,10 @@ def time_step(group: Group, program: Any, lanes: int) -> float:
   state = jax.jit(make_init(group.experiment, group.config.seed))()
   state = jax.tree.map(lambda a: jnp.broadcast_to(a, (lanes, *a.shape)), state)
   keys = jnp.stack([jax.random.key(group.config.seed + i) for i in range(lanes)])
-  data = jax.device_put(_chunk(group)[1])
+  data = jax.device_put(_given(group, _chunk(group)[1], lanes))
   for _ in range(2):
     begun = time.monotonic()
-    state, values = jax.block_until_ready(program(state, keys, data))
+    state, values = jax.block_until_ready(program(state, keys, *data))
     taken = time.monotonic() - begun
     if taken > _LONG:
       break

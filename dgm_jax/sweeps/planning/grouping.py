@@ -3,7 +3,7 @@
 Two runs can be lanes of one program if
   1. their configs are equal except for `seed`, `init_from` (the state at step 0) and the floats that are inputs of the
      program (experiment.hyper_parameters): the loop reads nothing else, so it does the same for both at the same
-     steps, on the same data;
+     steps, on the same data; or on the folds of data.fold, whose rows and statistics are inputs, too (training.folds);
   2. the same floats are inputs of both programs;
   3. everything that the loop compiles for them has the same trace, with those inputs abstract.
 Tracing checks condition 3, so a float that is baked into a program as a constant separates its runs.  Not every run is
@@ -24,6 +24,7 @@ from dgm_jax.core import errors, files
 from dgm_jax.sweeps.axes import show
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.planning.trace import Programs, trace
+from dgm_jax.training import folds
 from dgm_jax.training.build import build, load
 from dgm_jax.training.experiment import Experiment, hyper_parameters
 from dgm_jax.training.train import check_options
@@ -168,7 +169,7 @@ def group(runs: Sequence[Run], builder: Builder | None = None) -> list[Group]:
   buckets: dict[str, tuple[list[Run], dict, frozenset[str]]] = {}
   for run in runs:
     _check_start(run)
-    inputs = frozenset(hyper_parameters(ConfigDict(run.config)))
+    inputs = frozenset(hyper_parameters(ConfigDict(run.config))) | folds.inputs(ConfigDict(run.config))
     static = {k: v for k, v in files.flatten(run.config).items() if k not in inputs and k not in _STATE_KEYS}
     key = json.dumps([static, sorted(inputs)], sort_keys=True)
     buckets.setdefault(key, ([], static, inputs))[0].append(run)

@@ -24,6 +24,7 @@ from dgm_jax.data import sources
 from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.planning import compiled, grouping
 from dgm_jax.sweeps.planning.compiled import Compiled
+from dgm_jax.training import folds
 from dgm_jax.training.processes import supervisor
 
 _USABLE = {False: 0.75, True: 0.9}  # fraction of the memory that is planned for, by whether it is that of XLA
@@ -104,7 +105,8 @@ def cost(group: grouping.Group, in_ram: bool | None = None) -> tuple[int, int]:
     on_device = 3 * experiment.examples_per_step * experiment.log_every * on_device // len(train["x"])
   process = _PROCESS + sum(map(sources.num_bytes, experiment.splits.parts().values()))
   in_ram = jax.default_backend() == "cpu" if in_ram is None else in_ram
-  return int(state + max(training, evaluation, 0)), int(on_device + (process if in_ram else 0))
+  of_lane = on_device if folds.KEY in group.inputs else 0  # each fold has its own rows
+  return int(state + max(training, evaluation, 0) + of_lane), int(on_device + (process if in_ram else 0))
 
 
 def divide(sizes: Sequence[int], jobs: int) -> list[int]:

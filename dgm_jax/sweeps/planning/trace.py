@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core.evaluation import make_evaluate_step
 from dgm_jax.core.memory import sub_jaxprs
+from dgm_jax.training import folds
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.programs import make_pictures, make_train_chunk
 
@@ -130,19 +131,25 @@ def functions(config: ConfigDict, experiment: Experiment) -> dict[str, tuple[Cal
 
   size = min(config.eval_batch_size, len(held_out["x"]))
   chunk = make_train_chunk(system, transforms.train, experiment.batch_size, experiment.log_every)
+  of_fold = folds.Statistics(config.data.transforms, experiment) if folds.inputs(config) else None
+  given = () if of_fold is None else (abstract(of_fold.of(experiment)),)
+  if of_fold is not None:  # its statistics are inputs
+    chunk = folds.chunk_of(of_fold, experiment, experiment.log_every)
+  evaluate = (
+    make_evaluate_step(system.eval_step, transforms.evaluate)
+    if of_fold is None
+    else folds.evaluation_of(of_fold, experiment)
+  )
   found = {
     "init": (init, (key, rows(parts.train, 2), hparams)),
-    "train_chunk": (chunk, (state, key, abstract(parts.train))),
-    "eval_step": (
-      make_evaluate_step(system.eval_step, transforms.evaluate),
-      (state, key, rows(held_out, size), jax.ShapeDtypeStruct((), jnp.int32)),
-    ),
+    "train_chunk": (chunk, (state, key, abstract(parts.train), *given)),
+    "eval_step": (evaluate, (state, key, rows(held_out, size), jax.ShapeDtypeStruct((), jnp.int32), *given)),
   }
   if system.sample:
     found["sample"] = (lambda state, key: system.sample(state, key, 4), (state, key))
   if system.pictures:
-    pictures = make_pictures(system, transforms.evaluate)
-    found["pictures"] = (pictures, (state, key, rows(held_out, min(40, len(held_out["x"])))))
+    pictures = make_pictures(system, transforms.evaluate) if of_fold is None else folds.pictures_of(of_fold, experiment)
+    found["pictures"] = (pictures, (state, key, rows(held_out, min(40, len(held_out["x"]))), *given))
   return found
 
 
@@ -151,7 +158,8 @@ def trace(config: ConfigDict, experiment: Experiment) -> Programs:
   jaxprs, outputs = {}, {}
   for name, (function, arguments) in functions(config, experiment).items():
     jaxprs[name], outputs[name] = jax.make_jaxpr(function, return_shape=True)(*arguments)
-  found = {name: hashes(jaxpr) for name, jaxpr in jaxprs.items()}
+  alone = {"init"} if folds.inputs(config) else set()  # each fold has its own program for its start
+  found = {name: hashes(jaxpr) for name, jaxpr in jaxprs.items() if name not in alone}
   by = {kind: {name: h[kind] for name, h in found.items()} for kind in ("texts", "shapes", "operations")}
   split = "valid" if experiment.splits.valid else "test"
   names = [f"{split}/{k}" for k in outputs["eval_step"]] + [f"train/{k}" for k in outputs["train_chunk"][1]]

@@ -1,7 +1,8 @@
 """Uria, Murray & Larochelle, "A Deep and Tractable Density Estimator" (ICML 2014).
 
 https://arxiv.org/abs/1310.1757
-  python -m dgm_jax reproduce uria2014 --table=wine --manual_dir=FOLDER     # with uci/winequality-red.csv, -white.csv
+  python -m dgm_jax prepare-data uci/red uci/white
+  python -m dgm_jax reproduce uria2014 --table=wine
   python -m dgm_jax reproduce uria2014 --table=mnist --budget=short
 
 Table wine: real-valued tables, see wine.py.  Table mnist: one net for all orders, and ensembles of orders, orders.py.

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dgm_jax.configs import made_mnist
 from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import sum_last
 from dgm_jax.distributions.truncated import Truncation
 from dgm_jax.models.autoregressive import drawing, lstm, made, nade, orderless, transformer
+from dgm_jax.training import build
 
 SHAPE, D, LEVELS, C = (2, 3), 6, 3, 2
 CLASSES = {"likelihood": "categorical", "likelihood_args": {"num_classes": LEVELS}}
@@ -220,3 +222,27 @@ def test_real_numbers_have_no_temperature():
   variables = model.init(jax.random.key(0), {"x": jnp.zeros((2, *SHAPE))})
   with pytest.raises(errors.UserError, match=r"finitely many values.*'gaussian'"):
     model.apply(variables, jax.random.key(0), 2, temperature=0.5, method="generate")
+
+
+_LEVELS = "has a probability for each of"
+
+
+@pytest.mark.parametrize("transforms,likelihood,sentence", [
+  (("scale",), {}, f"{_LEVELS} 2 values, 0 .. 1; 'mnist5k' after .* has other numbers. The transform 'binarize'"),
+  ((), {}, r"expects x in \[0, 1\]; .* has values in \[0, 255\]"),
+  (
+    ("standardize",),
+    {"likelihood": "categorical", "likelihood_args": {"num_classes": 256}},
+    r"expects x in \[0, 255\]",
+  ),
+  (("scale",), {"likelihood": "categorical", "likelihood_args": {"num_classes": 2}}, f"{_LEVELS} 2 values, 0 .. 1"),
+])  # fmt: skip
+def test_data_outside_the_values_of_a_discrete_model_are_refused(transforms, likelihood, sentence):
+  """Grey levels to a Bernoulli, real numbers to a model of classes."""
+  config = made_mnist.get_config("test")
+  with config.unlocked():
+    config.data.transforms = transforms
+    config.model.args.update(likelihood)
+  with pytest.raises(errors.UserError, match=sentence) as raised:
+    build.build(config)
+  assert "\n" not in str(raised.value)
