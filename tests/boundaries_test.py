@@ -41,12 +41,14 @@ ON_THE_HOST = (
   "core/batches.py",
   "core/files.py",
   "evaluate/compare.py",
+  "evaluate/compare_samples.py",
   "evaluate/samples.py",  # float64 and LAPACK, and so the next two
   "evaluate/sample_features/",
   "evaluate/sample_metrics/",
   "applications/imputation/",
   "applications/compression/",
   "api/",
+  "training/folds.py",  # stacks the rows of folds before they go to the device
 )
 NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}
 PAINTERS = ["core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
