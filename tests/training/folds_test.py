@@ -44,7 +44,7 @@ def config(place, fold, seed=0, **given):
   return found
 
 
-@pytest.mark.parametrize("valid_fraction", [0.1, 0.0])
+@pytest.mark.parametrize("valid_fraction", [0.1, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_a_fold_equals_the_lone_run_of_its_config(place, tmp_path, valid_fraction):
   """Without a validation set the test sets are held out, of 25 and 24 rows."""
   split = "valid" if valid_fraction else "test"
@@ -68,7 +68,7 @@ def test_a_fold_equals_the_lone_run_of_its_config(place, tmp_path, valid_fractio
 
 
 def _group(configs):
-  return grouping.group([Run(str(i), c.to_dict(), {}) for i, c in enumerate(configs)])
+  return grouping.group([Run(str(i), {}, c.to_dict(), ()) for i, c in enumerate(configs)])
 
 
 def test_folds_seeds_and_rates_are_lanes_of_one_program(place):

@@ -172,7 +172,9 @@ def _difference(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray
   return {"difference": by_fold.mean, "verdict": verdict, **shared}
 
 
-def _report(setting: Setting, full: bool, folder: pathlib.Path) -> dict[str, Any]:
+def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
+  """The report of a budget's folder: NLL of each table, and differences paired by row."""
+  setting, full = _SETTINGS[name][-1], BUDGETS[name].full
   cells, pairs, made = {}, {}, []
   for name in _DATA:
     arrays = {row: computed.read(folder, f"{name}-{row}") for row in setting.rows}
@@ -235,20 +237,14 @@ BUDGETS = {
 }
 
 
-def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
-  """The report of a budget's folder: NLL of each table, and differences paired by row."""
-  return _report(_SETTINGS[name][-1], BUDGETS[name].full, folder)
-
-
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table."""
   of = lambda row: [f"{name}-{row}" for name in _DATA if f"{name}-{row}" in numbers["cells"]]
   rows = [row for row in _LABELS if of(row)]
   shown = lambda show: "; ".join(f"{_LABELS[row]} {'/'.join(map(show, of(row)))}" for row in rows)
-  cells = numbers["cells"]
   return {
     "system": "mixture MADE beside a normal and mixtures of factor analysers",
     "data": "red/white wine, ten folds",
     "published": "; ".join(f"{_BESIDE[r]} {'/'.join(f'{PUBLISHED[c].value:g}' for c in of(r))}" for r in rows),
-    "ours": shown(lambda c: tables.plus_minus(cells[c]["nll"], cells[c]["stderr_seeds"])),
+    "ours": shown(lambda c: tables.plus_minus(*(numbers["cells"][c][k] for k in ("nll", "stderr_seeds")))),
   }
