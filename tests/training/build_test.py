@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import iwae_mnist, made_mnist
+from dgm_jax.configs import iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.evaluate import chosen
 from dgm_jax.models.autoregressive import made
@@ -47,14 +47,6 @@ def test_a_bug_is_not_reported_as_the_users_mistake(broken, error, monkeypatch):
   monkeypatch.setattr(*broken, fail)
   with pytest.raises(type(error), match="planted"):
     build.build(config())
-
-
-def test_an_evaluation_may_need_a_field_without_a_default():
-  """`data_shape` is no attribute of the class."""
-  made = made_mnist.get_config("test")
-  with made.unlocked():
-    made.evaluate = {"normalisation": {"chunk": 64}}
-  assert build.build(made).num_steps == 40
 
 
 def test_options_of_an_evaluation_may_hold_a_mapping():
