@@ -1,8 +1,8 @@
 """MAF on MNIST: Papamakarios et al., "Masked Autoregressive Flow for Density Estimation" (NIPS 2017).
 
 Paper: https://arxiv.org/abs/1705.07057; table 2, test log-likelihood in nats of logit(1e-6 + (1 - 2e-6) x), without and
-with the class (the latter is log 1/10 sum_y p(x|y)), hence minus test/nll up to the Jacobian: compare
-test/log_px_transformed, which `dequantize` makes a bound.
+with the class (the latter is log 1/10 sum_y p(x|y)): minus the NLL on that scale, test/log_px_transformed here, a bound
+because of the noise.
 
              Gaussian  MADE     MADE MoG  RealNVP(5)  RealNVP(10)  MAF(5)   MAF(10)  MAF MoG(5)
   without    -1366.9   -1380.8  -1038.5   -1323.2     -1370.7      -1300.5  -1313.1  -1100.3

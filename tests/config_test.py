@@ -81,7 +81,16 @@ SLOW = {  # arguments that take a minute to compile; their parts have their own 
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
 _LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text", "lda_text", "hmm_text", "not_miwae_uci"}
-_LONG |= {"made_binary", "made_uci", "orderless_mnist", "sbn_mnist", "planar_vae_mnist", "m2_mnist"}
+_LONG |= {
+  "maf_mnist",
+  "flow_uci",
+  "made_binary",
+  "made_uci",
+  "orderless_mnist",
+  "sbn_mnist",
+  "planar_vae_mnist",
+  "m2_mnist",
+}
 # main_test runs iwae_mnist; of the rest another config has the same parts
 _REPEATED = {("iwae_mnist", ""), ("vae_mnist", "layers=2"), ("gaussian_vae_frey", "")}
 RUNS = [

@@ -73,7 +73,7 @@ CONFIG_ARGUMENTS = {
   "made_uci": [""],
   "nade_mnist": [""],
   "orderless_mnist": [""],
-  "maf_mnist": ["base=mog,condition"],
+  "maf_mnist": ["", "base=mog,condition"],
   "realnvp_mnist": ["norm=act"],
   "flow_uci": ["kind=autoregressive"],
   "vq_vae_mnist": [""],

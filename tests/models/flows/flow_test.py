@@ -47,18 +47,22 @@ def test_densities_integrate_to_1_and_agree_with_their_draws(name):
   def run(variables, key):
     bound = model.bind(variables)
     total = jnp.sum(jnp.exp(bound.log_prob({"x": grid}))) * step**2
-    x, log_px = bound.sample_and_log_prob(key, 100)
+    x, log_px = bound.sample_and_log_prob(key, 4000)
     return total, x, log_px, bound.log_prob({"x": x})
 
   total, x, log_px, again = run(variables, jax.random.key(3))
   assert total == pytest.approx(1, abs=5e-3)
-  assert x.shape == (100, 2)
+  inner = jax.scipy.stats.norm.logpdf(x, jnp.median(x, 0), 0.3 * x.std(0)).sum(1)  # a density inside p
+  weights = jnp.exp(inner - log_px)
+  assert abs(weights.mean() - 1) < 5 * weights.std() / math.sqrt(4000)
   np.testing.assert_allclose(log_px, again, atol=2e-3, rtol=1e-4)
 
 
 def test_a_linear_maf_is_the_closed_form_gaussian():
   g = np.random.default_rng(0)
-  x = jnp.asarray(g.normal(size=(2000, 3)) @ g.normal(size=(3, 3)) + 1, jnp.float32)
+  root = g.normal(size=(3, 3))
+  draw = lambda n: jnp.asarray(g.normal(size=(n, 3)) @ root + 1, jnp.float32)
+  x = draw(2000)
   model = flow.Model((3,), "autoregressive", 1, {"hidden": ()})
   made = maximum_likelihood.make(model, optax.adam(3e-2))
   state = made.init(KEY, {"x": x}, {})
@@ -66,6 +70,9 @@ def test_a_linear_maf_is_the_closed_form_gaussian():
   state, metrics = train(state)
   gaussian = -0.5 * (3 * math.log(2 * math.pi) + np.linalg.slogdet(np.cov(x.T, bias=True))[1] + 3)
   assert metrics["log_px"][-1] == pytest.approx(gaussian, abs=5e-3)
+  of_fresh = jax.jit(made.eval_step)(state, KEY, {"x": draw(20_000)})["log_px"]
+  entropy = 1.5 * (1 + math.log(2 * math.pi)) + np.log(abs(np.linalg.det(root)))
+  assert of_fresh.mean() < -entropy + 4 * of_fresh.std() / math.sqrt(20_000)
 
 
 def test_evaluation_does_not_depend_on_the_batch_and_uses_the_training_set():

@@ -69,7 +69,9 @@ def test_an_image_flow_draws_from_its_density_and_starts_normalised():
     return z, drawn, again
 
   z, drawn, again = run(variables)
-  assert float(jnp.abs(z.mean(0)).max()) < 1e-3 and float(jnp.abs(z.std(0) - 1).max()) < 0.5
+  of_channels = z.reshape(-1, 8)  # of 2 x 2 pixels after a squeeze
+  np.testing.assert_allclose(of_channels.mean(0), 0, atol=1e-4)
+  np.testing.assert_allclose(of_channels.std(0), 1, atol=1e-3)
   np.testing.assert_allclose(again, drawn, atol=1e-4)
   with pytest.raises(errors.UserError, match="num_levels = 3 halves height and width as often; 4 x 4 cannot be"):
     jax.eval_shape(lambda: image_flow.Model((4, 4, 2), num_levels=3).init(KEY, {"x": x}))
@@ -110,7 +112,7 @@ def test_learned_noise_bounds_the_probabilities_of_integers_whose_sum_is_1():
   model = dequantised_flow.Model((2,), 4, flow=options, noise={"num_layers": 1, "layer_args": NET}, num_draws=2000)
   x = jnp.asarray(list(itertools.product(range(4), repeat=2)), jnp.float32)
   variables = jax.jit(model.init)(KEY, {"x": x})
-  variables = {**variables, "params": random_like(variables["params"], 0.4)}
+  variables = {**variables, "params": random_like(variables["params"], 0.1)}
   estimate = lambda model: jax.jit(lambda key: model.apply(variables, key, {"x": x}, method="log_prob_estimate"))(
     jax.random.key(1)
   )
