@@ -37,6 +37,8 @@ GOLDEN = {
   "nade": {"log_px": -16.99808, "loss": 16.99808},
   "transformer": {"log_px": -15.83409, "loss": 15.83409},
   "lstm": {"log_px": -16.62283, "loss": 16.62283},
+  "flow_coupling": {"log_px": -10.09239, "loss": 10.09239},
+  "flow_autoregressive": {"log_px": -13.69129, "loss": 13.69129},
   "autoencoder": {"distortion": 16.36808, "loss": 16.36808},
   "classifier_dropout": {"log_py": -1.881021, "loss": 1.881021},
   "classifier_bayesian": {"elbo": -5.465156, "kl": 1822.699, "log_py": -1.905197, "loss": 5.465156},

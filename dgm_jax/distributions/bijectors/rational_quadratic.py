@@ -20,32 +20,23 @@ class Bin(NamedTuple):
   right: jax.Array
 
 
-def _shares(logits: list[jax.Array], floor: float, total: float) -> list[jax.Array]:
-  """`total` divided by softmax(logits), each share at least floor * total."""
-  top = logits[0]
-  for a in logits[1:]:
-    top = jnp.maximum(top, a)
-  weights = [jnp.exp(a - jax.lax.stop_gradient(top)) for a in logits]
-  factor = total * (1 - floor * len(logits)) / sum(weights)
-  return [total * floor + factor * w for w in weights]
+def _shares(logits: jax.Array, floor: float, total: float) -> jax.Array:
+  """`total` divided by softmax(logits), [..., K], each share at least floor * total."""
+  return total * (floor + (1 - floor * logits.shape[-1]) * jax.nn.softmax(logits, -1))
 
 
 def find_bin(
-  value: jax.Array, widths: list[jax.Array], heights: list[jax.Array], slopes: list[jax.Array], bound: float, by_y: bool
+  value: jax.Array, widths: jax.Array, heights: jax.Array, slopes: jax.Array, bound: float, by_y: bool
 ) -> Bin:
-  """The bin that holds `value`, an x or (by_y) a y in [-bound, bound]; outside, the first or the last one.
+  """The bin that holds `value`, an x or (by_y) a y in [-bound, bound]; only its knots are looked up.
 
-  Every step is elementwise, so that XLA fuses the search into one loop: a gather, and the scatter of its gradient, cost
-  several times as much on a CPU.
+  Args: value [..., D]; widths and heights [..., D, K]; slopes [..., D, K + 1].
   """
-  x = y = jnp.full_like(value, -bound)
-  found = Bin(x, y, widths[0], heights[0], slopes[0], slopes[1])
-  for k in range(1, len(widths)):
-    x, y = x + widths[k - 1], y + heights[k - 1]
-    beyond = value >= (y if by_y else x)
-    this = Bin(x, y, widths[k], heights[k], slopes[k], slopes[k + 1])
-    found = Bin(*(jnp.where(beyond, a, b) for a, b in zip(this, found, strict=True)))
-  return found
+  left = lambda lengths: jnp.pad(jnp.cumsum(lengths[..., :-1], -1), [(0, 0)] * value.ndim + [(1, 0)]) - bound
+  x, y = left(widths), left(heights)
+  index = jnp.sum(value[..., None] >= (y if by_y else x)[..., 1:], -1, keepdims=True)
+  pick = lambda a, index: jnp.take_along_axis(a, index, -1)[..., 0]
+  return Bin(*(pick(a, index) for a in (x, y, widths, heights, slopes)), pick(slopes, index + 1))
 
 
 def in_bin(x: jax.Array, b: Bin) -> tuple[jax.Array, jax.Array]:
@@ -95,25 +86,23 @@ class RationalQuadratic:
     self.num_bins, self.bound, self.min_width, self.min_slope = num_bins, bound, min_width, min_slope
     self.num_params = 3 * num_bins - 1
 
-  def _knots(self, h):
-    """(widths, heights, slopes) of all bins and knots, lists of arrays [..., D]."""
-    parts = [part[..., 0, :] for part in jnp.split(h, self.num_params, -2)]
-    k = self.num_bins
-    widths, heights = (_shares(a, self.min_width, 2 * self.bound) for a in (parts[:k], parts[k : 2 * k]))
+  def knots(self, h: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(widths [..., D, K], heights [..., D, K], slopes [..., D, K + 1]) from h [..., P, D]."""
+    h, k = jnp.moveaxis(h, -2, -1), self.num_bins
+    widths, heights = (_shares(a, self.min_width, 2 * self.bound) for a in (h[..., :k], h[..., k : 2 * k]))
     at_zero = math.log(math.expm1(1 - self.min_slope))  # where the slope is 1
-    inner = [self.min_slope + jax.nn.softplus(a + at_zero) for a in parts[2 * k :]]
-    one = jnp.ones_like(widths[0])
-    return widths, heights, [one, *inner, one]
+    inner = self.min_slope + jax.nn.softplus(h[..., 2 * k :] + at_zero)
+    return widths, heights, jnp.pad(inner, [(0, 0)] * (h.ndim - 1) + [(1, 1)], constant_values=1.0)
 
   def forward(self, x: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
     inside = jnp.abs(x) < self.bound
     clamped = jnp.clip(x, -self.bound, self.bound)  # the input of the branch, not its output: no NaN in its gradient
-    y, log_slope = in_bin(clamped, find_bin(clamped, *self._knots(h), self.bound, by_y=False))
+    y, log_slope = in_bin(clamped, find_bin(clamped, *self.knots(h), self.bound, by_y=False))
     return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
 
   def inverse(self, y: jax.Array, h: jax.Array) -> tuple[jax.Array, jax.Array]:
     inside = jnp.abs(y) < self.bound
     clamped = jnp.clip(y, -self.bound, self.bound)
-    found = find_bin(clamped, *self._knots(h), self.bound, by_y=True)
+    found = find_bin(clamped, *self.knots(h), self.bound, by_y=True)
     x = in_bin_inverse(clamped, found)
     return jnp.where(inside, x, y), jnp.where(inside, in_bin(x, found)[1], 0.0)

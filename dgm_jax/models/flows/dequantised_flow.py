@@ -16,10 +16,11 @@ from dgm_jax.models.flows import flow
 
 
 class Model(nn.Module):
-  """log P(x) >= E_q(u|x) [log p(x + u) - log q(u|x)] for integers x, u = sigmoid(f(e; x)) in [0, 1)^D, e ~ N(0, I).
+  """log P(x) >= E_q(u|x) [log p(x + u) - log q(u|x)] for integers x, u = sigmoid(f(e; x)) in [0, 1)^D.
 
-  p is a flow of logit(alpha + (1 - 2 alpha) (x + u) / levels).  The transform `dequantize` has uniform u; here q is
-  learned with p.  With K draws the bound is importance-weighted, as in exact_likelihood.
+  p is a flow of logit(alpha + (1 - 2 alpha) (x + u) / levels).  The entries of e are standard logistic: u
+  starts as uniform, as in the transform `dequantize`, and q is learned with p; a normal e would leave too little mass
+  near 0 and 1.  With K draws the bound is importance-weighted, as in exact_likelihood.
 
   Attributes:
     data_shape: the shape of one x.
@@ -67,10 +68,10 @@ class Model(nn.Module):
 
   def _noise(self, key, x):
     """(u, log q(u|x)); x [B, D]."""
-    e = jax.random.normal(key, x.shape)
+    e = jax.random.logistic(key, x.shape)
     v, log_det = self.q(2 * x / (self.levels - 1) - 1).forward_and_log_det(e)
     log_slope = jnp.sum(jax.nn.log_sigmoid(v) + jax.nn.log_sigmoid(-v), -1)
-    log_e = jnp.sum(-0.5 * jnp.square(e) - 0.5 * math.log(2 * math.pi), -1)
+    log_e = jnp.sum(jax.nn.log_sigmoid(e) + jax.nn.log_sigmoid(-e), -1)
     return jax.nn.sigmoid(v), log_e - log_det - log_slope
 
   def _bound(self, key, batch, method):

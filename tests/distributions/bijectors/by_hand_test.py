@@ -203,20 +203,13 @@ def test_a_spline_is_tfps():
 
   transform = transforms_of.make("spline", num_bins=3)
   h = jnp.asarray(np.random.default_rng(5).normal(size=(7, 8, 4)))
-  widths, heights, slopes = transform._knots(h)
-  stack = lambda parts: jnp.stack(parts, -1)
-  theirs = tfp.bijectors.RationalQuadraticSpline(stack(widths), stack(heights), stack(slopes[1:-1]), range_min=-3.0)
+  widths, heights, slopes = transform.knots(h)
+  theirs = tfp.bijectors.RationalQuadraticSpline(widths, heights, slopes[..., 1:-1], range_min=-3.0)
   x = jnp.asarray(np.random.default_rng(6).uniform(-2.99, 2.99, (7, 4)))
-
-  @jax.jit
-  def run(x):
-    y, log_slope = transform.forward(x, h)
-    return (y, log_slope, transform.inverse(y, h)[0]), (
-      theirs.forward(x), theirs.forward_log_det_jacobian(x, 0), theirs.inverse(y)
-    )  # fmt: skip
-
-  for found, expected in zip(*run(x), strict=True):
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+  y, log_slope = transform.forward(x, h)
+  np.testing.assert_allclose(y, theirs.forward(x), atol=1e-10)
+  np.testing.assert_allclose(log_slope, theirs.forward_log_det_jacobian(x, 0), atol=1e-9)
+  np.testing.assert_allclose(transform.inverse(y, h)[0], theirs.inverse(y), atol=1e-9)
 
 
 def test_a_masked_autoregressive_flow_and_a_real_nvp_are_tfps():
@@ -270,7 +263,7 @@ def test_unknown_names_are_listed():
 
 def test_a_wild_start_ends_at_the_fixed_point():
   """Entries that grow without bound on the way do not poison those before them: inf times a masked weight is NaN."""
-  before = lambda x: jnp.cumsum(x, -1) - x
+  before = lambda x: x @ jnp.triu(jnp.ones((6, 6)), 1)
   conditioner = lambda x: jnp.stack([before(x), 10 * before(x) ** 5], -2)
   bijector = autoregressive.Autoregressive(conditioner, transforms_of.Affine(), 1 + jnp.arange(6))
   x = jnp.asarray([[0.3, -0.8, 0.9, 0.7, -0.5, 0.2]])
