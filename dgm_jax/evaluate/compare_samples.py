@@ -1,10 +1,9 @@
 """Differences between runs of the numbers that evaluate.samples gives, which are of whole sets and of no example."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 PREFIX = "test/samples_"
 _SETTING = ("features", "num", "seed", "against", "against_size", "floor", "floor_size")
@@ -71,7 +70,7 @@ def numbers(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, An
 
 
 def _mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-  return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+  return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def _error(name: str, *methods: Sequence[Mapping[str, Any]]) -> float | None:

@@ -55,7 +55,7 @@ def test_a_path_that_asks_for_an_evaluation_adds_its_section():
   assert config.evaluate.samples.num_samples == 10_000
   assert config.evaluate.samples.metrics == ("frechet", "kernel", "manifold", "memorisation")
   assert config.is_locked
-  assert set(config.evaluate) == {"importance_sampling", "samples"}
+  assert set(config.evaluate) == {"active_units", "importance_sampling", "samples"}
   asked = ["main", "--config=vae_mnist:test", "--config.evaluate.samples.seed=3"]
   load = lambda text: build.with_evaluations(config_args.load(text), config_args.overrides(asked))
   assert config_args.checked_arguments(asked, load)[1:] == asked[1:]
