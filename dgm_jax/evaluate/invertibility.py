@@ -24,7 +24,9 @@ def _largest(a: jax.Array) -> jax.Array:
 
 
 def _of_bijector(bijector: Any, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-  """(y, {"y": |f(f^-1(y)) - y|, "x": |x - f^-1(f(x))|, "log_det": |forward + inverse|}), each [B], relative to 1 + |.|.
+  """(y, {"y": |f(f^-1(y)) - y|, "x": |x - f^-1(f(x))|, "log_det": |forward + inverse|}), each [B].
+
+  The first two are relative to 1 + |y| and 1 + |x|.  Inverses by iteration also have "passes" [].
 
   The two log-determinants are those at the same point, f^-1(y): a spline whose slope is 1e-6 somewhere loses digits of
   x there, while y is right.
@@ -33,7 +35,10 @@ def _of_bijector(bijector: Any, x: jax.Array) -> tuple[jax.Array, dict[str, jax.
   back, inverse = bijector.inverse_and_log_det(y)
   again, forward = bijector.forward_and_log_det(back)
   relative = lambda a, b: _largest((a - b) / (1 + jnp.abs(b)))
-  return y, {"y": relative(again, y), "x": relative(back, x), "log_det": jnp.abs(forward + inverse)}
+  found = {"y": relative(again, y), "x": relative(back, x), "log_det": jnp.abs(forward + inverse)}
+  if hasattr(bijector, "inverse_and_passes"):
+    found["passes"] = bijector.inverse_and_passes(y)[1]
+  return y, found
 
 
 def _through(layers: list[tuple[str, Any]], x: jax.Array, each: bool) -> dict[str, dict[str, jax.Array]]:
@@ -104,7 +109,7 @@ def evaluate(
   Returns:
     invertibility, the worst of the errors |f(f^-1(y)) - y| and of log p(x) in float32 against float64; data/y_max,
     draws/x_median, data/log_det_99, data/log_px_max, ..., under "invertibility/"; with `layers`, the maximum for each
-    layer under "invertibility/layers/".
+    layer under "invertibility/layers/", and the passes of inverses by iteration.
 
   Raises:
     DivergenceError: a layer gives NaN or infinity; the message names it.
@@ -134,8 +139,9 @@ def evaluate(
     found |= _summaries(values[""], f"{part}/")
     worst.append(found[f"{part}/y_max"])
     for name in names if layers else ():
-      for what in ("y", "x", "log_det"):
-        found[f"layers/{name}/{part}_{what}_max"] = jnp.max(values[name][what]).item()
+      for what, value in values[name].items():
+        suffix = "" if what == "passes" else "_max"
+        found[f"layers/{name}/{part}_{what}{suffix}"] = jnp.max(value).item()
   found |= _summaries({"log_px": _log_px_in_both(model, variables, batch)}, "data/")
   worst.append(found["data/log_px_max"])
   return {"invertibility": max(worst)} | {f"invertibility/{name}": value for name, value in found.items()}

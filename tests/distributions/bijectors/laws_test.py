@@ -90,12 +90,15 @@ def test_inverse_in_float32(name):
 
   @jax.jit
   def run(parameters, x):
-    y = row.make(parameters).forward(x)
-    back = row.make(parameters).inverse(y)
-    return y, row.make(parameters).forward(back)
+    bijector = row.make(parameters)
+    y = bijector.forward(x)
+    back = bijector.inverse(y)
+    _, moved = jax.jvp(bijector.forward, (x,), (back - x,))  # the error of x times the slope
+    return y, bijector.forward(back), moved
 
-  y, again = run(parameters, x)
+  y, again, moved = run(parameters, x)
   assert float(jnp.max(jnp.abs(again - y) / (1 + jnp.abs(y)))) <= 1e-4
+  assert float(jnp.max(jnp.abs(moved) / (1 + jnp.abs(y)))) <= 1e-3
 
 
 @pytest.mark.parametrize("name", [n for n, row in BIJECTORS.items() if not row.inverse])

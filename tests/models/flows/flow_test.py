@@ -123,6 +123,7 @@ def test_invertibility_is_measured_layer_by_layer_and_names_the_layer_that_fails
     found[f"invertibility/{n}"] for n in ("data/y_max", "draws/y_max", "data/log_px_max")
   )
   assert found["invertibility/layers/ActNorm 1/data_y_max"] < 1e-5
+  assert 1 <= found["invertibility/layers/AutoregressiveLayer 0/data_passes"] <= 3
   assert found["invertibility/data/y_median"] <= found["invertibility/data/y_99"] <= found["invertibility/data/y_max"]
   params = jax.tree.map(lambda a: a, state.params)
   params["flow"]["parts_1"]["log_scale"] = params["flow"]["parts_1"]["log_scale"].at[0].set(jnp.nan)
