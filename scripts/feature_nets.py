@@ -64,7 +64,7 @@ def train(name: str, raw: str, work: pathlib.Path) -> dict:
     "net": {k: list(v) if isinstance(v, tuple) else v for k, v in net.items()},
     "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     "data_digest": run.results["data_digest"],
-    "command": f"python scripts/feature_nets.py {name}",
+    "command": f"python scripts/feature_nets.py --raw=FOLDER {name}",
     "config": config,
     "overrides": {k: list(v) if isinstance(v, tuple) else v for k, v in overrides.items()},
   }

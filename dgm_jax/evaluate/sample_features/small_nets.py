@@ -19,7 +19,8 @@ from dgm_jax.networks.image_networks import ConvEncoder
 from dgm_jax.networks.pooled import PooledConvolutions
 
 FOLDER = pathlib.Path(__file__).parent
-NAMES = ("mnist", "fashion_mnist", "cifar10_small")
+_NETS = json.loads((FOLDER / "nets.json").read_text(encoding="utf-8"))
+NAMES = tuple(_NETS)
 _SEED = 20141208  # of the random net
 
 
@@ -67,7 +68,7 @@ def shipped(name: str) -> Features:
   Raises:
     UserError: its file is not the one that nets.json describes.
   """
-  about, path = json.loads((FOLDER / "nets.json").read_text())[name], FOLDER / f"{name}.npz"
+  about, path = _NETS[name], FOLDER / f"{name}.npz"
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   errors.require(
     digest == about["sha256"], f"{path} is damaged: its sha256 is {digest}, not {about['sha256']}; install again."

@@ -1,7 +1,6 @@
 """Features: Inception against PyTorch's, files of arrays, the nets that come with the package, and wrong files."""
 
 import hashlib
-import json
 import pathlib
 
 import jax
@@ -115,7 +114,7 @@ def test_the_units_before_the_decision_are_those_that_give_the_logits():
 
 @pytest.mark.parametrize("name", small_nets.NAMES)
 def test_nets_that_come_with_the_package_are_small_and_as_recorded(name):
-  about = json.loads((small_nets.FOLDER / "nets.json").read_text())[name]
+  about = small_nets._NETS[name]
   assert (small_nets.FOLDER / f"{name}.npz").stat().st_size < 2**20 / 3
   of = small_nets.shipped(name)
   assert of.shape == tuple(about["image_shape"])
@@ -125,8 +124,6 @@ def test_nets_that_come_with_the_package_are_small_and_as_recorded(name):
 
 
 def test_a_damaged_net_is_refused(tmp_path, monkeypatch):
-  about = json.loads((small_nets.FOLDER / "nets.json").read_text())
-  (tmp_path / "nets.json").write_text(json.dumps(about))
   (tmp_path / "mnist.npz").write_bytes((small_nets.FOLDER / "mnist.npz").read_bytes()[:-1])
   monkeypatch.setattr(small_nets, "FOLDER", tmp_path)
   with pytest.raises(errors.UserError, match=r"mnist\.npz is damaged"):
