@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.objective.update(loss="non_saturating", order="simultaneous", penalty="none")
   config.optim.update(name="adam", lr=2e-4, b1=0.5, b2=0.999, l2=2.5e-5)
   net = {"hidden": (32,) if a.test else (1024, 1024), "activation": "leaky_relu", "norm": "batch", "affine": False}
-  net |= {"init": "normal", "init_scale": 0.02}
+  net |= {"initial": "normal", "initial_scale": 0.02}
   args = {"latent_dim": 50, "noise": "uniform", "noise_scale": 1.0, "output_bias": "zeros"}
   args |= {"output": "linear" if name == "array" else "sigmoid"}
   for player in ("generator", "encoder", "discriminator"):

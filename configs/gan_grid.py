@@ -78,7 +78,7 @@ def _lin2018(config: ConfigDict) -> dict:
   config.batch_size = 50 if config.num_steps == 40 else 100
   config.objective.order = "simultaneous"
   config.optim.update(name="adam", lr=1e-4, b1=0.8, b2=0.999, ema_decay=0.0)
-  normal = {"init": "normal", "init_scale": 0.02}
+  normal = {"initial": "normal", "initial_scale": 0.02}
   return {
     "generator_net": "mlp",
     "generator_args": {"hidden": (400,) * 4, "activation": "relu", "norm": "batch", **normal},

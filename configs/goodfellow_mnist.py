@@ -45,12 +45,12 @@ def get_config(arg: str = "") -> ConfigDict:
   config.optim.update(schedule="exponential", rate_decay=4e-6, end_scale=1e-5)
   config.optim.discriminator.lr = 0.05
   hidden = ((32, 32), (8, 8)) if a.test else ((1200, 1200), (240, 240))
-  generator = {"hidden": hidden[0], "activation": "relu", "init": "uniform", "init_scale": 0.05}
+  generator = {"hidden": hidden[0], "activation": "relu", "initial": "uniform", "initial_scale": 0.05}
   discriminator = {"hidden": hidden[1], "pieces": 5, "dropout_input": 0.2, "dropout": 0.5}
   args = {"latent_dim": 100, "noise": "uniform", "noise_scale": 3**0.5}
   args |= {"output": "linear" if name == "array" else "sigmoid", "output_bias": "mean"}
   args |= {"generator_net": "mlp", "generator_args": generator, "discriminator_net": "maxout"}
-  args["discriminator_args"] = discriminator | {"init": "uniform", "init_scale": 0.005}
+  args["discriminator_args"] = discriminator | {"initial": "uniform", "initial_scale": 0.005}
   config.model = {"name": "gan", "args": args}
   if not (a.test or a.quick):
     config.num_epochs, config.log_every = a.epochs, 500

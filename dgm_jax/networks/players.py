@@ -35,7 +35,8 @@ class Perceptron(nn.Module):
       otherwise) or "spectral" (of all layers).
     affine: whether batch normalisation has gains and biases.
     dropout_input, dropout: probability that an input unit of the first layer, and of the others, is dropped.
-    init, init_scale: of the kernels: "glorot", "normal" (standard deviation init_scale), "uniform" (half width).
+    initial, initial_scale: the first kernels: "glorot", "normal" (standard deviation initial_scale) or "uniform" (its
+      half width).
     output_bias: initialiser of the last bias.
   """
 
@@ -47,15 +48,15 @@ class Perceptron(nn.Module):
   affine: bool = True
   dropout_input: float = 0.0
   dropout: float = 0.0
-  init: str = "glorot"
-  init_scale: float = 0.02
+  initial: str = "glorot"
+  initial_scale: float = 0.02
   output_bias: Callable = nn.initializers.zeros
 
   def setup(self):
     check(self)
     wide = [width * self.pieces for width in self.hidden]
-    kinds = {"glorot": nn.initializers.glorot_uniform(), "normal": nn.initializers.normal(self.init_scale)}
-    kernel_init = (kinds | {"uniform": symmetric_uniform(self.init_scale)})[self.init]
+    kinds = {"glorot": nn.initializers.glorot_uniform(), "normal": nn.initializers.normal(self.initial_scale)}
+    kernel_init = (kinds | {"uniform": symmetric_uniform(self.initial_scale)})[self.initial]
     layer = SpectralDense if self.norm == "spectral" else nn.Dense
     batch = self.norm == "batch"  # a bias before it would have no effect
     self.layers = [layer(width, use_bias=not batch, kernel_init=kernel_init) for width in wide]
@@ -87,14 +88,14 @@ def check(net: Perceptron) -> None:
   for name, value, choices in (
     ("activation", net.activation, ACTIVATIONS),
     ("norm", net.norm, NORMS),
-    ("init", net.init, INITS),
+    ("initial", net.initial, INITS),
   ):
     errors.require(value in choices, f"{name} = {value!r}; it must be one of {', '.join(choices)}")
   errors.require(min(net.hidden, default=1) >= 1, f"hidden = {tuple(net.hidden)}; every width must be 1 or more")
   errors.require(net.pieces >= 1, f"pieces = {net.pieces}; it must be 1 or more")
   for name in ("dropout_input", "dropout"):
     errors.require(0 <= getattr(net, name) < 1, f"{name} = {getattr(net, name)}; it must be in [0, 1)")
-  errors.require(net.init_scale > 0, f"init_scale = {net.init_scale}; it must be positive")
+  errors.require(net.initial_scale > 0, f"initial_scale = {net.initial_scale}; it must be positive")
 
 
 def maxout(out: int, pieces: int = 5, **args: Any) -> Perceptron:

@@ -1,0 +1,125 @@
+"""config.track: evaluations during training, by which the best state is kept; and runs of two players by the loop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from dgm_jax.configs import gan_grid, iwae_mnist
+from dgm_jax.core import errors
+from dgm_jax.training import early_stopping, train
+from dgm_jax.training.restore import restore
+from dgm_jax.training.workdir import checkpoint
+from helpers import tables
+
+
+def small(seed=0, **given):
+  config = gan_grid.get_config("test")
+  with config.unlocked():
+    config.seed, config.eval_every, config.checkpoint_every, config.figures_every = seed, 20, 20, 40
+    config.loggers = ()
+    config.update(given)
+  return config
+
+
+def rows_of(folder):
+  return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][1:]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+  """(config, folder) of a finished run that tracks the means of the logits, and keeps its best state by one of them."""
+  config = small(keep_best="valid/d_real_stderr")
+  with config.unlocked():
+    config.track.means = {"batch_size": 100}
+  folder = tmp_path_factory.mktemp("run") / "gan"
+  train.train_and_evaluate(config, folder)
+  return config, folder
+
+
+def test_tracked_numbers_are_logged_at_every_evaluation(run):
+  config, folder = run
+  rows = {row["step"]: row for row in rows_of(folder)}
+  assert {step for step, row in rows.items() if "valid/d_real_stderr" in row} == {0, 20, 40}
+  assert "valid/d_real" in rows[20] and "train/spread" in rows[20]
+  [start] = json.loads((folder / "run.json").read_text())
+  assert start["wall_s"]["track"] > 0
+  best = restore(config, folder, "best")[1]
+  scores = {step: row["valid/d_real_stderr"] for step, row in rows.items() if step in checkpoint.steps(folder)}
+  assert int(best.step) in [step for step in scores if scores[step] == max(scores[s] for s in (20, 40))]
+
+
+def test_the_generator_alone_is_averaged_and_evaluated(run):
+  config, folder = run
+  raw, averaged = restore(config, folder, averaged=False)[1], restore(config, folder)[1]
+  assert raw.averages.keys() == {"generator"}
+  jax.tree.map(np.testing.assert_array_equal, averaged.params["generator"], raw.averages["generator"])
+  jax.tree.map(np.testing.assert_array_equal, averaged.params["discriminator"], raw.params["discriminator"])
+
+
+def test_a_metric_that_is_not_tracked_is_named(tmp_path):
+  with pytest.raises(errors.UserError, match="metric of keep_best 'valid/samples_frechet'"):
+    train.train_and_evaluate(small(keep_best="valid/samples_frechet"), tmp_path / "run")
+  config = iwae_mnist.get_config("test,k=5")
+  with config.unlocked():
+    config.track.nothing = {}
+  with pytest.raises(errors.UserError, match="evaluation 'nothing'"):
+    train.train_and_evaluate(config, tmp_path / "run")
+
+
+def test_distances_of_samples_are_costs():
+  assert early_stopping.score("valid/samples_frechet", {"valid/samples_frechet": 3.0}) == -3.0
+  assert early_stopping.score("valid/samples_modes_covered", {"valid/samples_modes_covered": 3.0}) == 3.0
+  assert early_stopping.score("valid/loss", {"valid/loss": 3.0}) == -3.0
+
+
+@pytest.mark.slow
+def test_seeds_rates_and_weights_are_lanes_that_equal_lone_runs(tmp_path):
+  configs = []
+  for i, (lr, weight, own) in enumerate([(1e-3, 0.1, 1e-3), (3e-3, 1.0, 5e-4)]):
+    config = small(seed=i)
+    with config.unlocked():
+      config.optim.update(lr=lr, eps=1e-4)
+      config.optim.discriminator.lr, config.objective.weight = own, weight
+    configs.append(config)
+  train.train_runs(configs, [tmp_path / f"lane{i}" for i in range(2)])
+  for i, config in enumerate(configs):
+    train.train_and_evaluate(config, tmp_path / f"lone{i}")
+    a, b = (restore(config, tmp_path / f"{kind}{i}", averaged=False)[1] for kind in ("lane", "lone"))
+    tables.assert_close_by_leaf(a.params, b.params, 1e-4)
+
+
+@pytest.mark.slow
+def test_a_game_that_is_killed_five_times_ends_in_the_same_state(tmp_path):
+  code = """
+import sys, pathlib
+from training.tracking_test import small
+from dgm_jax.training import train
+config = small(num_steps=400, log_every=10, eval_every=20, checkpoint_every=20)
+train.train_and_evaluate(config, pathlib.Path(sys.argv[1]))
+"""
+  env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tables.ROOT / "tests"), str(tables.ROOT)])}
+  command = lambda name: [sys.executable, "-c", code, str(tmp_path / name)]
+  assert subprocess.run(command("whole"), env=env, check=False).returncode == 0
+  for kill in range(5):
+    process = subprocess.Popen(command("killed"), env=env)
+    wanted = 60 * (kill + 1)
+    while process.poll() is None:
+      folder = tmp_path / "killed"
+      steps = checkpoint.steps(folder) if (folder / "checkpoints").is_dir() else {0}
+      if max(steps, default=0) >= wanted:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        break
+      time.sleep(0.01)
+  assert subprocess.run(command("killed"), env=env, check=False).returncode == 0
+  assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "killed")
+  config = small(num_steps=400, log_every=10, eval_every=20, checkpoint_every=20)
+  states = [restore(config, tmp_path / name, averaged=False)[1] for name in ("whole", "killed")]
+  jax.tree.map(np.testing.assert_array_equal, *[(s.params, s.opt_state, s.averages) for s in states])
