@@ -53,41 +53,21 @@ def _f_divergence(term: Callable, conjugate: Callable, optimal: Callable, measur
 
 
 _log_ratio = lambda log_p, log_q: log_p - log_q
+_COIN = lambda d: _softplus(-d), _softplus  # -log D and -log(1 - D)
+_SCORE = lambda d: -d, lambda d: d  # of the generator, and of an encoder
 LOSSES: dict[str, Loss] = {
   # Goodfellow et al. (2014)
-  "minimax": Loss(
-    lambda d: _softplus(-d),
-    _softplus,
-    lambda d: -_softplus(d),
-    lambda d: -_softplus(-d),
-    _log_ratio,
-    "2 JS(p, q) - log 4",
-  ),
+  "minimax": Loss(*_COIN, lambda d: -_softplus(d), lambda d: -_softplus(-d), _log_ratio, "2 JS(p, q) - log 4"),
   "non_saturating": Loss(
-    lambda d: _softplus(-d),
-    _softplus,
-    lambda d: _softplus(-d),
-    _softplus,
-    _log_ratio,
-    "2 JS(p, q) - log 4; the generator's gradient is that of KL(q || p) - 2 JS",
+    *_COIN, *_COIN, _log_ratio, "2 JS(p, q) - log 4; the generator's gradient is that of KL(q || p) - 2 JS"
   ),
   # Lim & Ye (2017); Miyato et al. (2018)
   "hinge": Loss(
-    lambda d: jax.nn.relu(1 - d),
-    lambda d: jax.nn.relu(1 + d),
-    lambda d: -d,
-    lambda d: d,
-    lambda log_p, log_q: jnp.sign(log_p - log_q),
-    "2 TV(p, q) - 2",
+    lambda d: jax.nn.relu(1 - d), lambda d: jax.nn.relu(1 + d), *_SCORE, lambda p, q: jnp.sign(p - q), "2 TV(p, q) - 2"
   ),
   # Arjovsky, Chintala & Bottou (2017); without a bound on the critic there is no optimal d
   "wasserstein": Loss(
-    lambda d: -d,
-    lambda d: d,
-    lambda d: -d,
-    lambda d: d,
-    lambda log_p, log_q: jnp.zeros_like(log_p),
-    "W1(p, q) over the critics of slope 1; with a gradient penalty, or clipped weights, something else",
+    *_SCORE, *_SCORE, lambda p, q: jnp.zeros_like(p), "W1(p, q) over critics of slope 1; not with a penalty or clipping"
   ),
   "kl": _f_divergence(
     lambda d: d, lambda d: jnp.exp(d - 1), lambda log_p, log_q: 1 + log_p - log_q, "KL(p || q), f* = exp(t - 1)"
@@ -239,9 +219,14 @@ def clip(params: Any, bound: float | jax.Array) -> Any:
 
 
 def spread(x: jax.Array) -> jax.Array:
-  """The mean squared distance of two examples of a batch [B, ...], B > 1."""
+  """The mean squared distance of two examples of a batch [B, ...]; 0 for B = 1."""
   flat = x.reshape(x.shape[0], -1)
-  return 2 * jnp.sum(jnp.var(flat, 0, ddof=1))
+  return 2 * jnp.sum((flat - jnp.mean(flat, 0)) ** 2) / max(1, flat.shape[0] - 1)
+
+
+def relative_spread(fake: jax.Array, real: jax.Array) -> jax.Array:
+  """spread(fake) / spread(real), finite also where the data are all equal."""
+  return spread(fake) / jnp.maximum(spread(real), 1e-12)
 
 
 def require(name: str, smoothing: float) -> None:

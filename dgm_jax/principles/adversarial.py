@@ -136,8 +136,9 @@ def make(model: nn.Module, tx: Any, **options: Any) -> System:
 def _conditions(model: nn.Module, o: Options) -> tuple[Callable, int]:
   """((batch) -> {"x", and "y" of a conditional model}, the number of classes of y, 0 if it has none)."""
   classes = getattr(model, "num_classes", None)
+  real = lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
   if classes is None:
-    return lambda batch: {"x": batch["x"]}, 0
+    return lambda batch: {"x": real(batch["x"])}, 0
   errors.require(o.pack == 1, f"objective.pack = {o.pack}; samples with labels are judged one by one: it must be 1.")
 
   def conditioned(batch):
@@ -145,7 +146,7 @@ def _conditions(model: nn.Module, o: Options) -> tuple[Callable, int]:
       o.conditions_on in batch,
       f"The model is conditional on {o.conditions_on!r}, with num_classes = {classes}, which the data do not have.",
     )
-    return {"x": batch["x"], "y": batch[o.conditions_on]}
+    return {"x": real(batch["x"]), "y": batch[o.conditions_on]}
 
   return conditioned, classes if o.conditions_on == "y" else 0
 

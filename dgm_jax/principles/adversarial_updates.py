@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import rng
+from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
 from dgm_jax.inference import adversarial_losses as losses
 from dgm_jax.principles.adversarial_options import Options
@@ -89,13 +89,14 @@ class Game(NamedTuple):
 
   def draws(self, key: jax.Array, batch: dict, k: int) -> dict:
     """What an update is made from, [k, B, ...]: x, y, z and the random numbers of the penalty; and keys [k]."""
-    n = batch["x"].shape[0]
+    n, m = batch["x"].shape[0], self.o.pack
+    errors.require(n // k % m == 0, f"objective.pack = {m} does not divide the batch of {n // k} examples.")
     of = functools.partial(rng.stream, key)
     found = {"x": batch["x"], "z": self.model.latent(of("latent"), n)} | ({"y": batch["y"]} if "y" in batch else {})
     if self.o.penalty == "gradient_penalty":
-      found["u"] = jax.random.uniform(of("lines"), (n // self.o.pack,))
+      found["u"] = jax.random.uniform(of("lines"), (n // m,))
     if self.o.penalty == "dragan":
-      real = jax.eval_shape(lambda x: packed(x, self.o.pack), batch["x"])
+      real = jax.eval_shape(lambda x: packed(x, m), batch["x"])
       found["noise"] = jax.random.uniform(of("noise"), real.shape)
     if self.o.latent_consistency or self.o.latent_diversity:
       keys = iter(jax.random.split(of("moves"), len(jax.tree.leaves(found["z"]))))
@@ -127,7 +128,7 @@ class Game(NamedTuple):
     coding = tuple(self.number(state, name) for name in "abc")
     loss = losses.discriminator_loss(o.loss, d_real, d_fake, self.number(state, "smoothing"), coding)
     metrics = {"logit_real": jnp.mean(d_real), "logit_fake": jnp.mean(d_fake), "sign_real": jnp.mean(jnp.sign(d_real))}
-    metrics["spread"] = losses.spread(image_of(fake)) / losses.spread(draw["x"])
+    metrics["spread"] = losses.relative_spread(image_of(fake), draw["x"])
     if o.penalty not in ("none", "clip"):
 
       def critic(x):
@@ -159,7 +160,7 @@ class Game(NamedTuple):
       )[0]
     coding = tuple(self.number(state, name) for name in "abc")
     loss = losses.generator_loss(o.loss, d_real, d_fake, self.has_encoder, coding)
-    metrics = {"loss_generator": loss, "spread": losses.spread(image_of(fake)) / losses.spread(draw["x"])}
+    metrics = {"loss_generator": loss, "spread": losses.relative_spread(image_of(fake), draw["x"])}
     if hasattr(self.model, "auxiliary"):
       own = {k: v for k, v in state.variables.items() if k not in _FIXED}
       batch = {k: v for k, v in draw.items() if k in ("x", "y")}

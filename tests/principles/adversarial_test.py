@@ -379,6 +379,11 @@ def test_mistakes_get_one_sentence(options, sentence):
   assert "\n" not in str(raised.value)
 
 
+def test_a_pack_that_does_not_divide_the_batch_is_refused():
+  with pytest.raises(errors.UserError, match="pack = 3 does not divide the batch of 8"):
+    after(model(), X[:8], pack=3)
+
+
 def test_models_of_other_principles_are_refused():
   with pytest.raises(errors.UserError, match="needs models with latent\\(key, n\\)"):
     adversarial.make(vae.Model(SHAPE), SGD)
