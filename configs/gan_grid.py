@@ -61,6 +61,7 @@ def get_config(arg: str = "") -> ConfigDict:
   args = {"latent_dim": 2, "noise": "normal", "noise_scale": 1.0, "output": "linear", "output_bias": "zeros"}
   config.model = {"name": "gan", "args": args | nets}
   if not a.test:
+    config.batch_size = 128 if small else 100
     config.log_every, config.eval_batch_size = 1000, 2500
     config.num_steps = 4000 if a.quick else 16_000 if small else 400_000
     config.checkpoint_every = config.eval_every = config.num_steps // 4
@@ -68,14 +69,12 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def _small(config: ConfigDict) -> dict:
-  config.batch_size = min(config.batch_size, 50) if config.num_steps == 40 else 128
   config.optim.update(name="adam", lr=1e-3, b1=0.5, b2=0.9, ema_decay=0.999)
   net = {"hidden": (64, 64), "activation": "relu"}
   return {"generator_net": "mlp", "generator_args": net, "discriminator_net": "mlp", "discriminator_args": dict(net)}
 
 
 def _lin2018(config: ConfigDict) -> dict:
-  config.batch_size = 50 if config.num_steps == 40 else 100
   config.objective.order = "simultaneous"
   config.optim.update(name="adam", lr=1e-4, b1=0.8, b2=0.999, ema_decay=0.0)
   normal = {"initial": "normal", "initial_scale": 0.02}

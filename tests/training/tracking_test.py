@@ -96,6 +96,23 @@ def test_seeds_rates_and_weights_are_lanes_that_equal_lone_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_step_of_several_batches_is_the_same_streamed(tmp_path):
+  found = {}
+  for source in ("resident", "streaming"):
+    config = small()
+    config.objective.update(loss="wasserstein", penalty="gradient_penalty", num_discriminator=3)
+    config.data.source, config.num_epochs = source, 4
+    with config.unlocked():
+      config.num_steps = None
+    train.train_and_evaluate(config, tmp_path / source)
+    found[source] = restore(config, tmp_path / source, averaged=False)
+  resident, streaming = (state for _, state in found.values())
+  experiment = found["resident"][0]
+  assert (experiment.examples_per_step, experiment.steps_per_epoch, int(resident.step)) == (150, 6, 24)
+  tables.assert_close_by_leaf(resident.params, streaming.params, 1e-5)
+
+
+@pytest.mark.slow
 def test_a_game_that_is_killed_five_times_ends_in_the_same_state(tmp_path):
   code = """
 import sys, pathlib
