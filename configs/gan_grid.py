@@ -50,11 +50,9 @@ def get_config(arg: str = "") -> ConfigDict:
   if a.test and a.data != "array":
     config.data.update(train_size=1000, valid_size=200, test_size=200)
   penalty = a.penalty if a.penalty != "default" else "r1" if small else "none"
-  config.objective.update(loss=a.loss, penalty=penalty, pack=a.pack, weight={"r1": 0.1, "r2": 0.1}.get(penalty, 1.0))
-  if penalty == "gradient_penalty":
-    config.objective.weight = 0.1  # as in the toys of WGAN-GP
-  if penalty == "clip":
-    config.objective.weight = 0.03  # the bound of the parameters
+  # the gradient penalty's weight is that of the toys of WGAN-GP; of clip it is the bound of the parameters
+  weight = {"r1": 0.1, "r2": 0.1, "gradient_penalty": 0.1, "clip": 0.03}.get(penalty, 1.0)
+  config.objective.update(loss=a.loss, penalty=penalty, pack=a.pack, weight=weight)
   nets = _small(config) if small else _lin2018(config)
   if a.test:
     nets = {name: value | {"hidden": (16,)} if name.endswith("args") else value for name, value in nets.items()}

@@ -82,6 +82,8 @@ def report(item: str, budget: Budget, published: Mapping[str, Value], folder: pa
   of = lambda kind: [f"{title}{kind}" for title in _TITLES.values()]
   columns = [""] + (of(", published") + of("") if item == "table=1" else of(", averaged") + of(", raw"))
   rows = [_row(item, cell, found, names[cell], published) for cell, found in cells.items()]
+  for cell in [c for c in names if cells and c not in cells]:  # not run yet, or ended by NaN
+    rows.append([tables.cell(_label(item, cell)), tables.cell("no result"), *[tables.cell("")] * len(columns[1:])])
   made = [tables.table("Means over seeds ± standard error", [*columns, "seconds, all lanes"], rows)] if rows else []
   numbers = {"item": item, "cells": cells}
   return {"numbers": numbers, "tables": made, "figures": [], "sentences": _sentences(item, cells) if cells else []}
