@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
-from dgm_jax.distributions.discretised_logistic import DiscretisedLogisticMixture
+from dgm_jax.distributions.discretised_logistic import MIN_LOG_SCALE, DiscretisedLogisticMixture, LogisticLevels
 from dgm_jax.distributions.factorised import Factorised, bernoulli
 from dgm_jax.distributions.likelihoods.family import Family, bias_at_logit
 
@@ -111,7 +111,23 @@ def make_discretised_logistic(num_components: int = 10, num_levels: int = 256) -
 
   def given(*h):
     logits, loc, log_scale = jnp.split(jnp.stack(h, -2), 3, -2)
-    return Factorised(DiscretisedLogisticMixture(logits, loc, jnp.maximum(log_scale, -8.0), num_levels))
+    return Factorised(DiscretisedLogisticMixture(logits, loc, jnp.maximum(log_scale, MIN_LOG_SCALE), num_levels))
 
   start = lambda mean: tuple(h for h in (0.0, mean, -2.0) for _ in range(num_components))
   return Family(given, start, 3 * num_components, (0.0, 1.0), num_values=num_levels)
+
+
+def make_logistic_levels(num_components: int = 10, num_levels: int = 256) -> Family:
+  """A mixture of discretised logistics on the integers 0 .. V - 1, with parameters in units of (x + 1/2) / V.
+
+  The same distributions as 'discretised_logistic' for x as stored.
+  """
+  numbers = f"num_components = {num_components}, num_levels = {num_levels} of likelihood 'logistic_levels'"
+  errors.require(num_components >= 1 and num_levels >= 2, f"{numbers} must be at least 1 and 2")
+
+  def given(*h):
+    logits, loc, log_scale = jnp.split(jnp.stack(h, -2), 3, -2)
+    return Factorised(LogisticLevels(logits, loc, jnp.maximum(log_scale, MIN_LOG_SCALE), num_levels))
+
+  start = lambda mean: tuple(h for h in (0.0, (mean + 0.5) / num_levels, -2.0) for _ in range(num_components))
+  return Family(given, start, 3 * num_components, (0.0, num_levels - 1.0), num_values=num_levels)

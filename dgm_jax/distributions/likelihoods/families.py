@@ -28,6 +28,7 @@ from dgm_jax.distributions.likelihoods.discrete import (
   make_bernoulli,
   make_categorical,
   make_discretised_logistic,
+  make_logistic_levels,
   make_poisson,
 )
 from dgm_jax.distributions.likelihoods.family import Family
@@ -48,6 +49,7 @@ FAMILIES = {
   "poisson": make_poisson,
   "categorical": make_categorical,
   "discretised_logistic": make_discretised_logistic,
+  "logistic_levels": make_logistic_levels,
 }
 
 

@@ -23,8 +23,10 @@ OPTIONS = {
   "gaussian_mixture": {"num_components": 3},
   "categorical": {"num_classes": 4},
   "discretised_logistic": {"num_components": 3, "num_levels": 8},
+  "logistic_levels": {"num_components": 3, "num_levels": 8},
 }
 LEVELS = {"bernoulli": np.arange(2.0), "categorical": np.arange(4.0), "discretised_logistic": np.arange(8) / 7}
+LEVELS |= {"logistic_levels": np.arange(8.0)}
 LEVELS["poisson"] = np.arange(300.0)
 B, D = 5, 3
 every_likelihood = pytest.mark.parametrize("name", families.FAMILIES)
@@ -153,6 +155,8 @@ def test_decoder_starts_at_the_mean_of_the_data(name):
     np.testing.assert_allclose(found, 1.5)
   elif name == "discretised_logistic":  # the open bins move the mean to the middle
     assert abs(found - np.array(mean)).max() < 0.1
+  elif name == "logistic_levels":
+    assert abs(found - np.array(mean)).max() < 0.7  # a tenth of the range, too
   else:
     np.testing.assert_allclose(found, mean, atol=2e-3)
 
@@ -288,6 +292,7 @@ def test_support_of_a_model_follows_its_likelihood():
     ("categorical", {"num_classes": 1}, "num_classes = 1"),
     ("gaussian_mixture", {"num_components": 0}, "num_components = 0"),
     ("discretised_logistic", {"num_levels": 1}, "num_levels = 1"),
+    ("logistic_levels", {"num_components": 0}, "num_components = 0"),
   ],
 )
 def test_invalid_options_raise_a_user_error(name, options, sentence):
