@@ -49,7 +49,7 @@ def conv_by_lax(x: jax.Array, kernel: jax.Array, stride: int, padding: int | str
   return jax.lax.conv_general_dilated(x, kernel, (stride, stride), paddings, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """[..., I] @ [I, O] as a product of two matrices, whose gradient XLA:CPU computes without a transposed copy."""
   return (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:-1], -1)
 
@@ -61,7 +61,7 @@ def _is_narrow(kernel: jax.Array) -> bool:
 
 def _at_all_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """x[i, j] kernel[a, b] for all taps (a, b), [B, H, W, k, k, O]: one matrix product."""
-  taps = _product(x, jnp.moveaxis(kernel, 2, 0).reshape(kernel.shape[2], -1))
+  taps = product(x, jnp.moveaxis(kernel, 2, 0).reshape(kernel.shape[2], -1))
   return taps.reshape(*x.shape[:3], *kernel.shape[:2], kernel.shape[3])
 
 
@@ -75,7 +75,7 @@ def conv_by_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: int | 
     y = jnp.pad(_at_all_taps(x, kernel), ((0, 0), *paddings, (0, 0), (0, 0), (0, 0)))
     return sum(cut(y, a, b)[..., a, b, :] for a, b in pairs)
   x = jnp.pad(x, ((0, 0), *paddings, (0, 0)))
-  return _product(jnp.concatenate([cut(x, a, b) for a, b in pairs], -1), kernel.reshape(-1, kernel.shape[-1]))
+  return product(jnp.concatenate([cut(x, a, b) for a, b in pairs], -1), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def conv_transpose_by_lax(
@@ -116,7 +116,7 @@ def conv_transpose_by_matmul(
     for (a, d), (b, e) in itertools.product(phases[0][r], phases[1][q]):
       d, e = d - first[0], e - first[1]
       cut = padded[:, d : d + counts[0][r], e : e + counts[1][q]]
-      total += cut[..., a, b, :] if narrow else _product(cut, kernel[a, b])
+      total += cut[..., a, b, :] if narrow else product(cut, kernel[a, b])
     missing = [(0, axis[0] - axis[i]) for axis, i in zip(counts, (r, q), strict=True)]
     return jnp.pad(total, ((0, 0), *missing, (0, 0)))
 

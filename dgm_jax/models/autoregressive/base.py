@@ -60,6 +60,11 @@ class Autoregressive(nn.Module):
     )
     return family
 
+  @property
+  def support(self) -> tuple[float, float]:
+    """The smallest and the largest value of an entry."""
+    return self.family.support
+
   def initial_outputs(self) -> jax.Array:
     """h for which the mean of every entry is that of the data, in P blocks of D, [P D]."""
     family, mean = self.family, self.data_mean

@@ -13,7 +13,7 @@ from dgm_jax.configs import made_mnist
 from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import sum_last
 from dgm_jax.distributions.truncated import Truncation
-from dgm_jax.models.autoregressive import drawing, lstm, made, nade, orderless, transformer
+from dgm_jax.models.autoregressive import drawing, lstm, made, nade, orderless, pixelcnn, transformer
 from dgm_jax.training import build
 
 SHAPE, D, LEVELS, C = (2, 3), 6, 3, 2
@@ -30,6 +30,9 @@ MODELS = {
   "nade_relu_random": (nade, {"num_hidden": 8, "activation": "relu", "ordering": "random", "order_seed": 1}),
   "orderless": (orderless, {"hidden": (12,), "orders": 2}),
   "orderless_categorical": (orderless, {"hidden": (12, 8), "activation": "tanh", "num_classes": C, **CLASSES}),
+  "pixelcnn": (pixelcnn, {"features": 16, "blocks": 1, "first_kernel_size": 5}),
+  "pixelcnn_gated": (pixelcnn, {"net": "gated", "features": 4, "blocks": 1, "num_classes": C, **CLASSES}),
+  "pixelcnn_plusplus": (pixelcnn, {"net": "plusplus", "features": 4, "blocks": 1, "scales": 2}),
   "nade_categorical": (nade, {"num_hidden": 8, "num_classes": C, **CLASSES}),
   "transformer": (transformer, {**SMALL, "likelihood": "bernoulli", "biases": True}),
   "transformer_rotary_tied": (transformer, {**SMALL, "positions": "rotary", "tied": True, "num_classes": C, **CLASSES}),
@@ -37,6 +40,11 @@ MODELS = {
   "gru_categorical": (lstm, {"hidden": (8,), "cell": "gru", "embedding_dim": 4, "num_classes": C, **CLASSES}),
 }
 each = pytest.mark.parametrize("name", MODELS)
+# these are tested in pixelcnn_test.py, too
+IMAGES = ("pixelcnn_gated", "pixelcnn_plusplus")
+cheap = pytest.mark.parametrize(
+  "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in IMAGES)) for name in MODELS]
+)
 
 
 @functools.cache
@@ -47,10 +55,11 @@ def made_model(name):
   states = jnp.asarray(list(itertools.product(range(model.num_levels), repeat=D)), jnp.float32)
   context = jnp.tile(jax.nn.one_hot(1, C), (len(states), 1)) if model.num_classes else None
   batch = {"x": states.reshape(-1, *SHAPE)} | ({} if context is None else {"context": context})
-  variables = model.init(jax.random.key(0), batch)
+  variables = jax.jit(model.init)(jax.random.key(0), batch)
   leaves, tree = jax.tree.flatten(variables["params"])
   keys = jax.random.split(jax.random.key(5), len(leaves))
-  noisy = [a + 0.7 * jax.random.normal(key, a.shape) for key, a in zip(keys, leaves, strict=True)]
+  size = 0.3 if module is pixelcnn else 0.7
+  noisy = [a + size * jax.random.normal(key, a.shape) for key, a in zip(keys, leaves, strict=True)]
   params = jax.tree.unflatten(tree, noisy)
   return model.bind({**variables, "params": params}), states, batch, context
 
@@ -68,7 +77,7 @@ def test_the_mean_of_the_logits_of_several_orders_is_no_probability():
   assert abs(float(total) - 1) > 1e-3
 
 
-@each
+@cheap
 def test_conditionals_depend_on_the_entries_before_alone_and_on_all_of_them(name):
   bound, states, _, context = made_model(name)
   one = None if context is None else context[:1]
@@ -77,37 +86,37 @@ def test_conditionals_depend_on_the_entries_before_alone_and_on_all_of_them(name
     place = np.argsort(np.asarray(bound.order(which)))
     before = place[None, :] < place[:, None]  # [d, e]: e comes before d
     if bound.num_levels == 2:
-      slopes = abs(jax.vmap(jax.jacobian(h))(states[::7])).sum((0, 2))  # [d, e]
+      slopes = abs(jax.jit(jax.vmap(jax.jacobian(h)))(states[::7])).sum((0, 2))  # [d, e]
     else:  # classes enter one-hot
       changed = lambda e: jax.vmap(lambda x, e=e: abs(h(x.at[e].set((x[e] + 1) % LEVELS)) - h(x)).sum(-1))(states[::7])
-      slopes = jnp.stack([changed(e).sum(0) for e in range(D)], 1)
+      slopes = jax.jit(lambda: jnp.stack([changed(e).sum(0) for e in range(D)], 1))()
     np.testing.assert_array_equal(slopes[~before], 0)
     if bound.num_orders == 1:  # random masks of a narrow net may cut single pairs
       assert float(slopes[before].min()) > 0
 
 
-@each
+@cheap
 def test_steps_with_the_cache_give_the_conditionals(name):
   bound, states, _, context = made_model(name)
   x, c = states[3::11], None if context is None else context[3::11]
   for which in range(bound.num_orders):
     order, cache, before = bound.order(which), bound.start(len(x), c, which), jnp.full(len(x), 0.0)
-    expected = bound.conditionals(x, c, which)
+    expected, step = jax.jit(bound.conditionals)(x, c, which), jax.jit(bound.step)
     for t in range(D):
-      cache, h = bound.step(cache, jnp.asarray(t), before)
-      np.testing.assert_allclose(h, expected[:, order[t]], atol=1e-5)
+      cache, h = step(cache, jnp.asarray(t), before)
+      np.testing.assert_allclose(h, expected[:, order[t]], atol=1e-5, rtol=1e-5)
       before = x[:, order[t]]
 
 
-@each
+@cheap
 def test_draws_have_the_probabilities_of_the_states(name):
   """A chi-squared test of the 64 or 729 frequencies of 20,000 draws, at 5 standard deviations."""
   bound, states, batch, context = made_model(name)
   n = 20_000
   given = {} if context is None else {"context": jnp.tile(context[:1], (n, 1))}
-  drawn = jax.jit(lambda key: bound.generate(key, n, **given))(jax.random.key(1)).reshape(n, D)
+  x = jax.jit(lambda key: bound.generate(key, n, **given))(jax.random.key(1)).reshape(n, D)
   place = bound.num_levels ** jnp.arange(D - 1, -1, -1)
-  counts = np.bincount(np.asarray(drawn @ place, int), minlength=len(states))
+  counts = np.bincount(np.asarray(x @ place, int), minlength=len(states))
   expected = n * np.exp(np.asarray(bound.log_prob(batch), np.float64))
   rare = expected < 5
   counts, expected = (np.append(a[~rare], a[rare].sum()) for a in (counts, expected))
@@ -122,14 +131,15 @@ def test_a_draw_comes_with_its_log_probability(name):
   np.testing.assert_allclose(log_px, bound.log_prob({"x": x}), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["made_deep_reversed", "nade_relu_random"])
+@pytest.mark.parametrize("name", ["made_deep_reversed", "nade_relu_random", "pixelcnn", "pixelcnn_plusplus"])
 def test_the_first_entries_have_their_marginal_probability(name):
   bound, states, batch, _ = made_model(name)
-  first, log_p = bound.first(4), np.asarray(bound.log_prob(batch), np.float64)
-  marginal = np.asarray(bound.log_prob_of_first(batch, 4))
-  for i in (0, 13, 63):
-    same = (states[:, first] == states[i, first]).all(1)
-    assert marginal[i] == pytest.approx(np.log(np.exp(log_p[same]).sum()), abs=1e-5)
+  log_p = np.asarray(jax.jit(bound.log_prob)(batch), np.float64)
+  for num in (3, 4):
+    first, marginal = bound.first(num), np.asarray(bound.log_prob_of_first(batch, num))
+    for i in (0, 13, 63):
+      same = (states[:, first] == states[i, first]).all(1)
+      assert marginal[i] == pytest.approx(np.log(np.exp(log_p[same]).sum()), abs=1e-5)
 
 
 @pytest.mark.parametrize("ordering", [(0, 1, 2, 3, 4, 4), (0, 1), "alphabetical"])
@@ -153,13 +163,14 @@ def test_missing_entries_are_refused():
 
 RASTER = ["made_deep_reversed", "made_categorical", "nade_relu_random", "nade_categorical"]
 RASTER += ["transformer_rotary_tied", "gru_categorical"]
+RASTER += ["pixelcnn"]
 
 
 def uncached(bound, key, n, context, how):
   """Draws with a whole pass for every entry."""
-  order, x = bound.order(0), jnp.zeros((n, D))
+  order, x, conditionals = bound.order(0), jnp.zeros((n, D)), jax.jit(bound.conditionals)
   for t, step in enumerate(jax.random.split(key, D)):
-    h = bound.conditionals(x, context, 0)[:, order[t]]
+    h = conditionals(x, context, 0)[:, order[t]]
     x = x.at[:, order[t]].set(drawing.one_entry(bound, h, step, how))
   return x
 
@@ -169,7 +180,7 @@ def uncached(bound, key, n, context, how):
 def test_draws_with_the_cache_are_those_of_whole_passes(name, options):
   bound, *_ = made_model(name)
   context = jax.nn.one_hot(jnp.arange(40) % C, C) if bound.num_classes else None
-  found = bound._draw(jax.random.key(3), 40, context, 0, Truncation(*options))["x"]
+  found = jax.jit(lambda key: drawing.draw(bound, key, 40, context, 0, Truncation(*options))["x"])(jax.random.key(3))
   np.testing.assert_array_equal(found, uncached(bound, jax.random.key(3), 40, context, Truncation(*options)))
 
 
@@ -188,12 +199,12 @@ def test_completions_follow_the_conditional_given_a_prefix_of_the_order(name):
   x, known = np.asarray(states[37]), np.isin(np.arange(D), order[:3])
   given = {"x": jnp.tile(jnp.where(known, x, jnp.nan), (n, 1)), "mask": jnp.tile(jnp.asarray(known, int), (n, 1))}
   given |= {} if context is None else {"context": jnp.tile(context[:1], (n, 1))}
-  drawn = np.asarray(jax.jit(bound.complete)(jax.random.key(5), given))
-  np.testing.assert_array_equal(drawn[:, known], np.tile(x[known], (n, 1)))
+  completed = np.asarray(jax.jit(bound.complete)(jax.random.key(5), given))
+  np.testing.assert_array_equal(completed[:, known], np.tile(x[known], (n, 1)))
   same = (np.asarray(states)[:, known] == x[known]).all(1)
   p = np.exp(np.asarray(bound.log_prob(batch), np.float64))[same]
   p = p / p.sum()
-  found = (drawn[:, None] == np.asarray(states)[None, same]).all(-1).mean(0)
+  found = (completed[:, None] == np.asarray(states)[None, same]).all(-1).mean(0)
   np.testing.assert_array_less(abs(found - p), 5 * np.sqrt(p * (1 - p) / n) + 1e-3)
 
 
