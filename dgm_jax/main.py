@@ -170,7 +170,10 @@ def _sample(config: ConfigDict, workdir: pathlib.Path) -> None:
     files.write_text(out / "samples.txt", text + "\n")
     print(text, end="\n\n")
   if x.ndim == 4 and x.shape[-1] in (1, 3):
-    figures.save_image(out / "figures" / f"drawn_{int(state.step):08d}.png", figures.image_grid(x))
+    figures.save_image(
+      out / "figures" / f"drawn_{int(state.step):08d}.png",
+      figures.image_grid(figures.shades(x, sampling.support(experiment.model))),
+    )
   print(f"{len(x)} samples of shape {x.shape[1:]} from step {int(state.step)}.")
   _print_results(out, {"step": int(state.step)}, ("samples.npz", "samples.txt"))
 

@@ -102,6 +102,11 @@ def image_grid(images: jax.Array, columns: int = 0, scale: int = 2) -> jax.Array
   return jnp.repeat(jnp.repeat(grid, scale, 0), scale, 1)
 
 
+def shades(images: jax.Array, support: tuple[float, float]) -> jax.Array:
+  """Images in [0, 1] from images whose values are in `support`: levels 0 .. V - 1 are divided by V - 1."""
+  return images / support[1] if images.ndim == 4 and 1 < support[1] < float("inf") else images
+
+
 def save_image(path: pathlib.Path, grid: jax.Array) -> None:
   """Writes [height, width, C] in [0, 1] as a picture, grey for one channel, see `paths`."""
   from matplotlib import image

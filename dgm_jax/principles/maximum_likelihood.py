@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors, requirements
+from dgm_jax.core import errors, figures, requirements
 from dgm_jax.core.system import System, gradient_system
 from dgm_jax.principles import initial
 
@@ -76,6 +76,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
     return bind(state).generate(key, n)
 
   def pictures(state, key, batch):
-    return {"samples": bind(state).generate(key, batch["x"].shape[0])}
+    drawn = bind(state).generate(key, batch["x"].shape[0])
+    return {"samples": figures.shades(drawn, getattr(model, "support", (0.0, 1.0)))}
 
   return gradient_system(init_params, loss_fn, eval_step, sample, tx, pictures)
