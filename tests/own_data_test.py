@@ -32,7 +32,16 @@ KINDS = {f"{name}_mnist": ("binary", "images") for name in (*_BINARY, "vae", "vq
 KINDS |= dict.fromkeys(("kmeans_mnist", "linear_vae_mnist", "ppca_mnist"), ("table", "images", "binary"))
 KINDS |= dict.fromkeys(("mixture_uci", "miwae_uci", "not_miwae_uci", "uci_regression"), ("table",))
 KINDS |= dict.fromkeys(
-  ("conv_vae_mnist", "miwae_mnist", "gaussian_vae_frey", "course_mnist", "cvae_mnist"), ("images",)
+  (
+    "pixelcnn_mnist",
+    "pixelcnn_cifar10",
+    "conv_vae_mnist",
+    "miwae_mnist",
+    "gaussian_vae_frey",
+    "course_mnist",
+    "cvae_mnist",
+  ),
+  ("images",),
 )
 KINDS |= {"orderless_mnist": ("binary",), "made_binary": ("binary",)}
 KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "made_uci"), ("table",))

@@ -129,10 +129,7 @@ class LatentModel:
       raise errors.UserError(f"z of shape {shapes} is not as `encode` returns it: {said}.") from e
 
   def sample(self, n: int, seed: int = 0, **options: float) -> np.ndarray:
-    """n draws x ~ p(x), [n, *data_shape].
-
-    `options` of autoregressive models with entries of finitely many values: temperature, top_k, top_p.
-    """
+    """n draws x ~ p(x), [n, *data_shape]; `options` of autoregressive models: temperature, top_k, top_p."""
     sampling.check(self.experiment.model, self._name, options)
     return self._program("sample", **options)(self.state, rng.stream(jax.random.key(seed), "sample"), n)
 
@@ -142,8 +139,7 @@ class LatentModel:
     """x with draws of the entries where mask is 0, given those where it is 1, [N, *data_shape].
 
     For autoregressive models: the known entries must come first in their order, except for `orderless`.  Values of x
-    where mask is 0, including NaN, have no influence.  With `transform` the result, too, is x after the transforms.
-    `options`: temperature, top_k, top_p.
+    where mask is 0 have no influence.  The result is x as the model sees it.  `options`: as of `sample`.
 
     Raises:
       UserError: the model has no `complete`, or the mask is not one that it can complete.

@@ -14,7 +14,7 @@ from flax import linen as nn
 from dgm_jax.core import config_args
 from dgm_jax.core.system import System, averaging
 from dgm_jax.models.adversarial import bigan, gan
-from dgm_jax.models.autoregressive import lstm, made, nade, orderless, transformer
+from dgm_jax.models.autoregressive import lstm, made, nade, orderless, pixelcnn, transformer
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.flows import flow
 from dgm_jax.models.linear import factor_analysis
@@ -76,6 +76,8 @@ CONFIG_ARGUMENTS = {
   "maf_mnist": ["", "base=mog,condition"],
   "realnvp_mnist": ["norm=act"],
   "flow_uci": ["kind=autoregressive"],
+  "pixelcnn_mnist": ["", "grey,net=gated"],
+  "pixelcnn_cifar10": [""],
   "vq_vae_mnist": [""],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
   "m2_mnist": [""],
@@ -237,6 +239,11 @@ SYSTEMS = {
     transformer.Model(SHAPE, num_layers=2, width=16, num_heads=2, likelihood="bernoulli", dropout=0.1)
   ),
   "lstm": lambda: _exact(lstm.Model(SHAPE, hidden=(16,), embedding_dim=8, likelihood="bernoulli")),
+  "pixelcnn": lambda: _exact(pixelcnn.Model(SHAPE, features=8, blocks=2, first_kernel_size=5)),
+  "pixelcnn_gated": lambda: _exact(pixelcnn.Model(SHAPE, net="gated", features=6, blocks=2, num_classes=5)),
+  "pixelcnn_plusplus": lambda: _exact(
+    pixelcnn.Model(SHAPE, net="plusplus", features=6, blocks=1, scales=2, dropout=0.2)
+  ),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),
@@ -269,8 +276,8 @@ EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
-  "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "sigmoid_belief_net_relaxed", "vae_planar_mixture",
-  "vae_residual",
+  "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
+  "sigmoid_belief_net_relaxed", "vae_planar_mixture", "vae_residual",
 }  # fmt: skip
 
 
