@@ -16,6 +16,8 @@ is downloaded).  All except w3 use the network of Burda et al. (2016) with one s
   w4            log p(x) of 100 images with 5000 importance samples
   w5            8 texts of 257 characters from a transformer of 6 layers of width 384 with random weights, by its cache
                 of keys and values; "images" are characters
+  w6            64 draws of 28 x 28 binary pixels from a PixelCNN of 15 blocks 32-16-32 with random weights, from its
+                cache; beside them a loop of whole passes, one for each pixel, of which the first 16 are timed
 
 `loop` is the time from the end of compilation to the last step: training, evaluation, figures, logging and checkpoints
 at their defaults.  `steps` counts the training steps only.  GFLOP/s count only the matrix products of the forward and
@@ -37,7 +39,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from dgm_jax.configs import conv_vae_mnist, vae_mnist
 from dgm_jax.evaluate import importance_sampling
-from dgm_jax.models.autoregressive import transformer
+from dgm_jax.models.autoregressive import drawing, pixelcnn, transformer
 from dgm_jax.training import build, train
 from dgm_jax.training.experiment import make_init
 
@@ -149,7 +151,44 @@ def characters(batch: int = 8, length: int = 257) -> dict[str, float]:
   }
 
 
-OTHERS = {"w4": nll, "w5": characters}
+def draws(passes: int = 16) -> dict[str, float]:
+  """Measures draws of a PixelCNN from its cache and, for the first `passes` pixels, by whole passes; they are equal."""
+  model, n = pixelcnn.Model((28, 28, 1)), 64
+  variables = jax.jit(model.init)(jax.random.key(0), {"x": jnp.zeros((2, 28, 28, 1))})
+  # the same numbers, larger: draws of untrained weights would hardly depend on the pixels before
+  variables = jax.tree.map(lambda a: 2 * a, variables)
+
+  def cached(variables, key):
+    return drawing.draw(model.bind(variables), key, n, None, 0)["x"]
+
+  def whole(variables, key):
+    bound, keys = model.bind(variables), jax.random.split(key, model.dim)
+
+    def one(x, t):
+      h = bound.conditionals(x, None)[:, t]
+      return x.at[:, t].set(drawing.one_entry(bound, h, keys[t], drawing.AS_THEY_ARE)), None
+
+    return jax.lax.scan(one, jnp.zeros((n, model.dim)), jnp.arange(passes))[0]
+
+  seconds, found = {}, {}
+  for name, function in (("cached", jax.jit(cached)), ("whole", jax.jit(whole))):
+    jax.block_until_ready(function(variables, jax.random.key(0)))
+    start = time.perf_counter()
+    found[name] = jax.block_until_ready(function(variables, jax.random.key(1)))
+    seconds[name] = time.perf_counter() - start
+  weights = sum(a.size for a in jax.tree.leaves(variables["params"]))  # each is used once for a pixel
+  every = seconds["whole"] * model.dim / passes
+  return {
+    "images_per_s": n / seconds["cached"],
+    "gflops": 2 * n * model.dim * weights / seconds["cached"] / 1e9,
+    "cached_s": seconds["cached"],
+    "whole_passes_s": every,
+    "ratio": every / seconds["cached"],
+    "equal": float((found["cached"] == found["whole"])[:, :passes].mean()),
+  }
+
+
+OTHERS = {"w4": nll, "w5": characters, "w6": draws}
 
 
 def main() -> None:
@@ -188,6 +227,10 @@ def main() -> None:
     print(
       f"{name:14}{median('images_per_s'):12,.0f}{median('steps_images_per_s'):12,.0f}{median('gflops'):10.1f}{ratio:8.2f}"
     )
+  if "w6" in chosen:
+    of = lambda key: statistics.median(r["w6"][key] for r in rounds)
+    print(f"\n64 draws: {of('cached_s'):.2f} s from the cache, {of('whole_passes_s'):.0f} s by whole passes, "
+          f"{of('ratio'):.0f} times as long; {of('equal'):.1%} of the pixels are equal")  # fmt: skip
   if args.json:
     about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "command": " ".join(sys.argv)}
     args.json.write_text(json.dumps({**about, "rounds": rounds}, indent=2) + "\n")
