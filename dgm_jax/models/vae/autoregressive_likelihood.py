@@ -11,10 +11,10 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax.core import errors, options
-from dgm_jax.models.autoregressive import lstm, made, nade, transformer
+from dgm_jax.models.autoregressive import lstm, made, nade, pixelcnn, transformer
 from dgm_jax.models.base import require_at_least, require_one_of, support
 
-NETS = {"made": made.Model, "nade": nade.Model, "lstm": lstm.Model, "transformer": transformer.Model}
+NETS = {module.__name__.rpartition(".")[2]: module.Model for module in (made, nade, pixelcnn, lstm, transformer)}
 _GIVEN = ("parent", "name", "data_shape", "data_mean", "num_classes")
 
 
