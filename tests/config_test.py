@@ -77,6 +77,7 @@ SLOW = {  # arguments that take a minute to compile; their parts have their own 
   "method=dropout",
   "method=nmf",
   "positions=rotary",
+  "prior=made",
   "cell=gru,layers=2",
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
@@ -90,6 +91,7 @@ _LONG |= {
   "sbn_mnist",
   "planar_vae_mnist",
   "m2_mnist",
+  "pixel_vae_mnist",
 }
 # main_test runs iwae_mnist; of the rest another config has the same parts
 _REPEATED = {("iwae_mnist", ""), ("vae_mnist", "layers=2"), ("gaussian_vae_frey", "")}
