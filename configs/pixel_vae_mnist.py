@@ -1,8 +1,8 @@
 """VAE whose p(x|z) is autoregressive, on static MNIST: PixelVAE (Gulrajani et al., 2017) and relatives.
 
-Paper: https://arxiv.org/abs/1611.05013; NLL of its large nets of several stochastic layers on binarised MNIST is below 80
-nats.  Here: one stochastic layer, whose 64 outputs are the context of a small PixelCNN or of another autoregressive
-net.  The closer p(x|z) comes to the data on its own, the less z is used: `rate` says how much.
+Paper: https://arxiv.org/abs/1611.05013.  Its NLL of binarised MNIST is that of larger nets with more stochastic layers;
+here one stochastic layer is decoded to 64 numbers, the context of a small PixelCNN or of another autoregressive net.
+The closer p(x|z) comes to the data on its own, the less z is used: `rate` says how much.
 
   python -m dgm_jax.main --config=configs/pixel_vae_mnist.py --workdir=runs/pixel_vae
   python -m dgm_jax.main --config=configs/pixel_vae_mnist.py:net=made --workdir=runs/made_vae

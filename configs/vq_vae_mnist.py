@@ -4,7 +4,7 @@ Paper: https://arxiv.org/abs/1711.00937; it prints no NLL of MNIST.  `elbo` is l
 digits, for M positions with one of K codes each: with a uniform prior over the codes an exact bound, log p(x) >= elbo.
 
   python -m dgm_jax.main --config=configs/vq_vae_mnist.py --workdir=runs/vq_vae
-  python -m dgm_jax.main --config=configs/vq_vae_mnist.py:prior=lstm --config.init_from=runs/vq_vae --workdir=runs/vq_lstm
+  python -m dgm_jax.main --config=vq_vae_mnist:prior=lstm --config.init_from=runs/vq_vae --workdir=runs/vq_lstm
 
 Arguments (after the colon, separated by commas):
   positions=M     codes per image, 32 if not given
