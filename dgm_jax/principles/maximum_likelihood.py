@@ -15,6 +15,8 @@ and, if needed:
   sample_and_log_prob(key, n)   -> (x, log p(x)), where both together cost less than each alone
   complete(key, batch)          -> x with draws of the entries with mask 0, given the others
   num_examples_for_init         -> how many training examples `init` gets, 2 if not given
+  fit_statistics(variables, total) -> variables with the statistics of the whole training set in place of running ones,
+                                   for exact_likelihood; total(variables, function) sums function(model, batch)
 """
 
 from typing import Any
