@@ -210,6 +210,26 @@ def test_a_spline_is_tfps():
   np.testing.assert_allclose(transform.inverse(y, h)[0], theirs.inverse(y), atol=1e-9)
 
 
+def test_splines_of_any_shape_have_finite_gradients_outside_at_knots_and_where_rounding_matters():
+  """In single precision: rounding makes discriminants negative, and polynomials far outside are negative, too."""
+  transform, g = transforms_of.make("spline", num_bins=3), np.random.default_rng(9)
+  h = jnp.asarray(4 * g.normal(size=(3000, 8, 8)), jnp.float32)
+  widths, heights, _ = transform.knots(h)
+
+  @jax.jit
+  def run(h, x):
+    of = lambda f: jax.value_and_grad(lambda h, x: sum(jnp.sum(jnp.tanh(1e-3 * a)) for a in f(x, h)), (0, 1))(h, x)
+    return of(transform.forward), of(transform.inverse)
+
+  for lengths in (widths, heights):
+    knots = jnp.cumsum(lengths, -1)[..., :2] - 3.0
+    x = jnp.concatenate([knots, jnp.broadcast_to(jnp.asarray([1e3, -1e3, 3.0, -3.0], jnp.float32), (3000, 8, 4))], -1)
+    x = jnp.concatenate([x, jnp.asarray(g.uniform(-3, 3, (3000, 8, 2)), jnp.float32)], -1)
+    for j in range(8):
+      found = run(h, x[..., j])
+      assert all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(found)), j
+
+
 def test_a_masked_autoregressive_flow_and_a_real_nvp_are_tfps():
   from tensorflow_probability.substrates import jax as tfp
 
