@@ -109,7 +109,7 @@ def check_values(model: Any, transforms: Pipeline, config: ConfigDict) -> None:
 
   The Bernoulli of other models takes numbers between 0 and 1, too, of which it has no probability.
   """
-  discrete = hasattr(model, "conditionals") and model.likelihood in ("bernoulli", "categorical")
+  discrete = hasattr(model, "conditionals") and model.likelihood in ("bernoulli", "categorical", "logistic_levels")
   if not discrete or transforms.binarizes:
     return
   binary = "The transform 'binarize', as in data.transforms=binarize:static, makes grey levels 0 and 1"

@@ -196,6 +196,16 @@ def test_a_binary_net_sums_to_one_over_all_states_or_those_of_its_first_entries(
   assert large["normalisation_states"] == 2**16
 
 
+@pytest.mark.parametrize("likelihood,top", [("discretised_logistic", 1.0), ("logistic_levels", 3.0)])
+def test_the_levels_of_a_net_sum_to_one_whatever_numbers_they_are(likelihood, top):
+  """4 levels of 3 entries: k / 3, or the integers k."""
+  args = {"num_components": 2, "num_levels": 4}
+  model = made.Model((3,), hidden=(8,), likelihood=likelihood, likelihood_args=args)
+  found = normal_sum(model, (), (top * RNG.integers(0, 4, (20, 3)) / 3).astype("f"))
+  assert found["normalisation"] == pytest.approx(1, abs=1e-4)
+  assert found["normalisation_states"] == 4**3
+
+
 @pytest.mark.parametrize("d,how", [(1, "points"), (2, "points"), (5, "samples")])
 def test_a_density_integrates_to_one_and_a_wrong_one_does_not(d, how):
   x = RNG.normal(1, 2, (200, d)).astype("f")
