@@ -57,12 +57,13 @@ def digits():
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_decoded_is_what_was_encoded_and_its_size_is_the_models(name):
   model = MODELS[name]()
-  of, x = Compressor(model, state(model), batch_size=20), rows(model)
+  st = state(model, scale=0.2 if name == "levels" else 1.0)  # the coder takes no probability below 2^-24
+  of, x = Compressor(model, st, batch_size=20), rows(model)
   found = of.encode(x)
   back = of.decode(found.data)
   assert (back.dtype, back.shape) == (x.dtype, x.shape)
   np.testing.assert_array_equal(back, x)
-  bound = model.bind({"params": state(model).params, **state(model).variables})
+  bound = model.bind({"params": st.params, **st.variables})
   log_px = np.asarray(bound.log_prob({"x": model.values[x]}))
   bits = -log_px.sum(dtype=np.float64) / math.log(2)
   assert found.bits == pytest.approx(bits, rel=1e-4)
