@@ -30,13 +30,13 @@ def measured(tmp_path_factory, classifier):
 
 
 def test_a_run_is_measured_at_its_end_by_a_classifier_of_ones_own(measured, classifier):
-  results = json.loads((measured.workdir / "results.json").read_text())
+  results = json.loads((measured.source / "results.json").read_text())
   assert results["test/samples_features"].startswith("run, 4,000 examples, step 40")
   assert results["test/samples_frechet"] > results["test/samples_frechet_floor"] >= 0
   assert 1 <= results["test/samples_class_score"] <= 10
   assert results["test/samples_modes_total"] == 10
   assert results["test/samples_floor"] == "train"
-  assert (measured.workdir / "figures" / "samples_nearest.png").exists()
+  assert (measured.source / "figures" / "samples_nearest.png").exists()
 
 
 def test_python_gives_the_numbers_of_the_run(measured, classifier):
@@ -65,23 +65,23 @@ def test_a_path_that_asks_for_an_evaluation_adds_its_section():
 
 def test_a_run_that_is_no_classifier_is_refused(measured):
   with pytest.raises(errors.UserError, match=r"features = .* is a run of 'vae', which is no classifier"):
-    classifiers.load("evaluate.samples.features", str(measured.workdir))
+    classifiers.load("evaluate.samples.features", str(measured.source))
 
 
 def test_compare_has_the_numbers_of_samples(measured, tmp_path, capsys):
   """Also of runs without values of single examples; and not of different features."""
-  results = json.loads((measured.workdir / "results.json").read_text())
+  results = json.loads((measured.source / "results.json").read_text())
   other = {name: value for name, value in results.items() if "log_px" not in name}
   other |= {"test/samples_frechet": results["test/samples_frechet"] + 2.0, "test/samples_frechet_stderr": 0.3}
   (tmp_path / "results.json").write_text(json.dumps(other))
-  assert compare.main([str(measured.workdir), str(tmp_path)]) == 0
+  assert compare.main([str(measured.source), str(tmp_path)]) == 0
   lines = [line.split() for line in capsys.readouterr().out.splitlines()]
   [row] = [line for line in lines if line[:1] == ["samples_frechet"]]
   assert float(row[3]) == pytest.approx(2.0, abs=1e-3)
   assert {"samples_precision", "samples_coverage", "samples_modes"} <= {line[0] for line in lines if line}
   (tmp_path / "results.json").write_text(json.dumps(other | {"test/samples_features": "pixels"}))
   with pytest.raises(errors.UserError, match="no values of the same examples in common"):
-    compare.main([str(measured.workdir), str(tmp_path)])
+    compare.main([str(measured.source), str(tmp_path)])
 
 
 def test_differences_of_several_seeds_have_their_errors():
