@@ -262,7 +262,7 @@ SYSTEMS = {
   "prodlda": lambda: _neural_topics("product"),
   "nvlda": lambda: _neural_topics("mixture"),
   "gan": lambda: _gan(),
-  "gan_maxout": lambda: _gan(nets=_MAXOUT, order="simultaneous"),
+  "gan_maxout": lambda: _gan(rate=5e-3, nets=_MAXOUT, order="simultaneous"),
   "wgan_gp": lambda: _gan(**_CRITIC),
   "gan_r1": lambda: _gan(ema=0.9, penalty="r1", weight=0.1, every=2),
   "gan_packed": lambda: _gan(nets=_SPECTRAL, pack=2, loss="hinge", accumulate=2),

@@ -196,6 +196,9 @@ def test_only_the_updated_players_statistics_move():
     stats = lambda state, player: jax.tree.leaves((state.params[player], state.variables["batch_stats"][player]))
     assert all((a == b).all() for a, b in zip(stats(before, other), stats(now, other), strict=True))
     assert all(abs(a - b).max() > 0 for a, b in zip(stats(before, player), stats(now, player), strict=True))
+  before, now, _ = after(built, X[:8], order="simultaneous")
+  for player in ("generator", "discriminator"):
+    assert all(abs(a - b).max() > 0 for a, b in zip(stats(before, player), stats(now, player), strict=True))
 
 
 def test_u_moves_once_in_an_update_of_its_own_player():

@@ -37,7 +37,7 @@ def train(name, seed, num_steps, chunk):
 
 def frechet(a, b):
   """The Frechet distance of two normals with the moments of the samples [N, D]."""
-  a, b = (np.reshape(v, (len(v), -1)).astype(np.float64) for v in (a, b))
+  a, b = (np.asarray(v, np.float64).reshape(len(v), -1) for v in (a, b))
   first, second = np.cov(a.T), np.cov(b.T)
   values, vectors = np.linalg.eigh(second)
   root = vectors * np.sqrt(np.clip(values, 0, None))
