@@ -72,10 +72,15 @@ def _marginal(log_prob: Callable, log_prior: jax.Array) -> Callable:
   return of
 
 
+def _is_density_of_levels(experiment: Any) -> bool:
+  """Whether integers that are not dequantised meet a density of real numbers, which bounds no probability of theirs."""
+  return not experiment.transforms.dequantizes and getattr(experiment.model, "takes_real_numbers", False)
+
+
 def _check_bits(experiment: Any) -> None:
   """Raises UserError where bits per dimension are undefined."""
   errors.require(
-    experiment.transforms.keeps_levels,
+    experiment.transforms.keeps_levels and not _is_density_of_levels(experiment),
     "evaluate.exact_likelihood.bits: bits per dimension are those of integers or binary numbers, whose log-probability "
     "the model's density bounds; data.x is real, or 'scale', 'standardize' or 'logit' comes before 'dequantize'.",
   )
@@ -93,6 +98,14 @@ def make_log_px(experiment: Any, batch_size: int = 500, num_draws: int = 1, clas
     f"evaluate.exact_likelihood.num_draws = {num_draws} averages over draws of the transform 'dequantize', which "
     f"{'draws its noise once for each example here' if experiment.transforms.dequantizes else 'data.transforms lacks'}"
     ": leave it at 1.",
+  )
+  errors.require(
+    not classes or getattr(model, "num_classes", 0),
+    f"evaluate.exact_likelihood.classes = {classes!r} is for a class-conditional model; this one has num_classes = 0.",
+  )
+  errors.require(
+    not classes or not hasattr(model, "log_prob_estimate"),
+    f"evaluate.exact_likelihood.classes = {classes!r} needs log p(x|y), of which this model has only estimates.",
   )
   log_prior = _log_prior(classes, experiment) if classes else None
 
@@ -195,7 +208,7 @@ def evaluate(
     num_draws: K; more than 1 only with the transform `dequantize`, not with `dequantize:once`.
     classes: "uniform" or "empirical" (the training set's frequencies): log sum_y p(y) p(x|y) of a class-conditional
       model, instead of log p(x|y) of the examples' own labels.
-    bits: whether bits_per_dim, reported wherever it is defined, is required.
+    bits: whether to stop with an error where bits_per_dim is not defined; without it the number is then left out.
     statistics: "train": of batch normalisation, those of the whole training set, layer by layer; "": those that
       training kept.
 
@@ -219,7 +232,7 @@ def evaluate(
   log_px, error = mean_and_error(values["log_px"])
   found = {"nll": -log_px, "log_px": log_px, "log_px_stderr": error, "likelihood_kind": kind(experiment)}
   found["log_px_transformed"] = mean_and_error(values["log_px_transformed"])[0]
-  if experiment.transforms.keeps_levels:
+  if experiment.transforms.keeps_levels and not _is_density_of_levels(experiment):
     entries = values.get("entries", math.prod(experiment.model.data_shape))  # `crop` leaves fewer than x has
     found["bits_per_dim"] = mean_and_error(-values["log_px"] / (entries * math.log(2)))[0]
   if experiment.transforms.dequantizes:

@@ -55,7 +55,7 @@ def _sum_over_states(bound: Any, shape: tuple[int, ...], levels: int, chunk: int
     f"evaluate.normalisation sums over at most {most} entries with {levels} values; this model has {dim}, and no "
     "log_prob_of_first(batch, num), the log-probability of the entries that come first in its order.",
   )
-  first = int(_MARGINAL / math.log2(levels))
+  first = max(1, int(_MARGINAL / math.log2(levels)))
   order = bound.first(first)
   place = lambda states: jnp.zeros((states.shape[0], dim)).at[:, order].set(states)
   log_prob = lambda states: bound.log_prob_of_first(_batch(place(states), shape), first)
@@ -124,13 +124,18 @@ def evaluate(
     normalisation_stderr.
 
   Raises:
-    UserError: discrete x of too many states, of a model without an order.
+    UserError: discrete x of too many states, of a model without an order, or counts.
   """
   model = experiment.model
   shape, levels = tuple(model.data_shape), getattr(model, "num_levels", None)
   errors.require(
     "context" not in arrays and "mask" not in arrays,
     "evaluate.normalisation is for p(x) of whole examples; these have a context or missing entries.",
+  )
+
+  errors.require(
+    levels is not None or getattr(model, "takes_real_numbers", True),
+    "evaluate.normalisation sums over finitely many values or integrates a density; counts have no end.",
   )
 
   def run(state, key, mean, std):

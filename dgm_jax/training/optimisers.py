@@ -44,7 +44,7 @@ class Options(NamedTuple):
     accumulate: number of steps whose gradients are averaged for one update; state.step, num_steps and intervals in
       steps count steps, not updates.  An incomplete group of steps at the end of a run makes no update.
     weight_decay: decoupled (Loshchilov & Hutter, 2019): each update also subtracts rate * weight_decay * params.
-    decay_biases: whether weight_decay includes parameters with fewer than two dimensions.
+    decay_biases: whether weight_decay includes biases, and other parameters with fewer than two dimensions.
     l2: the gradient is that of loss + l2 / 2 |params|^2, biases included.  If the loss is a mean over N examples,
       l2 = 1 / N is maximum a posteriori estimation under a prior N(0, I) on the parameters.
     ema_decay: decay of the moving average of the parameters, which is evaluated in their place, see system.averaging;
@@ -141,9 +141,13 @@ def _schedule(o: Options, h: Options, num_updates: int) -> optax.Schedule:
   return lambda count: factor(count) * jnp.where(count < warm, count / jnp.maximum(warm, 1), 1.0)
 
 
-def _has_two_dimensions(params: Any) -> Any:
-  """For each parameter whether it has two dimensions or more, which biases and scales do not."""
-  return jax.tree.map(lambda p: p.ndim >= 2, params)
+def _is_no_bias(params: Any) -> Any:
+  """For each parameter whether it has two dimensions or more, which scales have not, and is not called a bias."""
+
+  def decays(path: tuple, parameter: jax.Array) -> bool:
+    return parameter.ndim >= 2 and not str(getattr(path[-1] if path else "", "key", "")).endswith("bias")
+
+  return jax.tree_util.tree_map_with_path(decays, params)
 
 
 def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientTransformationExtraArgs:
@@ -155,7 +159,7 @@ def _transformation(o: Options, h: Options, num_updates: int) -> optax.GradientT
   if o.clip_norm:
     parts.insert(0, optax.clip_by_global_norm(jnp.where(h.clip_norm > 0, h.clip_norm, jnp.inf)))
   if o.weight_decay:
-    parts.append(optax.add_decayed_weights(h.weight_decay, None if o.decay_biases else _has_two_dimensions))
+    parts.append(optax.add_decayed_weights(h.weight_decay, None if o.decay_biases else _is_no_bias))
   schedule = _schedule(o, h, num_updates)
   tx = optax.chain(*parts, optax.scale_by_schedule(lambda count: -h.lr * schedule(count)))
   if o.accumulate > 1:

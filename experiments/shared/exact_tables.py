@@ -1,7 +1,8 @@
 """Tables of exact test NLL, published and ours: of the checkpoint, and of the run, that are best in validation.
 
 The runs of a cell with one seed are alternatives, such as learning rates: the one with the best validation log p(x) is
-taken.  The test set is looked at once, at that run's best checkpoint.
+taken.  The test set is looked at once, at that run's best checkpoint.  Without a validation set there are no
+alternatives, and the checkpoint is the last one.
 """
 
 import pathlib
@@ -56,15 +57,14 @@ def of_state(experiment: Any, state: Any, options: Mapping[str, Any]) -> dict[st
   given = {name: value for name, value in options.items() if name != "bits"}
   key, run = rng.stream(jax.random.key(0), "eval"), exact_likelihood.make_log_px(experiment, **given)
   found = run(state, key, experiment.splits.test)
-  held_out = experiment.splits.valid or experiment.splits.test
-  valid = run(state, key, held_out)["log_px_transformed"]
+  held_out = experiment.splits.valid
+  valid = np.array([np.nan]) if held_out is None else run(state, key, held_out)["log_px_transformed"]
   arrays = {name: np.asarray(found[name]) for name in ("log_px", "log_px_transformed")}
   arrays |= {"valid": np.mean(valid, dtype=np.float64), "step": np.asarray(int(state.step))}
   arrays["kind"] = np.asarray(exact_likelihood.kind(experiment))
   if getattr(experiment.model, "num_levels", None) and experiment.model.num_orders == 1:
-    arrays["normalisation"] = np.asarray(
-      normalisation.evaluate(experiment, state, key, experiment.splits.test)["normalisation"]
-    )
+    sums = normalisation.evaluate(experiment, state, key, experiment.splits.test)
+    arrays |= {name: np.asarray(sums[name]) for name in ("normalisation", "normalisation_states")}
   return arrays
 
 
@@ -76,6 +76,8 @@ def chosen(folder: pathlib.Path, planned: paper.Budget) -> dict[str, dict[int, t
     for overrides, name in zip(stages.cells(planned)[cell], names, strict=True):
       arrays = measured.arrays(folder, [name])
       by_seed.setdefault(overrides["seed"], []).append((name, arrays[0] if arrays else {}))
+    for seed, runs in by_seed.items():
+      assert len(runs) == 1 or not any(np.isnan(r[1].get("valid", 0.0)) for r in runs), (cell, seed)
     best = {s: max(runs, key=lambda r: r[1]["valid"]) for s, runs in by_seed.items() if all(r[1] for r in runs)}
     if best:
       found[cell] = dict(sorted(best.items()))
@@ -87,12 +89,13 @@ def _cell(runs: Mapping[int, tuple[str, dict]], alternatives: int) -> dict[str, 
   nll = measured.mean([-a["log_px_transformed"].mean(dtype=np.float64) for _, a in runs.values()])
   images = np.stack([a["log_px_transformed"] for _, a in runs.values()]).mean(0)
   first = next(iter(runs.values()))[1]
-  sums = {"normalisation": float(first["normalisation"])} if "normalisation" in first else {}
+  sums = {name: float(first[name]) for name in ("normalisation", "normalisation_states") if name in first}
+  valid = measured.mean([-float(a["valid"]) for _, a in runs.values()]).mean
   return {
     "nll": nll.mean,
     "stderr_seeds": nll.stderr,
     "stderr_images": float(images.std(ddof=1) / len(images) ** 0.5),
-    "valid_nll": measured.mean([-float(a["valid"]) for _, a in runs.values()]).mean,
+    "valid_nll": valid if np.isfinite(valid) else None,
     "by_seed": {str(seed): value for seed, value in zip(runs, nll.values, strict=True)},
     "steps": {str(seed): int(a["step"]) for seed, (_, a) in runs.items()},
     "kind": str(first["kind"]),
@@ -113,7 +116,7 @@ def _row(claims: Claims, cell: str, found: Mapping[str, Any], full: bool) -> lis
     difference = tables.difference(found["nll"] - value.value, found["stderr_seeds"], full and value.verified)
   one = f"{found['normalisation']:.6f}" if "normalisation" in found else ""
   texts = (tables.plus_minus(found["nll"], found["stderr_seeds"]), f"± {found['stderr_images']:.2f}")
-  texts += (f"{found['valid_nll']:.2f}", one, difference)
+  texts += ("" if found["valid_nll"] is None else f"{found['valid_nll']:.2f}", one, difference)
   return row + [tables.cell(text, found["runs"]) for text in texts]
 
 
@@ -136,6 +139,23 @@ def _figure(claims: Claims, cells: Mapping[str, Mapping[str, Any]]) -> dict[str,
   return tables.figure(f"Test NLL by {claims.axis}", claims.axis, f"NLL, {claims.units}", [line], log="x")
 
 
+_SELECTED = {
+  True: "Of each run the checkpoint, and of runs that differ in settings the run, is the best on the validation set.",
+  False: "There is no validation set: the checkpoint is the last one.",
+}
+
+
+def _validated(cells: Mapping[str, Mapping[str, Any]]) -> bool:
+  return any(n["valid_nll"] is not None for n in cells.values()) or not cells
+
+
+def _of_sum(cells: Mapping[str, Mapping[str, Any]]) -> str:
+  """What the sums of p are over."""
+  counts = sorted({int(n["normalisation_states"]) for n in cells.values() if "normalisation_states" in n})
+  states = " or ".join(f"{count:,}" for count in counts)
+  return f" The sum of p is over the {states} states of the entries that come first in the order." if counts else ""
+
+
 def report(claims: Claims, planned: paper.Budget, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the measured runs in a folder: numbers, tables, figures, sentences."""
   runs, names = chosen(folder, planned), stages.run_names(planned)
@@ -144,10 +164,7 @@ def report(claims: Claims, planned: paper.Budget, folder: pathlib.Path) -> dict[
   pairs = _pairs(claims, runs)
   columns = ["", "published NLL", "ours ± over seeds", "over examples", "validation", "sum of p", "ours − published"]
   kinds = ", ".join(sorted({n["kind"] for n in cells.values()}))
-  note = (
-    f"{claims.units.capitalize()}; log p(x) is {kinds or 'exact'}. Of each run the checkpoint, and of runs that differ "
-    "in settings the run, is the best on the validation set. The sum of p is over all states of the first 16 entries."
-  )
+  note = f"{claims.units.capitalize()}; log p(x) is {kinds or 'exact'}. {_SELECTED[_validated(cells)]}{_of_sum(cells)}"
   rows = [_row(claims, cell, cells.get(cell, {}), planned.full) for cell in names]
   made = [tables.table("Test NLL", columns, rows, note)]
   if pairs:

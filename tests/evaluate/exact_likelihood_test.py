@@ -13,7 +13,7 @@ from scipy import stats
 from dgm_jax.core import errors, system
 from dgm_jax.data import pipeline, splits
 from dgm_jax.evaluate import exact_likelihood, normalisation
-from dgm_jax.models.autoregressive import made
+from dgm_jax.models.autoregressive import made, nade
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -24,6 +24,7 @@ class Independent(nn.Module):
 
   data_shape: tuple[int, ...] = (2,)
   scale: float = 1.0
+  num_classes: int = 0
 
   def __call__(self, batch):
     return self.log_prob(batch)
@@ -96,6 +97,22 @@ def test_bits_per_dim_are_reported_where_the_levels_have_probabilities(names, ha
   assert ("bits_per_dim" in evaluate(experiment(Independent((2, 2, 1)), names, LEVELS))) == has_bits
 
 
+def test_a_density_of_raw_integers_has_no_bits():
+  class Density(Independent):
+    takes_real_numbers = True
+
+  assert "bits_per_dim" not in evaluate(experiment(Density((2, 2, 1)), (), LEVELS))
+  assert "bits_per_dim" in evaluate(experiment(Density((2, 2, 1)), ("dequantize",), LEVELS))
+  with pytest.raises(errors.UserError, match="bits per dimension are those of integers"):
+    evaluate(experiment(Density((2, 2, 1)), (), LEVELS), bits=True)
+
+
+def test_counts_without_end_are_not_summed():
+  model = nade.Model((2,), num_hidden=3, likelihood="poisson")
+  with pytest.raises(errors.UserError, match="counts have no end"):
+    normal_sum(model, (), np.ones((4, 2), "f"))
+
+
 def test_more_draws_of_the_noise_tighten_the_bound_up_to_the_integral():
   """E log 1/K sum_k p(x + u_k) grows with K to log int p(x + u) du, here that of N(0, 0.3^2) over [x, x + 1] / 4."""
   x = RNG.integers(0, 4, (300, 1)).astype(np.uint8)
@@ -131,7 +148,7 @@ def test_bits_per_dim_of_numbers_that_are_no_integers_are_refused(names, x):
 def test_classes_are_summed_over_with_their_probabilities(classes):
   y = np.array([0] * 30 + [1] * 50 + [2] * 20, np.int32)
   x = (y[:, None] + RNG.normal(size=(100, 2))).astype("f")
-  found = evaluate(experiment(Independent(), ("condition",), x, y=y), classes=classes)
+  found = evaluate(experiment(Independent(num_classes=3), ("condition",), x, y=y), classes=classes)
   prior = np.full(3, 1 / 3) if classes == "uniform" else np.array([0.3, 0.5, 0.2])
   joint = np.stack([stats.norm(c, 1).logpdf(x).sum(1) for c in range(3)], 1) + np.log(prior)
   assert found["log_px"] == pytest.approx(np.logaddexp.reduce(joint, 1).mean(), rel=1e-5)
@@ -140,10 +157,14 @@ def test_classes_are_summed_over_with_their_probabilities(classes):
 
 def test_classes_of_an_unconditional_model_or_of_data_without_any_are_refused():
   with pytest.raises(errors.UserError, match="has none"):
-    evaluate(experiment(Independent(), (), np.zeros((4, 2), "f")), classes="uniform")
+    evaluate(experiment(Independent(num_classes=3), (), np.zeros((4, 2), "f")), classes="uniform")
   y = np.zeros(4, np.int32)
   with pytest.raises(errors.UserError, match="add 'condition'"):
-    evaluate(experiment(Independent(), (), np.zeros((4, 2), "f"), y=y), classes="uniform")
+    evaluate(experiment(Independent(num_classes=3), (), np.zeros((4, 2), "f"), y=y), classes="uniform")
+  with pytest.raises(errors.UserError, match="this one has num_classes = 0"):
+    evaluate(experiment(Independent(), ("condition",), np.zeros((4, 2), "f"), y=y), classes="uniform")
+  with pytest.raises(errors.UserError, match="of which this model has only estimates"):
+    evaluate(experiment(Estimated(num_classes=3), ("condition",), np.zeros((4, 2), "f"), y=y), classes="uniform")
   with pytest.raises(errors.UserError, match="'uniform', 'empirical' or"):
     exact_likelihood.check(classes="all")
 

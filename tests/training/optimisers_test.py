@@ -284,7 +284,7 @@ def test_none_and_zero_do_not_clip():
 
 @pytest.mark.parametrize("decay_biases", [False, True])
 def test_decay_excludes_biases_by_default(decay_biases):
-  params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3), "scale": jnp.ones(())}
+  params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3), "scale": jnp.ones(()), "out_bias": jnp.ones((2, 3))}
   tx = optimisers.make(num_steps=10, lr=0.1, weight_decay=0.5, decay_biases=decay_biases)
   updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
   for name, update in updates.items():

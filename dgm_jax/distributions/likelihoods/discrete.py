@@ -43,7 +43,7 @@ class Poisson(distrax.Distribution):
 def make_poisson() -> Family:
   """Poisson with rate exp(h), for counts 0, 1, ..."""
   start = lambda mean: (jnp.log(jnp.maximum(mean, _MIN_MEAN)),)
-  return Family(lambda log_rate: Factorised(Poisson(log_rate)), start, support=(0.0, float("inf")))
+  return Family(lambda log_rate: Factorised(Poisson(log_rate)), start, support=(0.0, float("inf")), of_counts=True)
 
 
 def make_bernoulli() -> Family:

@@ -25,6 +25,7 @@ class Family(NamedTuple):
     shares_scale: whether `given` takes the log of one learned scale as its last argument.
     min_scale: the least scale, 0 where it can go to 0; None where x has no learned scale.
     num_values: V where x has finitely many values, equally spaced over the support; else None.
+    of_counts: whether x is 0, 1, 2, ... without end.
   """
 
   given: Callable
@@ -35,6 +36,7 @@ class Family(NamedTuple):
   shares_scale: bool = False
   min_scale: float | None = None
   num_values: int | None = None
+  of_counts: bool = False
 
   def width(self, dim: int) -> int:
     """P D, the number of the decoder's outputs for D entries."""

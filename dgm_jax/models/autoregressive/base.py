@@ -76,6 +76,11 @@ class Autoregressive(nn.Module):
     return self.family.num_values
 
   @property
+  def takes_real_numbers(self) -> bool:
+    """Whether p is a density of real numbers, so that integers need the transform `dequantize`."""
+    return self.num_levels is None and not self.family.of_counts
+
+  @property
   def values(self) -> jax.Array:
     """The values of an entry, [V].  Raises UserError if there are infinitely many."""
     return self.family.values()

@@ -12,8 +12,10 @@ from flax.core import FrozenDict
 
 from dgm_jax.core import errors
 from dgm_jax.models.base import flat, require_at_least, require_one_of
-from dgm_jax.models.vae.autoregressive_likelihood import NETS, make_net
+from dgm_jax.models.vae.autoregressive_likelihood import make_net
 from dgm_jax.models.vae.base import DecoderModel
+
+PRIORS = ("uniform", "made", "nade", "lstm", "transformer")
 
 
 class Model(DecoderModel):
@@ -36,7 +38,7 @@ class Model(DecoderModel):
     hidden: widths of the encoder's hidden layers; the decoder's are the same, reversed.
     beta: weight of the commitment loss.
     likelihood: p(x_d | .), a name of families.FAMILIES, and its options.
-    prior: p(c), "uniform" or a name of autoregressive_likelihood.NETS, whose entries are the M positions, in order.
+    prior: p(c), a name of PRIORS: uniform, or an autoregressive model of the M codes, in order.
     prior_args: options of that model.
     train: what is trained: "all" but a prior, with the uniform prior; or the "prior" alone.
   """
@@ -63,7 +65,7 @@ class Model(DecoderModel):
     self.codebook = self.param("codebook", nn.initializers.normal(1.0), (self.num_codes, self.code_dim))
 
   def _setup_prior(self) -> None:
-    require_one_of(("uniform", *NETS), prior=self.prior)
+    require_one_of(PRIORS, prior=self.prior)
     require_one_of(("all", "prior"), train=self.train)
     errors.require(
       (self.prior == "uniform") == (self.train == "all"),

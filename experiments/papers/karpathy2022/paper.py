@@ -37,9 +37,10 @@ PAPER = Paper(
       "10 % of the characters are the validation set; there is no test set. Adam with b2 = 0.99, rate 1e-3 after 100 "
       "steps of warm-up, falling to 1e-4 along a cosine, decoupled weight decay 0.1 of matrices, gradients clipped at "
       "1.",
-      "Ours: the same split, network and optimiser; both losses are exact, over all of the last 111,540 characters but "
-      "the first, at the end of the run. As published: windows of T + 1 characters whose first is given, so that the "
-      "contexts have 1 to T characters. Beside it the same model with at least T/2 characters before each.",
+      "Ours: the same split and optimiser, and the same network but for a bias of the outputs; both losses are exact, "
+      "over all of the last 111,540 characters but the first, at the end of the run. As published: windows of T + 1 "
+      "characters whose first is given, so that the contexts have 1 to T characters. Beside it the same model with at "
+      "least T/2 characters before each.",
       "Normalisation is the sum of p over all pairs of the first two characters, one number for each seed.",
       "Ours also learns the first character of a window, from a learned first input: one more position and one more "
       "term in the loss of 65 or 257. Clipping is at T for losses that are sums over a window. GELU is its tanh form.",

@@ -101,7 +101,7 @@ RUNS = {
       _CONFIG,
       _sets((3e-4, 1e-3), (0.1, 1.0, 3.0), 3),
       _ENDS,
-      full=True,
+      same_data=True,
     ),
   },
   "table=mnist": {

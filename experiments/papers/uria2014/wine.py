@@ -228,7 +228,6 @@ BUDGETS = {
   name: Budget(
     what,
     minutes,
-    full=name == "short",
     same_data=name != "test",
     caveat="Training is shorter than in the paper, and the settings are ours.",
     compute=functools.partial(_compute, setting),
