@@ -22,7 +22,6 @@ from dgm_jax.training import optimisers, settings, signatures
 from dgm_jax.training.checks import (
   batch_size,
   check_evaluation,
-  check_levels,
   check_mask,
   check_model,
   check_numbers,
@@ -219,7 +218,6 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   epoch = n // (size * per_step)
   experiment = Experiment(model, system, parts, pipeline, steps, epoch, hyper_parameters(config), size, chunk)
   check_mask(experiment, config)
-  check_levels(experiment, config)
   with _arguments_of_the_model(config):
     own = references.is_own(config.model.name) or references.is_own(config.principle)
     # two players divide the examples of a step among batches and packs

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from dgm_jax.core import batches, errors, requirements
+from dgm_jax.core import errors, requirements
 from dgm_jax.data.pipeline import Pipeline
 from dgm_jax.data.splits import Splits
 from dgm_jax.data.statistics import Statistics
@@ -155,20 +155,6 @@ def check_mask(experiment: Experiment, config: ConfigDict) -> None:
     "mask" not in batch or getattr(experiment.model, "takes_mask", False),
     f"Model {config.model.name!r} does not support missing entries, but x of {config.data.name!r} after "
     f"data.transforms = {config.data.transforms} has some.",
-  )
-
-
-def check_levels(experiment: Experiment, config: ConfigDict) -> None:
-  """Raises UserError if x has other numbers than whole ones and the model's likelihood is of classes."""
-  if getattr(experiment.model, "likelihood", "") != "categorical" or hasattr(experiment.model, "target_support"):
-    return
-  some = jax.tree.map(jnp.asarray, batches.evenly_spaced(experiment.splits.train, 100))
-  x = experiment.transforms.evaluate(jax.random.key(0), some)["x"]
-  errors.require(
-    bool((x == jnp.round(x)).all()),
-    f"Model {config.model.name!r} has likelihood 'categorical', of classes or tokens 0, 1, ...; x of "
-    f"{config.data.name!r} after data.transforms = {config.data.transforms} has other numbers, such as "
-    f"{float(x[x != jnp.round(x)][0]) if bool((x != jnp.round(x)).any()) else 0:.4g}.",
   )
 
 

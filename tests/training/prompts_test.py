@@ -79,7 +79,10 @@ def test_data_that_are_no_tokens_are_refused(config, tmp_path):
   """Real x, and tokens beyond the classes."""
   for x, named in (
     (np.random.default_rng(0).normal(size=(50, 9)), r"expects x in \[0, 4\]"),
-    (np.random.default_rng(0).random((50, 9)) * 4, "has other numbers, such as"),
+    (
+      np.random.default_rng(0).random((50, 9)) * 4,
+      "has a probability for each of 5 values, 0 .. 4; .* has other numbers",
+    ),
     (np.arange(450).reshape(50, 9) % 6, r"expects x in \[0, 4\].*\[0, 5\]"),
   ):
     np.savez(tmp_path / "x.npz", x=x)
