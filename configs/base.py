@@ -222,6 +222,11 @@ def adversarial(a: SimpleNamespace) -> ConfigDict:
   return config
 
 
+def measure_samples(config: ConfigDict, test: bool, *metrics: str, num_samples: int = 10_000) -> None:
+  """Adds the evaluation `samples` with these metrics to the final ones; with `test`, of 100 samples."""
+  config.evaluate.samples = ConfigDict({"metrics": metrics, "num_samples": 100 if test else num_samples})
+
+
 def by_em(
   data: ConfigDict, num_examples: int, passes: int, test: bool, *, batch_size: int = 10_000, online: bool = False
 ) -> ConfigDict:

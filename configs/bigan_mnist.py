@@ -48,6 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
   for player in ("generator", "encoder", "discriminator"):
     args |= {f"{player}_net": "mlp", f"{player}_args": dict(net)}
   config.model = {"name": "bigan", "args": args}
+  base.measure_samples(config, a.test, "frechet")
   if not (a.test or a.quick):
     config.batch_size, config.num_epochs, config.log_every = 128, a.epochs, 390
     config.optim.update(schedule="exponential", hold=0.5, end_scale=0.01)

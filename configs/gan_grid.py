@@ -23,6 +23,8 @@ Arguments (after the colon, separated by commas):
 The library of the paper's code called by the name beta1 = 0.8 in some releases the decay of the moving average, in
 others the weight of the new gradient: --config.optim.b1=0.2 is the second reading.
 
+The modes are also counted during training; the checkpoint with the least reverse KL is kept beside the latest.
+
 Sweeps (python -m dgm_jax sweep): seeds, lanes of one program; --name=losses, every loss with three penalties.
 """
 
@@ -58,6 +60,11 @@ def get_config(arg: str = "") -> ConfigDict:
     nets = {name: value | {"hidden": (16,)} if name.endswith("args") else value for name, value in nets.items()}
   args = {"latent_dim": 2, "noise": "normal", "noise_scale": 1.0, "output": "linear", "output_bias": "zeros"}
   config.model = {"name": "gan", "args": args | nets}
+  has_modes = a.data in ("plane/grid", "plane/ring", "plane/eight_gaussians")
+  base.measure_samples(config, a.test, "frechet", *(("modes",) if has_modes else ()), num_samples=2500)
+  if has_modes:
+    config.track.samples = {"metrics": ("modes",), "num_samples": 100 if a.test else 2500, "floor": False}
+    config.keep_best = "valid/samples_modes_reverse_kl"
   if not a.test:
     config.batch_size = 128 if small else 100
     config.log_every, config.eval_batch_size = 1000, 2500

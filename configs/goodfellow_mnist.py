@@ -52,6 +52,7 @@ def get_config(arg: str = "") -> ConfigDict:
   args |= {"generator_net": "mlp", "generator_args": generator, "discriminator_net": "maxout"}
   args["discriminator_args"] = discriminator | {"initial": "uniform", "initial_scale": 0.005}
   config.model = {"name": "gan", "args": args}
+  base.measure_samples(config, a.test, "frechet", "parzen")
   if not (a.test or a.quick):
     config.num_epochs, config.log_every = a.epochs, 500
   return config.lock()

@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from dgm_jax.configs import gan_grid, iwae_mnist
 from dgm_jax.core import errors
@@ -23,7 +24,8 @@ def small(seed=0, **given):
   config = gan_grid.get_config("test")
   with config.unlocked():
     config.seed, config.eval_every, config.checkpoint_every, config.figures_every = seed, 20, 20, 40
-    config.loggers = ()
+    config.loggers, config.track, config.evaluate = (), ConfigDict(), ConfigDict({"means": {"batch_size": 100}})
+    config.keep_best = ""
     config.update(given)
   return config
 
