@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
   args = {"hidden": (32 if a.test else a.hidden,) * a.layers, "num_masks": a.masks}
   args |= {"ordering": "natural" if a.masks == 1 else "random", "mask_seed": 0}
   config.model = {"name": "made", "args": args | {"activation": "relu", "direct": True, "likelihood": "bernoulli"}}
-  config.optim.update(name="adam", lr=1e-3, weight_decay=1e-2)
+  config.optim.update(name="adam", lr=3e-3, weight_decay=0.1)
   if a.masks == 1 and not a.test:
     config.evaluate.normalisation = {"chunk": 1024}
   if a.data in ROWS and not a.test:
@@ -60,7 +60,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def sweep() -> list[dict]:
   """Learning rates and weight decay."""
-  return product({"optim.lr": [3e-4, 1e-3], "optim.weight_decay": [1e-3, 1e-2, 0.1]})
+  return product({"optim.lr": [1e-3, 3e-3], "optim.weight_decay": [0.01, 0.1, 0.3]})
 
 
 def sweep_masks() -> list[dict]:
