@@ -60,7 +60,7 @@ def test_numbers_are_those_of_the_pure_functions_and_say_what_was_compared():
   found = measure(built, metrics=("frechet,kernel", "manifold", "memorisation"), seed=3)
   drawn = np.concatenate([shifted(jax.random.fold_in(jax.random.fold_in(KEY, 3), i), 70) for i in range(5)])[:300]
   test, train = built.splits.test["x"], built.splits.train["x"]
-  floor = train[(np.arange(300) * 700) // 300]
+  floor = embedding.some({"x": train}, 300)["x"]
   exact = frechet.frechet(drawn, test)
   assert found["samples_frechet"] == pytest.approx(exact.value, rel=1e-5)
   assert found["samples_frechet_stderr"] == pytest.approx(exact.stderr, rel=1e-4)
@@ -78,6 +78,14 @@ def test_numbers_are_those_of_the_pure_functions_and_say_what_was_compared():
   assert {name: found[f"samples_{name}"] for name in said} == said
   assert found["samples_floor_size"] == 300
   assert "figures" not in found  # x are no images
+
+
+def test_the_floor_has_examples_of_all_classes_whatever_their_order():
+  for y in (np.arange(4000) % 10, np.sort(np.arange(4000) % 10)):
+    found = embedding.some({"y": y, "index": np.arange(4000)}, 120)
+    assert np.bincount(found["y"], minlength=10).min() >= 3
+    assert len(set(found["index"].tolist())) == 120
+  assert embedding.some({"y": y}, 4000)["y"] is y
 
 
 def test_samples_depend_on_the_seed_and_the_batch_alone_and_states_share_the_programs():

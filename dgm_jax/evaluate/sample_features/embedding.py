@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.core.batches import size
+from dgm_jax.core.batches import size, take
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.evaluate.sample_features import small_nets
@@ -115,10 +115,9 @@ class Sampler:
     return np.stack([drawn[i // self._batch][i % self._batch] for i in indices.tolist()])
 
 
-def evenly(arrays: dict, count: int) -> dict:
-  """At most `count` examples at equal distances, each once: a set may be sorted by class."""
+def some(arrays: dict, count: int) -> dict:
+  """At most `count` examples, each once, drawn by a fixed seed: a set may be sorted by class, or interleaved."""
   n = size(arrays)
   if count >= n:
     return arrays
-  chosen = (np.arange(count) * n) // count
-  return {name: a[chosen] for name, a in arrays.items()}
+  return take(arrays, np.sort(np.random.RandomState(0).permutation(n)[:count]))

@@ -181,7 +181,7 @@ class Measure:
   def _floor(self, sets: Sets, of_metrics: named.Options, key: jax.Array) -> dict[str, Any]:
     """The numbers of real examples in place of samples."""
     o, part = self._o, "test" if self._o.against == "train" else "train"
-    given = embedding.evenly(getattr(self._experiment.splits, part), o.num_samples)
+    given = embedding.some(getattr(self._experiment.splits, part), o.num_samples)
     transform = self._experiment.transforms.evaluate
     found = embedding.of_data(self._embed, self._features, transform, given, key, o.batch_size)
     numbers = named.of_floor(self.metrics, sets._replace(samples=found), of_metrics)
