@@ -478,7 +478,8 @@ def test_all_options_together_run_and_resume(tmp_path):
 def test_every_config_has_every_option(path):
   config = runpy.run_path(str(path))["get_config"]()
   # EM's M-steps maximise directly: there is no optimiser, and its options would have no effect
-  assert set(config.optim) == (set() if config.principle == "em" else set(optimisers.Options._fields))
+  players = {"discriminator"} if config.principle == "adversarial" else set()
+  assert set(config.optim) == (set() if config.principle == "em" else set(optimisers.Options._fields) | players)
 
 
 @pytest.mark.parametrize("options,named", [
