@@ -79,6 +79,7 @@ SLOW = {  # arguments that take a minute to compile; their parts have their own 
   "positions=rotary",
   "prior=made",
   "cell=gru,layers=2",
+  "grey,net=gated",
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
 _LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text", "lda_text", "hmm_text", "not_miwae_uci"}
@@ -92,6 +93,7 @@ _LONG |= {
   "planar_vae_mnist",
   "m2_mnist",
   "pixel_vae_mnist",
+  "pixelcnn_cifar10",
 }
 # main_test runs iwae_mnist; of the rest another config has the same parts
 _REPEATED = {("iwae_mnist", ""), ("vae_mnist", "layers=2"), ("gaussian_vae_frey", "")}
