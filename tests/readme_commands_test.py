@@ -194,7 +194,7 @@ def test_every_command_runs_at_test_size(page, folder, trained, tmp_path):
     text = shlex.join(words)
     if _ELSEWHERE.search(text):
       continue
-    if words[0] in ("evaluate", "sample", "debug", "compare", "pack"):
+    if words[0] in ("evaluate", "sample", "debug", "compare", "pack", "score"):
       for name in re.findall(r"\bruns/\w+", text):
         if not (work / name).exists():
           shutil.copytree(trained, work / name)

@@ -147,6 +147,9 @@ def make_log_px(experiment: Any, batch_size: int = 500, num_draws: int = 1, clas
     if "log_px_error" in values:  # of the log of a mean, by the delta method
       weights = jax.nn.softmax(values["log_px"], 0)
       found["log_px_error"] = jnp.sqrt(jnp.sum(jnp.square(weights * values["log_px_error"]), 0))
+    else:  # by the spread of the K weights
+      weights = num_draws * jax.nn.softmax(values["log_px"], 0)
+      found["log_px_error"] = jnp.std(weights, 0, ddof=1) / math.sqrt(num_draws)
     return found
 
   return make_evaluate_examples(eval_step, lambda key, example: {"key": key, "example": example}, batch_size)
@@ -216,7 +219,8 @@ def evaluate(
     log_px, nll = -log_px, log_px_stderr (over examples): nats of x before the transforms where these have a Jacobian;
     log_px_transformed: of x as the model sees it; likelihood_kind, see `kind`; bits_per_dim of integers x, -log_px / (D
     ln 2) for D observed entries, where log_px is a probability of them; num_draws with dequantisation; accuracy of
-    argmax_y p(y|x) with `classes`; log_px_error, the mean standard error of estimates.  "values" holds log_px [N].
+    argmax_y p(y|x) with `classes`; log_px_error, the mean standard error of
+    estimates, and of several draws.  "values" holds log_px [N].
 
   Raises:
     UserError: see make_log_px and with_training_statistics; or bits per dimension are required of data that are no

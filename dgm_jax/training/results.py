@@ -20,6 +20,11 @@ from dgm_jax.training.workdir import own_files
 _EVALUATION_SEED = 0
 
 
+def evaluation_key() -> jax.Array:
+  """The key of all final evaluations."""
+  return rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
+
+
 def evaluate_finally(
   config: ConfigDict,
   experiment: Experiment,
@@ -40,7 +45,7 @@ def evaluate_finally(
   Raises:
     DivergenceError: a result is NaN or Inf.
   """
-  key = rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
+  key = evaluation_key()
   results, values, out = {}, {}, out or workdir
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)

@@ -188,6 +188,29 @@ def ids_of(text: str, about: Mapping[str, Any]) -> np.ndarray:
   return np.array([known[token] for token in pieces], np.int32)
 
 
+def rows_of(lines: Sequence[str], about: Mapping[str, Any], width: int) -> dict[str, np.ndarray]:
+  """{x int32 [N, T], length int32 [N]}: lines of text by a vocabulary that exists, as `encode` has them.
+
+  Args:
+    lines: N strings without line breaks; tokens outside the vocabulary are <unk>.
+    about: as in decode, of lines rather than of windows.
+    width: T.
+
+  Raises:
+    UserError: no lines, or a line that is too long.
+  """
+  errors.require(len(lines) > 0, "There is no line of text.")
+  known = {token: i for i, token in enumerate(about["vocabulary"])}
+  ids = [[known.get(token, UNK) for token in _pieces(line, about["tokens"])] for line in lines]
+  for i, line in enumerate(ids):
+    errors.require(
+      len(line) < width, f"Line {i + 1} has {len(line)} tokens; the model's lines have at most {width - 1}."
+    )
+  counts = np.array([len(line) for line in ids], np.int64)
+  joined = np.array([token for line in ids for token in line], np.int32)
+  return {"x": _rows(joined, counts, width), "length": (counts + 1).astype(np.int32)}
+
+
 def decode(x: np.ndarray, about: Mapping[str, Any]) -> list[str]:
   """The strings of token ids [N, T], up to the first <end> or <pad>; words are joined by a space.
 

@@ -54,8 +54,12 @@ def _read(path: pathlib.Path, kind: str, options: Options, layer: str, batch: st
   return {"all": arrays}, about
 
 
-def examples(path: pathlib.Path) -> dict:
-  """x [N, ...] of a file, with the default options, and mask where entries are missing, and y if the file has it.
+def examples(path: pathlib.Path, options: Options | None = None) -> dict:
+  """x [N, ...] of a file, and mask where entries are missing, and y if the file has it.
+
+  Args:
+    path: the file.
+    options: how it is read; None for the defaults.
 
   Raises:
     UserError: the file cannot be read, or it has several parts.
@@ -64,7 +68,7 @@ def examples(path: pathlib.Path) -> dict:
   errors.require(
     kind not in ("", ".h5ad"), f"{path} is no table and no array; supported: .npz, .npy, .csv, .tsv, .parquet."
   )
-  parts, _ = _read(path, kind, Options(), "", "")
+  parts, _ = _read(path, kind, options or Options(), "", "")
   errors.require(list(parts) == ["all"], f"{path} has the parts {', '.join(parts)}; save the examples as one array x.")
   return parts["all"]
 
