@@ -16,9 +16,11 @@ last layers start at 0.
   python -m dgm_jax.main --config=configs/maf_mnist.py --workdir=runs/maf
   python -m dgm_jax.main --config=configs/maf_mnist.py:condition,base=mog --workdir=runs/maf_mog_given_y
   python -m dgm_jax.main --config=configs/maf_mnist.py:layers=1,norm=none --workdir=runs/made   # the row MADE
+  python -m dgm_jax.main --config=configs/maf_mnist.py:layers=0,base=mog --workdir=runs/made_mog
 
 Arguments (after the colon, separated by commas):
-  layers=T        5 if not given
+  layers=T        5 if not given; 0 with base=mog: the MADE alone
+  kind=autoregressive|coupling   of the layers; coupling of halves of the pixels: RealNVP, see realnvp_mnist, too
   hidden=H        units of each of two hidden layers, 1,024 if not given
   base=normal|mog noise: N(0, I), or a MADE whose conditionals are mixtures of ten normals
   norm=batch|act|none   after each layer
@@ -33,6 +35,7 @@ Sweeps (python -m dgm_jax sweep): learning rates, lanes of one program; --name=l
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -61,16 +64,24 @@ def of_logits(a) -> ConfigDict:
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
   a = parse(
-    arg, layers=5, hidden=1024, base=("normal", "mog"), norm=("batch", "act", "none"), condition=False, data="mnist",
-    quick=False, test=False,
+    arg, layers=5, kind=("autoregressive", "coupling"), hidden=1024, base=("normal", "mog"),
+    norm=("batch", "act", "none"), condition=False, data="mnist", quick=False, test=False,
   )  # fmt: skip
+  errors.require(a.layers > 0 or a.base == "mog", "layers=0 leaves the noise alone: choose base=mog, the MADE.")
   config = of_logits(a)
   width = 16 if a.test else 256 if a.quick and "hidden" not in a.given else a.hidden
-  layer = {"transform": "affine", "hidden": (width, width), "activation": "relu", "inverse": "jacobi"}
-  args = {"layer": "autoregressive", "num_layers": min(a.layers, 2) if a.test else a.layers, "layer_args": layer}
+  mixture = {"hidden": (width, width), "likelihood_args": {"num_components": 2 if a.test else 10}}
+  if a.layers == 0:
+    net = {"likelihood": "gaussian_mixture", "activation": "relu", "direct": False, "num_classes": 10 * a.condition}
+    config.model = {"name": "made", "args": net | mixture}
+    del config.evaluate["invertibility"]
+    return config.lock()
+  layer = {"transform": "affine", "hidden": (width, width), "activation": "relu"}
+  if a.kind == "autoregressive":
+    layer["inverse"] = "jacobi"
+  args = {"layer": a.kind, "num_layers": min(a.layers, 2) if a.test else a.layers, "layer_args": layer}
   args |= {"permutation": "none", "norm": a.norm, "base": "normal", "base_args": {}, "num_classes": 10 * a.condition}
   if a.base == "mog":
-    mixture = {"hidden": (width, width), "likelihood_args": {"num_components": 2 if a.test else 10}}
     args |= {"base": "made", "base_args": mixture}
   config.model = {"name": "flow", "args": args}
   if a.norm == "batch":

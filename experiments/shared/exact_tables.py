@@ -54,8 +54,10 @@ def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> None:
 
 def of_state(experiment: Any, state: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """log_px, log_px_transformed [N] on the test set, the mean of the latter in validation, and what the numbers are."""
-  given = {name: value for name, value in options.items() if name != "bits"}
+  given = {name: value for name, value in options.items() if name not in ("bits", "statistics")}
   key, run = rng.stream(jax.random.key(0), "eval"), exact_likelihood.make_log_px(experiment, **given)
+  if options.get("statistics") == "train":
+    state = exact_likelihood.with_training_statistics(experiment, state, key)
   found = run(state, key, experiment.splits.test)
   held_out = experiment.splits.valid
   valid = np.array([np.nan]) if held_out is None else run(state, key, held_out)["log_px_transformed"]

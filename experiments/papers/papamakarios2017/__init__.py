@@ -1,0 +1,1 @@
+"""papamakarios2017: paper.py has the published numbers and what is run."""
