@@ -19,7 +19,7 @@ from dgm_jax.core import errors, references, rng
 from dgm_jax.data import units
 from dgm_jax.data.given import without_missing
 from dgm_jax.evaluate import chosen, exact_likelihood, importance_sampling
-from dgm_jax.training import checks, classifiers, sampling
+from dgm_jax.training import checks, given_runs, sampling
 
 Examples = npt.ArrayLike | Mapping[str, npt.ArrayLike]  # x, or arrays that include x
 
@@ -197,7 +197,7 @@ class LatentModel:
     """
     evaluation = chosen.find(name, options | ({"from": name} if references.is_own(name) else {}))
     checks.check_evaluation(evaluation, self.experiment.model)
-    options = evaluation.handed(classifiers.load).options
+    options = evaluation.handed(given_runs.load).options
     errors.require(
       name != "means" or hasattr(self.experiment.system, "eval_step"),
       "The evaluation 'means' needs a trained run's eval_step; this model has none.",

@@ -60,6 +60,26 @@ def auroc(inside: jax.Array, outside: jax.Array) -> jax.Array:
   return jnp.mean(below / 2) / len(inside)
 
 
+def delong(inside: jax.Array, outside: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(auroc, its standard error) by the placements of both samples (DeLong, DeLong & Clarke-Pearson, 1988).
+
+    v_n = P(a_n < b) + P(a_n = b) / 2 over b,  w_m = P(a < b_m) + P(a = b_m) / 2 over a
+    auroc = mean v = mean w,  variance = var(v) / N + var(w) / M
+
+  Args:
+    inside: [N], 2 or more.
+    outside: [M], 2 or more.
+  """
+
+  def below(values, others):  # the share of `others` below each value, and half of those equal to it
+    ordered = jnp.sort(others)
+    both = [jnp.searchsorted(ordered, values, side=side) for side in ("left", "right")]
+    return (both[0] + both[1]) / (2 * len(others))
+
+  v, w = 1 - below(inside, outside), below(outside, inside)
+  return jnp.mean(w), jnp.sqrt(jnp.var(v, ddof=1) / len(inside) + jnp.var(w, ddof=1) / len(outside))
+
+
 def predictive(model: nn.Module, variables: Any, key: jax.Array, batch: dict, num_samples: int) -> Prediction:
   """The prediction 1/S sum_s p(y | x, w_s), S = num_samples, in the units of y before the transforms."""
   draw = lambda key: model.apply(variables, key, batch, method="summary")

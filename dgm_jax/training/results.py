@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files, options, rng
 from dgm_jax.evaluate import chosen, degenerate
-from dgm_jax.training import classifiers
+from dgm_jax.training import given_runs
 from dgm_jax.training.comparable import about
 from dgm_jax.training.experiment import Experiment
 from dgm_jax.training.workdir import own_files
@@ -50,7 +50,7 @@ def evaluate_finally(
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)
   for name, given in own_files.located(config, workdir, fresh=fresh).evaluate.items():
-    evaluation = chosen.find(name, given).handed(classifiers.load)
+    evaluation = chosen.find(name, given).handed(given_runs.load)
     found = evaluation.run(experiment, state, key, experiment.splits.test, **evaluation.options)
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
     with figures.writing(options.words(config.figure_formats)):
