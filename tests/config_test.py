@@ -86,6 +86,7 @@ _LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text", "lda_tex
 _LONG |= {
   "maf_mnist",
   "flow_uci",
+  "flow_plane",
   "made_binary",
   "made_uci",
   "orderless_mnist",

@@ -44,7 +44,7 @@ KINDS |= dict.fromkeys(
   ("images",),
 )
 KINDS |= {"orderless_mnist": ("binary",), "pixel_vae_mnist": ("images",), "made_binary": ("binary",)}
-KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "made_uci"), ("table",))
+KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "flow_plane", "made_uci"), ("table",))
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
 KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), ("text",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))

@@ -76,6 +76,7 @@ CONFIG_ARGUMENTS = {
   "maf_mnist": ["", "base=mog,condition"],
   "realnvp_mnist": ["norm=act"],
   "flow_uci": ["kind=autoregressive"],
+  "flow_plane": ["net=flows", "energy=U2,net=sylvester"],
   "pixelcnn_mnist": ["", "grey,net=gated"],
   "pixelcnn_cifar10": [""],
   "vq_vae_mnist": ["", "prior=made"],

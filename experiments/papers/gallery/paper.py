@@ -1,0 +1,167 @@
+"""Flows and autoregressive nets on planes whose density is known; no paper prints these numbers.
+
+Papamakarios, Nalisnick, Rezende, Mohamed & Lakshminarayanan, "Normalizing Flows for Probabilistic Modeling and
+Inference" (JMLR 2021), https://arxiv.org/abs/1912.02762, describes the flows.
+  python -m dgm_jax reproduce gallery --figure=planes
+  python -m dgm_jax reproduce gallery --figure=planes --budget=short
+
+Figure planes: KL(data || model) of every net on every plane, the densities in one picture, and the lines of the noise
+that flows bend.
+"""
+
+import functools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from dgm_jax.experiments.harness import measured, stages, tables
+from dgm_jax.experiments.harness.paper import Budget, Paper
+from dgm_jax.experiments.papers.gallery import pictures, planes
+from dgm_jax.sweeps import axes
+
+_CONFIG = "configs/flow_plane.py"
+_LABELS = {
+  "additive": "NICE (additive coupling)",
+  "coupling": "RealNVP (affine coupling)",
+  "mixture_coupling": "coupling, mixtures of logistics",
+  "spline_coupling": "spline coupling",
+  "maf": "MAF (affine autoregressive)",
+  "mixture_autoregressive": "autoregressive, mixtures of logistics",
+  "spline_autoregressive": "spline autoregressive",
+  "radial": "radial",
+  "residual": "residual flow",
+  "flows": "mixture of four RealNVPs",
+  "made": "MADE, mixtures of normals (no flow)",
+}
+_PLANES = ("moons", "circles", "eight_gaussians", "ring", "grid", "checkerboard", "pinwheel", "spirals")
+_BEST, _LEAST = 0.05, 4.0  # nats of a spline flow on the first three planes; standard errors of a KL below 0
+
+PAPER = Paper(
+  authors="Papamakarios, Nalisnick, Rezende, Mohamed & Lakshminarayanan",
+  title="Normalizing Flows for Probabilistic Modeling and Inference",
+  venue="JMLR 2021",
+  url="https://arxiv.org/abs/1912.02762",
+  items={"figure=planes": "KL(data || model) of flows and autoregressive nets on planes of known density"},
+  published={"figure=planes": {}},
+  notes={
+    "figure=planes": (
+      "No numbers are published. The planes have exact densities: KL is the mean of log p_data(x) - log p(x) over "
+      "the test points, ± its standard error.",
+      "A KL below 0 by more than 4 standard errors would say that log p(x) is wrong: no model is better than the "
+      "data's own density.",
+      "A flow of a normal is continuous with a continuous inverse: it cannot cut the normal into separate modes, "
+      "and joins them by bridges of little density. Mixtures of flows and MADE have none.",
+    )
+  },
+)
+
+
+def _cells(nets: Sequence[str], names: Sequence[str]) -> dict[str, list[axes.Overrides]]:
+  return {f"{net}-{n}": [{"arg.net": net, "arg.data": f"plane/{n}", "seed": 0}] for net in nets for n in names}
+
+
+_measure = functools.partial(measured.of_runs, measure=planes.measure)
+
+
+def _budget(what: str, minutes: float, config: str, cells: dict, **options: Any) -> Budget:
+  return Budget(what, minutes, config=config, cells=cells, measure=_measure, **options)
+
+
+RUNS = {
+  "figure=planes": {
+    "quick": _budget(
+      "three planes, five nets, one seed, 4,000 steps of batches of 512",
+      20,
+      f"{_CONFIG}:quick",
+      _cells(("coupling", "maf", "spline_coupling", "spline_autoregressive", "made"), _PLANES[:3]),
+    ),
+    "short": _budget(
+      "eight planes, all nets, one seed, 4,000 steps of batches of 512",
+      180,
+      f"{_CONFIG}:quick",
+      _cells(tuple(_LABELS), _PLANES),
+    ),
+    "paper": _budget(
+      "eight planes, all nets, one seed, 20,000 steps of batches of 512",
+      900,
+      _CONFIG,
+      _cells(tuple(_LABELS), _PLANES),
+      full=True,
+    ),
+    "test": _budget(
+      "40 steps of small networks: for tests", 1, f"{_CONFIG}:test", _cells(("maf", "made"), ("moons", "grid"))
+    ),
+  }
+}
+
+
+def _divergences(found: pictures.Found) -> dict[str, dict[str, float]]:
+  """{"net-plane": {kl, stderr}}."""
+  each = {f"{net}-{name}": planes.divergence(dict(arrays)) for (net, name), arrays in found.items()}
+  return {cell: {"kl": kl, "stderr": error} for cell, (kl, error) in each.items()}
+
+
+def _sentences(cells: dict[str, dict[str, float]]) -> list[str]:
+  """Whether a density is impossibly good, and what the best net of each plane is."""
+  said = [
+    f"{cell}: KL = {c['kl']:.4f} ± {c['stderr']:.4f} is below 0: log p(x) is wrong."
+    for cell, c in cells.items()
+    if c["kl"] < -_LEAST * c["stderr"]
+  ]
+  for name in _PLANES:
+    here = {net: cells[f"{net}-{name}"]["kl"] for net in _LABELS if f"{net}-{name}" in cells}
+    if here:
+      best = min(here, key=lambda net: here[net])
+      said.append(f"{name}: least KL {here[best]:.3f} nats, {_LABELS[best]}.")
+  splines = {f"{net}-{n}" for net in ("spline_coupling", "spline_autoregressive") for n in _PLANES[:3]}
+  if (shown := splines & cells.keys()) and (worst := max(cells[c]["kl"] for c in shown)) < _BEST:
+    said.append(f"Spline flows are below {_BEST} nats on {', '.join(_PLANES[:3])}: {worst:.3f} at most.")
+  return said
+
+
+def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
+  """A table of KL by net and plane, and the pictures."""
+  planned, found, runs = RUNS[item][name], {}, {}
+  for cell, names in stages.run_names(planned).items():
+    net, _, plane = cell.partition("-")
+    if arrays := measured.arrays(folder, names):
+      found[net, plane], runs[cell] = arrays[0], names
+  cells = _divergences(found)
+  columns = [n for n in _PLANES if any(cell.partition("-")[2] == n for cell in planned.cells)]
+  nets = {net: label for net, label in _LABELS.items() if any(cell.partition("-")[0] == net for cell in planned.cells)}
+  rows = []
+  for net, label in nets.items():
+    of = [cells.get(f"{net}-{n}") for n in columns]
+    texts = ["not finished" if c is None else tables.plus_minus(c["kl"], c["stderr"], digits=3) for c in of]
+    owners = [runs.get(f"{net}-{n}", []) for n in columns]
+    rows.append([tables.cell(label), *(tables.cell(t, r) for t, r in zip(texts, owners, strict=True))])
+  note = "KL(data || model) in nats, ± standard error over test points; 0 is the data's own density."
+  figures = []
+  if found:
+    pictures.densities(found, nets, columns, folder / "planes.png")
+    caption = "Above: the planes' own densities; below: those of the nets, with their KL in nats."
+    figures.append(tables.picture("Densities", "planes.png", caption))
+    if pictures.grids(found, nets, columns, folder / "grids.png"):
+      figures.append(tables.picture("Draws, and lines of the noise that each flow bends", "grids.png"))
+  return {
+    "numbers": {"cells": cells},
+    "tables": [tables.table("KL(data || model)", ["", *(n.replace("_", " ") for n in columns)], rows, note)],
+    "figures": figures,
+    "sentences": _sentences(cells),
+  }
+
+
+def summary(numbers: dict[str, Any]) -> dict[str, str]:
+  """A row of README's table: the best net on each plane."""
+  cells, shown = numbers["cells"], []
+  for name in _PLANES:
+    here = {net: cells[f"{net}-{name}"] for net in _LABELS if f"{net}-{name}" in cells}
+    if here:
+      net = min(here, key=lambda n: here[n]["kl"])
+      shown.append(f"{name.replace('_', ' ')} {tables.plus_minus(*here[net].values(), digits=3)} ({_LABELS[net]})")
+  return {
+    "system": "flows and autoregressive nets, the best on each plane",
+    "data": f"{len(shown)} planes of known density",
+    "published": "none",
+    "ours": "KL(data ‖ model): " + ", ".join(shown),
+  }

@@ -1,0 +1,85 @@
+"""A trained density on a plane whose density is known: KL(data || model), its values on a grid, bent lines."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgm_jax.core import rng
+from dgm_jax.data.sets import plane
+from dgm_jax.evaluate import exact_likelihood
+
+BINS = 120  # of the pictures, in each direction
+_LINES, _POINTS, _REACH = 13, 61, 3.0  # of the grid in the noise that a flow bends
+_DEVIATIONS = 3.0  # of the noise, beyond the points of a plane, in the pictures
+
+
+def window(member: str) -> tuple[np.ndarray, np.ndarray]:
+  """(lower [2], upper [2]) corners of a plane's picture."""
+  return plane.box(member, deviations=_DEVIATIONS)
+
+
+def grid(member: str) -> np.ndarray:
+  """The centres of BINS x BINS cells of the window, float32 [BINS^2, 2], the first coordinate the slower."""
+  low, high = window(member)
+  centres = [(np.arange(BINS) + 0.5) / BINS * (b - a) + a for a, b in zip(low, high, strict=True)]
+  return np.stack(np.meshgrid(*centres, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
+
+
+def _standardised(experiment: Any) -> tuple[np.ndarray, np.ndarray]:
+  """(shift [2], scale [2]): the transforms take x to shift + scale x, element by element."""
+  x = jnp.asarray([[0.0, 0.0], [1.0, 1.0]])
+  at = experiment.transforms.evaluate(jax.random.key(0), {"x": x, "index": jnp.arange(2)})["x"]
+  at = np.asarray(at, np.float64)
+  return at[0], at[1] - at[0]
+
+
+def bent(run: Any) -> np.ndarray | None:
+  """Lines z_d = constant in the noise as points of the plane, [2 LINES, POINTS, 2]; None of a model without a flow."""
+  model = run.experiment.model
+  if not hasattr(model, "bijectors"):
+    return None
+  at, along = np.linspace(-_REACH, _REACH, _LINES), np.linspace(-_REACH, _REACH, _POINTS)
+  across = np.stack(np.broadcast_arrays(at[:, None], along[None]), -1)
+  z = jnp.asarray(np.concatenate([across, across[..., ::-1]]).reshape(-1, 2), jnp.float32)
+
+  def inverse(state, z):
+    bound = model.bind({"params": state.params, **state.variables})
+    for _, bijector in bound.bijectors()[::-1]:
+      z = bijector.inverse(z)
+    return z
+
+  shift, scale = _standardised(run.experiment)
+  x = (np.asarray(jax.jit(inverse)(run.state, z), np.float64) - shift) / scale
+  return x.reshape(2 * _LINES, _POINTS, 2).astype(np.float32)
+
+
+def measure(run: Any) -> dict[str, np.ndarray]:
+  """Of a loaded run:
+
+  log_px, true [N]   log p and log p of the plane, nats, of the test points
+  density [G, G]     p on the cells of the window
+  draws [n, 2]       of the model
+  lines              see `bent`; none of a model without a flow
+  """
+  member, experiment = run.config.data.name.partition("/")[2], run.experiment
+  score = exact_likelihood.make_log_px(experiment, 2000)
+  key, test = rng.stream(jax.random.key(0), "eval"), experiment.splits.test
+  of = lambda x: score(run.state, key, {"x": x, "index": np.arange(len(x), dtype=np.int32)})["log_px"]
+  points = np.asarray(test["x"])
+  found = {"log_px": np.asarray(of(points)), "true": plane.log_density(member, points)}
+  found["density"] = np.exp(np.asarray(of(grid(member)), np.float64)).reshape(BINS, BINS).astype(np.float32)
+  shift, scale = _standardised(experiment)
+  found["draws"] = ((np.asarray(run.sample(2000), np.float64) - shift) / scale).astype(np.float32)
+  lines = bent(run)
+  return found | ({} if lines is None else {"lines": lines})
+
+
+def divergence(arrays: dict[str, np.ndarray]) -> tuple[float, float]:
+  """(KL(data || model), its standard error): the mean of log p_data(x) - log p(x) over the test points.
+
+  The entropy of the plane cancels part of the noise of -log p(x): this is less noisy than NLL - entropy.
+  """
+  gap = np.asarray(arrays["true"], np.float64) - np.asarray(arrays["log_px"], np.float64)
+  return float(gap.mean()), float(gap.std(ddof=1) / len(gap) ** 0.5)
