@@ -148,7 +148,7 @@ def score_file(
   method = scores.method_of(experiment)
   own = evaluate.get({"density": "exact_likelihood"}.get(method, method), {})
   arrays = read(path, config, experiment, target)
-  options = {"batch_size": batch_size or own.get("batch_size", 0)}
+  options: dict[str, Any] = {"batch_size": batch_size or own.get("batch_size", 0)}
   if method == "density":
     options |= {"num_draws": num_draws or own.get("num_draws", 1), "classes": own.get("classes", "")}
   else:
