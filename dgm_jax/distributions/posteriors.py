@@ -18,6 +18,7 @@ from flax import linen as nn
 from dgm_jax.core import errors, options, references
 from dgm_jax.distributions.bijectors.inverse_autoregressive import InverseAutoregressiveFlow
 from dgm_jax.distributions.bijectors.planar import PlanarFlow
+from dgm_jax.distributions.flow_posterior import FlowPosterior
 from dgm_jax.distributions.normals import LowRankNormal, NormalMixture, diagonal_normal
 from dgm_jax.distributions.student_t import StudentT
 
@@ -229,8 +230,9 @@ POSTERIORS = {
   "mixture": Mixture,
   "planar": Planar,
   "iaf": InverseAutoregressive,
+  "flow": FlowPosterior,
 }
-WITHOUT_LOG_PROB = {"planar"}  # log q is available for their own draws only
+WITHOUT_LOG_PROB = {"planar"}  # log q is available for their own draws only; see without_log_prob of a flow, too
 
 
 def make(name: str, latent_dim: int, **given: Any) -> nn.Module:

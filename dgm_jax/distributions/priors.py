@@ -6,15 +6,17 @@ file or module: prior = "mine.py:MyPrior", or "mine.py" for its class Prior.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import distrax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.core import FrozenDict
 
 from dgm_jax.core import errors, options, references
+from dgm_jax.distributions.bijectors import flows
 from dgm_jax.distributions.normals import NormalMixture, standard_normal
 from dgm_jax.networks.mlp import MLP
 
@@ -127,7 +129,7 @@ class VampMixture(distrax.Distribution):
 
 
 class Flow(nn.Module):
-  """RealNVP on N(0, I): T affine couplings that alternate between even and odd entries (Dinh et al., 2017).
+  """A flow on N(0, I); without `layer`, RealNVP: T affine couplings of even and odd entries (Dinh et al., 2017).
 
     z' = z for one half of the entries;  z' = z exp(s) + t for the other, with (s, t) a network of the first half.
 
@@ -136,21 +138,35 @@ class Flow(nn.Module):
   Attributes:
     latent_dim: L, 2 or more.
     num_layers: T.
-    hidden: units of the hidden layer of each network.
+    hidden: units of the hidden layer of each network, without `layer`.
+    layer, layer_args, permutation: of the flow that takes z to the noise, see Flow in
+      dgm_jax/distributions/bijectors/flows.py; "" for the RealNVP above.
   """
 
   latent_dim: int
   num_layers: int = 4
   hidden: int = 64
+  layer: str = ""
+  layer_args: Mapping[str, Any] = FrozenDict()
+  permutation: str = "none"
 
   def setup(self):
     _require_positive("flow", "num_layers", self.num_layers)
     errors.require(self.latent_dim >= 2, f"latent_dim = {self.latent_dim} of prior 'flow' must be 2 or more")
+    if self.layer:
+      errors.require(
+        self.layer not in flows.WITHOUT_INVERSE, f"layer = {self.layer!r} of prior 'flow' has no inverse: no draws"
+      )
+      given = {"layer_args": self.layer_args, "permutation": self.permutation}
+      self.flow = flows.Flow(self.latent_dim, self.layer, self.num_layers, **given)
+      return
     self.nets = [MLP((self.hidden, 2 * self.latent_dim)) for _ in range(self.num_layers)]
 
   def __call__(self, encode: Callable) -> distrax.Distribution:
     """p(z); `encode` is not used."""
     del encode
+    if self.layer:
+      return distrax.Transformed(standard_normal(self.latent_dim), distrax.Inverse(self.flow()))
     parity = jnp.arange(self.latent_dim) % 2 == 0
     couplings = [
       distrax.MaskedCoupling(mask=parity if t % 2 else ~parity, conditioner=net, bijector=_affine)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dgm_jax.api import score_command
-from dgm_jax.configs import mixture_uci, realnvp_mnist
-from dgm_jax.core import errors, files
+from dgm_jax.configs import hmm_text, mixture_uci, realnvp_mnist
+from dgm_jax.core import config_args, errors, files
 from dgm_jax.data.files import tokens
 from dgm_jax.training import restore, train
 
@@ -107,3 +107,34 @@ def test_a_text_is_for_a_run_of_lines(tmp_path):
   made.splits.about = {"tokens": "word", "vocabulary": ("a",), "windows": {}}
   with pytest.raises(errors.UserError, match="windows of a text, not of lines"):
     score_command.read(tmp_path / "a.txt", {"data": {"name": "x"}}, made)
+
+
+@pytest.mark.slow
+def test_lines_of_the_test_set_get_the_values_of_the_run(tmp_path):
+  (tmp_path / "lines.txt").write_text("\n".join(f"the cat number {i % 9} sat on mat {i % 7}" for i in range(200)))
+  config = hmm_text.get_config("test,data=text")
+  with config.unlocked():
+    config.data.path = str(tmp_path / "lines.txt")
+  train.train_and_evaluate(config, tmp_path / "run")
+  _, experiment, _ = restore.of_run(tmp_path / "run")
+  test = experiment.splits.test
+  (tmp_path / "test.txt").write_text("\n".join(tokens.decode(test["x"], experiment.splits.about)))
+  found = score_command.score_file(tmp_path / "run", tmp_path / "test.txt")
+  values = files.load_arrays(tmp_path / "run" / "values.npz")
+  np.testing.assert_allclose(found.log_p, values["test/log_px"], rtol=1e-5)
+  assert found.kind == "exact"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name,kind", [("diffusion_mnist", "bound"), ("vq_vae_mnist", "bound"), ("gan_grid", None)])
+def test_models_without_a_density_have_a_bound_or_say_so(tmp_path, name, kind):
+  config = config_args.load(f"{name}:test")
+  train.train_and_evaluate(config, tmp_path / "run")
+  _, experiment, _ = restore.of_run(tmp_path / "run")
+  np.savez(tmp_path / "some.npz", x=experiment.splits.test["x"][:8])
+  if kind is None:
+    with pytest.raises(errors.UserError, match=r"no log p\(x\)"):
+      score_command.score_file(tmp_path / "run", tmp_path / "some.npz")
+    return
+  found = score_command.score_file(tmp_path / "run", tmp_path / "some.npz", num_samples=3)
+  assert (found.kind, len(found.log_p)) == (kind, 8) and np.isfinite(found.log_p).all()

@@ -18,6 +18,8 @@ from helpers import tables
 
 B, L, N = 3, 2, 20_000
 OPTIONS = {"low_rank": {"rank": 1}, "mixture": {"num_components": 2}, "planar": {"num_layers": 3}, "iaf": {"hidden": 8}}
+_NET = {"hidden": (4,), "transform_args": {"max_log_scale": 0.5}}  # draws stay within the plane of the quadrature
+OPTIONS["flow"] = {"layer": "autoregressive", "num_layers": 1, "layer_args": _NET, "context": 3}
 every_posterior = pytest.mark.parametrize("name", posteriors.POSTERIORS)
 every_density = pytest.mark.parametrize("name", sorted(set(posteriors.POSTERIORS) - posteriors.WITHOUT_LOG_PROB))
 
@@ -92,7 +94,7 @@ def test_integrates_to_one_and_gradients_of_samples_are_unbiased(name):
 @every_posterior
 def test_mean_agrees_with_the_mean_of_samples(name):
   q, z, _ = draws(name)
-  if name in ("iaf", "planar"):
+  if name in ("iaf", "planar", "flow"):
     with pytest.raises(NotImplementedError, match="average draws"):
       q.mean()
   else:
@@ -118,7 +120,7 @@ def test_agrees_with_the_multivariate_normal_of_scipy(name):
       np.testing.assert_allclose(found[b], scipy.stats.multivariate_normal(loc, covariance).logpdf(z[b]), rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["planar", "iaf"])
+@pytest.mark.parametrize("name", ["planar", "iaf", "flow"])
 def test_log_det_of_a_flow_agrees_with_its_jacobian(name):
   """z_0 = loc + ..., so that dz/dloc is the Jacobian of the flow."""
   with jax.enable_x64(True):

@@ -69,7 +69,8 @@ class Model(DecoderModel):
     mean = self.px_z.expected(self.data_mean)
     self.pz = priors.make(self.prior, self.latent_dim, mean, family.support, **self.prior_args)
     errors.require(
-      self.prior != "vamp" or self.posterior not in posteriors.WITHOUT_LOG_PROB,
+      self.prior != "vamp"
+      or not (self.posterior in posteriors.WITHOUT_LOG_PROB or getattr(self.qz_x, "without_log_prob", False)),
       f"prior 'vamp' needs log q at any z, which posterior {self.posterior!r} does not provide",
     )
     errors.require(
