@@ -11,7 +11,9 @@ The encoder and decoder are those of Burda et al. with 50 latent units, as is th
 100, and the KL is warmed up over 100 epochs.  The flow of the paper has auxiliary variables, the flows here do not.
 
 Arguments (after the colon, separated by commas):
-  q=iaf|planar|low_rank|full|diagonal   the family of q(z|x)
+  q=iaf|planar|low_rank|full|diagonal   the family of q(z|x); or a flow with a context from the encoder:
+                  coupling, spline (couplings), autoregressive (inverse), sylvester, radial
+  prior=standard_normal|flow|spline|autoregressive   p(z); flow: RealNVP; the others: of couplings, and MAF
   data=NAME       binarized_mnist if not given, which is binary already; other data sets of images are thresholded
   quick           3,000 steps of batch 100 on mnist5k, the gaps of 100 images by short chains
   test            seconds: a few steps of a small network on mnist5k
@@ -26,15 +28,37 @@ from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
 
+_SPLINE = {"transform": "spline", "transform_args": {"num_bins": 8, "bound": 5.0}}
+_LAYERS = {  # name: (layer, its options)
+  "coupling": ("coupling", {}),
+  "spline": ("coupling", _SPLINE),
+  "autoregressive": ("autoregressive", {}),
+  "sylvester": ("sylvester", {"columns": 8}),
+  "radial": ("radial", {}),
+}
+
+
+def _flow(name: str, test: bool) -> dict:
+  """The options of a flow as posterior or prior."""
+  layer, options = _LAYERS[name]
+  hidden = {} if layer in ("sylvester", "radial") else {"hidden": (8,) if test else (128, 128)}
+  return {"layer": layer, "num_layers": 2 if test else 4, "layer_args": options | hidden}
+
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  families = ("iaf", "planar", "low_rank", "full", "diagonal")
-  a = parse(arg, q=families, data="binarized_mnist", quick=False, test=False)
+  families = ("iaf", "planar", "low_rank", "full", "diagonal", *_LAYERS)
+  priors = ("standard_normal", "flow", "spline", "autoregressive")
+  a = parse(arg, q=families, prior=priors, data="binarized_mnist", quick=False, test=False)
   name = base.data_name(a)
   config = base.default()
   config.data = data_section(name, base.binarize(name, "threshold"))
-  config.model.args.posterior = a.q
+  config.model.args.posterior = "flow" if a.q in _LAYERS else a.q
+  if a.q in _LAYERS:
+    config.model.args.posterior_args = _flow(a.q, a.test)
+  if a.prior != "standard_normal":
+    config.model.args.prior = "flow"
+    config.model.args.prior_args = _flow(a.prior, a.test) if a.prior in _LAYERS else {}
   config.optim.update(iwae_mnist.STAGES)
   config.evaluate.gaps = {
     "log_px": "ais",

@@ -57,7 +57,7 @@ CONFIG_ARGUMENTS = {
   "linear_vae_mnist": ["d=8"],
   "gaussian_vae_frey": [""],
   "conv_vae_mnist": ["", "net=residual,k=5"],
-  "flow_vae_mnist": ["q=diagonal", "q=iaf"],
+  "flow_vae_mnist": ["q=diagonal", "q=iaf", "q=sylvester,prior=spline"],
   "course_mnist": [],
   "bernoulli_mixture_mnist": ["", "online,c=5"],
   "hmm_text": [""],
