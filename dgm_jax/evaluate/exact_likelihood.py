@@ -219,8 +219,7 @@ def evaluate(
     log_px, nll = -log_px, log_px_stderr (over examples): nats of x before the transforms where these have a Jacobian;
     log_px_transformed: of x as the model sees it; likelihood_kind, see `kind`; bits_per_dim of integers x, -log_px / (D
     ln 2) for D observed entries, where log_px is a probability of them; num_draws with dequantisation; accuracy of
-    argmax_y p(y|x) with `classes`; log_px_error, the mean standard error of
-    estimates, and of several draws.  "values" holds log_px [N].
+    argmax_y p(y|x) with `classes`; log_px_error, the mean error of estimates and of several draws.  "values": log_px.
 
   Raises:
     UserError: see make_log_px and with_training_statistics; or bits per dimension are required of data that are no
