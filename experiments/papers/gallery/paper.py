@@ -115,7 +115,8 @@ def _sentences(cells: dict[str, dict[str, float]]) -> list[str]:
       said.append(f"{name}: least KL {here[best]:.3f} nats, {_LABELS[best]}.")
   splines = {f"{net}-{n}" for net in ("spline_coupling", "spline_autoregressive") for n in _PLANES[:3]}
   if (shown := splines & cells.keys()) and (worst := max(cells[c]["kl"] for c in shown)) < _BEST:
-    said.append(f"Spline flows are below {_BEST} nats on {', '.join(_PLANES[:3])}: {worst:.3f} at most.")
+    on = [n for n in _PLANES[:3] if any(cell.partition("-")[2] == n for cell in shown)]
+    said.append(f"Spline flows are below {_BEST} nats on {', '.join(on)}: {worst:.3f} at most.")
   return said
 
 

@@ -94,6 +94,11 @@ def test_the_report_by_hand(tmp_path):
   assert "moons 0.2" in paper.summary(found["numbers"])["ours"]
 
 
+def test_only_planes_that_were_run_are_named():
+  said = paper._sentences({"spline_coupling-moons": {"kl": 0.01, "stderr": 0.001}})
+  assert "Spline flows are below 0.05 nats on moons: 0.010 at most." in said
+
+
 def test_every_net_of_the_config_is_in_the_gallery():
   assert set(paper._LABELS) == set(flow_plane.NETS)
   short = paper.RUNS["figure=planes"]["short"]
