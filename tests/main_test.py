@@ -131,7 +131,7 @@ def test_one_device_equals_four(finished, tmp_path):
 
 
 MISTAKES = {
-  "unknown key": (["--config.optim.lrr=1"], ["key of config.optim 'lrr'", "Did you mean 'lr'", "b1, b2"]),
+  "unknown key": (["--config.optim.lrr=1"], ["key of config.optim 'lrr'", "Did you mean 'lr'", "b1, b1_end, b1_ramp"]),
   "far key": (["--config.foo=1"], ["key of config 'foo'", "batch_size, "]),
   "key of a value": (["--config.seed.x=1"], ["config.seed is a value"]),
   "wrong type": (["--config.optim.lr=fast"], ["lr", "fast"]),

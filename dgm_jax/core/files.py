@@ -186,6 +186,17 @@ def save_arrays(path: pathlib.Path, **arrays) -> None:
   write_with(path, lambda p: savez_compressed(p, **arrays))
 
 
+def save_array(path: pathlib.Path, array) -> None:
+  """Writes an .npy, atomically."""
+  from numpy import save
+
+  def write(temporary):
+    with open(temporary, "wb") as f:  # numpy appends .npy to names without it
+      save(f, array, allow_pickle=False)
+
+  write_with(path, write)
+
+
 def load_arrays(path: pathlib.Path) -> dict:
   """Reads an .npz as {name: array}.
 

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ml_collections import ConfigDict
+
 from dgm_jax.core import config_args, errors, options, own_code
 from dgm_jax.sweeps import axes
 from dgm_jax.training import settings
@@ -87,15 +89,25 @@ def _with_arguments(file: str, overrides: Mapping[str, Any]) -> str:
   return config_args.with_arguments(file, values)
 
 
+def _loaded(file: str, values: Mapping[str, Any]) -> ConfigDict:
+  """The config with the arguments among `values`, and with the sections of evaluations that their paths ask for."""
+  config = config_args.load(_with_arguments(file, values))
+  if any(path.startswith("evaluate.") for path in values):
+    from dgm_jax.training.build import with_evaluations  # imports models and JAX, which most commands do without
+
+    config = with_evaluations(config, values)
+  return config
+
+
 def typed_common(file: str, common: Mapping[str, Any]) -> dict[str, Any]:
   """Converts the values of --config.PATH=TEXT, shared by all runs, to the config's types."""
-  config = config_args.load(_with_arguments(file, common))
+  config = _loaded(file, common)
   return {path: typed(config, path, text) for path, text in common.items()}
 
 
 def typed_space(file: str, common: Mapping[str, Any], sweep: Iterable[Mapping[str, Any]]) -> list[axes.Overrides]:
   """Converts the values of a sweep, which may be distributions, to the config's types."""
-  config = config_args.load(_with_arguments(file, common))
+  config = _loaded(file, common)
   argument = lambda path: path.startswith("arg.")
   return [{path: v if argument(path) else typed(config, path, v) for path, v in o.items()} for o in sweep]
 
@@ -113,7 +125,7 @@ def make_run(file: str, common: Mapping[str, Any], overrides: Mapping[str, Any])
   """
   for path in overrides:
     errors.require(path not in common, f"{path!r} is both an axis and set by --config.{path}: give only one of them.")
-  config = config_args.load(_with_arguments(file, {**common, **overrides}))
+  config = _loaded(file, {**common, **overrides})
   values = {}
   for path, value in {**common, **overrides}.items():
     values[path] = axes.show(value) if path.startswith("arg.") else typed(config, path, value)

@@ -29,6 +29,7 @@ def test_names_are_unique_and_none_is_a_base(kind):
 
 def test_the_choices_are_those_of_before_under_their_present_names():
   assert set(registry.entries(principles, "principle")) == {
+    "adversarial",
     "em",
     "latent",
     "maximum_likelihood",

@@ -82,7 +82,7 @@ def files(run):
     "other shape": (complete("shape.npz"), "x is of shape [5, 3, 3, 1]; [N, 4, 3, 1] is expected"),
     "no levels": (complete("grey.npz"), "in [0, 3.5]"),
     "no file": (complete("none.npz"), "does not exist"),
-    "number": ([*complete("halves.npz"), "--num_samples=3"], "--num_samples is not for --complete"),
+    "number": ([*complete("halves.npz"), "--num_samples=3"], "--num_samples and --prompt are not for --complete"),
   }
 
 

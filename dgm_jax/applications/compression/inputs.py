@@ -57,12 +57,7 @@ def write_array(path: pathlib.Path, x: np.ndarray) -> None:
     lines = [",".join(map(str, row)) for row in x.reshape(len(x), -1).astype(np.int64).tolist()]
     files.write_text(path, "".join(f"{line}\n" for line in lines))
   else:
-
-    def write(temporary):
-      with open(temporary, "wb") as f:
-        np.save(f, x, allow_pickle=False)
-
-    files.write_with(path, write)
+    files.save_array(path, x)
 
 
 class Text:
