@@ -18,6 +18,7 @@ from dgm_jax.core import config_args
 from dgm_jax.experiments.harness import paper
 from dgm_jax.sweeps import axes, axis_texts, definition
 from dgm_jax.sweeps import command as sweep_command
+from dgm_jax.training import build
 from helpers import processes, tables
 
 _FOLDERS = ("", ".github", "configs", "experiments", "scripts")
@@ -86,7 +87,8 @@ def _check_run(words):
   config = _flag(words, "config")
   placeholder = config is not None and config.partition(":")[0].isupper()
   if not placeholder:
-    config_args.checked_arguments(["dgm_jax", *words])
+    load = lambda text: build.with_evaluations(config_args.load(text), config_args.overrides(words))
+    config_args.checked_arguments(["dgm_jax", *words], load)
   overrides = {w.partition("=")[0][9:]: w.partition("=")[2] for w in words if w.startswith("--config.")}
   if config and not placeholder:
     definition.typed_common(config, overrides)
