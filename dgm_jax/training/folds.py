@@ -51,7 +51,7 @@ class Statistics:
 
   def __init__(self, names: Sequence[str], experiment: Experiment):
     self._names = tuple(names)
-    self._description, self.arrays = stored.describe(self._names, experiment.splits)
+    self._description, _ = stored.describe(self._names, experiment.splits)
 
   def of(self, experiment: Experiment) -> Arrays:
     """The statistics of another fold, in float32."""
@@ -113,7 +113,7 @@ class Folds(lanes.Lanes):
       sources.choose(config.data.source, first.splits.train) == "resident",
       "Folds are lanes only where the training set fits on the device: data.source = 'resident'.",
     )
-    replicated, self._along = devices.shardings(len(configs), what="lanes")
+    _, self._along = devices.shardings(len(configs), what="lanes")
     errors.require(jax.process_count() == 1, "Lanes run on one host; several hosts train a single run.")
     self._configs, self._split, self._about = configs, split, first.splits.about
     inits = [jax.jit(make_init_of(experiment)) for experiment in experiments]
@@ -135,7 +135,6 @@ class Folds(lanes.Lanes):
     self._track = None
     self._rows = config.eval_batch_size
     self._streams = {n: jax.vmap(lambda key, n=n: rng.stream(key, n))(self._keys) for n in ("eval", "pictures")}
-    del replicated
 
   def start(self, state: Any, step: int) -> None:
     """Compiles the program that trains."""

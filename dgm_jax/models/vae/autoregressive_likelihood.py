@@ -11,6 +11,7 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax.core import errors, options
+from dgm_jax.distributions.likelihoods.likelihood import EntriesOfX
 from dgm_jax.models.autoregressive import lstm, made, nade, pixelcnn, transformer
 from dgm_jax.models.base import require_at_least, require_one_of, support
 
@@ -81,7 +82,7 @@ def make(data_shape: Sequence[int], data_mean: Sequence[float] | None, given: Ma
   return AutoregressiveLikelihood(data_shape, data_mean, **given, **more)
 
 
-class AutoregressiveLikelihood(nn.Module):
+class AutoregressiveLikelihood(EntriesOfX, nn.Module):
   """p(x|z) = prod_d p(x_d | x_<d, h), h the decoder's outputs; in place of a Likelihood.
 
   Attributes:
@@ -128,24 +129,10 @@ class AutoregressiveLikelihood(nn.Module):
     """The width of the decoder's last layer."""
     return self.width
 
-  @property
-  def num_features(self) -> int:
-    """The width of the encoder's input."""
-    return self.family.num_features(self.dim)
-
-  def expected(self, mean: Sequence[float] | None) -> tuple[float, ...]:
-    """The mean of the data [D]; for None, the middle of the support, or 0."""
-    return self.family.centre(self.dim) if mean is None else tuple(mean)
-
   def output_bias(self, mean: Sequence[float] | None) -> Callable:
     """Initialiser of the decoder's output bias: 0; the net itself starts near the mean of the data."""
     del mean
     return nn.initializers.zeros
-
-  def features(self, x: jax.Array, mask: jax.Array | None = None, fill: float | jax.Array = 0) -> jax.Array:
-    """The encoder's input [B, F] for x [B, D], with `fill` at unobserved entries."""
-    seen = self.family.features(x)
-    return seen if mask is None else jnp.where(self.family.spread(mask) > 0, seen, fill)
 
   def __call__(self, h: jax.Array) -> Conditional:
     """p(x|z), with log_prob(x) [B], mean() and sample(seed=) [B, D]; h [B, F]."""
