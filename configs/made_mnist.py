@@ -34,6 +34,8 @@ def get_config(arg: str = "") -> ConfigDict:
   args |= {"ordering": "natural" if a.masks == 1 else "random", "mask_seed": 0}
   config.model = {"name": "made", "args": args | {"activation": "relu", "direct": True, "likelihood": "bernoulli"}}
   config.optim.update(name="adam", lr=1e-3)
+  if a.masks == 1 and not a.test:
+    config.evaluate.normalisation = {"chunk": 1024}
   return config.lock()
 
 

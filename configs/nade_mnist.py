@@ -35,6 +35,8 @@ def get_config(arg: str = "") -> ConfigDict:
   args = {"num_hidden": 16 if a.test else a.hidden, "activation": a.f, "ordering": a.ordering, "order_seed": 0}
   config.model = {"name": "nade", "args": args | {"likelihood": "bernoulli"}}
   config.optim.update(name="adam", lr=1e-3)
+  if not a.test:
+    config.evaluate.normalisation = {"chunk": 1024}
   return config.lock()
 
 

@@ -10,7 +10,7 @@ an offset (dy, dx) for each tap, see causal_convolutions.py.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -66,6 +66,28 @@ class Whole:
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     cut = lambda y, c: x[:, y + top : y + top + height : stride, c + first : c + first + width : stride]
     return product(jnp.concatenate([cut(*offset) for offset in offsets], -1), kernel.reshape(-1, kernel.shape[-1]))
+
+  def down_rows(self, step: Callable, x: jax.Array, columns: range, features: int) -> jax.Array:
+    """h of every pixel, [..., F], of a recurrence down the rows, which starts at h = c = 0 above the image.
+
+    Args:
+      step: (x of the pixel, h of the row above at the columns dx of `columns` beside each other, c of the pixel above)
+        -> (h in the type of x, c in float32).
+      x: features of the pixels.
+      columns: a range about 0; h is 0 outside of the image.
+      features: F, of h and of c.
+    """
+    batch, _, width, _ = x.shape
+    left, right = -columns[0], columns[-1]
+
+    def row(state, x):
+      wide = jnp.pad(state[0], ((0, 0), (left, right), (0, 0)))
+      above = jnp.concatenate([wide[:, left + dx : left + dx + width] for dx in columns], -1)
+      state = step(x, above, state[1])
+      return state, state[0]
+
+    start = jnp.zeros((batch, width, features), x.dtype), jnp.zeros((batch, width, features))
+    return jnp.moveaxis(jax.lax.scan(row, start, jnp.moveaxis(x, 1, 0))[1], 0, 1)
 
   def coarse(self) -> "Whole":
     """The view of every second pixel of every second row; `convolve` with stride 2 gives its x."""
@@ -138,6 +160,17 @@ class _Partial:
     ring = self.rings.put(number, self._write(ring, x, first))
     place = tuple(stride * (p // stride) for p in self._place)
     return self._read(ring, place, first, offsets, stride) @ kernel.reshape(-1, kernel.shape[-1])
+
+  def down_rows(self, step: Callable, x: jax.Array, columns: range, features: int) -> jax.Array:
+    """See Whole.  The rings of h and c have two rows: a pixel with several colours comes several times."""
+    left, width = -columns[0], self.size[1]
+    h_ring, h_number = self.rings.take(2, left + width + columns[-1], features, x.dtype)
+    c_ring, c_number = self.rings.take(2, width, features, jnp.float32)
+    above = self._read(h_ring, self._place, left, [(-1, dx) for dx in columns], 1)
+    h, c = step(x, above, self._read(c_ring, self._place, 0, ((-1, 0),), 1))
+    self.rings.put(h_number, self._write(h_ring, h, left))
+    self.rings.put(c_number, self._write(c_ring, c, 0))
+    return h
 
   def coarse(self) -> Any:
     """See Whole."""

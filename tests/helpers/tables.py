@@ -77,7 +77,7 @@ CONFIG_ARGUMENTS = {
   "realnvp_mnist": ["norm=act"],
   "flow_uci": ["kind=autoregressive"],
   "flow_plane": ["net=flows", "energy=U2,net=sylvester"],
-  "pixelcnn_mnist": ["", "grey,net=gated"],
+  "pixelcnn_mnist": ["", "grey,net=gated", "net=row_lstm"],
   "pixelcnn_cifar10": [""],
   "vq_vae_mnist": ["", "prior=made"],
   "pixel_vae_mnist": ["net=made", "net=pixelcnn"],
@@ -246,6 +246,9 @@ SYSTEMS = {
   "pixelcnn_plusplus": lambda: _exact(
     pixelcnn.Model(SHAPE, net="plusplus", features=6, blocks=1, scales=2, dropout=0.2)
   ),
+  "pixelcnn_row_lstm": lambda: _exact(
+    pixelcnn.Model(SHAPE, net="row_lstm", features=8, blocks=1, first_kernel_size=5)
+  ),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),
@@ -280,6 +283,7 @@ EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
+  "pixelcnn_row_lstm",
   "sigmoid_belief_net_relaxed", "vae_planar_mixture", "vae_residual",
 }  # fmt: skip
 

@@ -35,6 +35,7 @@ _WITHOUT = (
   "pixelcnn",
   "pixelcnn_gated",
   "pixelcnn_plusplus",
+  "pixelcnn_row_lstm",
   "gan",
   "gan_maxout",
   "wgan_gp",

@@ -89,8 +89,8 @@ class Model(Autoregressive):
     """log p(x_d | h_d), [B, D]; at missing entries any finite number."""
     return self.entries(h).distribution.log_prob(jnp.where(seen > 0, x, 0.5))
 
-  def _of_order(self, batch: dict[str, jax.Array], which: jax.Array | int) -> jax.Array:
-    """log p(x_d | the observed entries before d), [B, D], 0 for missing entries, in D passes."""
+  def _terms(self, batch: dict[str, jax.Array], which: jax.Array | int, entries: jax.Array) -> jax.Array:
+    """log p(x_d | the observed entries before d) of E `entries`, 0 for missing ones, [E, B], in E passes."""
     x, seen = self._x_and_mask(batch)
     context, place = self.check_context(batch.get("context")), self.places.value[which]
     given = self.pure("given")
@@ -100,9 +100,18 @@ class Model(Autoregressive):
       h = given(x, known, context)
       return self._log_entries(h, x, seen)[:, entry] * seen[:, entry]
 
+    return jax.lax.map(term, entries)
+
+  def _of_order(self, batch: dict[str, jax.Array], which: jax.Array | int) -> jax.Array:
+    """log p(x_d | the observed entries before d), [B, D], 0 for missing entries, in D passes."""
     if self.is_initializing():
-      return self._log_entries(self.given(x, jnp.zeros_like(x), context), x, seen)
-    return jax.lax.map(term, jnp.arange(self.dim)).T
+      x, seen = self._x_and_mask(batch)
+      return self._log_entries(self.given(x, jnp.zeros_like(x), self.check_context(batch.get("context"))), x, seen)
+    return self._terms(batch, which, jnp.arange(self.dim)).T
+
+  def log_prob_of_first(self, batch: dict[str, jax.Array], num: int) -> jax.Array:
+    """log p of the observed of the `num` entries that come first in the only order, nats, [B], in `num` passes."""
+    return self._terms(batch, 0, self.first(num)).sum(0)
 
   def conditionals(self, x: jax.Array, context: jax.Array | None, which: jax.Array | int = 0) -> jax.Array:
     """h [B, D, P] of all entries of x [B, D] in an order, in D passes."""

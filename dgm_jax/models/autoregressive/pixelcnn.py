@@ -1,4 +1,4 @@
-"""PixelCNN, Gated PixelCNN and PixelCNN++: images, pixel by pixel and colour by colour, by causal convolutions."""
+"""PixelCNN, row LSTM, Gated PixelCNN, PixelCNN++: images, pixel by pixel and colour by colour, by causal networks."""
 
 import math
 from typing import Any
@@ -14,8 +14,9 @@ from dgm_jax.models.base import require_at_least, require_one_of
 from dgm_jax.networks.causal_views import Position, Rings, Row, Whole
 from dgm_jax.networks.pixel_networks import GatedPixelCNN, PixelCNN
 from dgm_jax.networks.pixelcnn_plusplus import PixelCNNPlusPlus
+from dgm_jax.networks.row_lstm import RowLSTM
 
-NETWORKS = {"plain": PixelCNN, "gated": GatedPixelCNN, "plusplus": PixelCNNPlusPlus}
+NETWORKS = {"plain": PixelCNN, "gated": GatedPixelCNN, "plusplus": PixelCNNPlusPlus, "row_lstm": RowLSTM}
 
 
 class Model(Autoregressive):
@@ -29,12 +30,13 @@ class Model(Autoregressive):
     gated     Gated PixelCNN (van den Oord et al., 2016b): two stacks without a blind spot
     plusplus  PixelCNN++ (Salimans et al., 2017): whole pixels, whose colours are given each other by the coefficients
               of "logistic_levels"
+    row_lstm  PixelRNN (the first paper): B residual row LSTMs, each a recurrence down the rows of the image
 
   Attributes, in addition to those of Autoregressive:
     net: see above.
-    features: of a layer; PixelCNN has half as many inside of a block.
+    features: of a layer; PixelCNN and the row LSTM have half as many inside of a block.
     blocks: residual blocks, gated layers, or blocks of a scale of PixelCNN++.
-    kernel_size, first_kernel_size: of plain and gated; odd.
+    kernel_size, first_kernel_size: of all but plusplus; odd.
     scales: of plusplus: 1 + how often the image is halved.
     dropout: of plusplus, in training.
     dtype: of the products and activations; h is float32.

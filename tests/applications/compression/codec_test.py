@@ -12,11 +12,12 @@ from dgm_jax.applications.compression import codec, container
 from dgm_jax.applications.compression.compressor import Compressor
 from dgm_jax.core import errors, system
 from dgm_jax.data.sets import licence
-from dgm_jax.models.autoregressive import made, nade, orderless, transformer
+from dgm_jax.models.autoregressive import lstm, made, nade, orderless, pixelcnn, transformer
 
 RNG = np.random.default_rng(0)
 N, D = 45, 8  # rows in three batches of 20, the last incomplete
 LEVELS = {"likelihood": "discretised_logistic", "likelihood_args": {"num_components": 2, "num_levels": 4}}
+PIXELS = {"likelihood": "logistic_levels", "likelihood_args": {"num_components": 2, "num_levels": 4}}
 THREE = {"likelihood": "categorical", "likelihood_args": {"num_classes": 3}}
 MODELS = {
   "made": lambda: made.Model((2, 4), hidden=(16,), ordering="random", data_mean=(0.3,) * D),
@@ -25,6 +26,10 @@ MODELS = {
   "classes": lambda: made.Model((D,), hidden=(12, 12), **THREE),
   "levels": lambda: nade.Model((D,), num_hidden=6, **LEVELS),
   "transformer": lambda: transformer.Model((D,), num_layers=1, width=8, num_heads=2, expansion=1, num_tokens=5),
+  "lstm": lambda: lstm.Model((D,), hidden=(8,), embedding_dim=4, num_tokens=5),
+  "pixelcnn": lambda: pixelcnn.Model((3, 4, 1), features=4, blocks=1, first_kernel_size=3),
+  "pixelcnn_colours": lambda: pixelcnn.Model((2, 2, 2), net="plusplus", features=4, blocks=1, scales=1, **PIXELS),
+  "row_lstm": lambda: pixelcnn.Model((2, 2, 2), net="row_lstm", features=8, blocks=1, first_kernel_size=3, **THREE),
 }
 
 
@@ -57,14 +62,15 @@ def digits():
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_decoded_is_what_was_encoded_and_its_size_is_the_models(name):
   model = MODELS[name]()
-  st = state(model, scale=0.2 if name == "levels" else 1.0)  # the coder takes no probability below 2^-24
+  # the coder takes no probability below 2^-24
+  st = state(model, scale=0.2 if name in ("levels", "pixelcnn_colours") else 1.0)
   of, x = Compressor(model, st, batch_size=20), rows(model)
   found = of.encode(x)
   back = of.decode(found.data)
   assert (back.dtype, back.shape) == (x.dtype, x.shape)
   np.testing.assert_array_equal(back, x)
   bound = model.bind({"params": st.params, **st.variables})
-  log_px = np.asarray(bound.log_prob({"x": model.values[x]}))
+  log_px = np.asarray(bound.log_prob({"x": codec._values(model)[x]}))
   bits = -log_px.sum(dtype=np.float64) / math.log(2)
   assert found.bits == pytest.approx(bits, rel=1e-4)
   payload = 8 * (len(found.data) - container.HEAD_BYTES)

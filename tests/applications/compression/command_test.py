@@ -1,13 +1,17 @@
 """The command: files of every kind through a trained run, and mistakes in one sentence."""
 
+import pathlib
+
+import jax
 import numpy as np
 import pytest
 
 from dgm_jax import data
 from dgm_jax.applications.compression import command, inputs
-from dgm_jax.configs import made_mnist
+from dgm_jax.configs import lstm_text, made_mnist, pixelcnn_mnist, transformer_text
 from dgm_jax.core import errors
-from dgm_jax.training import train
+from dgm_jax.data.sets import licence
+from dgm_jax.training import restore, train
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +83,61 @@ def test_a_run_without_a_checkpoint_encodes_nothing(run, tmp_path):
   assert not (tmp_path / "x.npy.dgmc").exists()
 
 
-@pytest.mark.slow
-def test_a_thousand_digits(run, tmp_path):
+def trained(folder, config, num_steps=60):
+  """The folder of a short run of a config."""
+  with config.unlocked():
+    config.num_steps = config.eval_every = config.figures_every = num_steps
+    config.evaluate = {}
+  train.train_and_evaluate(config, folder)
+  return folder
+
+
+def coded(run, path, tmp_path):
+  """Encodes and decodes a file; its bytes must come back.  The size of the compressed file in bits."""
+  command.main(["encode", f"--workdir={run}", str(path)])
+  back = tmp_path / f"back{path.suffix}"
+  command.main(["decode", f"--workdir={run}", f"{path}.dgmc", f"--out={back}"])
+  assert back.read_bytes() == path.read_bytes()
+  return 8 * path.with_name(f"{path.name}.dgmc").stat().st_size
+
+
+def bits_of(run, x):
+  """-log2 p(x) under a run's model, one pass for each batch, summed in double precision."""
+  experiment, state = restore.of_run(run, "latest")[1:]
+  bound = experiment.model.bind({"params": state.params, **state.variables})
+  log_px = jax.jit(lambda x: bound.log_prob({"x": x}))
+  return -sum(float(np.sum(log_px(x[i : i + 100]), dtype=np.float64)) for i in range(0, len(x), 100)) / np.log(2)
+
+
+def test_the_size_of_a_thousand_digits_is_the_models(run, tmp_path):
+  """The whole file, with its head, is within 0.2 % and 32 bits of -log2 p(x)."""
   splits = data.load("mnist5k")
   x = np.concatenate([splits.test["x"], splits.valid["x"]]) > 127
+  assert len(x) == 1000
   np.save(tmp_path / "x.npy", x)
-  flags = [f"--workdir={run}", f"{tmp_path / 'x.npy'}"]
-  command.main(["encode", *flags])
-  command.main(["decode", flags[0], f"{flags[1]}.dgmc", f"--out={tmp_path / 'y.npy'}"])
-  assert (tmp_path / "y.npy").read_bytes() == (tmp_path / "x.npy").read_bytes()
+  bits = bits_of(run, x.astype(np.float32))
+  assert abs(coded(run, tmp_path / "x.npy", tmp_path) - bits) <= 0.002 * bits + 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["plain", "row_lstm"])
+def test_the_size_of_digits_by_a_pixelcnn_is_the_models(net, tmp_path):
+  run = trained(tmp_path / "run", pixelcnn_mnist.get_config(f"test,net={net}"))
+  x = data.load("mnist5k").test["x"] > 127
+  np.save(tmp_path / "x.npy", x)
+  bits = bits_of(run, x.astype(np.float32))
+  assert abs(coded(run, tmp_path / "x.npy", tmp_path) - bits) <= 0.002 * bits + 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [lstm_text, transformer_text])
+def test_the_size_of_ten_thousand_characters_is_the_models(config, tmp_path):
+  """-log2 p of the windows that the text is cut into, the last of which may be shorter."""
+  run = trained(tmp_path / "run", config.get_config("test"))
+  experiment = restore.of_run(run, "latest")[1]
+  vocabulary, length = experiment.splits.about["vocabulary"], experiment.model.dim
+  text = (pathlib.Path(licence.__file__).with_suffix(".txt").read_text() * 9)[: 10_000 // length * length]
+  (tmp_path / "x.txt").write_text(text)
+  ids = np.array([vocabulary.index(c) for c in text], np.int32).reshape(-1, length)
+  bits = bits_of(run, ids)
+  assert abs(coded(run, tmp_path / "x.txt", tmp_path) - bits) <= 0.002 * bits + 32

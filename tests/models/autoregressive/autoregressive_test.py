@@ -33,6 +33,7 @@ MODELS = {
   "pixelcnn": (pixelcnn, {"features": 16, "blocks": 1, "first_kernel_size": 5}),
   "pixelcnn_gated": (pixelcnn, {"net": "gated", "features": 4, "blocks": 1, "num_classes": C, **CLASSES}),
   "pixelcnn_plusplus": (pixelcnn, {"net": "plusplus", "features": 4, "blocks": 1, "scales": 2}),
+  "pixelcnn_row_lstm": (pixelcnn, {"net": "row_lstm", "features": 4, "blocks": 1, "first_kernel_size": 3}),
   "nade_categorical": (nade, {"num_hidden": 8, "num_classes": C, **CLASSES}),
   "transformer": (transformer, {**SMALL, "likelihood": "bernoulli", "biases": True}),
   "transformer_rotary_tied": (transformer, {**SMALL, "positions": "rotary", "tied": True, "num_classes": C, **CLASSES}),
@@ -41,7 +42,7 @@ MODELS = {
 }
 each = pytest.mark.parametrize("name", MODELS)
 # these are tested in pixelcnn_test.py, too
-IMAGES = ("pixelcnn_gated", "pixelcnn_plusplus")
+IMAGES = ("pixelcnn_gated", "pixelcnn_plusplus", "pixelcnn_row_lstm")
 cheap = pytest.mark.parametrize(
   "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in IMAGES)) for name in MODELS]
 )

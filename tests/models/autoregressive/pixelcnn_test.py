@@ -19,11 +19,13 @@ NETS = {
   "plain": {"net": "plain", "blocks": 8, "first_kernel_size": 5, "features": 24},
   "gated": {"net": "gated", "blocks": 8, "first_kernel_size": 5},
   "plusplus": {"net": "plusplus", "blocks": 2, "scales": 2},
+  "row_lstm": {"net": "row_lstm", "blocks": 2, "first_kernel_size": 5},
 }
 COLOURS = {
   "plain": {"net": "plain", "blocks": 2, "first_kernel_size": 5, "features": 24, **CLASSES},
   "gated": {"net": "gated", "blocks": 2, "first_kernel_size": 5, **LEVELS},
   "plusplus": {"net": "plusplus", "blocks": 1, "scales": 2, "num_classes": 2, **LEVELS},
+  "row_lstm": {"net": "row_lstm", "blocks": 2, "first_kernel_size": 5, "features": 12, "num_classes": 2, **LEVELS},
 }
 
 
@@ -84,6 +86,41 @@ def test_the_plain_pixelcnn_has_a_blind_spot_above_on_the_right():
   assert not expected[pixel(8, 4), pixel(7, 7)]
 
 
+def test_the_row_lstm_sees_a_triangle_above():
+  """All pixels in it: dx <= r at r rows up, for a first convolution of 3 x 3 and one layer of 3 x 1."""
+  found = slopes(*made_model((SIDE, SIDE, 1), 3, net="row_lstm", blocks=1, first_kernel_size=3)) > 0
+  i, j = np.divmod(np.arange(SIDE**2), SIDE)
+  up, right = i[:, None] - i, j - j[:, None]
+  np.testing.assert_array_equal(found, (up >= 0) & (-2 - up <= right) & (right <= np.where(up, up, -1)))
+
+
+def test_the_row_lstm_is_the_recurrence_of_its_paper():
+  """One layer of a 2 x 3 image, pixel by pixel in NumPy."""
+  bound, x = made_model((2, 3, 1), 1, net="row_lstm", features=4, blocks=1, first_kernel_size=3)
+  p = jax.tree.map(lambda a: np.asarray(a, np.float64), bound.variables["params"]["network"])
+  s, pixels = lambda a: 1 / (1 + np.exp(-a)), np.pad(np.asarray(x[0]).reshape(2, 3), 1)
+  dense = lambda name, a: a @ p[name]["kernel"][0] + p[name]["bias"]
+  seen = lambda i, j: np.array([pixels[i, j], pixels[i, j + 1], pixels[i, j + 2], pixels[i + 1, j]])
+  first = np.array([[seen(i, j) @ p["start"]["kernel"][:, 0] + p["start"]["bias"] for j in range(3)] for i in range(2)])
+  h, c = np.zeros((3, 5, 2)), np.zeros((3, 3, 2))  # the row above the image; columns beside it
+  for i, j in np.ndindex(2, 3):
+    before = first[i, j - 1] if j else np.zeros(4)
+    z = before @ p["inputs_to_state_0"]["kernel"][0] + first[i, j] @ p["inputs_to_state_0"]["kernel"][1]
+    z = z + p["inputs_to_state_0"]["bias"] + h[i, j : j + 3].reshape(-1) @ p["recur_0"]["kernel"]
+    out, forget, enter, new = z.reshape(4, 2)
+    c[i + 1, j] = s(forget) * c[i, j] + s(enter) * np.tanh(new)
+    h[i + 1, j + 1] = s(out) * np.tanh(c[i + 1, j])
+  last = np.maximum(dense("last", np.maximum(first + dense("expand_0", h[1:, 1:4]), 0)), 0)
+  np.testing.assert_allclose(bound.conditionals(x, None)[0, :, 0], dense("out", last).reshape(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_the_row_lstm_of_3_x_3_binary_pixels_sums_to_one():
+  bound, _ = made_model((3, 3, 1), 1, net="row_lstm", blocks=2, first_kernel_size=3)
+  states = (np.arange(2**9)[:, None] >> np.arange(9) & 1).astype("f")
+  total = jnp.exp(bound.log_prob({"x": jnp.asarray(states).reshape(-1, 3, 3, 1)})).sum()
+  assert float(total) == pytest.approx(1, abs=1e-5)
+
+
 @pytest.mark.parametrize("net", COLOURS)
 def test_colours_come_in_their_order(net):
   """Red, green, blue of a pixel: each sees the earlier ones, and all of the pixels before."""
@@ -142,7 +179,7 @@ def test_both_forms_of_a_convolution_agree(stride):
 
 
 MISTAKES = {
-  "net": ({"net": "row_lstm"}, "net = 'row_lstm'"),
+  "net": ({"net": "diagonal_lstm"}, "net = 'diagonal_lstm'"),
   "kernel": ({"kernel_size": 4}, "kernel_size = 4; it must be an odd number"),
   "features": ({"features": 1}, "features = 1"),
   "blocks": ({"blocks": 0}, "blocks = 0"),
