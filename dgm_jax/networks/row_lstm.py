@@ -67,8 +67,6 @@ class RowLSTM(PixelNetwork):
     """See pixel_networks.py."""
     del rows
     x = self.start(None, view)
-    for convolve, shift, recur, expand in zip(
-      self.inputs_to_state, self.shift, self.recur, self.expand, strict=True
-    ):
+    for convolve, shift, recur, expand in zip(self.inputs_to_state, self.shift, self.recur, self.expand, strict=True):
       x = x + expand(recur(self._add(convolve(x, view), shift, context, view), view), view)
     return self.out(nn.relu(self.last(nn.relu(x), view)), view)

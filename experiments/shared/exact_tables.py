@@ -28,6 +28,7 @@ class Claims(NamedTuple):
     label: maps a cell to its name in tables.
     pairs: (first, second): the first has the smaller NLL in the paper, on the same data.
     units: of the numbers.
+    nats: in a unit.
     over: the numbers on the x axis of a figure, by cell, where the item is one.
     axis: what they are.
   """
@@ -36,6 +37,7 @@ class Claims(NamedTuple):
   label: Callable[[str], str]
   pairs: Sequence[tuple[str, str]] = ()
   units: str = "nats"
+  nats: float = 1.0
   over: Mapping[str, float] = {}
   axis: str = ""
 
@@ -84,6 +86,11 @@ def chosen(folder: pathlib.Path, planned: paper.Budget) -> dict[str, dict[int, t
     if best:
       found[cell] = dict(sorted(best.items()))
   return found
+
+
+def _in_units(arrays: Mapping[str, np.ndarray], nats: float) -> dict[str, np.ndarray]:
+  """The measurements of a run, with log p(x) in units of so many nats."""
+  return {name: a / nats if name in ("log_px_transformed", "valid") else a for name, a in arrays.items()}
 
 
 def _cell(runs: Mapping[int, tuple[str, dict]], alternatives: int) -> dict[str, Any]:
@@ -161,6 +168,7 @@ def _of_sum(cells: Mapping[str, Mapping[str, Any]]) -> str:
 def report(claims: Claims, planned: paper.Budget, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the measured runs in a folder: numbers, tables, figures, sentences."""
   runs, names = chosen(folder, planned), stages.run_names(planned)
+  runs = {cell: {s: (name, _in_units(a, claims.nats)) for s, (name, a) in of.items()} for cell, of in runs.items()}
   count = {cell: len(of) for cell, of in names.items()}
   cells = {cell: _cell(of, count[cell] // max(1, len(of))) for cell, of in runs.items()}
   pairs = _pairs(claims, runs)

@@ -246,9 +246,7 @@ SYSTEMS = {
   "pixelcnn_plusplus": lambda: _exact(
     pixelcnn.Model(SHAPE, net="plusplus", features=6, blocks=1, scales=2, dropout=0.2)
   ),
-  "pixelcnn_row_lstm": lambda: _exact(
-    pixelcnn.Model(SHAPE, net="row_lstm", features=8, blocks=1, first_kernel_size=5)
-  ),
+  "pixelcnn_row_lstm": lambda: _exact(pixelcnn.Model(SHAPE, net="row_lstm", features=8, blocks=1, first_kernel_size=5)),
   "autoencoder": lambda: _own_bound(autoencoder.Model(SHAPE, hidden=(32,))),
   "classifier_dropout": lambda: _predictor(dropout=0.1),
   "classifier_bayesian": lambda: _predictor(weights="normal", prior_scales=(1.0, 0.1), initial_scale=0.05),

@@ -16,6 +16,7 @@ import scipy.special
 
 from dgm_jax.core import rng
 from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.evaluate import normalisation
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget, Value
 from dgm_jax.models.autoregressive.orders import places
@@ -39,7 +40,10 @@ PUBLISHED = {f"{net}, {k}": Value(nll) for net, values in _PUBLISHED.items() for
 
 
 def scores(run: Any, num_orders: int, num_images: int) -> dict[str, np.ndarray]:
-  """{"log_px" [N, K]}: log p(x) of the first test images in each of K orders, for a loaded run."""
+  """log_px [N, K], of the first test images in each of K orders, and the sum of p, for a loaded run.
+
+  The sum is over the states of the 16 pixels that come first in the order of the run itself.
+  """
   experiment, dim = run.experiment, run.experiment.model.dim
   model = experiment.model.clone(orders=num_orders)
   order_of = places("random", dim, num_orders, jax.random.key(model.order_seed))
@@ -52,7 +56,9 @@ def scores(run: Any, num_orders: int, num_images: int) -> dict[str, np.ndarray]:
 
   test = {name: a[:num_images] for name, a in experiment.splits.test.items()}
   key = rng.stream(jax.random.key(0), "eval")
-  return make_evaluate_examples(eval_step, experiment.transforms.evaluate, 100)(run.state, key, test)
+  found = make_evaluate_examples(eval_step, experiment.transforms.evaluate, 100)(run.state, key, test)
+  sums = normalisation.evaluate(experiment, run.state, key, test)
+  return found | {name: np.asarray(value) for name, value in sums.items()}
 
 
 def ensembles(log_px: np.ndarray) -> dict[int, np.ndarray]:
@@ -123,25 +129,30 @@ def report(name: str, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the scored runs in a folder: NLL by net and number of orders."""
   planned, cells, rows, lines = BUDGETS[name], {}, [], []
   for net, names in stages.run_names(planned).items():
-    of = [ensembles(a["log_px"]) for a in measured.arrays(folder, names)]
+    arrays = measured.arrays(folder, names)
+    of = [ensembles(a["log_px"]) for a in arrays]
+    sums = [float(a["normalisation"]) for a in arrays if "normalisation" in a]
     for k in of[0] if of else ():
       nll = measured.mean([float(seed[k].mean()) for seed in of])
       images = np.stack([seed[k] for seed in of]).mean(0)
       error = float(images.std(ddof=1) / len(images) ** 0.5)
       cells[f"{net}, {k}"] = {"nll": nll.mean, "stderr_seeds": nll.stderr, "stderr_images": error, "kind": "exact"}
       cells[f"{net}, {k}"] |= {"by_seed": dict(enumerate(nll.values)), "images": len(images), "runs": names}
+      cells[f"{net}, {k}"] |= {"normalisation": sums} if k == 1 and sums else {}
     points = [(k, cells[f"{net}, {k}"]["nll"]) for k in (of[0] if of else ())]
     lines += [tables.series(net.replace("layer", " layer"), points, names)] if of else []
   for cell, n in cells.items():
     value = PUBLISHED.get(cell)
     texts = [tables.plus_minus(n["nll"], n["stderr_seeds"]), f"± {n['stderr_images']:.2f}", f"{n['images']:,}"]
+    texts.append(f"{n['normalisation'][0]:.6f}" if "normalisation" in n else "")
     texts.append("" if value is None else tables.difference(n["nll"] - value.value, n["stderr_seeds"], planned.full))
     beside = tables.published("none" if value is None else f"{value.value:g}")
     rows.append([tables.cell(_label(cell)), beside, *(tables.cell(text, n["runs"]) for text in texts)])
-  columns = ["", "published NLL", "ours ± over seeds", "over images", "test images", "ours − published"]
-  made = [
-    tables.table("Test NLL", columns, rows, "Nats; log p(x) of an order, and of an ensemble of orders, is exact.")
-  ]
+  columns = ["", "published NLL", "ours ± over seeds", "over images", "test images", "sum of p", "ours − published"]
+  note = (
+    "Nats; log p(x) of an order, and of an ensemble of orders, is exact. The sum of p is over the 65,536 states of "
+  )
+  made = [tables.table("Test NLL", columns, rows, f"{note}the 16 pixels that come first in one order.")]
   figure = tables.figure("Test NLL by the number of orders", "orders", "NLL, nats", lines, log="x")
   sentences = []
   return {"numbers": {"cells": cells}, "tables": made, "figures": [figure] if lines else [], "sentences": sentences}

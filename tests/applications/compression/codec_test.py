@@ -32,6 +32,8 @@ MODELS = {
   "row_lstm": lambda: pixelcnn.Model((2, 2, 2), net="row_lstm", features=8, blocks=1, first_kernel_size=3, **THREE),
 }
 
+COLOURS = ("pixelcnn_colours", "row_lstm")
+
 
 def state(model, seed=0, scale=1.0):
   """Random parameters, far from uniform probabilities."""
@@ -59,11 +61,11 @@ def digits():
   return made, x, made.encode(x).data
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in COLOURS)) for n in MODELS])
 def test_what_is_decoded_is_what_was_encoded_and_its_size_is_the_models(name):
   model = MODELS[name]()
   # the coder takes no probability below 2^-24
-  st = state(model, scale=0.2 if name in ("levels", "pixelcnn_colours") else 1.0)
+  st = state(model, scale=0.2 if name in ("levels", *COLOURS) else 1.0)
   of, x = Compressor(model, st, batch_size=20), rows(model)
   found = of.encode(x)
   back = of.decode(found.data)

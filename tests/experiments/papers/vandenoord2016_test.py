@@ -1,11 +1,16 @@
-"""The table of PixelCNNs on MNIST: exact NLL beside the published number, and what the budgets run."""
+"""The tables of PixelCNNs: exact NLL beside the published numbers, densities in closed form, what the budgets run."""
 
+import math
+
+import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from dgm_jax.core import files
 from dgm_jax.experiments import reproduce
 from dgm_jax.experiments.harness import measured, paper
+from dgm_jax.experiments.papers.vandenoord2016 import closed_form
 from dgm_jax.experiments.papers.vandenoord2016 import paper as vandenoord2016
 from helpers import made_runs
 
@@ -42,3 +47,58 @@ def test_the_short_budget_trains_the_net_that_the_page_describes():
     20,
     300,
   )
+
+
+def test_the_recurrent_budget_trains_the_net_that_the_page_describes():
+  (run,), _ = reproduce.plan(paper.budget(vandenoord2016, "table=4-recurrent", "short"), {}, "")
+  args = run.config["model"]["args"]
+  assert [args[name] for name in ("net", "features", "blocks", "kernel_size")] == ["row_lstm", 32, 7, 3]
+  assert vandenoord2016.PUBLISHED["table=4-recurrent"]["row_lstm"].value == 80.54
+
+
+def test_colour_photographs_are_in_bits_per_dimension():
+  claims = vandenoord2016.CLAIMS["table=5"]
+  log_px = np.full(4, -3072 * 3.5 * math.log(2))
+  of = vandenoord2016.exact_tables._in_units({"log_px_transformed": log_px, "valid": log_px[0], "step": 7}, claims.nats)
+  np.testing.assert_allclose(of["log_px_transformed"], -3.5)
+  assert (of["valid"], of["step"]) == (pytest.approx(-3.5), 7)
+
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (80, 2, 2, 1)).astype(np.uint8)
+
+
+def test_the_closed_forms_are_those_of_scipy_and_of_the_whole_covariance():
+  g = np.random.default_rng(1)
+  y, test = closed_form.dequantised(COLOURS, g), closed_form.dequantised(COLOURS[:9], g)
+  assert (np.floor(256 * y) == COLOURS.reshape(80, 4)).all()
+  covariance = np.cov(y.T, bias=True)
+  with jax.enable_x64(True):
+    found, ridged = (closed_form.normal(y, test, ridge) for ridge in (0.0, 1e-2))
+    of_ppca = closed_form.ppca(y, test, 2)
+    np.testing.assert_allclose(closed_form.ppca(y, test, 3), found, rtol=1e-9)  # as many parameters as the normal
+  normal = lambda covariance: scipy.stats.multivariate_normal(y.mean(0), covariance).logpdf(test)
+  np.testing.assert_allclose(found, normal(covariance), rtol=1e-9)
+  np.testing.assert_allclose(ridged, normal(covariance + 1e-2 * np.eye(4)), rtol=1e-9)
+  values, vectors = np.linalg.eigh(covariance)
+  values[:2] = values[:2].mean()
+  np.testing.assert_allclose(of_ppca, normal(vectors * values @ vectors.T), rtol=1e-9)
+
+
+def test_uniform_images_have_eight_bits_and_normals_more(tmp_path):
+  """x is uniform: no density has fewer bits in the mean than its entropy, 8."""
+  g = np.random.default_rng(2)
+  train, test = (g.integers(0, 256, (n, 2, 1, 2)).astype(np.uint8) for n in (3000, 1000))
+  for seed in range(2):
+    arrays = closed_form.log_likelihoods(train, test, seed)
+    files.save_arrays(tmp_path / "runs" / "computed" / f"seed-{seed}.npz", **arrays)
+  found = vandenoord2016.report("table=5-closed", "quick", tmp_path)
+  cells = found["numbers"]["cells"]
+  assert cells["uniform"]["bits_per_dim"] == 8
+  # a normal of the variance of a uniform density: log2(2 pi e / 12) / 2 bits more
+  assert cells["gaussian"]["bits_per_dim"] == pytest.approx(8 + 0.5 * math.log2(2 * math.pi * math.e / 12), abs=0.02)
+  assert cells["ridge"]["chosen"].startswith("1e-0")
+  [table] = found["tables"]
+  assert [[c["text"] for c in row][:2] for row in table["rows"][:2]] == [["uniform", "8.00"], ["a normal", "4.70"]]
+  summary = vandenoord2016.summary(found["numbers"])
+  assert "uniform 8.000" in summary["ours"]
+  assert vandenoord2016.report("table=5-closed", "test", tmp_path / "none")["tables"] == []
