@@ -12,7 +12,7 @@ tenth of the training images chooses it, and all of them then fit the parameters
 import functools
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -58,27 +58,45 @@ def _log_prob(model: Any, params: Mapping[str, Any], y: np.ndarray) -> np.ndarra
   return np.asarray(model.apply({"params": dict(params)}, {"x": y}, method="log_prob"))
 
 
-def normal(train: np.ndarray, test: np.ndarray, ridge: float) -> np.ndarray:
-  """log p(y) [N] of the normal with the mean of the training rows and their covariance + ridge I."""
-  covariance = np.cov(train.T, bias=True) + ridge * np.eye(train.shape[1])
-  params = {"means": train.mean(0)[None], "roots": np.linalg.cholesky(covariance)[None], "log_weights": np.zeros(1)}
-  return _log_prob(gaussian_mixture.Model(train.shape[1:], num_components=1), params, test)
+def normals(train: np.ndarray, test: np.ndarray, ridges: Sequence[float]) -> list[np.ndarray]:
+  """log p(y) [N] of normals with the mean of the training rows and their covariance + ridge I, for each ridge."""
+  mean, covariance = train.mean(0), np.cov(train.T, bias=True)
+  model = gaussian_mixture.Model(train.shape[1:], num_components=1)
+
+  def of(ridge):
+    root = np.linalg.cholesky(covariance + ridge * np.eye(len(mean)))
+    return _log_prob(model, {"means": mean[None], "roots": root[None], "log_weights": np.zeros(1)}, test)
+
+  return [of(ridge) for ridge in ridges]
 
 
-def ppca(train: np.ndarray, test: np.ndarray, latent_dim: int) -> np.ndarray:
-  """log p(y) [N] of probabilistic PCA with L dimensions, at its maximum likelihood."""
+def ppca(train: np.ndarray, test: np.ndarray, latent_dims: Sequence[int]) -> list[np.ndarray]:
+  """log p(y) [N] of probabilistic PCA at its maximum likelihood, for each number L of dimensions.
+
+  One decomposition serves all L: the loadings of L = D - 1 have the eigenvalues |w_l|^2 + s^2 of the covariance.
+  """
   dim = train.shape[1]
-  start = {"loadings": np.zeros((dim, latent_dim)), "loc": train.mean(0), "log_variance": np.zeros(())}
-  params = exact_inference.closed_form(start, exact_inference.moments(start, train, np.ones(len(train))))
-  return _log_prob(factor_analysis.Model((dim,), latent_dim=latent_dim, isotropic=True), params, test)
+  start = {"loadings": np.zeros((dim, dim - 1)), "loc": train.mean(0), "log_variance": np.zeros(())}
+  whole = exact_inference.closed_form(start, exact_inference.moments(start, train, np.ones(len(train))))
+  noise, squares = np.exp(whole["log_variance"]), np.square(whole["loadings"]).sum(0)
+  values = np.append(squares, 0.0) + noise
+
+  def of(latent_dim):
+    variance = values[latent_dim:].mean()
+    scale = np.sqrt((values[:latent_dim] - variance) / squares[:latent_dim])
+    params = {"loadings": whole["loadings"][:, :latent_dim] * scale, "log_variance": np.log(variance)}
+    model = factor_analysis.Model((dim,), latent_dim=latent_dim, isotropic=True)
+    return _log_prob(model, params | {"loc": whole["loc"]}, test)
+
+  return [of(latent_dim) for latent_dim in latent_dims]
 
 
-def _chosen(fit: Any, train: np.ndarray, test: np.ndarray, choices: tuple) -> tuple[np.ndarray, float]:
+def _chosen(fit: Callable, train: np.ndarray, test: np.ndarray, choices: Sequence) -> tuple[np.ndarray, float]:
   """(log p(y) [N] of the test rows, the choice that is best for the last tenth of the training rows)."""
   held_out = len(train) // 10
-  scores = [fit(train[:-held_out], train[-held_out:], choice).mean() for choice in choices]
+  scores = [log_py.mean() for log_py in fit(train[:-held_out], train[-held_out:], choices)]
   best = choices[int(np.argmax(scores))]
-  return fit(train, test, best), best
+  return fit(train, test, (best,))[0], best
 
 
 def log_likelihoods(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:
@@ -87,11 +105,11 @@ def log_likelihoods(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str,
   y, held_out = dequantised(train, rng), dequantised(test, rng)
   dim = y.shape[1]
   with jax.enable_x64(True):
-    ridged, ridge = _chosen(normal, y, held_out, _RIDGES)
+    ridged, ridge = _chosen(normals, y, held_out, _RIDGES)
     of_ppca, latent_dim = _chosen(ppca, y, held_out, tuple(d for d in _DIMENSIONS if d < dim))
     log_py = {"uniform": np.zeros(len(held_out)), "ridge": ridged, "ppca": of_ppca}
     if len(y) > dim:  # else the covariance has no inverse
-      log_py["gaussian"] = normal(y, held_out, 0.0)
+      (log_py["gaussian"],) = normals(y, held_out, (0.0,))
   found = {row: bits_per_dim(log_py[row], dim) for row in _LABELS if row in log_py}
   return found | {"chosen_ridge": np.array(ridge), "chosen_ppca": np.array(latent_dim)}
 
@@ -107,10 +125,9 @@ def _compute(seeds: int, folder: pathlib.Path) -> None:
 
 def _how(cell: str, found: list[Mapping[str, np.ndarray]]) -> str:
   """What was chosen for a row, in words."""
-  words = {"ridge": "{:g}", "ppca": "{:g} dimensions"}
-  return (
-    ", ".join(dict.fromkeys(words[cell].format(float(a[f"chosen_{cell}"])) for a in found)) if cell in words else ""
-  )
+  words = {"ridge": "{:g}", "ppca": "{:g} dimensions"}.get(cell)
+  each = [words.format(float(a[f"chosen_{cell}"])) for a in found] if words else []
+  return ", ".join(dict.fromkeys(each))
 
 
 def report(seeds: int, folder: pathlib.Path) -> dict[str, Any]:
@@ -127,9 +144,8 @@ def report(seeds: int, folder: pathlib.Path) -> dict[str, Any]:
     beside = tables.published("none" if value is None else f"{value.value:.2f}")
     lines.append([tables.cell(_LABELS[cell]), beside, *[tables.cell(text, ["computed"]) for text in texts]])
   columns = ["", "published, 50,000 images", "ours ± over draws of the noise", "over images", "chosen in validation"]
-  made = [
-    tables.table("Test bits per dimension", columns, lines, "Bits per dimension of dequantised integers, bounds.")
-  ]
+  note = "Bits per dimension of dequantised integers, bounds."
+  made = [tables.table("Test bits per dimension", columns, lines, note)]
   return {"numbers": {"cells": cells}, "tables": made if lines else [], "figures": [], "sentences": []}
 
 

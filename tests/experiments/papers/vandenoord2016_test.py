@@ -73,9 +73,9 @@ def test_the_closed_forms_are_those_of_scipy_and_of_the_whole_covariance():
   assert (np.floor(256 * y) == COLOURS.reshape(80, 4)).all()
   covariance = np.cov(y.T, bias=True)
   with jax.enable_x64(True):
-    found, ridged = (closed_form.normal(y, test, ridge) for ridge in (0.0, 1e-2))
-    of_ppca = closed_form.ppca(y, test, 2)
-    np.testing.assert_allclose(closed_form.ppca(y, test, 3), found, rtol=1e-9)  # as many parameters as the normal
+    found, ridged = closed_form.normals(y, test, (0.0, 1e-2))
+    of_ppca, most = closed_form.ppca(y, test, (2, 3))
+  np.testing.assert_allclose(most, found, rtol=1e-9)  # with D - 1 dimensions it is the normal
   normal = lambda covariance: scipy.stats.multivariate_normal(y.mean(0), covariance).logpdf(test)
   np.testing.assert_allclose(found, normal(covariance), rtol=1e-9)
   np.testing.assert_allclose(ridged, normal(covariance + 1e-2 * np.eye(4)), rtol=1e-9)
