@@ -9,7 +9,8 @@ logistics; log p is exact.
   python -m dgm_jax.main --config=configs/pixelcnn_cifar10.py:data=cifar10/full,features=160,blocks=5 --workdir=FOLDER
 
 Arguments (after the colon, separated by commas):
-  net=plusplus    PixelCNN++; plain, gated: PixelCNN and Gated PixelCNN, whose features belong to colours
+  net=plusplus    PixelCNN++; plain, gated, row_lstm: PixelCNN, Gated PixelCNN and PixelRNN, whose features belong to
+                  colours
   features=H      of a layer, 48 if not given
   blocks=B        of each of three scales (plusplus), or layers; 2 if not given
   classes         class-conditional, p(x|y)
@@ -30,7 +31,7 @@ from dgm_jax.training.build import data_section
 
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
-  nets = ("plusplus", "gated", "plain")
+  nets = ("plusplus", "gated", "plain", "row_lstm")
   a = parse(arg, net=nets, features=48, blocks=2, classes=False, data="cifar10/small", quick=False, test=False)
   config, name = base.maximum_likelihood(a), base.data_name(a, "mnist5k" if a.test else "cifar10/small")
   config.data = data_section(name, ("flip", "condition") if a.classes else ("flip",))

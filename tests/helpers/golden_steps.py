@@ -42,6 +42,7 @@ GOLDEN = {
   "pixelcnn": {"log_px": -16.8763, "loss": 16.8763},
   "pixelcnn_gated": {"log_px": -16.19539, "loss": 16.19539},
   "pixelcnn_plusplus": {"log_px": -16.06583, "loss": 16.06583},
+  "pixelcnn_row_lstm": {"log_px": -16.87029, "loss": 16.87029},
   "autoencoder": {"distortion": 16.36808, "loss": 16.36808},
   "classifier_dropout": {"log_py": -1.881021, "loss": 1.881021},
   "classifier_bayesian": {"elbo": -5.465156, "kl": 1822.699, "log_py": -1.905197, "loss": 5.465156},
