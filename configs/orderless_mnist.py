@@ -33,7 +33,7 @@ def get_config(arg: str = "") -> ConfigDict:
   args = {"hidden": (16,) if a.test else (a.hidden, a.hidden), "activation": "relu"}
   config.model = {"name": "orderless", "args": args | {"orders": a.orders, "order_seed": 0, "likelihood": "bernoulli"}}
   config.optim.update(name="adam", lr=1e-3)
-  if a.orders == 1 and a.hide == "no" and not a.test:
+  if a.orders == 1 and a.hide == "no" and a.data != "array" and not a.test:  # own data may have missing entries
     config.evaluate.normalisation = {"chunk": 1024}
   if not a.test:
     config.batch_size = 100 if a.quick else 1000  # as in the paper: 200 times 1000 updates
