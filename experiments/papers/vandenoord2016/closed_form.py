@@ -99,14 +99,16 @@ def _chosen(fit: Callable, train: np.ndarray, test: np.ndarray, choices: Sequenc
   return fit(train, test, (best,))[0], best
 
 
-def log_likelihoods(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, Any]:
+def log_likelihoods(
+  train: np.ndarray, test: np.ndarray, seed: int, dimensions: Sequence[int] = _DIMENSIONS
+) -> dict[str, Any]:
   """{row: bits per dimension of the test images [N]}, and what was chosen, with the noise of a seed."""
   rng = np.random.default_rng(seed)
   y, held_out = dequantised(train, rng), dequantised(test, rng)
   dim = y.shape[1]
   with jax.enable_x64(True):
     ridged, ridge = _chosen(normals, y, held_out, _RIDGES)
-    of_ppca, latent_dim = _chosen(ppca, y, held_out, tuple(d for d in _DIMENSIONS if d < dim))
+    of_ppca, latent_dim = _chosen(ppca, y, held_out, dimensions)
     log_py = {"uniform": np.zeros(len(held_out)), "ridge": ridged, "ppca": of_ppca}
     if len(y) > dim:  # else the covariance has no inverse
       (log_py["gaussian"],) = normals(y, held_out, (0.0,))

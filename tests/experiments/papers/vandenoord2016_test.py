@@ -89,7 +89,7 @@ def test_uniform_images_have_eight_bits_and_normals_more(tmp_path):
   g = np.random.default_rng(2)
   train, test = (g.integers(0, 256, (n, 2, 1, 2)).astype(np.uint8) for n in (3000, 1000))
   for seed in range(2):
-    arrays = closed_form.log_likelihoods(train, test, seed)
+    arrays = closed_form.log_likelihoods(train, test, seed, (1, 2))
     files.save_arrays(tmp_path / "runs" / "computed" / f"seed-{seed}.npz", **arrays)
   found = vandenoord2016.report("table=5-closed", "quick", tmp_path)
   cells = found["numbers"]["cells"]
