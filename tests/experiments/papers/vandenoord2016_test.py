@@ -74,7 +74,7 @@ def test_the_closed_forms_are_those_of_scipy_and_of_the_whole_covariance():
   covariance = np.cov(y.T, bias=True)
   with jax.enable_x64(True):
     found, ridged = closed_form.normals(y, test, (0.0, 1e-2))
-    of_ppca, most = closed_form.ppca(y, test, (2, 3))
+    of_ppca, most = (closed_form.ppca(y, test, latent_dim) for latent_dim in (2, 3))
   np.testing.assert_allclose(most, found, rtol=1e-9)  # with D - 1 dimensions it is the normal
   normal = lambda covariance: scipy.stats.multivariate_normal(y.mean(0), covariance).logpdf(test)
   np.testing.assert_allclose(found, normal(covariance), rtol=1e-9)
@@ -82,6 +82,9 @@ def test_the_closed_forms_are_those_of_scipy_and_of_the_whole_covariance():
   values, vectors = np.linalg.eigh(covariance)
   values[:2] = values[:2].mean()
   np.testing.assert_allclose(of_ppca, normal(vectors * values @ vectors.T), rtol=1e-9)
+  of_ridges, of_dimensions = closed_form.scores(y, test, (0.0, 1e-2), (2, 3))
+  np.testing.assert_allclose(of_ridges, [found.mean(), ridged.mean()], rtol=1e-9)
+  np.testing.assert_allclose(of_dimensions, [of_ppca.mean(), most.mean()], rtol=1e-9)
 
 
 def test_uniform_images_have_eight_bits_and_normals_more(tmp_path):
@@ -91,7 +94,7 @@ def test_uniform_images_have_eight_bits_and_normals_more(tmp_path):
   for seed in range(2):
     arrays = closed_form.log_likelihoods(train, test, seed, (1, 2))
     files.save_arrays(tmp_path / "runs" / "computed" / f"seed-{seed}.npz", **arrays)
-  found = vandenoord2016.report("table=5-closed", "quick", tmp_path)
+  found = vandenoord2016.report("table=5-closed", "short", tmp_path)
   cells = found["numbers"]["cells"]
   assert cells["uniform"]["bits_per_dim"] == 8
   # a normal of the variance of a uniform density: log2(2 pi e / 12) / 2 bits more
