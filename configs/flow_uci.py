@@ -19,6 +19,7 @@ each set, and has dropout, which is not used here.  The wines of the UCI reposit
 
   python -m dgm_jax.main --config=configs/flow_uci.py:data=maf/power --config.data.manual_dir=FOLDER --workdir=runs/nsf
   python -m dgm_jax.main --config=configs/flow_uci.py:transform=affine,kind=autoregressive,data=uci/red --workdir=runs/x
+  python -m dgm_jax.main --config=configs/flow_uci.py:condition=alcohol+pH,quick --workdir=runs/given
 
 Arguments (after the colon, separated by commas):
   transform=spline|affine|mixture   mixture: of logistics
@@ -27,6 +28,7 @@ Arguments (after the colon, separated by commas):
   hidden=H        units of the hidden layers, 256 if not given
   data=NAME       uci/white if not given, other tables uci/..., maf/power, maf/gas, maf/hepmass, maf/miniboone,
                   maf/bsds300, or `array`, your own table; standardised except maf/...
+  condition=A+B   columns that the others are given, p(x|A, B), by name or index from 0; standardised
   quick           4,000 steps of a network of 64 units
   test            seconds: a few steps of a small network on the grey levels of mnist5k
 
@@ -44,12 +46,15 @@ from dgm_jax.training.build import data_section
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
   transforms, kinds = ("spline", "affine", "mixture"), ("coupling", "autoregressive")
-  a = parse(arg, transform=transforms, kind=kinds, layers=10, hidden=256, data="uci/white", quick=False, test=False)
+  a = parse(
+    arg, transform=transforms, kind=kinds, layers=10, hidden=256, data="uci/white", condition="", quick=False,
+    test=False,
+  )  # fmt: skip
   config = base.maximum_likelihood(a)
   small = a.test and "data" not in a.given
   name = "mnist5k" if small else a.data
   steps = () if name.startswith("maf/") else ("dequantize", "logit:alpha=0.05") if small else ("standardize",)
-  config.data = data_section(name, steps)
+  config.data = data_section(name, (*([f"condition:columns={a.condition}"] if a.condition else []), *steps))
   width = 8 if a.test else 64 if a.quick and "hidden" not in a.given else a.hidden
   layer = {"hidden": (width,) * (1 if a.test else 5), "activation": "relu", "residual": True}
   layer["transform"] = {"mixture": "logistic_mixture"}.get(a.transform, a.transform)

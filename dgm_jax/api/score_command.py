@@ -31,6 +31,7 @@ import numpy as np
 
 from dgm_jax.core import compilation_cache, errors, files, full_disk, paths
 from dgm_jax.core.progress import progress_bar
+from dgm_jax.data import conditioning
 from dgm_jax.data.files import readers, tokens
 from dgm_jax.data.files.table_options import Options, listed
 from dgm_jax.data.given import without_missing
@@ -41,7 +42,6 @@ from dgm_jax.training.restore import of_run
 from dgm_jax.training.results import evaluation_key
 
 _TEXTS = (".txt", ".text")
-_NEED_Y = ("condition", "labelled")  # transforms
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,8 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _needs_y(config: Mapping[str, Any], experiment: Any) -> bool:
-  names = {name.partition(":")[0].strip() for name in config["data"].get("transforms", ())}
-  return bool(names & set(_NEED_Y)) or scores.method_of(experiment) == "predictive"
+  transforms = config["data"].get("transforms", ())
+  labelled = any(name.partition(":")[0].strip() == "labelled" for name in transforms)
+  return labelled or conditioning.gives_labels(transforms) or scores.method_of(experiment) == "predictive"
 
 
 def _table_options(config: Mapping[str, Any], experiment: Any, target: str, needs_y: bool) -> Options:
@@ -98,7 +99,7 @@ def read(path: pathlib.Path, config: Mapping[str, Any], experiment: Any, target:
     UserError: the file cannot be read or does not fit the model.
   """
   model, about = experiment.model, experiment.splits.about
-  shape = tuple(model.data_shape)
+  shape = experiment.transforms.shape
   if "tokens" in about and path.suffix in _TEXTS:
     errors.require(
       "windows" not in about,

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.api.programs import make_program
 from dgm_jax.core import errors, references, rng
-from dgm_jax.data import units
+from dgm_jax.data import conditioning, units
 from dgm_jax.data.given import without_missing
 from dgm_jax.evaluate import chosen, exact_likelihood, importance_sampling
 from dgm_jax.training import checks, given_runs, sampling
@@ -150,7 +150,9 @@ class LatentModel:
     arrays = dict(x) if isinstance(x, Mapping) else {"x": x}
     seen = np.asarray(mask, np.float32).reshape(np.shape(arrays["x"]))
     arrays = self._arrays(arrays | {"mask": seen}, transform, takes_mask=True)
-    arrays["mask"] = seen = arrays["mask"].reshape(arrays["x"].shape)
+    arrays["mask"] = arrays["mask"].reshape(arrays["x"].shape)
+    columns = getattr(self.experiment.transforms, "given_columns", ()) if transform else ()
+    seen = conditioning.of_x(arrays["mask"], columns)
     model.bind({"params": self.state.params, **self.state.variables}).check_known(seen)
     return self._program("complete", transform, **options)(self.state, self._key(seed), arrays)
 
@@ -218,7 +220,8 @@ class LatentModel:
   def _arrays(self, x: Examples, transform: bool, takes_mask: bool = False) -> dict[str, np.ndarray]:
     """The dict of arrays that batches are sliced from; `takes_mask`: whether a mask is used, whatever the model."""
     arrays = {k: np.asarray(a) for k, a in (x.items() if isinstance(x, Mapping) else [("x", x)])}
-    shape, given = tuple(self.experiment.model.data_shape), arrays["x"].shape
+    transforms, given = self.experiment.transforms if transform else None, arrays["x"].shape
+    shape = getattr(transforms, "shape", tuple(self.experiment.model.data_shape))
     flat = len(given) == 2 and given[1] == math.prod(shape)
     errors.require(
       given[1:] == shape or flat, f"x is of shape {list(given)}; [N, {', '.join(map(str, shape))}] is expected."
@@ -227,7 +230,7 @@ class LatentModel:
     model = self.experiment.model
     arrays["x"] = arrays["x"].reshape(-1, *shape)
     arrays = without_missing(arrays, takes_mask or getattr(model, "takes_mask", False))
-    of_run = getattr(self.experiment.transforms, "given", None) if transform else None
+    of_run = getattr(transforms, "given", None)
     if of_run:
       arrays, (least, greatest) = of_run(arrays)
     else:

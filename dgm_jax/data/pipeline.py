@@ -47,6 +47,8 @@ class Pipeline(NamedTuple):
     binarizes: whether x is drawn as 0 and 1, of which the statistics have the means.
     keeps_levels: whether log p + log_det is the log-probability of integers, or a bound on it: x is integers or binary
       numbers, and no transform but those after `dequantize` maps them to other numbers.
+    shape: of an x before the transforms.
+    given_columns: the columns that `condition:columns=` gives to the model; () without it.
   """
 
   train: Callable
@@ -57,6 +59,8 @@ class Pipeline(NamedTuple):
   redraws: bool = False
   binarizes: bool = False
   keeps_levels: bool = False
+  shape: tuple[int, ...] = ()
+  given_columns: tuple[int, ...] = ()
 
 
 def _keeps_levels(names: Sequence[str], is_integer: bool) -> bool:
@@ -78,7 +82,7 @@ def _given(transforms: list[Transform], names: Sequence[str], dtype: str, units:
     found = Statistics(arrays)
     for transform in transforms:
       transform.check(found)
-      found = found.after(transform.expect)
+      found = found.after(transform.expect, transform.keeps)
     return arrays, found.range
 
   return given
@@ -86,12 +90,19 @@ def _given(transforms: list[Transform], names: Sequence[str], dtype: str, units:
 
 def _compose(transforms: list[Transform], units: Mapping[str, Any]) -> Callable:
   log_scale = data_units.log_scale(units)
+  divides = [i for i, transform in enumerate(transforms) if transform.given]  # only the first can
+
+  def in_units(batch):
+    if log_scale is None:  # else x is (value - loc) / scale, and densities are those of the value
+      return batch
+    of_x = transforms[0].keeps(log_scale) if divides else log_scale
+    return add_log_det(batch, jnp.broadcast_to(-of_x, batch["x"].shape))
 
   def apply(key, batch):
-    if log_scale is not None:  # x is (value - loc) / scale, and densities are those of the value
-      batch = add_log_det(batch, jnp.broadcast_to(-log_scale, batch["x"].shape))
+    batch = batch if divides else in_units(batch)
     for i, transform in enumerate(transforms):
       batch = transform.apply(jax.random.fold_in(key, i), batch)
+      batch = in_units(batch) if i in divides else batch  # what is given has no density
     if "y" in units:
       to_values = {name: batch[name] * jnp.float32(units["y"]["scale"]) for name in ("y_loc", "y_scale")}
       batch = batch | to_values
@@ -100,12 +111,18 @@ def _compose(transforms: list[Transform], units: Mapping[str, Any]) -> Callable:
   return apply
 
 
+def of_about(about: Mapping[str, Any]) -> dict[str, Any]:
+  """The options of `make` that the metadata of a data set have."""
+  return {"units": about.get("units"), "columns": tuple(map(str, about.get("columns") or ()))}
+
+
 def make(
   names: tuple[str, ...],
   arrays: dict,
   others: Sequence[dict] = (),
   statistics: Statistics | None = None,
   units: Mapping[str, Any] | None = None,
+  columns: Sequence[str] = (),
 ) -> Pipeline:
   """Composes transforms for a training set.
 
@@ -115,6 +132,7 @@ def make(
     others: the other splits, whose range and labels are validated as well.
     statistics: those of the data before the transforms, if they are known already; see stored.py.
     units: about["units"] of the splits; see units.reduced.
+    columns: names of the columns of x; () where they have none.
 
   Raises:
     UserError: an unknown name or option, or data that a transform does not support.
@@ -129,8 +147,12 @@ def make(
       hides is None or name == "condition", f"Transform {text!r} must come before {hides!r}, which hides entries of x."
     )
     hides = text if name in ("mcar", "mar", "mar_top", "mnar", "above_mean") else hides
+    errors.require(words.count("condition") < 2, "Transform 'condition' is named twice: a model has one context.")
+    if options.get("columns"):
+      errors.require(len(words) == 1, f"Transform {text!r} must come first, before {names[0]!r}: it divides the table.")
+      options["names"] = columns
     transforms.append(TRANSFORMS[name][0](train, **options))
-    train = train.after(transforms[-1].expect)
+    train = train.after(transforms[-1].expect, transforms[-1].keeps)
   evaluate = [t for t in transforms if not t.only_training]
   given = _given(evaluate, words, str(arrays["x"].dtype), units or {})
   composed = (_compose(chosen, units or {}) for chosen in (transforms, evaluate))
@@ -142,4 +164,6 @@ def make(
     redraws,
     "binarize" in words,
     _keeps_levels(words, bool(first.is_integer)),
+    tuple(first.shape),
+    transforms[0].given if transforms else (),
   )

@@ -37,33 +37,51 @@ class Statistics:
     arrays: the training set.
     others: the other splits.
     expect: x -> x after the transforms so far, without their noise.
+    keeps: mask -> the mask of the entries that these have left.
   """
 
-  def __init__(self, arrays: dict, others: Sequence[dict] = (), expect: Callable = lambda x: x):
-    self._arrays, self._others, self._expect = arrays, others, expect
+  def __init__(
+    self,
+    arrays: dict,
+    others: Sequence[dict] = (),
+    expect: Callable = lambda x: x,
+    keeps: Callable = lambda mask: mask,
+  ):
+    self._arrays, self._others, self._expect, self._keeps = arrays, others, expect, keeps
     first = expect(jnp.asarray(arrays["x"][:1]))
     self.shape, self.dtype = first.shape[1:], str(first.dtype)
     self.is_integer = jnp.issubdtype(first.dtype, jnp.integer) or first.dtype == bool
 
-  def after(self, expect: Callable) -> "Statistics":
-    """The statistics after one more transform."""
-    return Statistics(self._arrays, self._others, lambda x, before=self._expect: expect(before(x)))
+  def _composed(self, expect, keeps):
+    return (lambda x, before=self._expect: expect(before(x))), (lambda a, before=self._keeps: keeps(before(a)))
+
+  def after(self, expect: Callable, keeps: Callable = lambda mask: mask) -> "Statistics":
+    """The statistics after one more transform, of which `keeps` takes a mask to that of the entries that remain."""
+    return Statistics(self._arrays, self._others, *self._composed(expect, keeps))
+
+  def _mask(self, arrays: dict, part: slice) -> np.ndarray | None:
+    return np.asarray(self._keeps(arrays["mask"][part])) if "mask" in arrays else None
+
+  def is_observed(self, column: int) -> bool:
+    """Whether a column of x [N, D] has no missing entry in any split."""
+    masks = (self._mask(arrays, slice(None)) for arrays in (self._arrays, *self._others))
+    return all(mask is None or bool((mask[..., column] > 0).all()) for mask in masks)
 
   def _chunks(self, arrays: dict) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Yields (x, mask) of consecutive chunks of examples."""
-    x, mask = arrays["x"], arrays.get("mask")
+    x = arrays["x"]
     rows = max(1, _CHUNK_BYTES // max(1, 4 * x[0].size))
     for start in range(0, len(x), rows):
       part = slice(start, start + rows)
-      yield np.asarray(self._expect(jnp.asarray(x[part]))), None if mask is None else np.asarray(mask[part])
+      yield np.asarray(self._expect(jnp.asarray(x[part]))), self._mask(arrays, part)
 
   def rows(self) -> np.ndarray:
     """The first examples, flattened and standardised, with missing entries 0: float64 [n, D]."""
     n = min(_ROWS, size(self._arrays))
     x = np.asarray(self._expect(jnp.asarray(self._arrays["x"][:n])), np.float64)
     z = (x - self.mean) / self.std
-    if "mask" in self._arrays:
-      z = z * self._arrays["mask"][:n]
+    if (mask := self._mask(self._arrays, slice(n))) is not None:
+      z = z * mask
     return z.reshape(n, -1)
 
   def calibrated(self, fit: Callable[[np.ndarray], tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:

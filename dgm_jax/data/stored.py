@@ -24,11 +24,11 @@ _ARRAYS = ("mean", "std", "target_moments", "calibrated")  # arrays, or tuples o
 class _Recorded(Statistics):
   """Statistics that note what is asked of them, after each transform: `stages` has a dict for each."""
 
-  def __init__(self, arrays: dict, others: Sequence[dict], expect: Callable = lambda x: x, stages: list | None = None):
+  def __init__(self, arrays: dict, others: Sequence[dict], *composed: Callable, stages: list | None = None):
     self.found: dict[str, Any] = {}
     self.stages = [] if stages is None else stages
     self.stages.append(self.found)
-    super().__init__(arrays, others, expect)
+    super().__init__(arrays, others, *composed)
     for name in _ALWAYS:
       getattr(self, name)
 
@@ -38,8 +38,8 @@ class _Recorded(Statistics):
       self.found[name] = value
     return value
 
-  def after(self, expect: Callable) -> "_Recorded":
-    return _Recorded(self._arrays, self._others, lambda x, before=self._expect: expect(before(x)), self.stages)
+  def after(self, expect: Callable, keeps: Callable = lambda mask: mask) -> "_Recorded":
+    return _Recorded(self._arrays, self._others, *self._composed(expect, keeps), stages=self.stages)
 
   def calibrated(self, fit: Callable) -> tuple[np.ndarray, ...]:
     self.found["calibrated"] = super().calibrated(fit)
@@ -61,9 +61,14 @@ class _Stored:
     errors.require(name in known, f"The stored statistics lack {name!r} after {self._stage} transforms.")
     return known[name]
 
-  def after(self, expect: Callable) -> "_Stored":
-    del expect
+  def after(self, expect: Callable, keeps: Callable = lambda mask: mask) -> "_Stored":
+    del expect, keeps
     return _Stored(self._stages, self._stage + 1)
+
+  def is_observed(self, column: int) -> bool:
+    """True: the data were checked when they were described."""
+    del column
+    return True
 
   def calibrated(self, fit: Callable) -> tuple[np.ndarray, ...]:
     del fit
@@ -85,7 +90,7 @@ def describe(names: Sequence[str], splits: Splits) -> tuple[dict[str, Any], Arra
   """
   others = [arrays for part, arrays in splits.parts().items() if part != "train"]
   recorded = _Recorded(splits.train, others)
-  last = pipelines.make(tuple(names), splits.train, others, recorded, splits.about.get("units")).statistics
+  last = pipelines.make(tuple(names), splits.train, others, recorded, **pipelines.of_about(splits.about)).statistics
   for name in ("mean", "range", "is_whole"):  # `build` needs them
     getattr(last, name)
   arrays, stages = {}, []
@@ -125,7 +130,7 @@ def stand_in(names: Sequence[str], description: Mapping[str, Any], arrays: Array
   parts = {p: {k: constant(o) for k, o in found.items()} for p, found in description["splits"].items()}
   splits = Splits(parts["train"], parts.get("valid"), parts["test"], description["about"])
   known: Any = _Stored(stages)
-  return splits, pipelines.make(tuple(names), splits.train, (), known, splits.about.get("units"))
+  return splits, pipelines.make(tuple(names), splits.train, (), known, **pipelines.of_about(splits.about))
 
 
 class NoData:

@@ -7,14 +7,14 @@ in training, `epoch`.  A transform works on a batch and, mapped over keys, on si
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
-from dgm_jax.data import crops, missing_mechanisms
+from dgm_jax.data import conditioning, crops, missing_mechanisms
 from dgm_jax.data.statistics import Statistics, per_example
 
 
@@ -26,12 +26,16 @@ class Transform(NamedTuple):
     expect: x -> x' without noise: E[x'] for a transform that is linear in its noise, else an approximation.
     only_training: whether it is applied in training but not in evaluation.
     check: raises UserError if the x of some statistics is not what the transform takes.
+    keeps: x or a mask -> its entries that remain.
+    given: the columns that become a context.
   """
 
   apply: Callable
   expect: Callable = lambda x: x
   only_training: bool = False
   check: Callable[[Statistics], None] = lambda found: None
+  keeps: Callable = lambda a: a
+  given: tuple[int, ...] = ()
 
 
 def _grey(x: jax.Array) -> jax.Array:
@@ -184,8 +188,10 @@ def _crop(train: Statistics, length: int) -> Transform:
   return Transform(*crops.make(train.shape, length))
 
 
-def _condition(train: Statistics) -> Transform:
-  """batch["context"] = the label y as a one-hot vector [C], for class-conditional models."""
+def _condition(train: Statistics, columns: str, names: Sequence[str] = ()) -> Transform:
+  """batch["context"] = the label y as a one-hot vector [C], or columns of a table; see conditioning.py."""
+  if columns:
+    return Transform(*conditioning.make(train, columns, names))
   classes = train.num_classes
   return Transform(lambda key, batch: batch | {"context": jax.nn.one_hot(batch["y"], classes)})
 
@@ -207,10 +213,7 @@ def _labelled(train: Statistics, per_class: int) -> Transform:
 
 
 def _missing(name: str, mechanism: Callable) -> Callable:
-  """A transform that hides entries: x is 0 where mask is 0; `complete` is the full x, `hidden` is 1 at hidden entries.
-
-  With the option `training`, entries are hidden in training only.
-  """
+  """Hides entries, with `training` in training only: x is 0 where mask is 0, `complete` is all of x, `hidden` 1."""
 
   def make(train: Statistics, training: bool = False, **options) -> Transform:
     draw = mechanism(train, **options)
@@ -237,7 +240,7 @@ TRANSFORMS = {
   "standardize_targets": (_standardize_targets, {}),
   "flip": (_flip, {}),
   "crop": (_crop, {"length": 65}),
-  "condition": (_condition, {}),
+  "condition": (_condition, {"columns": ""}),
   "labelled": (_labelled, {"per_class": 10}),
   "mcar": (_missing("mcar", missing_mechanisms.mcar), {"rate": 0.5, "seed": 0, "training": False}),
   "mar": (_missing("mar", missing_mechanisms.mar), {"rate": 0.5, "observed": 0.3, "seed": 0}),

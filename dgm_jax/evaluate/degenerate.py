@@ -99,6 +99,8 @@ def _names(experiment: Any, chosen: jax.Array, of_y: bool) -> Sequence[str]:
   """What to call the chosen features: names of columns, or positions from 1."""
   about = experiment.splits.about or {}
   names = [about["target"]] if of_y and "target" in about else about.get("columns", about.get("genes", ()))
+  given = () if of_y else getattr(getattr(experiment, "transforms", None), "given_columns", ())
+  names = [name for j, name in enumerate(names) if j not in given]
   if of_y and "target" not in about:
     names = ()
   what = "y" if of_y else "feature"

@@ -67,9 +67,9 @@ def _summaries(values: dict[str, jax.Array], prefix: str) -> dict[str, float]:
 
 
 def _vectors(batch: dict[str, jax.Array], model: Any) -> tuple[jax.Array, jax.Array | None]:
-  """(x in the shape that the bijectors take, the context of a model with classes)."""
+  """(x in the shape that the bijectors take, the context of a model with one)."""
   shape = getattr(model, "event_shape", (-1,))
-  context = batch.get("context") if getattr(model, "num_classes", 0) else None
+  context = batch.get("context") if getattr(model, "context_size", 0) else None
   return batch["x"].reshape(batch["x"].shape[0], *shape), context
 
 

@@ -15,6 +15,8 @@ and, if needed:
   sample_and_log_prob(key, n)   -> (x, log p(x)), where both together cost less than each alone
   complete(key, batch)          -> x with draws of the entries with mask 0, given the others
   num_examples_for_init         -> how many training examples `init` gets, 2 if not given
+  context_dim                   -> the number of columns c = batch["context"] of a model p(x|c), 0 if not given; there
+                                   is no x to draw without them
   fit_statistics(variables, total) -> variables with the statistics of the whole training set in place of running ones,
                                    for exact_likelihood; total(variables, function) sums function(model, batch)
 """
@@ -50,6 +52,7 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
   requirements.check("maximum_likelihood", REQUIRES, model)
   for name in options:
     errors.choose("key of config.objective", name, ())
+  conditional = getattr(model, "context_dim", 0) > 0
   has_objective = requirements.defines(model, "objective")
 
   def init_params(key, batch):
@@ -78,7 +81,8 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
     return bind(state).generate(key, n)
 
   def pictures(state, key, batch):
-    drawn = bind(state).generate(key, batch["x"].shape[0])
+    given = {"context": batch["context"]} if conditional else {}
+    drawn = bind(state).generate(key, batch["x"].shape[0], **given)
     return {"samples": figures.shades(drawn, getattr(model, "support", (0.0, 1.0)))}
 
-  return gradient_system(init_params, loss_fn, eval_step, sample, tx, pictures)
+  return gradient_system(init_params, loss_fn, eval_step, None if conditional else sample, tx, pictures)

@@ -22,6 +22,7 @@ from dgm_jax.training import optimisers, settings, signatures
 from dgm_jax.training.checks import (
   batch_size,
   check_evaluation,
+  check_given,
   check_mask,
   check_model,
   check_numbers,
@@ -36,7 +37,7 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
-_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens")  # set by the data
+_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "context_dim")  # set by the data
 _GIVEN = ("model", "tx", "num_examples")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
@@ -84,9 +85,11 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
-def _of_data(model_class: type, mean: Any, about: Mapping[str, Any]) -> dict[str, Any]:
-  """The model's arguments that the data determine: shape of x, mean [...] of the training set, size of a vocabulary."""
+def _of_data(model_class: type, transforms: pipelines.Pipeline, about: Mapping[str, Any]) -> dict[str, Any]:
+  """The model's arguments that the data determine: shape of x, mean of the training set, size of a vocabulary, ..."""
+  mean = transforms.statistics.mean
   values = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
+  values["context_dim"] = len(transforms.given_columns)
   if "tokens" in about:  # x is token ids, not counts of words
     values["num_tokens"] = len(about["vocabulary"])
   return {name: value for name, value in values.items() if name in inspect.signature(model_class).parameters}
@@ -179,7 +182,7 @@ def load(config: ConfigDict) -> tuple[Splits, pipelines.Pipeline]:
   given = {k: v for k, v in config.data.items() if k not in ("name", "transforms", "source")}
   loaded = units.reduced(_number(data.load(config.data.name, **given)), config.data.transforms)
   others = [arrays for part, arrays in loaded.parts().items() if part != "train"]
-  return loaded, pipelines.make(config.data.transforms, loaded.train, others, units=loaded.about.get("units"))
+  return loaded, pipelines.make(config.data.transforms, loaded.train, others, **pipelines.of_about(loaded.about))
 
 
 def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None = None) -> Experiment:
@@ -202,8 +205,9 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   check_numbers(config, n, per_step)
   steps = num_steps(config, n, per_step)
   tx = _transformations(config, players, steps)
+  check_given(model_class, pipeline, config)
   with _arguments_of_the_model(config):
-    of_data = _of_data(model_class, pipeline.statistics.mean, parts.about)
+    of_data = _of_data(model_class, pipeline, parts.about)
     model = model_class(**of_data, **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
     check_values(model, pipeline, config)

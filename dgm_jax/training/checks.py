@@ -1,5 +1,6 @@
 """Checks of a config against its data and model, before anything compiles."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -118,6 +119,15 @@ def check_values(model: Any, transforms: Pipeline, config: ConfigDict) -> None:
     f"Model {config.model.name!r} with likelihood {model.likelihood!r} has a probability for each of "
     f"{model.num_levels} values, 0 .. {model.num_levels - 1}; {config.data.name!r} after data.transforms = "
     f"{config.data.transforms} has other numbers. {binary}; real numbers take a likelihood such as gaussian_mixture.",
+  )
+
+
+def check_given(model_class: type, transforms: Pipeline, config: ConfigDict) -> None:
+  """Raises UserError if columns of a table are to be given to a model that does not take them."""
+  errors.require(
+    not transforms.given_columns or "context_dim" in inspect.signature(model_class).parameters,
+    f"Model {config.model.name!r} is not given columns of a table: leave 'condition:columns=' out of data.transforms, "
+    "or choose flow, residual_flow or made.",
   )
 
 

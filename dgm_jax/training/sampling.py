@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from dgm_jax.core import errors, memory
 from dgm_jax.core.batches import Arrays
 from dgm_jax.core.evaluation import make_evaluate_examples
+from dgm_jax.data import conditioning
 from dgm_jax.data.files import tokens
 from dgm_jax.data.sets import array
 from dgm_jax.models.base import support
@@ -108,7 +109,7 @@ def read(path: str, experiment: Any, transforms: tuple[str, ...]) -> Arrays:
   Raises:
     UserError: the file cannot be read, has no missing entry, or does not fit the model.
   """
-  arrays, shape = array.examples(pathlib.Path(path).expanduser()), tuple(experiment.model.data_shape)
+  arrays, shape = array.examples(pathlib.Path(path).expanduser()), experiment.transforms.shape
   given = list(arrays["x"].shape)
   errors.require(
     arrays["x"][0].size == math.prod(shape),
@@ -120,7 +121,7 @@ def read(path: str, experiment: Any, transforms: tuple[str, ...]) -> Arrays:
     "where x is to be drawn.",
   )
   arrays |= {name: arrays[name].reshape(-1, *shape) for name in ("x", "mask")}
-  needs_y = any(name.partition(":")[0].strip() == "condition" for name in transforms)
+  needs_y = conditioning.gives_labels(transforms)
   errors.require(
     not needs_y or "y" in arrays, f"--complete={path}: the model is given the class of each example; add an array y."
   )
@@ -153,6 +154,7 @@ def complete(experiment: Any, state: Any, key: jax.Array, arrays: Arrays, name: 
   )
   check(experiment.model, name, options)
   if hasattr(experiment.model, "check_known"):
-    _bound(experiment, state).check_known(arrays["mask"])
+    seen = conditioning.of_x(arrays["mask"], experiment.transforms.given_columns)
+    _bound(experiment, state).check_known(seen)
   step = lambda state, key, batch: _bound(experiment, state).complete(key, batch, **options)
   return make_evaluate_examples(step, experiment.transforms.evaluate, _ROWS)(state, key, arrays)

@@ -13,6 +13,7 @@ from flax.core import FrozenDict
 from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised, sum_last
 from dgm_jax.distributions.likelihoods import families
+from dgm_jax.models import contexts
 from dgm_jax.models.autoregressive import drawing
 from dgm_jax.models.base import flat
 
@@ -44,6 +45,8 @@ class Autoregressive(nn.Module):
   likelihood: str = "bernoulli"
   likelihood_args: Mapping[str, Any] = FrozenDict()
   num_classes: int = 0
+
+  context_dim = 0  # C, columns of a table, of a subclass that takes them
 
   @property
   def dim(self) -> int:
@@ -99,13 +102,7 @@ class Autoregressive(nn.Module):
 
   def check_context(self, context: jax.Array | None) -> jax.Array | None:
     """The context, if it is what the model needs.  Raises UserError otherwise."""
-    width = 0 if context is None else context.shape[-1]
-    errors.require(
-      not self.num_classes or width == self.num_classes,
-      f"num_classes = {self.num_classes}, but the context of the data has {width} entries: the transform 'condition' "
-      "makes batch['context'] from the labels",
-    )
-    return context if self.num_classes else None
+    return contexts.of_batch({} if context is None else {"context": context}, self.num_classes, self.context_dim)
 
   def entries(self, h: jax.Array) -> Factorised:
     """prod_d p(x_d | h_d), event [D], from h [..., D, P]."""
@@ -145,9 +142,7 @@ class Autoregressive(nn.Module):
 
   def _classes(self, key: jax.Array, n: int, context: jax.Array | None) -> jax.Array | None:
     """The context [n, C]; uniform classes where none is given."""
-    if self.num_classes and context is None:
-      return jax.nn.one_hot(jax.random.randint(key, (n,), 0, self.num_classes), self.num_classes)
-    return self.check_context(context)
+    return contexts.of_draws(key, n, context, self.num_classes, self.context_dim)
 
   def generate(
     self,
@@ -163,8 +158,8 @@ class Autoregressive(nn.Module):
     """x ~ p(x), [n, *data_shape]; with `mean`, E[x_d | the entries before d] along such a draw, or the likeliest class.
 
     With several orders, the draws are divided evenly among as many of them, chosen at random, as there are draws.
-    Without `context` [n, C] classes are uniform.  `temperature` (0: the most probable value of each entry), `top_k` and
-    `top_p` truncate the probabilities of each entry, see distributions.truncated.
+    Without `context` [n, C] classes are uniform; columns must be given.  `temperature` (0: the most probable value of
+    each entry), `top_k` and `top_p` truncate the probabilities of each entry, see distributions.truncated.
 
     Raises:
       UserError: see drawing.truncation.
@@ -212,12 +207,15 @@ class Autoregressive(nn.Module):
     return self._draw(key, x.shape[0], context, 0, truncation, (x, mask))["x"].reshape(batch["x"].shape)
 
   def sample_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
-    """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without classes.
+    """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without a context.
 
     Raises:
-      UserError: the model has classes.
+      UserError: the model has classes, or is given columns.
     """
-    errors.require(not self.num_classes, "sample_and_log_prob is for a model without classes: use generate, log_prob")
+    errors.require(
+      not (self.num_classes or self.context_dim),
+      "sample_and_log_prob is for a model without a context: use generate, log_prob",
+    )
     if self.num_orders > 1:
       x = self.generate(key, n)
       return x, self.log_prob({"x": x})

@@ -32,6 +32,7 @@ class Model(Autoregressive):
     ordering: "natural", "reversed", "random", or a permutation of 0 .. D - 1.
     num_masks: N.
     mask_seed: of random orders and masks.
+    context_dim: columns of a table that x is given, C; set by the data.
   """
 
   hidden: Sequence[int] = (500,)
@@ -40,6 +41,7 @@ class Model(Autoregressive):
   ordering: str | Sequence[int] = "natural"
   num_masks: int = 1
   mask_seed: int = 0
+  context_dim: int = 0
 
   def setup(self):
     require_at_least(1, hidden=self.hidden, num_masks=self.num_masks)
@@ -56,9 +58,9 @@ class Model(Autoregressive):
     flat_kernel = lambda key, shape: kernel(key, (shape[0], outputs[0] * self.dim)).reshape(shape)
     self.out = self.param("out", flat_kernel, (widths[-1], *outputs)) if self.hidden else None
     self.direct_kernel = self.param("direct", zeros, (features, *outputs)) if self.direct else None
-    if self.num_classes:
-      self.context_out = self.param("context_out", zeros, (self.num_classes, *outputs))
-      self.context = self.param("context", kernel, (self.num_classes, self.hidden[0])) if self.hidden else None
+    if given := self.num_classes or self.context_dim:
+      self.context_out = self.param("context_out", zeros, (given, *outputs))
+      self.context = self.param("context", kernel, (given, self.hidden[0])) if self.hidden else None
     self.places = self.variable("degrees", "input", places, self.ordering, self.dim, self.num_masks, self._key(0))
     self.degrees = [
       self.variable("degrees", f"hidden_{i}", self._hidden_degrees, i, width) for i, width in enumerate(self.hidden)

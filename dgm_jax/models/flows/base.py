@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from dgm_jax.core import errors
 from dgm_jax.distributions import bases
+from dgm_jax.models import contexts
 from dgm_jax.models.autoregressive import made
 from dgm_jax.models.base import flat
 
@@ -17,11 +18,12 @@ from dgm_jax.models.base import flat
 class FlowModel(nn.Module):
   """log p(x) = log p(z) + log |det dz/dx|, z [D].
 
-  With classes, everything is given c = batch["context"], [B, C], one-hot vectors (the transform `condition`).
+  With classes, everything is given c = batch["context"], [B, C], one-hot vectors (the transform `condition`); with
+  `condition:columns=...`, c are columns of a table, and p is a conditional density p(x|c).
   Parameters, and all computations, are float32 whatever config.dtype is: log-determinants would lose their digits in
   bfloat16.
 
-  A subclass has the fields base, base_args, num_classes, norm and dtype, and in setup
+  A subclass has the fields base, base_args, num_classes, norm, dtype and, for columns, context_dim, and in setup
 
     self.flow  with bijectors(context) and observe(x, context, train)
     self.p_z   = self.make_base(), N(0, I) or another density of z
@@ -33,13 +35,20 @@ class FlowModel(nn.Module):
   data_shape: Sequence[int]
 
   takes_real_numbers = True  # integers need the transform `dequantize`
+  context_dim = 0  # C, columns of a table
+
+  @property
+  def context_size(self) -> int:
+    """C, of classes or columns; 0 without."""
+    return self.num_classes or self.context_dim
 
   def make_base(self) -> nn.Module:
     """p(z).  Raises UserError for an unknown name or option."""
     if self.base != "made":
       return bases.make(self.base, self.dim, **self.base_args)
     mixture = {"likelihood": "gaussian_mixture", "activation": "relu", "direct": False, "hidden": (64, 64)}
-    return made.Model((self.dim,), num_classes=self.num_classes, **(mixture | dict(self.base_args)))
+    context = {"num_classes": self.num_classes, "context_dim": self.context_dim}
+    return made.Model((self.dim,), **context, **(mixture | dict(self.base_args)))
 
   @property
   def dim(self) -> int:
@@ -52,14 +61,7 @@ class FlowModel(nn.Module):
     return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
 
   def _context(self, batch):
-    context = batch.get("context")
-    width = 0 if context is None else context.shape[-1]
-    errors.require(
-      not self.num_classes or width == self.num_classes,
-      f"num_classes = {self.num_classes}, but the context of the data has {width} entries: the transform 'condition' "
-      "makes batch['context'] from the labels",
-    )
-    return context if self.num_classes else None
+    return contexts.of_batch(batch, self.num_classes, self.context_dim)
 
   def bijectors(self, context: jax.Array | None = None) -> list[tuple[str, distrax.Bijector]]:
     """[(name, bijector)] in the order in which they take x to z."""
@@ -118,21 +120,33 @@ class FlowModel(nn.Module):
   def generate(self, key: jax.Array, n: int, mean: bool = False, context: jax.Array | None = None) -> jax.Array:
     """x ~ p(x), [n, *data_shape]; also with `mean`, since x has no other distribution given z.
 
-    Without `context` [n, C] classes are uniform.
+    Without `context` [n, C] classes are uniform; columns must be given.
     """
     del mean
     key_class, key_x = jax.random.split(key)
-    if self.num_classes and context is None:
-      context = jax.nn.one_hot(jax.random.randint(key_class, (n,), 0, self.num_classes), self.num_classes)
-    x, _ = self._draw(key_x, n, context if self.num_classes else None)
+    context = contexts.of_draws(key_class, n, context, self.num_classes, self.context_dim)
+    x, _ = self._draw(key_x, n, context)
     return x.reshape(n, *self.data_shape)
 
   def sample_and_log_prob(self, key: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
-    """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without classes.
+    """(x ~ p(x) [n, *data_shape], log p(x) [n]), of a model without a context.
 
     Raises:
-      UserError: the model has classes.
+      UserError: the model has classes, or is given columns.
     """
-    errors.require(not self.num_classes, "sample_and_log_prob is for a model without classes: use generate, log_prob")
+    errors.require(
+      not self.context_size, "sample_and_log_prob is for a model without a context: use generate, log_prob"
+    )
     x, log_px = self._draw(key, n, None)
     return x.reshape(n, *self.data_shape), log_px
+
+  def check_known(self, mask: jax.Array) -> None:
+    """Raises UserError unless `complete` can draw the entries with mask 0, which must be all."""
+    errors.require(
+      not (mask > 0).any(),
+      "A flow draws all entries of x at once, given the columns of the transform 'condition': leave all others empty.",
+    )
+
+  def complete(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """x ~ p(x|c) for each c = batch["context"], [B, *data_shape]; see `check_known`."""
+    return self.generate(key, len(batch["x"]), context=self._context(batch))

@@ -27,6 +27,7 @@ class Model(FlowModel):
       "sampling", from z to x, as in IAF.
     num_classes: C; 0 for a model without classes.
     dtype: not used.
+    context_dim: columns of a table that x is given, C; set by the data.
   """
 
   layer: str = "autoregressive"
@@ -39,6 +40,7 @@ class Model(FlowModel):
   direction: str = "density"
   num_classes: int = 0
   dtype: str = "float32"
+  context_dim: int = 0
 
   def setup(self):
     require_one_of(DIRECTIONS, direction=self.direction)
@@ -51,7 +53,7 @@ class Model(FlowModel):
       self.direction == "density" or self.norm == "none", "direction = 'sampling' takes norm = 'none': norms see data"
     )
     options = {"layer_args": self.layer_args, "permutation": self.permutation, "norm": self.norm}
-    self.flow = flows.Flow(self.dim, self.layer, self.num_layers, context=self.num_classes, **options)
+    self.flow = flows.Flow(self.dim, self.layer, self.num_layers, context=self.context_size, **options)
     self.p_z = self.make_base()
 
   @property
