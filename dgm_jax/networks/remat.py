@@ -22,8 +22,13 @@ def remat(enabled: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array,
     return f(layers, x)
   bare, variables = zip(*(layer.unbind() for layer in layers), strict=True)
   pure = lambda variables, x: f([partial(m.apply, v) for m, v in zip(bare, variables, strict=True)], x)
+  return recomputed(pure, platform)(variables, x)
+
+
+def recomputed(pure: Callable, platform: str = "") -> Callable:
+  """(variables, x) -> pure(variables, x), of which only the arguments are stored for the backward pass; see `remat`."""
   if not platforms.is_cpu(platform):
-    return jax.checkpoint(pure)(variables, x)
+    return jax.checkpoint(pure)
 
   def backward(kept, cotangent):
     variables, x = kept
@@ -31,7 +36,7 @@ def remat(enabled: bool, f: Callable, layers: Sequence[nn.Module], x: jax.Array,
 
   tied = jax.custom_vjp(pure)
   tied.defvjp(lambda variables, x: (pure(variables, x), (variables, x)), backward)
-  return tied(variables, x)
+  return tied
 
 
 def segments(num_layers: int) -> list[range]:

@@ -145,6 +145,20 @@ class PermutationLayer(Layer):
     return linear.Permutation(self.order.value, self.event_ndims)
 
 
+class ReverseLayer(Layer):
+  """The entries, or the channels of images, in the opposite order.
+
+  Attributes, in addition to those of Layer:
+    event_ndims: 1 or 3.
+  """
+
+  event_ndims: int = 1
+
+  def __call__(self, context: jax.Array | None = None) -> distrax.Bijector:
+    del context
+    return linear.Reverse(self.event_ndims)
+
+
 class HouseholderLayer(Layer):
   """An orthogonal matrix, the product of reflections.
 

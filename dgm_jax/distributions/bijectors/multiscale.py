@@ -10,14 +10,15 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax.core import errors
-from dgm_jax.distributions.bijectors import transforms
-from dgm_jax.distributions.bijectors.coupling import Coupling
-from dgm_jax.distributions.bijectors.layers import Layer, LULayer, PermutationLayer
+from dgm_jax.distributions.bijectors import masks, transforms
+from dgm_jax.distributions.bijectors.coupling import Coupling, MaskedCoupling
+from dgm_jax.distributions.bijectors.layers import Layer, LULayer, PermutationLayer, ReverseLayer
 from dgm_jax.distributions.bijectors.norms import ActNorm
 from dgm_jax.distributions.bijectors.squeeze import Squeeze
+from dgm_jax.networks import remat
 from dgm_jax.networks.convolutions import Conv
 
-MIXERS = {"lu": LULayer, "random": PermutationLayer}
+MIXERS = {"lu": LULayer, "random": PermutationLayer, "reverse": ReverseLayer, "none": None}
 
 
 class MultiScale(distrax.Bijector):
@@ -94,13 +95,15 @@ class ConvConditioner(nn.Module):
 
 
 class ImageCoupling(Layer):
-  """A coupling of the channels [H, W, dim], whose halves alternate.
+  """A coupling of the channels [H, W, dim], or of the colours of a chessboard; the halves alternate.
 
   Attributes, in addition to those of Layer:
     size: channels that stay; None for a half.
     hidden: see ConvConditioner.
     transform, transform_args: a name of transforms.TRANSFORMS and its options.
     shape: (H, W).
+    board: whether pixels of one colour of a chessboard stay (Dinh et al., 2017), and not channels.
+    remat: whether the backward pass computes the network again, of which only the input is stored.
   """
 
   size: int | None = None
@@ -108,16 +111,31 @@ class ImageCoupling(Layer):
   transform: str = "affine"
   transform_args: Mapping[str, Any] = FrozenDict()
   shape: tuple[int, int] = (1, 1)
+  board: bool = False
+  remat: bool = False
 
   def setup(self):
-    errors.require(self.dim >= 2, "a coupling of channels needs two of them or more: squeeze first")
+    errors.require(self.board or self.dim >= 2, "a coupling of channels needs two of them or more: squeeze first")
     self.made = transforms.make(self.transform, **self.transform_args)
-    self.kept = self.dim // 2 if self.size is None else self.size
-    self.net = ConvConditioner(self.made.num_params, self.dim - self.kept, self.hidden, self.context)
+    self.kept = self.dim if self.board else self.dim // 2 if self.size is None else self.size
+    changed = self.dim if self.board else self.dim - self.kept
+    self.net = ConvConditioner(self.made.num_params, changed, self.hidden, self.context)
+
+  def _conditioner(self, context):
+    found = self.with_context(self.net, jnp.zeros((*self.shape, self.kept)), context)
+    if not self.remat or self.is_initializing():
+      return found
+    bare, variables = self.net.unbind()
+    given = () if context is None or not self.context else (context,)
+    pure = remat.recomputed(lambda kept, x: bare.apply(kept[0], x, *kept[1:]))
+    return lambda x: pure((variables, *given), x)
 
   def __call__(self, context: jax.Array | None = None) -> distrax.Bijector:
-    conditioner = self.with_context(self.net, jnp.zeros((*self.shape, self.kept)), context)
-    return Coupling(conditioner, self.made, self.kept, self.index % 2 == 1, event_ndims=3)
+    swap = self.index % 2 == 1
+    if self.board:
+      mask = masks.mask("checkerboard", (*self.shape, self.dim), swap)
+      return MaskedCoupling(self._conditioner(context), self.made, mask)
+    return Coupling(self._conditioner(context), self.made, self.kept, swap, event_ndims=3)
 
 
 class ImageFlow(nn.Module):
@@ -129,8 +147,10 @@ class ImageFlow(nn.Module):
     num_steps: K.
     hidden: channels of the convolutions.
     transform, transform_args: of the couplings.
-    mixer: of the channels: lu, an invertible 1 x 1 convolution; or random, a permutation.
+    mixer: of the channels: lu, an invertible 1 x 1 convolution; random, a permutation; reverse; or none.
+    num_boards: couplings by chessboards before each squeeze, each after an actnorm: RealNVP has three.
     context: size of a context; 0 for none.
+    remat: see ImageCoupling.
   """
 
   shape: tuple[int, int, int]
@@ -140,44 +160,57 @@ class ImageFlow(nn.Module):
   transform: str = "affine"
   transform_args: Mapping[str, Any] = FrozenDict()
   mixer: str = "lu"
+  num_boards: int = 0
   context: int = 0
+  remat: bool = False
 
-  def setup(self):
-    for name in ("num_levels", "num_steps", "hidden"):
-      errors.require(getattr(self, name) >= 1, f"{name} = {getattr(self, name)} of an image flow must be 1 or more")
+  def _check(self):
+    for name, least in (("num_levels", 1), ("num_steps", 1), ("hidden", 1), ("num_boards", 0)):
+      value = getattr(self, name)
+      errors.require(value >= least, f"{name} = {value} of an image flow must be {least} or more")
     errors.require(self.mixer in MIXERS, f"mixer = {self.mixer!r}; it must be one of {', '.join(MIXERS)}")
     errors.require(len(self.shape) == 3, f"an image flow takes images [H, W, C]; x has shape {list(self.shape)}")
-    h, w, c = self.shape
+    h, w, _ = self.shape
     errors.require(
       h % 2**self.num_levels == 0 and w % 2**self.num_levels == 0,
       f"num_levels = {self.num_levels} halves height and width as often; {h} x {w} cannot be: choose fewer levels",
     )
-    steps, splits, shapes = [], [], []
+
+  def setup(self):
+    self._check()
+    (h, w, c), steps, splits, boards, shapes = self.shape, [], [], [], []
+    of_transform = {"transform": self.transform, "transform_args": self.transform_args}
     for level in range(self.num_levels):
+      net = {"hidden": self.hidden, "context": self.context, "remat": self.remat}
+      board = {"shape": (h, w), "board": True, **net, **of_transform}
+      for k in range(self.num_boards):
+        boards += [ActNorm(c, event_ndims=3), ImageCoupling(c, index=k, **board)]
       h, w, c = h // 2, w // 2, 4 * c
       shapes.append((h, w, c))
-      net = {"hidden": self.hidden, "shape": (h, w), "context": self.context}
-      of_transform = {"transform": self.transform, "transform_args": self.transform_args}
-      level_steps = []
+      steps.append([])
       for k in range(self.num_steps):
-        level_steps += [
-          ActNorm(c, event_ndims=3),
-          MIXERS[self.mixer](c, index=level * self.num_steps + k, event_ndims=3),
-        ]
-        level_steps.append(ImageCoupling(c, index=k, **net, **of_transform))
-      steps.append(level_steps)
+        mixer, number = MIXERS[self.mixer], level * self.num_steps + k
+        steps[-1].append(ActNorm(c, event_ndims=3))
+        steps[-1] += [mixer(c, index=number, event_ndims=3)] if mixer else []
+        steps[-1].append(ImageCoupling(c, index=k, shape=(h, w), **net, **of_transform))
       if level < self.num_levels - 1:
-        splits.append(ImageCoupling(c, size=c // 2, **net))
+        splits.append(ImageCoupling(c, size=c // 2, shape=(h, w), **net))
         c = c // 2
-    self.steps, self.splits, self.shapes = steps, splits, shapes
+    self.steps, self.splits, self.boards, self.shapes = steps, splits, boards, shapes
+
+  def _boards(self, level):
+    count = 2 * self.num_boards
+    return self.boards[level * count : (level + 1) * count]
 
   def _assembled(self, levels, context):
-    chains = [distrax.Chain([*bijectors[::-1], Squeeze()]) for bijectors in levels]
+    chains = [distrax.Chain(bijectors[::-1]) for bijectors in levels]
     return MultiScale(chains, [split(context) for split in self.splits], self.shapes)
 
   def __call__(self, context: jax.Array | None = None) -> distrax.Bijector:
     """The bijector [H, W, C] -> [D]."""
-    return self._assembled([[step(context) for step in steps] for steps in self.steps], context)
+    of = lambda parts: [part(context) for part in parts]
+    levels = [[*of(self._boards(i)), Squeeze(), *of(steps)] for i, steps in enumerate(self.steps)]
+    return self._assembled(levels, context)
 
   def bijectors(self, context: jax.Array | None = None) -> list[tuple[str, distrax.Bijector]]:
     """[("MultiScale", the bijector)]."""
@@ -187,9 +220,12 @@ class ImageFlow(nn.Module):
     """(z, log |det dz/dx|) of x [B, H, W, C]; in `init` actnorm starts from it."""
     levels, a = [], x
     for i, steps in enumerate(self.steps):
-      a, found = Squeeze().forward(a), []
-      for step in steps:
-        found.append(step.observe(a, train) if hasattr(step, "observe") else step(context))
+      found = []
+      for step in (*self._boards(i), Squeeze(), *steps):
+        if not isinstance(step, nn.Module):
+          found.append(step)
+        else:
+          found.append(step.observe(a, train) if hasattr(step, "observe") else step(context))
         a = found[-1].forward(a)
       levels.append(found)
       if i < len(self.splits):

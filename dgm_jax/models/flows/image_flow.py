@@ -14,11 +14,12 @@ class Model(FlowModel):
   """log p(x) = log p(z) + log |det dz/dx|, where z = f(x), a multi-scale flow of images [H, W, C].
 
   Attributes, in addition to those of FlowModel:
-    num_levels, num_steps, hidden, transform, transform_args, mixer: of f, see ImageFlow in
+    num_levels, num_steps, hidden, transform, transform_args, mixer, num_boards: of f, see ImageFlow in
       dgm_jax/distributions/bijectors/multiscale.py.
     base, base_args: p(z), see dgm_jax/models/flows/flow.py.
     num_classes: C; 0 for a model without classes.
     dtype: not used.
+    remat: whether the backward pass computes the networks again, instead of storing their activations.
   """
 
   num_levels: int = 2
@@ -31,13 +32,15 @@ class Model(FlowModel):
   base_args: Mapping[str, Any] = FrozenDict()
   num_classes: int = 0
   dtype: str = "float32"
+  num_boards: int = 0
+  remat: bool = False
 
   norm = "act"
   num_examples_for_init = 200
 
   def setup(self):
-    options = {name: getattr(self, name) for name in ("num_levels", "num_steps", "hidden", "transform", "mixer")}
-    options |= {"transform_args": self.transform_args, "context": self.num_classes}
+    names = ("num_levels", "num_steps", "hidden", "transform", "transform_args", "mixer", "num_boards", "remat")
+    options = {name: getattr(self, name) for name in names} | {"context": self.num_classes}
     self.flow = ImageFlow(tuple(self.data_shape), **options)
     self.p_z = self.make_base()
 

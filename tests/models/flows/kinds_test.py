@@ -54,6 +54,33 @@ def test_a_multi_scale_flow_inverts_and_is_the_product_of_its_conditionals():
     np.testing.assert_allclose(log_n(z).sum(1) + log_det, by_hand, atol=1e-10)
 
 
+def test_chessboards_and_networks_that_are_computed_again_keep_the_density():
+  options = {"num_levels": 1, "num_steps": 2, "hidden": 4, "mixer": "reverse", "num_boards": 2, "context": 2}
+  with jax.enable_x64(True):
+    plain, again = (multiscale.ImageFlow((4, 2, 1), remat=remat, **options) for remat in (False, True))
+    g = np.random.default_rng(0)
+    x, context = jnp.asarray(g.normal(size=(3, 4, 2, 1))), jnp.asarray(g.normal(size=(3, 2)))
+    variables = jax.jit(lambda x: plain.init(KEY, x, context, method="observe"))(x)
+    params = random_like(variables["params"], 0.3)
+    forward = lambda net, params, x, c: net.apply({**variables, "params": params}, c).forward_and_log_det(x)
+
+    @jax.jit
+    def run(params, x, c):
+      z, log_det = forward(plain, params, x, c)
+      one = lambda x, c: forward(plain, params, x[None], c[None])[0][0].ravel()
+      jacobian = jax.vmap(jax.jacfwd(one))(x, c).reshape(3, 8, 8)
+      objective = lambda params, net: sum(jnp.sum(jnp.sin(a)) for a in forward(net, params, x, c))
+      gradients = [jax.grad(objective)(params, net) for net in (plain, again)]
+      back = plain.apply({**variables, "params": params}, c).inverse(z)
+      return log_det, jnp.linalg.slogdet(jacobian)[1], back, gradients
+
+    log_det, expected, back, (first, second) = run(params, x, context)
+    np.testing.assert_allclose(log_det, expected, atol=1e-10)
+    np.testing.assert_allclose(back, x, atol=1e-10)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), first, second)
+    assert all(float(jnp.abs(a).max()) > 0 for a in jax.tree.leaves(first))
+
+
 def test_an_image_flow_draws_from_its_density_and_starts_normalised():
   x = jax.random.normal(KEY, (30, 4, 4, 2)) * 3 + 1
   model = image_flow.Model((4, 4, 2), num_levels=1, num_steps=2, hidden=4, num_classes=2)
