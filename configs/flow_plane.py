@@ -2,7 +2,8 @@
 
 Paper: https://arxiv.org/abs/1912.02762, "Normalizing Flows for Probabilistic Modeling and Inference" (JMLR 2021); the
 planes are those of several papers, which print pictures and no numbers.  KL(data || model) is the NLL, test/nll, minus
-the entropy of the plane, which dgm_jax/data/sets/plane.py knows: python -m dgm_jax reproduce gallery.
+the entropy of the plane, which dgm_jax/data/sets/plane.py knows: python -m dgm_jax reproduce gallery.  The integral of
+p(x) on a grid, test/normalisation, is 1 where log p(x) is right and p has no part finer than the grid.
 
   python -m dgm_jax.main --config=configs/flow_plane.py --workdir=runs/moons
   python -m dgm_jax.main --config=configs/flow_plane.py:net=maf,data=plane/eight_gaussians --workdir=runs/eight
@@ -100,6 +101,8 @@ def get_config(arg: str = "") -> ConfigDict:
   else:
     config.model = {"name": "residual_flow" if a.net == "residual" else "flow", "args": _layers(a.net, hidden, layers)}
     config.evaluate.invertibility = {"num_examples": 20 if a.test else 1000, "layers": True}
+  if not of_energy and a.data != "array":
+    config.evaluate.normalisation = {"num_points": 100 if a.test else 1000, "radius": 8.0}  # a grid of these squared
   config.optim.update(name="adam", lr=1e-3, schedule="cosine", clip_norm=5.0)
   if not a.test:
     config.batch_size, config.num_steps = 512, 4000 if a.quick else 20_000

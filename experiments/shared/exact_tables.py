@@ -51,7 +51,10 @@ def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> None:
       path.parent.mkdir(exist_ok=True)
       config = files.read_json(place / "config.json") or {}
       run = loading.of_run(place, "best" if config.get("keep_best") else "latest")
-      files.save_arrays(path, **of_state(run.experiment, run.state, config["evaluate"].get("exact_likelihood", {})))
+      found = of_state(run.experiment, run.state, config["evaluate"].get("exact_likelihood", {}))
+      if (worst := run.results.get("test/invertibility")) is not None:
+        found["invertibility"] = np.asarray(worst)
+      files.save_arrays(path, **found)
 
 
 def of_state(experiment: Any, state: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -98,7 +101,8 @@ def _cell(runs: Mapping[int, tuple[str, dict]], alternatives: int) -> dict[str, 
   nll = measured.mean([-a["log_px_transformed"].mean(dtype=np.float64) for _, a in runs.values()])
   images = np.stack([a["log_px_transformed"] for _, a in runs.values()]).mean(0)
   first = next(iter(runs.values()))[1]
-  sums = {name: float(first[name]) for name in ("normalisation", "normalisation_states") if name in first}
+  checks = ("normalisation", "normalisation_states", "invertibility")
+  sums = {name: float(first[name]) for name in checks if name in first}
   valid = measured.mean([-float(a["valid"]) for _, a in runs.values()]).mean
   return {
     "nll": nll.mean,
@@ -158,6 +162,12 @@ def _validated(cells: Mapping[str, Mapping[str, Any]]) -> bool:
   return any(n["valid_nll"] is not None for n in cells.values()) or not cells
 
 
+def _of_inverses(cells: Mapping[str, Mapping[str, Any]]) -> str:
+  """The worst error of the flows' inverses and of their log p in single precision."""
+  worst = max((n["invertibility"] for n in cells.values() if "invertibility" in n), default=None)
+  return "" if worst is None else f" The worst error of the flows' inverses and of log p in float32 is {worst:.1g}."
+
+
 def _of_sum(cells: Mapping[str, Mapping[str, Any]]) -> str:
   """What the sums of p are over."""
   counts = sorted({int(n["normalisation_states"]) for n in cells.values() if "normalisation_states" in n})
@@ -175,6 +185,7 @@ def report(claims: Claims, planned: paper.Budget, folder: pathlib.Path) -> dict[
   columns = ["", "published NLL", "ours ± over seeds", "over examples", "validation", "sum of p", "ours − published"]
   kinds = ", ".join(sorted({n["kind"] for n in cells.values()}))
   note = f"{claims.units.capitalize()}; log p(x) is {kinds or 'exact'}. {_SELECTED[_validated(cells)]}{_of_sum(cells)}"
+  note += _of_inverses(cells)
   rows = [_row(claims, cell, cells.get(cell, {}), planned.full) for cell in names]
   made = [tables.table("Test NLL", columns, rows, note)]
   if pairs:

@@ -95,10 +95,27 @@ RUNS = {
 }
 
 
+_CHECKS = ("normalisation", "invertibility")
+
+
 def _divergences(found: pictures.Found) -> dict[str, dict[str, float]]:
-  """{"net-plane": {kl, stderr}}."""
-  each = {f"{net}-{name}": planes.divergence(dict(arrays)) for (net, name), arrays in found.items()}
-  return {cell: {"kl": kl, "stderr": error} for cell, (kl, error) in each.items()}
+  """{"net-plane": {kl, stderr}}, with normalisation and invertibility where they are measured."""
+  cells = {}
+  for (net, name), arrays in found.items():
+    kl, error = planes.divergence(dict(arrays))
+    checks = {check: float(arrays[check]) for check in _CHECKS if check in arrays}
+    cells[f"{net}-{name}"] = {"kl": kl, "stderr": error, **checks}
+  return cells
+
+
+def _checked(cells: dict[str, dict[str, float]]) -> str:
+  """The worst integral and the worst error of an inverse, in words."""
+  said = []
+  if integrals := [abs(c["normalisation"] - 1) for c in cells.values() if "normalisation" in c]:
+    said.append(f" The integrals of p differ from 1 by at most {max(integrals):.1g}.")
+  if inverses := [c["invertibility"] for c in cells.values() if "invertibility" in c]:
+    said.append(f" Inverses, and log p in single precision, are off by at most {max(inverses):.1g} (invertibility).")
+  return "".join(said)
 
 
 def _sentences(cells: dict[str, dict[str, float]]) -> list[str]:
@@ -137,6 +154,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
     owners = [runs.get(f"{net}-{n}", []) for n in columns]
     rows.append([tables.cell(label), *(tables.cell(t, r) for t, r in zip(texts, owners, strict=True))])
   note = "KL(data || model) in nats, ± standard error over test points; 0 is the data's own density."
+  note += _checked(cells)
   figures = []
   if found:
     pictures.densities(found, nets, columns, folder / "planes.png")
@@ -159,7 +177,8 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
     here = {net: cells[f"{net}-{name}"] for net in _LABELS if f"{net}-{name}" in cells}
     if here:
       net = min(here, key=lambda n: here[n]["kl"])
-      shown.append(f"{name.replace('_', ' ')} {tables.plus_minus(*here[net].values(), digits=3)} ({_LABELS[net]})")
+      kl = tables.plus_minus(here[net]["kl"], here[net]["stderr"], digits=3)
+      shown.append(f"{name.replace('_', ' ')} {kl} ({_LABELS[net]})")
   return {
     "system": "flows and autoregressive nets, the best on each plane",
     "data": f"{len(shown)} planes of known density",

@@ -62,6 +62,7 @@ def measure(run: Any) -> dict[str, np.ndarray]:
   density [G, G]     p on the cells of the window
   draws [n, 2]       of the model
   lines              see `bent`; none of a model without a flow
+  normalisation      the integral of p, by the run's evaluation, and invertibility, of a flow
   """
   member, experiment = run.config.data.name.partition("/")[2], run.experiment
   score = exact_likelihood.make_log_px(experiment, 2000)
@@ -73,6 +74,8 @@ def measure(run: Any) -> dict[str, np.ndarray]:
   shift, scale = _standardised(experiment)
   found["draws"] = ((np.asarray(run.sample(2000), np.float64) - shift) / scale).astype(np.float32)
   lines = bent(run)
+  own = {name: run.results.get(f"test/{name}") for name in ("normalisation", "invertibility")}
+  found |= {name: np.asarray(value) for name, value in own.items() if value is not None}
   return found | ({} if lines is None else {"lines": lines})
 
 

@@ -40,7 +40,9 @@ def run(member):
   made = types.SimpleNamespace(model=Normal(), splits=splits, transforms=pipeline.make(("standardize",), splits.train))
   config = types.SimpleNamespace(data=types.SimpleNamespace(name=f"plane/{member}"))
   state = system.TrainState(0, {}, (), {}, {})
-  return types.SimpleNamespace(experiment=made, state=state, config=config, sample=lambda n: 2 * np.ones((n, 2), "f"))
+  results = {"test/normalisation": 1.001, "test/invertibility": 1e-6}
+  sample = lambda n: 2 * np.ones((n, 2), "f")
+  return types.SimpleNamespace(experiment=made, state=state, config=config, sample=sample, results=results)
 
 
 def test_measurements_of_a_known_density_on_a_plane():
@@ -52,6 +54,7 @@ def test_measurements_of_a_known_density_on_a_plane():
   np.testing.assert_allclose(found["log_px"], right, atol=1e-4)
   np.testing.assert_allclose(found["true"], plane.log_density("moons", test), atol=1e-9)
   kl, error = planes.divergence(found)
+  assert found["normalisation"] == 1.001 and found["invertibility"] == 1e-6
   assert kl == pytest.approx(-plane.entropy("moons") - right.mean(), abs=5 * error + 0.05) and kl > 10 * error
   np.testing.assert_allclose(found["draws"], np.broadcast_to(2 * std + mean, (2000, 2)), rtol=1e-4)
   low, high = planes.window("moons")
@@ -81,6 +84,7 @@ def test_the_report_by_hand(tmp_path):
       arrays = {"true": true, "log_px": true - kl[cell] + 0.1 * rng.normal(size=400)}
       arrays |= {"density": rng.random((planes.BINS, planes.BINS)), "draws": rng.normal(size=(20, 2))}
       arrays |= {"lines": rng.normal(size=(4, 5, 2))} if "maf" in cell else {}
+      arrays |= {"normalisation": 0.998} if cell == "maf-moons" else {}
       measured_runs.measure(tmp_path, name, **arrays)
   found = paper.report("figure=planes", "test", tmp_path)
   cells = found["numbers"]["cells"]
@@ -88,6 +92,8 @@ def test_the_report_by_hand(tmp_path):
   assert cells["maf-moons"]["stderr"] == pytest.approx(0.1 / 20, rel=0.2)
   [table] = found["tables"]
   assert table["rows"][0][1]["text"].startswith("0.30") and table["rows"][1][2]["text"] == "not finished"
+  assert cells["maf-moons"]["normalisation"] == 0.998
+  assert "differ from 1 by at most 0.002" in table["note"] and "invertibility" not in table["note"]
   assert any("maf-grid" in s and "log p(x) is wrong" in s for s in found["sentences"])
   assert any(s.startswith("moons: least KL 0.2") and "MADE" in s for s in found["sentences"])
   assert (tmp_path / "planes.png").stat().st_size > 5000 and (tmp_path / "grids.png").stat().st_size > 5000
