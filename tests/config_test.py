@@ -88,6 +88,8 @@ _LONG |= {
   "maf_mnist",
   "flow_uci",
   "flow_plane",
+  "glow_cifar10",
+  "densities_fashion",
   "made_binary",
   "made_uci",
   "orderless_mnist",

@@ -35,6 +35,8 @@ KINDS |= dict.fromkeys(
   (
     "pixelcnn_mnist",
     "pixelcnn_cifar10",
+    "glow_cifar10",
+    "densities_fashion",
     "conv_vae_mnist",
     "miwae_mnist",
     "gaussian_vae_frey",

@@ -1,0 +1,1 @@
+"""Nalisnick et al. (ICLR 2019)."""
