@@ -2,6 +2,10 @@
 
   python scripts/bench_flows.py                        CPU-milliseconds of a step (D = 8, 5 layers, 64 x 2, batch 512)
   python scripts/bench_flows.py --dims=43 --draws      also draws by Jacobi's iteration and by D passes
+  python scripts/bench_flows.py --peer_python=PYTHON --json=FILE     beside flowjax, distrax and TensorFlow Probability
+
+With --peer_python, the Python of an environment with `pip install flowjax distrax tfp-nightly "jax[cpu]"`, rounds of
+ours and of the other libraries (bench_flow_peers.py) take turns.
 
 A step is the gradient of the mean of -log p and Adam's update.  CPU time is that of all threads of the process: pin it
 to a core (taskset -c 0) to compare with programs that use one.  Times on a shared machine drift: the minimum over
@@ -9,9 +13,12 @@ to a core (taskset -c 0) to compare with programs that use one.  Times on a shar
 """
 
 import argparse
+import importlib.metadata
 import json
+import os
 import pathlib
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -79,6 +86,73 @@ def draws_of(inverse: str, dim: int, n: int = 1000) -> tuple[Callable, Callable]
   return lambda: run(variables), lambda: [int(count) for count in jax.jit(passes)(variables)]
 
 
+class Peer:
+  """Another library in a process of its own, which measures a round of a flow whenever it is asked.
+
+  Args:
+    python: of the environment in which it is installed.
+    library: a name that bench_flow_peers.py knows.
+    dim, batch_size: of the data.
+  """
+
+  def __init__(self, python: str, library: str, dim: int, batch_size: int):
+    script = pathlib.Path(__file__).with_name("bench_flow_peers.py")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [python, str(script), library, str(dim), str(batch_size)]
+    self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    self.library, about = library, self._answer()
+    self.flows, self.versions = about.get("flows", []), about.get("versions", {})
+
+  def _answer(self):
+    line = self._process.stdout.readline()
+    return json.loads(line) if line else {}
+
+  def round(self, name: str) -> dict[str, float]:
+    """{"cpu_ms", "ms"} of a step."""
+    self._process.stdin.write(f"{name}\n")
+    self._process.stdin.flush()
+    return self._answer()
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._process.stdin.close()
+    self._process.wait()
+
+
+def _rounds(names: list[str], peers: list[Peer], dim: int, batch_size: int, repeats: int) -> dict[str, dict]:
+  """{flow: {program: {"cpu_ms": [...], "ms": [...]}}}, in rounds in which the programs take turns."""
+  steps = {name: step_of(name, dim, batch_size) for name in names}
+  for step in steps.values():
+    jax.block_until_ready(step())
+  found: dict[str, dict] = {name: {} for name in names}
+
+  def add(name, program, cpu, wall):
+    kept = found[name].setdefault(program, {"cpu_ms": [], "ms": []})
+    kept["cpu_ms"].append(cpu)
+    kept["ms"].append(wall)
+
+  for _ in range(repeats):
+    for name in names:
+      start = time.process_time(), time.perf_counter()
+      jax.block_until_ready(steps[name]())
+      add(name, "dgm_jax", 20 * (time.process_time() - start[0]), 20 * (time.perf_counter() - start[1]))
+      for peer in peers:
+        if name in peer.flows:
+          measured = peer.round(name)
+          add(name, peer.library, measured["cpu_ms"], measured["ms"])
+  return found
+
+
+def _print(rounds: dict[str, dict]) -> None:
+  for name, programs in rounds.items():
+    ours = statistics.median(programs["dgm_jax"]["cpu_ms"])
+    for program, kept in programs.items():
+      cpu, wall = (statistics.median(kept[unit]) for unit in ("cpu_ms", "ms"))
+      beside = "" if program == "dgm_jax" else f", ours takes {ours / cpu:.2f} of it"
+      least = min(kept["cpu_ms"])
+      print(f"{name:22} {program:8} {cpu:7.2f} CPU-ms a step (least {least:.2f}), {wall:.2f} ms{beside}", flush=True)
+
+
 def main() -> None:
   """Runs the rounds and prints the medians."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,19 +162,20 @@ def main() -> None:
   parser.add_argument("--repeats", type=int, default=5, help="rounds of 50 steps (5)")
   parser.add_argument("--draws", action="store_true", help="also measure 1,000 draws of a MAF")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
+  parser.add_argument("--peer_python", default="", help="a Python with other libraries, to measure them in turn")
+  parser.add_argument("--peers", default="flowjax,distrax,tfp", help="of them (flowjax,distrax,tfp)")
   args = parser.parse_args()
-  rounds = {}
-  for name in filter(None, args.only.split(",")):
+  names = [name for name in args.only.split(",") if name]
+  for name in names:
     if name not in FLOWS:
       parser.error(f"unknown flow {name!r}; choose from {', '.join(FLOWS)}")
-    cpu, wall = (
-      [ms / 50 for ms in each] for each in _timed(step_of(name, args.dims, args.batch_size), args.repeats, 1)
-    )
-    rounds[name] = {"cpu_ms": cpu, "ms": wall}
-    print(
-      f"{name:24} {statistics.median(cpu):8.2f} CPU-ms a step (least {min(cpu):.2f}), {statistics.median(wall):.2f} ms",
-      flush=True,
-    )
+  asked = [p for p in args.peers.split(",") if p] if args.peer_python else []
+  peers = [Peer(args.peer_python, library, args.dims, args.batch_size) for library in asked]
+  rounds = _rounds(names, peers, args.dims, args.batch_size, args.repeats)
+  for peer in peers:
+    peer.close()
+    print(f"{peer.library}: {peer.versions or 'could not be run'}")
+  _print(rounds)
   for inverse in ("jacobi", "sequential") if args.draws else ():
     draw, passes = draws_of(inverse, args.dims)
     cpu, wall = _timed(draw, args.repeats, 1)
@@ -109,7 +184,10 @@ def main() -> None:
       f"1,000 draws, {inverse:12} {statistics.median(cpu):9.1f} CPU-ms, passes of the layers {passes()}", flush=True
     )
   if args.json:
-    about = {"jax": jax.__version__, "device": jax.devices()[0].device_kind, "command": " ".join(sys.argv)}
+    own = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "distrax")}
+    versions = {"dgm_jax": own} | {peer.library: peer.versions for peer in peers}
+    about = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count(), "command": " ".join(sys.argv)}
+    about |= {"dims": args.dims, "batch_size": args.batch_size, "versions": versions}
     args.json.write_text(json.dumps({**about, "rounds": rounds}, indent=2) + "\n")
 
 
