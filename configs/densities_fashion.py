@@ -70,6 +70,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluate = {"importance_sampling": {"num_samples": 20 if a.test else 500, "batch_size": 20, "chunk": 20}}
   else:
     config.evaluate.exact_likelihood.batch_size = 100
+  if a.model in ("glow", "realnvp", "maf"):
+    config.evaluate.invertibility = {"num_examples": 20 if a.test else 200, "layers": a.model != "glow"}
   if a.data != "array" or "other" in a.given:
     other = "mnist5k" if a.test and "other" not in a.given else a.other
     options = {"other": other, "num_examples": 50 if a.test else 2000}

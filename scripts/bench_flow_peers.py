@@ -53,7 +53,7 @@ def flowjax(name, dim):
   from flowjax import bijections, distributions, flows
 
   make = flows.coupling_flow if "coupling" in name else flows.masked_autoregressive_flow
-  spline = bijections.RationalQuadraticSpline(knots=BINS, interval=BOUND)
+  spline = bijections.RationalQuadraticSpline(knots=BINS - 1, interval=BOUND)
   transformer = spline if "spline" in name else bijections.Affine()
   made = make(
     jax.random.key(2), base_dist=distributions.Normal(jnp.zeros(dim)), transformer=transformer, flow_layers=LAYERS,

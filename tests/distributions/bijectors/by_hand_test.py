@@ -210,6 +210,25 @@ def test_a_spline_is_tfps():
   np.testing.assert_allclose(transform.inverse(y, h)[0], theirs.inverse(y), atol=1e-9)
 
 
+@pytest.mark.slow
+def test_a_spline_is_flowjax_s():
+  """Where that library is installed: it has no part in this package."""
+  bijections, eqx = pytest.importorskip("flowjax.bijections"), pytest.importorskip("equinox")
+  transform = transforms_of.make("spline", num_bins=3)
+  h = jnp.asarray(np.random.default_rng(5).normal(size=(8, 1)))
+  widths, heights, slopes = (a[0] for a in transform.knots(h))
+  place = lambda lengths: jnp.concatenate([jnp.zeros(1), jnp.cumsum(lengths)]) - 3.0
+  theirs = bijections.RationalQuadraticSpline(knots=2, interval=3.0)
+  parts = lambda b: (b.x_pos, b.y_pos, b.derivatives)
+  theirs = eqx.tree_at(parts, theirs, (place(widths), place(heights), slopes))
+  x = jnp.asarray(np.random.default_rng(6).uniform(-3.5, 3.5, 50))
+  y, log_slope = transform.forward(x[:, None], h)
+  expected, slope = jax.vmap(theirs.transform_and_log_det)(x)
+  np.testing.assert_allclose(y[:, 0], expected, atol=1e-9)
+  np.testing.assert_allclose(log_slope[:, 0], slope, atol=1e-8)
+  np.testing.assert_allclose(transform.inverse(y, h)[0][:, 0], x, atol=1e-8)
+
+
 def test_splines_of_any_shape_have_finite_gradients_outside_at_knots_and_where_rounding_matters():
   """In single precision: rounding makes discriminants negative, and polynomials far outside are negative, too."""
   transform, g = transforms_of.make("spline", num_bins=3), np.random.default_rng(9)

@@ -9,11 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from dgm_jax.core import errors, system
+from dgm_jax.core import config_args, errors, system
 from dgm_jax.data import pipeline, splits
 from dgm_jax.evaluate import exact_likelihood, invertibility
 from dgm_jax.models.flows import flow
 from dgm_jax.principles import maximum_likelihood
+from dgm_jax.training import restore, train
 
 KEY = jax.random.key(0)
 NET = {"hidden": (8,), "activation": "tanh"}
@@ -129,6 +130,22 @@ def test_invertibility_is_measured_layer_by_layer_and_names_the_layer_that_fails
   params["flow"]["parts_1"]["log_scale"] = params["flow"]["parts_1"]["log_scale"].at[0].set(jnp.nan)
   with pytest.raises(errors.DivergenceError, match=r"The layer 'ActNorm 1' of the flow gives NaN .* at step 8"):
     invertibility.evaluate(made, state.replace(params=params), KEY, arrays, num_examples=20)
+
+
+@pytest.mark.slow
+def test_actnorm_does_not_start_again_from_data_where_a_run_starts_from_another(tmp_path):
+  config = config_args.load("realnvp_mnist:test,norm=act")
+  with config.unlocked():
+    config.num_steps, config.eval_every, config.figures_every, config.log_every = 10, 10, 10, 10
+    del config.evaluate["invertibility"]
+  train.train_and_evaluate(config, tmp_path / "first")
+  with config.unlocked():
+    config.init_from, config.seed, config.optim.lr, config.optim.l2 = str(tmp_path / "first"), 1, 1e-12, 0.0
+  train.train_and_evaluate(config, tmp_path / "second")
+  first, second = (restore.of_run(tmp_path / name)[2].params["flow"] for name in ("first", "second"))
+  for name in ("parts_1", "parts_3"):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), first[name], second[name])
+  assert float(jnp.abs(first["parts_1"]["loc"]).max()) > 0.1
 
 
 def test_classes_are_given_to_every_layer_and_the_base():
