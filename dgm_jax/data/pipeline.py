@@ -34,6 +34,9 @@ def _parse(text: str) -> tuple[str, dict]:
   return name, {k: v for k, v in found.items() if k != "given"}
 
 
+_NOT_OF_X = ("flip", "restack", "crop", "condition", "labelled", "standardize_targets")  # they keep the values of x
+
+
 class Pipeline(NamedTuple):
   """The composed transforms.
 
@@ -73,7 +76,7 @@ def _keeps_levels(names: Sequence[str], is_integer: bool) -> bool:
 
 
 def _given(transforms: list[Transform], names: Sequence[str], dtype: str, units: Mapping[str, Any]) -> Callable:
-  of_x = [name for name in names if name not in ("flip", "crop", "condition", "labelled", "standardize_targets")]
+  of_x = [name for name in names if name not in _NOT_OF_X]
   takes_shades = of_x[:1] in (["binarize"], ["scale"])
 
   def given(arrays):

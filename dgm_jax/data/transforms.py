@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
-from dgm_jax.data import conditioning, crops, missing_mechanisms
+from dgm_jax.data import conditioning, crops, missing_mechanisms, restacking
 from dgm_jax.data.statistics import Statistics, per_example
 
 
@@ -188,6 +188,11 @@ def _crop(train: Statistics, length: int) -> Transform:
   return Transform(*crops.make(train.shape, length))
 
 
+def _restack(train: Statistics) -> Transform:
+  """Combines the digits of stacked_mnist afresh at every training step; see restacking.py."""
+  return Transform(restacking.make(train.shape, train.num_classes), only_training=True)
+
+
 def _condition(train: Statistics, columns: str, names: Sequence[str] = ()) -> Transform:
   """batch["context"] = the label y as a one-hot vector [C], or columns of a table; see conditioning.py."""
   if columns:
@@ -240,6 +245,7 @@ TRANSFORMS = {
   "standardize_targets": (_standardize_targets, {}),
   "flip": (_flip, {}),
   "crop": (_crop, {"length": 65}),
+  "restack": (_restack, {}),
   "condition": (_condition, {"columns": ""}),
   "labelled": (_labelled, {"per_class": 10}),
   "mcar": (_missing("mcar", missing_mechanisms.mcar), {"rate": 0.5, "seed": 0, "training": False}),

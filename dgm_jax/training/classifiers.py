@@ -12,7 +12,7 @@ from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import legacy_configs
 
 _GREY = ("scale", "binarize")  # transforms that take numbers in [0, 1] as they take grey levels
-_ONLY_TRAINING = ("flip",)
+_ONLY_TRAINING = ("flip", "restack")
 
 
 def load(option: str, folder: str) -> Features:

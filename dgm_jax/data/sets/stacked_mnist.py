@@ -25,7 +25,8 @@ def load(
   """x uint8 [N, 28, 28, 3], y int32 [N] in 0 .. 999; no validation split.
 
   Three digits are drawn independently, with replacement, for each image: those of the training images from the training
-  digits, those of the test images from the test digits.
+  digits, those of the test images from the test digits.  That is the fixed draw of Lin et al.; with the transform
+  `restack` the training digits are combined afresh at every step, as in Metz et al. (2017).
 
   Args:
     data_dir, manual_dir: of the digits, see prepare.prepared.
