@@ -1,6 +1,7 @@
 """Samples and real examples as the metrics see them."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,9 +34,19 @@ class Sets(NamedTuple):
     samples: samples of the model, or, for the floor, real examples in their place.
     real: the set compared with.
     training, valid: the training and the validation set; None where no metric needs them.
+    known: what `once` keeps; None to keep nothing.
   """
 
   samples: Embedded
   real: Embedded
   training: Embedded | None = None
   valid: Embedded | None = None
+  known: dict[str, Any] | None = None
+
+  def once(self, name: str, compute: Callable[[], Any]) -> Any:
+    """compute(), which depends on the real examples alone, computed once for all samples that they stand beside."""
+    if self.known is None:
+      return compute()
+    if name not in self.known:
+      self.known[name] = compute()
+    return self.known[name]

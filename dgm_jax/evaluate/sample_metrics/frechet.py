@@ -5,26 +5,19 @@
 (Dowson & Landau, 1982).  It is called FID only where the features are those of FID's Inception network.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-from dgm_jax.core import errors
+from dgm_jax.core import threads
+from dgm_jax.evaluate.sample_metrics.moments import ROWS, Divided, Moments, divided, full
 
-_ROWS = 4096  # of one block
 _SINGULAR = 1e-10  # smallest over largest eigenvalue of L' A L below which roots are taken by singular values
 _RANK = 1e-13  # a direction with less than this share of the largest variance has none
 _TRUSTED = 3.0  # multiples of the bias below which the linear term says little about the error
-
-
-class Moments(NamedTuple):
-  """Mean [F] and covariance [F, F] (divisor n - 1), float64, of n features."""
-
-  mean: np.ndarray
-  covariance: np.ndarray
-  size: int
 
 
 class Frechet(NamedTuple):
@@ -45,21 +38,13 @@ class Frechet(NamedTuple):
   variance: float | None
 
 
-def moments(features: np.ndarray) -> Moments:
-  """The moments of features [N, F] of any float type.
+def num_parts(n: int, m: int, size: int, most: int = 4) -> int:
+  """Into how many parts `infinity` divides n samples and m real examples of `size` features; 0 if they are too few."""
+  return next((g for g in (most, most // 2) if g >= 2 and min(n, m) // g >= _least(size)), 0)
 
-  Raises:
-    UserError: fewer than two.
-  """
-  n = len(features)
-  errors.require(n >= 2, f"A Frechet distance needs at least 2 samples; there are {n}.")
-  mean = np.mean(features, axis=0, dtype=np.float64)
-  total = np.zeros((len(mean), len(mean)), order="F")
-  for start in range(0, n, _ROWS):
-    part = np.asarray(features[start : start + _ROWS], np.float64) - mean
-    total = scipy.linalg.blas.dsyrk(1.0, part.T, beta=1.0, c=total, overwrite_c=1)  # the upper triangle
-  total = np.triu(total) + np.triu(total, 1).T
-  return Moments(mean, total / (n - 1), n)
+
+def _least(size: int) -> float:
+  return max(1.5 * size, 10)
 
 
 class _Roots(NamedTuple):
@@ -73,22 +58,28 @@ class _Roots(NamedTuple):
   backward: np.ndarray | None = None
 
 
-def _regular(a: np.ndarray, b: np.ndarray) -> _Roots | None:
+def _regular(a: np.ndarray, b: np.ndarray, maps: bool = True) -> _Roots | None:
   """By the Cholesky factor of B; None if either matrix is singular, or nearly."""
   try:
-    factor = scipy.linalg.cholesky(b, lower=True, check_finite=False)
+    factor = scipy.linalg.cholesky(b.T, lower=True, check_finite=False)  # b' = b, in the order of columns
   except np.linalg.LinAlgError:
     return None
   diagonal = np.diag(factor)
   if diagonal.min() ** 2 < _SINGULAR * diagonal.max() ** 2:
     return None
-  values, vectors = scipy.linalg.eigh(factor.T @ a @ factor, check_finite=False, driver="evd", overwrite_a=True)
+  by_factor = functools.partial(scipy.linalg.blas.dtrmm, 1.0, factor, lower=1)  # half the cost of a full product
+  inner = by_factor(by_factor(a.T, side=1), trans_a=1, overwrite_b=1)
+  with threads.one():
+    found = scipy.linalg.eigh(inner, check_finite=False, driver="evd", overwrite_a=True, eigvals_only=not maps)
+  values, vectors = found if maps else (found, None)
   if values[0] <= _SINGULAR * values[-1]:
     return None
   roots = np.sqrt(values)
-  scaled = factor @ vectors
+  if vectors is None:
+    return _Roots(roots)
   back = scipy.linalg.solve_triangular(factor, vectors, lower=True, trans="T", check_finite=False)
-  return _Roots(roots, (scaled / roots) @ scaled.T, (back * roots) @ back.T)
+  square = lambda a: full(scipy.linalg.blas.dsyrk(1.0, a))
+  return _Roots(roots, square(by_factor(vectors) / np.sqrt(roots)), square(back * np.sqrt(roots)))
 
 
 def _singular(a: np.ndarray, b: np.ndarray) -> _Roots:
@@ -102,14 +93,15 @@ def _singular(a: np.ndarray, b: np.ndarray) -> _Roots:
   return _Roots(scipy.linalg.svdvals(product) if product.size else np.zeros(0))
 
 
-def _solve(p: Moments, q: Moments) -> tuple[_Roots, np.ndarray | None]:
-  """(roots and maps, basis [F, R] in which the maps are; None for all F directions)."""
-  if found := _regular(p.covariance, q.covariance):
-    return found, None
+def _solve(p: Moments, q: Moments, maps: bool = True) -> tuple[_Roots, np.ndarray | None]:
+  """(roots and, if asked for, maps; basis [F, R] in which the maps are, None for all F directions)."""
+  with threads.one(len(p.mean)):
+    if found := _regular(p.covariance, q.covariance, maps):
+      return found, None
   values, basis = scipy.linalg.eigh(p.covariance + q.covariance, check_finite=False)
   basis = basis[:, values > _RANK * values[-1]]  # neither set varies in the others
   if 0 < basis.shape[1] < len(values):
-    inside = _regular(*(basis.T @ m.covariance @ basis for m in (p, q)))
+    inside = _regular(*(basis.T @ m.covariance @ basis for m in (p, q)), maps)
     if inside:
       return inside, basis
   return _singular(p.covariance, q.covariance), None
@@ -139,21 +131,21 @@ def _influences(features: np.ndarray, mean: np.ndarray, shift: np.ndarray, curve
   In float32: only its standard deviation is used.
   """
   found, curve = np.empty(len(features)), curve.astype(np.float32)
-  for start in range(0, len(features), _ROWS):
-    part = np.asarray(features[start : start + _ROWS], np.float64) - mean
+  for start in range(0, len(features), ROWS):
+    part = np.asarray(features[start : start + ROWS], np.float64) - mean
     linear = 2 * (part @ shift)
     inside = (part if basis is None else part @ basis).astype(np.float32)
-    found[start : start + _ROWS] = linear + np.einsum("nf,nf->n", inside @ curve, inside, dtype=np.float64)
+    found[start : start + ROWS] = linear + np.einsum("nf,nf->n", inside @ curve, inside, dtype=np.float64)
   return found
 
 
 def from_moments(p: Moments, q: Moments) -> float:
   """d^2 of two sets of moments."""
-  return _squared(p, q, _solve(p, q)[0].roots)
+  return _squared(p, q, _solve(p, q, maps=False)[0].roots)
 
 
 def frechet(
-  samples: np.ndarray, real: np.ndarray, of_samples: Moments | None = None, of_real: Moments | None = None
+  samples: np.ndarray, real: np.ndarray, of_samples: Divided | None = None, of_real: Divided | None = None
 ) -> Frechet:
   """d^2 of samples [N, F] and real examples [M, F], with its standard error from the same features.
 
@@ -171,7 +163,7 @@ def frechet(
   Raises:
     UserError: fewer than two samples or real examples.
   """
-  p, q = of_samples or moments(samples), of_real or moments(real)
+  p, q = (of_samples or divided(samples, 0)).whole, (of_real or divided(real, 0)).whole
   found, basis = _solve(p, q)
   value, expected = _squared(p, q, found.roots), bias(found.roots, p.size, q.size)
   if found.forward is None or found.backward is None:
@@ -197,7 +189,14 @@ class Extrapolated(NamedTuple):
   why: str = ""
 
 
-def infinity(samples: np.ndarray, real: np.ndarray, whole: Frechet | None = None, most: int = 4) -> Extrapolated:
+def infinity(
+  samples: np.ndarray,
+  real: np.ndarray,
+  whole: Frechet | None = None,
+  of_samples: Divided | None = None,
+  of_real: Divided | None = None,
+  most: int = 4,
+) -> Extrapolated:
   """The intercept of the regression of d^2 on 1/n (Chong & Forsyth, 2020), over disjoint parts of both sets.
 
   With G parts of n/G samples and m/G real examples, d^2 is on average d_inf^2 + g b, g = G for a part and 1 for the
@@ -211,16 +210,17 @@ def infinity(samples: np.ndarray, real: np.ndarray, whole: Frechet | None = None
   Args:
     samples, real: features, in random order.
     whole: frechet(samples, real), if it is known.
+    of_samples, of_real: their moments, in num_parts(...) parts, if they are known.
     most: the largest G; half of it where a part would have less than 1.5 times as many examples as features.
   """
   n, size = min(len(samples), len(real)), samples.shape[1]
-  parts = next((g for g in (most, most // 2) if g >= 2 and n // g >= max(1.5 * size, 10)), 0)
+  parts = num_parts(len(samples), len(real), size, most)
   if not parts:
-    why = f"{n} examples are too few for {size} features: half of them must be {math.ceil(max(1.5 * size, 10))} or more"
+    why = f"{n} examples are too few for {size} features: half of them must be {math.ceil(_least(size))} or more"
     return Extrapolated(None, None, 0, why)
-  whole = whole or frechet(samples, real)
-  pairs = zip(np.array_split(samples, parts), np.array_split(real, parts), strict=True)
-  values = np.array([from_moments(moments(a), moments(b)) for a, b in pairs])
+  of_samples, of_real = of_samples or divided(samples, parts), of_real or divided(real, parts)
+  whole = whole or frechet(samples, real, of_samples, of_real)
+  values = np.array([from_moments(a, b) for a, b in zip(of_samples.parts, of_real.parts, strict=True)])
   value = whole.value - (values.mean() - whole.value) / (parts - 1)
   linear = whole.variance if whole.variance is not None else values.var(ddof=1) / parts
   quadratic = max(values.var(ddof=1) - linear * parts, 0.0) / parts**2

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.evaluate.sample_metrics import classes, frechet, kernel, manifold, memorisation, modes, parzen
+from dgm_jax.evaluate.sample_metrics import classes, frechet, kernel, manifold, memorisation, modes, moments, parzen
 from dgm_jax.evaluate.sample_metrics.embedded import Sets
 
 Numbers = dict[str, Any]
@@ -47,9 +47,13 @@ def _with_why(name: str, value: float | None, why: str) -> Numbers:
 def _frechet(sets: Sets, options: Options) -> Numbers:
   name = "fid" if options.fid else "frechet"
   samples = sets.samples.features
-  real = sets.real.features[np.random.RandomState(options.seed).permutation(len(sets.real))]  # it may be sorted
-  whole = frechet.frechet(samples, real)
-  limit = frechet.infinity(samples, real, whole)
+  shuffled = lambda: sets.real.features[np.random.RandomState(options.seed).permutation(len(sets.real))]
+  real = sets.once("shuffled", shuffled)  # it may be sorted
+  parts = frechet.num_parts(len(samples), len(real), samples.shape[1])
+  of_samples = moments.divided(samples, parts)
+  of_real = sets.once(f"moments of {parts} parts", lambda: moments.divided(real, parts))
+  whole = frechet.frechet(samples, real, of_samples, of_real)
+  limit = frechet.infinity(samples, real, whole, of_samples, of_real)
   found = {name: whole.value, f"{name}_bias": whole.bias}
   found |= _with_why(f"{name}_stderr", whole.stderr, whole.why)
   found |= _with_why(f"{name}_infinity", limit.value, limit.why)

@@ -5,12 +5,12 @@ import pytest
 import scipy.linalg
 
 from dgm_jax.core import errors
-from dgm_jax.evaluate.sample_metrics import frechet
+from dgm_jax.evaluate.sample_metrics import frechet, moments
 
 RNG = np.random.default_rng(0)
 
 
-def moments(dim, seed):
+def made(dim, seed):
   rng = np.random.default_rng(seed)
   root = np.eye(dim) + 0.3 * rng.normal(size=(dim, dim))
   return frechet.Moments(rng.normal(size=dim), root @ root.T, 100)
@@ -18,7 +18,7 @@ def moments(dim, seed):
 
 @pytest.mark.parametrize("dim", [1, 3, 20])
 def test_equals_the_matrix_root_of_scipy(dim):
-  p, q = moments(dim, 1), moments(dim, 2)
+  p, q = made(dim, 1), made(dim, 2)
   root = scipy.linalg.sqrtm(p.covariance @ q.covariance).real
   exact = np.sum((p.mean - q.mean) ** 2) + np.trace(p.covariance + q.covariance - 2 * root)
   assert frechet.from_moments(p, q) == pytest.approx(exact, rel=1e-6)
@@ -34,19 +34,36 @@ def test_commuting_covariances_have_the_closed_form_whether_or_not_they_are_sing
 
 
 def test_both_ways_of_taking_roots_agree():
-  p, q = moments(8, 3), moments(8, 4)
+  p, q = made(8, 3), made(8, 4)
   regular = frechet._regular(p.covariance, q.covariance)
   np.testing.assert_allclose(np.sort(frechet._singular(p.covariance, q.covariance).roots), regular.roots, rtol=1e-9)
   np.testing.assert_allclose(regular.forward @ p.covariance @ regular.forward, q.covariance, atol=1e-9)  # T A T = B
   np.testing.assert_allclose(regular.forward @ regular.backward, np.eye(8), atol=1e-9)
+  alone = frechet._regular(p.covariance, q.covariance, maps=False)
+  np.testing.assert_allclose(alone.roots, regular.roots, rtol=1e-9)
+  assert alone.forward is None
 
 
 def test_moments_are_those_of_numpy_in_any_blocks(monkeypatch):
   x = (3 + RNG.normal(size=(101, 7))).astype("f")
-  monkeypatch.setattr(frechet, "_ROWS", 40)
-  found = frechet.moments(x)
+  monkeypatch.setattr(moments, "ROWS", 40)
+  found = moments.moments(x)
   np.testing.assert_allclose(found.mean, x.mean(0, dtype="d"), rtol=1e-12)
   np.testing.assert_allclose(found.covariance, np.cov(x.astype("d").T), rtol=1e-9)
+
+
+def test_moments_of_the_whole_are_put_together_from_those_of_its_parts():
+  x = (30 + RNG.normal(size=(103, 5)) * np.arange(1, 6)).astype("f")
+  whole, found = moments.moments(x), moments.divided(x, 4)
+  np.testing.assert_allclose(found.whole.mean, whole.mean, rtol=1e-13)
+  np.testing.assert_allclose(found.whole.covariance, whole.covariance, rtol=1e-9)
+  assert (found.whole.size, [p.size for p in found.parts]) == (103, [26, 26, 26, 25])
+  np.testing.assert_array_equal(found.parts[3].covariance, moments.moments(x[78:]).covariance)
+  y = RNG.normal(size=(90, 5))
+  halves = moments.divided(x, 2), moments.divided(y, 2)
+  assert frechet.num_parts(103, 90, 5, 2) == 2
+  known = frechet.infinity(x, y, None, *halves, most=2)
+  assert known[:3] == pytest.approx(frechet.infinity(x, y, most=2)[:3], rel=1e-9)
 
 
 @pytest.mark.parametrize("n,repeats", [(500, 40), (2000, 25)])
