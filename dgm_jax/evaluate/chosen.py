@@ -21,6 +21,8 @@ class Evaluation(NamedTuple):
     needs: methods that the model must have.
     options: the options that are given.
     runs: options that may be the folder of a run, in whose place the evaluation gets what is loaded from it.
+    prepare: prepare(experiment, **options) of its module, (state, key, arrays) -> what `run` returns: programs and what
+      it keeps of the data serve state after state; None without one.
   """
 
   name: str
@@ -29,6 +31,7 @@ class Evaluation(NamedTuple):
   needs: tuple[str, ...]
   options: dict[str, Any]
   runs: tuple[str, ...] = ()
+  prepare: Callable[..., Callable[..., dict[str, Any]]] | None = None
 
   def validate(self) -> None:
     """Raises UserError for an unknown or invalid option."""
@@ -47,6 +50,12 @@ class Evaluation(NamedTuple):
     """With load(option, folder) in place of each folder of a run, of the options that may be one."""
     loaded = {k: load(f"evaluate.{self.name}.{k}", v) for k, v in self.options.items() if self._is_run(k, v)}
     return self._replace(options=self.options | loaded)
+
+  def prepared(self, experiment: Any) -> Callable[..., dict[str, Any]]:
+    """(state, key, arrays) -> numbers, for several states of an experiment."""
+    if self.prepare is not None:
+      return self.prepare(experiment, **self.options)
+    return lambda state, key, arrays: self.run(experiment, state, key, arrays, **self.options)
 
 
 def names_of(evaluation: Evaluation) -> list[str] | None:
@@ -77,4 +86,5 @@ def find(name: str, given: Mapping[str, Any]) -> Evaluation:
     tuple(getattr(module, "NEEDS", ())),
     given,
     tuple(getattr(module, "RUNS", ())),
+    getattr(module, "prepare", None),
   )

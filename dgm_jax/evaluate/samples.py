@@ -44,6 +44,11 @@ def check(
     choose.check("classifier", classifier)
 
 
+def prepare(experiment: Any, **options: Any) -> Measure:
+  """(state, key, arrays) -> the numbers of `evaluate`; programs and embedded data serve state after state."""
+  return Measure(experiment, **options)
+
+
 def evaluate(
   experiment: Any,
   state: Any,

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors, rng
 from dgm_jax.core.evaluation import make_evaluate_examples, make_prepare, mean_and_error
 from dgm_jax.data.files import tokens
+from dgm_jax.training import given_runs
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, make_init_of
 from dgm_jax.training.feed import Layout, make_feed
 from dgm_jax.training.processes import devices
@@ -73,7 +74,7 @@ class Lone:
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size)
     self._pictures = jax.jit(make_shown(experiment), out_shardings=replicated)
     self._streams = {name: rng.stream(self._key, name) for name in ("eval", "pictures")}
-    self._track = Tracker(experiment, config, split)
+    self._track = Tracker(experiment, config, split, given_runs.load)
 
   def fresh(self) -> list[Any]:
     """The state of each run at step 0."""
@@ -146,7 +147,7 @@ class Lanes:
     self._prepare, self._prepare_lanes = make_prepare(system), make_prepare(system, lanes=True)
     self._evaluate = make_evaluate_examples(system.eval_step, transforms.evaluate, config.eval_batch_size, lanes=True)
     self._pictures = jax.jit(make_shown(experiment))
-    self._track = Tracker(experiment, config, split)
+    self._track = Tracker(experiment, config, split, given_runs.load)
     self._streams = {
       name: jax.vmap(lambda key, n=name: rng.stream(key, n))(self._keys) for name in ("eval", "pictures")
     }

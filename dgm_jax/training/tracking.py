@@ -6,6 +6,7 @@ early_stopping may use them: the best state of a game of two players is not its 
 
 import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -54,10 +55,13 @@ class Tracker:
     experiment: model, system and data.
     config: of the run.
     split: the part of the data that is evaluated during training.
+    load: (option, folder) -> what an evaluation gets in place of the folder of a run, see given_runs.load.
   """
 
-  def __init__(self, experiment: Experiment, config: ConfigDict, split: str):
-    self._experiment, self._split, self._evaluations = experiment, split, evaluations(config, split)
+  def __init__(self, experiment: Experiment, config: ConfigDict, split: str, load: Callable[[str, str], Any]):
+    self._experiment, self._split, self._load = experiment, split, load
+    self._evaluations = evaluations(config, split)
+    self._prepared: list[Callable] | None = None  # by the first call: programs serve state after state
 
   def __bool__(self) -> bool:
     return bool(self._evaluations)
@@ -65,9 +69,11 @@ class Tracker:
   def __call__(self, state: Any) -> dict[str, float]:
     """{valid/NAME: number} of a prepared state, without what is no finite number, such as names of features."""
     key, arrays = rng.stream(jax.random.key(_SEED), "eval"), getattr(self._experiment.splits, self._split)
+    if self._prepared is None:
+      self._prepared = [e.handed(self._load).prepared(self._experiment) for e in self._evaluations]
     found = {}
-    for evaluation in self._evaluations:
-      results = evaluation.run(self._experiment, state, key, arrays, **evaluation.options)
+    for measure in self._prepared:
+      results = measure(state, key, arrays)
       numbers = {k: float(v) for k, v in results.items() if isinstance(v, int | float) and not isinstance(v, bool)}
       found |= {f"{self._split}/{k}": v for k, v in numbers.items() if math.isfinite(v)}
     return found

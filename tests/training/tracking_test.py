@@ -14,7 +14,9 @@ from ml_collections import ConfigDict
 
 from dgm_jax.configs import gan_grid, iwae_mnist
 from dgm_jax.core import errors
-from dgm_jax.training import early_stopping, train
+from dgm_jax.evaluate.sample_features import features
+from dgm_jax.training import build, early_stopping, tracking, train
+from dgm_jax.training.experiment import make_init
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import checkpoint
 from helpers import tables
@@ -55,6 +57,27 @@ def test_tracked_numbers_are_logged_at_every_evaluation(run):
   best = restore(config, folder, "best")[1]
   scores = {step: row["valid/d_real_stderr"] for step, row in rows.items() if step in checkpoint.steps(folder)}
   assert int(best.step) in [step for step in scores if scores[step] == max(scores[s] for s in (20, 40))]
+
+
+def test_states_share_the_programs_of_what_is_tracked(tmp_path):
+  """And the folder of a run is handed down as what is loaded from it."""
+  (tmp_path / "config.json").write_text("{}")
+  config = small()
+  with config.unlocked():
+    config.track.samples = {"metrics": ("modes", "frechet"), "num_samples": 30, "features": str(tmp_path)}
+  experiment, traced, handed = build.build(config), [], []
+  sample = experiment.system.sample
+  draw = lambda state, key, n: (traced.append(n), sample(state, key, n))[1]
+  experiment = experiment._replace(system=experiment.system._replace(sample=draw))
+  load = lambda option, folder: (handed.append((option, folder)), features.pixels())[1]
+  tracker = tracking.Tracker(experiment, config, "valid", load)
+  states = [jax.jit(make_init(experiment, seed))() for seed in (0, 1, 0)]
+  first, second, again = (tracker(state) for state in states)
+  assert first == again
+  assert first["valid/samples_frechet"] != second["valid/samples_frechet"]
+  assert first["valid/samples_frechet_floor"] == second["valid/samples_frechet_floor"]
+  assert len(traced) == 1
+  assert handed == [("evaluate.samples.features", str(tmp_path))]
 
 
 def test_the_generator_alone_is_averaged_and_evaluated(run):

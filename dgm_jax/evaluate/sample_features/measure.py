@@ -88,6 +88,8 @@ class Measure:
     draw = _conditional(experiment.model) if "labels" in self._needs else experiment.system.sample
     self._sampler = embedding.Sampler(draw, self._embed, self._features, min(o.batch_size, o.num_samples))
     self._known: dict[str, Embedded] = {}
+    self._of_real: dict[str, Any] = {}  # what metrics keep of the run's own real examples
+    self._numbers_of_floor: dict[str, Any] | None = None
 
   def _check_model(self) -> None:
     splits, o = self._experiment.splits, self._o
@@ -164,13 +166,17 @@ class Measure:
     """The numbers of a state, see evaluate.samples.evaluate; `arrays` in place of the test set."""
     o, data_key = self._o, key
     key = jax.random.fold_in(key, o.seed)
-    real = self._of(o.against, arrays if o.against == "test" else None, data_key)
+    given = arrays if o.against == "test" else None
+    real = self._of(o.against, given, data_key)
     training = self._of("train", None, data_key) if "training" in self._needs else None
     valid = self._of("valid", None, data_key) if "valid" in self._needs else None
     modes, scales = _modes(self._experiment, data_key) or (None, None)
     of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
-    sets = Sets(real, real, training, valid)
-    floor = self._floor(sets, of_metrics, data_key) if o.floor else {}  # before the samples: only one is in memory
+    sets = Sets(real, real, training, valid, self._of_real if given is None else {})
+    floor = self._numbers_of_floor if given is None else None
+    if floor is None:
+      floor = self._floor(sets, of_metrics, data_key) if o.floor else {}  # before the samples: only one is in memory
+    self._numbers_of_floor = floor if given is None else None
     sets = sets._replace(samples=self._sampler.embedded(state, key, o.num_samples))
     found = named.of_samples(self.metrics, sets, of_metrics) | floor
     pairs = found.pop("pairs", None)
