@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dgm_jax import data
 from dgm_jax.core import errors
-from dgm_jax.evaluate.sample_features import features, inception, small_nets, torch_file
+from dgm_jax.evaluate.sample_features import choose, features, inception, small_nets, torch_file
 from dgm_jax.networks import inception as network
 from dgm_jax.networks import mlp
 from helpers import inception_rule
@@ -130,9 +131,34 @@ def test_nets_that_come_with_the_package_are_small_and_as_recorded(name):
   assert (small_nets.FOLDER / f"{name}.npz").stat().st_size < 2**20 / 3
   of = small_nets.shipped(name)
   assert of.shape == tuple(about["image_shape"])
+  assert of.num_classes == about["num_classes"] == 10
+  assert choose.make(name, of.shape).name == name
+  with pytest.raises(
+    errors.UserError, match=rf"features = '{name}' takes x of shape .*; here x is of shape \[9, 9, 1\]"
+  ):
+    choose.make(name, (9, 9, 1))
   found = jax.jit(of.embed)(np.full((2, *of.shape), 0.3, "f"))
   assert found["features"].shape == (2, 64)
   np.testing.assert_allclose(found["probs"].sum(-1), 1, rtol=1e-5)
+
+
+def test_the_nets_are_small_and_right_for_most_images():
+  least = {"mnist": 0.99, "fashion_mnist": 0.89, "cifar10_small": 0.55}
+  assert set(small_nets.NAMES) == set(least)
+  assert sum((small_nets.FOLDER / f"{name}.npz").stat().st_size for name in least) < 1e6
+  for name in least:
+    assert small_nets._NETS[name]["test_accuracy"] > least[name]
+
+
+def test_the_nets_have_the_accuracy_that_is_recorded(raw_data):
+  """On a part of the published test sets."""
+  for name, folder in (("fashion_mnist", "fashion_mnist"), ("cifar10_small", "cifar10_subset")):
+    about = small_nets._NETS[name]
+    test = data.load(about["data"], manual_dir=str(raw_data / folder)).test
+    x, y = test["x"][:1000] / np.float32(255), test["y"][:1000]
+    found = np.asarray(jax.jit(small_nets.shipped(name).embed)(x)["probs"]).argmax(-1)
+    share, recorded = (found == y).mean(), about["test_accuracy"]
+    assert abs(share - recorded) < 3 * (recorded * (1 - recorded) / 1000) ** 0.5
 
 
 def test_a_damaged_net_is_refused(tmp_path, monkeypatch):
@@ -143,8 +169,6 @@ def test_a_damaged_net_is_refused(tmp_path, monkeypatch):
 
 
 def test_the_digits_that_come_with_the_package_are_classified():
-  from dgm_jax import data
-
   digits = data.load("mnist5k").test
   found = jax.jit(small_nets.shipped("mnist").embed)(digits["x"] / np.float32(255))
   assert (found["probs"].argmax(-1) == digits["y"]).mean() > 0.97
