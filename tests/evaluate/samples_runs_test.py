@@ -84,6 +84,21 @@ def test_compare_has_the_numbers_of_samples(measured, tmp_path, capsys):
     compare.main([str(measured.source), str(tmp_path)])
 
 
+@pytest.mark.slow
+def test_a_vae_and_a_gan_stand_in_one_table(tmp_path, capsys):
+  """Also a model without a density: they have no value of an example in common."""
+  for model in ("gan", "vae"):
+    dgm_jax.train(f"samples_mnist:test,model={model}", workdir=tmp_path / model)
+  assert compare.main([str(tmp_path / "gan"), str(tmp_path / "vae")]) == 0
+  lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+  rows = {line[0]: line for line in lines if line and line[0].startswith("samples_")}
+  results = [json.loads((tmp_path / model / "results.json").read_text()) for model in ("gan", "vae")]
+  for name in ("frechet", "kernel", "precision", "coverage", "memorisation_z", "parzen"):
+    values = [found[f"test/samples_{name}"] for found in results]
+    assert [float(v) for v in rows[f"samples_{name}"][1:3]] == pytest.approx(values, abs=1e-4)
+  assert results[0]["test/samples_parzen_floor"] == results[1]["test/samples_parzen_floor"]
+
+
 def test_differences_of_several_seeds_have_their_errors():
   setting = {"test/samples_features": "pixels", "test/samples_num": 100}
   runs = [

@@ -99,6 +99,16 @@ def test_samples_depend_on_the_seed_and_the_batch_alone_and_states_share_the_pro
   assert not [name for name in other(state(), KEY) if "floor" in name]
 
 
+def test_examples_in_place_of_samples_have_the_numbers_of_the_floor():
+  built = made(valid=numbered(normals(300), 1100))
+  run = Measure(built, metrics=("frechet", "memorisation"), num_samples=300, batch_size=70)
+  found, of_samples = run.of_examples("train", KEY), run(state(), KEY)
+  assert found["samples_frechet"] == of_samples["samples_frechet_floor"]
+  assert found["samples_memorisation_z"] < -10
+  assert abs(run.of_examples("valid", KEY)["samples_memorisation_z"]) < 3.5
+  assert not any(name.endswith("_floor") or name == "samples_pairs" for name in found)
+
+
 def test_the_samples_of_the_training_set_are_seen_as_copies():
   images = RNG.integers(0, 256, (300, 4, 5, 1)).astype(np.uint8)
   train, test = (

@@ -162,17 +162,22 @@ class Measure:
       self._known[part] = found
     return found
 
+  def _sets(self, key: jax.Array, given: dict | None) -> tuple[Sets, named.Options]:
+    """The real examples, and what metrics need to know; `given` in place of the set compared with."""
+    o = self._o
+    real = self._of(o.against, given, key)
+    training = self._of("train", None, key) if "training" in self._needs else None
+    valid = self._of("valid", None, key) if "valid" in self._needs else None
+    modes, scales = _modes(self._experiment, key) or (None, None)
+    of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
+    return Sets(real, real, training, valid, self._of_real if given is None else {}), of_metrics
+
   def __call__(self, state: Any, key: jax.Array, arrays: dict | None = None) -> dict[str, Any]:
     """The numbers of a state, see evaluate.samples.evaluate; `arrays` in place of the test set."""
     o, data_key = self._o, key
     key = jax.random.fold_in(key, o.seed)
     given = arrays if o.against == "test" else None
-    real = self._of(o.against, given, data_key)
-    training = self._of("train", None, data_key) if "training" in self._needs else None
-    valid = self._of("valid", None, data_key) if "valid" in self._needs else None
-    modes, scales = _modes(self._experiment, data_key) or (None, None)
-    of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
-    sets = Sets(real, real, training, valid, self._of_real if given is None else {})
+    sets, of_metrics = self._sets(data_key, given)
     floor = self._numbers_of_floor if given is None else None
     if floor is None:
       floor = self._floor(sets, of_metrics, data_key) if o.floor else {}  # before the samples: only one is in memory
@@ -181,17 +186,27 @@ class Measure:
     found = named.of_samples(self.metrics, sets, of_metrics) | floor
     pairs = found.pop("pairs", None)
     found |= {"features": self._features.name, "num": o.num_samples, "seed": o.seed, "against": o.against}
-    found["against_size"] = len(real)
+    found["against_size"] = len(sets.real)
     return {f"samples_{name}": value for name, value in found.items()} | self._figures(state, key, pairs)
 
   def _floor(self, sets: Sets, of_metrics: named.Options, key: jax.Array) -> dict[str, Any]:
     """The numbers of real examples in place of samples."""
-    o, part = self._o, "test" if self._o.against == "train" else "train"
-    given = embedding.some(getattr(self._experiment.splits, part), o.num_samples)
+    part = "test" if self._o.against == "train" else "train"
+    examples = self._examples(part, key)
+    numbers = named.of_floor(self.metrics, sets._replace(samples=examples), of_metrics)
+    return numbers | {"floor": part, "floor_size": len(examples)}
+
+  def _examples(self, part: str, key: jax.Array) -> Embedded:
+    """At most num_samples examples of a part of the data."""
+    given = embedding.some(getattr(self._experiment.splits, part), self._o.num_samples)
     transform = self._experiment.transforms.evaluate
-    found = embedding.of_data(self._embed, self._features, transform, given, key, o.batch_size)
-    numbers = named.of_floor(self.metrics, sets._replace(samples=found), of_metrics)
-    return numbers | {"floor": part, "floor_size": len(found)}
+    return embedding.of_data(self._embed, self._features, transform, given, key, self._o.batch_size)
+
+  def of_examples(self, part: str, key: jax.Array) -> dict[str, Any]:
+    """The numbers of num_samples examples of a part of the data, in place of samples: samples_NAME."""
+    sets, of_metrics = self._sets(key, None)
+    found = named.of_samples(self.metrics, sets._replace(samples=self._examples(part, key)), of_metrics)
+    return {f"samples_{name}": value for name, value in found.items() if name != "pairs"}
 
   def _figures(self, state: Any, key: jax.Array, pairs: np.ndarray | None) -> dict[str, Any]:
     """The closest pairs of a sample and a training example, as a picture, of images."""

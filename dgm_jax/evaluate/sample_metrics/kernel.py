@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dgm_jax.core import errors
-
-_BLOCK_BYTES = 2**26
+from dgm_jax.evaluate.sample_metrics import distances
 
 
 class Kernel(NamedTuple):
@@ -26,18 +25,16 @@ class _Sums(NamedTuple):
 
 def _sums(x: np.ndarray, y: np.ndarray, same: bool) -> _Sums:
   """Of k(x, y) = (x'y / F + 1)^3, a block of rows at a time; without the pairs i = i where y is x."""
-  step = max(1, min(len(x), _BLOCK_BYTES // (8 * len(y))))
   rows, columns, squares = np.empty(len(x)), np.zeros(len(y)), 0.0
-  for start in range(0, len(x), step):
-    base = x[start : start + step] @ y.T
+  for part, _, base in distances.products(x, y):
     base /= x.shape[1]
     base += 1
     k = base * base
     k *= base
     if same:
       index = np.arange(len(k))
-      k[index, start + index] = 0.0
-    rows[start : start + step] = k.sum(1)
+      k[index, part.start + index] = 0.0
+    rows[part] = k.sum(1)
     columns += k.sum(0)
     squares += float(np.einsum("nm,nm->", k, k))
   return _Sums(rows, columns, squares)
@@ -68,8 +65,7 @@ def kernel(samples: np.ndarray, real: np.ndarray) -> Kernel:
   """
   n, m = len(samples), len(real)
   errors.require(min(n, m) >= 2, f"A kernel distance needs at least 2 samples and 2 real examples; it has {n} and {m}.")
-  x, y = (np.asarray(a, np.float64) for a in (samples, real))
-  xx, yy, xy = _sums(x, x, True), _sums(y, y, True), _sums(x, y, False)
+  xx, yy, xy = _sums(samples, samples, True), _sums(real, real, True), _sums(samples, real, False)
   of_x, of_y = xx.rows / (n - 1), yy.rows / (m - 1)
   across_x, across_y = xy.rows / m, xy.columns / n
   value = of_x.mean() + of_y.mean() - 2 * across_x.mean()

@@ -36,16 +36,17 @@ class Memorisation(NamedTuple):
   distances: np.ndarray
 
 
-def _cells(training: np.ndarray, count: int, seed: int) -> np.ndarray:
+def _cells(training: distances.Points, count: int, seed: int) -> distances.Points:
   """Centres [C, F] of k-means of the training set, from training examples drawn by this seed."""
-  centres = training[np.random.RandomState(seed).permutation(len(training))[:count]].copy()
+  centres = training.rows(np.random.RandomState(seed).permutation(len(training))[:count])
   for _ in range(_ROUNDS if count > 1 else 0):
-    _, cell = distances.nearest(training, centres)
+    _, cell = distances.nearest(training, distances.of(centres))
     totals = np.zeros_like(centres)
-    np.add.at(totals, cell, training)
+    for part in training.parts():
+      np.add.at(totals, cell[part], training.rows(part))
     sizes = np.bincount(cell, minlength=len(centres))[:, None]
     centres = np.where(sizes > 0, totals / np.maximum(sizes, 1), centres)
-  return centres
+  return distances.of(centres)
 
 
 def mann_whitney(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -19,7 +19,7 @@ def parzen(centres: np.ndarray, x: np.ndarray, sigmas: Sequence[float] = SIGMAS)
     sigmas: S standard deviations.
   """
   x, centres = distances.centred(x, centres)
-  m, dim = centres.shape
+  m, dim = len(centres), centres.dim
   found = np.empty((len(sigmas), len(x)))
   for rows, squares in distances.blocks(x, centres):
     least = squares.min(1)

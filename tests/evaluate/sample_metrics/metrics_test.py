@@ -16,7 +16,7 @@ def test_the_kernel_distance_equals_a_double_loop(monkeypatch):
   within = lambda s: np.mean([k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j])
   exact = within(x) + within(y) - 2 * np.mean([k(a, b) for a in x for b in y])
   assert kernel.kernel(x, y).value == pytest.approx(exact, rel=1e-12)
-  monkeypatch.setattr(kernel, "_BLOCK_BYTES", 8 * 7 * 2)  # two rows at a time
+  monkeypatch.setattr(distances, "_BLOCK_BYTES", 8 * 7 * 2)  # two rows at a time
   assert kernel.kernel(x, y).value == pytest.approx(exact, rel=1e-12)
 
 
@@ -44,6 +44,23 @@ def test_manifold_equals_a_brute_force_count(monkeypatch):
   for _ in range(2):
     np.testing.assert_allclose(manifold.manifold(x, y, 3), brute(x, y, 3), rtol=1e-12)
     monkeypatch.setattr(distances, "_BLOCK_BYTES", 8 * 80 * 7)  # seven rows at a time
+
+
+def test_sets_that_do_not_fit_in_double_precision_give_the_same_numbers(monkeypatch):
+  x, y, t = ((30 + RNG.normal(size=(n, 3))).astype("f") for n in (41, 50, 60))
+  metrics = (
+    lambda: manifold.manifold(x, y, 3),
+    lambda: kernel.kernel(x, y),
+    lambda: memorisation.memorisation(x, y, t, 2)[:6],
+    lambda: classes.nearest(x, np.arange(41) % 3, y, np.arange(50) % 3),
+    lambda: memorisation.support(x, 0.5)[:3],
+  )
+  whole = [f() for f in metrics]
+  monkeypatch.setattr(distances, "_WHOLE_BYTES", 0)
+  monkeypatch.setattr(distances, "_ROWS", 7)
+  monkeypatch.setattr(distances, "_BLOCK_BYTES", 8 * 11)
+  for f, expected in zip(metrics, whole, strict=True):
+    assert f() == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 def test_a_collapsed_model_has_precision_one_and_recall_zero():
