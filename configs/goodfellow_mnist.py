@@ -24,6 +24,8 @@ gradient descent, its rate is.
 Sweeps (python -m dgm_jax sweep): three seeds, lanes of one program.
 """
 
+from types import SimpleNamespace
+
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
@@ -36,6 +38,15 @@ def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
   names = base.sets("mnist", "mnist5k", "fashion_mnist")
   a = parse(arg, data=names, epochs=250, order=("simultaneous", "alternating"), quick=False, test=False)
+  return goodfellow2014(a).lock()
+
+
+def goodfellow2014(a: SimpleNamespace) -> ConfigDict:
+  """The networks, optimisers and schedules above.
+
+  Args:
+    a: the arguments above.
+  """
   config, name = base.adversarial(a), base.data_name(a)
   config.data = data_section(name, base.real(name))
   if name in ("mnist", "fashion_mnist"):
@@ -55,7 +66,7 @@ def get_config(arg: str = "") -> ConfigDict:
   base.measure_samples(config, a.test, "frechet", "parzen")
   if not (a.test or a.quick):
     config.num_epochs, config.log_every = a.epochs, 500
-  return config.lock()
+  return config
 
 
 def sweep() -> list[dict]:

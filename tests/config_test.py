@@ -81,6 +81,7 @@ SLOW = {  # arguments that take a minute to compile; their parts have their own 
   "cell=gru,layers=2",
   "grey,net=gated",
   "net=row_lstm",
+  "model=diffusion",
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
 _LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text", "lda_text", "hmm_text", "not_miwae_uci"}

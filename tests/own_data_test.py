@@ -50,6 +50,7 @@ KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "flow_plane", 
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
 KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), ("text",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))
+KINDS |= {"samples_mnist": ("images", "binary")}
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}
 REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), "take data=text")

@@ -95,6 +95,7 @@ CONFIG_ARGUMENTS = {
   "gan_grid": ["", "net=lin2018,pack=2"],
   "goodfellow_mnist": [""],
   "bigan_mnist": [""],
+  "samples_mnist": ["", "model=diffusion"],
 }
 
 SHAPE = (4, 6, 1)

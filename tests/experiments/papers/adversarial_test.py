@@ -66,6 +66,23 @@ def test_the_curve_of_2014_and_what_needs_no_model(tmp_path):
   assert "25 epochs: 210.0 ± 10.0; training digits 242.5" in goodfellow2014.summary(found["numbers"])["ours"]
 
 
+def test_models_are_measured_alike_beside_digits(tmp_path):
+  names = stages.run_names(goodfellow2014.RUNS["table=samples"]["test"])
+  row = lambda frechet, parzen: [[[frechet, 0.5], *[[0.25, np.nan]] * 6, [parzen, 2.0]]]
+  write(tmp_path, names["gan"], draws=row(20, 210), training=row(0.5, 243), held_out=row(0.75, 240))
+  write(tmp_path, names["vae"], draws=row(30, 100), means=row(9, 220))
+  found = goodfellow2014.report("table=samples", "test", tmp_path)
+  rows = texts(found["tables"][0])
+  assert rows[0] == ["GAN of 2014", "20.000 ± 0.500", *["0.250"] * 5, "0.2", "210.0 ± 2.0"]
+  assert [r[0] for r in rows[1:]] == ["VAE, x ~ p(x|z)", "VAE, E[x|z]", "training digits", "held-out digits"]
+  assert found["sentences"] == [
+    "By the Frechet distance, best first: VAE, E[x|z]; GAN of 2014; VAE, x ~ p(x|z).",
+    "By Parzen windows: the same order.",
+  ]
+  shown = goodfellow2014.summary(found["numbers"])["ours"]
+  assert "GAN of 2014 20.00 ± 0.50, 210.0" in shown and "training digits 0.50 ± 0.50, 243.0" in shown
+
+
 def test_centres_of_clusters_are_means_of_their_members():
   x = np.concatenate([np.full((5, 2), 0.0), np.full((5, 2), 10.0)]) + np.random.default_rng(0).normal(0, 0.1, (10, 2))
   centres = parzen.clusters(x, 2, seed=3)
