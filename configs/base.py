@@ -211,7 +211,7 @@ def adversarial(a: SimpleNamespace) -> ConfigDict:
   config = default()
   config.principle, config.objective = "adversarial", ConfigDict(AdversarialOptions()._asdict())
   config.optim = ConfigDict(optimisers.Options(lr=2e-4, b1=0.5)._asdict())
-  own = {"name": str, "lr": float, "b1": float, "b2": float, "eps": float, "l2": float, "weight_decay": float}
+  own = {name: type(getattr(optimisers.Options(), name)) for name in optimisers.OWN_OF_PLAYERS}
   config.optim.discriminator = ConfigDict({name: config_dict.placeholder(kind) for name, kind in own.items()})
   config.evaluate = ConfigDict({"means": {"batch_size": 500}})
   config.num_epochs, config.checkpoint_every = 100, 0

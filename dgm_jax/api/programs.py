@@ -42,6 +42,9 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
   if name == "sample":
     return _sampler(experiment, sizes)
   needs = {"log_prob": exact_likelihood.NEEDS, "complete": ("complete",)}.get(name, ("infer", "log_joint"))
+  point = hasattr(experiment.model, "encode") and not hasattr(experiment.model, "infer")  # z(x) of an autoencoder
+  if point and name in ("encode", "decode"):
+    needs = ("encode", "reconstruct")
   missing = [m for m in needs if not hasattr(experiment.model, m)]
   errors.require(not missing, f"This model does not provide {' and '.join(missing)}.")
   if name == "importance":
@@ -59,7 +62,9 @@ def make_program(experiment: Any, name: str, k: int = 0, batch_size: int | None 
     step = {
       "log_prob": lambda state, key, batch: bound(experiment, state).log_prob(batch) + batch.get("log_det", 0.0),
       "complete": lambda state, key, batch: bound(experiment, state).complete(key, batch, **sizes),
-      "encode": lambda state, key, batch: mean(bound(experiment, state).infer(batch)),
+      "encode": lambda state, key, batch: (
+        bound(experiment, state).encode(batch) if point else mean(bound(experiment, state).infer(batch))
+      ),
       "draw": lambda state, key, batch: bound(experiment, state).infer(batch).sample(seed=key),
     }[name]
   compiled = jax.jit(make_evaluate_step(step, experiment.transforms.evaluate))

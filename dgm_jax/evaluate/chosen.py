@@ -86,5 +86,5 @@ def find(name: str, given: Mapping[str, Any]) -> Evaluation:
     tuple(getattr(module, "NEEDS", ())),
     given,
     tuple(getattr(module, "RUNS", ())),
-    getattr(module, "prepare", None),
+    None if references.is_own(place) else getattr(module, "prepare", None),
   )

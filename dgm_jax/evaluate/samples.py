@@ -38,6 +38,16 @@ def check(
   for name, value in (("batch_size", batch_size), ("neighbours", neighbours), ("splits", splits), ("cells", cells)):
     errors.require(value >= 1, f"evaluate.samples.{name} = {value}; it must be 1 or more.")
   errors.require(0 <= seed < 2**32, f"evaluate.samples.seed = {seed}; it must be in 0 .. 2^32 - 1.")
+  given = options.words(metrics)
+  for metric, name, value in (("manifold", "neighbours", neighbours + 1), ("class_score", "splits", splits)):
+    errors.require(
+      metric not in given or value <= num_samples,
+      f"evaluate.samples.{name} = {value - (name == 'neighbours')} of {num_samples} samples: take more samples.",
+    )
+  errors.require(
+    "memorisation" not in given or num_samples >= 5,
+    f"evaluate.samples.num_samples = {num_samples}; the metric 'memorisation' needs 5 or more.",
+  )
   errors.choose("value of evaluate.samples.against", against, PARTS)
   choose.check("features", features)
   if classifier:

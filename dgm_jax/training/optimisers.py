@@ -214,6 +214,11 @@ def _of_options(
   return optax.GradientTransformationExtraArgs(transformation({}).init, update)
 
 
+# Options that a further player may have of its own in the configs: those that are a number or a name
+OWN_OF_PLAYERS = ("name", "lr", "b1", "b2", "eps", "b1_end", "b1_ramp", "schedule", "end_scale", "rate_decay", "hold")
+OWN_OF_PLAYERS += ("warmup", "clip_norm", "weight_decay", "l2")
+
+
 def make_players(
   players: Sequence[str], num_updates: Mapping[str, int], **options: Any
 ) -> dict[str, optax.GradientTransformationExtraArgs]:

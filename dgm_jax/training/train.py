@@ -19,7 +19,8 @@ from ml_collections import ConfigDict
 from dgm_jax.core import errors, files
 from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.data import sources
-from dgm_jax.training import folds, results, settings, tracking
+from dgm_jax.evaluate import chosen
+from dgm_jax.training import folds, given_runs, results, settings, tracking
 from dgm_jax.training.build import build
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
@@ -39,9 +40,16 @@ def _held_out(experiment: Experiment) -> str:
 
 
 def check_options(config: ConfigDict, experiment: Experiment) -> None:
-  """Raises UserError if loggers, init_from or keep_best is invalid, before the run's folder is created."""
+  """Raises UserError for invalid loggers, init_from or keep_best, or evaluations that do not fit the data.
+
+  That is before the run's folder is created: not after the training.
+  """
   hub.check(config.loggers)
   split = _held_out(experiment)
+  final = (chosen.find(name, given) for name, given in config.evaluate.items())
+  for evaluation in (*final, *tracking.evaluations(config, split)):
+    if evaluation.prepare is not None:
+      evaluation.handed(given_runs.load).prepared(experiment)
   if config.init_from:
     warm_start.check(config.init_from)
   if config.keep_best:

@@ -14,8 +14,9 @@ from dgm_jax.data import pipeline, splits
 from dgm_jax.evaluate import chosen, samples
 from dgm_jax.evaluate.sample_features import embedding
 from dgm_jax.evaluate.sample_features.features import Features
-from dgm_jax.evaluate.sample_features.measure import Measure
+from dgm_jax.evaluate.sample_features.measure import Measure, _conditional
 from dgm_jax.evaluate.sample_metrics import frechet, kernel, manifold, memorisation, parzen
+from dgm_jax.models.adversarial import gan
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -219,6 +220,12 @@ def test_class_conditional_samples_train_a_nearest_neighbour_classifier():
   found = measure(experiment(shifted, *parts, model=Conditional()), metrics=("nearest",))
   assert found["samples_nearest_by_samples"] == found["samples_nearest_of_samples"] == 1
   assert found["samples_nearest_by_samples_floor"] == 1
+  game = gan.Model(data_shape=(3,), latent_dim=2, num_classes=3, output="linear")
+  params = game.init(jax.random.key(0), game.latent(KEY, 2), jnp.zeros(2, jnp.int32), method="generate")["params"]
+  run = Measure(experiment(shifted, *parts, model=game), metrics=("nearest",), num_samples=30)
+  assert 0 <= run(TrainState(0, params, (), {}, {}), KEY)["samples_nearest_of_samples"] <= 1
+  draws, classes = _conditional(game)(TrainState(0, params, (), {}, {}), KEY, 40)
+  assert (draws.shape, set(classes.tolist())) == ((40, 3), {0, 1, 2})
   with pytest.raises(errors.UserError, match="needs a class-conditional model"):
     measure(experiment(shifted, *parts, model=object()), metrics=("nearest",))
 
@@ -251,6 +258,10 @@ def test_samples_stream_in_batches_into_arrays_of_the_asked_size():
   ({"metrics": ("parzen",)}, "no validation part: set data.valid_size"),
   ({"metrics": ("memorisation",), "against": "train"}, "memorisation compares with held-out data"),
   ({"against": "valid"}, "have no validation part"),
+  ({"metrics": ("manifold",), "num_samples": 5}, "neighbours = 5 of 5 samples"),
+  ({"metrics": ("class_score",), "num_samples": 9}, "splits = 10 of 9 samples"),
+  ({"metrics": ("memorisation",), "num_samples": 4}, "'memorisation' needs 5 or more"),
+  ({"metrics": ("memorisation",), "cells": 701}, "cells = 701; there are only 700 training examples"),
 ])  # fmt: skip
 def test_invalid_options_raise_one_sentence(options, named):
   with pytest.raises(errors.UserError, match=named):
@@ -265,13 +276,12 @@ def test_models_and_data_that_cannot_be_measured_raise_one_sentence():
   broken = lambda key, n: jnp.full((n, 3), jnp.nan)
   with pytest.raises(errors.UserError, match="300 of 300 samples hold NaN"):
     measure(made(broken))
-  wide = experiment(
-    lambda key, n: 3 * jnp.ones((n, 28, 28, 1)),
-    numbered(np.zeros((9, 28, 28, 1), "f")),
-    numbered(np.ones((9, 28, 28, 1), "f")),
-  )
+  draw = lambda key, n: 3 * jnp.ones((n, 28, 28, 1))
+  images = [numbered(np.full((9, 28, 28, 1), value, "f")) for value in (0, 1, 2)]
   with pytest.raises(errors.UserError, match=r"takes images in \[0, 1\]; the samples are in \[3, 3\]"):
-    measure(wide, features="mnist", metrics=("frechet",))
+    measure(experiment(draw, *images[:2]), features="mnist", metrics=("frechet",))
+  with pytest.raises(errors.UserError, match=r"takes images in \[0, 1\]; x is in \[0, 2\]"):
+    Measure(experiment(draw, images[0], images[2]), features="mnist")  # before anything is drawn
 
 
 def test_a_folder_of_a_run_is_handed_down_as_what_is_loaded(tmp_path):

@@ -1,6 +1,7 @@
 """The game of two players: its dynamics in closed form, its gradients, its random numbers, and what an update moves."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +10,11 @@ import optax
 import pytest
 from flax import linen as nn
 
+from dgm_jax.api import programs
 from dgm_jax.core import errors, rng
 from dgm_jax.core.system import averaging
+from dgm_jax.data import pipeline
+from dgm_jax.evaluate import latent_space
 from dgm_jax.models.adversarial import bigan, gan
 from dgm_jax.models.vae import vae
 from dgm_jax.networks import norms
@@ -361,6 +365,44 @@ def test_an_encoder_learns_from_the_reals_and_inverts_in_the_end():
     pictures["reconstructions"][:, 1], bound.reconstruct(bound.encode({"x": X[:4]})), rtol=1e-5
   )
   assert bound.features({"x": X[:4]}).shape == (4, 16)
+  data = {"x": np.asarray(X[:6]), "index": np.arange(6), "y": np.arange(6) % 2}
+  experiment = types.SimpleNamespace(model=built, transforms=pipeline.make((), data))
+  encode, decode = (programs.make_program(experiment, name) for name in ("encode", "decode"))
+  np.testing.assert_allclose(encode(now, jax.random.key(0), data), bound.encode({"x": X[:6]}), rtol=1e-5, atol=1e-6)
+  assert decode(now, np.zeros((2, 4), "f")).shape == (2, *SHAPE)
+  shown = latent_space.evaluate(experiment, now, jax.random.key(0), data, num_pairs=1, num_steps=2)["figures"]
+  assert {"latent_codes", "latent_interpolations"} <= shown.keys()
+
+
+class Painted(gan.Model):
+  """Whose generator also lowers the distance of its samples from the examples, as in image translation."""
+
+  def auxiliary(self, key, batch, x):
+    return jnp.sum((x - batch["x"]) ** 2, (1, 2, 3))
+
+
+def test_an_auxiliary_loss_is_lowered_by_the_generator_alone():
+  args = {"data_shape": SHAPE, "latent_dim": 4, "generator_args": NET, "discriminator_args": NET}
+  state = after(model(), X[:8])[0]
+  draw = Game(model(), adversarial.Options(), False).draws(jax.random.key(3), {"x": X[:8]}, 1)
+
+  def gradient(built, weight, player):
+    game = Game(built, adversarial.Options(auxiliary_weight=weight), False)
+    return adversarial_rounds.gradients(game, state, player, draw, 0)[0]
+
+  def distance(params):
+    x = model().apply({"params": state.params | {"generator": params}}, draw["z"][0], None, True, method="generate")
+    return jnp.mean(jnp.sum((x - X[:8]) ** 2, (1, 2, 3)))
+
+  plain, own = gradient(model(), 1.0, "generator"), jax.grad(distance)(state.params["generator"])
+  expected = jax.tree.map(lambda a, b: a + 0.3 * b, plain, own)
+  found = gradient(Painted(**args), 0.3, "generator")
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    gradient(Painted(**args), 0.3, "discriminator"),
+    gradient(model(), 1.0, "discriminator"),
+  )
 
 
 @pytest.mark.parametrize("options,sentence", [

@@ -1,5 +1,6 @@
 """Samples of a model and real examples, embedded and compared: what evaluate.samples computes, state after state."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -37,17 +38,21 @@ class Options(NamedTuple):
 def _conditional(model: Any) -> Callable:
   """(state, key, n) -> (x, classes [n]): draws of uniform classes."""
   generate, count = getattr(type(model), "generate", None), getattr(model, "num_classes", None)
-  takes = generate is not None and "context" in generate.__code__.co_varnames and isinstance(count, int)
+  names = () if generate is None else inspect.signature(generate).parameters
+  of_game = hasattr(model, "discriminate") and "y" in names  # generate(z, y, train) of a game of two players
   errors.require(
-    takes,
-    "The metric 'nearest' needs a class-conditional model, with num_classes and generate(key, n, context=...).",
+    (of_game or "context" in names) and isinstance(count, int),
+    "The metric 'nearest' needs a class-conditional model, with num_classes and generate(key, n, context=...), or "
+    "generate(z, y, train) of two players.",
   )
 
   def draw(state, key, n):
     classes = jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, count)
-    context = jax.nn.one_hot(classes, count)
     bound = model.bind({"params": state.params, **state.variables})
-    return bound.generate(key, n, context=context), classes
+    if not of_game:
+      return bound.generate(key, n, context=jax.nn.one_hot(classes, count)), classes
+    made = bound.generate(bound.latent(key, n), classes, False)
+    return made[0] if isinstance(made, tuple) else made, classes
 
   return draw
 
@@ -82,9 +87,9 @@ class Measure:
     self.metrics = options.words(o.metrics)
     self._needs = {need for name in self.metrics for need in named.METRICS[name].needs}
     self._check_model()
-    shape = tuple(experiment.splits.train["x"].shape[1:])
-    self._features = choose.make(o.features, shape)
-    self._embed = embedding.embedder(self._features, self._classifier(shape), self._digits, "x" in self._keeps)
+    self._features = choose.make(o.features, self._shape())
+    self._check_range()
+    self._embed = embedding.embedder(self._features, self._classifier(), self._digits, "x" in self._keeps)
     draw = _conditional(experiment.model) if "labels" in self._needs else experiment.system.sample
     self._sampler = embedding.Sampler(draw, self._embed, self._features, min(o.batch_size, o.num_samples))
     self._known: dict[str, Embedded] = {}
@@ -119,11 +124,30 @@ class Measure:
       o.against != "valid" or splits.valid is not None,
       "evaluate.samples.against = 'valid', and these data have no validation part.",
     )
+    errors.require(
+      "training" not in self._needs or o.cells <= len(splits.train["x"]),
+      f"evaluate.samples.cells = {o.cells}; there are only {len(splits.train['x'])} training examples.",
+    )
     self._digits = splits.about.get("channels") == "digits"
     self._has_modes = "modes" in splits.about
     self._keeps = self._needs | ({"x"} if "mode" in self._needs and self._has_modes else set())
 
-  def _classifier(self, shape: tuple[int, ...]) -> Features | None:
+  def _shape(self) -> tuple[int, ...]:
+    """Of an x after the transforms."""
+    return tuple(self._experiment.transforms.statistics.shape)
+
+  def _check_range(self) -> None:
+    """Of the real examples, before anything is computed."""
+    if self._features.range is None:
+      return
+    (least, greatest), (low, high) = self._features.range, self._experiment.transforms.statistics.range
+    errors.require(
+      least - 1e-3 <= low and high <= greatest + 1e-3,
+      f"features = {self._features.name!r} takes images in [{least:g}, {greatest:g}]; x is in [{low:.4g}, {high:.4g}] "
+      "after data.transforms: take 'pixels', or train on data in that range.",
+    )
+
+  def _classifier(self) -> Features | None:
     """That of `probs` and `mode`."""
     o, about, train = self._o, self._experiment.splits.about, self._experiment.splits.train
     own_modes = self._has_modes or self._digits
@@ -135,7 +159,7 @@ class Measure:
       )
     if not asked:
       return None
-    found = choose.make(o.classifier, shape) if o.classifier else self._features
+    found = choose.make(o.classifier, self._shape()) if o.classifier else self._features
     errors.require(
       found.num_classes is not None,
       f"The metrics 'class_score' and 'modes' of labelled data need a classifier; features = {found.name!r} is none: "

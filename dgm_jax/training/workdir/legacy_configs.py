@@ -28,6 +28,9 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
   if config.get("optim") != {}:
     as_json = {k: list(v) if isinstance(v, tuple) else v for k, v in _ADDED_OPTIM.items()}
     config["optim"] = config.get("optim", {}) | {k: v for k, v in as_json.items() if k not in config.get("optim", {})}
+  if "discriminator" in config.get("optim", {}):
+    own = dict.fromkeys(optimisers.OWN_OF_PLAYERS)
+    config["optim"]["discriminator"] = own | config["optim"]["discriminator"]
   if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
     config["objective"] = _ADDED_LATENT | config["objective"]
   if config.get("model", {}).get("name") == "bernoulli_product" and config.get("principle") == "own_bound":
