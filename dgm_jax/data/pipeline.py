@@ -13,6 +13,8 @@ from dgm_jax.data.given import as_trained
 from dgm_jax.data.statistics import Statistics
 from dgm_jax.data.transforms import TRANSFORMS, Transform, add_log_det
 
+_TO_REALS = ("scale", "standardize", "logit", "lightness")  # transforms of which integers do not stay integers
+
 
 def _parse(text: str) -> tuple[str, dict]:
   """ "binarize:static,seed=1" -> ("binarize", {"how": "static", "seed": 1}); a word is the first option's value,
@@ -70,7 +72,7 @@ def _keeps_levels(names: Sequence[str], is_integer: bool) -> bool:
   """See Pipeline: `names` of the transforms in order, applied to integers or not."""
   dequantized = False
   for name in names:
-    is_integer = name == "binarize" or (is_integer and (dequantized or name not in ("scale", "standardize", "logit")))
+    is_integer = name == "binarize" or (is_integer and (dequantized or name not in _TO_REALS))
     dequantized = dequantized or name == "dequantize"
   return is_integer
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors
-from dgm_jax.data import conditioning, crops, missing_mechanisms, restacking
+from dgm_jax.data import colours, conditioning, crops, missing_mechanisms, restacking
 from dgm_jax.data.statistics import Statistics, per_example
 
 
@@ -183,6 +183,11 @@ def _flip(train: Statistics) -> Transform:
   return Transform(apply, only_training=True)
 
 
+def _lightness(train: Statistics) -> Transform:
+  """x = (a, b) / 110 and batch["context"] = L / 50 - 1 of colours, in [-1, 1]; see colours.py."""
+  return Transform(*colours.make(train))
+
+
 def _crop(train: Statistics, length: int) -> Transform:
   """`length` consecutive entries of each sequence; see crops.py."""
   return Transform(*crops.make(train.shape, length))
@@ -244,6 +249,7 @@ TRANSFORMS = {
   "standardize": (_standardize, {}),
   "standardize_targets": (_standardize_targets, {}),
   "flip": (_flip, {}),
+  "lightness": (_lightness, {}),
   "crop": (_crop, {"length": 65}),
   "restack": (_restack, {}),
   "condition": (_condition, {"columns": ""}),
