@@ -5,8 +5,9 @@ round: num_discriminator updates of the discriminator, then num_generator of the
 whose parameters are those of its submodules `generator` and `discriminator`, with
 
   latent(key, n)               -> z, an array [n, ...]
-  generate(z, y, train)        -> x, in the range of the data, or (x, z), a pair that is judged as a whole
-  discriminate(x, y, train)    -> logits [B], of x or of pairs
+  generate(z, y, train)        -> x, in the range of the data; or a pair (x, z), which is judged as a whole if the model
+                                  has `observed`; else x alone is judged, and `auxiliary` gets the pair
+  discriminate(x, y, train)    -> logits [B], of x or of pairs, or [B, P], of P parts of each
   support                      the smallest and the largest value of an x
 
 and, if needed:
@@ -114,20 +115,27 @@ def make(model: nn.Module, tx: Any, **options: Any) -> System:
     bound, y = bind(state), examples.get("y")
     real = bound.observed(examples["x"], False) if game.has_encoder else examples["x"]
     fake = made(state, key, examples["x"].shape[0], y)
-    judge = lambda x: bound.discriminate(_with_followers(x, o.pack), y, False)
-    return {"d_real": judge(real), "d_fake": judge(fake)}
+
+    def judge(x):
+      d = bound.discriminate(_with_followers(x, o.pack), y, False)
+      return jnp.mean(d.reshape(d.shape[0], -1), 1)
+
+    return {"d_real": judge(real), "d_fake": judge(game.seen(fake))}
 
   def sample(state, key, n):
     return image_of(made(state, key, n))
 
   def pictures(state, key, batch):
     examples = conditioned(batch)
-    shown = {"samples": image_of(made(state, key, examples["x"].shape[0], examples.get("y")))}
+    y, bound = examples.get("y"), bind(state)
+    picture = (lambda x: bound.picture(x, y)) if hasattr(model, "picture") else lambda x: x
+    shown = {"samples": picture(image_of(made(state, key, examples["x"].shape[0], y)))}
     if hasattr(model, "reconstruct_batch"):
-      shown["reconstructions"] = jnp.stack([examples["x"], bind(state).reconstruct_batch(key, examples)], 1)
+      pair = picture(examples["x"]), picture(bound.reconstruct_batch(key, examples))
+      shown["reconstructions"] = jnp.stack(pair, 1)
     return shown
 
-  needs_context = o.conditions_on == "context" and getattr(model, "num_classes", None)
+  needs_context = o.conditions_on == "context" and getattr(model, "num_classes", None) is not None
   train_step = make_train_step(game, txs, conditioned)
   drawn = None if needs_context else sample
   return System(init, train_step, eval_step, drawn, pictures, o.num_discriminator * o.accumulate)

@@ -29,6 +29,8 @@ class Options(NamedTuple):
       Zhao et al., 2021); the generator's samples move apart by the weight latent_diversity.
     latent_noise, latent_diversity: see latent_consistency.
     conditions_on: the entry of a batch that is y, for models with classes: "y", or "context".
+    adversarial_weight: factor of the generator's own loss; with 0 its samples are not judged, and it lowers the model's
+      `auxiliary` alone.
     auxiliary_weight: factor of the mean of the model's own `auxiliary` in the generator's loss.
     train: "both", or the only player that learns.
   """
@@ -50,6 +52,7 @@ class Options(NamedTuple):
   latent_noise: float = 0.07
   latent_diversity: float = 0.0
   conditions_on: str = "y"
+  adversarial_weight: float = 1.0
   auxiliary_weight: float = 1.0
   train: str = "both"
 
@@ -66,7 +69,7 @@ def checked(**options) -> Options:
   errors.choose("value of objective.conditions_on", o.conditions_on, ("y", "context"))
   for name in ("num_discriminator", "num_generator", "accumulate", "pack", "every"):
     errors.require(getattr(o, name) >= 1, f"objective.{name} = {getattr(o, name)}; it must be 1 or more.")
-  for name in ("weight", "latent_consistency", "latent_noise", "latent_diversity"):
+  for name in ("weight", "latent_consistency", "latent_noise", "latent_diversity", "adversarial_weight"):
     errors.require(getattr(o, name) >= 0, f"objective.{name} = {getattr(o, name)}; it must be 0 or positive.")
   errors.require(
     o.penalty != "clip" or o.loss == "wasserstein",

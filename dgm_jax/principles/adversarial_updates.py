@@ -70,13 +70,17 @@ class Game(NamedTuple):
     real, variables = self.call("observed", params, variables, draw["x"], key=keys[1], moving=moving)
     return real, fake, variables
 
+  def seen(self, fake: Any) -> Any:
+    """What is judged of samples: a pair only where examples are pairs, too; else x alone."""
+    return fake if self.has_encoder else image_of(fake)
+
   def judged(self, params: Any, variables: Any, key: jax.Array, real: Any, fake: Any, draw: dict):
     """(logits of the reals, of the samples; variables).
 
     One batch of both where the discriminator has no batch statistics, which is the same and faster; where it has, each
     is normalised by its own moments, or the discriminator could tell them apart by what they do to the others.
     """
-    real, fake, y = packed(real, self.o.pack), packed(fake, self.o.pack), draw.get("y")
+    real, fake, y = packed(real, self.o.pack), packed(self.seen(fake), self.o.pack), draw.get("y")
     judge = functools.partial(self.call, "discriminate", params)
     if "discriminator" in variables.get("batch_stats", {}):
       keys = jax.random.split(key)
@@ -132,9 +136,10 @@ class Game(NamedTuple):
     if o.penalty not in ("none", "clip"):
 
       def critic(x):
-        return self.call("discriminate", params, state.variables, x, draw.get("y"), key=key_d)[0]
+        d = self.call("discriminate", params, state.variables, x, draw.get("y"), key=key_d)[0]
+        return jnp.mean(d.reshape(d.shape[0], -1), 1)
 
-      pair = packed(real, o.pack), packed(fake, o.pack)
+      pair = packed(real, o.pack), packed(self.seen(fake), o.pack)
       of = lambda: self.penalty(state, critic, *pair, draw, (d_real, d_fake))
       value = of() if o.every == 1 else jax.lax.cond(count % o.every == 0, lambda: o.every * of(), lambda: 0.0 * loss)
       metrics["penalty"] = value
@@ -146,25 +151,31 @@ class Game(NamedTuple):
       loss += self.number(state, "latent_consistency") * jnp.mean((d_near - d_fake) ** 2)
     return loss, (metrics, variables)
 
+  def _of_logits(self, state: TrainState, d_real: jax.Array, d_fake: jax.Array) -> jax.Array:
+    coding = tuple(self.number(state, name) for name in "abc")
+    return losses.generator_loss(self.o.loss, d_real, d_fake, self.has_encoder, coding)
+
   def generator_loss(self, params_g: Any, state: TrainState, draw: dict, count: jax.Array, old: Any):
     """(what the generator lowers, (metrics, variables)) on a batch; `old` has the discriminator's parameters."""
     del count
     o, params = self.o, {"generator": params_g, "discriminator": old}
     key_g, key_d = jax.random.split(draw["key"])
     real, fake, variables = self.produced(params, state.variables, key_g, draw)
-    if o.loss in losses.RELATIVISTIC or self.has_encoder:
+    if o.adversarial_weight == 0:
+      loss = jnp.zeros(())
+    elif o.loss in losses.RELATIVISTIC or self.has_encoder:
       d_real, d_fake, _ = self.judged(params, state.variables, key_d, real, fake, draw)
+      loss = self._of_logits(state, d_real, d_fake)
     else:  # nothing of the reals is needed
-      d_real = d_fake = self.call(
-        "discriminate", params, state.variables, packed(fake, o.pack), draw.get("y"), key=key_d
-      )[0]
-    coding = tuple(self.number(state, name) for name in "abc")
-    loss = losses.generator_loss(o.loss, d_real, d_fake, self.has_encoder, coding)
+      seen = packed(self.seen(fake), o.pack)
+      d_fake = self.call("discriminate", params, state.variables, seen, draw.get("y"), key=key_d)[0]
+      loss = self._of_logits(state, d_fake, d_fake)
     metrics = {"loss_generator": loss, "spread": losses.relative_spread(image_of(fake), draw["x"])}
+    loss *= self.number(state, "adversarial_weight")
     if hasattr(self.model, "auxiliary"):
       own = {k: v for k, v in state.variables.items() if k not in _FIXED}
       batch = {k: v for k, v in draw.items() if k in ("x", "y")}
-      more = self.model.apply({"params": params, **own}, key_d, batch, image_of(fake), method="auxiliary")
+      more = self.model.apply({"params": params, **own}, key_d, batch, fake, method="auxiliary")
       metrics["auxiliary"] = jnp.mean(more)
       loss += self.number(state, "auxiliary_weight") * metrics["auxiliary"]
     if o.latent_diversity:
