@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from dgm_jax.core import config_args
 from dgm_jax.core.system import System, averaging
-from dgm_jax.models.adversarial import bigan, gan
+from dgm_jax.models.adversarial import bigan, colouriser, gan
 from dgm_jax.models.autoregressive import lstm, made, nade, orderless, pixelcnn, transformer
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.flows import flow
@@ -96,6 +96,7 @@ CONFIG_ARGUMENTS = {
   "goodfellow_mnist": [""],
   "bigan_mnist": [""],
   "samples_mnist": ["", "model=diffusion"],
+  "colouriser": ["", "stage=both,loss=bins"],
 }
 
 SHAPE = (4, 6, 1)
@@ -207,6 +208,22 @@ def _bigan() -> System:
   return adversarial.make(model, optax.adam(2e-3, 0.5), order="simultaneous")
 
 
+def _colouriser() -> System:
+  """The toy patterns as the lightness of photographs, whose colours follow from them."""
+  model = colouriser.Model(data_shape=(*SHAPE[:2], 2), channels=(4, 8), discriminator_channels=(4,))
+  system = adversarial.make(
+    model, optax.adam(2e-3, 0.5), conditions_on="context", auxiliary_weight=10.0, train="generator"
+  )
+  ab = lambda x: np.float32(0.4) * (2 * x - 1) * np.array([1, -1], np.float32)
+  of_all = lambda batch: {"x": ab(batch["x"]), "context": 2 * batch["x"] - 1}
+  return system._replace(
+    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
+    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
+    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
+    pictures=lambda state, key, batch: system.pictures(state, key, of_all(batch)),
+  )
+
+
 _MAXOUT = {"discriminator_net": "maxout", "discriminator_args": {"hidden": (16,), "pieces": 3, "dropout": 0.2}}
 _SPECTRAL = {"discriminator_args": {"hidden": (32,), "norm": "spectral"}}
 _CRITIC = {"loss": "wasserstein", "penalty": "gradient_penalty", "weight": 1.0, "num_discriminator": 2}
@@ -273,6 +290,7 @@ SYSTEMS = {
   "gan_r1": lambda: _gan(ema=0.9, penalty="r1", weight=0.1, every=2),
   "gan_packed": lambda: _gan(nets=_SPECTRAL, pack=2, loss="hinge", accumulate=2),
   "bigan": lambda: _bigan(),
+  "colouriser": lambda: _colouriser(),
 }
 GAMES = ("gan", "gan_maxout", "wgan_gp", "gan_r1", "gan_packed", "bigan")  # of two players, whose losses need not fall
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")

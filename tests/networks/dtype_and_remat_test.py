@@ -42,6 +42,7 @@ _WITHOUT = (
   "gan_r1",
   "gan_packed",
   "bigan",
+  "colouriser",
   "mcem",
   "classifier_dropout",
   "prodlda",
