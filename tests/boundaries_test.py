@@ -26,7 +26,7 @@ LAYERS = {
   "evaluate": "core networks data distributions inference",  # networks: those of features of samples
   "training": "core networks data models principles evaluate",
   "sweeps": "core data training",
-  "applications": "core data distributions inference models principles training",
+  "applications": "core data distributions inference models principles evaluate training",
   "api": "core data distributions inference evaluate training sweeps",
   "main.py": "core training",
   "__main__.py": "core",  # and the version; the commands themselves are imported when they are called
@@ -34,18 +34,20 @@ LAYERS = {
 }
 PURE = {"networks", "distributions", "inference", "models"}  # the mathematical packages, and what they may import:
 MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", "itertools", "math", "re", "typing"}
-OF_CORE = {"platforms", "errors", "options", "references", "rng"}
+OF_CORE = {"colour_spaces", "platforms", "errors", "options", "references", "rng"}
 # files that may use NumPy; the others compute on the device
 ON_THE_HOST = (
   "data/",
   "core/batches.py",
   "core/files.py",
+  "evaluate/colour",
   "evaluate/compare.py",
   "evaluate/compare_samples.py",
   "evaluate/samples.py",  # float64 and LAPACK, and so the next two
   "evaluate/sample_features/",
   "evaluate/sample_metrics/",
   "applications/imputation/",
+  "applications/colour/",
   "applications/compression/",
   "api/",
   "training/folds.py",  # stacks the rows of folds before they go to the device

@@ -51,6 +51,7 @@ KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
 KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), ("text",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))
 KINDS |= {"samples_mnist": ("images", "binary")}
+KINDS |= {"colouriser": ("photographs",)}
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}
 REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), "take data=text")
@@ -68,6 +69,7 @@ def files(tmp_path_factory):
   """{kind: path} of small files, in the formats of users."""
   folder, g = tmp_path_factory.mktemp("own"), np.random.default_rng(0)
   y = np.arange(N) % 10
+  np.savez(folder / "photographs.npz", x=g.integers(0, 256, (N, 16, 16, 3), np.uint8))
   images = (255 * g.beta(0.2, 0.4, (N, 12, 12))).astype(np.uint8)
   np.savez(folder / "images.npz", x=images, y=y)
   z = g.normal(size=(N, 1))
