@@ -18,15 +18,17 @@ if jaxlib.__version__ == "0.10.2" and _FLAG not in os.environ.get("XLA_FLAGS", "
 
 if TYPE_CHECKING:
   from dgm_jax.api import load, pack, sweep, train
+  from dgm_jax.applications.colour.colouriser import Colouriser
   from dgm_jax.applications.imputation.transformer import MIWAEImputer
 
   __version__: str
 
 # Imported when they are first used: JAX's flags may be set after `import dgm_jax`, which takes no time.
 _LAZY = dict.fromkeys(("load", "pack", "sweep", "train"), "dgm_jax.api")
+_LAZY["Colouriser"] = "dgm_jax.applications.colour.colouriser"
 _LAZY["MIWAEImputer"] = "dgm_jax.applications.imputation.transformer"
 
-__all__ = ["MIWAEImputer", "__version__", "load", "pack", "sweep", "train"]
+__all__ = ["Colouriser", "MIWAEImputer", "__version__", "load", "pack", "sweep", "train"]
 
 
 def _version() -> str:

@@ -41,6 +41,7 @@ COMMANDS = {
   "ensemble": Command("dgm_jax.evaluate.ensemble", "score the deep ensemble of several runs"),
   "impute": Command("dgm_jax.applications.imputation.command", "impute the missing cells of a table"),
   "score": Command("dgm_jax.api.score_command", "log p of every row of a file, under a run"),
+  "colourise": Command("dgm_jax.applications.colour.command", "find colours for grey photographs"),
   "compress": Command("dgm_jax.applications.compression.command", "compress a file by an autoregressive model"),
   "reproduce": Command("dgm_jax.experiments.reproduce", "reproduce tables and figures of papers"),
   "prepare-data": Command("dgm_jax.data.published.command", "download, verify and prepare data sets"),

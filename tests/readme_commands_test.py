@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from dgm_jax import __main__ as door
 from dgm_jax.core import config_args
@@ -61,6 +62,9 @@ def folder(tmp_path_factory):
   np.savez(root / "mine.npz", x=np.random.default_rng(0).integers(0, 256, (300, 28, 28)).astype(np.uint8))
   np.save(root / "digits.npy", np.random.default_rng(0).integers(0, 2, (20, 784)).astype(np.uint8))
   (root / "lines.txt").write_text("\n".join(f"the cat number {i % 9} sat on mat {i % 7}" for i in range(200)))
+  (root / "photos").mkdir()
+  photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8))
+  photo.save(root / "photos" / "one.png")
   for page in PAGES:  # the files that a page shows: `name.py` and a block of Python
     for name, code in re.findall(r"`(\w+\.py)`[^`]*```python\n(.*?)```", page.read_text(), re.DOTALL):
       (root / name).write_text(code)

@@ -1,0 +1,1 @@
+"""Colours for grey photographs by a trained run: see README.md."""
