@@ -128,7 +128,9 @@ def plan(
     UserError: unknown cell, or a value that the config does not accept.
   """
   chosen, from_run = {name for names in chosen_cells(budget, cells).values() for name in names}, stages.starts(budget)
-  chosen |= {from_run[name] for name in chosen if name in from_run}
+  for name in list(chosen):
+    while (name := from_run.get(name, "")) and name not in chosen:
+      chosen.add(name)
   runs = stages.make_runs(budget, definition.typed_common(budget.config, {**budget.common, **common}), folder)
   return runs, chosen
 

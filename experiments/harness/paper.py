@@ -67,7 +67,7 @@ class Budget(NamedTuple):
     common: {path: value} of all its runs.
     cells: {cell of the table: overrides of its runs, which differ only in the seed}.
     after: as `cells`, for runs that start from the parameters of finished ones: their init_from names a cell and means
-      its run with the same seed.  They are planned once that run is finished.
+      its run with the same seed, which may itself start from another.  They are planned once that run is finished.
     compute: (folder) -> None: computes a run's folder without the training loop; resumes where it was interrupted.
     measure: (folder, {cell: names of its runs}) -> None, for a sweep: measures on the finished runs what their
       evaluations do not contain, into folder/measured.  It is called by every command and skips what is there.

@@ -25,7 +25,7 @@ def run_names(budget: Budget) -> dict[str, list[str]]:
 
 def starts(budget: Budget) -> dict[str, str]:
   """{run: the run it starts from}, which is the run with the same seed of the cell that init_from names."""
-  names = {(cell, o["seed"]): _run_name(o) for cell, runs in budget.cells.items() for o in runs}
+  names = {(cell, o["seed"]): _run_name(o) for cell, runs in cells(budget).items() for o in runs}
   return {_run_name(o): names[o["init_from"], o["seed"]] for runs in budget.after.values() for o in runs}
 
 
