@@ -1,6 +1,7 @@
 """Colours found for grey photographs, beside those of answers that know nothing, which many a model does not beat."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,6 +37,13 @@ def names(*, batch_size: int = 250, answers: Sequence[str] = ANSWERS, ceiling: f
   return found + [f"colour_{better}_{name}" for better in ("mae_below", "auc_above") for name in answers]
 
 
+@functools.lru_cache(maxsize=4)
+def _embedder(shape: tuple[int, ...]) -> Callable:
+  """The features of pictures of a shape; compiled once, for all states of a run."""
+  features = choose.make("random", shape)
+  return jax.jit(lambda x: features.embed(x)["features"])
+
+
 class Colours:
   """The features by which RGB pictures are compared, and those of the photographs.
 
@@ -45,8 +53,7 @@ class Colours:
   """
 
   def __init__(self, rgb: np.ndarray, batch_size: int):
-    features = choose.make("random", tuple(rgb.shape[1:]))
-    self._embed, self._batch = jax.jit(lambda x: features.embed(x)["features"]), batch_size
+    self._embed, self._batch = _embedder(tuple(rgb.shape[1:])), batch_size
     self._true = self._embedded(np.asarray(rgb, np.float32) / 255)
 
   def _embedded(self, pictures: np.ndarray) -> np.ndarray:
@@ -60,14 +67,21 @@ class Colours:
     return frechet(self._embedded(shown.astype(np.float32)), self._true)
 
 
+@functools.lru_cache(maxsize=4)
+def _finder(model: Any, transform: Callable, batch_size: int) -> Callable:
+  """The program that finds colours; compiled once, for all states of a run."""
+
+  def step(state, key, batch):
+    bound = model.bind({"params": state.params, **state.variables})
+    return {"ab": bound.colours(bound.latent(key, batch["x"].shape[0]), batch["context"])}
+
+  return make_evaluate_examples(step, transform, batch_size)
+
+
 def found_colours(experiment: Any, state: Any, key: jax.Array, arrays: dict, batch_size: int) -> np.ndarray:
   """(a, b) [N, H, W, 2] that the model finds for the lightness of the examples."""
 
-  def step(state, key, batch):
-    model = experiment.model.bind({"params": state.params, **state.variables})
-    return {"ab": model.colours(model.latent(key, batch["x"].shape[0]), batch["context"])}
-
-  run = make_evaluate_examples(step, experiment.transforms.evaluate, batch_size)
+  run = _finder(experiment.model, experiment.transforms.evaluate, batch_size)
   with progress_bar(len(arrays["x"]), description="colour", unit="image") as bar:
     return np.asarray(run(state, key, arrays, bar.update)["ab"], np.float64)
 

@@ -1,0 +1,65 @@
+"""The three stages of NoGAN as runs: what each starts from and moves, that it resumes bitwise, and what is kept."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from dgm_jax.core import config_args, errors
+from dgm_jax.training import build, train
+from dgm_jax.training.restore import restore
+
+STAGES = {"generator": {"generator"}, "discriminator": {"discriminator"}, "both": {"generator", "discriminator"}}
+
+
+def config(stage, start=""):
+  made = config_args.load(f"colouriser:test,stage={stage}")
+  with made.unlocked():
+    made.init_from, made.evaluate, made.loggers, made.data.train_size = str(start), {}, (), 200
+  return made
+
+
+def half(folder, copy):
+  """The folder of a run as it was after half of its steps."""
+  (copy / "checkpoints").mkdir(parents=True)
+  for file in ("config.json", "data.json", "metrics.jsonl"):
+    (copy / file).write_text((folder / file).read_text())
+  (folder / "checkpoints" / "20").rename(copy / "checkpoints" / "20")
+
+
+def moved(first, second):
+  same = lambda a, b: all(bool((x == y).all()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+  return {player for player in first.params if not same(first.params[player], second.params[player])}
+
+
+@pytest.mark.slow
+def test_stages_move_their_players_and_resume_bitwise(tmp_path):
+  start, before = "", None
+  for stage, players in STAGES.items():
+    made, folder = config(stage, start), tmp_path / stage
+    train.train_and_evaluate(made, folder)
+    state = restore(made, folder, averaged=False)[1]
+    if before is not None:
+      assert moved(before, state) == players
+    half(folder, tmp_path / f"{stage}-resumed")
+    train.train_and_evaluate(made, tmp_path / f"{stage}-resumed")
+    jax.tree.map(np.testing.assert_array_equal, restore(made, tmp_path / f"{stage}-resumed", averaged=False)[1], state)
+    start, before = folder, state
+  rows = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()][1:]
+  within = {row["step"]: row["valid/colour_frechet_within"] for row in rows if "valid/colour_frechet_within" in row}
+  assert set(within) == {0, 20, 40}
+  assert all("valid/colour_mae" in row for row in rows if row["step"] in within)
+
+
+def test_stages_are_options_of_one_config_and_grey_images_are_refused(tmp_path):
+  for stage, players in STAGES.items():
+    made = config(stage)
+    assert made.objective.train == ("both" if len(players) == 2 else stage)
+    assert (made.objective.adversarial_weight == 0) == (stage == "generator")
+  np.savez(tmp_path / "grey.npz", x=np.random.default_rng(0).integers(0, 256, (60, 16, 16), np.uint8))
+  made = config_args.load("colouriser:test,data=array")
+  with made.unlocked():
+    made.data.path, made.data.data_dir = str(tmp_path / "grey.npz"), str(tmp_path)
+  with pytest.raises(errors.UserError, match=r"takes colours, uint8 \[H, W, 3\]; x is uint8 of shape \[16, 16"):
+    build.build(made)
