@@ -133,10 +133,12 @@ def test_the_top_level_shows_its_lazy_names_and_imports_nothing():
   )
   done = subprocess.run([sys.executable, "-c", code], cwd=tables.ROOT, capture_output=True, text=True)
   names, version, loaded = done.stdout.splitlines()
-  assert names == "['MIWAEImputer', 'load', 'pack', 'sweep', 'train']"
+  assert names == "['Colouriser', 'MIWAEImputer', 'load', 'pack', 'sweep', 'train']"
   assert version == dgm_jax.__version__
   assert loaded == "[]"
-  assert all(callable(getattr(dgm_jax, name)) for name in ("MIWAEImputer", "load", "pack", "sweep", "train"))
+  assert all(
+    callable(getattr(dgm_jax, name)) for name in ("Colouriser", "MIWAEImputer", "load", "pack", "sweep", "train")
+  )
   with pytest.raises(AttributeError, match="no attribute 'lode'"):
     dgm_jax.lode  # noqa: B018
 
