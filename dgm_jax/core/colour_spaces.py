@@ -54,7 +54,7 @@ def _f_inverse(t: Array, xp: ModuleType) -> Array:
   return xp.where(bright, _where(xp, bright, t, 3.0), (t - _OFFSET) / _SLOPE)
 
 
-def _mixed(x: Array, matrix: tuple, xp: ModuleType) -> Array:
+def _mixed(x: Array, matrix: tuple[tuple[float, ...], ...], xp: ModuleType) -> Array:
   """The matrix times each colour, as sums: the products of a device may round to fewer digits."""
   channels = [x[..., i] for i in range(3)]
   return xp.stack([sum(m * c for m, c in zip(row, channels, strict=True)) for row in matrix], -1)

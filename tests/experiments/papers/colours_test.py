@@ -1,0 +1,79 @@
+"""The papers of colours: tables from made numbers, grey beside every row, and runs that start from each other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dgm_jax.evaluate import colour
+from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import measured, stages
+from dgm_jax.experiments.papers.nazeri2018 import paper as nazeri2018
+from dgm_jax.experiments.papers.zhang2016 import paper as zhang2016
+from dgm_jax.sweeps import states
+
+
+def write(folder, name, shift=0.0, **given):
+  """What the measurement of a run saves: every number, and its error."""
+  numbers = dict.fromkeys([*colour.names(), "colour_colourfulness_truth"], 10.0 + shift) | given
+  errors = {f"{name}_stderr": 0.5 for name in numbers}
+  path = measured.file(folder, name)
+  path.parent.mkdir(exist_ok=True, parents=True)
+  np.savez(path, step=np.array(20), **{k: np.asarray(v) for k, v in (numbers | errors).items()})
+
+
+def texts(table):
+  return [[c["text"] for c in row] for row in table["rows"]]
+
+
+def test_answers_that_know_nothing_stand_beside_every_row(tmp_path):
+  names = stages.run_names(nazeri2018.RUNS["table=1"]["quick"])
+  write(tmp_path, names["unet"][0], colour_mae=4.7, colour_mae_grey=5.02, colour_mae_below_grey=4.0)
+  found = nazeri2018.report("table=1", "quick", tmp_path)
+  [table] = found["tables"]
+  rows = texts(table)
+  assert [row[0] for row in rows[:2]] == ["grey", "median of training images"]
+  assert rows[4][0] == "U-Net, L1"
+  at = table["columns"].index("MAE, %")
+  assert (rows[0][at], rows[4][at]) == ("5.02 ± 0.50", "4.70 ± 0.50")
+  assert "colourfulness" in table["columns"]
+  assert found["sentences"][0].startswith("U-Net, L1: MAE below that of grey by z = 8.0, median by z = 20.0")
+  assert "grey 10.0 ± 0.5, 10.0 ± 0.5, 5.02 ± 0.50" in nazeri2018.summary(found["numbers"])["ours"]
+
+
+def test_the_published_numbers_are_unverified(tmp_path):
+  for module in (nazeri2018, zhang2016):
+    assert not any(value.verified for value in module.PAPER.published["table=1"].values())
+  names = stages.run_names(zhang2016.RUNS["table=1"]["quick"])
+  write(tmp_path, names["full"][0])
+  [table] = zhang2016.report("table=1", "quick", tmp_path)["tables"]
+  assert texts(table)[0][:3] == ["grey", "89.1 (unverified)", "10.0 ± 0.5"]
+  assert texts(table)[-1][:4] == ["bins, rebalanced", "89.5 (unverified)", "10.0 ± 0.5", "67.3 (unverified)"]
+
+
+def test_seeds_are_averaged_and_the_curve_of_the_game_marks_what_is_kept(tmp_path):
+  names = stages.run_names(nazeri2018.RUNS["table=1"]["test"])
+  for i, name in enumerate(names["nogan"]):
+    write(tmp_path, name, shift=float(2 * i))
+    folder = states.folder(tmp_path, name)
+    folder.mkdir(parents=True)
+    rows = [{"config": {}}, *({"step": s, "valid/colour_frechet": 1.0 / (s + 1 + i)} for s in (0, 10, 20))]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+  found = nazeri2018.report("table=1", "test", tmp_path)
+  assert texts(found["tables"][0])[-1][2] == "11.0 ± 1.0"
+  [figure] = found["figures"]
+  line, kept = figure["series"]
+  assert [x for x, _ in line["points"]] == [0, 10, 20] and [x for x, _ in kept["points"]] == [20]
+  assert line["points"][0][1] == pytest.approx(0.75)
+
+
+def test_the_third_stage_starts_from_the_second_and_asks_for_the_first(tmp_path):
+  budget = nazeri2018.RUNS["table=1"]["quick"]
+  runs, chosen = reproduce.plan(budget, {}, "nogan", tmp_path)
+  names = stages.run_names(budget)
+  assert chosen == {name for cell in ("unet", "discriminator", "nogan") for name in names[cell]}
+  by = {run.name: run.config for run in runs}
+  starts = {cell: by[names[cell][0]]["init_from"] for cell in names}
+  assert starts["unet"] == ""
+  assert starts["discriminator"].endswith(names["unet"][0]) and starts["nogan"].endswith(names["discriminator"][0])
+  assert [by[names[cell][0]]["objective"]["train"] for cell in names] == ["generator", "discriminator", "both"]
