@@ -63,8 +63,9 @@ def write_array(path: pathlib.Path, x: np.ndarray) -> None:
 class Text:
   """The tokens of a text for a model whose data set has about["vocabulary"].
 
-  Where the vocabulary has <end>, every line of a text is a row; otherwise a text is cut into rows of the model's
-  length, of which the last may be shorter.
+  Where the data set has an example for each line, every line of a text is a row that ends with <end>; where it has
+  windows of a text, the text is cut into rows of the model's length, of which the last may be shorter, and <end>, if the
+  vocabulary has it, is a line break.
 
   Args:
     about: metadata of the data set.
@@ -80,9 +81,12 @@ class Text:
     errors.require(
       about["tokens"] != "word", "This run is of words, which do not determine the white space between them."
     )
-    self.by_line = vocabulary[: len(_SPECIAL)] == _SPECIAL
+    has_end = vocabulary[: len(_SPECIAL)] == _SPECIAL
+    self.by_line = has_end and "windows" not in about
+    if has_end and not self.by_line:
+      vocabulary = (*vocabulary[:_END], "\n", *vocabulary[_END + 1 :])
+    own = vocabulary[_END + self.by_line :] if has_end else vocabulary
     self._vocabulary, self._length = vocabulary, length
-    own = vocabulary[len(_SPECIAL) :] if self.by_line else vocabulary
     self._ids = {token: i for i, token in enumerate(vocabulary) if token in set(own)}
     longest_first = sorted(own, key=len, reverse=True)
     self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.DOTALL)

@@ -183,6 +183,7 @@ def test_other_models_and_batch_sizes_are_refused():
 
 
 WINDOWS = {"vocabulary": tuple("\n abc"), "tokens": "character"}
+JOINED = {"vocabulary": ("<pad>", "<unk>", "<end>", "a", "b"), "tokens": "character", "windows": {"train": 1}}
 LINES = {"vocabulary": ("<pad>", "<unk>", "<end>", "a", "b", "Cl", "[nH]"), "tokens": "atom"}
 
 
@@ -194,13 +195,14 @@ def of_text(about, length):
 
 @pytest.fixture(scope="module")
 def texts():
-  return {"windows": of_text(WINDOWS, 6), "lines": of_text(LINES, 6)}
+  return {"windows": of_text(WINDOWS, 6), "joined": of_text(JOINED, 6), "lines": of_text(LINES, 6)}
 
 
 @pytest.mark.parametrize("kind,text", [
   ("windows", "abc cab\n\n  bca" * 20),
   ("windows", "a"),
   ("windows", "abcabc"),
+  ("joined", "ab\n\nbaab\nb" * 20),
   ("lines", "aCl[nH]b\n\nb\n" + "abaab\n" * 50),
   ("lines", "\n"),
 ])  # fmt: skip
@@ -234,6 +236,7 @@ def test_ten_thousand_characters_by_a_transformer():
 @pytest.mark.parametrize("kind,text,named", [
   ("windows", "abd", "the character 'd', which the vocabulary of the run lacks"),
   ("windows", "", "is empty"),
+  ("joined", "ac", "the character 'c', which the vocabulary of the run lacks"),
   ("lines", "a", "must end with a line break"),
   ("lines", "a\naaaaaa\n", "line 2 has 6 tokens; the run is of lines of at most 5"),
   ("lines", "a<end>\n", "the character '<'"),
