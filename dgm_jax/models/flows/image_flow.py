@@ -41,13 +41,13 @@ class Model(FlowModel):
   def setup(self):
     names = ("num_levels", "num_steps", "hidden", "transform", "transform_args", "mixer", "num_boards", "remat")
     options = {name: getattr(self, name) for name in names} | {"context": self.num_classes}
-    self.flow = ImageFlow(tuple(self.data_shape), **options)
+    self.flow = ImageFlow(self.event_shape, **options)
     self.p_z = self.make_base()
 
   @property
   def event_shape(self) -> tuple[int, ...]:
-    """The shape of the x that the bijectors take."""
-    return tuple(self.data_shape)
+    """The shape of the x that the bijectors take, (H, W, C); images without an axis of colours have one colour."""
+    return (*self.data_shape, 1) if len(self.data_shape) == 2 else tuple(self.data_shape)
 
   def _x(self, batch: dict[str, jax.Array]) -> jax.Array:
-    return super()._x(batch).reshape(-1, *self.data_shape)
+    return super()._x(batch).reshape(-1, *self.event_shape)
