@@ -138,8 +138,9 @@ class LatentModel:
   ) -> np.ndarray:
     """x with draws of the entries where mask is 0, given those where it is 1, [N, *data_shape].
 
-    For autoregressive models: the known entries must come first in their order, except for `orderless`.  Values of x
-    where mask is 0 have no influence.  The result is x as the model sees it.  `options`: as of `sample`.
+    For autoregressive models: the known entries must come first in their order, except for `orderless`; and for flows
+    that are given columns, which alone are known.  Values of x where mask is 0 have no influence.  The result is x as
+    the model sees it.  `options`: as of `sample`.
 
     Raises:
       UserError: the model has no `complete`, or the mask is not one that it can complete.

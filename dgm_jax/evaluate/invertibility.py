@@ -69,7 +69,8 @@ def _summaries(values: dict[str, jax.Array], prefix: str) -> dict[str, float]:
 def _vectors(batch: dict[str, jax.Array], model: Any) -> tuple[jax.Array, jax.Array | None]:
   """(x in the shape that the bijectors take, the context of a model with one)."""
   shape = getattr(model, "event_shape", (-1,))
-  context = batch.get("context") if getattr(model, "context_size", 0) else None
+  takes = getattr(model, "num_classes", 0) or getattr(model, "context_dim", 0)
+  context = batch.get("context") if takes else None
   return batch["x"].reshape(batch["x"].shape[0], *shape), context
 
 
