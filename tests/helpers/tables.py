@@ -76,7 +76,7 @@ CONFIG_ARGUMENTS = {
   "maf_mnist": ["", "base=mog,condition"],
   "realnvp_mnist": ["norm=act"],
   "flow_uci": ["kind=autoregressive"],
-  "densities_fashion": ["", "model=vae"],
+  "densities_fashion": ["model=realnvp", "model=pixelcnn"],
   "glow_cifar10": ["", "net=realnvp"],
   "flow_plane": ["net=flows", "energy=U2,net=sylvester"],
   "pixelcnn_mnist": ["", "grey,net=gated", "net=row_lstm"],

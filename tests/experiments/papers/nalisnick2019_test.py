@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dgm_jax.api import loading
+from dgm_jax.configs import densities_fashion
 from dgm_jax.experiments.papers.nalisnick2019 import paper
 from dgm_jax.sweeps import states
 from dgm_jax.training import train
@@ -21,14 +22,13 @@ def test_independent_pixels_are_the_frequencies_of_the_training_set():
 
 
 @pytest.mark.slow
-def test_a_run_is_measured_with_the_ratio_to_independent_pixels(tmp_path):
-  from dgm_jax.configs import densities_fashion
-
-  config = densities_fashion.get_config("test,model=realnvp")
+@pytest.mark.parametrize("kind", ["glow", "vae"])
+def test_a_run_is_measured_with_the_ratio_to_independent_pixels(kind, tmp_path):
+  config = densities_fashion.get_config(f"test,model={kind}")
   place = states.folder(tmp_path, "one")
   results = train.train_and_evaluate(config, place)
   assert results["test/ood_auroc"] == pytest.approx(0.5, abs=5 * results["test/ood_auroc_stderr"])  # the same set
-  paper.measure(tmp_path, {"realnvp": ["one"]})
+  paper.measure(tmp_path, {kind: ["one"]})
   with np.load(tmp_path / "measured" / "one.npz") as found:
     assert found["ood_auroc"] == pytest.approx(results["test/ood_auroc"], abs=0.02)
     assert 0 <= found["ood_ratio_auroc"] <= 1 and found["entries"] == 784
