@@ -99,7 +99,7 @@ def read(path: pathlib.Path, config: Mapping[str, Any], experiment: Any, target:
     UserError: the file cannot be read or does not fit the model.
   """
   model, about = experiment.model, experiment.splits.about
-  shape = experiment.transforms.shape
+  shape = tuple(model.data_shape)
   if "tokens" in about and path.suffix in _TEXTS:
     errors.require(
       "windows" not in about,
@@ -109,6 +109,7 @@ def read(path: pathlib.Path, config: Mapping[str, Any], experiment: Any, target:
     found = tokens.rows_of(lines, about, math.prod(shape))
     return {"index": np.arange(len(lines), dtype=np.int32)} | found
   errors.require(path.suffix not in _TEXTS, f"{path} is a text, and the run is not of text; give a table or an array.")
+  shape = conditioning.with_given(shape, experiment.transforms.given_columns)
   needs_y = _needs_y(config, experiment)
   arrays = array.examples(path, _table_options(config, experiment, target, needs_y))
   given = list(arrays["x"].shape)

@@ -52,7 +52,6 @@ class Pipeline(NamedTuple):
     binarizes: whether x is drawn as 0 and 1, of which the statistics have the means.
     keeps_levels: whether log p + log_det is the log-probability of integers, or a bound on it: x is integers or binary
       numbers, and no transform but those after `dequantize` maps them to other numbers.
-    shape: of an x before the transforms.
     given_columns: the columns that `condition:columns=` gives to the model; () without it.
   """
 
@@ -64,7 +63,6 @@ class Pipeline(NamedTuple):
   redraws: bool = False
   binarizes: bool = False
   keeps_levels: bool = False
-  shape: tuple[int, ...] = ()
   given_columns: tuple[int, ...] = ()
 
 
@@ -169,6 +167,5 @@ def make(
     redraws,
     "binarize" in words,
     _keeps_levels(words, bool(first.is_integer)),
-    tuple(first.shape),
     transforms[0].given if transforms else (),
   )

@@ -109,7 +109,8 @@ def read(path: str, experiment: Any, transforms: tuple[str, ...]) -> Arrays:
   Raises:
     UserError: the file cannot be read, has no missing entry, or does not fit the model.
   """
-  arrays, shape = array.examples(pathlib.Path(path).expanduser()), experiment.transforms.shape
+  arrays = array.examples(pathlib.Path(path).expanduser())
+  shape = conditioning.with_given(experiment.model.data_shape, experiment.transforms.given_columns)
   given = list(arrays["x"].shape)
   errors.require(
     arrays["x"][0].size == math.prod(shape),
