@@ -224,7 +224,15 @@ def adversarial(a: SimpleNamespace) -> ConfigDict:
 
 def measure_samples(config: ConfigDict, test: bool, *metrics: str, num_samples: int = 10_000) -> None:
   """Adds the evaluation `samples` with these metrics to the final ones; with `test`, of 100 samples."""
-  config.evaluate.samples = ConfigDict({"metrics": metrics, "num_samples": 100 if test else num_samples})
+  config.evaluate.update(evaluation_section("samples"))
+  config.evaluate.samples.update(metrics=metrics, num_samples=100 if test else num_samples)
+
+
+def track_samples(config: ConfigDict, *metrics: str, num_samples: int) -> None:
+  """Adds the evaluation `samples` to those during training: against the held-out set, without the floor."""
+  section = evaluation_section("samples").samples.to_dict()
+  del section["against"]  # which is the held-out set
+  config.track.samples = ConfigDict(section | {"metrics": metrics, "num_samples": num_samples, "floor": False})
 
 
 def by_em(

@@ -63,7 +63,7 @@ def get_config(arg: str = "") -> ConfigDict:
   has_modes = a.data in ("plane/grid", "plane/ring", "plane/eight_gaussians")
   base.measure_samples(config, a.test, "frechet", *(("modes",) if has_modes else ()), num_samples=2500)
   if has_modes:
-    config.track.samples = {"metrics": ("modes",), "num_samples": 100 if a.test else 2500, "floor": False}
+    base.track_samples(config, "modes", num_samples=100 if a.test else 2500)
     config.keep_best = "valid/samples_modes_reverse_kl"
   if not a.test:
     config.batch_size = 128 if small else 100

@@ -54,6 +54,12 @@ def check(
     choose.check("classifier", classifier)
 
 
+def names(metrics: Sequence[str] = DEFAULT, features: Any = "pixels", **_: Any) -> list[str]:
+  """Of the numbers by which a state may be chosen, during training."""
+  fid = isinstance(features, str) and features.startswith("inception")
+  return [f"samples_{name}" for name in named.names(options.words(metrics), fid)]
+
+
 def prepare(experiment: Any, **options: Any) -> Measure:
   """(state, key, arrays) -> the numbers of `evaluate`; programs and embedded data serve state after state."""
   return Measure(experiment, **options)

@@ -47,7 +47,7 @@ from dgm_jax.principles.adversarial_options import PLAYERS, Options, checked
 from dgm_jax.principles.adversarial_rounds import make_train_step
 from dgm_jax.principles.adversarial_updates import Game, image_of, packed
 
-__all__ = ["PLAYERS", "REQUIRES", "Options", "batches", "make"]
+__all__ = ["PLAYERS", "REQUIRES", "Options", "batches", "check_batch", "make"]
 
 REQUIRES = ("latent(key, n)", "generate(z, y, train)", "discriminate(x, y, train)", "support")
 
@@ -56,6 +56,12 @@ def batches(**options: Any) -> int:
   """Batches of config.batch_size examples that a step takes.  Raises UserError, see `make`."""
   o = checked(**options)
   return o.num_discriminator * o.accumulate
+
+
+def check_batch(batch_size: int, **options: Any) -> None:
+  """Raises UserError unless `pack` divides the batch."""
+  pack = checked(**options).pack
+  errors.require(batch_size % pack == 0, f"objective.pack = {pack} does not divide the batch of {batch_size} examples.")
 
 
 def make(model: nn.Module, tx: Any, **options: Any) -> System:

@@ -203,6 +203,8 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   n = batches.size(parts.train)
   players, per_step = _players(config)
   check_numbers(config, n, per_step)
+  if check_batch := getattr(module(principles, "principle", config.principle), "check_batch", None):
+    check_batch(batch_size(config, n), **config.objective.to_dict())
   steps = num_steps(config, n, per_step)
   tx = _transformations(config, players, steps)
   check_given(model_class, pipeline, config)

@@ -78,6 +78,10 @@ def test_numbers_are_those_of_the_pure_functions_and_say_what_was_compared():
   said = {"features": "pixels", "num": 300, "seed": 3, "against": "test", "against_size": 400, "floor": "train"}
   assert {name: found[f"samples_{name}"] for name in said} == said
   assert found["samples_floor_size"] == 300
+  assert set(samples.names("frechet,kernel,manifold,memorisation")) <= found.keys()
+  assert samples.names(("frechet", "class_score"), "inception_clean") == [
+    "samples_fid", "samples_fid_infinity", "samples_inception_score",
+  ]  # fmt: skip
   assert "figures" not in found  # x are no images
 
 

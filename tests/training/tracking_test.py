@@ -91,6 +91,16 @@ def test_the_generator_alone_is_averaged_and_evaluated(run):
 def test_a_metric_that_is_not_tracked_is_named(tmp_path):
   with pytest.raises(errors.UserError, match="metric of keep_best 'valid/samples_frechet'"):
     train.train_and_evaluate(small(keep_best="valid/samples_frechet"), tmp_path / "run")
+  config = gan_grid.get_config("test")
+  with config.unlocked():
+    config.keep_best, config.loggers = "valid/samples_frechet", ()
+  with pytest.raises(errors.UserError, match=r"keep_best 'valid/samples_frechet'. Did you mean 'valid/samples_modes"):
+    train.train_and_evaluate(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()  # known without training
+  config.keep_best, config.evaluate.samples.features = "", "mnist"
+  with pytest.raises(errors.UserError, match=r"features = 'mnist' takes x of shape \[28, 28, 1\]"):
+    train.train_and_evaluate(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
   config = iwae_mnist.get_config("test,k=5")
   with config.unlocked():
     config.track.nothing = {}

@@ -31,11 +31,13 @@ class Metric(NamedTuple):
 
   Attributes:
     compute: (sets, options) -> {name: number}.
+    names: of its numbers, without those that only say how they were found.
     needs: of x, probs, mode, labels, training, valid.
     floor: whether it says anything of real training examples in place of samples.
   """
 
   compute: Callable[[Sets, Options], Numbers]
+  names: tuple[str, ...]
   needs: tuple[str, ...] = ()
   floor: bool = True
 
@@ -121,17 +123,31 @@ def _parzen(sets: Sets, options: Options) -> Numbers:
 
 
 METRICS = {
-  "frechet": Metric(_frechet),
-  "kernel": Metric(_kernel),
-  "manifold": Metric(_manifold),
-  "class_score": Metric(_class_score, ("probs",)),
-  "nearest": Metric(_nearest, ("labels",)),
-  "memorisation": Metric(_memorisation, ("training",), False),
-  "support": Metric(_support, ("training",)),
-  "modes": Metric(_modes, ("mode",)),
-  "parzen": Metric(_parzen, ("x", "valid")),
+  "frechet": Metric(_frechet, ("frechet", "frechet_infinity")),
+  "kernel": Metric(_kernel, ("kernel",)),
+  "manifold": Metric(_manifold, ("precision", "recall", "density", "coverage")),
+  "class_score": Metric(_class_score, ("class_score",), ("probs",)),
+  "nearest": Metric(_nearest, ("nearest_by_samples", "nearest_of_samples"), ("labels",)),
+  "memorisation": Metric(
+    _memorisation, ("memorisation_z", "memorisation_mean_z", "memorisation_near"), ("training",), False
+  ),
+  "support": Metric(_support, ("support", "support_at_least"), ("training",)),
+  "modes": Metric(_modes, ("modes", "modes_share", "modes_reverse_kl"), ("mode",)),
+  "parzen": Metric(_parzen, ("parzen",), ("x", "valid")),
+}
+_OF_INCEPTION = {
+  "frechet": "fid",
+  "frechet_infinity": "fid_infinity",
+  "kernel": "kid",
+  "class_score": "inception_score",
 }
 _OF_THE_SETTING = ("_why", "_total", "_expected", "_bias")  # ends of names of what the floor need not repeat
+
+
+def names(metrics: Sequence[str], fid: bool) -> list[str]:
+  """Of the numbers of these metrics."""
+  found = [name for metric in metrics for name in METRICS[metric].names]
+  return [_OF_INCEPTION.get(name, name) for name in found] if fid else found
 
 
 def of_samples(metrics: Sequence[str], sets: Sets, options: Options) -> Numbers:

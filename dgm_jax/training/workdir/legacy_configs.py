@@ -4,6 +4,7 @@ import pathlib
 from typing import Any
 
 from dgm_jax.core import records, renamed
+from dgm_jax.evaluate.sample_features.measure import Options
 from dgm_jax.training import optimisers
 from dgm_jax.training.workdir import recovery
 
@@ -14,6 +15,7 @@ _ADDED |= {"figure_formats": ["png"], "loggers": ["tensorboard"], "grace_seconds
 _ADDED_OPTIM = optimisers.Options._field_defaults  # of config.optim, where there is an optimiser
 # of config.data, for the data set `array`
 _ADDED_ARRAY = {"target": None, "columns": None, "missing": None, "separator": None, "decimal": ".", "header": None}
+_ADDED_SAMPLES = Options._field_defaults  # of evaluate.samples
 _ADDED_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective, for the principle latent
 
 OWN_DATA = "data.npz"  # arrays that a run, or a sweep, was given from Python
@@ -31,6 +33,11 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
   if "discriminator" in config.get("optim", {}):
     own = dict.fromkeys(optimisers.OWN_OF_PLAYERS)
     config["optim"]["discriminator"] = own | config["optim"]["discriminator"]
+  for section in ("evaluate", "track"):  # the former against the test set unless said otherwise
+    if "samples" in config.get(section, {}):
+      defaults = {k: list(v) if isinstance(v, tuple) else v for k, v in _ADDED_SAMPLES.items()}
+      left_out = {k: v for k, v in defaults.items() if section == "evaluate" or k != "against"}
+      config[section] = config[section] | {"samples": left_out | config[section]["samples"]}
   if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
     config["objective"] = _ADDED_LATENT | config["objective"]
   if config.get("model", {}).get("name") == "bernoulli_product" and config.get("principle") == "own_bound":

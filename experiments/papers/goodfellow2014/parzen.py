@@ -15,6 +15,7 @@ from dgm_jax.training.workdir import checkpoint
 CENTRES = 10_000
 _PASSES = 10  # of Lloyd's algorithm
 _DRAWS = 1000  # samples at once
+_CHOICES = 4  # random choices of training digits
 
 
 def _pixels(experiment: Any, part: str) -> np.ndarray:
@@ -56,11 +57,18 @@ def clusters(x: np.ndarray, count: int, passes: int = _PASSES, seed: int = 0) ->
 
 
 def without_a_model(run: Any) -> dict[str, np.ndarray]:
-  """{"digits", "centres"}: scores of training examples, and of k-means centres of all of them, as windows."""
+  """{"digits", "centres"}: scores of training examples, and of k-means centres of all of them, as windows.
+
+  The choice of training digits matters: of MNIST's first 50,000, six random choices of 10,000 have 243.1 nats with a
+  standard deviation of 0.5, the first 10,000 have 241.2 and the last 238.0; so "digits" is the mean over four random
+  choices, by the seeds 0 to 3.  Sigma is 0.167 for all of them, the best of ten values for the validation digits 50,000
+  to 51,000; between these values, 0.175 would give 2.7 nats more.
+  """
   train, valid, test = (_pixels(run.experiment, part) for part in ("train", "valid", "test"))
   count = min(CENTRES, len(train) // 2)
-  found = {"digits": train[:count], "centres": clusters(train, count)}
-  return {name: score(centres, valid, test) for name, centres in found.items()}
+  chosen = (train[np.random.RandomState(seed).permutation(len(train))[:count]] for seed in range(_CHOICES))
+  digits = np.mean([score(centres, valid, test) for centres in chosen], axis=0)
+  return {"digits": digits, "centres": score(clusters(train, count), valid, test)}
 
 
 def measure(run: Any) -> dict[str, np.ndarray]:
