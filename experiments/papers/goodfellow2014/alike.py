@@ -48,9 +48,11 @@ def measure(run: Any) -> dict[str, np.ndarray]:
 
 
 def _number(rows: Sequence[np.ndarray]) -> dict[str, Any]:
-  """{number: {mean, stderr}}: the error over seeds or, of one seed, that of its samples."""
+  """{number: {mean, stderr}}, without those that a row lacks; the error over seeds or, of one seed, of its samples."""
   found = {}
   for i, name in enumerate(_NUMBERS):
+    if not all(np.isfinite(row[i, 0]) for row in rows):
+      continue
     values = measured.mean([float(row[i, 0]) for row in rows])
     own = float(rows[0][i, 1])
     error = values.stderr if len(rows) > 1 else own if np.isfinite(own) else None
@@ -61,9 +63,8 @@ def _number(rows: Sequence[np.ndarray]) -> dict[str, Any]:
 def _texts(found: Mapping[str, Any]) -> list[str]:
   texts = []
   for name in _NUMBERS:
-    number = found[name]
-    shown = tables.plus_minus(number["mean"], number["stderr"], digits=_DIGITS.get(name, 3))
-    texts.append(shown if np.isfinite(number["mean"]) else "")
+    number, digits = found.get(name), _DIGITS.get(name, 3)
+    texts.append("" if number is None else tables.plus_minus(number["mean"], number["stderr"], digits=digits))
   return texts
 
 

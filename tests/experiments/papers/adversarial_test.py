@@ -1,5 +1,7 @@
 """The papers of two players: their tables from made numbers, published numbers beside, and what is measured."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,8 @@ def test_the_curve_of_2014_and_what_needs_no_model(tmp_path):
 def test_models_are_measured_alike_beside_digits(tmp_path):
   names = stages.run_names(goodfellow2014.RUNS["table=samples"]["test"])
   row = lambda frechet, parzen: [[[frechet, 0.5], *[[0.25, np.nan]] * 6, [parzen, 2.0]]]
-  write(tmp_path, names["gan"], draws=row(20, 210), training=row(0.5, 243), held_out=row(0.75, 240))
+  training = [[[0.5, 0.5], *[[np.nan, np.nan]] * 6, [243, 2.0]]]
+  write(tmp_path, names["gan"], draws=row(20, 210), training=training, held_out=row(0.75, 240))
   write(tmp_path, names["vae"], draws=row(30, 100), means=row(9, 220))
   found = goodfellow2014.report("table=samples", "test", tmp_path)
   rows = texts(found["tables"][0])
@@ -79,6 +82,8 @@ def test_models_are_measured_alike_beside_digits(tmp_path):
     "By the Frechet distance, best first: VAE, E[x|z]; GAN of 2014; VAE, x ~ p(x|z).",
     "By Parzen windows: the same order.",
   ]
+  assert rows[3] == ["training digits", "0.500 ± 0.500", *[""] * 6, "243.0 ± 2.0"]
+  json.dumps(found, allow_nan=False)
   shown = goodfellow2014.summary(found["numbers"])["ours"]
   assert "GAN of 2014 20.00 ± 0.50, 210.0" in shown and "training digits 0.50 ± 0.50, 243.0" in shown
 
