@@ -1,5 +1,6 @@
 """Tables of colours found for grey photographs, beside four answers that know nothing, and the curve of a game."""
 
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,6 +96,20 @@ def _sentences(labels: Mapping[str, str], cells: Mapping[str, Any]) -> list[str]
   return said
 
 
+def _fall(labels: Mapping[str, str], cells: Mapping[str, Any], game: str) -> list[str]:
+  """Whether the Frechet distance falls from the first cell to the game; errors of both added as if independent."""
+  first = next(iter(cells))
+  if game not in cells or first == game:
+    return []
+  a, b = cells[first]["frechet"], cells[game]["frechet"]
+  error = math.hypot(a["stderr"] or 0.0, b["stderr"] or 0.0)
+  return [
+    f"Frechet distance of random features, {labels[first]}: {_text(cells[first], 'frechet')}; in the game: "
+    f"{_text(cells[game], 'frechet')}; it {'falls' if b['mean'] < a['mean'] else 'does not fall'}, "
+    f"z = {(a['mean'] - b['mean']) / max(error, 1e-12):.1f}."
+  ]
+
+
 def _curves(folder: pathlib.Path, names: Sequence[str], stopped: Sequence[int]) -> list[dict[str, Any]]:
   """Figures of the tracked numbers of a game by its step."""
   found = []
@@ -139,7 +154,7 @@ def report(
   note = f"The photographs' own colourfulness is {truth:.1f}; ± over images of one run, over seeds of several."
   made = tables.table("Colours of the test images", heads, rows, note)
   drawn = _curves(folder, names[game], cells[game]["steps"]) if game in cells else []
-  sentences = _sentences(labels, cells)
+  sentences = [*_sentences(labels, cells), *_fall(labels, cells, game)]
   return {"numbers": {"cells": cells}, "tables": [made], "figures": drawn, "sentences": sentences}
 
 

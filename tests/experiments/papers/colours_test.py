@@ -61,6 +61,10 @@ def test_seeds_are_averaged_and_the_curve_of_the_game_marks_what_is_kept(tmp_pat
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
   found = nazeri2018.report("table=1", "test", tmp_path)
   assert texts(found["tables"][0])[-1][2] == "11.0 ± 1.0"
+  write(tmp_path, names["unet"][0], shift=5.0)
+  write(tmp_path, names["unet"][1], shift=6.0)
+  said = nazeri2018.report("table=1", "test", tmp_path)["sentences"][-1]
+  assert said.endswith("in the game: 11.000 ± 1.000; it falls, z = 4.0.")  # 4.5 / sqrt(0.25 + 1)
   [figure] = found["figures"]
   line, kept = figure["series"]
   assert [x for x, _ in line["points"]] == [0, 10, 20] and [x for x, _ in kept["points"]] == [20]
