@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors, platforms
+from dgm_jax.core import errors
 from dgm_jax.distributions.factorised import Factorised, sum_last
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.distributions.likelihoods.discrete import categorical
@@ -15,15 +15,7 @@ from dgm_jax.models.autoregressive.base import Autoregressive
 from dgm_jax.models.base import flat
 from dgm_jax.networks.attention import linear
 from dgm_jax.networks.mlp import Networks
-
-_FEW = 1024  # classes: for so many the gradient of a table is faster as a product on the CPU
-
-
-def _rows(table: jax.Array, ids: jax.Array) -> jax.Array:
-  """table[ids], [..., W].  The gradient of a look-up adds row by row, which XLA:CPU does one after the other."""
-  if platforms.is_cpu() and table.shape[0] <= _FEW:
-    return jax.nn.one_hot(ids, table.shape[0], dtype=table.dtype) @ table
-  return table[ids]
+from dgm_jax.networks.tokens import rows
 
 
 class Sequence(Autoregressive, Networks):
@@ -100,7 +92,7 @@ class Sequence(Autoregressive, Networks):
     """The vectors of entries x [...], [..., W]."""
     if self.family.num_classes is None:
       return x[..., None] * self.embedding[0]
-    return _rows(self.embedding, x.astype(jnp.int32))
+    return rows(self.embedding, x.astype(jnp.int32))
 
   def _of_context(self, context: jax.Array | None) -> jax.Array | float:
     return 0.0 if context is None else context @ self.context_input

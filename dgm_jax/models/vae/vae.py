@@ -46,6 +46,7 @@ class Model(DecoderModel):
   """
 
   takes_mask: ClassVar[bool] = True
+  inference_parameters: ClassVar[tuple[str, ...]] = ("encoder", "qz_x", "iota")
 
   latent_dim: int = 50
   hidden: Sequence[int] = (200, 200)

@@ -1,0 +1,280 @@
+"""A VAE of sequences of tokens: sentences (Bowman et al., 2016), molecules, expressions."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.core import FrozenDict
+
+from dgm_jax.core import errors, rng
+from dgm_jax.distributions import posteriors, priors
+from dgm_jax.distributions.truncated import Truncation
+from dgm_jax.models.base import require_at_least
+from dgm_jax.models.vae import decoding
+from dgm_jax.networks import sequence_decoders, tokens
+from dgm_jax.networks.attention import dropout
+from dgm_jax.networks.mlp import Networks
+from dgm_jax.networks.sequence_encoders import SequenceEncoder
+
+AS_IT_IS, GREEDY = Truncation(), Truncation(temperature=0.0)
+
+
+class _Words(nn.Module):
+  """p(x_t | x_<t, z): vectors of the inputs, a decoder, and the map to the logits.  Attributes: see Model."""
+
+  num_tokens: int
+  embedding_dim: int
+  log_frequencies: jax.Array | None
+  never: int
+  tied: bool
+  inputless: bool
+  network: nn.Module
+  dtype: Any = None
+
+  def setup(self):
+    normal = nn.initializers.normal(0.1)
+    if not self.inputless:
+      self.embedding = self.param("embedding", normal, (self.num_tokens, self.embedding_dim))
+      self.first_input = self.param("first_input", normal, (self.embedding_dim,))
+    if not self.tied:
+      glorot = nn.initializers.glorot_uniform()
+      self.kernel = self.param("out_kernel", glorot, (self.network.width, self.num_tokens))
+    start = self.log_frequencies
+    self.bias = self.param(
+      "out_bias", lambda key, shape: jnp.zeros(shape) if start is None else start, (self.num_tokens,)
+    )
+
+  def inputs(self, x: jax.Array) -> jax.Array | None:
+    """Vectors of the inputs of all steps, [B, T, E]: a learned one, then x_1 .. x_{T-1}; -1 has the vector 0."""
+    if self.inputless:
+      return None
+    first = jnp.broadcast_to(self.first_input, (x.shape[0], 1, self.embedding_dim))
+    return jnp.concatenate([first, self.vectors(x[:, :-1])], 1)
+
+  def vectors(self, x: jax.Array) -> jax.Array:
+    """[..., E]; -1 has the vector 0."""
+    return jnp.where((x >= 0)[..., None], tokens.rows(self.embedding, x), 0.0)
+
+  def output(self) -> tuple[jax.Array, jax.Array]:
+    """(W [H, V], b [V]) of the logits; that of <pad> is `NEVER`."""
+    kernel = self.embedding.T if self.tied else self.kernel
+    return kernel, jnp.where(jnp.arange(self.num_tokens) == self.never, tokens.NEVER, self.bias)
+
+  def all_steps(self, inputs: jax.Array | None, z: jax.Array, length: int) -> jax.Array:
+    """h [B, T, W]."""
+    return self.network(inputs, z, length)
+
+  def start(self, z: jax.Array, length: int) -> Any:
+    return self.network.start(z, length)
+
+  def step(self, cache: Any, t: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
+    """(cache, logits [B, V] of x_t), x_{t-1} being `before` [B]."""
+    read = None if self.inputless else jnp.where(t > 0, self.vectors(before), self.first_input)
+    cache, h = self.network.step(cache, t, read)
+    return cache, tokens.logits_of(h, *self.output(), self.dtype)
+
+  def select(self, cache: Any, index: jax.Array) -> Any:
+    return self.network.select(cache, index)
+
+
+class Model(Networks):
+  """p(x, z) = p(z) prod_t p(x_t | x_<t, z),   q(z|x) of an encoder of the whole sequence; z of L dimensions.
+
+  A sequence of text ends with <end>, whose probability counts, and batch["length"] [B] is the number of its tokens with
+  <end>; behind it is <pad>, which has probability 0.  Of data without lengths all T entries count.
+
+  Where batches of training have a key for each example, word dropout makes an input x_t of the decoder <unk> with
+  probability `word_dropout`, so that z has to say what the words do not (Bowman et al., 2016), and `dropout` applies to
+  the inputs' vectors and to what the logits are linear in.  Evaluation has neither.
+
+  Attributes:
+    data_shape: (T,); T is the greatest length.
+    num_tokens: V; the data give it.
+    token_counts: counts of the tokens in the training set [V], with whose log frequencies the logits start; the data
+      give them.
+    latent_dim: L.
+    encoder, encoder_args: a name of sequence_encoders.ENCODERS, and its options.
+    decoder, decoder_args: a name of sequence_decoders.DECODERS, and its options.
+    inputless: whether x_t is independent of the other tokens given z (Bowman et al., 2016, table 2).
+    embedding_dim: width of the tokens' vectors; encoder and decoder have their own.
+    tied: whether the map to the logits is the table of the decoder's vectors (Press & Wolf, 2017).
+    word_dropout, dropout: see above.
+    posterior, posterior_args: q, a name of posteriors.POSTERIORS, and its options.
+    prior, prior_args: p(z), a name of priors.PRIORS, and its options.
+    pad, unk, end: ids of the special tokens; -1 for none.
+  """
+
+  inference_parameters: ClassVar[tuple[str, ...]] = ("encoder", "qz_x")  # the rest are those of p(x, z)
+
+  data_shape: Sequence[int]
+  num_tokens: int | None = None
+  token_counts: Sequence[int] | None = None
+  latent_dim: int = 32
+  encoder: str = "lstm"
+  encoder_args: Mapping[str, Any] = FrozenDict()
+  decoder: str = "lstm"
+  decoder_args: Mapping[str, Any] = FrozenDict()
+  inputless: bool = False
+  embedding_dim: int = 128
+  tied: bool = False
+  word_dropout: float = 0.0
+  dropout: float = 0.0
+  posterior: str = "diagonal"
+  posterior_args: Mapping[str, Any] = FrozenDict()
+  prior: str = "standard_normal"
+  prior_args: Mapping[str, Any] = FrozenDict()
+  pad: int = 0
+  unk: int = 1
+  end: int = 2
+
+  def setup(self):
+    require_at_least(1, latent_dim=self.latent_dim, embedding_dim=self.embedding_dim)
+    errors.require(self.num_tokens is not None, "the data have no vocabulary; a model of sequences takes tokens")
+    errors.require(0 <= self.word_dropout <= 1, f"word_dropout = {self.word_dropout}; it must be in [0, 1]")
+    errors.require(0 <= self.dropout < 1, f"dropout = {self.dropout}; it must be in [0, 1)")
+    errors.require(not self.remat, "remat = True: this model does not recompute its activations, leave it at False")
+    errors.require(self.prior != "vamp", "prior 'vamp' needs numeric x for its pseudo-inputs; these are tokens")
+    errors.require(
+      not self.inputless or not (self.word_dropout or self.tied),
+      "inputless = True: a decoder without inputs has neither word_dropout nor vectors that are tied to the outputs",
+    )
+    dtype = self.compute["dtype"]
+    self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
+    self.pz = priors.make(self.prior, self.latent_dim, (), (-1.0, 1.0), **self.prior_args)
+    shape = (self.num_tokens, self.embedding_dim)
+    self.encoder_net = SequenceEncoder(
+      *shape, self.qz_x.num_outputs, self.encoder, self.encoder_args, dtype, name="encoder"
+    )
+    network = sequence_decoders.make(self.decoder, self.length, self.inputless, dtype, self.decoder_args)
+    errors.require(
+      not self.tied or network.width == self.embedding_dim,
+      f"tied = True needs embedding_dim = {self.embedding_dim} as the width of the decoder, not {network.width}",
+    )
+    counts = None if self.token_counts is None else jnp.asarray(self.token_counts, jnp.float32) + 0.5
+    frequencies = None if counts is None else jnp.log(counts / counts.sum())
+    fixed = (self.pad, self.tied, self.inputless, network, dtype)
+    self.words = _Words(*shape, frequencies, *fixed, name="decoder")
+
+  @property
+  def length(self) -> int:
+    """T."""
+    return prod(self.data_shape)
+
+  @property
+  def support(self) -> tuple[float, float]:
+    """The smallest and the largest token."""
+    return 0, (self.num_tokens or 1) - 1
+
+  @nn.nowrap
+  def _read(self, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
+    """(x int32 [B, T], length [B] or None)."""
+    errors.require("mask" not in batch, "A VAE of sequences does not support missing entries.")
+    x = batch["x"].reshape(batch["x"].shape[0], -1).astype(jnp.int32)
+    return x, batch.get("length")
+
+  def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
+    """q(z|x), batch [B], event [L]."""
+    return self.qz_x(self.encoder_net(*self._read(batch)))
+
+  def _seen(self, x: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
+    """x as the decoder reads it, with word dropout if the batch has keys."""
+    if not self.word_dropout or "key" not in batch:
+      return x
+    drop = lambda key: jax.random.bernoulli(rng.stream(key, "words"), self.word_dropout, x.shape[1:])
+    return jnp.where(jax.vmap(drop)(batch["key"]), self.unk, x)
+
+  def _dropped(self, h: jax.Array | None, batch: dict[str, jax.Array], name: str) -> jax.Array | None:
+    if h is None or not self.dropout or "key" not in batch:
+      return h
+    return jax.vmap(lambda h, key: dropout(h, self.dropout, rng.stream(key, name)))(h, batch["key"])
+
+  def log_prob_each(self, batch: dict[str, jax.Array], z: jax.Array) -> jax.Array:
+    """log p(x_t | x_<t, z) of each token, nats, [B, T]; 0 behind <end>."""
+    x, length = self._read(batch)
+    inputs = self._dropped(self.words.inputs(self._seen(x, batch)), batch, "inputs")
+    h = self._dropped(self.words.all_steps(inputs, z, x.shape[1]), batch, "outputs")
+    log_p = tokens.log_probs(h, *self.words.output(), x, self.compute["dtype"])
+    return log_p if length is None else jnp.where(jnp.arange(x.shape[1]) < length[:, None], log_p, 0.0)
+
+  def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(log p(x|z), log p(z)), [B] each, nats."""
+    return jnp.sum(self.log_prob_each(batch, z), -1), self._prior().log_prob(z)
+
+  def _prior(self) -> distrax.Distribution:
+    return self.pz(None)
+
+  def kl(self, batch: dict[str, jax.Array]) -> jax.Array:
+    """KL(q(z_l|x) || N(0, 1)), [B, L], of a diagonal q: (mean^2 + variance - 1 - log variance) / 2."""
+    errors.require(
+      self.posterior in ("diagonal", "diagonal_shared") and self.prior == "standard_normal",
+      f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
+      "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'",
+    )
+    q = self.infer(batch)
+    return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
+
+  def update(self, variables: Any, key: jax.Array, batch: dict[str, jax.Array]) -> Any:
+    """The variables: nothing moves.  With this method, batches of training have the keys of word dropout."""
+    del key, batch
+    return variables
+
+  def start(self, z: jax.Array) -> Any:
+    """The cache of a draw of x given z [B, L], before its first token."""
+    return self.words.start(z, self.length)
+
+  def step(self, cache: Any, t: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
+    """(the next cache, log p(x_t | x_<t, z) of all tokens [B, V]), the token before being `before` [B]."""
+    cache, logits = self.words.step(cache, jnp.asarray(t), before)
+    return cache, jax.nn.log_softmax(logits)
+
+  def select(self, cache: Any, index: jax.Array) -> Any:
+    """The rows `index` of a cache."""
+    return self.words.select(cache, index)
+
+  def draw(self, key: jax.Array, z: jax.Array, how: Truncation = AS_IT_IS, **known: jax.Array) -> dict[str, jax.Array]:
+    """Draws of x given z [B, L], see decoding.draw."""
+    return decoding.draw(self, key, z, how, **known)
+
+  def beam(self, z: jax.Array, width: int, **known: jax.Array) -> dict[str, jax.Array]:
+    """The most probable x that a search finds given z [B, L], see decoding.beam."""
+    return decoding.beam(self, z, width, **known)
+
+  def generate(
+    self,
+    key: jax.Array,
+    n: int,
+    mean: bool = False,
+    *,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+  ) -> jax.Array:
+    """x ~ p(x), int32 [n, *data_shape]; with `mean`, the most probable token of each step at z ~ p(z).
+
+    Raises:
+      UserError: an invalid truncation, see distributions.truncated.
+    """
+    how = GREEDY if mean else Truncation(temperature, top_k, top_p).check()
+    key_z, key_x = jax.random.split(key)
+    z = self._prior().sample(seed=key_z, sample_shape=(n,))
+    return self.draw(key_x, z, how)["x"].reshape(n, *self.data_shape)
+
+  def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
+    """({"x": [n, *data_shape]} and, of text, "length" [n]; z [n, L]), a draw from p(x, z)."""
+    key_z, key_x = jax.random.split(key)
+    z = self._prior().sample(seed=key_z, sample_shape=(n,))
+    found = self.draw(key_x, z)
+    batch = {"x": found["x"].reshape(n, *self.data_shape)}
+    return batch | ({"length": found["length"]} if self.end >= 0 else {}), z
+
+  def reconstruct(self, z: jax.Array) -> jax.Array:
+    """The most probable token of each step given z, [B, *data_shape]."""
+    return self.draw(jax.random.key(0), z, GREEDY)["x"].reshape(-1, *self.data_shape)
+
+  def __call__(self, batch: dict[str, jax.Array]):
+    """Uses every parameter, for `init`."""
+    return self.log_joint(batch, self.infer(batch).sample(seed=jax.random.key(0)))
