@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.core.batches import take
-from dgm_jax.data.files import windows
+from dgm_jax.core.batches import Arrays, take
+from dgm_jax.data.files import sentences, windows
 from dgm_jax.data.splits import Splits
 
 SPECIAL = ("<pad>", "<unk>", "<end>")
@@ -88,11 +88,31 @@ def _table(
   return tokens, ids
 
 
+def _reading(parts: Mapping[str, Arrays], dropped: Mapping[str, int], width: int, size: int) -> list[str]:
+  """What the sequences leave out: lines that are too long, and tokens that are not in the vocabulary."""
+  found = []
+  for part, arrays in parts.items():
+    unknown = int((arrays["x"] == UNK).sum())
+    if dropped[part]:
+      found.append(f"{dropped[part]:,} lines of the {part} split have {width} tokens or more and are left out")
+    if unknown:
+      share = 100 * unknown / int(arrays["length"].sum())
+      found.append(f"{share:.2f} % of the tokens of the {part} split are <unk>, outside the {size:,} of the vocabulary")
+  return found
+
+
+def token_counts(train: Arrays, size: int) -> np.ndarray:
+  """How often each of `size` tokens occurs in x of the training set, int64 [size]; <pad> behind a line counts not."""
+  x = train["x"]
+  inside = np.ones(x.shape, bool) if "length" not in train else np.arange(x.shape[1]) < train["length"][:, None]
+  return np.bincount(x[inside].astype(np.int64).ravel(), minlength=size)
+
+
 def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int = 0) -> Splits:
   """Replaces `text` by x int32 [N, T], token ids, and `length` int32 [N], which counts <end>.
 
   about["vocabulary"] lists the tokens by id, about["tokens"] is `kind`, about["dropped"] has the number of lines
-  in each split that are too long.
+  in each split that are too long.  about["reading"] says it in words, with the share of <unk>, where there are any.
 
   Args:
     splits: each part has the feature `text`, [N] strings; bytes in UTF-8 or objects.
@@ -129,6 +149,8 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
     encoded[part] = {"x": _rows(ids[codes], counts, width), "length": (counts + 1).astype(np.int32)} | others
   dropped = {part: int((~kept).sum()) for part, kept in keep.items()}
   about = {"vocabulary": (*SPECIAL, *tokens), "tokens": kind, "dropped": dropped}
+  if reading := _reading(encoded, dropped, width, len(tokens)):
+    about["reading"] = reading
   return splits._replace(**encoded, about=dict(splits.about) | about)
 
 
@@ -175,6 +197,7 @@ def ids_of(text: str, about: Mapping[str, Any]) -> np.ndarray:
   vocabulary, kind = about["vocabulary"], about["tokens"]
   known = {token: i for i, token in enumerate(vocabulary)}
   ends = tuple(vocabulary[: len(SPECIAL)]) == SPECIAL
+  text = "\n".join(map(sentences.separated, text.split("\n"))) if about.get("separated") else text
   lines = [_pieces(line, kind) for line in text.split("\n")] if ends else [list(text)]
   pieces = lines[0] + [token for line in lines[1:] for token in (SPECIAL[END], *line)]
   errors.require(bool(pieces), "The text to begin with is empty; give at least one token.")
@@ -201,6 +224,7 @@ def rows_of(lines: Sequence[str], about: Mapping[str, Any], width: int) -> dict[
   """
   errors.require(len(lines) > 0, "There is no line of text.")
   known = {token: i for i, token in enumerate(about["vocabulary"])}
+  lines = [sentences.separated(line) for line in lines] if about.get("separated") else lines
   ids = [[known.get(token, UNK) for token in _pieces(line, about["tokens"])] for line in lines]
   for i, line in enumerate(ids):
     errors.require(

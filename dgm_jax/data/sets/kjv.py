@@ -1,4 +1,6 @@
-"""kjv: the King James Bible as word counts, 1,189 chapters or 31,102 verses, as printed by Debian's bible-kjv.
+"""kjv: the King James Bible as word counts, 1,189 chapters or 31,102 verses, or as sentences of words, a verse each.
+
+The text is that which Debian's bible-kjv prints.
 
 Stop words are left out: scikit-learn's English list and those of the translation's English ("thou", "hath", "unto").
 No split is published: documents are split at random.
@@ -12,7 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data.files import bags_of_words, readers
+from dgm_jax.data.files import bags_of_words, readers, sentences
+from dgm_jax.data.files import tokens as tokenisation
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits, at_random
@@ -65,17 +68,29 @@ def load(
   valid_fraction: float = 0.1,
   test_fraction: float = 0.1,
   split_seed: int = 0,
+  tokens: str = "",
+  max_length: int = 0,
 ) -> Splits:
-  """x uint16 [N, V], counts of words; see bags_of_words.bags.
+  """x uint16 [N, V], counts of words; see bags_of_words.bags.  With tokens, x int32 [N, T], see tokens.encode.
 
   Args:
     data_dir, manual_dir: see prepare.prepared.
     documents: "chapter" or "verse".
     vocabulary_size, min_documents, max_share: see bags_of_words.bags.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
+    tokens: "" for counts; "word" or "character" for the sequence of the words, in lower case with punctuation marks as
+      words of their own, or of the characters; min_documents, max_share and stop words have no meaning there.
+    max_length: see tokens.encode.
   """
   errors.choose("value of data.documents", documents, DOCUMENTS)
+  errors.choose("value of data.tokens", tokens, ("", "word", "character"))
+  errors.require(tokens or not max_length, f"data.max_length = {max_length} is for sequences: give data.tokens, too.")
   chapters = [text.decode() for text in prepared(DATA_SETS[0], data_dir, manual_dir)["train"]["text"].tolist()]
   texts = chapters if documents == "chapter" else [verse for text in chapters for verse in text.split("\n")]
+  if tokens:
+    texts = [sentences.separated(text) if tokens == "word" else text.replace("\n", " ") for text in texts]
+    splits = at_random({"text": np.array(texts, object)}, valid_fraction, test_fraction, split_seed)
+    splits = splits._replace(about={"separated": True} if tokens == "word" else {})
+    return tokenisation.encode(splits, tokens, vocabulary_size, max_length)
   splits = at_random({"text": np.array(texts, object)}, valid_fraction, test_fraction, split_seed)
   return bags_of_words.bags(splits, vocabulary_size, min_documents, max_share, STOP_WORDS)

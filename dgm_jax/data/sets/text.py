@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data.files import readers
+from dgm_jax.data.files import readers, sentences
 from dgm_jax.data.files import tokens as tokenisation
 from dgm_jax.data.splits import Splits, at_random, in_order
 
@@ -25,6 +25,8 @@ def load(
   split_seed: int = 0,
   seq_len: int = 0,
   stride: int = 0,
+  unit: str = "line",
+  separate: bool = False,
 ) -> Splits:
   """x int32 [N, T] token ids, `length` int32 [N], see tokens.encode; or windows of the text, x int32 [N, seq_len].
 
@@ -36,13 +38,21 @@ def load(
       those before them for validation.
     seq_len: 0 for an example in each line; else tokens in each window of the text, whose lines are joined by <end>.
     stride: tokens from one window to the next; 0 for windows that do not overlap.
+    unit: "line", or "sentence": the text is divided at . ! and ?, also within lines and over several.
+    separate: whether words are taken in lower case, with punctuation marks as words of their own.
   """
+  errors.choose("value of data.unit", unit, sentences.UNITS)
+  errors.require(not (separate and tokens != "word"), f"data.separate is for words; data.tokens = {tokens!r}.")
   lines = [line for file in readers.text_files(pathlib.Path(path).expanduser()) for line in readers.lines(file)]
   errors.require(bool(lines), f"{path} is empty: it has no lines of text.")
   errors.require(not any("\0" in line for line in lines), f"{path} is not lines of text in UTF-8: it holds NUL bytes.")
-  arrays = {"text": np.array(lines, object)}
+  if unit == "sentence":
+    lines = sentences.split(lines, path)
+  if separate:
+    lines = [line for line in map(sentences.separated, lines) if line]
+  arrays, more = {"text": np.array(lines, object)}, {"separated": True} if separate else {}
   if seq_len:
-    splits = in_order(arrays, valid_fraction, test_fraction)
+    splits = in_order(arrays, valid_fraction, test_fraction)._replace(about=more)
     return tokenisation.encode_windows(splits, tokens, seq_len, stride, vocabulary_size)
-  splits = at_random(arrays, valid_fraction, test_fraction, split_seed)
+  splits = at_random(arrays, valid_fraction, test_fraction, split_seed)._replace(about=more)
   return tokenisation.encode(splits, tokens, vocabulary_size, max_length)

@@ -36,6 +36,10 @@ def test_ids_are_ranked_by_frequency_in_the_training_split():
   encoded = tokens.encode(_splits(["to be or not to be", "be not"], ["or to  die", "die"], y=1), "word", max_length=5)
   assert encoded.about == {
     "kept": 1, "tokens": "word", "dropped": {"train": 1, "test": 0}, "vocabulary": (*tokens.SPECIAL, "be", "not"),
+    "reading": [
+      "1 lines of the train split have 5 tokens or more and are left out",
+      "66.67 % of the tokens of the test split are <unk>, outside the 2 of the vocabulary",
+    ],
   }  # fmt: skip
   np.testing.assert_array_equal(encoded.train["x"], [[3, 4, 2, 0, 0]])
   np.testing.assert_array_equal(encoded.train["y"], [1])  # of the line that is kept

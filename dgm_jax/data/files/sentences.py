@@ -1,0 +1,45 @@
+"""Sentences of a text, and its words in lower case with punctuation marks as words of their own."""
+
+import re
+from collections.abc import Sequence
+
+from dgm_jax.core import errors
+
+UNITS = ("line", "sentence")
+_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+")  # white space behind a sentence's last mark
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")  # don't and o'clock are one word each
+_CLOSING = re.compile(r" ([.,;:!?)\]’”])")
+
+
+def separated(text: str) -> str:
+  """The words of a text in lower case, separated by single spaces; every punctuation mark is a word.
+
+  Words of angle brackets, such as <unk>, stay.
+  """
+  pieces = re.split(r"(<[a-z]+>)", text.lower())
+  return " ".join(
+    word
+    for piece in pieces
+    for word in ([piece] if piece[:1] == "<" and piece[1:2].isalpha() else _WORD.findall(piece))
+  )
+
+
+def readable(text: str) -> str:
+  """Words that `separated` gave, without the spaces before punctuation marks."""
+  return _CLOSING.sub(r"\1", text).replace("( ", "(").replace("[ ", "[")
+
+
+def split(lines: Sequence[str], what: str) -> list[str]:
+  """The sentences of a text: each ends with a full stop, an exclamation or a question mark, and white space.
+
+  A sentence may go on over several lines; what follows the last mark is a sentence, too.
+
+  Raises:
+    UserError: no line has such a mark; `what` names the text.
+  """
+  text = " ".join(lines)
+  errors.require(
+    re.search(r"[.!?]", text) is not None,
+    f"{what} has no sentence end: none of . ! and ? occurs in it; choose data.unit=line.",
+  )
+  return [piece for piece in (piece.strip() for piece in _END.split(text)) if piece]
