@@ -13,6 +13,7 @@ from dgm_jax.core.progress import progress_bar
 from dgm_jax.distributions.normals import standard_normal
 from dgm_jax.evaluate import active_units
 from dgm_jax.inference import samples
+from dgm_jax.inference.aggregate_posterior import in_chunks, make_aggregate
 
 NEEDS = ("infer", "log_joint")  # methods of the model
 
@@ -30,37 +31,6 @@ def _distance_to_normal(z: Any, log_pz: jax.Array) -> jax.Array:
   if isinstance(z, tuple) or z.ndim != 2 or not jnp.issubdtype(z.dtype, jnp.floating):
     return jnp.full(log_pz.shape, jnp.inf)
   return jnp.abs(log_pz - standard_normal(z.shape[1]).log_prob(z)) / (1 + jnp.abs(log_pz))
-
-
-def make_aggregate(bound_model: Any, batches: dict, counted: jax.Array) -> Callable:
-  """Returns the function z, B draws -> log q(z) [B], q(z) = 1/N sum_n q(z|x_n) over all examples, evaluated exactly.
-
-  Args:
-    bound_model: see principles.latent.
-    batches: the N examples in chunks {name: [M, C, ...]}, the last one padded.
-    counted: [M, C], False for the padding.
-  """
-
-  def log_q(z):
-    def add_chunk(total, inputs):
-      batch, real = inputs
-      q, chunk = bound_model.infer(batch), real.shape[0]
-      repeat = lambda one: jax.tree.map(lambda a: jnp.broadcast_to(a, (chunk, *a.shape)), one)
-      each = jax.vmap(lambda one: q.log_prob(repeat(one)))(z)  # [B, C]
-      return jnp.logaddexp(total, jax.nn.logsumexp(jnp.where(real, each, -jnp.inf), 1)), None
-
-    size = jax.tree.leaves(z)[0].shape[0]
-    total, _ = jax.lax.scan(add_chunk, jnp.full(size, -jnp.inf), (batches, counted))
-    return total - jnp.log(jnp.sum(counted))
-
-  return log_q
-
-
-def _in_chunks(batch: dict, chunk: int) -> tuple[dict, jax.Array]:
-  """(leaves [N, ...] as [M, C, ...], False for padding else True [M, C]); the first examples pad the last chunk."""
-  n = len(batch["x"])
-  indices = jnp.arange(-(-n // chunk) * chunk).reshape(-1, chunk)
-  return jax.tree.map(lambda a: jnp.asarray(a)[indices % n], batch), indices < n
 
 
 def _knows_log_q(bound_model: Any, batch: dict) -> bool:
@@ -112,7 +82,7 @@ def make_terms(experiment: Any, num_samples: int = 1, batch_size: int = 500, chu
 
   def run(state, key, data, progress=lambda count: None):
     data = transformed(state, key, data)  # all examples stay on the device: every draw is scored with each of them
-    return terms((state, *_in_chunks(data, min(chunk, len(data["x"])))), key, data, progress)
+    return terms((state, *in_chunks(data, min(chunk, len(data["x"])))), key, data, progress)
 
   return run
 

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -11,11 +11,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dgm_jax import data, evaluate, models, principles
-from dgm_jax.core import batches, errors, files, memory, options, references, renamed
+from dgm_jax.core import batches, errors, files, memory, options, references, renamed, rng
 from dgm_jax.core.registry import definition, entries, module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import pipeline as pipelines
 from dgm_jax.data import sources, units
+from dgm_jax.data.files import tokens
 from dgm_jax.data.splits import Splits
 from dgm_jax.evaluate import chosen
 from dgm_jax.training import optimisers, settings, signatures
@@ -37,8 +38,8 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
-_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "context_dim")  # set by the data
-_GIVEN = ("model", "tx", "num_examples")  # arguments of a principle's make that are no options
+_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim")  # set by the data
+_GIVEN = ("model", "tx", "num_examples", "held_out")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
 
@@ -85,14 +86,24 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
-def _of_data(model_class: type, transforms: pipelines.Pipeline, about: Mapping[str, Any]) -> dict[str, Any]:
+def _of_data(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) -> dict[str, Any]:
   """The model's arguments that the data determine: shape of x, mean of the training set, size of a vocabulary, ..."""
-  mean = transforms.statistics.mean
+  mean, fields = pipeline.statistics.mean, inspect.signature(model_class).parameters
   values = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
-  values["context_dim"] = len(transforms.given_columns)
-  if "tokens" in about:  # x is token ids, not counts of words
-    values["num_tokens"] = len(about["vocabulary"])
-  return {name: value for name, value in values.items() if name in inspect.signature(model_class).parameters}
+  values["context_dim"] = len(pipeline.given_columns)
+  if "tokens" in parts.about:  # x is token ids, not counts of words
+    values["num_tokens"] = len(parts.about["vocabulary"])
+    if "token_counts" in fields:
+      values["token_counts"] = tuple(tokens.token_counts(parts.train, values["num_tokens"]).tolist())
+  return {name: value for name, value in values.items() if name in fields}
+
+
+def _held_out(parts: Splits, pipeline: pipelines.Pipeline) -> Callable | None:
+  """() -> the validation set after its transforms, as one batch; None if there is none."""
+  if parts.valid is None:
+    return None
+  key = rng.stream(jax.random.key(0), "held_out")
+  return lambda: pipeline.evaluate(key, jax.tree.map(jnp.asarray, parts.valid))
 
 
 def model_arguments(name: str) -> ConfigDict:
@@ -209,14 +220,15 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   tx = _transformations(config, players, steps)
   check_given(model_class, pipeline, config)
   with _arguments_of_the_model(config):
-    of_data = _of_data(model_class, pipeline, parts.about)
+    of_data = _of_data(model_class, pipeline, parts)
     model = model_class(**of_data, **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
     check_values(model, pipeline, config)
   check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
-  count = {"num_examples": n} if "num_examples" in inspect.signature(make_system).parameters else {}
-  system = make_system(model, tx, **count, **config.objective.to_dict())
+  of_set = {"num_examples": n, "held_out": _held_out(parts, pipeline)}
+  of_set = {name: v for name, v in of_set.items() if name in inspect.signature(make_system).parameters}
+  system = make_system(model, tx, **of_set, **config.objective.to_dict())
   if decay := config.optim.get("ema_decay", 0.0):
     every, start = config.optim.get("accumulate", 1), config.optim.get("ema_start", 0)
     system = averaging(system, decay, every, players[0] if players else None, start)

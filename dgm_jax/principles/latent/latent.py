@@ -17,10 +17,12 @@ and, if an option or an evaluation needs it:
   reconstruct_batch(key, batch) -> as reconstruct, if that needs more than z, [B, ...]
   given(z)                      -> p(x|z), for imputation, if decode takes neither z nor its first layer
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
+  inference_parameters          the names of the top-level parameters of q, for aggressive updates; the rest are p's
   update(variables, key, batch) -> variables after a training step (e.g. running moments); training batches then have
                                    `key` [B], one per example, for random draws other than z (e.g. dropout)
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -33,6 +35,7 @@ from dgm_jax.core.system import System, gradient_system
 from dgm_jax.inference import estimators, objectives
 from dgm_jax.inference.log_terms import LogTerms, log_terms
 from dgm_jax.principles import initial
+from dgm_jax.principles.latent import aggressive, weights
 from dgm_jax.principles.latent.options import Options, check
 from dgm_jax.principles.latent.paired import paired_objective
 
@@ -57,6 +60,8 @@ def make(
   *,
   eval_samples: int = 50,
   eval_chunk: int | None = None,
+  num_examples: int = 0,
+  held_out: Callable | None = None,
   **options: Any,
 ) -> System:
   """A system that maximises an objective made of log-weights.
@@ -66,6 +71,8 @@ def make(
     tx: the optimiser.
     eval_samples: K in eval_step.
     eval_chunk: maximal number of these samples in memory at once; None for all.
+    num_examples: size of the training set, for aggressive updates.
+    held_out: () -> the validation set as one batch, for aggressive updates; None without one.
     **options: see Options.
 
   eval_step returns, per example and in nats: `elbo`; `log_px`, the importance-weighted bound with eval_samples;
@@ -92,7 +99,7 @@ def make(
   def loss_fn(params, variables, key, batch, hparams):
     values = {name: hparams.get(f"objective.{name}", value) for name, value in o._asdict().items()}
     if o.beta_steps:
-      values["beta"] *= jnp.minimum(1.0, hparams["step"] / o.beta_steps)
+      values["beta"] *= weights.share(o, values, hparams["step"])
     everything = {"params": params, **variables}
     if hasattr(model, "update"):
       batch = batch | {"key": jax.random.split(rng.stream(key, "noise"), batch["x"].shape[0])}
@@ -145,4 +152,6 @@ def make(
     # each example with its reconstruction below it
     return {"reconstructions": jnp.stack([batch["x"], shown], 1)} | samples
 
+  if o.aggressive:
+    return aggressive.system(model, init_params, loss_fn, (eval_step, sample, pictures), tx, o, num_examples, held_out)
   return gradient_system(init_params, loss_fn, eval_step, sample, tx, pictures)

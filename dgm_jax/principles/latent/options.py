@@ -6,6 +6,7 @@ from flax import linen as nn
 
 from dgm_jax.core import errors
 from dgm_jax.inference import objectives
+from dgm_jax.principles.latent import aggressive, weights
 
 
 class Options(NamedTuple):
@@ -17,7 +18,11 @@ class Options(NamedTuple):
     num_samples: K, samples per bound.
     num_bounds: M, the number of bounds of K samples that MIWAE and PIWAE average.
     beta: the weight of log p(z) - log q(z|x) (Higgins et al., 2017).
-    beta_steps: training steps over which beta grows linearly from 0 (Bowman et al., 2016); 0: beta is constant.
+    beta_steps: training steps over which beta grows linearly from 0; 0: beta is constant.  See weights.py for the
+      other schedules.
+    beta_schedule: "linear", "sigmoid" (Bowman et al., 2016) or "cyclical" (Fu et al., 2019).
+    beta_start: for "linear" and "cyclical", the share of beta at the beginning (0.1 in He et al., 2019).
+    beta_width: for "sigmoid", the steps in which the log-odds of the weight grow by 1.
     temper_steps: the weight of log p(x, z) against log q(z|x) is min(1, 0.01 + t / temper_steps) at step t (Rezende &
       Mohamed, 2015), so that q is wide at first; 0: the weight is always 1.
     kl: "sampled", or "analytic", which for bound = "elbo" computes KL(q || p) in closed form.
@@ -28,6 +33,10 @@ class Options(NamedTuple):
     order: order of bound = "jackknife".
     num_bins: number of bins of bound = "tvo".
     temperature: temperature of gradient = "gumbel_softmax".
+    aggressive: until the mutual information of x and z on the validation set stops rising, up to so many updates of the
+      encoder alone precede each update of the decoder alone (He et al., 2019; 100 there); 0: both are always updated
+      together.  See aggressive.py.
+    aggressive_window: updates of the encoder whose mean loss is compared with that of as many before.
     chunk: maximal number of samples at once in training; the backward pass recomputes the activations chunk by chunk,
       so that the networks' memory does not grow with K; 0: all at once.
   """
@@ -38,6 +47,9 @@ class Options(NamedTuple):
   num_bounds: int = 1
   beta: float = 1.0
   beta_steps: int = 0
+  beta_schedule: str = "linear"
+  beta_start: float = 0.0
+  beta_width: float = 0.0
   temper_steps: int = 0
   kl: str = "sampled"
   free_bits: float = 0.0
@@ -46,6 +58,8 @@ class Options(NamedTuple):
   order: int = 1
   num_bins: int = 10
   temperature: float = 0.5
+  aggressive: int = 0
+  aggressive_window: int = 15
   chunk: int = 0
 
 
@@ -100,6 +114,8 @@ def check(o: Options, model: nn.Module) -> None:
   )
   need(0 <= o.ciwae_beta <= 1, f"ciwae_beta = {o.ciwae_beta} must be between 0 and 1.")
   need(not fixed or (o.beta == 1 and not o.beta_steps), f"beta is not defined for bound = {o.bound!r}: leave it at 1.")
+  weights.check(o)
+  aggressive.check(o, model)
   analytic = o.kl == "analytic"
   need(
     not analytic or (o.bound == "elbo" and o.gradient == "reparameterised"),
