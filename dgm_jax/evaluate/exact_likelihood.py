@@ -11,6 +11,7 @@ from dgm_jax.core import errors
 from dgm_jax.core.batches import size
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
+from dgm_jax.evaluate.per_token import per_token
 
 NEEDS = ("log_prob", "generate")  # methods of the model; those of p(y|x) do not generate x
 PRIORS = ("", "uniform", "empirical")  # of the classes
@@ -219,7 +220,8 @@ def evaluate(
     log_px, nll = -log_px, log_px_stderr (over examples): nats of x before the transforms where these have a Jacobian;
     log_px_transformed: of x as the model sees it; likelihood_kind, see `kind`; bits_per_dim of integers x, -log_px / (D
     ln 2) for D observed entries, where log_px is a probability of them; num_draws with dequantisation; accuracy of
-    argmax_y p(y|x) with `classes`; log_px_error, the mean error of estimates and of several draws.  "values": log_px.
+    argmax_y p(y|x) with `classes`; log_px_error, the mean error of estimates and of several draws; of sequences with
+    lengths nats_per_token and perplexity.  "values": log_px.
 
   Raises:
     UserError: see make_log_px and with_training_statistics; or bits per dimension are required of data that are no
@@ -244,4 +246,4 @@ def evaluate(
     found["accuracy"] = mean_and_error(values["correct"])[0]
   if "log_px_error" in values:
     found["log_px_error"] = mean_and_error(values["log_px_error"])[0]
-  return found | {"values": {"log_px": values["log_px"]}}
+  return found | per_token(values["log_px"], arrays) | {"values": {"log_px": values["log_px"]}}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
+from dgm_jax.evaluate.per_token import per_token
 from dgm_jax.inference import estimators, log_terms
 
 STOCHASTIC_BOUND = "stochastic lower bounds: P(log p_hat > log p(x) + b) <= exp(-b)"
@@ -70,7 +71,8 @@ def evaluate(
   Returns:
     log_px, its standard error over examples, elbo (same samples), nll = -log_px; nats, of x before the transforms
     where these have a Jacobian (batch["log_det"]).  likelihood_ess, the mean effective number of samples;
-    pareto_k_above_0.7, the share of examples whose weights have too heavy a tail.  "values" holds what make_log_px
+    pareto_k_above_0.7, the share of examples whose weights have too heavy a tail.  Of sequences with lengths also
+    nats_per_token and perplexity, by log_px.  "values" holds what make_log_px
     returns.
   """
   run = make_log_px(experiment, num_samples, batch_size, chunk)
@@ -79,13 +81,17 @@ def evaluate(
   log_px, error = mean_and_error(values["log_px"])
   heavy = {"pareto_k_above_0.7": mean_and_error(~(values["pareto_k"] <= 0.7))[0]} if "pareto_k" in values else {}
   elbo, _ = mean_and_error(values["elbo"])
-  return {
-    "nll": -log_px,
-    "log_px": log_px,
-    "log_px_stderr": error,
-    "elbo": elbo,
-    "likelihood_samples": num_samples,
-    "likelihood_ess": mean_and_error(values["ess"])[0],
-    "likelihood_note": STOCHASTIC_BOUND,
-    "values": values,
-  } | heavy
+  return (
+    {
+      "nll": -log_px,
+      "log_px": log_px,
+      "log_px_stderr": error,
+      "elbo": elbo,
+      "likelihood_samples": num_samples,
+      "likelihood_ess": mean_and_error(values["ess"])[0],
+      "likelihood_note": STOCHASTIC_BOUND,
+      "values": values,
+    }
+    | heavy
+    | per_token(values["log_px"], arrays)
+  )
