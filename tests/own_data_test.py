@@ -48,17 +48,18 @@ KINDS |= dict.fromkeys(
 KINDS |= {"orderless_mnist": ("binary",), "pixel_vae_mnist": ("images",), "made_binary": ("binary",)}
 KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "flow_plane", "made_uci"), ("table",))
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
-KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), ("text",))
+KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), ("text",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))
 KINDS |= {"samples_mnist": ("images", "binary")}
 KINDS |= {"colouriser": ("photographs",)}
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}
-REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "transformer_text"), "take data=text")
+REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), "take data=text")
 OPTIONS = {  # of config.data, beside the path
   "table": {"target": "y", "missing": "?"},
   "classes": {"target": "kind", "columns": "a,b,c", "separator": ";"},
   "text": {"tokens": "letter"},
+  ("sentence_vae_text", "text"): {"vocabulary_size": 10},
   "bag_of_words": {"min_documents": 1, "max_share": 1.0},
 }
 ROWS = [(name, kind) for name, kinds in KINDS.items() for kind in kinds]
@@ -92,7 +93,7 @@ def config(name: str, kind: str, files: dict) -> ConfigDict:
   data = kind if kind in ("text", "bag_of_words") else "array"
   made = config_args.load(f"{name}:test,data={data}")
   with made.unlocked():
-    made.data.update(path=str(files[kind]), **OPTIONS.get(kind, {}))
+    made.data.update(path=str(files[kind]), **OPTIONS.get((name, kind), OPTIONS.get(kind, {})))
     if data == "array":
       made.data.data_dir = str(files["data_dir"])
   return made

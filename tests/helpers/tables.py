@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
@@ -35,6 +36,7 @@ from dgm_jax.models.vae import (
   dlgm,
   ladder_vae,
   semi_supervised_vae,
+  sequence_vae,
   sigmoid_belief_net,
   vae,
   vq_vae,
@@ -63,6 +65,13 @@ CONFIG_ARGUMENTS = {
   "hmm_text": [""],
   "transformer_text": ["", "positions=rotary"],
   "lstm_text": ["", "cell=gru,layers=2"],
+  "sentence_vae_text": [
+    "",
+    "method=aggressive",
+    "method=lm",
+    "inputless,method=plain",
+    "net=transformer,method=cyclical",
+  ],
   "kmeans_mnist": [""],
   "ppca_mnist": ["d=5", "d=5,by=gradient"],
   "lda_text": ["", "method=nmf"],
@@ -153,6 +162,16 @@ def _mcem() -> System:
 def _belief_net(**options: Any) -> System:
   model = sigmoid_belief_net.Model(SHAPE, latent_dims=(12, 6))
   return latent.make(model, optax.adam(1e-2), eval_samples=8, bound="iwae", num_samples=5, **options)
+
+
+def _sequence(**options: Any) -> System:
+  """A VAE of sequences, which treats the pixels as two tokens, without an end."""
+  model = sequence_vae.Model(
+    SHAPE, num_tokens=2, latent_dim=4, embedding_dim=4, encoder_args={"hidden": (16,)}, decoder_args={"hidden": (16,)},
+    pad=-1, unk=-1, end=-1, word_dropout=0.3, posterior="student_t",
+  )  # fmt: skip
+  held_out = lambda: jax.tree.map(jnp.asarray, TEST)
+  return latent.make(model, optax.adam(1e-2), eval_samples=8, num_examples=512, held_out=held_out, **options)
 
 
 def _em(module: Any, **options: Any) -> System:
@@ -246,6 +265,8 @@ SYSTEMS = {
   ),
   "vae_residual": lambda: _vae_of(net="residual", net_args={"channels": (4, 8), "blocks": 1}),
   "conditional_vae": lambda: _conditional(),
+  "sequence_vae": lambda: _sequence(),
+  "sequence_vae_aggressive": lambda: _sequence(aggressive=4, aggressive_window=2, beta_start=0.1, beta_steps=20),
   "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),
   "diffusion": lambda: _own_bound(diffusion.Model(SHAPE, num_steps=20, hidden=(64,), num_levels=2)),
   "semi_supervised_vae": lambda: _own_bound(
@@ -303,7 +324,7 @@ SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
   "pixelcnn_row_lstm",
-  "sigmoid_belief_net_relaxed", "vae_planar_mixture", "vae_residual",
+  "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "vae_planar_mixture", "vae_residual",
 }  # fmt: skip
 
 

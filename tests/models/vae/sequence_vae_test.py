@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -221,6 +222,18 @@ def test_logits_in_blocks_have_the_same_values_and_gradients():
     np.testing.assert_allclose(tokens.log_probs(h, kernel, bias, ids, most=most), expected, atol=1e-5)
     for a, b in zip(*(jax.grad(loss(m), (0, 1, 2))(h, kernel, bias) for m in (most, 2**20)), strict=True):
       np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_the_logits_of_all_samples_are_never_in_memory_at_once():
+  """B K T V = 120 million logits; neither the values nor their gradient keep more than 2^25 numbers."""
+  b, k, t, v = 4, 100, 30, 10_000
+  model = sequence_vae.Model((t,), **SMALL | RECURRENT | {"num_tokens": v})
+  batch = {"x": jnp.ones((b, t), jnp.int32), "length": jnp.full(b, t)}
+  variables = jax.eval_shape(model.init, jax.random.key(0), batch)
+  loss = lambda variables: log_terms(model, variables, jax.random.key(0), batch, k).w.mean()
+  text = str(jax.make_jaxpr(jax.grad(loss))(variables))
+  sizes = {shape: np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"f32\[([\d,]+)\]", text)}
+  assert max(sizes.values()) <= tokens.MOST, max(sizes, key=sizes.get)
 
 
 def test_logits_start_at_the_log_frequencies_and_pad_has_no_probability():
