@@ -49,6 +49,7 @@ ON_THE_HOST = (
   "applications/imputation/",
   "applications/colour/",
   "applications/compression/",
+  "applications/sentences/",
   "api/",
   "training/folds.py",  # stacks the rows of folds before they go to the device
 )

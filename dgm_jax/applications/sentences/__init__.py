@@ -1,0 +1,1 @@
+"""Sentences by a trained VAE: draws, reconstructions, interpolations, codes, scores and completions."""

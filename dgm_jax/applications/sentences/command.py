@@ -1,0 +1,163 @@
+"""Sentences by a trained VAE (a run of the config sentence_vae_text).
+
+  python -m dgm_jax sentences sample --workdir=RUN --num=10 --temperature=0.8
+  python -m dgm_jax sentences reconstruct --workdir=RUN "let there be light ."
+  python -m dgm_jax sentences interpolate --workdir=RUN "let there be light ." "and it was so ."
+  python -m dgm_jax sentences complete --workdir=RUN "in the beginning god created the heaven and the earth ."
+  python -m dgm_jax sentences encode --workdir=RUN --file=lines.txt --out=codes.csv
+  python -m dgm_jax sentences sample --workdir=RUN --codes=codes.csv
+  python -m dgm_jax sentences score --workdir=RUN --file=lines.txt --out=scores.csv
+
+Sentences are given one by one, or as the lines of a file.  --out names a page (.html), or for encode and score a table
+(.csv).  See dgm_jax/applications/sentences/README.md.
+
+Exit status: 0 success, 2 a mistake in the command or in a sentence, 4 stopped by Ctrl-C.
+"""
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from dgm_jax.applications.sentences import inputs, page
+from dgm_jax.applications.sentences import paths as latent_paths
+from dgm_jax.applications.sentences.sentence_vae import SentenceVAE, perplexity
+from dgm_jax.core import compilation_cache, errors, full_disk, paths
+
+WHAT = ("sample", "reconstruct", "interpolate", "encode", "score", "complete")
+_TABLES = ("encode", "score")
+
+
+def _parser() -> argparse.ArgumentParser:
+  made = argparse.ArgumentParser(
+    prog="python -m dgm_jax sentences",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  add = made.add_argument
+  add("what", choices=WHAT, help="what to do")
+  add("sentences", nargs="*", help="sentences, each as one argument; two for interpolate, none for sample")
+  add("--workdir", required=True, help="folder of the run")
+  add("--file", help="a text file in UTF-8 with a sentence in each line, instead of sentences")
+  add("--codes", help="sample: a .csv of codes that encode wrote, whose sentences are decoded")
+  add("--out", help="a page (.html) to write; encode and score: the table (.csv), which they need")
+  add("--checkpoint", default="latest", help="latest (default), best (by config.keep_best) or a step")
+  add("--num", type=int, default=10, help="sample: number of sentences (10)")
+  add("--temperature", type=float, default=1.0, help="sample: logits are divided by it (1); 0: the likeliest words")
+  add("--top_k", type=int, default=0, help="sample: only the k most probable words of each step (0: all)")
+  add("--top_p", type=float, default=1.0, help="sample: only the most probable words that add up to p (1)")
+  add("--draws", type=int, default=3, help="reconstruct: further reconstructions from draws of z (3)")
+  add("--steps", type=int, default=7, help="interpolate: sentences of the path with its ends (7)")
+  add("--kind", default="linear", help="interpolate: linear (default) or spherical")
+  add("--beam", type=int, default=5, help="beginnings that the search for the likeliest sentence keeps (5); 1: greedy")
+  add("--share", type=float, default=0.2, help="complete: the share of the last words that is hidden (0.2); 0: none")
+  add("--num_samples", type=int, default=100, help="score: importance samples of each sentence (100)")
+  add("--seed", type=int, default=0, help="of draws (0)")
+  add("--overwrite", action="store_true", help="replace an existing output file")
+  return made
+
+
+def _check(args: argparse.Namespace) -> tuple[list[str], str, pathlib.Path | None]:
+  """(the sentences, what a line is called in messages, the output file), before the run is loaded."""
+  what = args.what
+  errors.require(not (args.file and args.sentences), "Give sentences or --file, not both.")
+  errors.require(args.codes is None or what == "sample", f"--codes is for sample; {what} takes sentences.")
+  errors.require(args.beam >= 1, f"--beam={args.beam}; it must be 1 or more.")
+  errors.require(args.num >= 1, f"--num={args.num}; it must be 1 or more.")
+  errors.require(args.draws >= 0, f"--draws={args.draws}; it must be 0 or more.")
+  errors.require(args.num_samples >= 2, f"--num_samples={args.num_samples}; it must be 2 or more.")
+  errors.require(args.steps >= 2, f"--steps={args.steps}; a path has 2 or more, its ends.")
+  errors.require(0 <= args.share < 1, f"--share={args.share}; it must be at least 0 and less than 1.")
+  errors.choose("value of --kind", args.kind, latent_paths.KINDS)
+  out = None if args.out is None else paths.named("--out", args.out)
+  suffix = ".csv" if what in _TABLES else ".html"
+  errors.require(out is not None or what not in _TABLES, f"{what} writes a table: name it with --out=TABLE.csv.")
+  if out is not None:
+    errors.require(out.suffix == suffix, f"--out {out}: {what} writes {suffix}; give it that ending.")
+    errors.require(args.overwrite or not out.exists(), f"{out} exists; --overwrite replaces it.")
+    errors.require(out.absolute().parent.is_dir(), f"--out {out}: its folder does not exist.")
+  if what == "sample":
+    errors.require(not args.sentences and not args.file, "sample takes no sentences; --num says how many it draws.")
+    return [], "", out
+  lines = inputs.read(paths.named("--file", args.file)) if args.file else args.sentences
+  errors.require(bool(lines), f"{what} needs sentences: give them as arguments, or --file=LINES.txt.")
+  errors.require(what != "interpolate" or len(lines) == 2, f"interpolate takes two sentences; there are {len(lines)}.")
+  name = f"{args.file}, line" if args.file else "sentence"
+  for i, line in enumerate(lines, 1):
+    errors.require(bool(line.strip()), f"{name} {i} is empty.")
+  return list(lines), name, out
+
+
+def _sample(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[page.Part]:
+  if args.codes:
+    z = inputs.read_codes(paths.named("--codes", args.codes), vae.latent_dim, vae.fingerprint)
+    texts, heading = vae.decode(z, beam=args.beam), f"Sentences of the codes in {args.codes}"
+  else:
+    texts = vae.sample(args.num, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed)
+    heading = "Draws from the prior"
+  return [page.Part(heading, [(str(i), text) for i, text in enumerate(texts, 1)])]
+
+
+def _reconstruct(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[page.Part]:
+  found = vae.reconstruct(lines, beam=args.beam, draws=args.draws, seed=args.seed, what=name)
+  rows = lambda texts: [("mean", texts[0]), *((f"draw {i}", text) for i, text in enumerate(texts[1:], 1))]
+  return [page.Part(line, rows(texts)) for line, texts in zip(lines, found, strict=True)]
+
+
+def _interpolate(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[page.Part]:
+  texts = vae.interpolate(*lines, steps=args.steps, kind=args.kind, beam=args.beam)
+  rows = [("first", lines[0]), *((f"{i / (args.steps - 1):.2f}", text) for i, text in enumerate(texts))]
+  return [page.Part(f"A {args.kind} path", [*rows, ("second", lines[1])])]
+
+
+def _complete(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[page.Part]:
+  found = vae.complete(lines, share=args.share, beam=args.beam, what=name)
+  return [
+    page.Part(line, [("known", c.known), ("completed", c.text), ("log p(x|z)", f"{c.log_px_z:.2f}")])
+    for line, c in zip(lines, found, strict=True)
+  ]
+
+
+def _encode(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str, out: pathlib.Path) -> str:
+  codes, numbers = vae.encode(lines, what=name), range(1, vae.latent_dim + 1)
+  header = ["line", *(f"z{i}" for i in numbers), *(f"sd{i}" for i in numbers), "vocabulary", "sentence"]
+  shown = lambda row: [f"{v:.7g}" for v in row]
+  rows = [
+    [i, *shown(mean), *shown(sd), vae.fingerprint, line]
+    for i, (line, mean, sd) in enumerate(zip(lines, *codes, strict=True), 1)
+  ]
+  inputs.write_csv(out, header, rows)
+  return f"{out}: the codes of {len(lines):,} sentences, {vae.latent_dim} dimensions."
+
+
+def _score(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str, out: pathlib.Path) -> str:
+  found = vae.score(lines, num_samples=args.num_samples, seed=args.seed, what=name)
+  header = ["line", "log_px", "stderr", "tokens", "num_samples", "sentence"]
+  each = zip(lines, found.log_px.tolist(), found.stderr.tolist(), found.length.tolist(), strict=True)
+  rows = [[i, f"{v:.6f}", f"{e:.6f}", n, args.num_samples, line] for i, (line, v, e, n) in enumerate(each, 1)]
+  inputs.write_csv(out, header, rows)
+  mean = float(found.log_px.mean())
+  return f"{out}: {len(lines):,} sentences, log p(x) {mean:.3f} nats on average, perplexity {perplexity(found):.2f}."
+
+
+_PAGES = {"sample": _sample, "reconstruct": _reconstruct, "interpolate": _interpolate, "complete": _complete}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the command line; returns the exit status."""
+  args = _parser().parse_args(argv)
+  lines, name, out = _check(args)
+  compilation_cache.use()
+  vae = SentenceVAE.of_run(args.workdir, args.checkpoint)
+  folder = pathlib.Path() if out is None else out.absolute().parent
+  with full_disk.sentence(str(out or "the page"), folder, lambda: "Nothing was kept."):
+    if args.what in _TABLES:
+      assert out is not None
+      print({"encode": _encode, "score": _score}[args.what](vae, args, lines, name, out))
+      return 0
+    parts = _PAGES[args.what](vae, args, lines, name)
+    print(page.as_text(parts))
+    if out is not None:
+      page.write(out, f"Sentences: {args.what}", f"Run {args.workdir}, checkpoint {args.checkpoint}.", parts)
+      print(f"\nPage: {out}")
+  return 0
