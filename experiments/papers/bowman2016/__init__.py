@@ -1,0 +1,1 @@
+"""bowman2016: paper.py has the published numbers and what is run; tables.py makes tables and figures."""
