@@ -23,19 +23,21 @@ from dgm_jax.applications.sentences import paths as latent_paths
 from dgm_jax.applications.sentences.sentence_vae import SentenceVAE, perplexity
 from dgm_jax.core import compilation_cache, errors, full_disk, paths
 
-WHAT = ("sample", "reconstruct", "interpolate", "encode", "score", "complete")
+WHAT = {
+  "sample": "draw sentences, or decode codes",
+  "reconstruct": "encode sentences and decode them again",
+  "interpolate": "the sentences between two sentences",
+  "encode": "the codes of sentences, to .csv",
+  "score": "log p of sentences with its error, to .csv",
+  "complete": "find the last words of sentences",
+}
 _TABLES = ("encode", "score")
 
 
 def _parser() -> argparse.ArgumentParser:
-  made = argparse.ArgumentParser(
-    prog="python -m dgm_jax sentences",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  add = made.add_argument
-  add("what", choices=WHAT, help="what to do")
+  # a parser for each command: with one for all, sentences would have to stand before the options
+  common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+  add = common.add_argument
   add("sentences", nargs="*", help="sentences, each as one argument; two for interpolate, none for sample")
   add("--workdir", required=True, help="folder of the run")
   add("--file", help="a text file in UTF-8 with a sentence in each line, instead of sentences")
@@ -54,6 +56,15 @@ def _parser() -> argparse.ArgumentParser:
   add("--num_samples", type=int, default=100, help="score: importance samples of each sentence (100)")
   add("--seed", type=int, default=0, help="of draws (0)")
   add("--overwrite", action="store_true", help="replace an existing output file")
+  made = argparse.ArgumentParser(
+    prog="python -m dgm_jax sentences",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+  )
+  commands = made.add_subparsers(dest="what", required=True, metavar="COMMAND")
+  for name, what in WHAT.items():
+    commands.add_parser(name, help=what, parents=[common], allow_abbrev=False)
   return made
 
 

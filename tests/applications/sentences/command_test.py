@@ -96,7 +96,7 @@ def test_every_command_shows_what_it_found(run, tmp_path, capsys):
   flags, file = [f"--workdir={run}", "--beam=2"], f"--file={tmp_path / 'lines.txt'}"
   for words in (
     ["sample", "--num=3"],
-    ["reconstruct", "w0 w1", "--draws=1"],
+    ["reconstruct", "--draws=1", "w0 w1"],
     ["interpolate", "w0 w1", "w2", "--steps=3", "--kind=spherical"],
     ["complete", file],
   ):
