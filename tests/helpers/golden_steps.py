@@ -22,6 +22,16 @@ GOLDEN = {
   "vae_residual": {"distortion": 16.62769, "elbo": -16.6312, "loss": 16.6312, "rate": 0.003502198},
   "vae_autoregressive": {"distortion": 16.67789, "elbo": -19.98291, "loss": 19.98291, "rate": 3.305025},
   "conditional_vae": {"distortion": 17.20942, "elbo": -21.19225, "loss": 21.19225, "rate": 3.982835},
+  "sequence_vae": {"distortion": 16.73227, "elbo": -17.55017, "loss": 17.55017, "rate": 0.8179084},
+  "sequence_vae_aggressive": {
+    "aggressive": 1.0,
+    "decoder_updates": 0.0,
+    "distortion": 17.21442,
+    "elbo": -17.97585,
+    "loss": 17.29057,
+    "mutual_information": 0.0,
+    "rate": 0.7614294,
+  },
   "vq_vae": {
     "commitment": 1.771197,
     "distortion": 16.82719,
