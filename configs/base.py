@@ -32,6 +32,7 @@ from ml_collections import ConfigDict, config_dict
 
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
+from dgm_jax.evaluate.sample_features import small_nets
 from dgm_jax.principles.adversarial_options import Options as AdversarialOptions
 from dgm_jax.principles.latent.options import Options
 from dgm_jax.principles.supervised import Options as SupervisedOptions
@@ -233,6 +234,28 @@ def track_samples(config: ConfigDict, *metrics: str, num_samples: int) -> None:
   section = evaluation_section("samples").samples.to_dict()
   del section["against"]  # which is the held-out set
   config.track.samples = ConfigDict(section | {"metrics": metrics, "num_samples": num_samples, "floor": False})
+
+
+def measure_images(config: ConfigDict, test: bool, data: str, classes: bool, metrics: tuple[str, ...] = ()) -> None:
+  """Adds the evaluation `samples` of images to the final ones; with `test`, of 100 samples.
+
+  Args:
+    config: to be changed; its model makes images.
+    test: of 100 samples.
+    data: name of the data set, whose classifier's features are used if this package has one.
+    classes: whether the model is conditional on the class: then also 1-NN accuracies, and numbers by class.
+    metrics: further ones.
+  """
+  features = {"mnist5k": "mnist", "cifar10/full": "cifar10_small", "cifar10/small": "cifar10_small"}.get(data, data)
+  known = features in small_nets.NAMES
+  scored = ("class_score",) if known else ()
+  modes = ("modes",) if data == "stacked_mnist" else ()
+  by_class = ("nearest", *(("agreement",) if known else ()), "by_class") if classes and not modes else ()
+  chosen = ("frechet", "kernel", "manifold", "memorisation", *scored, *by_class, *modes, *metrics)
+  size = 100 if test else 25_600 if modes else 10_000
+  config.evaluate.samples = ConfigDict({
+    "metrics": chosen, "num_samples": size, "features": features if known else "random", "batch_size": 100,
+  })  # fmt: skip
 
 
 def by_em(

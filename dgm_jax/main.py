@@ -83,6 +83,8 @@ _TRUNCATION = (
   ),
   flags.DEFINE_integer("top_k", None, "Draw only the K most probable values of each entry; 0: all."),
   flags.DEFINE_float("top_p", None, "Draw only the most probable values of each entry, as few as have probability P."),
+  flags.DEFINE_integer("y", None, "Of a class-conditional GAN: the class of the samples, 0 .. C - 1."),
+  flags.DEFINE_float("truncation", None, "Of a GAN with normal noise: draw each entry of z given |z| < this number."),
 )
 _COMPLETE = flags.DEFINE_string(
   "complete",

@@ -22,7 +22,7 @@ LAYERS = {
   "distributions": "core networks",
   "inference": "core",
   "models": "core networks distributions",
-  "principles": "core inference",
+  "principles": "core networks inference",
   "evaluate": "core networks data distributions inference",  # networks: those of features of samples
   "training": "core networks data models principles evaluate",
   "sweeps": "core data training",

@@ -129,7 +129,10 @@ class LatentModel:
       raise errors.UserError(f"z of shape {shapes} is not as `encode` returns it: {said}.") from e
 
   def sample(self, n: int, seed: int = 0, **options: float) -> np.ndarray:
-    """n draws x ~ p(x), [n, *data_shape]; `options` of autoregressive models: temperature, top_k, top_p."""
+    """n draws x ~ p(x), [n, *data_shape].
+
+    `options` of autoregressive models: temperature, top_k, top_p; of GANs: y, a class, and truncation, a bound of |z|.
+    """
     sampling.check(self.experiment.model, self._name, options)
     return self._program("sample", **options)(self.state, rng.stream(jax.random.key(seed), "sample"), n)
 

@@ -152,7 +152,7 @@ def averaging(system: System, decay: float, every: int = 1, part: str | None = N
     return new.replace(averages=optax.incremental_update(averaged_of(new.params), state.averages, 1 - d)), metrics
 
   def with_averages(function):
-    return function and (lambda state, *args: function(state.averaged(), *args))
+    return function and (lambda state, *args, **options: function(state.averaged(), *args, **options))
 
   functions = {name: with_averages(getattr(system, name)) for name in ("eval_step", "sample", "pictures", "prepare")}
   return system._replace(init=init, train_step=train_step, **functions)

@@ -188,6 +188,24 @@ def _lightness(train: Statistics) -> Transform:
   return Transform(*colours.make(train))
 
 
+def _pad(train: Statistics, size: int) -> Transform:
+  """Zeros around each image, to size x size, the odd row and column at the end; for networks of certain sizes."""
+  errors.require(len(train.shape) == 3, f"Transform 'pad' takes images [H, W, C]; x has shape {list(train.shape)}.")
+  errors.require(
+    max(train.shape[:2]) <= size <= 4096,
+    f"Transform 'pad': size = {size}; the images are of {train.shape[0]} x {train.shape[1]} pixels already. Of a "
+    "folder, data.image_size is the size to which they are scaled.",
+  )
+  sides = [((size - n) // 2, size - n - (size - n) // 2) for n in train.shape[:2]]
+  pad = lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*sides, (0, 0)])
+
+  def apply(key, batch):
+    changed = {name: pad(batch[name]) for name in ("mask",) if name in batch}
+    return batch | changed | {"x": pad(batch["x"])}
+
+  return Transform(apply, pad)
+
+
 def _crop(train: Statistics, length: int) -> Transform:
   """`length` consecutive entries of each sequence; see crops.py."""
   return Transform(*crops.make(train.shape, length))
@@ -250,6 +268,7 @@ TRANSFORMS = {
   "standardize_targets": (_standardize_targets, {}),
   "flip": (_flip, {}),
   "lightness": (_lightness, {}),
+  "pad": (_pad, {"size": 32}),
   "crop": (_crop, {"length": 65}),
   "restack": (_restack, {}),
   "condition": (_condition, {"columns": ""}),

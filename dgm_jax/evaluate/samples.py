@@ -89,7 +89,8 @@ def evaluate(
 
   Args:
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the test set.
-    metrics: of frechet, kernel, manifold, class_score, nearest, memorisation, support, modes, parzen.
+    metrics: of frechet, kernel, manifold, class_score, nearest, agreement, by_class, memorisation, support, modes,
+      parzen.
     num_samples: samples, and training examples of the floor.
     seed: of the samples.
     features: a name of choose.NAMES, or the folder of a run of a classifier, whose last hidden units they are.

@@ -149,6 +149,8 @@ class Conv(nn.Module):
     gain: initial variance of an output over the mean square of the inputs; 2 before a rectifier (He et al., 2015).
     use_bias: whether each channel has a bias, initially 0.
     dtype: dtype of the products and the output; None: that of the input and the parameters, which are float32.
+    kernel_init: initialiser of the kernel in place of that of `gain`.
+    trains_bias: False for a bias without effect, as before batch normalisation: its gradient would be rounding.
   """
 
   features: int
@@ -158,6 +160,11 @@ class Conv(nn.Module):
   gain: float = 2.0
   use_bias: bool = True
   dtype: Any = None
+  kernel_init: Callable | None = None
+  trains_bias: bool = True
+
+  def _normalised(self, kernel: jax.Array) -> jax.Array:
+    return kernel
 
   def _convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
     convolve = conv_by_matmul if platforms.is_cpu() else conv_by_lax
@@ -171,13 +178,14 @@ class Conv(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     init = nn.initializers.variance_scaling(self.gain / self._reach(), "fan_in", "truncated_normal")
     shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-    kernel = self.param("kernel", init, shape)
+    kernel = self._normalised(self.param("kernel", self.kernel_init or init, shape))
     if self.dtype is not None:
       x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     y = self._convolve(x, kernel)
     if not self.use_bias:
       return y
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    bias = bias if self.trains_bias else jax.lax.stop_gradient(bias)
     return add_bias(y, bias) if self.dtype is None else add_bias(y.astype(jnp.float32), bias).astype(self.dtype)
 
 

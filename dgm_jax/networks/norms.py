@@ -58,6 +58,19 @@ def at_most(kernel: jax.Array, sigma: jax.Array, bound: float) -> jax.Array:
   return kernel / jnp.maximum(1.0, sigma / bound)
 
 
+def off_diagonal(kernels: list[jax.Array]) -> jax.Array:
+  """Half the sum over kernels W of |W'W - diag(W'W)|^2, W of shape [I, O] (Brock et al., 2019, equation 3, over two).
+
+  Its gradient, 2 W (W'W - diag(W'W)), is what the authors' code adds.  Kernels [..., O] are taken as [-1, O].
+  """
+  total = jnp.zeros(())
+  for kernel in kernels:
+    w = kernel.reshape(-1, kernel.shape[-1])
+    products = w.T @ w
+    total += jnp.sum(jnp.square(products * (1 - jnp.eye(w.shape[1])))) / 2
+  return total
+
+
 def at(apply: Callable, transpose: Callable, u: jax.Array) -> jax.Array:
   """The norm along a left singular vector u that stays: |transpose(u)|, with the gradient of `power_iteration`.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dgm_jax.core import errors, options
+from dgm_jax.networks.batch_norms import BatchNorm
 from dgm_jax.networks.spectral import SpectralDense
 
 ACTIVATIONS = {"relu": nn.relu, "leaky_relu": lambda x: nn.leaky_relu(x, 0.2), "tanh": nn.tanh}
@@ -62,7 +63,7 @@ class Perceptron(nn.Module):
     self.layers = [layer(width, use_bias=not batch, kernel_init=kernel_init) for width in wide]
     self.last = layer(self.out, kernel_init=kernel_init, bias_init=self.output_bias)
     affine = {"use_scale": self.affine, "use_bias": self.affine}
-    self.norms = [nn.BatchNorm(momentum=0.9, **affine) for _ in self.hidden] if batch else []
+    self.norms = [BatchNorm(**affine) for _ in self.hidden] if batch else []
     self.drop_input, self.drop = nn.Dropout(self.dropout_input), nn.Dropout(self.dropout)
 
   def features(self, x: jax.Array, train: bool) -> jax.Array:
@@ -73,7 +74,7 @@ class Perceptron(nn.Module):
       if self.pieces > 1:
         x = x.reshape(*x.shape[:-1], -1, self.pieces).max(-1)
       if self.norms:
-        x = self.norms[i](x, use_running_average=not train)
+        x = self.norms[i](x, train)
       x = x if self.pieces > 1 else ACTIVATIONS[self.activation](x)
     return x
 

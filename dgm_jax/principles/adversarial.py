@@ -19,6 +19,10 @@ and, if needed:
   reconstruct_batch(key, batch) -> [B, ...], shown below the examples in pictures
   __call__(batch)              -> uses every parameter (init), unless generate and discriminate do
 
+Labels and truncation: sample(state, key, n, y=None, truncation=None, z=None) takes labels int [n], z, and where the
+model's latent(key, n, truncation) does, the bound of |z|.  prepare(state, key, truncation=None) pools the moments of
+batch normalisation for it, see the option norm_statistics; the discriminator's, in eval_step, are the moving ones.
+
 Collections: `batch_stats` of a player move in its own updates only, as does the vector u of `spectral`, by one power
 iteration at the beginning of an update, for reals, samples and penalty alike.
 
@@ -42,7 +46,7 @@ from flax import linen as nn
 
 from dgm_jax.core import errors, requirements
 from dgm_jax.core.system import System, TrainState
-from dgm_jax.principles import initial
+from dgm_jax.principles import initial, standing_statistics
 from dgm_jax.principles.adversarial_options import PLAYERS, Options, checked
 from dgm_jax.principles.adversarial_rounds import make_train_step
 from dgm_jax.principles.adversarial_updates import Game, image_of, packed
@@ -107,14 +111,28 @@ def make(model: nn.Module, tx: Any, **options: Any) -> System:
   def bind(state):
     return model.bind({"params": state.params, **{k: v for k, v in state.variables.items() if k != "adversarial"}})
 
-  def made(state, key, n, y=None):
-    """What the generator makes, n of it; y drawn with the frequencies seen in training, if it is not given."""
+  def drawn_of(state, key, n, y=None, truncation=None):
+    """(z, y): y drawn with the frequencies seen in training, if it is not given."""
     key_y, key_z = jax.random.split(key)
     if y is None and classes:
       counts = state.variables["adversarial"]["labels"]
       y = jax.random.categorical(key_y, jnp.log(counts + 1e-6), shape=(n,))
-    bound = bind(state)
-    return bound.generate(bound.latent(key_z, n), y, False)
+    return model.latent(key_z, n, **({} if truncation is None else {"truncation": truncation})), y
+
+  def made(state, key, n, y=None, truncation=None, z=None):
+    """What the generator makes, n of it."""
+    drawn, y = drawn_of(state, key, n, y, truncation)
+    z = drawn if z is None else z
+    if o.norm_statistics == "batch" and "generator" in state.variables.get("batch_stats", {}):
+      return standing_statistics.of_batch(model, state, z, y)[0]
+    return bind(state).generate(z, y, False)
+
+  def prepare(state, key, truncation=None):
+    """The state with standing statistics, for samples with this truncation; the state as it is without any."""
+    if "generator" not in state.variables.get("batch_stats", {}):
+      return state
+    draw = lambda key: drawn_of(state, key, o.standing_size, truncation=truncation)
+    return standing_statistics.standing(model, state, jax.random.split(key, o.standing_batches), draw)
 
   def eval_step(state, key, batch):
     examples = conditioned(batch)
@@ -128,14 +146,16 @@ def make(model: nn.Module, tx: Any, **options: Any) -> System:
 
     return {"d_real": judge(real), "d_fake": judge(game.seen(fake))}
 
-  def sample(state, key, n):
-    return image_of(made(state, key, n))
+  def sample(state, key, n, y=None, truncation=None, z=None):
+    return image_of(made(state, key, n, y, truncation, z))
 
   def pictures(state, key, batch):
     examples = conditioned(batch)
     y, bound = examples.get("y"), bind(state)
     picture = (lambda x: bound.picture(x, y)) if hasattr(model, "picture") else lambda x: x
     shown = {"samples": picture(image_of(made(state, key, examples["x"].shape[0], y)))}
+    if classes:
+      shown["classes"] = _by_class(classes, examples["x"].shape[0], lambda n, y: image_of(made(state, key, n, y)))
     if hasattr(model, "reconstruct_batch"):
       pair = picture(examples["x"]), picture(bound.reconstruct_batch(key, examples))
       shown["reconstructions"] = jnp.stack(pair, 1)
@@ -144,7 +164,17 @@ def make(model: nn.Module, tx: Any, **options: Any) -> System:
   needs_context = o.conditions_on == "context" and getattr(model, "num_classes", None) is not None
   train_step = make_train_step(game, txs, conditioned)
   drawn = None if needs_context else sample
-  return System(init, train_step, eval_step, drawn, pictures, o.num_discriminator * o.accumulate)
+  pools = o.norm_statistics == "standing" and not needs_context
+  batches_of_step = o.num_discriminator * o.accumulate
+  return System(init, train_step, eval_step, drawn, pictures, batches_of_step, prepare if pools else None)
+
+
+def _by_class(classes: int, n: int, make: Callable) -> jax.Array:
+  """About n samples [K, R, ...] of the first R classes, at most ten, from the same K draws of z in each of them."""
+  rows = min(classes, 10)
+  columns = max(1, n // rows)
+  found = [make(columns, jnp.full(columns, y)) for y in range(rows)]
+  return jnp.stack(found, 1)
 
 
 def _conditions(model: nn.Module, o: Options) -> tuple[Callable, int]:
@@ -175,8 +205,9 @@ def _touch(model: nn.Module, examples: dict[str, jax.Array], pack: int) -> Any:
 
 
 def _own_variables(o: Options, classes: int) -> dict[str, jax.Array]:
-  """What the principle itself keeps in the state: moving means of logits, and how often each label was seen."""
+  """What the principle itself keeps in the state: moving means of logits, ADA's p, how often each label was seen."""
   found = {name: jnp.zeros(()) for name in ("real", "fake")} if o.penalty == "lecam" else {}
+  found |= {"p": jnp.zeros(())} if o.ada_target else {}
   return found | ({"labels": jnp.zeros(classes)} if classes else {})
 
 

@@ -3,11 +3,14 @@
 from typing import NamedTuple
 
 from dgm_jax.core import errors
+from dgm_jax.core.options import words
 from dgm_jax.inference import adversarial_losses as losses
+from dgm_jax.networks.augmentations import POLICIES
 
 ORDERS = ("alternating", "shared_noise", "simultaneous")
 PENALTIES = ("none", "gradient_penalty", "r1", "r2", "dragan", "clip", "lecam")
 PLAYERS = ("generator", "discriminator")
+NORM_STATISTICS = ("standing", "moving", "batch")
 LECAM_DECAY = 0.99
 
 
@@ -33,6 +36,17 @@ class Options(NamedTuple):
       `auxiliary` alone.
     auxiliary_weight: factor of the mean of the model's own `auxiliary` in the generator's loss.
     train: "both", or the only player that learns.
+    augment: "none", or changes of the images that the discriminator sees, some of augmentations.POLICIES with commas
+      between them (DiffAugment; Zhao et al., 2020).
+    augment_strength: 1 for their published ranges.
+    ada_target, ada_span: 0 for every change at every image; else the probability p of a change moves so that the mean
+      sign of the training examples' logits stays at ada_target, 0.6 as published, by at most 1 in ada_span examples.
+    orthogonal: weight of norms.off_diagonal of the generator's kernels in its loss.
+    norm_statistics: what batch normalisation of the generator uses outside of training: "standing", moments pooled over
+      standing_batches batches of standing_size samples of the generator as it is evaluated, with its averaged
+      parameters and the truncation of z; "moving", averages of the training batches' moments; "batch", the moments of
+      the samples that are drawn together.
+    standing_batches, standing_size: see norm_statistics.
   """
 
   loss: str = "non_saturating"
@@ -55,6 +69,19 @@ class Options(NamedTuple):
   adversarial_weight: float = 1.0
   auxiliary_weight: float = 1.0
   train: str = "both"
+  augment: str = "none"
+  augment_strength: float = 1.0
+  ada_target: float = 0.0
+  ada_span: float = 500_000.0
+  orthogonal: float = 0.0
+  norm_statistics: str = "standing"
+  standing_batches: int = 16
+  standing_size: int = 64
+
+  @property
+  def policy(self) -> tuple[str, ...]:
+    """The changes of `augment`."""
+    return () if self.augment == "none" else words(self.augment)
 
 
 def checked(**options) -> Options:
@@ -67,9 +94,22 @@ def checked(**options) -> Options:
   errors.choose("value of objective.order", o.order, ORDERS)
   errors.choose("value of objective.train", o.train, ("both", *PLAYERS))
   errors.choose("value of objective.conditions_on", o.conditions_on, ("y", "context"))
+  errors.choose("value of objective.norm_statistics", o.norm_statistics, NORM_STATISTICS)
+  for name in o.policy:
+    errors.choose("change in objective.augment", name, ("none", *POLICIES))
+    errors.require(name != "none", f"objective.augment = {o.augment!r}; 'none' stands alone.")
+  errors.require(
+    o.ada_target == 0 or bool(o.policy),
+    f"objective.ada_target = {o.ada_target} moves the probability of the changes of objective.augment: it is 'none'.",
+  )
+  errors.require(-1 < o.ada_target < 1, f"objective.ada_target = {o.ada_target}; it must be in (-1, 1), 0 for none.")
+  errors.require(o.ada_span > 0, f"objective.ada_span = {o.ada_span}; it must be positive.")
+  for name in ("standing_batches", "standing_size"):
+    errors.require(getattr(o, name) >= 1, f"objective.{name} = {getattr(o, name)}; it must be 1 or more.")
   for name in ("num_discriminator", "num_generator", "accumulate", "pack", "every"):
     errors.require(getattr(o, name) >= 1, f"objective.{name} = {getattr(o, name)}; it must be 1 or more.")
-  for name in ("weight", "latent_consistency", "latent_noise", "latent_diversity", "adversarial_weight"):
+  scales = ("weight", "latent_consistency", "latent_noise", "latent_diversity", "augment_strength", "orthogonal")
+  for name in (*scales, "adversarial_weight"):
     errors.require(getattr(o, name) >= 0, f"objective.{name} = {getattr(o, name)}; it must be 0 or positive.")
   errors.require(
     o.penalty != "clip" or o.loss == "wasserstein",

@@ -75,9 +75,9 @@ def _own(player: str, old: Any, new: Any) -> Any:
 
 
 def applied(
-  game: Game, txs: dict, state: TrainState, player: str, found: tuple[Any, dict, Any], at: TrainState
+  game: Game, txs: dict, state: TrainState, player: str, found: tuple[Any, dict, Any], at: TrainState, count: int
 ) -> tuple[TrainState, dict]:
-  """(state, metrics) after the player's optimiser has used its gradients, which were computed at the state `at`."""
+  """(state, metrics) after the player's optimiser has used its gradients, of `count` examples, at the state `at`."""
   grads, metrics, variables = found
   updates, opt = txs[player].update(
     grads, state.opt_state[player], at.params[player], hparams=state.hparams, value=metrics["loss"]
@@ -90,6 +90,11 @@ def applied(
     now = {name: metrics[f"logit_{name}"] for name in ("real", "fake")}
     means = {name: LECAM_DECAY * old[name] + (1 - LECAM_DECAY) * value for name, value in now.items()}
     variables = variables | {"adversarial": old | means}
+  if player == "discriminator" and game.o.ada_target:
+    old = variables["adversarial"]
+    step = jnp.sign(metrics["sign_real"] - game.number(state, "ada_target")) * count / game.number(state, "ada_span")
+    variables = variables | {"adversarial": old | {"p": jnp.maximum(old["p"] + step, 0.0)}}
+    metrics = metrics | {"ada_p": variables["adversarial"]["p"]}
   metrics = metrics | {f"gradient_{player}": optax.tree.norm(grads)}
   state = state.replace(
     params=state.params | {player: params}, opt_state=state.opt_state | {player: opt}, variables=variables
@@ -99,7 +104,13 @@ def applied(
 
 def _update(game: Game, txs: dict, state: TrainState, player: str, draw: dict, count: jax.Array):
   state = refreshed(game, state, player, draw)
-  return applied(game, txs, state, player, gradients(game, state, player, draw, count), state)
+  found = gradients(game, state, player, draw, count)
+  return applied(game, txs, state, player, found, state, _examples(draw))
+
+
+def _examples(draw: dict) -> int:
+  """k B, the examples of an update."""
+  return draw["x"].shape[0] * draw["x"].shape[1]
 
 
 def _simultaneous(game: Game, txs: dict, state: TrainState, draw: dict) -> tuple[TrainState, dict]:
@@ -111,7 +122,7 @@ def _simultaneous(game: Game, txs: dict, state: TrainState, draw: dict) -> tuple
   for player in _learning(game):
     grads, of_player, changed = gradients(game, start, player, draw, start.step)
     own = _own(player, state.variables, changed)
-    state, of_player = applied(game, txs, state, player, (grads, of_player, own), start)
+    state, of_player = applied(game, txs, state, player, (grads, of_player, own), start, _examples(draw))
     metrics = of_player | metrics  # the discriminator's come first
   return state, metrics
 

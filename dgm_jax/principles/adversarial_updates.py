@@ -15,6 +15,7 @@ from flax import linen as nn
 from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
 from dgm_jax.inference import adversarial_losses as losses
+from dgm_jax.networks import augmentations, norms
 from dgm_jax.principles.adversarial_options import Options
 
 _FIXED = ("adversarial",)  # collections of the principle itself
@@ -33,6 +34,12 @@ def packed(x: Any, m: int) -> Any:
     return jnp.concatenate([parts[:, i] for i in range(m)], -1)
 
   return x if m == 1 else jax.tree.map(pack, x)
+
+
+def _kernels(params: Any) -> list[jax.Array]:
+  """The kernels of all linear maps; tables of embeddings are none."""
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  return [leaf for path, leaf in leaves if leaf.ndim >= 2 and path[-1].key == "kernel"]
 
 
 class Game(NamedTuple):
@@ -91,12 +98,28 @@ class Game(NamedTuple):
     d, variables = judge(variables, both, None if y is None else jnp.concatenate([y, y]), key=key)
     return *jnp.split(d, 2), variables
 
+  def augmented(self, state: TrainState, x: Any, u: jax.Array | None) -> Any:
+    """What is judged, [B, ...], with the changes of the option `augment`; z of pairs (x, z) stays."""
+    if not self.o.policy:
+      return x
+    p = state.variables["adversarial"]["p"] if self.o.ada_target else 1.0
+    image = image_of(x)
+    errors.require(
+      image.ndim == 4,
+      f"objective.augment = {self.o.augment!r} changes images [H, W, C]; x is of shape {image.shape[1:]}.",
+    )
+    changed = augmentations.augment(u, image, self.o.policy, self.number(state, "augment_strength"), p)
+    return (changed, *x[1:]) if isinstance(x, tuple) else changed
+
   def draws(self, key: jax.Array, batch: dict, k: int) -> dict:
     """What an update is made from, [k, B, ...]: x, y, z and the random numbers of the penalty; and keys [k]."""
     n, m = batch["x"].shape[0], self.o.pack
     errors.require(n // k % m == 0, f"objective.pack = {m} does not divide the batch of {n // k} examples.")
     of = functools.partial(rng.stream, key)
     found = {"x": batch["x"], "z": self.model.latent(of("latent"), n)} | ({"y": batch["y"]} if "y" in batch else {})
+    if self.o.policy:
+      for name in ("real", "fake"):
+        found[f"{name}_changes"] = jax.random.uniform(of(f"{name} changes"), (n, augmentations.NUMBERS))
     if self.o.penalty == "gradient_penalty":
       found["u"] = jax.random.uniform(of("lines"), (n // m,))
     if self.o.penalty == "dragan":
@@ -128,11 +151,13 @@ class Game(NamedTuple):
     o, params = self.o, {"generator": old, "discriminator": params_d}
     key_g, key_d = jax.random.split(draw["key"])
     real, fake, _ = jax.lax.stop_gradient(self.produced(params, state.variables, key_g, draw))
+    spread = losses.relative_spread(image_of(fake), draw["x"])
+    real, fake = (self.augmented(state, x, draw.get(f"{name}_changes")) for name, x in (("real", real), ("fake", fake)))
     d_real, d_fake, variables = self.judged(params, state.variables, key_d, real, fake, draw)
     coding = tuple(self.number(state, name) for name in "abc")
     loss = losses.discriminator_loss(o.loss, d_real, d_fake, self.number(state, "smoothing"), coding)
     metrics = {"logit_real": jnp.mean(d_real), "logit_fake": jnp.mean(d_fake), "sign_real": jnp.mean(jnp.sign(d_real))}
-    metrics["spread"] = losses.relative_spread(image_of(fake), draw["x"])
+    metrics["spread"] = spread
     if o.penalty not in ("none", "clip"):
 
       def critic(x):
@@ -147,6 +172,7 @@ class Game(NamedTuple):
     if o.latent_consistency:
       z = self.moved(draw, self.number(state, "latent_noise"))
       _, near, _ = jax.lax.stop_gradient(self.produced(params, state.variables, key_g, draw | {"z": z}))
+      near = self.augmented(state, near, draw.get("fake_changes"))
       d_near = self.judged(params, state.variables, key_d, real, near, draw)[1]
       loss += self.number(state, "latent_consistency") * jnp.mean((d_near - d_fake) ** 2)
     return loss, (metrics, variables)
@@ -161,6 +187,8 @@ class Game(NamedTuple):
     o, params = self.o, {"generator": params_g, "discriminator": old}
     key_g, key_d = jax.random.split(draw["key"])
     real, fake, variables = self.produced(params, state.variables, key_g, draw)
+    made = fake
+    real, fake = (self.augmented(state, x, draw.get(f"{name}_changes")) for name, x in (("real", real), ("fake", fake)))
     if o.adversarial_weight == 0:
       loss = jnp.zeros(())
     elif o.loss in losses.RELATIVISTIC or self.has_encoder:
@@ -170,16 +198,18 @@ class Game(NamedTuple):
       seen = packed(self.seen(fake), o.pack)
       d_fake = self.call("discriminate", params, state.variables, seen, draw.get("y"), key=key_d)[0]
       loss = self._of_logits(state, d_fake, d_fake)
-    metrics = {"loss_generator": loss, "spread": losses.relative_spread(image_of(fake), draw["x"])}
+    metrics = {"loss_generator": loss, "spread": losses.relative_spread(image_of(made), draw["x"])}
     loss *= self.number(state, "adversarial_weight")
     if hasattr(self.model, "auxiliary"):
       own = {k: v for k, v in state.variables.items() if k not in _FIXED}
       batch = {k: v for k, v in draw.items() if k in ("x", "y")}
-      more = self.model.apply({"params": params, **own}, key_d, batch, fake, method="auxiliary")
+      more = self.model.apply({"params": params, **own}, key_d, batch, made, method="auxiliary")
       metrics["auxiliary"] = jnp.mean(more)
       loss += self.number(state, "auxiliary_weight") * metrics["auxiliary"]
     if o.latent_diversity:
       z = self.moved(draw, self.number(state, "latent_noise"))
       near = self.produced(params, state.variables, key_g, draw | {"z": z})[1]
-      loss -= self.number(state, "latent_diversity") * jnp.mean((image_of(near) - image_of(fake)) ** 2)
+      loss -= self.number(state, "latent_diversity") * jnp.mean((image_of(near) - image_of(made)) ** 2)
+    if o.orthogonal:
+      loss += self.number(state, "orthogonal") * norms.off_diagonal(_kernels(params_g))
     return loss, (metrics, variables)

@@ -19,7 +19,7 @@ from dgm_jax.data import sources, units
 from dgm_jax.data.files import tokens
 from dgm_jax.data.splits import Splits
 from dgm_jax.evaluate import chosen
-from dgm_jax.training import optimisers, settings, signatures
+from dgm_jax.training import labels, optimisers, settings, signatures
 from dgm_jax.training.checks import (
   batch_size,
   check_evaluation,
@@ -38,7 +38,8 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
-_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim")  # set by the data
+# set by the data
+_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim", "data_classes")
 _GIVEN = ("model", "tx", "num_examples", "held_out")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
@@ -95,6 +96,8 @@ def _of_data(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) -> 
     values["num_tokens"] = len(parts.about["vocabulary"])
     if "token_counts" in fields:
       values["token_counts"] = tuple(tokens.token_counts(parts.train, values["num_tokens"]).tolist())
+  if (classes := labels.number(parts)) is not None:
+    values["data_classes"] = classes
   return {name: value for name, value in values.items() if name in fields}
 
 
@@ -224,6 +227,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
     model = model_class(**of_data, **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
     check_values(model, pipeline, config)
+    labels.check(model, parts)
   check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
   of_set = {"num_examples": n, "held_out": _held_out(parts, pipeline)}

@@ -9,6 +9,7 @@ import jax
 
 from dgm_jax.core import errors, text_tables
 from dgm_jax.core.progress import progress_bar
+from dgm_jax.training import labels
 from dgm_jax.training.diagnostics.profile import recorded
 from dgm_jax.training.events import Events
 from dgm_jax.training.experiment import Experiment
@@ -67,6 +68,8 @@ class Loop:
     self._step = int(states[0].step)
     painter = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
     runs[0].tell(text_tables.parameter_table(states[0].params))
+    for sentence in labels.described(self._experiment.model, self._experiment.splits):
+      runs[0].tell(sentence)
     self._stop.begin(self._config.get("grace_seconds"))  # before loggers are opened, which may not be interrupted
     self._stop.closing = [run.close_loggers for run in runs]
     for run in runs:

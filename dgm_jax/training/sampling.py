@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgm_jax.core import errors, memory
+from dgm_jax.core import errors, memory, rng
 from dgm_jax.core.batches import Arrays
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.data import conditioning
@@ -24,14 +24,37 @@ def _bound(experiment: Any, state: Any) -> Any:
   return experiment.model.bind({"params": state.params, **state.variables})
 
 
+_OF_GAMES = ("y", "truncation")  # options of games of two players
+
+
+def _check_game(model: Any, name: str, options: Mapping[str, Any]) -> None:
+  """`check` for the options of games of two players."""
+  is_game = hasattr(model, "latent") and hasattr(model, "discriminate")
+  for option in options:
+    errors.require(is_game, f"{option} is for games of two players, such as model biggan; {name!r} is none.")
+  if (y := options.get("y")) is not None:
+    classes = getattr(model, "num_classes", None)
+    errors.require(classes is not None, f"y = {y}: model {name!r} of this run is not conditional on a class.")
+    errors.require(
+      isinstance(y, int) and 0 <= y < classes, f"y = {y}; the classes of model {name!r} are 0 .. {(classes or 0) - 1}."
+    )
+  if (bound := options.get("truncation")) is not None:
+    errors.require(bound > 0, f"truncation = {bound}; it must be positive.")
+    takes = "truncation" in inspect.signature(type(model).latent).parameters
+    normal = takes and getattr(model, "noise", "normal") == "normal"
+    errors.require(normal, f"truncation = {bound} is for normal noise; model {name!r} of this run has another.")
+
+
 def check(model: Any, name: str, options: Mapping[str, Any]) -> None:
-  """Raises UserError unless draws of the model take these options: temperature, top_k, top_p.
+  """Raises UserError unless draws of the model take these options: temperature, top_k, top_p; y, truncation.
 
   Args:
     model: a Flax module.
     name: of the model, for the message.
     options: those that are given.
   """
+  _check_game(model, name, {k: v for k, v in options.items() if k in _OF_GAMES})
+  options = {k: v for k, v in options.items() if k not in _OF_GAMES}
   takes = inspect.signature(type(model).generate).parameters if hasattr(model, "generate") else {}
   for option in options:
     errors.require(
@@ -44,7 +67,20 @@ def make(experiment: Any, options: Mapping[str, Any]) -> Callable:
   """(state, key, n) -> n draws of x, [n, ...], with the options of the model's `generate`; see `check`."""
   if not options:
     return experiment.system.sample
+  if set(options) <= set(_OF_GAMES):
+    return _make_of_game(experiment.system, options.get("y"), options.get("truncation"))
   return lambda state, key, n: _bound(experiment, state).generate(key, n, **options)
+
+
+def _make_of_game(system: Any, y: int | None, truncation: float | None) -> Callable:
+  """`make` for two players: with a truncation the statistics of batch normalisation are pooled for it."""
+
+  def draw(state, key, n):
+    if truncation is not None and system.prepare is not None:
+      state = system.prepare(state, rng.stream(jax.random.key(0), "prepare"), truncation=truncation)
+    return system.sample(state, key, n, y=None if y is None else jnp.full(n, y), truncation=truncation)
+
+  return draw
 
 
 def samples(experiment: Any, state: Any, key: jax.Array, n: int, name: str, options: Mapping[str, Any]) -> Any:

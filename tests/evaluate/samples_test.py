@@ -155,7 +155,7 @@ def test_modes_of_planes_are_found_after_the_transforms():
 
 
 def test_modes_of_stacked_digits_are_the_numbers_that_they_show():
-  loaded = data.load("stacked_mnist", source="mnist5k", train_size=60, test_size=40)
+  loaded = data.load("stacked_mnist", digits="mnist5k", train_size=60, test_size=40)
   parts = [numbered(a["x"], y=a["y"]) for a in (loaded.train, loaded.test)]
   draw = lambda key, n: jnp.asarray(loaded.train["x"])[jnp.arange(n) % 20] / 255.0
   options = {"metrics": ("modes",), "num_samples": 60, "batch_size": 60}

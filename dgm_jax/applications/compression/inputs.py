@@ -64,8 +64,8 @@ class Text:
   """The tokens of a text for a model whose data set has about["vocabulary"].
 
   Where the data set has an example for each line, every line of a text is a row that ends with <end>; where it has
-  windows of a text, the text is cut into rows of the model's length, of which the last may be shorter, and <end>, if the
-  vocabulary has it, is a line break.
+  windows of a text, the text is cut into rows of the model's length, of which the last may be shorter, and <end> is a
+  line break.
 
   Args:
     about: metadata of the data set.

@@ -20,7 +20,7 @@ def stack(x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> dict[str, np.nda
 
 def load(
   data_dir: str | None = None, manual_dir: str | None = None, train_size: int = 128_000, test_size: int = 10_000,
-  source: str = "mnist", split_seed: int = 0,
+  digits: str = "mnist", split_seed: int = 0,
 ) -> Splits:  # fmt: skip
   """x uint8 [N, 28, 28, 3], y int32 [N] in 0 .. 999; no validation split.
 
@@ -31,16 +31,16 @@ def load(
   Args:
     data_dir, manual_dir: of the digits, see prepare.prepared.
     train_size, test_size: number of images.
-    source: mnist, or mnist5k, 5,000 digits that come with this package.
+    digits: mnist, or mnist5k, 5,000 digits that come with this package.
     split_seed: seed of the draw.
   """
-  errors.choose("value of data.source of stacked_mnist", source, SOURCES)
+  errors.choose("value of data.digits of stacked_mnist", digits, SOURCES)
   errors.require(
     min(train_size, test_size) >= 1, f"data: train_size = {train_size} and test_size = {test_size} must be 1 or more."
   )
-  digits = mnist.load(data_dir, manual_dir) if source == "mnist" else mnist5k.load(data_dir)
+  loaded = mnist.load(data_dir, manual_dir) if digits == "mnist" else mnist5k.load(data_dir)
   rng, parts = np.random.RandomState(split_seed), []
-  for part, n in ((digits.train, train_size), (digits.test, test_size)):
+  for part, n in ((loaded.train, train_size), (loaded.test, test_size)):
     parts.append(stack(part["x"], part["y"], rng.randint(0, len(part["y"]), (n, 3))))
   classes = tuple(f"{number:03d}" for number in range(NUM_MODES))
   return Splits(parts[0], None, parts[1], {"classes": classes, "channels": "digits"})

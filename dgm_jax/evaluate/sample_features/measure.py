@@ -35,24 +35,29 @@ class Options(NamedTuple):
   floor: bool = True
 
 
-def _conditional(model: Any) -> Callable:
-  """(state, key, n) -> (x, classes [n]): draws of uniform classes."""
+def _conditional(experiment: Any) -> Callable:
+  """(state, key, n) -> (x, classes [n]): draws of classes as frequent as in training, or uniform ones of a VAE."""
+  model = experiment.model
+  if hasattr(model, "discriminate") and isinstance(getattr(model, "num_classes", None), int):
+    counts = jnp.bincount(jnp.asarray(experiment.splits.train["y"]).astype(jnp.int32), length=model.num_classes)
+
+    def draw_of_game(state, key, n):
+      classes = jax.random.categorical(jax.random.fold_in(key, 1), jnp.log(counts), shape=(n,))
+      return experiment.system.sample(state, key, n, y=classes), classes
+
+    return draw_of_game
   generate, count = getattr(type(model), "generate", None), getattr(model, "num_classes", None)
   names = () if generate is None else inspect.signature(generate).parameters
-  of_game = hasattr(model, "discriminate") and "y" in names  # generate(z, y, train) of a game of two players
   errors.require(
-    (of_game or "context" in names) and isinstance(count, int),
-    "The metric 'nearest' needs a class-conditional model, with num_classes and generate(key, n, context=...), or "
-    "generate(z, y, train) of two players.",
+    "context" in names and isinstance(count, int),
+    "The metrics 'nearest', 'agreement' and 'by_class' need a class-conditional model, with num_classes and "
+    "generate(key, n, context=...), or a game of two players with conditional = True.",
   )
 
   def draw(state, key, n):
     classes = jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, count)
     bound = model.bind({"params": state.params, **state.variables})
-    if not of_game:
-      return bound.generate(key, n, context=jax.nn.one_hot(classes, count)), classes
-    made = bound.generate(bound.latent(key, n), classes, False)
-    return made[0] if isinstance(made, tuple) else made, classes
+    return bound.generate(key, n, context=jax.nn.one_hot(classes, count)), classes
 
   return draw
 
@@ -90,7 +95,7 @@ class Measure:
     self._features = choose.make(o.features, self._shape())
     self._check_range()
     self._embed = embedding.embedder(self._features, self._classifier(), self._digits, "x" in self._keeps)
-    draw = _conditional(experiment.model) if "labels" in self._needs else experiment.system.sample
+    draw = _conditional(experiment) if "labels" in self._needs else experiment.system.sample
     self._sampler = embedding.Sampler(draw, self._embed, self._features, min(o.batch_size, o.num_samples))
     self._known: dict[str, Embedded] = {}
     self._of_real: dict[str, Any] = {}  # what metrics keep of the run's own real examples

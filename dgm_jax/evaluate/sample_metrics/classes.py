@@ -46,6 +46,12 @@ class Nearest(NamedTuple):
   of_samples_stderr: float
 
 
+def is_of_nearest(x: np.ndarray, classes: np.ndarray, y: np.ndarray, labels: np.ndarray) -> np.ndarray:
+  """Whether the label of the nearest y [N, F] is the class of each x [M, F], bool [M]."""
+  x, y = distances.centred(x, y)
+  return labels[distances.nearest(x, y)[1]] == classes
+
+
 def nearest(samples: np.ndarray, classes: np.ndarray, real: np.ndarray, labels: np.ndarray) -> Nearest:
   """1-NN accuracy on real examples of a training set of samples (by_samples), and the other way round (of_samples).
 
@@ -58,6 +64,6 @@ def nearest(samples: np.ndarray, classes: np.ndarray, real: np.ndarray, labels: 
   """
   x, y = distances.centred(samples, real)
   first = float((classes[distances.nearest(y, x)[1]] == labels).mean())
-  second = float((labels[distances.nearest(x, y)[1]] == classes).mean())
+  second = float(is_of_nearest(samples, classes, real, labels).mean())
   spread = lambda p, n: float((p * (1 - p) / n) ** 0.5)
   return Nearest(first, spread(first, len(y)), second, spread(second, len(x)))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dgm_jax.core import errors
 from dgm_jax.evaluate.sample_metrics import classes, frechet, kernel, manifold, memorisation, modes, moments, parzen
 from dgm_jax.evaluate.sample_metrics.embedded import Sets
 
@@ -86,6 +87,36 @@ def _nearest(sets: Sets, options: Options) -> Numbers:
   return {f"nearest_{name}": value for name, value in found._asdict().items()}
 
 
+def _agreement(sets: Sets, options: Options) -> Numbers:
+  """The share of samples that the classifier gives the class that they were drawn for."""
+  del options
+  labels = sets.samples.labels
+  errors.require(
+    sets.samples.probs.shape[1] > int(labels.max()),
+    f"The metric 'agreement' needs a classifier of the data's classes; it tells {sets.samples.probs.shape[1]} classes.",
+  )
+  right = float((sets.samples.probs.argmax(1) == labels).mean())
+  return {"agreement": right, "agreement_stderr": float((right * (1 - right) / len(labels)) ** 0.5)}
+
+
+def _by_class(sets: Sets, options: Options) -> Numbers:
+  """Frechet distance and 1-NN accuracy of the samples of each class, to and by the real examples of it."""
+  del options
+  samples, real, found = sets.samples, sets.real, {}
+  right = classes.is_of_nearest(samples.features, samples.labels, real.features, real.labels)
+  for label in np.unique(real.labels).tolist():
+    ours, theirs = samples.labels == label, real.labels == label
+    name = f"frechet_class_{label}"
+    if min(ours.sum(), theirs.sum()) < 2:
+      found |= _with_why(name, None, f"{ours.sum()} samples and {theirs.sum()} real examples; it takes two of each")
+      continue
+    whole = frechet.frechet(samples.features[ours], real.features[theirs])
+    found |= {name: whole.value, f"{name}_bias": whole.bias}
+    found |= {} if whole.stderr is None else {f"{name}_stderr": whole.stderr}
+    found[f"nearest_class_{label}"] = float(right[ours].mean())
+  return found
+
+
 def _memorisation(sets: Sets, options: Options) -> Numbers:
   found = memorisation.memorisation(
     sets.samples.features, sets.real.features, sets.training.features, options.cells, options.seed
@@ -128,6 +159,8 @@ METRICS = {
   "manifold": Metric(_manifold, ("precision", "recall", "density", "coverage")),
   "class_score": Metric(_class_score, ("class_score",), ("probs",)),
   "nearest": Metric(_nearest, ("nearest_by_samples", "nearest_of_samples"), ("labels",)),
+  "agreement": Metric(_agreement, ("agreement",), ("labels", "probs")),
+  "by_class": Metric(_by_class, (), ("labels",)),
   "memorisation": Metric(
     _memorisation, ("memorisation_z", "memorisation_mean_z", "memorisation_near"), ("training",), False
   ),

@@ -9,37 +9,66 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.scipy.special import logit
 
+from dgm_jax.core import errors
 from dgm_jax.models.base import require_at_least, require_one_of
 
 OUTPUTS = ("sigmoid", "linear")
 NOISES = ("normal", "uniform")
 
 
-class AdversarialModel(nn.Module, kw_only=True):
-  """Base class.
+class Noise(nn.Module, kw_only=True):
+  """The noise z of a generator.
 
   Attributes:
     data_shape: shape of an x.
-    data_mean: mean of the training set, flat; for output_bias = "mean".
     latent_dim: L.
     noise, noise_scale: z ~ N(0, noise_scale^2 I), or uniform in [-noise_scale, noise_scale]^L.
-    output: "sigmoid" for x in [0, 1], or "linear" for real numbers.
-    output_bias: "zeros", or "mean": samples begin at the mean of the data.
   """
 
   data_shape: Sequence[int] = ()
-  data_mean: Sequence[float] | None = None
   latent_dim: int = 64
   noise: str = "normal"
   noise_scale: float = 1.0
-  output: str = "sigmoid"
-  output_bias: str = "zeros"
 
   def check(self) -> None:
     """Raises UserError if an option is invalid."""
     require_at_least(1, latent_dim=self.latent_dim)
     require_at_least(1e-6, noise_scale=self.noise_scale)
     require_one_of(NOISES, noise=self.noise)
+
+  @property
+  def num_noise(self) -> int:
+    """The entries of z that are used: L, or fewer where a model says so."""
+    return self.latent_dim
+
+  @nn.nowrap
+  def latent(self, key: jax.Array, n: int, truncation: float | jax.Array | None = None) -> jax.Array:
+    """z, [n, L]; with a truncation t its entries are drawn given |z| < t noise_scale (Brock et al., 2019)."""
+    shape = (n, self.num_noise)
+    if self.noise == "uniform":
+      errors.require(truncation is None, "truncation is for normal noise; this model has noise = 'uniform'.")
+      return jax.random.uniform(key, shape, minval=-self.noise_scale, maxval=self.noise_scale)
+    if truncation is None:
+      return self.noise_scale * jax.random.normal(key, shape)
+    return self.noise_scale * jax.random.truncated_normal(key, -jnp.asarray(truncation), jnp.asarray(truncation), shape)
+
+
+class AdversarialModel(Noise, kw_only=True):
+  """Base class of games of vectors.
+
+  Attributes, in addition to those of Noise:
+    data_mean: mean of the training set, flat; for output_bias = "mean".
+    output: "sigmoid" for x in [0, 1], or "linear" for real numbers.
+    output_bias: "zeros", or "mean": samples begin at the mean of the data.
+  """
+
+  data_mean: Sequence[float] | None = None
+  output: str = "sigmoid"
+  output_bias: str = "zeros"
+
+  def check(self) -> None:
+    """Raises UserError if an option is invalid."""
+    super().check()
     require_one_of(OUTPUTS, output=self.output)
     require_one_of(("zeros", "mean"), output_bias=self.output_bias)
 
@@ -61,13 +90,6 @@ class AdversarialModel(nn.Module, kw_only=True):
     mean = jnp.asarray(self.data_mean)
     start = logit(jnp.clip(mean, 1e-3, 1 - 1e-3)) if self.output == "sigmoid" else mean
     return lambda key, shape, dtype=jnp.float32: start.reshape(shape).astype(dtype)
-
-  @nn.nowrap
-  def latent(self, key: jax.Array, n: int) -> jax.Array:
-    """z, [n, L]."""
-    if self.noise == "uniform":
-      return jax.random.uniform(key, (n, self.latent_dim), minval=-self.noise_scale, maxval=self.noise_scale)
-    return self.noise_scale * jax.random.normal(key, (n, self.latent_dim))
 
   @nn.nowrap
   def shaped(self, a: jax.Array) -> jax.Array:

@@ -130,7 +130,7 @@ def test_an_unknown_plane_and_noise_of_the_board_raise_user_errors():
 
 def test_stacked_digits_show_the_number_that_is_their_label():
   digits = data.load("mnist5k")
-  stacked = data.load("stacked_mnist", source="mnist5k", train_size=3000, test_size=50)
+  stacked = data.load("stacked_mnist", digits="mnist5k", train_size=3000, test_size=50)
   x, y = stacked.train["x"], stacked.train["y"]
   assert x.shape == (3000, 28, 28, 3)
   assert x.dtype == np.uint8
@@ -140,7 +140,7 @@ def test_stacked_digits_show_the_number_that_is_their_label():
   shares = np.bincount(y, minlength=1000)
   assert chi2.sf(((shares - 3.0) ** 2 / 3.0).sum(), 999) > 1e-4  # 400 of each digit: uniform
   assert len(stacked.about["classes"]) == stacked_mnist.NUM_MODES
-  again = data.load("stacked_mnist", source="mnist5k", train_size=3000, test_size=50)
+  again = data.load("stacked_mnist", digits="mnist5k", train_size=3000, test_size=50)
   np.testing.assert_array_equal(again.test["x"], stacked.test["x"])
-  with pytest.raises(errors.UserError, match=r"data\.source of stacked_mnist .svhn"):
-    data.load("stacked_mnist", source="svhn")
+  with pytest.raises(errors.UserError, match=r"data\.digits of stacked_mnist .svhn"):
+    data.load("stacked_mnist", digits="svhn")
