@@ -16,7 +16,8 @@ Arguments (after the colon, separated by commas):
 
 From the authors' code: z ~ U(-1, 1)^50; generator, encoder and discriminator of two layers of 1,024 units with batch
 normalisation without gain and bias, leaky ReLU of slope 0.2; Adam 2e-4 (0.5), weights decayed by 2.5e-5 in the
-gradient, batch 128; all three updated together.  Their initial weights are not known here: N(0, 0.02^2).
+gradient, batch 128; all three updated together; moments outside of training are
+moving ones.  Their initial weights are not known here: N(0, 0.02^2).
 
 Sweeps (python -m dgm_jax sweep): three seeds, lanes of one program.
 """
@@ -39,7 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.data = data_section(name, base.real(name))
   if name in ("mnist", "fashion_mnist"):
     config.data.valid_size = 10_000
-  config.objective.update(loss="non_saturating", order="simultaneous", penalty="none")
+  config.objective.update(loss="non_saturating", order="simultaneous", penalty="none", norm_statistics="moving")
   config.optim.update(name="adam", lr=2e-4, b1=0.5, b2=0.999, l2=2.5e-5)
   net = {"hidden": (32,) if a.test else (1024, 1024), "activation": "leaky_relu", "norm": "batch", "affine": False}
   net |= {"initial": "normal", "initial_scale": 0.02}

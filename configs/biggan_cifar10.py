@@ -40,7 +40,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config, name = base.adversarial(a), base.data_name(a, "mnist5k" if a.test else "cifar10/small")
   config.data = data_section(name, ("scale",) if name.startswith("cifar10") else ("scale", "pad:size=32"))
   config.objective.update(
-    loss="hinge", num_discriminator=4, augment="color,translation,cutout" if a.augment else "none"
+    loss="hinge", num_discriminator=4, log_sigmas=True, augment="color,translation,cutout" if a.augment else "none"
   )
   width = 2 if a.test else 16 if a.quick and "width" not in a.given else a.width
   large = width >= 64

@@ -23,6 +23,8 @@ Arguments (after the colon, separated by commas):
 The library of the paper's code called by the name beta1 = 0.8 in some releases the decay of the moving average, in
 others the weight of the new gradient: --config.optim.b1=0.2 is the second reading.
 
+Batch normalisation (net=lin2018) has moving moments when samples are drawn.
+
 The modes are also counted during training; the checkpoint with the least reverse KL is kept beside the latest.
 
 Sweeps (python -m dgm_jax sweep): seeds, lanes of one program; --name=losses, every loss with three penalties.
@@ -54,7 +56,7 @@ def get_config(arg: str = "") -> ConfigDict:
   penalty = a.penalty if a.penalty != "default" else "r1" if small else "none"
   # the gradient penalty's weight is that of the toys of WGAN-GP; of clip it is the bound of the parameters
   weight = {"r1": 0.1, "r2": 0.1, "gradient_penalty": 0.1, "clip": 0.03}.get(penalty, 1.0)
-  config.objective.update(loss=a.loss, penalty=penalty, pack=a.pack, weight=weight)
+  config.objective.update(loss=a.loss, penalty=penalty, pack=a.pack, weight=weight, norm_statistics="moving")
   nets = _small(config) if small else _lin2018(config)
   if a.test:
     nets = {name: value | {"hidden": (16,)} if name.endswith("args") else value for name, value in nets.items()}

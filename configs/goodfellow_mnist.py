@@ -51,7 +51,7 @@ def goodfellow2014(a: SimpleNamespace) -> ConfigDict:
   config.data = data_section(name, base.real(name))
   if name in ("mnist", "fashion_mnist"):
     config.data.valid_size = 10_000
-  config.objective.update(loss="non_saturating", order=a.order, penalty="none")
+  config.objective.update(loss="non_saturating", order=a.order, penalty="none", norm_statistics="moving")
   config.optim.update(name="sgd", lr=0.1, b1=0.5, b1_end=0.7, b1_ramp=125_000)  # 250 epochs of 500 batches
   config.optim.update(schedule="exponential", rate_decay=4e-6, end_scale=1e-5)
   config.optim.discriminator.lr = 0.05

@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
   penalised = a.net == "wgan_gp"
   config.objective.update(
     loss="wasserstein" if penalised else "hinge", penalty="gradient_penalty" if penalised else "none", weight=10.0,
-    num_discriminator=5,
+    num_discriminator=5, log_sigmas=not penalised,
   )  # fmt: skip
   config.optim.update(name="adam", lr=2e-4, b1=0.0, b2=0.9, schedule="cosine", ema_decay=0.0)
   width = 4 if a.test else 16 if a.quick and "width" not in a.given else a.width

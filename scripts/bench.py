@@ -18,6 +18,9 @@ is downloaded).  All except w3 use the network of Burda et al. (2016) with one s
                 of keys and values; "images" are characters
   w6            64 draws of 28 x 28 binary pixels from a PixelCNN of 15 blocks 32-16-32 with random weights, from its
                 cache; beside them a loop of whole passes, one for each pixel, of which the first 16 are timed
+  dcgan         DCGAN of 28 x 28 (64, 128, 256 channels, 4 x 4), batch 64, one update of each player a step, 40 steps
+  biggan32      BigGAN of 32 x 32, ch 16, batch 50, four updates of the discriminator and one of the generator a step,
+                5 steps; "images" are those of the generator's updates
 
 `loop` is the time from the end of compilation to the last step: training, evaluation, figures, logging and checkpoints
 at their defaults.  `steps` counts the training steps only.  GFLOP/s count only the matrix products of the forward and
@@ -37,10 +40,10 @@ import jax.numpy as jnp
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from dgm_jax.configs import conv_vae_mnist, vae_mnist
+from dgm_jax.configs import biggan_cifar10, conv_vae_mnist, dcgan_mnist, vae_mnist
 from dgm_jax.evaluate import importance_sampling
 from dgm_jax.models.autoregressive import drawing, pixelcnn, transformer
-from dgm_jax.training import build, train
+from dgm_jax.training import build, programs, train
 from dgm_jax.training.experiment import make_init
 
 # Multiply-accumulates of w3.  Encoder: 4 x 4 convolutions with stride 2, counted per output position, and a dense
@@ -188,13 +191,44 @@ def draws(passes: int = 16) -> dict[str, float]:
   }
 
 
+# Multiply-accumulates for an image, forward: of each player of DCGAN, and of both of BigGAN, as published nets count
+_DCGAN = 16 * (4**2 * 256 * 128 + 7**2 * 128 * 64 + 14**2 * 64) + 100 * 4096
+_BIGGAN32 = 107e6, 69e6  # generator, discriminator, at ch 16
+
+
+def game(name: str, steps: int) -> dict[str, float]:
+  """Measures steps of two players on random images with labels, compiled as one program."""
+  if name == "dcgan":
+    c = dcgan_mnist.get_config()
+    flop = 2 * _DCGAN * (4 + 8)  # the generator once forward for both players and once backward, D on 2 B and on B
+  else:
+    c = biggan_cifar10.get_config("width=16")
+    flop = 2 * (_BIGGAN32[0] * (4 + 3) + _BIGGAN32[1] * (4 * 6 + 2))
+  with c.unlocked():
+    c.data = build.data_section("noise", c.data.transforms if name == "dcgan" else ("scale",))
+    c.data.update(train_size=2000, test_size=100, side=28 if name == "dcgan" else 32)
+    c.evaluate, c.model.args.conditional = {}, False
+  experiment = build.build(c)
+  state = jax.jit(make_init(experiment, 0))()
+  data = jax.tree.map(jnp.asarray, experiment.splits.train)
+  chunk = programs.make_train_chunk(experiment.system, experiment.transforms.train, c.batch_size, steps)
+  run = jax.jit(chunk).lower(state, jax.random.key(0), data).compile()
+  jax.block_until_ready(run(state, jax.random.key(0), data))
+  start = time.perf_counter()
+  jax.block_until_ready(run(state, jax.random.key(1), data))
+  seconds = time.perf_counter() - start
+  images = c.batch_size * steps
+  return {"images_per_s": images / seconds, "gflops": images * flop / seconds / 1e9, "step_s": seconds / steps}
+
+
+GAMES = {"dcgan": 40, "biggan32": 5}
 OTHERS = {"w4": nll, "w5": characters, "w6": draws}
 
 
 def main() -> None:
   """Runs the rounds and prints the medians."""
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-  names = [*WORKLOADS, *OTHERS]
+  names = [*WORKLOADS, *OTHERS, *GAMES]
   parser.add_argument("--only", default=",".join(names), help=f"comma-separated workloads, out of {', '.join(names)}")
   parser.add_argument("--repeats", type=int, help="rounds (3); each measures all workloads and the matrix product")
   parser.add_argument("--quick", action="store_true", help="a hundredth of the steps; one round by default")
@@ -207,13 +241,16 @@ def main() -> None:
     WORKLOADS.update(
       {name: (k, batch, max(2, steps // 100), source) for name, (k, batch, steps, source) in WORKLOADS.items()}
     )
+    GAMES.update({name: max(1, steps // 20) for name, steps in GAMES.items()})
   args.repeats = args.repeats or (1 if args.quick else 3)
 
   rounds = []
   for i in range(args.repeats):
     measured = {"gemm": gemm()}
     for name in chosen:
-      measured[name] = OTHERS[name]() if name in OTHERS else training(name)
+      measured[name] = (
+        OTHERS[name]() if name in OTHERS else game(name, GAMES[name]) if name in GAMES else training(name)
+      )
       print(f"round {i + 1}: {name} {measured[name]['images_per_s']:,.0f} images/s", file=sys.stderr, flush=True)
     rounds.append(measured)
 

@@ -49,6 +49,7 @@ KINDS |= {"orderless_mnist": ("binary",), "pixel_vae_mnist": ("images",), "made_
 KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "flow_plane", "made_uci"), ("table",))
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
 KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), ("text",))
+KINDS |= dict.fromkeys(("dcgan_mnist", "sngan_cifar10", "biggan_cifar10", "biggan_imagenet"), ("images",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))
 KINDS |= {"samples_mnist": ("images", "binary")}
 KINDS |= {"colouriser": ("photographs",)}

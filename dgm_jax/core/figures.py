@@ -119,11 +119,16 @@ def save_image(path: pathlib.Path, grid: jax.Array) -> None:
 
 
 def save_learning_curves(path: pathlib.Path, rows: list[dict]) -> None:
-  """One panel per metric against the step, one line per split; rows as in metrics.jsonl."""
+  """One panel per metric against the step, one line per split; rows as in metrics.jsonl.
+
+  Metrics NAME_of_LAYER, which may be many, are left out.
+  """
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
 
-  names = sorted({k for row in rows for k in row if "/" in k}, key=lambda k: (k.split("/", 1)[1], k))
+  names = sorted(
+    {k for row in rows for k in row if "/" in k and "sigma_of_" not in k}, key=lambda k: (k.split("/", 1)[1], k)
+  )
   panels = list(dict.fromkeys(k.split("/", 1)[1] for k in names))
   columns = min(3, len(panels)) or 1
   lines = -(-len(panels) // columns) or 1

@@ -47,6 +47,8 @@ class Options(NamedTuple):
       parameters and the truncation of z; "moving", averages of the training batches' moments; "batch", the moments of
       the samples that are drawn together.
     standing_batches, standing_size: see norm_statistics.
+    log_sigmas: whether the metrics have the spectral norm of each layer that has it, sigma_of_PLAYER.LAYER; a figure
+      shows them.
   """
 
   loss: str = "non_saturating"
@@ -77,6 +79,7 @@ class Options(NamedTuple):
   norm_statistics: str = "standing"
   standing_batches: int = 16
   standing_size: int = 64
+  log_sigmas: bool = False
 
   @property
   def policy(self) -> tuple[str, ...]:

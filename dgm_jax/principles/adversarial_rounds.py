@@ -154,11 +154,14 @@ def _alternating(game: Game, txs: dict, state: TrainState, key: jax.Array, batch
   return state, metrics
 
 
-def _largest_sigma(state: TrainState) -> dict[str, jax.Array]:
-  """{"sigma": the largest spectral norm of a layer that has it}, before the latest update."""
+def _sigmas(state: TrainState, each: bool) -> dict[str, jax.Array]:
+  """{"sigma": the largest spectral norm of a layer that has it}, and of each, before the latest update."""
   leaves = jax.tree_util.tree_leaves_with_path(state.variables.get("spectral", {}))
-  found = [leaf for path, leaf in leaves if path[-1].key == "sigma"]
-  return {"sigma": jnp.max(jnp.stack(found))} if found else {}
+  found = {".".join(p.key for p in path[:-1]): leaf for path, leaf in leaves if path[-1].key == "sigma"}
+  if not found:
+    return {}
+  own = {f"sigma_of_{name}": value for name, value in found.items()} if each else {}
+  return {"sigma": jnp.max(jnp.stack(list(found.values())))} | own
 
 
 def make_train_step(game: Game, txs: dict, conditioned: Callable) -> Callable:
@@ -184,6 +187,6 @@ def make_train_step(game: Game, txs: dict, conditioned: Callable) -> Callable:
       counts = state.variables["adversarial"]["labels"]
       seen = counts + jnp.sum(jax.nn.one_hot(examples["y"], len(counts)), 0)
       new = new.replace(variables=new.variables | {"adversarial": new.variables["adversarial"] | {"labels": seen}})
-    return new.replace(step=state.step + 1), metrics | _largest_sigma(new)
+    return new.replace(step=state.step + 1), metrics | _sigmas(new, o.log_sigmas)
 
   return train_step

@@ -13,6 +13,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files, options
+from dgm_jax.training import final_figures
 from dgm_jax.training.early_stopping import Ending, score
 from dgm_jax.training.loggers import hub
 from dgm_jax.training.processes import hosts
@@ -196,6 +197,9 @@ class Run:
 
   def report(self, results: dict[str, Any]) -> None:
     """Passes the final results, and the figures of the evaluations, on to the loggers."""
+    if self.config.principle == "adversarial":
+      self._drawn.result()
+      final_figures.write(self.workdir, self._rows, options.words(self.config.figure_formats))
     of_steps = re.compile(r"_\d{8}$|^learning_curves$")
     drawn = {p.stem: p for p in sorted((self.workdir / "figures").glob("*.png")) if not of_steps.search(p.stem)}
     self._loggers.pictures(self.step, drawn)

@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from dgm_jax.core import config_args
 from dgm_jax.core.system import System, averaging
-from dgm_jax.models.adversarial import bigan, colouriser, gan
+from dgm_jax.models.adversarial import bigan, colouriser, dcgan, gan, residual_gan
 from dgm_jax.models.autoregressive import lstm, made, nade, orderless, pixelcnn, transformer
 from dgm_jax.models.diffusion import diffusion
 from dgm_jax.models.flows import flow
@@ -106,6 +106,10 @@ CONFIG_ARGUMENTS = {
   "bigan_mnist": [""],
   "samples_mnist": ["", "model=diffusion"],
   "colouriser": ["", "stage=both,loss=bins"],
+  "dcgan_mnist": ["classes", "data=stacked_mnist,net=metz2017,pack=2"],
+  "sngan_cifar10": ["classes"],
+  "biggan_cifar10": ["augment"],
+  "biggan_imagenet": [""],
 }
 
 SHAPE = (4, 6, 1)
@@ -243,6 +247,34 @@ def _colouriser() -> System:
   )
 
 
+def _with_labels(system: System) -> System:
+  """The system on the toy patterns with labels for all of them."""
+  of_all = lambda batch: batch | {"y": batch["context"].argmax(-1)}
+  return system._replace(
+    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
+    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
+    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
+    pictures=lambda state, key, batch: system.pictures(state, key, of_all(batch)),
+  )
+
+
+def _image_game(model: nn.Module, rate: float = 2e-3, ema: float = 0.0, **options: Any) -> System:
+  """Two players with convolutional networks on the toy patterns."""
+  system = adversarial.make(model, optax.adam(rate, 0.5, eps=1e-4), **options)
+  system = averaging(system, ema, part="generator") if ema else system
+  return _with_labels(system) if model.conditional else system
+
+
+def _residual(**args: Any) -> nn.Module:
+  return residual_gan.Model(
+    data_shape=SHAPE, data_classes=5, conditional=True, latent_dim=8, doublings=1, halvings=1, generator_channels=8,
+    discriminator_channels=8, **args,
+  )  # fmt: skip
+
+
+_DCGAN = {"generator_args": {"channels": (16,)}, "discriminator_args": {"channels": (16,)}}
+_ADA = {"augment": "translation,cutout", "ada_target": 0.6, "ada_span": 5000.0}
+_BIGGAN = {"shared_dim": 4, "hierarchical": True, "attention": (4,), "spectral_generator": True}
 _MAXOUT = {"discriminator_net": "maxout", "discriminator_args": {"hidden": (16,), "pieces": 3, "dropout": 0.2}}
 _SPECTRAL = {"discriminator_args": {"hidden": (32,), "norm": "spectral"}}
 _CRITIC = {"loss": "wasserstein", "penalty": "gradient_penalty", "weight": 1.0, "num_discriminator": 2}
@@ -312,8 +344,12 @@ SYSTEMS = {
   "gan_packed": lambda: _gan(nets=_SPECTRAL, pack=2, loss="hinge", accumulate=2),
   "bigan": lambda: _bigan(),
   "colouriser": lambda: _colouriser(),
+  "dcgan": lambda: _image_game(dcgan.Model(data_shape=SHAPE, latent_dim=8, **_DCGAN), order="shared_noise", **_ADA),
+  "sngan": lambda: _image_game(_residual(), loss="hinge", num_discriminator=2),
+  "biggan": lambda: _image_game(_residual(**_BIGGAN), loss="hinge", accumulate=2, ema=0.9),
 }
-GAMES = ("gan", "gan_maxout", "wgan_gp", "gan_r1", "gan_packed", "bigan")  # of two players, whose losses need not fall
+# of two players, whose losses need not fall
+GAMES = ("gan", "gan_maxout", "wgan_gp", "gan_r1", "gan_packed", "bigan", "dcgan", "sngan", "biggan")
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
 _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")

@@ -111,26 +111,29 @@ class Model(ResidualModel, kw_only=True):
     doublings: how often the generator doubles the image: its first one is 2^doublings times smaller than x, 4 x 4 for
       32 x 32 and three doublings.
     generator_channels: channels of the generator's layers.
-    discriminator_channels: of the discriminator's four blocks, of which the first two halve the image.
+    discriminator_channels: of the discriminator's four blocks.
+    halvings: how many of these, the first ones, halve the image.
   """
 
   doublings: int = 3
   generator_channels: int = 256
   discriminator_channels: int = 128
+  halvings: int = 2
 
   def widths(self) -> tuple[list[int], list[int], int]:
     """See ResidualModel."""
-    return [self.generator_channels] * (self.doublings + 1), [self.discriminator_channels] * 4, 2
+    return [self.generator_channels] * (self.doublings + 1), [self.discriminator_channels] * 4, self.halvings
 
   def check(self) -> None:
     """Raises UserError if an option is invalid, or the image has no such size."""
-    require_at_least(0, doublings=self.doublings)
+    require_at_least(0, doublings=self.doublings, halvings=self.halvings)
+    errors.require(self.halvings <= 4, f"halvings = {self.halvings}; the discriminator has four blocks.")
     require_at_least(1, generator_channels=self.generator_channels, discriminator_channels=self.discriminator_channels)
     super().check()
     height, width = self.data_shape[:2]
-    factor = max(4, 2**self.doublings)
+    factor = 2 ** max(self.halvings, self.doublings)
     errors.require(
       height % factor == 0 and width % factor == 0,
-      f"doublings = {self.doublings} needs images whose height and width are multiples of {factor}; these are of "
-      f"{height} x {width}.",
+      f"doublings = {self.doublings} and halvings = {self.halvings} need heights and widths that are multiples of "
+      f"{factor}; these images are of {height} x {width}.",
     )

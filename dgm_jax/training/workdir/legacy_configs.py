@@ -17,6 +17,11 @@ _ADDED_OPTIM = optimisers.Options._field_defaults  # of config.optim, where ther
 _ADDED_ARRAY = {"target": None, "columns": None, "missing": None, "separator": None, "decimal": ".", "header": None}
 _ADDED_SAMPLES = Options._field_defaults  # of evaluate.samples
 _ADDED_LATENT = {"chunk": 0, "temper_steps": 0}  # of config.objective, for the principle latent
+# of config.objective, for the principle adversarial
+_ADDED_GAMES = {
+  "augment": "none", "augment_strength": 1.0, "ada_target": 0.0, "ada_span": 500_000.0, "orthogonal": 0.0,
+  "norm_statistics": "moving", "standing_batches": 16, "standing_size": 64, "log_sigmas": False,
+}  # fmt: skip
 
 OWN_DATA = "data.npz"  # arrays that a run, or a sweep, was given from Python
 PREPARED = "dgm_arrays"  # folder of their splits
@@ -40,6 +45,8 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
       config[section] = config[section] | {"samples": left_out | config[section]["samples"]}
   if config.get("principle", "latent") == "latent" and "num_samples" in config.get("objective", {}):
     config["objective"] = _ADDED_LATENT | config["objective"]
+  if config.get("principle") == "adversarial" and "pack" in config.get("objective", {}):
+    config["objective"] = _ADDED_GAMES | config["objective"]
   if config.get("model", {}).get("name") == "bernoulli_product" and config.get("principle") == "own_bound":
     config["principle"] = "maximum_likelihood"
     config["evaluate"] = {"exact_likelihood" if k == "means" else k: v for k, v in config["evaluate"].items()}
