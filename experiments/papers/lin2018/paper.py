@@ -5,7 +5,7 @@ https://arxiv.org/abs/1712.04086
   python -m dgm_jax reproduce lin2018 --table=losses --budget=quick
 
 Table 1: modes of a ring and of a grid that a GAN and PacGANs of 2, 3 and 4 samples reach.  Table "losses", which is not
-in the paper: every loss of dgm_jax on the grid, with three penalties.
+in the paper: every loss of dgm_jax on the grid, with three penalties.  Tables 2 and 3, of stacked digits: stacked.py.
 """
 
 import functools
@@ -14,7 +14,7 @@ from typing import Any
 
 from dgm_jax.experiments.harness import measured
 from dgm_jax.experiments.harness.paper import Budget, Paper, Value
-from dgm_jax.experiments.papers.lin2018 import tables
+from dgm_jax.experiments.papers.lin2018 import stacked, tables
 from dgm_jax.experiments.shared import planes
 from dgm_jax.inference.adversarial_losses import NAMES as LOSSES
 
@@ -42,6 +42,7 @@ PAPER = Paper(
   items={
     "table=1": "Modes of a ring and a grid that GANs reach whose discriminator judges 1 to 4 samples at once",
     "table=losses": "Every loss of two players on the grid, with and without penalties (not in the paper)",
+    **stacked.ITEMS,
   },
   published={
     "table=1": {
@@ -51,6 +52,7 @@ PAPER = Paper(
       for name, (value, error) in zip(_METRICS, row, strict=True)
     },
     "table=losses": {},
+    **stacked.PUBLISHED,
   },
   notes={
     "table=1": (
@@ -69,6 +71,7 @@ PAPER = Paper(
       "Averaged: the moving average of the generator, decay 0.999; raw: its last parameters. ± standard error over "
       "seeds. Weights and rates were not tuned for each loss: a low row says nothing against a loss.",
     ),
+    **stacked.NOTES,
   },
 )
 
@@ -150,14 +153,19 @@ RUNS = {
       measure=_measure,
     ),
   },
+  **stacked.RUNS,
 }
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the finished runs in a folder: numbers, tables, sentences."""
+  if item in stacked.ITEMS:
+    return stacked.report(item, RUNS[item][name], folder)
   return tables.report(item, RUNS[item][name], PAPER.published[item], folder)
 
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table: system, data, published, ours."""
+  if numbers["item"] in stacked.ITEMS:
+    return stacked.summary(numbers)
   return tables.summary(numbers, PAPER.published["table=1"])

@@ -1,0 +1,1 @@
+"""zhao2020: paper.py has the published numbers and what is run."""
