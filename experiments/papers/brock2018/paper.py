@@ -59,9 +59,9 @@ PAPER = Paper(
   },
   notes={
     "table=1": (
-      "Published: 166.5 and 7.4 stand in the abstract; the rows of the ablation were not verified. Cost: 1.07 PFLOP for "
-      "a step of batch 2,048 with two updates of the discriminator (an image forward: generator 42.7, discriminator 22.2 "
-      "GFLOP), 1.5e20 in all, 5.8 days at 300 TFLOP/s.",
+      "Published: 166.5 and 7.4 stand in the abstract; the rows of the ablation were not verified. Cost: 1.07 PFLOP "
+      "for a step of batch 2,048 with two updates of the discriminator (an image forward: generator 42.7, "
+      "discriminator 22.2 GFLOP), 1.5e20 in all, 5.8 days at 300 TFLOP/s.",
       "Numbers of parameters: 70,433,988 and 87,982,370, as those of the authors' PyTorch code.",
     ),
     "table=cifar10": (

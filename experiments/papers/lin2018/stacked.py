@@ -49,8 +49,9 @@ ITEMS = {
 NOTES = {
   "table=2": (
     "Published: ten trials; the DCGAN of VEEGAN's experiment, 5 x 5 kernels, 64 to 512 channels, Adam 2e-4 (0.5), "
-    "batch 64, 128,000 images drawn beforehand, 100,000 steps, z ~ U(-1, 1)^100, two updates of the generator for each "
-    "of the discriminator; 26,000 samples. Ours: the second update has fresh z and images are of the training digits only.",
+    "batch 64, 128,000 images drawn beforehand, 100,000 steps, z ~ U(-1, 1)^100, two updates of the generator for "
+    "each of the discriminator; 26,000 samples. Ours: the second update has fresh z and images are of the training "
+    "digits only.",
   ),
   "table=3": (
     "Published: 50 trials; networks of Metz et al. (2017) with three transposed convolutions of 3 x 3, Adam 1e-4 and "
