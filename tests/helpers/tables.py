@@ -231,6 +231,16 @@ def _bigan() -> System:
   return adversarial.make(model, optax.adam(2e-3, 0.5), order="simultaneous")
 
 
+def _on(system: System, of_all: Callable) -> System:
+  """The system on what `of_all` makes of the toy patterns."""
+  return system._replace(
+    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
+    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
+    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
+    pictures=lambda state, key, batch: system.pictures(state, key, of_all(batch)),
+  )
+
+
 def _colouriser() -> System:
   """The toy patterns as the lightness of photographs, whose colours follow from them."""
   model = colouriser.Model(data_shape=(*SHAPE[:2], 2), channels=(4, 8), discriminator_channels=(4,))
@@ -238,31 +248,15 @@ def _colouriser() -> System:
     model, optax.adam(2e-3, 0.5), conditions_on="context", auxiliary_weight=10.0, train="generator"
   )
   ab = lambda x: np.float32(0.4) * (2 * x - 1) * np.array([1, -1], np.float32)
-  of_all = lambda batch: {"x": ab(batch["x"]), "context": 2 * batch["x"] - 1}
-  return system._replace(
-    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
-    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
-    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
-    pictures=lambda state, key, batch: system.pictures(state, key, of_all(batch)),
-  )
-
-
-def _with_labels(system: System) -> System:
-  """The system on the toy patterns with labels for all of them."""
-  of_all = lambda batch: batch | {"y": batch["context"].argmax(-1)}
-  return system._replace(
-    init=lambda key, batch, hparams: system.init(key, of_all(batch), hparams),
-    train_step=lambda state, key, batch: system.train_step(state, key, of_all(batch)),
-    eval_step=lambda state, key, batch: system.eval_step(state, key, of_all(batch)),
-    pictures=lambda state, key, batch: system.pictures(state, key, of_all(batch)),
-  )
+  return _on(system, lambda batch: {"x": ab(batch["x"]), "context": 2 * batch["x"] - 1})
 
 
 def _image_game(model: nn.Module, rate: float = 2e-3, ema: float = 0.0, **options: Any) -> System:
   """Two players with convolutional networks on the toy patterns."""
   system = adversarial.make(model, optax.adam(rate, 0.5, eps=1e-4), **options)
   system = averaging(system, ema, part="generator") if ema else system
-  return _with_labels(system) if model.conditional else system
+  with_labels = lambda batch: batch | {"y": batch["context"].argmax(-1)}
+  return _on(system, with_labels) if model.conditional else system
 
 
 def _residual(**args: Any) -> nn.Module:
