@@ -24,6 +24,7 @@ from dgm_jax.distributions.likelihoods.continuous import (
   make_gaussian_softplus,
   make_student_t,
 )
+from dgm_jax.distributions.likelihoods.counts import make_negative_binomial, make_zero_inflated_negative_binomial
 from dgm_jax.distributions.likelihoods.discrete import (
   make_bernoulli,
   make_categorical,
@@ -47,6 +48,8 @@ FAMILIES = {
   "gaussian_softplus": make_gaussian_softplus,
   "student_t": make_student_t,
   "poisson": make_poisson,
+  "negative_binomial": make_negative_binomial,
+  "zero_inflated_negative_binomial": make_zero_inflated_negative_binomial,
   "categorical": make_categorical,
   "discretised_logistic": make_discretised_logistic,
   "logistic_levels": make_logistic_levels,

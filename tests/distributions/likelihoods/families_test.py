@@ -28,6 +28,7 @@ OPTIONS = {
 LEVELS = {"bernoulli": np.arange(2.0), "categorical": np.arange(4.0), "discretised_logistic": np.arange(8) / 7}
 LEVELS |= {"logistic_levels": np.arange(8.0)}
 LEVELS["poisson"] = np.arange(300.0)
+LEVELS |= dict.fromkeys(("negative_binomial", "zero_inflated_negative_binomial"), np.arange(4000.0))
 B, D = 5, 3
 every_likelihood = pytest.mark.parametrize("name", families.FAMILIES)
 
