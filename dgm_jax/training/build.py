@@ -38,8 +38,9 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
+_OF_CELLS = ("num_batches", "num_labels", "categories", "num_continuous", "library_moments")
 # set by the data
-_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim", "data_classes")
+_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim", "data_classes", *_OF_CELLS)
 _GIVEN = ("model", "tx", "num_examples", "held_out")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
@@ -87,6 +88,10 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
+def _as_tuples(value: Any) -> Any:
+  return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
+
+
 def _of_data(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) -> dict[str, Any]:
   """The model's arguments that the data determine: shape of x, mean of the training set, size of a vocabulary, ..."""
   mean, fields = pipeline.statistics.mean, inspect.signature(model_class).parameters
@@ -98,6 +103,8 @@ def _of_data(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) -> 
       values["token_counts"] = tuple(tokens.token_counts(parts.train, values["num_tokens"]).tolist())
   if (classes := labels.number(parts)) is not None:
     values["data_classes"] = classes
+  of_cells = parts.about.get("cells", {})
+  values |= {name: _as_tuples(of_cells[name]) for name in _OF_CELLS if name in of_cells}
   return {name: value for name, value in values.items() if name in fields}
 
 

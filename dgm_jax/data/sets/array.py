@@ -11,6 +11,7 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
+from dgm_jax.data.cells import described_if_counts
 from dgm_jax.data.files import images, readers, user_files, user_tables
 from dgm_jax.data.files.table_options import Options, listed
 from dgm_jax.data.published import cache
@@ -150,4 +151,4 @@ def load(
       images.write(target, file, used, image_size, grey, fractions)
 
   found = cache.cached(folder, ("train", "test"), write, what=path)
-  return Splits(found["train"], found.get("valid"), found["test"], found.about)
+  return described_if_counts(Splits(found["train"], found.get("valid"), found["test"], found.about))

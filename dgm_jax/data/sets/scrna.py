@@ -2,7 +2,8 @@
 
 Members: smfish, osmFISH of mouse cortex, 4,530 cells x 33 genes, 6 types (Codeluppi et al., 2018); starmap, STARmap of
 mouse prefrontal cortex, 3,704 x 158 in 3 batches, 16 clusters, where "NA" marks 526 cells without one (Wang et al.,
-2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset in the package scanpy.
+2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset in the package scanpy; and simulated,
+2,000 cells x 60 genes in 2 batches, drawn from the model of scVI.
 
 Held-out log-likelihoods are comparable only on the same cells and genes.  scVI (Lopez et al., 2018) used other cells
 and genes of the same studies, and its splits are not published.  pbmc68k was filtered for variable genes, so the total
@@ -18,6 +19,8 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays
+from dgm_jax.data import simulated_cells
+from dgm_jax.data.cells import described, with_factorials
 from dgm_jax.data.files import readers
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import DataSet, File
@@ -121,6 +124,9 @@ DATA_SETS = (
 )  # fmt: skip
 
 
+MEMBERS = ("simulated",)  # drawn, not published; see `load`
+
+
 def load(
   member: str,
   data_dir: str | None = None,
@@ -131,11 +137,16 @@ def load(
 ) -> Splits:
   """x int32 [N, G] counts, y int32 [N] type, an index into about["classes"]; starmap has `batch` int32 [N] of 0, 1, 2.
 
+  simulated_cells.py describes `simulated`, whose cells are drawn from the model of scVI with known parameters.
+
   Args:
-    member: smfish, starmap or pbmc68k.
+    member: smfish, starmap, pbmc68k or simulated.
     data_dir, manual_dir: see prepare.prepared.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """
+  if member == "simulated":
+    drawn, truth = simulated_cells.draw(seed=split_seed)
+    return described(at_random(with_factorials(drawn), valid_fraction, test_fraction, split_seed, truth))
   parts = prepared(next(s for s in DATA_SETS if s.name == f"scrna/{member}"), data_dir, manual_dir)
   about = {name: tuple(parts.about[name]) for name in ("genes", "classes")}
-  return at_random(parts["cells"], valid_fraction, test_fraction, split_seed, about)
+  return described(at_random(parts["cells"], valid_fraction, test_fraction, split_seed, about))

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.distributions.factorised import Factorised
+from dgm_jax.distributions.likelihoods.discrete import Poisson
 from dgm_jax.distributions.likelihoods.family import Family
 
 SMALL = 10.0  # counts up to here take the direct form
@@ -110,6 +111,33 @@ def log_prob_and_factorial(x: jax.Array, log_mean: jax.Array, log_dispersion: ja
 def _log_prob_jvp(primals, tangents):
   value, slope, by_theta = _value_and_slopes(*primals)
   return value, slope * tangents[1] + by_theta * tangents[2]
+
+
+@jax.custom_jvp
+def poisson_log_prob_and_factorial(x: jax.Array, log_mean: jax.Array) -> jax.Array:
+  """log Poisson(x; mu) + [x <= SMALL] log x!, with slope x - mu in log mu; see log_prob_and_factorial."""
+  mean, safe = jnp.exp(log_mean), jnp.maximum(x, 1.0)
+  saddle = -0.5 * jnp.log(2 * math.pi * safe) - stirling_remainder(safe)
+  deviance = _part_of_deviance(x, mean, x - mean, jnp.log(safe) - log_mean)
+  return jnp.where(x > SMALL, saddle - deviance, x * log_mean - mean)
+
+
+@poisson_log_prob_and_factorial.defjvp
+def _poisson_jvp(primals, tangents):
+  x, log_mean = primals
+  return poisson_log_prob_and_factorial(*primals), (x - jnp.exp(log_mean)) * tangents[1]
+
+
+class PoissonCounts(Poisson):
+  """The Poisson, exact in float32 for large counts, too."""
+
+  def log_prob(self, value: jax.Array) -> jax.Array:
+    factorial = jnp.where((value > 0) & (value <= SMALL), log_factorial(value), 0)
+    return self.without_factorial(value) - factorial
+
+  def without_factorial(self, value: jax.Array) -> jax.Array:
+    """log p(x) + [x <= SMALL] log x!; see small_log_factorials."""
+    return poisson_log_prob_and_factorial(value, self._log_rate)
 
 
 class NegativeBinomial(distrax.Distribution):

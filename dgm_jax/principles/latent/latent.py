@@ -16,6 +16,7 @@ and, if an option or an evaluation needs it:
   simulate(key, n)              -> ({"x": [n, ...]}, z), a joint draw from the model
   reconstruct_batch(key, batch) -> as reconstruct, if that needs more than z, [B, ...]
   given(z)                      -> p(x|z), for imputation, if decode takes neither z nor its first layer
+  warmed                        -> a truth value for each of the L units of `kl`: whether the weight beta applies to it
   discrete                      -> True if draws of z have no derivative; q then has relaxed(temperature)
   inference_parameters          the names of the top-level parameters of q, for aggressive updates; the rest are p's
   update(variables, key, batch) -> variables after a training step (e.g. running moments); training batches then have
@@ -46,7 +47,9 @@ def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, va
   """E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; `terms` hold log p(x|z) at draws."""
   kl = jnp.mean(model.bind(variables).kl(batch), 0)  # [L]
   # the floor is on the batch mean: a per-example floor would penalise units that are active for only part of the data
-  return jnp.mean(terms.px_z) - values["beta"] * jnp.sum(jnp.maximum(values["free_bits"], kl))
+  warmed = jnp.asarray(getattr(model, "warmed", (True,) * kl.shape[0]))
+  weights = jnp.where(warmed, values["beta"], 1.0)
+  return jnp.mean(terms.px_z) - jnp.sum(weights * jnp.maximum(values["free_bits"], kl))
 
 
 def _touch(model: nn.Module, batch: dict[str, jax.Array]) -> Any:

@@ -122,4 +122,8 @@ def check(o: Options, model: nn.Module) -> None:
     "kl = 'analytic' is for bound = 'elbo' with gradient = 'reparameterised'.",
   )
   need(not analytic or hasattr(model, "kl"), f"kl = 'analytic': {type(model).__module__} has no KL in closed form.")
+  need(
+    analytic or all(getattr(model, "warmed", (True,))) or (o.beta == 1 and not o.beta_steps),
+    "beta weighs only some of this model's latent units, not the library: that needs kl = 'analytic', or beta = 1.",
+  )
   need(analytic or o.free_bits == 0, "free_bits is a floor of each unit's KL: it needs kl = 'analytic'.")

@@ -52,12 +52,14 @@ def test_sums_over_a_cell_of_large_dispersions_are_exact():
   for theta in (1e4, 1e5):
     mean = RNG.gamma(1.0, 2.0, 2000)
     x = RNG.poisson(mean)
-    exact = scipy.stats.nbinom.logpmf(x, np.float32(theta), theta / (theta + mean)).sum()
+    exact = scipy.stats.nbinom.logpmf(x, theta, theta / (theta + mean)).sum()
     log_dispersion = jnp.full(2000, np.log(theta), "f")
     found = counts.NegativeBinomial(jnp.log(mean.astype("f")), log_dispersion).log_prob(x.astype("f")).sum()
     assert abs(found - exact) < 2e-7 * abs(exact) + 1e-3
     naive = scipy.special.gammaln(x + theta).astype("f") - scipy.special.gammaln(theta).astype("f")
-    rounded = abs(naive.astype(np.float64).sum() - (scipy.special.gammaln(x + theta) - scipy.special.gammaln(theta)).sum())
+    rounded = abs(
+      naive.astype(np.float64).sum() - (scipy.special.gammaln(x + theta) - scipy.special.gammaln(theta)).sum()
+    )
     assert rounded > 0.1
 
 
@@ -75,9 +77,7 @@ def test_limits_are_the_poisson_and_the_negative_binomial():
   poisson = Poisson(log_mean).log_prob(x)
   np.testing.assert_allclose(counts.NegativeBinomial(log_mean, jnp.full(40, 23.0)).log_prob(x), poisson, rtol=1e-5)
   plain = counts.NegativeBinomial(log_mean, jnp.zeros(40))
-  np.testing.assert_allclose(
-    counts.ZeroInflated(plain, jnp.full(40, -30.0)).log_prob(x), plain.log_prob(x), rtol=1e-6
-  )
+  np.testing.assert_allclose(counts.ZeroInflated(plain, jnp.full(40, -30.0)).log_prob(x), plain.log_prob(x), rtol=1e-6)
   np.testing.assert_allclose(plain.log_zero(), plain.log_prob(jnp.zeros(40)), rtol=1e-7)
 
 
@@ -90,7 +90,7 @@ def test_gradients_agree_with_differences_in_double_precision():
     by_mean, by_theta = jax.jit(jax.grad(f, (0, 1)))(LOG_MEAN[some], LOG_DISPERSION[some])
     mean, theta = MEAN[some], THETA[some]
     exact = theta * (x - mean) / (theta + mean)
-    np.testing.assert_allclose(by_mean, exact, rtol=1e-4, atol=1e-5 * (1 + x.max() * 0))
+    np.testing.assert_allclose(by_mean, exact, rtol=1e-4, atol=1e-5)
     digammas = scipy.special.digamma(x + theta) - scipy.special.digamma(theta)
     slope = theta * (digammas - np.log1p(mean / theta)) - exact
     np.testing.assert_array_less(abs(by_theta - slope), 2e-5 * (1 + abs(exact) + abs(slope)))

@@ -1,0 +1,42 @@
+"""scVI (Lopez et al., 2018) of your own cells: .h5ad, .loom, 10x .h5 or a 10x folder.
+
+Paper: https://doi.org/10.1038/s41592-018-0229-2.  The NLL is of cells held out at random; with an observed library it is
+-log p(x | l = sum x), which is no density of x (see scvi_simulated.py).
+
+  python -m dgm_jax.main --config=configs/scvi_cells.py --config.data.path=cells.h5ad --config.data.batch=donor --config.data.labels=cell_type --workdir=runs/cells
+  python -m dgm_jax.main --config=configs/scvi_cells.py:likelihood=nb --config.data.path=cells.h5ad --config.data.layer=counts --config.data.num_genes=2000 --workdir=runs/counts
+
+The command `dgm_jax single-cell` does this, and writes the result to an .h5ad file.
+
+Arguments (after the colon, separated by commas):
+  likelihood=NAME  zinb if not given, nb or poisson
+  library=NAME     observed if not given, latent or size_factor
+  dispersion=NAME  gene if not given, gene_batch, gene_label or gene_cell
+  k=N              importance samples of training: 1 is the ELBO with its KL in closed form, more the IWAE bound
+  data=NAME        cells if not given, or array: counts in another file
+  quick            800 steps
+  test             seconds: a few steps on scrna/simulated, unless data= is given
+
+Sweeps (python -m dgm_jax sweep): three seeds.
+"""
+
+from ml_collections import ConfigDict
+
+from dgm_jax.configs import base, scvi_simulated
+from dgm_jax.configs.base import data_section
+from dgm_jax.core.config_args import parse
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """Returns the config for the arguments above."""
+  names = {"likelihood": tuple(scvi_simulated.LIKELIHOODS), "library": ("observed", "latent", "size_factor")}
+  names["dispersion"] = ("gene", "gene_batch", "gene_label", "gene_cell")
+  data = ("cells", "scrna/simulated", "array")
+  a = parse(arg, **names, k=1, data=data, quick=False, test=False)
+  small = a.test and "data" not in a.given
+  return scvi_simulated.cells(data_section("scrna/simulated" if small else a.data), a).lock()
+
+
+def sweep() -> list[dict]:
+  """Three seeds."""
+  return scvi_simulated.sweep()
