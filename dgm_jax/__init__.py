@@ -20,6 +20,7 @@ if TYPE_CHECKING:
   from dgm_jax.api import load, pack, sweep, train
   from dgm_jax.applications.colour.colouriser import Colouriser
   from dgm_jax.applications.imputation.transformer import MIWAEImputer
+  from dgm_jax.applications.single_cell.model import SCVI
   from dgm_jax.applications.sentences.sentence_vae import SentenceVAE
 
   __version__: str
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 _LAZY = dict.fromkeys(("load", "pack", "sweep", "train"), "dgm_jax.api")
 _LAZY["Colouriser"] = "dgm_jax.applications.colour.colouriser"
 _LAZY["MIWAEImputer"] = "dgm_jax.applications.imputation.transformer"
+_LAZY["SCVI"] = "dgm_jax.applications.single_cell.model"
 _LAZY["SentenceVAE"] = "dgm_jax.applications.sentences.sentence_vae"
 
-__all__ = ["Colouriser", "MIWAEImputer", "SentenceVAE", "__version__", "load", "pack", "sweep", "train"]
+__all__ = ["Colouriser", "MIWAEImputer", "SCVI", "SentenceVAE", "__version__", "load", "pack", "sweep", "train"]
 
 
 def _version() -> str:

@@ -46,6 +46,9 @@ COMMANDS = {
   "sentences": Command(
     "dgm_jax.applications.sentences.command", "draw, complete, interpolate, score sentences by a VAE"
   ),
+  "single-cell": Command(
+    "dgm_jax.applications.single_cell.command", "scVI of a file of single cells: latent space, page"
+  ),
   "reproduce": Command("dgm_jax.experiments.reproduce", "reproduce tables and figures of papers"),
   "prepare-data": Command("dgm_jax.data.published.command", "download, verify and prepare data sets"),
 }

@@ -50,11 +50,13 @@ ON_THE_HOST = (
   "applications/colour/",
   "applications/compression/",
   "applications/sentences/",
+  "applications/single_cell/",
+  "evaluate/cells/",  # scikit-learn
   "api/",
   "training/folds.py",  # stacks the rows of folds before they go to the device
 )
 NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}
-PAINTERS = ["core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
+PAINTERS = ["applications/single_cell/painting.py", "core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
 OPTIONAL = {"matplotlib", "ray", "optuna", "submitit", "anndata", "h5py", "pyarrow", "openpyxl", "jinja2"}

@@ -89,7 +89,7 @@ def categories(
     f"{where}: column {column!r} holds numbers such as {values[0]}, not categories; name another column, or save it as "
     "text.",
   )
-  names = [str(int(n)) for n in numbers] if numbers is not None else [str(v) for v in values.tolist()]
+  names = as_texts(values).tolist()
   found = sorted(set(names), key=lambda n: (0, int(n), n) if numbers is not None else (1, 0, n))
   errors.require(
     len(found) <= min(_MOST, max(2, len(names) // 2)) or known is not None,
@@ -106,6 +106,14 @@ def categories(
     found = list(known)
   place = {name: i for i, name in enumerate(found)}
   return np.array([place[name] for name in names], np.int32), found
+
+
+def as_texts(values: np.ndarray) -> np.ndarray:
+  """The names of categories: texts, and whole numbers without a decimal point."""
+  numbers = _as_numbers(values)
+  if numbers is not None and (numbers == np.floor(numbers)).all():
+    return np.array([str(int(n)) for n in numbers])
+  return np.array([str(v) for v in np.asarray(values).tolist()])
 
 
 def _as_numbers(values: np.ndarray) -> np.ndarray | None:

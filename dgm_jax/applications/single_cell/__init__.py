@@ -1,0 +1,1 @@
+"""Single cells: scVI from a file of counts to corrected cells."""

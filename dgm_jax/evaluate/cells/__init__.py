@@ -1,0 +1,1 @@
+"""Evaluations of models of single cells."""

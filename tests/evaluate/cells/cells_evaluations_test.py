@@ -1,0 +1,57 @@
+"""Clusters, mixing of batches and corruption of counts: values that are known."""
+
+import numpy as np
+import pytest
+
+from dgm_jax.core import errors
+from dgm_jax.evaluate.cells import cell_clusters, count_imputation
+
+RNG = np.random.default_rng(0)
+
+
+def test_separated_types_are_found_and_shuffled_ones_are_not():
+  y = np.repeat(np.arange(3), 60)
+  z = 8.0 * np.eye(3)[y] + RNG.normal(size=(180, 3))
+  found = cell_clusters.cluster_scores(z, y, 5, 0)
+  assert found["ari"] == found["nmi"] == 1 and found["asw"] > 0.6
+  assert found["nmi_geometric"] == pytest.approx(1)
+  shuffled = cell_clusters.cluster_scores(z, RNG.permutation(y), 5, 0)
+  assert abs(shuffled["ari"]) < 0.05 and shuffled["asw"] < 0.05
+
+
+def test_the_two_means_of_the_mutual_information_differ_where_the_entropies_do():
+  """nmi = 2 I / (H + H'), nmi_geometric = I / sqrt(H H')."""
+  z = np.concatenate([RNG.normal(0, 0.1, (90, 1)), RNG.normal(5, 0.1, (10, 1))])
+  y = np.repeat([0, 1], 50)
+  found = cell_clusters.cluster_scores(z, y, 2, 0)
+  p = np.array([[50, 0], [40, 10]]) / 100
+  entropy = lambda q: -np.sum(q[q > 0] * np.log(q[q > 0]))
+  information = entropy(p.sum(0)) + entropy(p.sum(1)) - entropy(p.ravel())
+  assert found["nmi"] == pytest.approx(2 * information / (entropy(p.sum(0)) + entropy(p.sum(1))))
+  assert found["nmi_geometric"] == pytest.approx(information / np.sqrt(entropy(p.sum(0)) * entropy(p.sum(1))))
+
+
+def test_the_entropy_of_mixing_is_log_two_for_mixed_batches_and_zero_for_separate_ones():
+  batch = np.arange(400) % 2
+  mixed = cell_clusters.mixing_entropy(RNG.normal(size=(400, 2)), batch, 50, 20, 100, 0)
+  apart = cell_clusters.mixing_entropy(RNG.normal(size=(400, 2)) + 100 * batch[:, None], batch, 50, 20, 100, 0)
+  assert 0.96 * np.log(2) < mixed <= np.log(2) and apart == 0
+
+
+def test_corruptions_change_what_they_say():
+  x = RNG.poisson(3.0, (300, 40))
+  number = int(0.1 * (x > 0).sum())
+  for kind in count_imputation.KINDS:
+    changed, (rows, columns) = count_imputation.corrupted(x, kind, 1)
+    same = np.ones(x.shape, bool)
+    same[rows, columns] = False
+    assert len(rows) == number and (changed == x)[same].all() and (x[rows, columns] > 0).all()
+    kept = (changed[rows, columns] == x[rows, columns]).mean()
+    if kind == "each":
+      assert abs(kept - 0.1) < 4 * np.sqrt(0.09 / number)
+    if kind == "binomial":
+      assert abs(changed[rows, columns].sum() / x[rows, columns].sum() - 0.2) < 0.03
+  shares = [(count_imputation.corrupted(x, "published", s)[0] != x).any() for s in range(60)]
+  assert set(shares) == {True, False} and np.mean(shares) > 0.75  # one draw for all: sometimes nothing changes
+  with pytest.raises(errors.UserError, match="Choices: binomial, each, published"):
+    count_imputation.corrupted(x, "all", 0)
