@@ -1,17 +1,17 @@
 """scVI, the VAE of single cells' counts (Lopez et al., 2018), on cells drawn from it, or on published small sets.
 
-Paper: https://doi.org/10.1038/s41592-018-0229-2 (arXiv 1709.02082).  Published NLL of CORTEX, 558 genes: scVI 1196.37,
-ZINB-WaVE 1205.74, FA 1282.89, ZIFA 1311.61; it is minus a one-sample ELBO with a sampled latent library, of cells that
-are not the ones here.
+Paper: https://doi.org/10.1038/s41592-018-0229-2 (arXiv 1709.02082).  Published NLL of CORTEX, 558 genes: scVI
+1196.37, ZINB-WaVE 1205.74, FA 1282.89, ZIFA 1311.61; it is minus a one-sample ELBO with a sampled latent library, of
+cells that are not the ones here.
 
   python -m dgm_jax.main --config=configs/scvi_simulated.py --workdir=runs/scvi
   python -m dgm_jax.main --config=configs/scvi_simulated.py:likelihood=nb,k=5 --workdir=runs/scvi_iwae
-  python -m dgm_jax.main --config=configs/scvi_simulated.py:data=scrna/starmap,library=observed --workdir=runs/starmap
+  python -m dgm_jax.main --config=configs/scvi_simulated.py:data=scrna/starmap --workdir=runs/starmap
 
 Network, dropout, batch normalisation, batches of 128 and Adam (1e-3, eps 0.01, L2 1e-6) are those of scvi-tools; the
 weight of the KL of z grows over the first half of the run.  The library is latent, as in the paper; with
-library=observed, log p(x | l = sum x) uses each cell's own total: it is no density of x, and never compares with that of
-a latent library.
+library=observed, log p(x | l = sum x) uses each cell's own total: it is no density of x, and never compares with that
+of a latent library.
 
 Arguments (after the colon, separated by commas):
   likelihood=NAME  zinb if not given, nb or poisson
@@ -68,10 +68,15 @@ def cells(data: ConfigDict, a: SimpleNamespace) -> ConfigDict:
   config.optim = ConfigDict(optimisers.Options(lr=1e-3, eps=0.01, l2=1e-6)._asdict())
   config.batch_size, config.num_epochs, config.log_every, config.checkpoint_every = 128, _EPOCHS, 0, 0
   sampling = {"num_samples": 500, "batch_size": 50, "chunk": 100}
-  config.evaluate = ConfigDict({"importance_sampling": sampling})
+  clusters = {"num_init": 200, "ignore": "NA" if data.name == "scrna/starmap" else ""}
+  imputation = {"corruption": "each"}
+  config.evaluate = ConfigDict(
+    {"importance_sampling": sampling, "cell_clusters": clusters, "count_imputation": imputation}
+  )
   if a.test:
     base.shrink(config)
     config.model.args.update(latent_dim=2, hidden=16)
+    config.evaluate.cell_clusters.num_init = 2
   elif a.quick:
     base.quicken(config, num_steps=800)
     config.batch_size = 128

@@ -2,8 +2,8 @@
 
   PEER/bin/python scripts/scvi_peer_weights.py OUT.npz        PEER: an environment with scvi-tools 1.4 or newer
 
-It imports nothing of dgm_jax.  For each kind of model: the weights, and of every cell, in float64 and evaluation mode, q's
-mean and log variance, log p(x|z) at q's mean, KL(z), KL(library); of one kind also get_marginal_ll and its inputs.
+It imports nothing of dgm_jax.  For each kind of model: the weights, and of every cell, in float64 and evaluation mode,
+q's mean and variance, log p(x|z) at q's mean, KL(z), KL(library); of one kind also get_marginal_ll and its inputs.
 """
 
 import logging
@@ -17,8 +17,9 @@ import torch
 
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
-_vae = sys.modules["scvi.module._vae"]
-_vae.linear = lambda a, w: torch.nn.functional.linear(a.to(w.dtype), w)  # its one-hot vectors are float32
+_linear = torch.nn.functional.linear
+# scvi-tools makes its one-hot vectors float32, whatever the weights are
+torch.nn.functional.linear = lambda a, w, b=None: _linear(a.to(w.dtype), w, b)
 CELLS, GENES, HIDDEN, LATENT = 90, 12, 8, 2
 
 

@@ -54,6 +54,7 @@ KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mn
 KINDS |= {"samples_mnist": ("images", "binary")}
 KINDS |= {"colouriser": ("photographs",)}
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
+KINDS |= dict.fromkeys(("scvi_simulated", "scvi_cells"), ("counts",))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}
 REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), "take data=text")
 OPTIONS = {  # of config.data, beside the path

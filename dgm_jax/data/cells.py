@@ -41,8 +41,8 @@ def check_totals(totals: np.ndarray, cells: Sequence[str], where: str) -> None:
   empty = np.flatnonzero(totals == 0)
   if len(empty):
     raise errors.UserError(
-      f"{where}: cell {cells[empty[0]]!r} has no counts in the genes used, as {len(empty):,} of {len(totals):,} cells do "
-      "not; remove these cells."
+      f"{where}: cell {cells[empty[0]]!r} has no counts in the genes used, as {len(empty):,} of {len(totals):,} cells "
+      "do not; remove these cells."
     )
 
 
@@ -133,8 +133,8 @@ def continuous(values: np.ndarray, column: str, where: str) -> np.ndarray:
   errors.require(bool(np.isfinite(found).all()), f"{where}: column {column!r} has missing values.")
   errors.require(
     float(np.abs(found).max(initial=0)) <= _FAR,
-    f"{where}: column {column!r} has values up to {np.abs(found).max(initial=0):.4g}: standardise a continuous covariate "
-    "to mean 0 and standard deviation 1.",
+    f"{where}: column {column!r} has values up to {np.abs(found).max(initial=0):.4g}: standardise a continuous "
+    "covariate to mean 0 and standard deviation 1.",
   )
   return found.astype(np.float32)
 

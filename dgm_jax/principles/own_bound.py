@@ -10,6 +10,8 @@ and, if needed:
 
   __call__(batch)               -> uses every parameter (init), unless bound does
   reconstruct_batch(key, batch) -> [B, ...], shown below the examples in pictures
+  update(variables, key, batch) -> variables after a training step, as in principles.latent; training batches then have
+                                   `key` [B]
 """
 
 from typing import Any
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors, requirements
+from dgm_jax.core import errors, requirements, rng
 from dgm_jax.core.system import System, gradient_system
 from dgm_jax.principles import initial
 
@@ -49,7 +51,13 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
 
   def loss_fn(params, variables, key, batch, hparams):
     del hparams
-    objective, metrics = model.bind({"params": params, **variables}).bound(key, batch)
+    everything = {"params": params, **variables}
+    if hasattr(model, "update"):
+      batch = batch | {"key": jax.random.split(rng.stream(key, "noise"), batch["x"].shape[0])}
+    objective, metrics = model.bind(everything).bound(key, batch)
+    if hasattr(model, "update"):
+      updated = dict(jax.lax.stop_gradient(model.update(everything, rng.stream(key, "update"), batch)))
+      variables = {name: updated[name] for name in variables}
     return -jnp.mean(objective), (jax.tree.map(jnp.mean, metrics), variables)
 
   def eval_step(state, key, batch):

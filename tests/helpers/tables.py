@@ -35,6 +35,8 @@ from dgm_jax.models.vae import (
   conditional_vae,
   dlgm,
   ladder_vae,
+  scanvi,
+  scvi,
   semi_supervised_vae,
   sequence_vae,
   sigmoid_belief_net,
@@ -76,6 +78,8 @@ CONFIG_ARGUMENTS = {
   "ppca_mnist": ["d=5", "d=5,by=gradient"],
   "lda_text": ["", "method=nmf"],
   "prodlda_text": ["", "method=nvlda"],
+  "scvi_simulated": ["", "library=observed,k=3,likelihood=nb"],
+  "scvi_cells": ["", "model=scanvi,likelihood=nb"],
   "mixture_uci": ["", "family=factor_analysers,c=3"],
   "made_mnist": ["masks=3"],
   "made_binary": [""],
@@ -193,6 +197,12 @@ def _topics(module: Any, **options: Any) -> System:
 def _neural_topics(decoder: str) -> System:
   model = neural_topics.Model(SHAPE, num_topics=5, decoder=decoder, hidden=(16, 16), dropout=0.1)
   return latent.make(model, optax.adam(1e-2), eval_samples=8, kl="analytic")
+
+
+def _cells() -> System:
+  """scVI of the toy patterns, which it treats as counts, with a latent library."""
+  model = scvi.Model(SHAPE, latent_dim=4, hidden=16, library="latent", library_moments=((2.4,), (0.05,)))
+  return latent.make(model, optax.adam(1e-2), eval_samples=8, kl="analytic", beta_steps=20)
 
 
 def _own_bound(model: nn.Module) -> System:
@@ -328,6 +338,8 @@ SYSTEMS = {
   "lda": lambda: _topics(latent_dirichlet_allocation),
   "lda_online": lambda: _topics(latent_dirichlet_allocation, update="online", decay=0.7, delay=4.0, scale=0.3),
   "nmf": lambda: _topics(nmf),
+  "scvi": lambda: _cells(),
+  "scanvi": lambda: _own_bound(scanvi.Model(SHAPE, latent_dim=3, hidden=16, num_labels=5, alpha=5.0)),
   "prodlda": lambda: _neural_topics("product"),
   "nvlda": lambda: _neural_topics("mixture"),
   "gan": lambda: _gan(),
@@ -347,13 +359,23 @@ GAMES = ("gan", "gan_maxout", "wgan_gp", "gan_r1", "gan_packed", "bigan", "dcgan
 _LOCATED = ("gaussian_mixture", "student_t_mixture", "factor_analyser_mixture", "hidden_markov_model")
 _REAL = (*_LOCATED, "factor_analysis", "kmeans")
 _COUNTS = ("lda", "lda_online", "nmf")
-REAL = (*_REAL, *_COUNTS, *GAMES, "prodlda", "nvlda", "flow_coupling", "flow_autoregressive")  # draws not binary
+REAL = (
+  *_REAL,
+  *_COUNTS,
+  *GAMES,
+  "prodlda",
+  "nvlda",
+  "scvi",
+  "scanvi",
+  "flow_coupling",
+  "flow_autoregressive",
+)  # draws not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
-  "pixelcnn_row_lstm",
+  "pixelcnn_row_lstm", "scanvi",
   "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "vae_planar_mixture", "vae_residual",
 }  # fmt: skip
 

@@ -52,6 +52,8 @@ _WITHOUT = (
   "classifier_dropout",
   "prodlda",
   "nvlda",
+  "scvi",
+  "scanvi",
   *tables.EM,
 )
 NETWORKS = [name for name in tables.SYSTEMS if name not in _WITHOUT]

@@ -3,18 +3,18 @@
   python -m dgm_jax single-cell cells.h5ad --out=cells.scvi.h5ad --layer=counts --batch=donor --labels=cell_type
   python -m dgm_jax single-cell filtered_feature_bc_matrix.h5 --out=cells.scvi.h5ad --num_genes=2000
 
-The file is an .h5ad, a .loom, a 10x .h5 or a 10x folder with matrix.mtx, of raw counts; it is never changed.  The command
-chooses variable genes, trains, and writes
+The file is an .h5ad, a .loom, a 10x .h5 or a 10x folder with matrix.mtx, of raw counts; it is never changed.  The
+command chooses variable genes, trains, and writes
 
   cells.scvi.h5ad   the cells with obsm["X_scVI"], obs["library"], uns["dgm_jax_scvi"]; with --normalised also
                     obsm["X_normalized"], the expected frequency of each chosen gene
-  cells.scvi.html   learning curves, t-SNE by type and batch, zeros and variances of data and model, collapse, scores
+  cells.scvi.html   learning curves, t-SNE by type and batch, zeros and variances of data and model, collapse
   cells.scvi.run/   the run, which dgm_jax.load, dgm_jax.SCVI.load and `python -m dgm_jax evaluate` read
 
 See dgm_jax/applications/single_cell/README.md.
 
-Exit status: 0 success, 2 a mistake in the command or the file, 3 NaN or Inf in training, 4 stopped by SIGTERM or Ctrl-C;
-the same command continues.
+Exit status: 0 success, 2 a mistake in the command or the file, 3 NaN or Inf in training, 4 stopped by SIGTERM or
+Ctrl-C; the same command continues.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def _config(args: argparse.Namespace, source: pathlib.Path, num_cells: int) -> A
 
 def _scores(results: dict[str, Any]) -> dict[str, Any]:
   wanted = ("log_px", "log_px_stderr", "elbo", "likelihood_samples", "likelihood_ess", "cells_ari", "cells_nmi")
-  wanted += ("cells_asw", "batch_entropy", "batch_entropy_most", "batch_asw")
+  wanted += ("cells_asw", "batch_entropy", "batch_entropy_most", "batch_asw", "imputation_l1")
   return {name: results[f"test/{name}"] for name in wanted if f"test/{name}" in results}
 
 
@@ -100,8 +100,6 @@ def _run(args: argparse.Namespace, source: pathlib.Path) -> str:
     num_cells = len(file.cells)
   errors.require(num_cells >= 20, f"{source} has {num_cells} cells; 20 or more are needed to train and to test.")
   config = _config(args, source, num_cells)
-  if args.labels or args.batch:
-    runs.add_clusters(config, args.seed)
   results = runs.train(config, run, shlex.join(sys.orig_argv))
   _, found = runs.restored(run)
   mean, _ = found.posterior(found.arrays or {})

@@ -1,8 +1,8 @@
 """Differential expression from draws of the genes' frequencies rho, as scVI defines it (Lopez et al., 2018).
 
-vanilla: P(rho_a > rho_b), with the Bayes factor log p / (1 - p).  change: P(|log2 rho_a / rho_b| > delta) (Boyeau et al.,
-2019).  a and b are drawn independently from the two groups.  No cell is left out and no pseudocount is estimated, as
-scvi-tools does in its mode `change`: rho is positive.
+vanilla: P(rho_a > rho_b), with the Bayes factor log p / (1 - p).  change: P(|log2 rho_a / rho_b| > delta) (Boyeau et
+al., 2019).  a and b are drawn independently from the two groups.  scvi-tools' mode `change` leaves out outlying cells
+and estimates a pseudocount from genes that are not expressed; here neither is done, as rho is positive.
 """
 
 import math

@@ -18,8 +18,8 @@ _STYLE = (
   "body{font:15px sans-serif;max-width:1150px;margin:2em auto;padding:0 1em}td,th{padding:2px 12px;text-align:left}"
 )
 _NOTE_OBSERVED = (
-  "The library is observed: log p(x) is log p(x | l = sum of x), given each cell's own total. It is no density of x and "
-  "never compares with that of a latent library."
+  "The library is observed: log p(x) is log p(x | l = sum of x), given each cell's own total. It is no density of x "
+  "and never compares with that of a latent library."
 )
 
 

@@ -63,18 +63,16 @@ def make_config(
     set_section(config.objective, {"beta_steps": int(settings["beta_steps"])})
   names = ("seed", "batch_size", "num_steps", "log_every")
   set_section(config, {name: int(settings[name]) for name in names})
-  set_section(config, {"loggers": ()} if settings.get("quiet") else {})
+  with config.unlocked():
+    config.evaluate.cell_clusters.update(num_init=20, seed=int(settings["seed"]))
+    if settings.get("quiet"):
+      config.loggers = ()
+      del config.evaluate["cell_clusters"], config.evaluate["count_imputation"]
   return config
 
 
-def add_clusters(config: Any, seed: int = 0, num_init: int = 20) -> None:
-  """Adds the scores of clusters and of the mixing of batches to the final evaluations."""
-  with config.unlocked():
-    config.evaluate.cell_clusters = {"num_init": num_init, "seed": seed}
-
-
 def schedule(num_cells: int, test_fraction: float, batch_size: int, epochs: int | None, warm_up: int | None) -> dict:
-  """{num_steps, beta_steps, log_every, batch_size}: the KL of z has its full weight from half of the run on at latest."""
+  """{num_steps, beta_steps, log_every, batch_size}: the KL of z has its full weight at latest from half of the run."""
   num_train = num_cells - round(test_fraction * num_cells)
   size = min(batch_size, num_train)
   per_epoch = max(1, num_train // size)

@@ -1,7 +1,7 @@
 """Files of single cells: counts by cell and gene, read by rows, with the columns that describe the cells.
 
-Formats: .h5ad (X or a layer; CSR and dense matrices are read by rows and never whole, CSC as a sparse matrix), .loom and
-10x .h5 (by rows), a 10x folder (matrix.mtx with genes or features and barcodes), and the .npz that `save` writes.
+Formats: .h5ad (X or a layer; CSR and dense matrices are read by rows and never whole, CSC as a sparse matrix), .loom
+and 10x .h5 (by rows), a 10x folder (matrix.mtx with genes or features and barcodes), and the .npz that `save` writes.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The most variable genes of counts by Pearson residuals (Lause, Berens & Kobak, 2021), in two passes over the cells."""
+"""The most variable genes of counts by Pearson residuals (Lause, Berens & Kobak, 2021), in two passes over cells."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,8 +12,8 @@ def residual_variances(
 ) -> np.ndarray:
   """Variance of the clipped Pearson residuals of each gene in each batch, [num_batches, G].
 
-  r = (x - mu) / sqrt(mu + mu^2 / theta), mu = (total of the cell) (total of the gene) / (total of the batch), clipped to
-  +- sqrt(cells of the batch).
+  r = (x - mu) / sqrt(mu + mu^2 / theta), mu = (total of the cell) (total of the gene) / (total of the batch), clipped
+  to +- sqrt(cells of the batch).
 
   Args:
     blocks: () -> (first row, counts [n, G]) of consecutive blocks.

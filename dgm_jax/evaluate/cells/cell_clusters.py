@@ -27,6 +27,7 @@ def check(
   del ignore, on_all  # a class is looked up in the data
   named = {"num_init": num_init, "neighbours": neighbours, "pools": pools, "pool_size": pool_size}
   named |= {"batch_size": batch_size}
+  errors.require_package("sklearn")
   for name, value in named.items():
     errors.require(value >= 1, f"evaluate.cell_clusters.{name} = {value}; it must be 1 or more.")
   errors.require(seed >= 0, f"evaluate.cell_clusters.seed = {seed}; it must be 0 or more.")
@@ -47,8 +48,8 @@ def latent_means(experiment: Any, state: Any, key: jax.Array, arrays: dict, batc
 def mixing_entropy(z: np.ndarray, batch: np.ndarray, neighbours: int, pools: int, pool_size: int, seed: int) -> float:
   """Entropy of batch mixing (Haghverdi et al., 2018), nats: of the batches among the nearest cells of a cell.
 
-  For `pools` draws of `pool_size` cells, the mean over these cells of -sum_b p_b log p_b, p_b the share of batch b among
-  the `neighbours` nearest of all cells.  At most log of the number of batches.
+  For `pools` draws of `pool_size` cells, the mean over these cells of -sum_b p_b log p_b, p_b the share of batch b
+  among the `neighbours` nearest of all cells.  At most log of the number of batches.
   """
   of = errors.import_package("sklearn.neighbors", "evaluate.cell_clusters")
   k = min(neighbours, len(z) - 1)

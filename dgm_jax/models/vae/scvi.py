@@ -67,8 +67,8 @@ class Model(nn.Module):
     size_factor   l is given, batch["size_factor"], and rho = softplus(f): no softmax, as it need not sum to 1
 
   z holds log l as its last unit where the library is latent.  The encoder sees log(1 + x).  Batches, further categories
-  and continuous covariates enter every layer of the decoder, and with `encode_covariates` of the encoder.  `beta` of the
-  objective weighs the KL of z, never that of the library.
+  and continuous covariates enter every layer of the decoder, and with `encode_covariates` of the encoder.  `beta` of
+  the objective weighs the KL of z, never that of the library.
 
   A batch has x, counts [B, G], and, where the model has them, `batch` int [B], `y` int [B], `categories` int [B, C],
   `continuous` [B, F], `size_factor` [B].  `log_factorials` [B], counts.small_log_factorials(x), saves its computation.

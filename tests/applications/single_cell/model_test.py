@@ -1,0 +1,150 @@
+"""dgm_jax.SCVI on made cells: run folder, genes by name, batches, differential expression, and its sentences."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import dgm_jax
+from dgm_jax.applications.single_cell import differential, runs
+from dgm_jax.core import errors
+from helpers import cell_files as made
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """(model, adata, folder): an epoch on made cells."""
+  adata = made.anndata_of(made.counts())
+  adata.X = scipy.sparse.csr_matrix(adata.X)
+  model = dgm_jax.SCVI(adata, batch_key="donor", labels_key="type", n_hidden=8, n_latent=2)
+  folder = tmp_path_factory.mktemp("scvi") / "run"
+  with pytest.MonkeyPatch.context() as patch:
+    make = runs.make_config
+
+    def small(*args):
+      config = make(*args)
+      with config.unlocked():
+        config.evaluate.importance_sampling.num_samples = 10
+      return config
+
+    patch.setattr(runs, "make_config", small)
+    model.train(2, batch_size=27, workdir=folder)
+  return model, adata, folder
+
+
+def test_a_saved_model_is_a_run_and_gives_the_same(trained):
+  model, _, folder = trained
+  z = model.get_latent_representation()
+  assert z.shape == (made.N, 2)
+  again = dgm_jax.SCVI.load(folder)
+  np.testing.assert_array_equal(again.get_latent_representation(), z)
+  assert not list(folder.rglob("*.pkl"))
+  run = dgm_jax.load(folder)
+  x = {"x": made.counts()[:3], "batch": np.arange(3) % 2}
+  np.testing.assert_allclose(run.encode(x), z[:3], rtol=1e-4, atol=1e-5)
+
+
+def test_cells_in_another_order_of_genes_and_kind_of_matrix_have_the_same_latents(trained):
+  model, adata, _ = trained
+  order = np.random.default_rng(0).permutation(made.G)
+  some = np.random.default_rng(1).permutation(made.N)[:20]
+  z = model.get_latent_representation()
+  moved = adata[some][:, order].copy()
+  np.testing.assert_allclose(model.get_latent_representation(moved), z[some], atol=1e-5)
+  moved.X = moved.X.toarray()
+  np.testing.assert_allclose(model.get_latent_representation(moved), z[some], atol=1e-5)
+
+
+def test_expression_is_of_frequencies_and_of_the_asked_batch(trained):
+  model, _, _ = trained
+  rho = model.get_normalized_expression(n_samples=2)
+  np.testing.assert_allclose(rho.sum(1), 1, rtol=1e-5)
+  by_batch = [model.get_normalized_expression(transform_batch=b, return_numpy=True) for b in ("d0", "d1")]
+  own = model.get_normalized_expression(return_numpy=True)
+  odd = np.arange(made.N) % 2 == 1
+  np.testing.assert_allclose(np.where(odd[:, None], by_batch[1], by_batch[0]), own, rtol=1e-4)
+  assert abs(by_batch[0] - by_batch[1]).max() > 1e-4
+  several = model.get_normalized_expression(transform_batch=["d0", "d1"], gene_list=["gene3"])
+  np.testing.assert_allclose(several["gene3"], (by_batch[0] + by_batch[1])[:, 3] / 2, rtol=1e-4)
+  scaled = model.get_normalized_expression(library_size="latent", return_numpy=True)
+  np.testing.assert_allclose(scaled.sum(1), made.counts().sum(1), rtol=1e-4)
+
+
+def test_a_new_cell_gets_the_same_numbers_among_other_cells(trained):
+  model, adata, _ = trained
+  alone = model.get_marginal_ll(adata[:1].copy(), n_mc_samples=20, return_mean=False)
+  assert np.isfinite(alone).all()
+  np.testing.assert_allclose(
+    model.get_latent_representation(adata[:1].copy()), model.get_latent_representation(adata)[:1], atol=1e-5
+  )
+
+
+def test_differential_expression_gives_a_row_for_each_gene(trained):
+  model, _, _ = trained
+  table = model.differential_expression(groupby="type", group1="alpha", group2="beta", n_samples=64)
+  assert set(table.index) == {f"gene{j}" for j in range(made.G)}
+  np.testing.assert_allclose(table["proba_de"] + table["proba_not_de"], 1)
+  x, kind = made.counts(), np.arange(made.N) % 3
+  np.testing.assert_allclose(table.loc["gene2", "raw_mean1"], x[kind == 0, 2].mean())
+  vanilla = model.differential_expression(
+    groupby="type", group1="alpha", mode="vanilla", batch_correction=True, n_samples=64
+  )
+  np.testing.assert_allclose(vanilla["proba_m1"] + vanilla["proba_m2"], 1)
+
+
+WRONG = {
+  "gene": (lambda m, a: m.get_latent_representation(a[:, :5].copy()), "lacks gene 'gene5'"),
+  "batch": (lambda m, a: m.get_latent_representation(_other_batch(a)), "has 'new', which the model has not seen"),
+  "transform": (lambda m, a: m.get_normalized_expression(transform_batch="d7"), "Unknown batch 'd7'"),
+  "mode": (lambda m, a: m.differential_expression(groupby="type", group1="alpha", mode="old"), "Unknown mode 'old'"),
+  "group": (lambda m, a: m.differential_expression(groupby="type", group1="gamma"), "Unknown group of 'type' 'gamma'"),
+  "likelihood": (lambda m, a: dgm_jax.SCVI(a, gene_likelihood="normal"), "Unknown gene_likelihood 'normal'"),
+  "layer": (lambda m, a: dgm_jax.SCVI(a, layer="raw"), "Unknown layer of adata 'raw'"),
+  "untrained": (lambda m, a: dgm_jax.SCVI(a).get_latent_representation(), "not trained yet"),
+  "size": (lambda m, a: dgm_jax.SCVI(a).train(1, train_size=1.5), "train_size = 1.5"),
+}
+
+
+def _other_batch(adata):
+  moved = adata.copy()
+  moved.obs["donor"] = ["new"] * made.N
+  return moved
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_mistakes_get_one_sentence(kind, trained):
+  call, sentence = WRONG[kind]
+  with pytest.raises(errors.UserError, match=sentence) as raised:
+    call(trained[0], trained[1])
+  assert "\n" not in str(raised.value)
+
+
+def test_setup_anndata_notes_the_keys():
+  adata = made.anndata_of(made.counts())
+  dgm_jax.SCVI.setup_anndata(adata, batch_key="donor", labels_key="type")
+  assert dgm_jax.SCVI(adata).columns.batch == "donor"
+  with pytest.raises(errors.UserError, match=r"Unknown key of setup_anndata 'batch'\. Did you mean 'batch_key'"):
+    dgm_jax.SCVI.setup_anndata(adata, batch="donor")
+
+
+def test_called_genes_have_the_expected_share_of_false_ones():
+  p = np.array([0.99, 0.2, 0.97, 0.9, 0.5])
+  assert differential.called(p, 0.05).tolist() == [True, False, True, True, False]  # means 0.01, 0.02, 0.047, 0.16
+  assert differential.called(p, 0.03).tolist() == [True, False, True, False, False]
+
+
+def test_pairs_of_the_same_batch_weigh_batches_alike():
+  batch = np.array([0, 0, 0, 1, 1, 0, 1])
+  groups = (np.array([0, 1, 3]), np.array([2, 4, 5, 6]))
+  found = differential.group_pairs(groups, batch, 1000, 0)
+  assert [(b, len(a), len(c)) for b, a, c in found] == [(0, 500, 500), (1, 500, 500)]
+  for b, first, second in found:
+    assert (batch[first] == b).all() and (batch[second] == b).all()
+  with pytest.raises(errors.UserError, match="no batch has cells of both groups"):
+    differential.group_pairs((np.array([0]), np.array([3])), batch, 10, 0)
+
+
+def test_the_weight_of_the_kl_is_full_from_half_of_the_run_on():
+  found = runs.schedule(1000, 0.1, 100, 60, None)
+  assert found == {"num_steps": 540, "beta_steps": 270, "log_every": 9, "batch_size": 100}
+  long = runs.schedule(200_000, 0.1, 128, None, None)  # 40 epochs: a warm-up of 400 would never end
+  assert long["beta_steps"] == long["num_steps"] / 2
