@@ -29,10 +29,22 @@ if TYPE_CHECKING:
 _LAZY = dict.fromkeys(("load", "pack", "sweep", "train"), "dgm_jax.api")
 _LAZY["Colouriser"] = "dgm_jax.applications.colour.colouriser"
 _LAZY["MIWAEImputer"] = "dgm_jax.applications.imputation.transformer"
+_LAZY["SCANVI"] = "dgm_jax.applications.single_cell.annotated"
 _LAZY["SCVI"] = "dgm_jax.applications.single_cell.model"
 _LAZY["SentenceVAE"] = "dgm_jax.applications.sentences.sentence_vae"
 
-__all__ = ["Colouriser", "MIWAEImputer", "SCVI", "SentenceVAE", "__version__", "load", "pack", "sweep", "train"]
+__all__ = [
+  "SCANVI",
+  "SCVI",
+  "Colouriser",
+  "MIWAEImputer",
+  "SentenceVAE",
+  "__version__",
+  "load",
+  "pack",
+  "sweep",
+  "train",
+]
 
 
 def _version() -> str:

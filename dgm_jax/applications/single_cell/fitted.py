@@ -101,6 +101,18 @@ class FittedCells:
 
     return self._run("predictive", make, arrays, seed)
 
+  def types(self, arrays: Arrays) -> np.ndarray:
+    """q(y|z) at z = E_q[z|x] of scANVI, [N, C]."""
+
+    def make():
+      def step(state, key, b):
+        del key
+        return jnp.exp(self._bound(state).log_types(b))
+
+      return step
+
+    return self._run("types", make, arrays, 0)
+
   def log_terms(self, arrays: Arrays, num_samples: int, seed: int = 0) -> dict[str, np.ndarray]:
     """{log_px, elbo, ess, log_px_z}, each [N], by importance sampling with K samples; nats."""
 

@@ -139,13 +139,16 @@ class SCVI:
     settings |= {"seed": seed, "lr": lr, "num_samples": num_samples, "quiet": True}
     data = runs.data_options(self.columns) | {"test_fraction": float(round(held_out, 6))}
     data |= {"path": str(place / runs.OWN_DATA), "data_dir": str(place)}
-    config = runs.make_config(self.likelihood, self.library, data, self.options, settings)
+    config = self._make_config(data, settings)
     if not (place / runs.OWN_DATA).exists():
       cells_of.store(place / runs.OWN_DATA, self.file, self.columns)
     self.results = runs.train(config, place, f"dgm_jax.SCVI.train(workdir={str(place)!r})")
     self.workdir = place
     _, self._fitted = runs.restored(place)
     return self.results
+
+  def _make_config(self, data: dict, settings: dict) -> Any:
+    return runs.make_config(self.likelihood, self.library, data, self.options, settings)
 
   @property
   def fitted(self) -> FittedCells:

@@ -12,9 +12,14 @@ from dgm_jax.training import restore
 from dgm_jax.training import train as training
 from dgm_jax.training.workdir import folder, run_record
 
-LIKELIHOODS = {"zinb": "zinb", "nb": "nb", "poisson": "poisson"}
+LIKELIHOODS = {"zinb": "zero_inflated_negative_binomial", "nb": "negative_binomial", "poisson": "poisson"}
 OWN_DATA = "data.npz"  # counts that are given in memory, in the run's folder
 _WARM_UP = 400  # epochs, at most half of the run
+
+
+def short_name(likelihood: str) -> str:
+  """zinb, nb or poisson of these or of the model's names."""
+  return {full: short for short, full in LIKELIHOODS.items()}.get(likelihood, likelihood)
 
 
 def max_epochs(num_cells: int) -> int:
@@ -42,7 +47,12 @@ def set_section(section: Any, values: Mapping[str, Any]) -> None:
 
 
 def make_config(
-  likelihood: str, library: str, data: Mapping[str, Any], model: Mapping[str, Any], settings: Mapping[str, Any]
+  likelihood: str,
+  library: str,
+  data: Mapping[str, Any],
+  model: Mapping[str, Any],
+  settings: Mapping[str, Any],
+  name: str = "scvi",
 ) -> Any:
   """The config of a run.
 
@@ -51,23 +61,26 @@ def make_config(
     library: observed, latent or size_factor.
     data: options of the data set `cells`.
     model: further arguments of the model.
-    settings: seed, num_samples, lr, batch_size, num_steps, beta_steps, log_every, labelled.
+    settings: seed, num_samples, lr, batch_size, num_steps, beta_steps, log_every, quiet.
+    name: scvi or scanvi.
   """
   errors.choose("gene_likelihood", likelihood, LIKELIHOODS)
   k = int(settings["num_samples"])
-  config = config_args.load(f"scvi_cells:likelihood={likelihood},library={library},k={k}")
+  config = config_args.load(f"scvi_cells:model={name},likelihood={likelihood},library={library},k={k}")
   set_section(config.data, data)
   set_section(config.model.args, model)
   set_section(config.optim, {"lr": float(settings["lr"])})
-  if k == 1:
+  if k == 1 and name == "scvi":
     set_section(config.objective, {"beta_steps": int(settings["beta_steps"])})
   names = ("seed", "batch_size", "num_steps", "log_every")
   set_section(config, {name: int(settings[name]) for name in names})
   with config.unlocked():
-    config.evaluate.cell_clusters.update(num_init=20, seed=int(settings["seed"]))
     if settings.get("quiet"):
       config.loggers = ()
-      del config.evaluate["cell_clusters"], config.evaluate["count_imputation"]
+      for evaluation in ("cell_clusters", "count_imputation"):
+        config.evaluate.pop(evaluation, None)
+    elif "cell_clusters" in config.evaluate:
+      config.evaluate.cell_clusters.update(num_init=20, seed=int(settings["seed"]))
   return config
 
 
