@@ -20,8 +20,9 @@ if TYPE_CHECKING:
   from dgm_jax.api import load, pack, sweep, train
   from dgm_jax.applications.colour.colouriser import Colouriser
   from dgm_jax.applications.imputation.transformer import MIWAEImputer
-  from dgm_jax.applications.single_cell.model import SCVI
   from dgm_jax.applications.sentences.sentence_vae import SentenceVAE
+  from dgm_jax.applications.single_cell.annotated import SCANVI
+  from dgm_jax.applications.single_cell.model import SCVI
 
   __version__: str
 

@@ -11,15 +11,14 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dgm_jax import data, evaluate, models, principles
-from dgm_jax.core import batches, errors, files, memory, options, references, renamed, rng
+from dgm_jax.core import batches, errors, files, memory, options, references, renamed
 from dgm_jax.core.registry import definition, entries, module
 from dgm_jax.core.system import averaging
 from dgm_jax.data import pipeline as pipelines
 from dgm_jax.data import sources, units
-from dgm_jax.data.files import tokens
 from dgm_jax.data.splits import Splits
 from dgm_jax.evaluate import chosen
-from dgm_jax.training import labels, optimisers, settings, signatures
+from dgm_jax.training import given_by_data, labels, optimisers, settings, signatures
 from dgm_jax.training.checks import (
   batch_size,
   check_evaluation,
@@ -38,9 +37,6 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
-_OF_CELLS = ("num_batches", "num_labels", "categories", "num_continuous", "library_moments")
-# set by the data
-_DATA_FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim", "data_classes", *_OF_CELLS)
 _GIVEN = ("model", "tx", "num_examples", "held_out")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
@@ -88,37 +84,9 @@ def _number(loaded: Splits) -> Splits:
   return loaded._replace(**numbered)
 
 
-def _as_tuples(value: Any) -> Any:
-  return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def _of_data(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) -> dict[str, Any]:
-  """The model's arguments that the data determine: shape of x, mean of the training set, size of a vocabulary, ..."""
-  mean, fields = pipeline.statistics.mean, inspect.signature(model_class).parameters
-  values = {"data_shape": mean.shape, "data_mean": tuple(mean.ravel().tolist())}
-  values["context_dim"] = len(pipeline.given_columns)
-  if "tokens" in parts.about:  # x is token ids, not counts of words
-    values["num_tokens"] = len(parts.about["vocabulary"])
-    if "token_counts" in fields:
-      values["token_counts"] = tuple(tokens.token_counts(parts.train, values["num_tokens"]).tolist())
-  if (classes := labels.number(parts)) is not None:
-    values["data_classes"] = classes
-  of_cells = parts.about.get("cells", {})
-  values |= {name: _as_tuples(of_cells[name]) for name in _OF_CELLS if name in of_cells}
-  return {name: value for name, value in values.items() if name in fields}
-
-
-def _held_out(parts: Splits, pipeline: pipelines.Pipeline) -> Callable | None:
-  """() -> the validation set after its transforms, as one batch; None if there is none."""
-  if parts.valid is None:
-    return None
-  key = rng.stream(jax.random.key(0), "held_out")
-  return lambda: pipeline.evaluate(key, jax.tree.map(jnp.asarray, parts.valid))
-
-
 def model_arguments(name: str) -> ConfigDict:
   """config.model.args of a model: the arguments of its constructor, at their defaults.  Raises UserError if unknown."""
-  return signatures.section(definition(models, "model", name), (*_DATA_FIELDS, *_FLAX_FIELDS))
+  return signatures.section(definition(models, "model", name), (*given_by_data.FIELDS, *_FLAX_FIELDS))
 
 
 def objective_section(principle: str) -> ConfigDict:
@@ -169,7 +137,7 @@ def _chosen(config: ConfigDict) -> tuple[Callable, type, dict[str, Any]]:
   options.check(f"principle {config.principle!r} (config.objective)", make, of_config, _GIVEN)
   with _arguments_of_the_model(config):
     args = _arguments(config, model_class)
-    options.check(f"model {config.model.name!r}", model_class, args, (*_DATA_FIELDS, *_FLAX_FIELDS))
+    options.check(f"model {config.model.name!r}", model_class, args, (*given_by_data.FIELDS, *_FLAX_FIELDS))
   return make, model_class, compute
 
 
@@ -230,14 +198,14 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
   tx = _transformations(config, players, steps)
   check_given(model_class, pipeline, config)
   with _arguments_of_the_model(config):
-    of_data = _of_data(model_class, pipeline, parts)
+    of_data = given_by_data.arguments(model_class, pipeline, parts)
     model = model_class(**of_data, **_arguments(config, model_class), **compute)
     check_support(model, pipeline.statistics, config)
     check_values(model, pipeline, config)
     labels.check(model, parts)
   check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
-  of_set = {"num_examples": n, "held_out": _held_out(parts, pipeline)}
+  of_set = {"num_examples": n, "held_out": given_by_data.held_out(parts, pipeline)}
   of_set = {name: v for name, v in of_set.items() if name in inspect.signature(make_system).parameters}
   system = make_system(model, tx, **of_set, **config.objective.to_dict())
   if decay := config.optim.get("ema_decay", 0.0):
