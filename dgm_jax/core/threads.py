@@ -17,7 +17,7 @@ def _controller() -> Any:
   return threadpoolctl.ThreadpoolController()
 
 
-def one(size: int = 0) -> AbstractContextManager:
+def one(size: int = 0) -> AbstractContextManager[Any]:
   """A context in which OpenBLAS, or another BLAS, has one thread; unless matrices have `size` >= 512 rows or columns.
 
   Threads of an eigendecomposition of any size, or of small products, mostly wait for each other, busily: two take
