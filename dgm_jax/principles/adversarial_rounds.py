@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgm_jax.core import rng
+from dgm_jax.core import errors, rng
 from dgm_jax.core.system import TrainState
 from dgm_jax.inference import adversarial_losses as losses
 from dgm_jax.principles.adversarial_options import LECAM_DECAY, PLAYERS
@@ -178,6 +178,11 @@ def make_train_step(game: Game, txs: dict, conditioned: Callable) -> Callable:
     examples = conditioned(batch)
     cut = lambda a: a.reshape(o.num_discriminator, -1, *a.shape[1:])
     batches = jax.tree.map(cut, examples)
+    rows = batches["x"].shape[1] // o.accumulate
+    errors.require(
+      rows > 1 or not state.variables.get("batch_stats"),
+      "Batch normalisation takes the moments of a batch, and batch_size = 1: it must be 2 or more.",
+    )
     if o.order == "simultaneous":
       draw = game.draws(rng.stream(key, "both"), jax.tree.map(lambda a: a[0], batches), o.accumulate)
       new, metrics = _simultaneous(game, txs, state, draw)

@@ -214,6 +214,27 @@ def test_mistakes_in_options_get_one_sentence(options, sentence):
     adversarial.make(MODEL, SGD, **options)
 
 
+def test_a_batch_of_one_is_refused_with_batch_normalisation():
+  system = adversarial.make(MODEL, SGD, accumulate=2)
+  state = jax.eval_shape(system.init, KEY, {"x": X}, {})
+  with pytest.raises(errors.UserError, match="batch_size = 1: it must be 2 or more"):
+    jax.eval_shape(system.train_step, state, KEY, {"x": X[:2]})
+
+
+def test_under_bfloat16_statistics_losses_and_penalties_are_float32():
+  """Traced only, with remat: the state and all metrics; the products inside the networks are bfloat16."""
+  model = biggan.Model(
+    data_shape=(32, 32, 3), data_classes=3, width=4, shared_dim=4, attention=(16,), dtype="bfloat16", remat=True
+  )
+  system = adversarial.make(model, SGD, loss="hinge", penalty="r1", orthogonal=1e-4)
+  batch = {"x": jnp.zeros((2, 32, 32, 3)), "y": jnp.zeros(2, jnp.int32)}
+  state = jax.eval_shape(system.init, KEY, batch, {})
+  jaxpr, (new, metrics) = jax.make_jaxpr(system.train_step, return_shape=True)(state, KEY, batch)
+  kinds = {a.dtype for a in jax.tree.leaves((new.params, new.variables, metrics))}
+  assert kinds == {jnp.dtype("float32")}
+  assert "bf16" in str(jaxpr)
+
+
 def test_z_is_rounded_to_whole_parts_and_said():
   model = biggan.Model(data_shape=(128, 128, 3), data_classes=5, latent_dim=128)
   assert model.num_noise == 126
