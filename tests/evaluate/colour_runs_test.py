@@ -12,6 +12,7 @@ from flax import linen as nn
 from dgm_jax.core import colour_spaces, errors, system
 from dgm_jax.data import pipeline
 from dgm_jax.evaluate import colour, colour_measures
+from dgm_jax.evaluate.sample_features import features
 
 RNG = np.random.default_rng(0)
 TRAIN, TEST = (RNG.integers(0, 256, (n, 8, 8, 3), np.uint8) for n in (30, 20))
@@ -33,11 +34,24 @@ class Shrinks(nn.Module):
     return self.factor * colour_spaces.lab_of_rgb(known.astype(jnp.float32) / 255)[which, ..., 1:]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_features():
+  """Three features in place of the 224 of the random net, whose covariances take longer than all the rest."""
+  few = features.Features("means", lambda x: {"features": x.mean((1, 2))})
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(colour.choose, "make", lambda name, shape: few)
+    colour._embedder.cache_clear()
+    yield
+  colour._embedder.cache_clear()
+
+
+TRANSFORMS = pipeline.make(("lightness",), {"x": TRAIN})
+
+
 @functools.cache
 def found(factor, **options):
-  names = ("lightness",)
   splits = types.SimpleNamespace(train={"x": TRAIN})
-  made = types.SimpleNamespace(model=Shrinks(factor), splits=splits, transforms=pipeline.make(names, {"x": TRAIN}))
+  made = types.SimpleNamespace(model=Shrinks(factor), splits=splits, transforms=TRANSFORMS)
   arrays = {"x": TEST, "index": np.arange(len(TEST), dtype=np.int32)}
   return colour.evaluate(made, system.TrainState(0, {}, (), {}, {}), jax.random.key(0), arrays, batch_size=8, **options)
 
