@@ -99,6 +99,16 @@ class Colouriser:
     context = colour_spaces.context_of_lightness(jnp.asarray(small)[None])
     return np.asarray(self._found(self._variables, key, context, drops=drops))
 
+  def check_samples(self, samples: int) -> None:
+    """Raises UserError if the model has not so many answers."""
+    errors.require(samples >= 1, f"samples = {samples}; it must be 1 or more.")
+    several = getattr(self._model, "latent_dim", 0) > 0 or getattr(self._model, "dropout", 0) > 0
+    errors.require(
+      samples == 1 or several,
+      f"samples = {samples}; {self._name} gives one answer: its model has neither noise (model.args.latent_dim) nor "
+      "dropout.",
+    )
+
   def colourise(self, photo: Any, samples: int = 1, seed: int = 0) -> Coloured:
     """The photograph in colours.
 
@@ -111,14 +121,8 @@ class Colouriser:
       UserError: no photograph, or more samples than a model without noise has.
     """
     photo = photograph(photo)
-    errors.require(samples >= 1, f"samples = {samples}; it must be 1 or more.")
-    several = self._model.latent_dim > 0 or self._model.dropout > 0
-    errors.require(
-      samples == 1 or several,
-      f"samples = {samples}; {self._name} gives one answer: its model has neither noise (model.args.latent_dim) nor "
-      "dropout.",
-    )
-    key, drops = jax.random.key(seed), samples > 1 and self._model.dropout > 0
+    self.check_samples(samples)
+    key, drops = jax.random.key(seed), samples > 1 and getattr(self._model, "dropout", 0) > 0
     keys = [jax.random.fold_in(key, i) for i in range(samples)]
     found = [self._ab(photo.grey, k, drops) for k in keys]
     noise = np.random.default_rng(seed).normal(0, 1, photo.grey.shape)

@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
   errors.require(0 <= args.seed < 2**32, f"--seed={args.seed}; it must be in 0 .. 2^32 - 1.")
   compilation_cache.use()
   made = Colouriser.of_run(args.workdir, args.checkpoint, args.size)
+  made.check_samples(args.samples)
   if made.size != made.asked:
     print(f"--size={made.asked} is rounded to {made.size}, a multiple of what the model halves.", file=sys.stderr)
   with full_disk.sentence(str(out), out.absolute().parent, lambda: "The photographs that were done are kept."):
