@@ -302,7 +302,7 @@ SYSTEMS = {
   "vae_residual": lambda: _vae_of(net="residual", net_args={"channels": (4, 8), "blocks": 1}),
   "conditional_vae": lambda: _conditional(),
   "sequence_vae": lambda: _sequence(),
-  "sequence_vae_aggressive": lambda: _sequence(aggressive=4, aggressive_window=2, beta_start=0.1, beta_steps=20),
+  "sequence_vae_aggressive": lambda: _sequence(aggressive=2, aggressive_window=1),
   "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),
   "diffusion": lambda: _own_bound(diffusion.Model(SHAPE, num_steps=20, hidden=(64,), num_levels=2)),
   "semi_supervised_vae": lambda: _own_bound(
