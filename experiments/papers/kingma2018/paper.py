@@ -18,7 +18,7 @@ from dgm_jax.api import loading
 from dgm_jax.core import files
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget, Paper, Value
-from dgm_jax.experiments.papers.kingma2018 import closed_forms
+from dgm_jax.experiments.shared import closed_form_images
 from dgm_jax.sweeps import states
 
 _CONFIG, _ITEM, _CLOSED = "configs/glow_cifar10.py", "table=cifar", "closed_forms"
@@ -43,8 +43,8 @@ PAPER = Paper(
       "with 8 residual blocks of 64 channels.",
       "Ours: the first 4,000 training and 1,000 test images and small networks, except for the paper's budget; the "
       "numbers are comparable with one another, not with the published ones.",
-      "Bits are bounds by one draw of the noise of dequantisation. Uniform colours have 8 bits; the normals are of the "
-      "dequantised images, the number of components of PPCA is chosen on a tenth of the training images.",
+      "Bits are bounds by one draw of the noise of dequantisation. The densities in closed form are of the dequantised "
+      "images; the ridge and the dimension of probabilistic PCA are those best on a tenth of the training images.",
     )
   },
 )
@@ -61,7 +61,8 @@ def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> None:
     run = loading.of_run(place)
     parts, closed = run.experiment.splits, measured.file(folder, _CLOSED)
     if not closed.exists():
-      files.save_arrays(closed, **closed_forms.bits_of(np.asarray(parts.train["x"]), np.asarray(parts.test["x"])))
+      train, test = (np.asarray(part["x"]) for part in (parts.train, parts.test))
+      files.save_arrays(closed, **closed_form_images.log_likelihoods(train, test, 0))
     found = {n: np.asarray(run.results[f"test/{n}"]) for n in _NUMBERS if f"test/{n}" in run.results}
     files.save_arrays(path, **found, entries=parts.test["x"][0].size)
 
@@ -90,24 +91,28 @@ def _cells(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> dict[str
       error = of.pop("log_px_stderr", 0.0) / (of.pop("entries") * np.log(2))
       found[cell] = {"mean": of.pop("bits_per_dim"), "stderr_images": error, **of, "runs": list(runs)}
   if closed := measured.arrays(folder, [_CLOSED]):
-    for name in ("independent", "ppca"):
-      value, error = closed[0][name].tolist()
-      found[name] = {"mean": value, "stderr_images": error, "runs": []}
-    found["ppca"]["components"] = int(closed[0]["components"])
+    for name in closed_form_images.LABELS:
+      bits = closed[0][name]
+      found[name] = {
+        "mean": float(bits.mean()),
+        "stderr_images": float(bits.std(ddof=1) / len(bits) ** 0.5),
+        "runs": [],
+      }
+    found["ppca"]["dimensions"] = int(closed[0]["chosen_ppca"])
   return found
 
 
 def _label(cell: str, found: Mapping[str, Any]) -> str:
-  of_normals = {"independent": "independent normals", "ppca": f"PPCA, {found.get('components')} components"}
-  return _LABELS.get(cell) or of_normals[cell]
+  dimensions = f", {found['dimensions']} dimensions" if "dimensions" in found else ""
+  return (_LABELS | closed_form_images.LABELS)[cell] + dimensions
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """Bits per dimension of flows, published and ours, and of simpler densities."""
   planned = RUNS[item][name]
   names, published = stages.run_names(planned), PAPER.published[item]
-  cells, rows = _cells(folder, names), [[tables.cell(t) for t in ("uniform colours", "", "8.000", "", "")]]
-  for cell in [*(c for c in ("independent", "ppca") if c in cells), *names]:
+  cells, rows = _cells(folder, names), []
+  for cell in [*(c for c in closed_form_images.LABELS if c in cells), *names]:
     found = cells.get(cell, {})
     texts = ["not finished", "", ""]
     if found:
@@ -133,5 +138,5 @@ def summary(numbers: dict[str, Any]) -> dict[str, str]:
     "system": "Glow and RealNVP",
     "data": "CIFAR-10, 4,000 images",
     "published": "Glow 3.35, RealNVP 3.49 (50,000 images)",
-    "ours": "bits per dimension: uniform 8, " + ", ".join(ours),
+    "ours": "bits per dimension: " + ", ".join(ours),
   }
