@@ -4,8 +4,8 @@ Paper: https://doi.org/10.1038/s41592-018-0229-2; scANVI: https://doi.org/10.152
 held out at random; with an observed library it is -log p(x | l = sum x), which is no density of x: see the config
 scvi_simulated.
 
-  python -m dgm_jax.main --config=configs/scvi_cells.py --config.data.path=cells.h5ad --workdir=runs/cells
-  python -m dgm_jax.main --config=configs/scvi_cells.py:likelihood=nb --config.data.path=cells.h5ad --workdir=runs/nb
+  python -m dgm_jax.main --config=configs/scvi_cells.py --config.data.path=CELLS.h5ad --workdir=runs/cells
+  python -m dgm_jax.main --config=configs/scvi_cells.py:likelihood=nb --config.data.path=CELLS.h5ad --workdir=runs/nb
 
 Options of config.data: layer, batch, labels, unlabelled, size_factor, categorical, continuous, num_genes.  The command
 `dgm_jax single-cell` does this, and writes the result to an .h5ad file.

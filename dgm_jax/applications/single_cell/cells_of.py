@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, files
 from dgm_jax.core.batches import Arrays
 from dgm_jax.data import cells as counts
 from dgm_jax.data.files import cell_files
@@ -35,7 +35,11 @@ def of_anndata(adata: Any, layer: str | None = None) -> cell_files.CellFile:
 
 
 def store(path: Any, file: cell_files.CellFile, columns: Columns) -> None:
-  """Writes counts and the columns that are used to one .npz, which data.name = cells reads.  Raises UserError."""
+  """Writes counts and the columns that are used to one .npz, which data.name = cells reads.
+
+  Raises:
+    UserError: counts or columns that cannot be used, or the file is there already with other cells.
+  """
   import scipy.sparse
 
   of_columns(file, columns)  # validates
@@ -50,7 +54,13 @@ def store(path: Any, file: cell_files.CellFile, columns: Columns) -> None:
     values = np.asarray(file.column(name))
     of_numbers = name == columns.size_factor or name in columns.continuous
     obs[name] = values.astype(np.float64) if of_numbers else counts.as_texts(values)
-  cell_files.save(path, scipy.sparse.vstack(blocks), file.genes, file.cells, obs)
+  arrays = cell_files.as_arrays(scipy.sparse.vstack(blocks), file.genes, file.cells, obs)
+  if not path.exists():
+    cell_files.save(path, arrays)
+    return
+  known = files.load_arrays(path)
+  same = known.keys() == arrays.keys() and all(np.array_equal(known[k], a) for k, a in arrays.items())
+  errors.require(same, f"{path.parent} holds a run of other cells; name another folder.")
 
 
 def arrays_of(file: cell_files.CellFile, columns: Columns, about: dict, with_labels: bool = False) -> Arrays:

@@ -134,8 +134,42 @@ class FittedCells:
     return self.frequencies(take(arrays, cells), batch, False, seed)
 
 
+class Rows:
+  """The rows of several arrays [N_p, G], mapped from files, in another order, without a copy: x[slice or indices]."""
+
+  def __init__(self, parts: list[np.ndarray], order: np.ndarray):
+    self._parts, self._order = parts, order
+    self._starts = np.cumsum([0, *map(len, parts)])
+    self.shape, self.dtype, self.ndim = (len(order), *parts[0].shape[1:]), parts[0].dtype, parts[0].ndim
+
+  def __len__(self) -> int:
+    return len(self._order)
+
+  def __getitem__(self, key: slice | np.ndarray) -> np.ndarray:
+    wanted = self._order[key]
+    found = np.empty((len(wanted), *self.shape[1:]), self.dtype)
+    for start, part in zip(self._starts, self._parts, strict=False):
+      here = (wanted >= start) & (wanted < start + len(part))
+      found[here] = part[wanted[here] - start]
+    return found
+
+  def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    del copy
+    return self[:].astype(dtype or self.dtype)
+
+
 def joined(parts: dict[str, Arrays]) -> Arrays:
-  """The cells of all splits, in the order of the file (`row`), else of the splits."""
-  names = functools.reduce(lambda a, b: a & b, (set(a) for a in parts.values()))
+  """The cells of all splits, in the order of the file (`row`), else of the splits; x is not copied."""
+  names = functools.reduce(lambda a, b: a & b, (set(a) for a in parts.values())) - {"x"}
   arrays = {n: np.concatenate([np.asarray(a[n]) for a in parts.values()]) for n in names}
-  return take(arrays, np.argsort(arrays["row"], kind="stable")) if "row" in arrays else arrays
+  order = np.argsort(arrays["row"], kind="stable") if "row" in arrays else np.arange(len(next(iter(arrays.values()))))
+  return {"x": Rows([a["x"] for a in parts.values()], order)} | take(arrays, order)  # type: ignore[return-value]
+
+
+def gene_moments(x: Any, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """(mean count, share of cells with a count) of each gene over `cells`, [G], in bounded memory."""
+  total = positive = np.zeros(x.shape[1])
+  for i in range(0, len(cells), 4096):
+    block = x[cells[i : i + 4096]]
+    total, positive = total + block.sum(0, dtype=np.float64), positive + (block > 0).sum(0)
+  return total / max(1, len(cells)), positive / max(1, len(cells))

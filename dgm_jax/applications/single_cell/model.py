@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from dgm_jax.applications.single_cell import cells_of, differential, runs
-from dgm_jax.applications.single_cell.fitted import FittedCells
+from dgm_jax.applications.single_cell.fitted import FittedCells, gene_moments
 from dgm_jax.core import errors, files, paths
 from dgm_jax.core.batches import Arrays, take
 from dgm_jax.data.sets.cells import Columns
@@ -140,8 +140,7 @@ class SCVI:
     data = runs.data_options(self.columns) | {"test_fraction": float(round(held_out, 6))}
     data |= {"path": str(place / runs.OWN_DATA), "data_dir": str(place)}
     config = self._make_config(data, settings)
-    if not (place / runs.OWN_DATA).exists():
-      cells_of.store(place / runs.OWN_DATA, self.file, self.columns)
+    cells_of.store(place / runs.OWN_DATA, self.file, self.columns)
     self.results = runs.train(config, place, f"dgm_jax.SCVI.train(workdir={str(place)!r})")
     self.workdir = place
     _, self._fitted = runs.restored(place)
@@ -292,9 +291,8 @@ class SCVI:
       a.append(self.fitted.draws_of_frequencies(arrays, first, number, seed + 2 * i))
       b.append(self.fitted.draws_of_frequencies(arrays, second, number, seed + 2 * i + 1))
     found = differential.scores(np.concatenate(a), np.concatenate(b), mode, delta)
-    x = np.asarray(arrays["x"], np.float64)
     for i, group in enumerate(groups, 1):
-      found[f"raw_mean{i}"], found[f"non_zeros_proportion{i}"] = x[group].mean(0), (x[group] > 0).mean(0)
+      found[f"raw_mean{i}"], found[f"non_zeros_proportion{i}"] = gene_moments(arrays["x"], group)
     if mode == "change":
       found[f"is_de_fdr_{fdr_target:g}"] = differential.called(found["proba_de"], fdr_target)
     pandas = errors.import_package("pandas")

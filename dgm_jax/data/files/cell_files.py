@@ -214,14 +214,19 @@ def _store(path: pathlib.Path, layer: str, stack: contextlib.ExitStack) -> CellF
   return CellFile(path, found["genes"].tolist(), found["cells"].tolist(), rows, take, columns)
 
 
-def save(path: pathlib.Path, matrix: Any, genes: list[str], cells: list[str], obs: Mapping[str, np.ndarray]) -> None:
-  """Writes counts [N, G], dense or a sparse matrix, with names and columns of the cells, as one .npz, atomically."""
+def as_arrays(matrix: Any, genes: list[str], cells: list[str], obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """The arrays of an .npz for counts [N, G], dense or a sparse matrix, with names and columns of the cells."""
   import scipy.sparse
 
   by_rows = scipy.sparse.csr_matrix(matrix)
+  by_rows.sort_indices()
   arrays = {"data": by_rows.data, "indices": by_rows.indices, "indptr": by_rows.indptr}
   arrays |= {"shape": np.array(by_rows.shape), "genes": np.array(genes, str), "cells": np.array(cells, str)}
-  arrays |= {_OBS + name: values for name, values in obs.items()}
+  return arrays | {_OBS + name: values for name, values in obs.items()}
+
+
+def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes `as_arrays`, uncompressed, atomically."""
 
   def write(temporary: pathlib.Path) -> None:
     with open(temporary, "wb") as f:  # numpy appends .npz to names without it
