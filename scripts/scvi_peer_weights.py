@@ -80,7 +80,8 @@ def main() -> None:
           continue
         name = f"{likelihood} {'observed' if observed else 'latent'} {dispersion}"
         arrays |= {f"{name}/{k}": v for k, v in of_model(likelihood, observed, dispersion).items()}
-  np.savez_compressed(sys.argv[1], **arrays)
+  narrow = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+  np.savez_compressed(sys.argv[1], **narrow)
 
 
 if __name__ == "__main__":
