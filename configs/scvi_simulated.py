@@ -18,8 +18,8 @@ Arguments (after the colon, separated by commas):
   library=NAME     latent if not given, or observed
   dispersion=NAME  gene if not given, gene_batch or gene_cell
   k=N              importance samples of training: 1 is the ELBO with its KL in closed form, more the IWAE bound
-  data=NAME        scrna/simulated if not given, scrna/smfish, scrna/starmap, scrna/pbmc68k, or array: your own counts;
-                   files of cells take scvi_cells
+  data=NAME        scrna/simulated if not given, scrna/smfish, scrna/starmap, scrna/pbmc68k, scrna/cortex, or array: your
+                   own counts; files of cells take scvi_cells
   quick            a minute on 2 cores
   test             seconds: a few steps
 
@@ -39,8 +39,13 @@ from dgm_jax.training import optimisers
 from dgm_jax.training.build import model_arguments
 
 LIKELIHOODS = {"zinb": "zero_inflated_negative_binomial", "nb": "negative_binomial", "poisson": "poisson"}
-DATA = base.sets("scrna/simulated", "scrna/smfish", "scrna/starmap", "scrna/pbmc68k")
-_TRAIN = {"scrna/simulated": 1_600, "scrna/smfish": 3_624, "scrna/starmap": 2_964, "scrna/pbmc68k": 560}
+DATA = base.sets("scrna/simulated", "scrna/smfish", "scrna/starmap", "scrna/pbmc68k", "scrna/cortex")
+_TRAIN = {"scrna/cortex": 2_404} | {
+  "scrna/simulated": 1_600,
+  "scrna/smfish": 3_624,
+  "scrna/starmap": 2_964,
+  "scrna/pbmc68k": 560,
+}
 _EPOCHS = 60
 
 

@@ -68,6 +68,7 @@ GOLDEN = {
   "lda_online": {"elbo": -39.79063, "loss": 40.27027},
   "nmf": {"distortion": 7.782698, "loss": 7.782698},
   "scvi": {"distortion": 45.73785, "elbo": -91.77901, "loss": 93.13155, "rate": 46.04116},
+  "scanvi": {"elbo": -32.66096, "labelled": 0.234375, "labelled_right": 0.015625, "loss": 35.25079},
   "prodlda": {"distortion": 44.2753, "elbo": -48.76705, "loss": 49.16489, "rate": 4.491735},
   "nvlda": {"distortion": 39.78659, "elbo": -44.27633, "loss": 44.6176, "rate": 4.489732},
   "gan": {

@@ -3,7 +3,7 @@
 Members: smfish, osmFISH of mouse cortex, 4,530 cells x 33 genes, 6 types (Codeluppi et al., 2018); starmap, STARmap of
 mouse prefrontal cortex, 3,704 x 158 in 3 batches, 16 clusters, where "NA" marks 526 cells without one (Wang et al.,
 2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset in the package scanpy; and simulated,
-2,000 cells x 60 genes in 2 batches, drawn from the model of scVI.
+2,000 cells x 60 genes in 2 batches, drawn from the model of scVI; cortex, 3,005 x 558 (Zeisel et al., 2015).
 
 Held-out log-likelihoods are comparable only on the same cells and genes.  scVI (Lopez et al., 2018) used other cells
 and genes of the same studies, and its splits are not published.  pbmc68k was filtered for variable genes, so the total
@@ -27,6 +27,7 @@ from dgm_jax.data.published.spec import DataSet, File
 from dgm_jax.data.splits import Splits, at_random
 
 _SCVI = "https://github.com/YosefLab/scVI-data/raw/master/"
+_LINNARSSON = "https://storage.googleapis.com/linnarsson-lab-www-blobs/blobs/cortex/expression_mRNA_17-Aug-2014.txt"
 _SCANPY = "https://github.com/scverse/scanpy/raw/1.11.5/src/scanpy/datasets/10x_pbmc68k_reduced.h5ad"
 
 
@@ -80,6 +81,23 @@ def _pbmc68k(path: pathlib.Path) -> tuple[Arrays, dict]:
     return {"x": _integers(x), "y": _codes(obs["bulk_labels"], about["classes"])}, about
 
 
+_CORTEX_GENES = 558
+
+
+def _cortex(path: pathlib.Path) -> tuple[Arrays, dict]:
+  """The 558 genes with the largest variance of counts, as in the authors' code of scVI; level1class is the type."""
+  with readers.reading(path, "the table expression_mRNA_17-Aug-2014.txt of Zeisel et al."):
+    rows = [line.rstrip("\r\n").split("\t") for line in path.read_text().splitlines()]
+    classes, y = np.unique(rows[8][2:], return_inverse=True)
+    x = np.array([[int(v) for v in row[2:]] for row in rows[11:] if len(row) > 2]).T
+    names = [row[0] for row in rows[11:] if len(row) > 2]
+    if rows[8][1] != "level1class" or len(x) != len(y):
+      raise ValueError("line 9 is not level1class, or a line has another number of cells")
+    chosen = np.argsort(-x.var(0), kind="stable")[:_CORTEX_GENES]
+    about = {"genes": [names[j] for j in chosen], "classes": classes.tolist()}
+    return {"x": _integers(x[:, chosen]), "y": y.astype(np.int32)}, about
+
+
 def _spec(member: str, description: str, citation: str, url: str, reader, cells: int, genes: int, **more) -> DataSet:
   def read(files: dict[str, pathlib.Path]) -> tuple[Arrays, dict]:
     arrays, about = reader(files["cells"])
@@ -117,6 +135,11 @@ DATA_SETS = (
     f"{_SCVI}mpfc-starmap.loom", _starmap, 3_704, 158, license="none stated", features={"batch": ((), "int32")},
   ),
   _spec(
+    "cortex", "Counts of the 558 most variable genes in cells of mouse cortex and hippocampus.",
+    "Zeisel et al.: Cell types in the mouse cortex and hippocampus revealed by single-cell RNA-seq, Science, 2015.",
+    _LINNARSSON, _cortex, 3_005, _CORTEX_GENES, license="none stated",
+  ),
+  _spec(
     "pbmc68k", "Counts of 765 genes in 700 of 68,000 peripheral blood cells.",
     "Zheng et al.: Massively parallel digital transcriptional profiling of single cells, Nature Communications, 2017.",
     _SCANPY, _pbmc68k, 700, 765, license="CC BY 4.0, 10x Genomics; scanpy is BSD-3",
@@ -140,7 +163,7 @@ def load(
   simulated_cells.py describes `simulated`, whose cells are drawn from the model of scVI with known parameters.
 
   Args:
-    member: smfish, starmap, pbmc68k or simulated.
+    member: smfish, starmap, pbmc68k, cortex or simulated.
     data_dir, manual_dir: see prepare.prepared.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
   """

@@ -8,6 +8,7 @@ from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.data import cells, simulated_cells
 from dgm_jax.data.files import cell_files, gene_choice
+from dgm_jax.data.sets import scrna
 from helpers import cell_files as made
 
 COLUMNS = {"batch": "donor", "labels": "type", "unlabelled": "unknown", "categorical": "lane", "continuous": "age"}
@@ -181,3 +182,17 @@ def test_simulated_cells_have_the_moments_of_their_parameters():
   found = data.load("scrna/simulated")
   assert len(found.about["genes"]) == len(about["genes"]) == found.train["x"].shape[1]
   np.testing.assert_allclose(found.about["cells"]["library_moments"][0], simulated_cells.LIBRARY_MEAN, atol=0.2)
+
+
+def test_cortex_keeps_the_genes_of_largest_variance(tmp_path):
+  """A made file in the published format; the types are those of level1class."""
+  x = np.random.default_rng(0).poisson(np.arange(1, 601), (12, 600))
+  head = [["", name, *("a" * 12)] for name in ("tissue", "group #", *"cdefgh")]
+  head += [["", "level1class", *(f"type{i % 3}" for i in range(12))], ["", "level2class", *("b" * 12)], [""]]
+  genes = [[f"g{j}", "1", *map(str, x[:, j])] for j in range(600)]
+  path = tmp_path / "expression.txt"
+  path.write_text("\n".join("\t".join(row) for row in head + genes) + "\n")
+  arrays, about = scrna._cortex(path)
+  order = np.argsort(-x.var(0), kind="stable")[:558]
+  np.testing.assert_array_equal(arrays["x"], x[:, order])
+  assert about["genes"] == [f"g{j}" for j in order] and arrays["y"].tolist() == [i % 3 for i in range(12)]
