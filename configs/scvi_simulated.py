@@ -18,8 +18,8 @@ Arguments (after the colon, separated by commas):
   library=NAME     latent if not given, or observed
   dispersion=NAME  gene if not given, gene_batch or gene_cell
   k=N              importance samples of training: 1 is the ELBO with its KL in closed form, more the IWAE bound
-  data=NAME        scrna/simulated if not given, scrna/smfish, scrna/starmap, scrna/pbmc68k, scrna/cortex, or array: your
-                   own counts; files of cells take scvi_cells
+  data=NAME        scrna/simulated if not given, scrna/smfish, scrna/starmap, scrna/pbmc68k, scrna/cortex, or array:
+                   your own counts; files of cells take scvi_cells
   quick            a minute on 2 cores
   test             seconds: a few steps
 
