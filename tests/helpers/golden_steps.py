@@ -134,4 +134,11 @@ GOLDEN = {
     "sign_real": 0.65625,
     "spread": 0.09230616,
   },
+  "colouriser": {
+    "auxiliary": 0.4038469,
+    "gradient_generator": 2.198785,
+    "loss": 4.699061,
+    "loss_generator": 0.660592,
+    "spread": 0.2018336,
+  },
 }
