@@ -50,7 +50,7 @@ def test_results_have_numbers_by_class_and_by_truncation(run):
     assert found[f"test/truncation_{threshold}_frechet"] > 0
     assert 0 <= found[f"test/truncation_{threshold}_recall"] <= 1
   assert len({found[f"test/truncation_{t}_frechet"] for t in ("none", "0.5", "0.05")}) == 3
-  assert found["test/truncation_features"] == "random"
+  assert found["test/truncation_features"] == "pixels"
   assert found["test/truncation_num"] == 60
 
 
