@@ -165,6 +165,13 @@ def test_flip_mirrors_half_of_the_training_images_and_no_others():
   np.testing.assert_array_equal(pipeline.evaluate(jax.random.key(0), batch(GREY))["x"], GREY)
 
 
+def test_pad_puts_zeros_around_images():
+  found = np.asarray(apply(("scale", "pad:size=7"), GREY)["x"])
+  assert found.shape == (300, 7, 7, 1)
+  np.testing.assert_allclose(found[:, 1:5, 2:5], GREY / 255, rtol=1e-6)
+  assert found.sum() == pytest.approx(GREY.sum() / 255, rel=1e-5)
+
+
 @pytest.mark.parametrize("names", [("mcar:0.3",), ("mar:rate=0.3",), ("mnar:rate=0.3",)])
 def test_hidden_entries(names):
   found = {k: np.asarray(v) for k, v in apply(names, TABLE).items()}
@@ -286,6 +293,8 @@ def test_condition_gives_one_hot_labels():
   ((1,), GREY, "data.transforms holds 1; names are expected"),
   (("mar",), np.zeros((3, 5000), np.float32), "tables of 2 to 4096 features; x has 5000"),
   (("flip",), TABLE, r"takes images \[H, W, C\]; x has shape \[4\]"),
+  (("pad:size=3",), GREY, "size = 3; the images are of 4 x 3 pixels already"),
+  (("pad",), TABLE, r"takes images \[H, W, C\]; x has shape \[4\]"),
   (("condition",), GREY, "takes class labels; this data set has none"),
   (("mcar:rate=1.5",), TABLE, "rate = 1.5; it must be"),
   (("mar_top",), GREY, "'mar_top' is for images"),
