@@ -40,6 +40,7 @@ def run(tmp_path_factory):
   return folder / "run"
 
 
+@pytest.mark.slow
 def test_results_have_numbers_by_class_and_by_truncation(run):
   found = json.loads((run / "results.json").read_text())
   for label in range(3):
@@ -54,6 +55,7 @@ def test_results_have_numbers_by_class_and_by_truncation(run):
   assert found["test/truncation_num"] == 60
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_figures(run):
   names = {p.name for p in (run / "figures").glob("*.png")}
   expected = {"walks_z.png", "walks_classes.png", "walks_truncation.png", "truncation.png", "classes_film.png"}
@@ -61,6 +63,7 @@ def test_a_run_ends_with_its_figures(run):
   assert {"classes_00000010.png", "classes_00000020.png", "samples_00000020.png"} <= names
 
 
+@pytest.mark.slow
 def test_draws_of_a_class_and_of_a_truncation(run):
   model = dgm_jax.load(run)
   shape = model.sample(6).shape
@@ -75,6 +78,7 @@ def test_draws_of_a_class_and_of_a_truncation(run):
   np.testing.assert_allclose(np.load(run / "samples.npz")["x"], model.sample(4, y=1, truncation=0.5), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options,sentence", [
   ({"y": 3}, r"y = 3; the classes of model 'dcgan' are 0 .. 2"),
   ({"y": -1}, "y = -1; the classes"),
@@ -121,6 +125,7 @@ def test_mistakes_in_options_of_truncation_get_one_sentence(options, sentence):
     truncation.check(**options)
 
 
+@pytest.mark.slow
 def test_classes_are_counted_and_one_without_examples_is_refused(run, tmp_path):
   model = dgm_jax.load(run)
   parts = model.experiment.splits

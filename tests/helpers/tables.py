@@ -375,8 +375,8 @@ EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 SLOW = {
   "bernoulli_mixture_online", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
-  "pixelcnn_row_lstm", "scanvi",
-  "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "vae_planar_mixture", "vae_residual",
+  "pixelcnn_row_lstm", "scanvi", "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "sngan",
+  "vae_planar_mixture", "vae_residual",
 }  # fmt: skip
 
 

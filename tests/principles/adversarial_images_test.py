@@ -169,6 +169,7 @@ def test_the_orthogonal_penalty_leaves_out_the_tables():
   assert all(v == 0 for name, v in flat.items() if "embedding" in name)
 
 
+@pytest.mark.slow  # compiles the row sngan, whose other laws are slow, too
 def test_biases_before_normalisation_do_not_move():
   state = tables.steps("sngan", 3)(tables.initial("sngan"), jax.random.key(0), tables.TRAIN)[0]
   blocks = state.params["generator"]["block0"]
