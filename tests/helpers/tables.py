@@ -373,7 +373,8 @@ REAL = (
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {
-  "bernoulli_mixture_online", "biggan", "student_t_mixture", "factor_analyser_mixture", "factor_analysis", "hidden_markov_model",
+  "bernoulli_mixture_online", "biggan", "student_t_mixture", "factor_analyser_mixture", "factor_analysis",
+  "hidden_markov_model",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
   "pixelcnn_row_lstm", "scanvi", "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "sngan",
   "vae_planar_mixture", "vae_residual",
