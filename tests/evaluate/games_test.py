@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import dgm_jax
 from dgm_jax.configs import dcgan_mnist
@@ -145,5 +146,18 @@ def test_classes_are_counted_and_one_without_examples_is_refused(run, tmp_path):
     assert "\n" not in str(raised.value)
 
 
-def test_a_film_needs_two_pictures(tmp_path):
-  assert not final_figures.film([], tmp_path / "film.png")
+def test_a_film_and_the_norms_of_layers_are_drawn_where_there_are_any(tmp_path, readable_figures):
+  folder = tmp_path / "figures"
+  folder.mkdir()
+  final_figures.write(tmp_path, [{"step": 1, "train/loss": 1.0}], ("png",))
+  assert not list(folder.iterdir())
+  for step in range(3):
+    Image.new("RGB", (8, 6), (90 * step, 0, 0)).save(folder / f"samples_{step:08d}.png")
+  names = ("generator.block0.conv1", "discriminator.last", "discriminator.block1.conv2")
+  rows = [{"step": t, **{f"train/sigma_of_{name}": 1.0 + t for name in names}} for t in (1, 2, 3)]
+  final_figures.write(tmp_path, rows, ("png",))
+  with Image.open(folder / "samples_film.png") as film:
+    assert film.n_frames == 3
+    film.seek(2)
+    assert film.convert("RGB").getpixel((3, 3)) == (180, 0, 0)
+  assert (folder / "sigmas.png").exists()

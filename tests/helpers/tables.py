@@ -278,7 +278,7 @@ def _residual(**args: Any) -> nn.Module:
 
 _DCGAN = {"generator_args": {"channels": (16,)}, "discriminator_args": {"channels": (16,)}}
 _ADA = {"augment": "translation,cutout", "ada_target": 0.6, "ada_span": 5000.0}
-_BIGGAN = {"shared_dim": 4, "hierarchical": True, "attention": (4,), "spectral_generator": True}
+_BIGGAN = {"shared_dim": 4, "hierarchical": True, "attention": (4,)}
 _MAXOUT = {"discriminator_net": "maxout", "discriminator_args": {"hidden": (16,), "pieces": 3, "dropout": 0.2}}
 _SPECTRAL = {"discriminator_args": {"hidden": (32,), "norm": "spectral"}}
 _CRITIC = {"loss": "wasserstein", "penalty": "gradient_penalty", "weight": 1.0, "num_discriminator": 2}
