@@ -92,7 +92,7 @@ def categories(
   names = as_texts(values).tolist()
   found = sorted(set(names), key=lambda n: (0, int(n), n) if numbers is not None else (1, 0, n))
   errors.require(
-    len(found) <= min(_MOST, max(2, len(names) // 2)) or known is not None,
+    len(found) <= min(_MOST, max(10, len(names) // 2)) or known is not None,
     f"{where}: column {column!r} has {len(found):,} different values for {len(names):,} cells; it does not hold "
     "categories.",
   )
