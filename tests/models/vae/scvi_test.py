@@ -38,7 +38,16 @@ def variables(library="latent", **options):
   made = model(library, **options)
   found = jax.jit(made.init)(KEY, BATCH)
   moved = jax.tree.map(lambda a: a + 0.2 * jax.random.normal(KEY, a.shape), found["params"])
+  moved["encoder"]["heads"] = _wide(moved["encoder"]["heads"], 0.0, 0.3)
+  if library == "latent":
+    moved["library_encoder"]["heads"] = _wide(moved["library_encoder"]["heads"], 3.1, -0.7)
   return found | {"params": moved}
+
+
+def _wide(heads, mean, log_variance):
+  """q(z|x) about as wide as p(z), so that importance weights have small variances."""
+  size = heads["bias"].shape[0] // 2
+  return {"kernel": 0.3 * heads["kernel"], "bias": jnp.repeat(jnp.array([mean, log_variance]), size)}
 
 
 def training(batch=None):
