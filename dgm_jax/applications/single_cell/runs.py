@@ -77,8 +77,8 @@ def make_config(
   with config.unlocked():
     if settings.get("quiet"):
       config.loggers = ()
-      for evaluation in ("cell_clusters", "count_imputation"):
-        config.evaluate.pop(evaluation, None)
+      for evaluation in {"cell_clusters", "count_imputation"} & set(config.evaluate.keys()):
+        del config.evaluate[evaluation]
     elif "cell_clusters" in config.evaluate:
       config.evaluate.cell_clusters.update(num_init=20, seed=int(settings["seed"]))
   return config
