@@ -63,14 +63,13 @@ def made(cells: int = 3_000, genes: int = 1_000) -> dict[str, np.ndarray]:
   return {"x": x, "train": np.arange(cells), "test": np.zeros(0, int)}
 
 
-def published(member: str) -> dict[str, np.ndarray]:
-  """A data set of `scrna`, divided as said above."""
-  from dgm_jax import data
+def published(member: str, manual_dir: str | None) -> dict[str, np.ndarray]:
+  """A data set of `scrna` in the order of its file, divided as said above."""
+  from dgm_jax.data.published.prepare import prepared
+  from dgm_jax.data.sets import scrna
 
-  splits = data.load(f"scrna/{member}")
-  parts = list(splits.parts().values())
-  names = [k for k in ("x", "y", "batch") if k in parts[0]]
-  arrays = {k: np.concatenate([np.asarray(a[k]) for a in parts]) for k in names}
+  spec = next(s for s in scrna.DATA_SETS if s.name == f"scrna/{member}")
+  arrays = {k: np.asarray(a) for k, a in prepared(spec, None, manual_dir)["cells"].items() if k in ("x", "y", "batch")}
   order = np.random.default_rng(0).permutation(len(arrays["x"]))
   return arrays | {"test": order[: len(order) // 10], "train": order[len(order) // 10 :]}
 
@@ -146,6 +145,7 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--peer_python", help="a Python with scvi-tools; without it only ours is measured")
   parser.add_argument("--data", choices=("smfish", "starmap"), help="score on these cells, instead of timing made ones")
+  parser.add_argument("--manual_dir", help="a folder with the published file, if it is not prepared yet")
   parser.add_argument("--likelihoods", default="zinb,nb", help="zinb,nb")
   parser.add_argument("--seeds", type=int, default=3)
   parser.add_argument("--epochs", type=int, help="60 with --data, else 8")
@@ -158,7 +158,7 @@ def main() -> None:
     arrays = dict(np.load(given["file"]))
     print("RESULT" + json.dumps(ours(arrays, given["likelihood"], given["epochs"], given["seed"], given["score"])))
     return
-  arrays, found = published(args.data) if args.data else made(), []
+  arrays, found = published(args.data, args.manual_dir) if args.data else made(), []
   epochs, rounds = args.epochs or (60 if args.data else 8), args.seeds if args.data else args.rounds
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder, "cells.npz")
