@@ -143,7 +143,8 @@ def test_a_training_step_updates_averages_and_evaluation_does_not_drop():
   assert abs(after - before).min() > 0
   jax.tree.map(np.testing.assert_array_equal, new["params"], params["params"])
   of = lambda batch: np.asarray(made.apply(params, batch, method="infer").mean())
-  np.testing.assert_array_equal(of(BATCH), of(BATCH))
+  without = model("latent", dropout=0.0).apply(params, BATCH, method="infer").mean()
+  np.testing.assert_array_equal(of(BATCH), without)
   half = {k: v[:20] for k, v in BATCH.items()}
   np.testing.assert_allclose(of(half), of(BATCH)[:20], rtol=1e-5, atol=1e-6)  # a cell does not depend on the others
   twice = {k: np.repeat(v[:1], 400, 0) for k, v in training().items() if k != "key"}
