@@ -114,7 +114,7 @@ def test_numbers_against_the_photographs_own_colours():
   photo = photographs.of_array(np.ascontiguousarray(PHOTOS["coffee"]))
   true = colour_spaces.lab_of_rgb(photo.rgb / 255, np)[..., 1:].astype(np.float32)
   found = MADE.against(photo, true)
-  assert found["mae"] < 1e-3 and found["auc"] > 99.9 and found["within_2"] == 100
+  assert found["mae"] < 1e-3 and found["auc"] > 99.6 and found["within_2"] == 100
   assert found["mae_grey"] > 3 and found["auc_grey"] < 95
   assert found["colourfulness_truth"] > 20
   assert MADE.against(photographs.of_array(photo.grey), true) == {}

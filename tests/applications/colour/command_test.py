@@ -64,7 +64,7 @@ def test_a_folder_is_coloured_and_a_broken_file_named(run, photos, tmp_path, cap
   assert call(photos, "--workdir", run, "--out", out) == 2
   said = capsys.readouterr()
   assert f"error: {photos / 'broken.png'} is not an image" in said.err
-  assert "8 of 9 photographs" in said.out
+  assert "9 of 10 photographs" in said.out
   made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
   names = {"colour", "cmyk", "alpha", "deep", "plain ü&<", "moving", "sub/pixel", "same.png", "same.bmp"}
   assert made == {f"{name}.png" for name in names} | {"index.html", "report.json"}
