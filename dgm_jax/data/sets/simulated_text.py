@@ -116,7 +116,8 @@ def grid(latent_dim: int, num_points: int, radius: float = 6.0) -> tuple[np.ndar
 
 
 def log_px(truth: Truth, x: np.ndarray, length: np.ndarray, num_points: int = 0) -> np.ndarray:
-  """log p(x), nats, [N], by the trapezoidal rule on [-6, 6]^L, which converges exponentially for such integrands.
+  """log p(x), nats, [N], by the trapezoidal rule on [-6, 6]^L, which converges exponentially once the grid is fine
+  enough for p(z|x): compare two of them.
 
   Args:
     truth: the LSTM.
