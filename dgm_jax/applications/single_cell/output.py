@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import tempfile
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,11 @@ def write(
     if source.suffix.lower() == ".h5ad":
       shutil.copyfile(source, temporary)
     else:
-      _as_anndata(source).write_h5ad(temporary)
-    with h5py.File(temporary, "r+") as file:
+      with tempfile.TemporaryDirectory() as folder:
+        made = pathlib.Path(folder, "cells.h5ad")
+        _as_anndata(source).write_h5ad(made)
+        shutil.copyfile(made, temporary)
+    with h5py.File(temporary, "r+", locking=False) as file:  # `whole` has locked it
       write_elem = anndata.io.write_elem
       for name in ("obsm", "uns"):
         if name not in file:
