@@ -186,6 +186,17 @@ def save_arrays(path: pathlib.Path, **arrays) -> None:
   write_with(path, lambda p: savez_compressed(p, **arrays))
 
 
+def save_plain_arrays(path: pathlib.Path, **arrays) -> None:
+  """Writes an .npz that is not compressed, atomically."""
+  from numpy import savez
+
+  def write(temporary):
+    with open(temporary, "wb") as f:  # numpy appends .npz to names without it
+      savez(f, **arrays)
+
+  write_with(path, write)
+
+
 def save_array(path: pathlib.Path, array) -> None:
   """Writes an .npy, atomically."""
   from numpy import save

@@ -1,6 +1,6 @@
 """Distributions of colours over bins of 10 x 10 in (a, b), as in Zhang, Isola & Efros (2016, arXiv:1603.08511).
 
-The Q = 262 bins are squares around multiples of 10, those that hold a colour of sRGB in 8 bits.  Zhang et al. list
+The Q = 261 bins are squares around multiples of 10, those that hold a colour of sRGB in 8 bits.  Zhang et al. list
 313, with bins at the border that hold none.
 """
 

@@ -17,7 +17,7 @@ N, B = 4000, 50
 
 @pytest.fixture(scope="module")
 def stacked():
-  return data.load("stacked_mnist", source="mnist5k", train_size=N, test_size=50)
+  return data.load("stacked_mnist", digits="mnist5k", train_size=N, test_size=50)
 
 
 @pytest.fixture(scope="module")

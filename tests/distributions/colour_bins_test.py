@@ -20,7 +20,7 @@ def test_the_bins_are_those_that_hold_a_colour(step):
     found |= set(map(tuple, np.unique(np.round(colour_spaces.lab_of_rgb(rgb, np)[:, 1:] / 10), axis=0)))
   bins = set(map(tuple, CENTRES / 10))
   assert found <= bins and len(bins - found) <= (2 if step > 1 else 0)
-  assert len(bins) == colour_bins.NUM_BINS == 262
+  assert len(bins) == colour_bins.NUM_BINS == 261
 
 
 def test_nearest_is_the_nearest_centre():
@@ -29,7 +29,7 @@ def test_nearest_is_the_nearest_centre():
   ab = ab[((inside > 0) & (inside < 1)).all(-1)]
   exact = ((ab[:, None] - CENTRES) ** 2).sum(-1).argmin(-1)
   np.testing.assert_array_equal(colour_bins.nearest(jnp.asarray(ab)), exact)
-  np.testing.assert_array_equal(colour_bins.nearest(jnp.asarray(CENTRES)), np.arange(262))
+  np.testing.assert_array_equal(colour_bins.nearest(jnp.asarray(CENTRES)), np.arange(261))
 
 
 def test_weights_are_as_defined():
@@ -42,13 +42,13 @@ def test_weights_are_as_defined():
   for mix in (0.0, 0.5, 1.0):
     w = colour_bins.weights(smooth + 1e-9, mix)
     np.testing.assert_allclose((smooth * w).sum(), 1, rtol=1e-4)
-    mixed = w * ((1 - mix) * (smooth + 1e-9) + mix / 262)
+    mixed = w * ((1 - mix) * (smooth + 1e-9) + mix / 261)
     np.testing.assert_allclose(mixed, mixed[0], rtol=1e-4)
   np.testing.assert_allclose(colour_bins.weights(smooth, 1.0), 1, rtol=1e-4)
 
 
 def test_the_annealed_mean_lies_between_the_mode_and_the_mean():
-  logits = jnp.asarray(np.random.default_rng(2).normal(0, 2, (7, 262)), jnp.float32)
+  logits = jnp.asarray(np.random.default_rng(2).normal(0, 2, (7, 261)), jnp.float32)
   mean = jax.nn.softmax(logits, -1) @ CENTRES
   np.testing.assert_allclose(colour_bins.annealed_mean(logits, 1.0), mean, atol=1e-3)
   np.testing.assert_allclose(colour_bins.annealed_mean(logits, 1e-3), CENTRES[logits.argmax(-1)], atol=1e-3)

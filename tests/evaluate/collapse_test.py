@@ -12,6 +12,7 @@ from matplotlib import image
 from dgm_jax.core import errors, figures
 from dgm_jax.distributions import posteriors
 from dgm_jax.evaluate import active_units, ais, collapse, gaps, importance_sampling, quadrature
+from dgm_jax.inference import aggregate_posterior
 from dgm_jax.models.vae import dlgm, vae
 from helpers import linear_gaussian as lg
 from helpers import tables
@@ -50,9 +51,9 @@ def test_the_aggregate_is_the_mixture_over_all_examples():
   exact, z = MODEL.exact(X[:57]), np.random.default_rng(0).normal(size=(9, 2))
   scale = np.sqrt(np.diag(exact.covariance))
   each = scipy.stats.norm(exact.mean[None], scale).logpdf(z[:, None]).sum(-1)
-  batches, counted = collapse._in_chunks({"x": X[:57]}, 10)
+  batches, counted = aggregate_posterior.in_chunks({"x": X[:57]}, 10)
   assert counted.sum() == 57
-  got = collapse.make_aggregate(MODEL.bind({}), batches, counted)(jnp.asarray(z, jnp.float32))
+  got = aggregate_posterior.make_aggregate(MODEL.bind({}), batches, counted)(jnp.asarray(z, jnp.float32))
   np.testing.assert_allclose(got, scipy.special.logsumexp(each, 1) - np.log(57), rtol=1e-4)
 
 

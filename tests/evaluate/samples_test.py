@@ -226,9 +226,12 @@ def test_class_conditional_samples_train_a_nearest_neighbour_classifier():
   assert found["samples_nearest_by_samples_floor"] == 1
   game = gan.Model(data_shape=(3,), latent_dim=2, num_classes=3, output="linear")
   params = game.init(jax.random.key(0), game.latent(KEY, 2), jnp.zeros(2, jnp.int32), method="generate")["params"]
-  run = Measure(experiment(shifted, *parts, model=game), metrics=("nearest",), num_samples=30)
-  assert 0 <= run(TrainState(0, params, (), {}, {}), KEY)["samples_nearest_of_samples"] <= 1
-  draws, classes = _conditional(game)(TrainState(0, params, (), {}, {}), KEY, 40)
+  built, of_game = experiment(shifted, *parts, model=game), TrainState(0, params, (), {}, {})
+  generate = lambda key, n, y: game.apply({"params": params}, game.latent(key, n), y, method="generate")
+  built.system = built.system._replace(sample=lambda state, key, n, y: generate(key, n, y))
+  run = Measure(built, metrics=("nearest",), num_samples=30)
+  assert 0 <= run(of_game, KEY)["samples_nearest_of_samples"] <= 1
+  draws, classes = _conditional(built)(of_game, KEY, 40)
   assert (draws.shape, set(classes.tolist())) == ((40, 3), {0, 1, 2})
   with pytest.raises(errors.UserError, match="needs a class-conditional model"):
     measure(experiment(shifted, *parts, model=object()), metrics=("nearest",))

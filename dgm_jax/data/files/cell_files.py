@@ -227,9 +227,4 @@ def as_arrays(matrix: Any, genes: list[str], cells: list[str], obs: Mapping[str,
 
 def save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
   """Writes `as_arrays`, uncompressed, atomically."""
-
-  def write(temporary: pathlib.Path) -> None:
-    with open(temporary, "wb") as f:  # numpy appends .npz to names without it
-      np.savez(f, **arrays)
-
-  files.write_with(path, write)
+  files.save_plain_arrays(path, **arrays)

@@ -236,6 +236,10 @@ def make_negative_binomial() -> Family:
 
 
 def make_zero_inflated_negative_binomial() -> Family:
-  """As negative_binomial, but 0 with probability sigmoid(h_3) (Lopez et al., 2018).  It starts at P = 0.05."""
+  """As negative_binomial, but 0 with probability sigmoid(h_3) (Lopez et al., 2018).
+
+  It starts at P = 0.05, and at the mean of the data, (1 - P) mu.
+  """
   given = lambda log_mean, h, logit: Factorised(ZeroInflated(NegativeBinomial(log_mean, h), logit))
-  return Family(given, lambda mean: (_log_of(mean), 0.0, -3.0), 3, (0.0, math.inf), of_counts=True)
+  start = lambda mean: (_log_of(mean) + math.log1p(math.exp(-3.0)), 0.0, -3.0)
+  return Family(given, start, 3, (0.0, math.inf), of_counts=True)

@@ -20,7 +20,7 @@ class Model(nn.Module, kw_only=True):
 
   It makes colours alone: the lightness of a result is the photograph's own.  `auxiliary`, which the generator lowers,
   is the mean over pixels of |x - G|_1 / 2 ("l1"), of |x - G|^2 / 2 ("l2"), or ("bins") of w(x) times the cross-entropy
-  of a softmax over 262 bins of colours against soft targets (Zhang, Isola & Efros, 2016), whose colour is the annealed
+  of a softmax over 261 bins of colours against soft targets (Zhang, Isola & Efros, 2016), whose colour is the annealed
   mean.  The weights w of the bins come from 1,000 training images when training starts, as does what init_from brings.
   With an adversarial loss and 100 times `auxiliary` it is pix2pix (Isola et al., 2017).
 

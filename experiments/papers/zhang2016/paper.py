@@ -43,7 +43,7 @@ PAPER = Paper(
       "Published: 10,000 validation images of ImageNet, networks trained on 1.3 million, 313 bins; the numbers are not "
       "verified. Ours are of CIFAR-10 and compare with none of them: what can be compared is the order, and that a "
       "grey picture is near to all.",
-      "Ours: 262 bins that hold colours of sRGB, soft targets over all bins, weights with lambda = 1/2 (rebalanced) or "
+      "Ours: 261 bins that hold colours of sRGB, soft targets over all bins, weights with lambda = 1/2 (rebalanced) or "
       "1, annealed mean with T = 0.38.",
     ),
   },

@@ -166,7 +166,8 @@ def test_cells(load, tmp_path):
   assert cells["x"].dtype == np.int32
   np.testing.assert_array_equal(cells["y"], (np.arange(100) + 1) % 2)
   np.testing.assert_array_equal(cells["batch"], np.arange(100) % 3)
-  assert loaded.about == {"genes": [f"g{i}" for i in range(5)], "classes": ["B", "T"]}
+  assert loaded.about["genes"] == [f"g{i}" for i in range(5)] and loaded.about["classes"] == ["B", "T"]
+  assert (loaded.about["cells"]["num_batches"], loaded.about["cells"]["num_labels"]) == (3, 2)
   np.testing.assert_array_equal(whole(load(tmp_path / "c.h5ad", layer="twice"))["x"], 2 * counts)
   for option, named in (({"target": "typ"}, "Did you mean 'type'"), ({"layer": "thrice"}, "Choices: twice")):
     with pytest.raises(errors.UserError, match=named):

@@ -173,7 +173,9 @@ def test_pbmc_counts_are_recovered(raw_data, tmp_path):
   whole = {k: np.concatenate([p[k] for p in (loaded.test, loaded.valid, loaded.train)]) for k in loaded.train}
   np.testing.assert_array_equal(whole["x"], known["counts"][order])
   np.testing.assert_array_equal(whole["y"], known["cell_type_code"][order])
-  assert loaded.about == {"genes": tuple(known["genes"]), "classes": tuple(known["cell_type_names"])}
+  assert loaded.about["genes"] == tuple(known["genes"])
+  assert loaded.about["classes"] == tuple(known["cell_type_names"])
+  assert (loaded.about["cells"]["num_batches"], loaded.about["cells"]["num_labels"]) == (1, 10)
   np.testing.assert_array_equal(np.bincount(whole["y"]), [68, 8, 19, 54, 43, 129, 95, 13, 31, 240])
 
 

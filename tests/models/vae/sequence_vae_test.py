@@ -101,7 +101,7 @@ def test_the_probabilities_of_all_strings_with_the_unfinished_sum_to_one(net):
 
 def test_bounds_are_in_order_and_p_of_x_sums_to_one_by_quadrature():
   model = bound()
-  grid = lambda variables: quadrature.posterior(model.unbind()[0].bind(variables), STRINGS, 60, 6.0, 600)
+  grid = lambda variables: quadrature.posterior(model.unbind()[0].bind(variables), STRINGS, 100, 10.0, 500)
   exact = jax.jit(grid)(model.variables)
   assert np.exp(np.asarray(exact.log_px, np.float64)).sum() == pytest.approx(1, abs=1e-4)
   weights = lambda variables: log_terms(model.unbind()[0], variables, jax.random.key(0), STRINGS, 2000).w
