@@ -233,7 +233,7 @@ def test_class_conditional_samples_train_a_nearest_neighbour_classifier():
   assert 0 <= run(of_game, KEY)["samples_nearest_of_samples"] <= 1
   draws, classes = _conditional(built)(of_game, KEY, 40)
   assert (draws.shape, set(classes.tolist())) == ((40, 3), {0, 1, 2})
-  with pytest.raises(errors.UserError, match="needs a class-conditional model"):
+  with pytest.raises(errors.UserError, match="need a class-conditional model"):
     measure(experiment(shifted, *parts, model=object()), metrics=("nearest",))
 
 
