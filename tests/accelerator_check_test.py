@@ -32,6 +32,7 @@ def add_wheel(folder, name):
     wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
 
 
+@pytest.mark.slow
 def test_wheels_are_installed_but_jax_is_kept(tmp_path):
   wheels = tmp_path / "wheels"
   wheels.mkdir()

@@ -61,6 +61,11 @@ def test_config_is_locked(path):
 
 
 SLOW = {  # arguments that take a minute to compile; their parts have their own tests
+  "stage=both,loss=bins",
+  "method=aggressive",
+  "net=lin2018,pack=2",
+  "norm=act",
+  "online,c=5",
   "net=residual,k=5",
   "prior=conditional,k=5",
   "objective=simple,schedule=cosine",

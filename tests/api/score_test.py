@@ -40,6 +40,7 @@ def test_the_test_set_in_a_file_gets_the_values_of_the_run(finished, tmp_path, c
     score_command.main([f"--workdir={run}", str(tmp_path / "digits.npz"), f"--out={out}"])
 
 
+@pytest.mark.slow
 def test_a_flow_of_grey_levels_has_the_statistics_and_the_noise_of_its_evaluation(tmp_path):
   config = realnvp_mnist.get_config("test,condition,hidden=8")
   with config.unlocked():

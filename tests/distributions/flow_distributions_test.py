@@ -34,7 +34,9 @@ def noisy(variables, scale=0.4):
   return jax.tree.map(lambda a: a + jnp.asarray(scale * g.normal(size=a.shape), a.dtype), variables)
 
 
-@pytest.mark.parametrize("row", LAYERS)
+@pytest.mark.parametrize("row", [
+  pytest.param(row, marks=pytest.mark.slow) if row in ("coupling", "autoregressive") else row for row in LAYERS
+])  # fmt: skip
 def test_log_q_is_that_of_the_draws_and_depends_on_the_context(row):
   kind = made(row, posteriors, context=2)
   h = jnp.asarray(np.random.default_rng(0).normal(0, 0.5, (B, kind.num_outputs)))
@@ -57,7 +59,7 @@ def test_log_q_is_that_of_the_draws_and_depends_on_the_context(row):
   assert np.abs(of_context).max() > 1e-4
 
 
-@pytest.mark.parametrize("row", ["coupling spline", "autoregressive", "radial"])
+@pytest.mark.parametrize("row", [pytest.param("coupling spline", marks=pytest.mark.slow), "autoregressive", "radial"])
 def test_a_prior_draws_from_its_density(row):
   p = made(row, priors, permutation="lu")
   variables = noisy(p.init(KEY, method=lambda p: p(None).log_prob(jnp.zeros((B, L)))), 0.3)

@@ -198,7 +198,7 @@ def test_init_scale_draws_all_parameters_from_one_normal():
   "likelihood,net",
   [
     ("bernoulli", "conv"),
-    ("categorical", "residual"),
+    pytest.param("categorical", "residual", marks=pytest.mark.slow),
     pytest.param("bernoulli", "residual", marks=pytest.mark.slow),
     pytest.param("categorical", "conv", marks=pytest.mark.slow),
   ],

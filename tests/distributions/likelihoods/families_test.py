@@ -74,7 +74,10 @@ def test_integrates_to_one_with_its_mean(name):
     np.testing.assert_allclose(d.log_prob(jnp.full((B, D), x[1])), log_p[1].sum(-1), rtol=1e-9)
 
 
-@every_likelihood
+@pytest.mark.parametrize("name", [
+  pytest.param(name, marks=pytest.mark.slow) if name.endswith("negative_binomial") else name
+  for name in families.FAMILIES
+])  # fmt: skip
 def test_samples_have_the_mean(name):
   p, variables, h = outputs(name)
   d = p.apply(variables, h)

@@ -104,6 +104,7 @@ def _config(path):
   return config
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_by_rows_of_its_table_and_draws_what_is_left_empty(tmp_path):
   g = np.random.default_rng(0)
   x = g.normal(size=(130, 4))
