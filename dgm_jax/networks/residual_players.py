@@ -92,19 +92,11 @@ class DiscriminatorBlock(nn.Module):
     return x + h
 
 
-class DeepGeneratorBlock(nn.Module):
+class DeepGeneratorBlock(GeneratorBlock):
   """The block of BigGAN-deep: 1 x 1, two 3 x 3 and 1 x 1 convolutions, a quarter of the channels inside.
 
   The shortcut drops channels, and doubles the image.  Attributes as of GeneratorBlock.
   """
-
-  features: int
-  norm: Callable
-  spectral: bool
-  kernel_init: Callable
-  dtype: Any = None
-  up: bool = True
-  trains_bias: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array, condition: Any, train: bool) -> jax.Array:

@@ -57,6 +57,18 @@ def mean(values: Sequence[float]) -> Mean:
   return Mean(float(a.mean()), error, tuple(map(float, a)))
 
 
+def of_seeds(runs: Mapping[int, compare.Run], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+  """{name: mean, standard error and values by seed} of test/NAME in the results of {seed: run}, where runs have it."""
+  found: dict[str, dict[str, Any]] = {}
+  for name in names:
+    values = {seed: run.results[f"test/{name}"] for seed, run in runs.items() if f"test/{name}" in run.results}
+    if values:
+      over = mean(list(values.values()))
+      by_seed = {str(seed): value for seed, value in values.items()}
+      found[name] = {"mean": over.mean, "stderr": over.stderr, "by_seed": by_seed}
+  return found
+
+
 def verdict(difference: float, stderr_images: float, stderr_seeds: float | None, num_seeds: int) -> str:
   """Whether a difference is below or above zero by a z test over images and a t test over seeds, both at 95 %."""
   bound = stderr_images * float(scipy.stats.norm.ppf(_LEVEL))

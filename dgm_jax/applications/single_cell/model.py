@@ -40,7 +40,7 @@ class SCVI:
     linear: whether the decoder is linear (LDVAE).
 
   Raises:
-    UserError: counts, columns or options that cannot be used; the sentence names the cell, gene or column.
+    UserError: invalid counts, columns or options; the sentence names the cell, gene or column.
   """
 
   model_name: ClassVar[str] = "scvi"

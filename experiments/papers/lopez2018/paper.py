@@ -9,10 +9,9 @@ these are several tables and figures.)
 """
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from dgm_jax.evaluate import compare
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget, Paper
 
@@ -83,17 +82,6 @@ RUNS = {
 }
 
 
-def _cell(runs: Mapping[int, compare.Run]) -> dict[str, Any]:
-  found: dict[str, Any] = {}
-  for name in METRICS:
-    values = {seed: run.results[f"test/{name}"] for seed, run in runs.items() if f"test/{name}" in run.results}
-    if values:
-      of_seeds = measured.mean(list(values.values()))
-      by_seed = {str(seed): value for seed, value in values.items()}
-      found[name] = {"mean": of_seeds.mean, "stderr": of_seeds.stderr, "by_seed": by_seed}
-  return found
-
-
 def _row(cell: str, found: dict[str, Any], runs: Sequence[str]) -> list[dict]:
   line = [tables.cell(_KINDS[cell])]
   for name, (_, digits) in METRICS.items():
@@ -106,7 +94,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the finished runs in a folder: numbers, tables and sentences."""
   names = stages.run_names(RUNS[item][name])
   runs = {cell: found for cell, run_names in names.items() if (found := measured.read(folder, run_names))}
-  cells = {cell: _cell(found) for cell, found in runs.items()}
+  cells = {cell: measured.of_seeds(found, METRICS) for cell, found in runs.items()}
   columns = ["", *(title for title, _ in METRICS.values())]
   made = [tables.table("± standard error over seeds", columns, [_row(c, f, names[c]) for c, f in cells.items()])]
   pairs, rows = {}, []

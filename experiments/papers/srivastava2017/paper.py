@@ -90,14 +90,8 @@ RUNS = {
 
 
 def _cell(runs: Mapping[int, compare.Run]) -> dict[str, Any]:
-  found: dict[str, Any] = {}
-  for name in METRICS:
-    values = {seed: run.results[f"test/{name}"] for seed, run in runs.items() if f"test/{name}" in run.results}
-    if values:
-      of_seeds = measured.mean(list(values.values()))
-      by_seed = {str(seed): value for seed, value in values.items()}
-      found[name] = {"mean": of_seeds.mean, "stderr": of_seeds.stderr, "by_seed": by_seed}
-  return found | {"topics": runs[min(runs)].results["test/topics"], "seed_of_topics": min(runs)}
+  topics = {"topics": runs[min(runs)].results["test/topics"], "seed_of_topics": min(runs)}
+  return measured.of_seeds(runs, METRICS) | topics
 
 
 def _beside(name: str, published: Any) -> list[Any]:
