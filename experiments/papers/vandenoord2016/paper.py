@@ -103,11 +103,11 @@ RUNS = {
       {"eval_every": 100, "checkpoint_every": 100, "figures_every": 600},
     ),
     "short": _budget(
-      f"{_STATIC}, 15 residual blocks, one seed, 20 epochs, at most 5 hours of training",
-      330,
+      f"{_STATIC}, 15 residual blocks, one seed, 10 epochs, at most 3 hours of training",
+      150,
       _MNIST,
       _nets(("plain",), {}),
-      _EVERY | {"max_minutes": 300.0},
+      _EVERY | {"num_epochs": 10, "max_minutes": 180.0},
       same_data=True,
     ),
     "paper": _budget(
@@ -132,11 +132,11 @@ RUNS = {
       {"eval_every": 100, "checkpoint_every": 100, "figures_every": 600},
     ),
     "short": _budget(
-      f"{_STATIC}, 7 layers of 16 units, one seed, 20 epochs, at most 5 hours of training",
-      330,
+      f"{_STATIC}, 7 layers of 16 units, one seed, 10 epochs, at most 3 hours of training",
+      150,
       _MNIST,
       _nets(("row_lstm",), {}),
-      _EVERY | {"max_minutes": 300.0},
+      _EVERY | {"num_epochs": 10, "max_minutes": 180.0},
       same_data=True,
     ),
     "paper": _budget(
