@@ -12,6 +12,7 @@ from dgm_jax.core import errors
 NEEDS = ("log_prob", "data_shape")  # of the model
 _MOST_BITS = 20  # whose states are enumerated
 _MARGINAL = 16  # entries of a marginal of larger nets
+_ROWS = 8  # of the data, given which the entries of an autoregressive density are integrated
 
 
 def check(*, num_points: int = 1, radius: float = 1.0, num_samples: int = 1, chunk: int = 1) -> None:
@@ -78,6 +79,24 @@ def _integral(
   return {"normalisation": jnp.exp(log_sum + log_cell), "normalisation_points": num_points**dim}
 
 
+def _conditionals(
+  bound: Any, x: jax.Array, shape: tuple[int, ...], mean: jax.Array, std: jax.Array, num_points: int, radius: float
+) -> dict[str, Any]:
+  """Integrals of p(x_d | the entries before d) over x_d, of every d, order and row of x: the one farthest from 1."""
+  cell = 2 * radius * std / num_points
+
+  def integral(d, which, row):
+    at = mean[d] + std[d] * radius * ((2 * jnp.arange(num_points) + 1) / num_points - 1)
+    points = jnp.broadcast_to(row, (num_points, mean.size)).at[:, d].set(at)
+    return cell[d] * jnp.exp(bound.log_prob_of_entries(_batch(points, shape), which)[:, d]).sum()
+
+  sizes = (mean.size, bound.num_orders, x.shape[0])
+  d, which, row = (i.reshape(-1) for i in jnp.indices(sizes))
+  found = jax.lax.map(lambda at: integral(at[0], at[1], x[at[2]]), (d, which, row))
+  worst = found[jnp.argmax(jnp.abs(found - 1))]
+  return {"normalisation": worst, "normalisation_points": num_points, "normalisation_integrals": found.size}
+
+
 def _weighed(
   bound: Any, key: jax.Array, shape: tuple[int, ...], mean: jax.Array, std: jax.Array, num: int, chunk: int
 ) -> dict[str, Any]:
@@ -109,19 +128,22 @@ def evaluate(
 
   Discrete x (a model with `num_levels`, the number of values of an entry): the sum over all states, up to 2^20 of
   them; of larger models, over 2^16 states of the entries that come first in the model's order, whose probability is
-  the product of the first conditionals.  Real x: the integral over a grid for one or two entries, else by importance
-  sampling, with its standard error, which is too small where p has modes that the draws miss.
+  the product of the first conditionals.  Real x: the integral over a grid for one or two entries.  Of more entries, the
+  integral over each entry of p(x_d | the entries before d) given rows of the data, which are 1 together with that of
+  p(x) where the model is autoregressive; of other models by importance sampling, with its standard error, which is too
+  small where p has modes that the draws miss.
 
   Args:
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, examples.
     num_points: points on each axis of the grid.
     radius: half the range of the grid, in standard deviations of the training set about its mean.
     num_samples: draws of importance sampling.
-    chunk: states, points or draws at once.
+    chunk: states, points or draws at once; the points of one entry are always together.
 
   Returns:
     normalisation; normalisation_states, normalisation_points or normalisation_samples, how many; for the last,
-    normalisation_stderr.
+    normalisation_stderr; of an autoregressive density normalisation is the integral that is farthest from 1, of
+    normalisation_integrals.
 
   Raises:
     UserError: discrete x of too many states, of a model without an order, or counts.
@@ -138,15 +160,19 @@ def evaluate(
     "evaluate.normalisation sums over finitely many values or integrates a density; counts have no end.",
   )
 
-  def run(state, key, mean, std):
+  rows = jnp.asarray(arrays["x"][:_ROWS], jnp.float32).reshape(-1, math.prod(shape))
+
+  def run(state, key, rows, mean, std):
     bound = model.bind({"params": state.params, **state.variables})
     if levels is not None:
       return _sum_over_states(bound, shape, levels, chunk)
     if mean.size <= 2:
       return _integral(bound, shape, mean, std, num_points, radius, chunk)
+    if hasattr(bound, "log_prob_of_entries"):
+      return _conditionals(bound, rows, shape, mean, std, num_points, radius)
     return _weighed(bound, key, shape, mean, std, num_samples, chunk)
 
   of_data = experiment.transforms.statistics
   moments = (jnp.asarray(a, jnp.float32).reshape(-1) for a in (of_data.mean, of_data.std))
-  found = jax.device_get(jax.jit(run)(state, key, *moments))
+  found = jax.device_get(jax.jit(run)(state, key, rows, *moments))
   return {name: value.item() for name, value in found.items()}

@@ -13,10 +13,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dgm_jax.core import evaluation, rng
-from dgm_jax.evaluate import imputation
+from dgm_jax.evaluate import imputation, normalisation
 from dgm_jax.inference.predictions import predictive, targets
 from dgm_jax.training import build, programs
 from dgm_jax.training.experiment import Experiment, make_init_of
+
+_RADIUS = 30.0  # of the grid of an integral, in standard deviations: tables have distant rows
 
 
 class Trained(NamedTuple):
@@ -124,15 +126,17 @@ def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -
   return stacked | {"y": stacked["y"][:, 0]}
 
 
-def log_likelihoods(configs: Sequence[ConfigDict], eval_every: int = 0) -> dict[str, np.ndarray]:
+def log_likelihoods(configs: Sequence[ConfigDict], eval_every: int = 0, num_points: int = 0) -> dict[str, np.ndarray]:
   """log p(x) of the test rows and of the validation rows of each fold, one after another, nats of the transformed x.
 
   Args:
     configs: as in `train`, for S folds; the seed of a lane is that of its config.
     eval_every: see `train`.
+    num_points: on a grid by which the conditional densities of the first fold are integrated; 0: they are not.
 
   Returns:
-    log_px, valid_log_px, and the fold of each of their rows: fold, valid_fold.
+    log_px, valid_log_px, and the fold of each of their rows: fold, valid_fold; with num_points,
+    what evaluate.normalisation gives.
   """
   trained = train(configs, [[config.seed] for config in configs], eval_every)
   run = evaluation.make_evaluate_examples(trained.experiment.system.eval_step, _identity, configs[0].eval_batch_size)
@@ -141,6 +145,10 @@ def log_likelihoods(configs: Sequence[ConfigDict], eval_every: int = 0) -> dict[
     of = [run(trained.state(s, 0), _evaluation_key(), parts[part])["log_px"] for s, parts in enumerate(trained.parts)]
     found[f"{prefix}log_px"] = np.concatenate(of)
     found[f"{prefix}fold"] = np.repeat(np.arange(len(of)), [len(a) for a in of])
+  if num_points:
+    state, test, options = trained.state(0, 0), trained.parts[0]["test"], {"num_points": num_points, "radius": _RADIUS}
+    whole = normalisation.evaluate(trained.experiment, state, _evaluation_key(), test, **options)
+    found |= {name: np.array(value) for name, value in whole.items()}
   return found
 
 

@@ -242,6 +242,27 @@ def test_a_density_integrates_to_one_and_a_wrong_one_does_not(d, how):
   assert wrong["normalisation"] == pytest.approx(math.exp(0.1), abs=5 * wrong.get("normalisation_stderr", 1e-5))
 
 
+@pytest.mark.parametrize("masks,fault", [(1, 0.0), (2, 0.0), (2, 0.05)])
+def test_conditional_densities_of_every_order_integrate_to_one_and_a_wrong_one_does_not(masks, fault):
+  class Net(made.Model):
+    def log_prob_of_entries(self, batch, which=0):
+      return super().log_prob_of_entries(batch, which) + fault * (which == 1) * jax.nn.one_hot(3, 4)
+
+  net = Net(
+    (4,),
+    hidden=(8,),
+    num_masks=masks,
+    ordering="random",
+    likelihood="gaussian_mixture",
+    likelihood_args={"num_components": 3},
+  )
+  x = RNG.normal(1, 2, (50, 4)).astype("f")
+  params = jax.tree.map(lambda a: a + 0.05, net.init(KEY, {"x": jnp.asarray(x)})["params"])
+  found = normal_sum(net, (), x, params, num_points=5000, radius=40.0)
+  assert found["normalisation"] == pytest.approx(math.exp(fault), abs=1e-3)
+  assert found["normalisation_integrals"] == 8 * 4 * masks
+
+
 def test_the_standard_error_of_a_sampled_integral_is_its_spread_over_keys():
   shape, zeros = (3,), jnp.zeros(3)
   bound = Independent(shape).bind({"params": {"loc": jnp.float32(0.0)}})

@@ -132,6 +132,10 @@ class Autoregressive(nn.Module):
     """
     return self._of_order(batch, 0)[:, self.first(num)].sum(1)
 
+  def log_prob_of_entries(self, batch: dict[str, jax.Array], which: jax.Array | int = 0) -> jax.Array:
+    """log p(x_d | the entries before d in an order) of each entry, nats, [B, D]; `which` of the orders, 0 .. N - 1."""
+    return self._of_order(batch, which)
+
   def pure(self, method: str) -> Callable:
     """A method as a pure function: Flax does not allow modules inside transformations such as scans."""
     bare, variables = self.unbind()
