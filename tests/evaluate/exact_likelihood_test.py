@@ -256,7 +256,7 @@ def test_conditional_densities_of_every_order_integrate_to_one_and_a_wrong_one_d
     likelihood="gaussian_mixture",
     likelihood_args={"num_components": 3},
   )
-  x = RNG.normal(1, 2, (50, 4)).astype("f")
+  x = np.random.default_rng(1).normal(1, 2, (50, 4)).astype("f")
   params = jax.tree.map(lambda a: a + 0.05, net.init(KEY, {"x": jnp.asarray(x)})["params"])
   found = normal_sum(net, (), x, params, num_points=5000, radius=40.0)
   assert found["normalisation"] == pytest.approx(math.exp(fault), abs=1e-3)
