@@ -57,6 +57,50 @@ def _touch(model: nn.Module, batch: dict[str, jax.Array]) -> Any:
   return model.log_joint(batch, model.infer(batch).sample_and_log_prob(seed=jax.random.key(0))[0])
 
 
+def _make_eval_step(model: nn.Module, num_samples: int, chunk: int | None) -> Callable:
+  """See `make`."""
+
+  def eval_step(state, key, batch):
+    terms = log_terms(model, {"params": state.params, **state.variables}, key, batch, num_samples, chunk)
+    return {
+      "elbo": estimators.elbo(terms.w),
+      "log_px": estimators.iwae(terms.w),
+      "rate": jnp.mean(terms.qz_x - terms.pz, 0),
+      "distortion": -jnp.mean(terms.px_z, 0),
+    }
+
+  return eval_step
+
+
+def _make_pictures(model: nn.Module) -> Callable:
+  """Draws, and examples with their reconstructions below them where the model has any."""
+
+  def pictures(state, key, batch):
+    bound_model = model.bind({"params": state.params, **state.variables})
+    key_z, key_x = jax.random.split(key)
+    samples = {"samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True)}
+    if hasattr(model, "reconstruct_batch"):
+      shown = bound_model.reconstruct_batch(key_z, batch)
+    elif hasattr(model, "reconstruct"):
+      shown = bound_model.reconstruct(bound_model.infer(batch).sample_and_log_prob(seed=key_z)[0])
+    else:
+      return samples
+    return {"reconstructions": jnp.stack([batch["x"], shown], 1)} | samples
+
+  return pictures
+
+
+def _metrics(terms: LogTerms) -> dict[str, jax.Array]:
+  """What is logged of a training batch."""
+  found = {
+    "elbo": jnp.mean(terms.w),
+    "rate": jnp.mean(terms.qz_x - terms.pz),
+    "distortion": -jnp.mean(terms.px_z),
+  }
+  several = terms.w.shape[0] > 1
+  return found | ({"ess": jnp.mean(estimators.effective_sample_size(terms.w))} if several else {})
+
+
 def make(
   model: nn.Module,
   tx: optax.GradientTransformation,
@@ -117,44 +161,15 @@ def make(
         objective = jnp.mean(terms.tempered(jnp.minimum(1.0, 0.01 + hparams["step"] / o.temper_steps)))
       else:
         objective = jnp.mean(targets.theta(terms.weighed(values["beta"]), values))
-    metrics = {
-      "elbo": jnp.mean(terms.w),
-      "rate": jnp.mean(terms.qz_x - terms.pz),
-      "distortion": -jnp.mean(terms.px_z),
-    }
-    if num_draws > 1:
-      metrics["ess"] = jnp.mean(estimators.effective_sample_size(terms.w))
     if hasattr(model, "update"):
       updated = dict(jax.lax.stop_gradient(model.update(everything, rng.stream(key, "update"), batch)))
       variables = {name: updated[name] for name in variables}
-    return -objective, (metrics, variables)
-
-  def eval_step(state, key, batch):
-    variables = {"params": state.params, **state.variables}
-    terms = log_terms(model, variables, key, batch, eval_samples, eval_chunk)
-    return {
-      "elbo": estimators.elbo(terms.w),
-      "log_px": estimators.iwae(terms.w),
-      "rate": jnp.mean(terms.qz_x - terms.pz, 0),
-      "distortion": -jnp.mean(terms.px_z, 0),
-    }
+    return -objective, (_metrics(terms), variables)
 
   def sample(state, key, n):
     return model.bind({"params": state.params, **state.variables}).generate(key, n)
 
-  def pictures(state, key, batch):
-    bound_model = model.bind({"params": state.params, **state.variables})
-    key_z, key_x = jax.random.split(key)
-    samples = {"samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True)}
-    if hasattr(model, "reconstruct_batch"):
-      shown = bound_model.reconstruct_batch(key_z, batch)
-    elif hasattr(model, "reconstruct"):
-      shown = bound_model.reconstruct(bound_model.infer(batch).sample_and_log_prob(seed=key_z)[0])
-    else:
-      return samples
-    # each example with its reconstruction below it
-    return {"reconstructions": jnp.stack([batch["x"], shown], 1)} | samples
-
+  eval_step, pictures = _make_eval_step(model, eval_samples, eval_chunk), _make_pictures(model)
   if o.aggressive:
     return aggressive.system(model, init_params, loss_fn, (eval_step, sample, pictures), tx, o, num_examples, held_out)
   return gradient_system(init_params, loss_fn, eval_step, sample, tx, pictures)
