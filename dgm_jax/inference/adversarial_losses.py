@@ -3,8 +3,8 @@
 d(x) is the discriminator's output, a logit or an unbounded score.  The discriminator lowers E_p[real(d)] + E_q[fake(d)]
 for data p and samples q, the generator lowers E_q[generator(d)], and an encoder, whose pairs with the data are judged
 as real (BiGAN), lowers E_p[encoder(d)].  A row of LOSSES says at which d the discriminator is optimal and what its
-loss, or a function of it, then measures; `tests/inference/adversarial_losses_test.py` verifies each by sums over a
-grid.  The relativistic losses compare pairs of logits and have no row.
+loss, or a function of it, then measures; `tests/inference/adversarial_losses_test.py` verifies each, but W1, by
+sums over a grid.  The relativistic losses compare pairs of logits and have no row.
 
 Everything is written by softplus, never as log(sigmoid), which overflows.
 """

@@ -92,6 +92,10 @@ def make(model: nn.Module, tx: Any, **options: Any) -> System:
   o = checked(**options)
   given = tx if isinstance(tx, Mapping) else dict.fromkeys(PLAYERS, tx)
   txs = {player: optax.with_extra_args_support(given[player]) for player in PLAYERS}
+  errors.require(
+    o.adversarial_weight > 0 or requirements.defines(model, "auxiliary"),
+    "objective.adversarial_weight = 0 leaves a generator its model's `auxiliary` alone; this model has none.",
+  )
   game = Game(model, o, requirements.defines(model, "observed"))
   conditioned, classes = _conditions(model, o)
 
@@ -183,6 +187,11 @@ def _conditions(model: nn.Module, o: Options) -> tuple[Callable, int]:
   real = lambda x: x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.float32)
   if classes is None:
     return lambda batch: {"x": real(batch["x"])}, 0
+  known = getattr(model, "data_classes", None)
+  errors.require(
+    o.conditions_on != "y" or known is None or known == classes,
+    f"The model has num_classes = {classes}, and y of the data {known} classes.",
+  )
   errors.require(o.pack == 1, f"objective.pack = {o.pack}; samples with labels are judged one by one: it must be 1.")
 
   def conditioned(batch):

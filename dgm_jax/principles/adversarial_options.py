@@ -28,6 +28,9 @@ class Options(NamedTuple):
     accumulate: batches whose gradients are averaged for an update, of either player.
     pack: samples that are judged at once (PacGAN; Lin et al., 2018): along features, or channels of images.
     smoothing: the label of data is 1 - smoothing.
+    consistency: weight of the squared change of the discriminator's logit when an example is changed (CR; Zhang et
+      al., 2020); sample_consistency: the same of samples (bCR with both; Zhao et al., 2021).
+    consistency_changes: some of augmentations.POLICIES with commas between them.
     latent_consistency: weight of the squared change of the discriminator's logit when z moves by latent_noise (zCR;
       Zhao et al., 2021); the generator's samples move apart by the weight latent_diversity.
     latent_noise, latent_diversity: see latent_consistency.
@@ -42,7 +45,8 @@ class Options(NamedTuple):
     ada_target, ada_span: 0 for every change at every image; else the probability p of a change moves so that the mean
       sign of the training examples' logits stays at ada_target, 0.6 as published, by at most 1 in ada_span examples.
     orthogonal: weight of norms.off_diagonal of the generator's kernels in its loss.
-    norm_statistics: what batch normalisation of the generator uses outside of training: "standing", moments pooled over
+    norm_statistics: what batch normalisation of the generator (not of an encoder, whose moments are always "moving")
+      uses outside of training: "standing", moments pooled over
       standing_batches batches of standing_size samples of the generator as it is evaluated, with its averaged
       parameters and the truncation of z; "moving", averages of the training batches' moments; "batch", the moments of
       the samples that are drawn together.
@@ -64,6 +68,9 @@ class Options(NamedTuple):
   accumulate: int = 1
   pack: int = 1
   smoothing: float = 0.0
+  consistency: float = 0.0
+  sample_consistency: float = 0.0
+  consistency_changes: str = "translation"
   latent_consistency: float = 0.0
   latent_noise: float = 0.07
   latent_diversity: float = 0.0
@@ -101,6 +108,8 @@ def checked(**options) -> Options:
   for name in o.policy:
     errors.choose("change in objective.augment", name, ("none", *POLICIES))
     errors.require(name != "none", f"objective.augment = {o.augment!r}; 'none' stands alone.")
+  for name in words(o.consistency_changes):
+    errors.choose("change in objective.consistency_changes", name, POLICIES)
   errors.require(
     o.ada_target == 0 or bool(o.policy),
     f"objective.ada_target = {o.ada_target} moves the probability of the changes of objective.augment: it is 'none'.",
@@ -111,9 +120,26 @@ def checked(**options) -> Options:
     errors.require(getattr(o, name) >= 1, f"objective.{name} = {getattr(o, name)}; it must be 1 or more.")
   for name in ("num_discriminator", "num_generator", "accumulate", "pack", "every"):
     errors.require(getattr(o, name) >= 1, f"objective.{name} = {getattr(o, name)}; it must be 1 or more.")
-  scales = ("weight", "latent_consistency", "latent_noise", "latent_diversity", "augment_strength", "orthogonal")
-  for name in (*scales, "adversarial_weight"):
+  scales = (
+    "weight",
+    "consistency",
+    "sample_consistency",
+    "latent_consistency",
+    "latent_noise",
+    "latent_diversity",
+    "augment_strength",
+    "orthogonal",
+  )
+  for name in (*scales, "adversarial_weight", "auxiliary_weight"):
     errors.require(getattr(o, name) >= 0, f"objective.{name} = {getattr(o, name)}; it must be 0 or positive.")
+  errors.require(
+    o.every == 1 or o.penalty not in ("none", "clip"),
+    f"objective.every = {o.every} is how often a penalty is computed; objective.penalty = {o.penalty!r} has none.",
+  )
+  errors.require(
+    o.loss == "least_squares" or (o.a, o.b, o.c) == (0.0, 1.0, 1.0),
+    f"objective.a, b and c are labels of objective.loss = 'least_squares', not of {o.loss!r}.",
+  )
   errors.require(
     o.penalty != "clip" or o.loss == "wasserstein",
     f"objective.penalty = 'clip' is for objective.loss = 'wasserstein', not {o.loss!r}.",

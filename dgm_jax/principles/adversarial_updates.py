@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dgm_jax.core import errors, rng
+from dgm_jax.core.options import words
 from dgm_jax.core.system import TrainState
 from dgm_jax.inference import adversarial_losses as losses
 from dgm_jax.networks import augmentations, norms
@@ -24,6 +25,11 @@ _FIXED = ("adversarial",)  # collections of the principle itself
 def image_of(x: Any) -> jax.Array:
   """The x of a pair (x, z), or x."""
   return x[0] if isinstance(x, tuple) else x
+
+
+def _with_image(pair: Any, x: jax.Array) -> Any:
+  """A pair (x, z) with another x, or the x."""
+  return (x, *pair[1:]) if isinstance(pair, tuple) else x
 
 
 def packed(x: Any, m: int) -> Any:
@@ -102,14 +108,16 @@ class Game(NamedTuple):
     """What is judged, [B, ...], with the changes of the option `augment`; z of pairs (x, z) stays."""
     if not self.o.policy:
       return x
-    p = state.variables["adversarial"]["p"] if self.o.ada_target else 1.0
-    image = image_of(x)
+    return self._changed(state, x, u, "augment", state.variables["adversarial"]["p"] if self.o.ada_target else 1.0)
+
+  def _changed(self, state: TrainState, x: Any, u: jax.Array, option: str, p: Any = 1.0) -> Any:
+    image, policy = image_of(x), words(getattr(self.o, option))
     errors.require(
       image.ndim == 4,
-      f"objective.augment = {self.o.augment!r} changes images [H, W, C]; x is of shape {image.shape[1:]}.",
+      f"objective.{option} = {','.join(policy)!r} changes images [H, W, C]; x is of shape {image.shape[1:]}.",
     )
-    changed = augmentations.augment(u, image, self.o.policy, self.number(state, "augment_strength"), p)
-    return (changed, *x[1:]) if isinstance(x, tuple) else changed
+    changed = augmentations.augment(u, image, policy, self.number(state, "augment_strength"), p)
+    return _with_image(x, changed)
 
   def draws(self, key: jax.Array, batch: dict, k: int) -> dict:
     """What an update is made from, [k, B, ...]: x, y, z and the random numbers of the penalty; and keys [k]."""
@@ -120,6 +128,9 @@ class Game(NamedTuple):
     if self.o.policy:
       for name in ("real", "fake"):
         found[f"{name}_changes"] = jax.random.uniform(of(f"{name} changes"), (n, augmentations.NUMBERS))
+    if self.o.consistency or self.o.sample_consistency:
+      for name in ("real", "fake"):
+        found[f"{name}_again"] = jax.random.uniform(of(f"{name} again"), (n, augmentations.NUMBERS))
     if self.o.penalty == "gradient_penalty":
       found["u"] = jax.random.uniform(of("lines"), (n // m,))
     if self.o.penalty == "dragan":
@@ -137,7 +148,7 @@ class Game(NamedTuple):
       "gradient_penalty": lambda: losses.gradient_penalty(critic, draw["u"], real, fake),
       "r1": lambda: losses.zero_centred(critic, real),
       "r2": lambda: losses.zero_centred(critic, fake),
-      "dragan": lambda: losses.dragan(critic, draw["noise"], image_of(real)),
+      "dragan": lambda: losses.dragan(lambda x: critic(_with_image(real, x)), draw["noise"], image_of(real)),
       "lecam": lambda: losses.lecam(*d, *(state.variables["adversarial"][k] for k in ("real", "fake"))),
     }
     return of[self.o.penalty]()
@@ -169,6 +180,13 @@ class Game(NamedTuple):
       value = of() if o.every == 1 else jax.lax.cond(count % o.every == 0, lambda: o.every * of(), lambda: 0.0 * loss)
       metrics["penalty"] = value
       loss += self.number(state, "weight") * value
+    if o.consistency or o.sample_consistency:
+      again = [
+        self._changed(state, x, draw[f"{k}_again"], "consistency_changes") for k, x in (("real", real), ("fake", fake))
+      ]
+      c_real, c_fake, _ = self.judged(params, state.variables, key_d, *again, draw)
+      loss += self.number(state, "consistency") * jnp.mean((c_real - d_real) ** 2)
+      loss += self.number(state, "sample_consistency") * jnp.mean((c_fake - d_fake) ** 2)
     if o.latent_consistency:
       z = self.moved(draw, self.number(state, "latent_noise"))
       _, near, _ = jax.lax.stop_gradient(self.produced(params, state.variables, key_g, draw | {"z": z}))

@@ -110,13 +110,19 @@ def evaluation_section(place: str) -> ConfigDict:
 
 
 def with_evaluations(config: ConfigDict, asked: Iterable[str]) -> ConfigDict:
-  """The config with a section, at its defaults, for each evaluation that a path "evaluate.NAME.OPTION" asks for."""
+  """The config with a section, at its defaults, for each evaluation that a path evaluate.NAME.OPTION or
+  track.NAME.OPTION asks for."""
   for path in asked:
     section, _, rest = path.partition(".")
     name, dot, _ = rest.partition(".")
-    if section == "evaluate" and dot and name not in config.evaluate and name in entries(evaluate, "evaluation"):
+    sections = {"evaluate": config.evaluate, "track": config.get("track", {})}
+    if section in sections and dot and name not in sections[section] and name in entries(evaluate, "evaluation"):
+      made = evaluation_section(name)
+      if section == "track":
+        if "against" in made[name]:  # the part that is evaluated during training
+          del made[name]["against"]
       with config.unlocked():
-        config.evaluate.update(evaluation_section(name))
+        config[section].update(made)
   return config
 
 
@@ -131,8 +137,10 @@ def _chosen(config: ConfigDict) -> tuple[Callable, type, dict[str, Any]]:
   check_model(model_class, config, getattr(principle, "REQUIRES", ()))
   compute = networks_options(config, model_class)
   errors.choose("value of data.source", config.data.source, sources.KINDS)
-  for evaluation in [*(chosen.find(name, given) for name, given in config.evaluate.items()), *tracked(config)]:
-    check_evaluation(evaluation, model_class)
+  for name, given in config.evaluate.items():
+    check_evaluation(chosen.find(name, given), model_class)
+  for evaluation in tracked(config):
+    check_evaluation(evaluation, model_class, "track")
   of_config = config.objective.to_dict()
   options.check(f"principle {config.principle!r} (config.objective)", make, of_config, _GIVEN)
   with _arguments_of_the_model(config):

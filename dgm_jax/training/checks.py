@@ -183,11 +183,14 @@ def networks_options(config: ConfigDict, model_class: type) -> dict[str, Any]:
   return asked
 
 
-def check_evaluation(evaluation: Evaluation, model: Any) -> None:
+def check_evaluation(evaluation: Evaluation, model: Any, section: str = "evaluate") -> None:
   """Raises UserError if the model lacks a method that the evaluation NEEDS, or one of its options is invalid."""
-  evaluation.validate()
+  try:
+    evaluation.validate()
+  except errors.UserError as error:
+    raise errors.UserError(str(error).replace(f"evaluate.{evaluation.name}", f"{section}.{evaluation.name}")) from None
   for method in evaluation.needs:
     errors.require(
       requirements.defines(model, method),
-      f"evaluate.{evaluation.name} needs a model with {' and '.join(evaluation.needs)}; this one has no {method}.",
+      f"{section}.{evaluation.name} needs a model with {' and '.join(evaluation.needs)}; this one has no {method}.",
     )

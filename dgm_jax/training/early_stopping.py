@@ -2,16 +2,17 @@
 
 from dgm_jax.core import errors
 
-# metrics for which less is better; for all others more is better
-_COSTS = ("loss", "nll", "distortion", "rate", "error")
-_COSTS_OF_SAMPLES = ("frechet", "kernel", "reverse_kl")  # parts of names: distances of samples from data
+# Words of the names of metrics for which less is better; for all others more is better.
+_COSTS = {"loss", "nll", "distortion", "rate", "error", "stderr", "mse", "rmse", "mae", "l1", "brier", "ece"}
+_COSTS |= {"bits", "nats", "perplexity", "aic", "bic", "icl", "kl", "gaps", "invertibility"}
+_COSTS |= {"frechet", "fid", "kernel", "kid", "near"}  # distances of samples from data, and copies among them
+_COUNTS = {"units", "below"}  # of what has such a value: more is better
 
 
 def score(name: str, row: dict[str, float]) -> float:
   """The metric with the sign for which more is better."""
-  metric = name.rpartition("/")[2]
-  is_cost = metric in _COSTS or any(part in metric for part in _COSTS_OF_SAMPLES)
-  return -row[name] if is_cost else row[name]
+  words = set(name.rpartition("/")[2].lower().split("_"))
+  return -row[name] if words & _COSTS and not words & _COUNTS else row[name]
 
 
 def best_step(rows: list[dict[str, float]], name: str, steps: set[int]) -> int | None:

@@ -99,6 +99,8 @@ def _check(o: Options, section: str) -> None:
   need(("lr", "eps"), lambda v: 0 < v < _LARGEST, "positive and finite")
   need(("b1", "b2", "b1_end", "warmup", "hold", "ema_decay"), lambda v: 0 <= v < 1, "in [0, 1)")
   need(("b1_ramp", "ema_start"), lambda v: v >= 0, "0 or more")
+  if o.name != "sgd":
+    need(("b1_end", "b1_ramp"), lambda v: v == 0, f"0 for {o.name!r}: the momentum of 'sgd' alone ramps")
   need(("end_scale",), lambda v: 0 <= v <= 1, "in [0, 1]")
   need(("plateau_factor",), lambda v: 0 < v < 1, "in (0, 1)")
   need(("accumulate", "plateau_every", "plateau_patience"), lambda v: v >= 1, "1 or more")

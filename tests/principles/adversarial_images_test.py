@@ -145,6 +145,28 @@ def test_reals_and_samples_are_changed_before_they_are_judged():
   assert optax.tree.norm(gradient) > 1e-3
 
 
+def test_consistency_is_the_mean_squared_change_of_the_logits():
+  """Of examples and of samples, each with its own weight and changes; the generator's loss has none of it."""
+  nets = {"generator_args": {"channels": (4,)}, "discriminator_args": {"channels": (4,), "norm": "none"}}
+  model = dcgan.Model(data_shape=(4, 6, 1), latent_dim=3, **nets)
+  x, weights = jax.random.uniform(KEY, (8, 4, 6, 1)), {"consistency": 2.0, "sample_consistency": 0.3}
+  o = adversarial.Options(consistency_changes="color", **weights)
+  state = jax.jit(adversarial.make(model, SGD).init)(KEY, {"x": x}, {})
+  state = state.replace(params=jax.tree.map(lambda a: 10 * a, state.params))  # logits of order 1
+  draw = jax.tree.map(lambda a: a[0], Game(model, o, False).draws(KEY, {"x": x}, 1))
+  old, params = state.params["generator"], state.params["discriminator"]
+  loss = lambda o: Game(model, o, False).discriminator_loss(params, state, draw, 0, old)[0]
+  bound = model.bind({"params": state.params, **state.variables})
+  judge = lambda x: bound.discriminate(x, None, True)
+  fake = model.apply(
+    {"params": state.params, **state.variables}, draw["z"], None, True, method="generate", mutable=True
+  )[0]
+  change = lambda x, u: jnp.mean((judge(augment(draw[u], x, ("color",))) - judge(x)) ** 2)
+  expected = loss(adversarial.Options()) + 2.0 * change(x, "real_again") + 0.3 * change(fake, "fake_again")
+  assert float(loss(o)) == pytest.approx(float(expected), rel=1e-4)
+  assert float(expected - loss(adversarial.Options())) > 1e-2
+
+
 def test_the_orthogonal_penalty_leaves_out_the_tables():
   model = residual_gan.Model(
     data_shape=(4, 4, 1), data_classes=3, conditional=True, doublings=1, halvings=1, generator_channels=4,

@@ -345,7 +345,9 @@ def test_labels_are_drawn_with_the_frequencies_of_training():
   assert abs(different.generate(z, jnp.zeros(5, jnp.int32)) - different.generate(z, jnp.full(5, 2))).max() > 1e-4
   with pytest.raises(errors.UserError, match="conditional on 'y'"):
     system.init(jax.random.key(1), {"x": X}, {})
-  context = adversarial.make(built, SGD, conditions_on="context")
+  with pytest.raises(errors.UserError, match="num_classes = 3, and y of the data 5 classes"):
+    adversarial.make(built.clone(data_classes=5), SGD)
+  context = adversarial.make(built.clone(data_classes=5), SGD, conditions_on="context")
   assert context.sample is None
 
 
@@ -372,6 +374,39 @@ def test_an_encoder_learns_from_the_reals_and_inverts_in_the_end():
   assert decode(now, np.zeros((2, 4), "f")).shape == (2, *SHAPE)
   shown = latent_space.evaluate(experiment, now, jax.random.key(0), data, num_pairs=1, num_steps=2)["figures"]
   assert {"latent_codes", "latent_interpolations"} <= shown.keys()
+
+
+class Pairs(nn.Module):
+  """A linear critic of pairs (x, z), w'x + v'z; the encoder is the first two columns of x."""
+
+  def setup(self):
+    self.generator, self.discriminator = _Number(1.0), nn.Dense(1, use_bias=False)
+
+  @nn.nowrap
+  def latent(self, key, n):
+    return jax.random.normal(key, (n, 2))
+
+  def generate(self, z, y=None, train=False):
+    return self.generator() * jnp.concatenate([z, z[:, :1]], 1), z
+
+  def observed(self, x, train=False):
+    return x, self.generator() * x[:, :2]
+
+  def discriminate(self, pair, y=None, train=False):
+    return self.discriminator(jnp.concatenate(pair, 1))[:, 0]
+
+  support = (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("penalty,entries", [("dragan", 3), ("r1", 5)])
+def test_dragan_moves_the_x_of_a_pair_and_r1_judges_all_of_it(penalty, entries):
+  system = adversarial.make(Pairs(), SGD, penalty=penalty, weight=1.0)
+  x = jax.random.normal(jax.random.key(2), (8, 3))
+  state = jax.jit(system.init)(jax.random.key(1), {"x": x}, {})
+  slope = jnp.sum(state.params["discriminator"]["kernel"][:entries] ** 2)
+  _, metrics = jax.jit(system.train_step)(state, jax.random.key(2), {"x": x})
+  expected = (jnp.sqrt(slope) - 1) ** 2 if penalty == "dragan" else 0.5 * slope
+  assert float(metrics["penalty"]) == pytest.approx(float(expected), rel=1e-5)
 
 
 class Painted(gan.Model):
@@ -417,6 +452,11 @@ def test_an_auxiliary_loss_is_lowered_by_the_generator_alone():
   ({"accumulate": 2, "loss": "relativistic_average"}, "means over the whole batch"),
   ({"weight": -1.0}, "objective.weight = -1"),
   ({"smoothing": 0.1, "loss": "wasserstein"}, "objective.smoothing"),
+  ({"every": 4}, "objective.every = 4 is how often a penalty is computed"),
+  ({"a": -1.0}, "labels of objective.loss = 'least_squares'"),
+  ({"adversarial_weight": 0.0}, "this model has none"),
+  ({"auxiliary_weight": -1.0}, "objective.auxiliary_weight = -1"),
+  ({"consistency_changes": "colour"}, "change in objective.consistency_changes 'colour'. Did you mean 'color'"),
 ])  # fmt: skip
 def test_mistakes_get_one_sentence(options, sentence):
   with pytest.raises(errors.UserError, match=sentence) as raised:

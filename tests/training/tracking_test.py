@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from dgm_jax.configs import gan_grid, iwae_mnist
 from dgm_jax.core import errors
 from dgm_jax.evaluate.sample_features import features
+from dgm_jax.evaluate.sample_metrics import named
 from dgm_jax.training import build, early_stopping, tracking, train
 from dgm_jax.training.experiment import make_init
 from dgm_jax.training.restore import restore
@@ -56,7 +57,7 @@ def test_tracked_numbers_are_logged_at_every_evaluation(run):
   assert start["wall_s"]["track"] > 0
   best = restore(config, folder, "best")[1]
   scores = {step: row["valid/d_real_stderr"] for step, row in rows.items() if step in checkpoint.steps(folder)}
-  assert int(best.step) in [step for step in scores if scores[step] == max(scores[s] for s in (20, 40))]
+  assert int(best.step) in [step for step in scores if scores[step] == min(scores[s] for s in (20, 40))]
 
 
 def test_states_share_the_programs_of_what_is_tracked(tmp_path):
@@ -108,10 +109,42 @@ def test_a_metric_that_is_not_tracked_is_named(tmp_path):
     train.train_and_evaluate(config, tmp_path / "run")
 
 
-def test_distances_of_samples_are_costs():
-  assert early_stopping.score("valid/samples_frechet", {"valid/samples_frechet": 3.0}) == -3.0
-  assert early_stopping.score("valid/samples_modes_covered", {"valid/samples_modes_covered": 3.0}) == 3.0
-  assert early_stopping.score("valid/loss", {"valid/loss": 3.0}) == -3.0
+COSTS = """loss nll distortion rate error imputation_rmse imputation_mse brier ece perplexity completion_perplexity
+  aic bic icl bits_per_dim bits_per_character nats_per_token exact_kl gaps_amortisation invertibility colour_mae
+  imputation_l1
+  samples_frechet samples_frechet_infinity samples_fid samples_fid_infinity samples_kernel samples_kid
+  samples_frechet_stderr samples_memorisation_near samples_modes_reverse_kl colour_frechet_within"""
+GAINS = """log_px elbo accuracy likelihood_ess active_units collapse_units_by_kl npmi cells_ari ood_auroc colour_auc
+  samples_precision samples_recall samples_density samples_coverage samples_class_score samples_inception_score
+  samples_nearest_by_samples samples_agreement samples_memorisation_z samples_support samples_modes samples_modes_share
+  samples_parzen colour_mae_below_grey"""
+
+
+@pytest.mark.parametrize("sign,names", [(-1.0, COSTS), (1.0, GAINS)])
+def test_less_is_better_for_errors_and_distances_and_more_for_the_others(sign, names):
+  for name in names.split():
+    assert early_stopping.score(f"valid/{name}", {f"valid/{name}": 3.0}) == 3.0 * sign, name
+
+
+def test_every_number_of_samples_is_judged():
+  judged = {name.removeprefix("samples_") for name in f"{COSTS} {GAINS}".split()}
+  for fid in (False, True):
+    every = set(named.names(list(named.METRICS), fid))
+    derived = {
+      "nearest_of_samples",
+      "memorisation_least_z",
+      "memorisation_mean_z",
+      "support_at_least",
+    }  # judged as what they belong to
+    assert every - derived <= judged, every - judged
+
+
+def test_a_tracked_evaluation_is_added_by_an_option_and_its_mistakes_name_it():
+  config = build.with_evaluations(iwae_mnist.get_config("test,k=5"), ["track.samples.num_samples", "track.none.a"])
+  assert "against" not in config.track.samples and "none" not in config.track
+  config.track.samples.num_samples = 1
+  with pytest.raises(errors.UserError, match=r"track\.samples\.num_samples = 1; it must be 2"):
+    build.build(config)
 
 
 @pytest.mark.slow

@@ -51,7 +51,8 @@ def _conditional(experiment: Any) -> Callable:
   errors.require(
     "context" in names and isinstance(count, int),
     "The metrics 'nearest', 'agreement' and 'by_class' need a class-conditional model, with num_classes and "
-    "generate(key, n, context=...), or a game of two players with conditional = True.",
+    "generate(key, n, context=...), or a game of two players that knows the classes: num_classes of 'gan', "
+    "conditional = True of games of images.",
   )
 
   def draw(state, key, n):
@@ -67,6 +68,7 @@ def _modes(experiment: Any, key: jax.Array) -> tuple[np.ndarray, np.ndarray] | N
   about = experiment.splits.about
   if "modes" not in about:
     return None
+  errors.require(about["noise"] > 0, "The metric 'modes' counts samples within 3 noise; data.noise is 0.")
   centres = np.asarray(about["modes"], np.float32)
   moved = np.concatenate([centres, centres[:1] + about["noise"] * np.eye(centres.shape[1], dtype=np.float32)])
   arrays = {"x": moved, "y": np.zeros(len(moved), np.int32), "index": np.arange(len(moved), dtype=np.int32)}
@@ -115,11 +117,14 @@ class Measure:
       "tokens" not in splits.about and "mask" not in splits.train,
       "evaluate.samples measures numbers without missing entries; these data are text, or have missing entries.",
     )
-    held_out = {"training": "memorisation compares with held-out data", "valid": "parzen chooses sigma on them"}
+    held_out = {
+      "training": "memorisation compares with held-out data",
+      "valid": "parzen chooses sigma on validation data",
+    }
     errors.require(
       "valid" not in self._needs or splits.valid is not None,
-      f"evaluate.samples: {held_out['valid']}, and these data have no validation part: set data.valid_size or "
-      "data.valid_fraction.",
+      f"evaluate.samples: {held_out['valid']}, and these have none: set data.valid_size or data.valid_fraction, where "
+      "the data set has them.",
     )
     errors.require(
       "training" not in self._needs or o.against != "train",
@@ -161,6 +166,11 @@ class Measure:
       errors.require(
         "y" in train and train["y"].ndim == 1 and train["y"].dtype.kind in "iu",
         "The metric 'modes' needs data with known modes (plane/ring, plane/grid, stacked_mnist) or with class labels.",
+      )
+      errors.require(
+        len(self._shape()) == 3 or bool(o.classifier) or self._features.num_classes is not None,
+        "The metric 'modes' needs data with known modes (plane/ring, plane/grid, stacked_mnist), or a classifier of "
+        "the data's classes: set evaluate.samples.classifier.",
       )
     if not asked:
       return None

@@ -121,7 +121,7 @@ def _memorisation(sets: Sets, options: Options) -> Numbers:
   found = memorisation.memorisation(
     sets.samples.features, sets.real.features, sets.training.features, options.cells, options.seed
   )
-  kept = ("z", "mean_z", "cells", "near", "near_stderr", "radius")
+  kept = ("z", "least_z", "mean_z", "cells", "near", "near_stderr", "radius")
   numbers = {f"memorisation_{name}": getattr(found, name) for name in kept}
   return numbers | {"pairs": found.pairs}
 
@@ -162,7 +162,10 @@ METRICS = {
   "agreement": Metric(_agreement, ("agreement",), ("labels", "probs")),
   "by_class": Metric(_by_class, (), ("labels",)),
   "memorisation": Metric(
-    _memorisation, ("memorisation_z", "memorisation_mean_z", "memorisation_near"), ("training",), False
+    _memorisation,
+    ("memorisation_z", "memorisation_least_z", "memorisation_mean_z", "memorisation_near"),
+    ("training",),
+    False,
   ),
   "support": Metric(_support, ("support", "support_at_least"), ("training",)),
   "modes": Metric(_modes, ("modes", "modes_share", "modes_reverse_kl"), ("mode",)),

@@ -21,6 +21,7 @@ class Model(AdversarialModel, kw_only=True):
     generator_net, generator_args: a name of players.NETS, "mlp" or "maxout", and its options, see players.Perceptron.
     discriminator_net, discriminator_args: the same of the discriminator.
     num_classes: C, for a model of p(x|y); None for p(x).
+    data_classes: the number of classes of the data, which C must equal; None if the data have no classes.
   """
 
   generator_net: str = "mlp"
@@ -28,6 +29,7 @@ class Model(AdversarialModel, kw_only=True):
   discriminator_net: str = "mlp"
   discriminator_args: Mapping[str, Any] = FrozenDict()
   num_classes: int | None = None
+  data_classes: int | None = None
 
   def setup(self):
     self.check()
