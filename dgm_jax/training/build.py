@@ -118,9 +118,8 @@ def with_evaluations(config: ConfigDict, asked: Iterable[str]) -> ConfigDict:
     sections = {"evaluate": config.evaluate, "track": config.get("track", {})}
     if section in sections and dot and name not in sections[section] and name in entries(evaluate, "evaluation"):
       made = evaluation_section(name)
-      if section == "track":
-        if "against" in made[name]:  # the part that is evaluated during training
-          del made[name]["against"]
+      if section == "track" and "against" in made[name]:  # the part that is evaluated during training
+        del made[name]["against"]
       with config.unlocked():
         config[section].update(made)
   return config

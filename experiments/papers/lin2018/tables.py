@@ -18,8 +18,13 @@ def _label(item: str, cell: str) -> str:
   if item == "table=losses":
     loss, penalty = cell.split()
     return loss if penalty == "none" else f"{loss} + {penalty}"
-  data, m = cell.split("-")
-  return f"{data}, {'GAN' if m == '1' else f'PacGAN{m}'}"
+  data, m, *b1 = cell.split("-")
+  return f"{data}, {'GAN' if m == '1' else f'PacGAN{m}'}" + "".join(f", beta1 {b}" for b in b1)
+
+
+def _published(cell: str) -> str:
+  """The published row that a cell stands beside: grid-1-0.2 -> grid-1."""
+  return "-".join(cell.split("-")[:2])
 
 
 def _numbers(folder: pathlib.Path, runs: list[str]) -> dict[str, Any] | None:
@@ -50,7 +55,7 @@ def _row(item: str, cell: str, found: dict[str, Any], runs: list[str], published
   row = [tables.cell(_label(item, cell))]
   if item == "table=1":
     for name, digits in _DIGITS.items():
-      value = published[f"{cell} {name}"]
+      value = published[f"{_published(cell)} {name}"]
       row.append(tables.published(tables.plus_minus(value.value, value.stderr, digits=min(digits, 2))))
   kinds = ("raw",) if item == "table=1" else ("averaged", "raw")
   texts = [text for kind in kinds for text in _texts(found, kind)]
@@ -94,7 +99,7 @@ def summary(numbers: dict[str, Any], published: Mapping[str, Value]) -> dict[str
   item, cells = numbers["item"], numbers["cells"]
   kind = "raw" if item == "table=1" else "averaged"
   ours = [f"{_label(item, cell)} {', '.join(_texts(found, kind))}" for cell, found in cells.items()]
-  values = lambda cell: ", ".join(f"{published[f'{cell} {name}'].value:g}" for name in _DIGITS)
+  values = lambda cell: ", ".join(f"{published[f'{_published(cell)} {name}'].value:g}" for name in _DIGITS)
   known = [f"{_label(item, cell)} {values(cell)}" for cell in (cells if item == "table=1" else ())]
   losses = item == "table=losses"
   return {
