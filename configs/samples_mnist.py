@@ -1,4 +1,4 @@
-"""A GAN, a VAE and a diffusion model of grey digits, whose samples are measured alike.
+"""Two GANs, a VAE and a diffusion model of grey digits, whose samples are measured alike.
 
 Paper: https://arxiv.org/abs/1711.10337 (Lucic et al., "Are GANs Created Equal?", NeurIPS 2018) compares GANs and a VAE
 in this way, by other networks and features: no number is comparable.  The models have no NLL in common: a GAN has none.
@@ -9,6 +9,7 @@ in this way, by other networks and features: no number is comparable.  The model
 
 Arguments (after the colon, separated by commas):
   model=gan        the adversarial nets of 2014, see configs/goodfellow_mnist.py
+  model=dcgan      convolutional nets, see configs/dcgan_mnist.py
   model=vae        50 latent variables, two layers of 200 units, p(x|z) a product of continuous Bernoullis, Adam 1e-3
   model=diffusion  100 steps, two layers of 1,024 units, 256 levels, see configs/diffusion_mnist.py
   data=NAME        mnist if not given; fashion_mnist, mnist5k, or `array` of your own grey images or binary numbers
@@ -20,14 +21,14 @@ Measured are 10,000 samples x against the test digits, by the features of the da
 by x itself): Frechet and kernel distance, precision to coverage, memorisation and Parzen windows; beside each number
 stands that of training digits.
 
-Sweeps (python -m dgm_jax sweep): the three models.
+Sweeps (python -m dgm_jax sweep): the models.
 """
 
 from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base, goodfellow_mnist
+from dgm_jax.configs import base, dcgan_mnist, goodfellow_mnist
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -58,6 +59,14 @@ def _gan(a: SimpleNamespace) -> ConfigDict:
   return config
 
 
+def _dcgan(a: SimpleNamespace) -> ConfigDict:
+  size = ",test" if a.test else ",quick" if a.quick else ""
+  config = dcgan_mnist.get_config(
+    f"data={a.data if a.data in ('mnist', 'mnist5k', 'fashion_mnist') else 'mnist'}{size}"
+  )
+  return config.unlock()
+
+
 def _vae(a: SimpleNamespace) -> ConfigDict:
   config = base.default()
   hidden = (32, 32) if a.test else (200, 200)
@@ -78,9 +87,9 @@ def _diffusion(a: SimpleNamespace) -> ConfigDict:
   return config
 
 
-_MODELS = {"gan": _gan, "vae": _vae, "diffusion": _diffusion}
+_MODELS = {"gan": _gan, "dcgan": _dcgan, "vae": _vae, "diffusion": _diffusion}
 
 
 def sweep() -> list[dict]:
-  """The three models."""
+  """The models."""
   return product({"arg.model": list(_MODELS)})

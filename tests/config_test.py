@@ -89,6 +89,7 @@ SLOW = {  # arguments that take a minute to compile; their parts have their own 
   "net=transformer,method=cyclical",
   "grey,net=gated",
   "net=row_lstm",
+  "model=dcgan",
   "model=diffusion",
   "library=observed,k=3,likelihood=nb",
   "model=scanvi,likelihood=nb",

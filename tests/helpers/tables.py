@@ -108,7 +108,7 @@ CONFIG_ARGUMENTS = {
   "gan_grid": ["", "net=lin2018,pack=2"],
   "goodfellow_mnist": [""],
   "bigan_mnist": [""],
-  "samples_mnist": ["", "model=diffusion"],
+  "samples_mnist": ["", "model=dcgan", "model=diffusion"],
   "colouriser": ["", "stage=both,loss=bins"],
   "dcgan_mnist": ["classes", "data=stacked_mnist,net=metz2017,pack=2"],
   "sngan_cifar10": ["classes"],

@@ -13,11 +13,17 @@ from dgm_jax.evaluate.sample_features.measure import Measure
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget
 
-MODELS = ("gan", "vae", "diffusion")
+MODELS = ("gan", "dcgan", "vae", "diffusion")
 _NUMBERS = ("frechet", "kernel", "precision", "recall", "density", "coverage", "memorisation_z", "parzen")
 _COLUMNS = ("Frechet", "kernel", "precision", "recall", "density", "coverage", "memorisation z", "Parzen, nats")
 _DIGITS = {"parzen": 1, "memorisation_z": 1}
-_LABELS = {"gan": "GAN of 2014", "vae": "VAE, x ~ p(x|z)", "diffusion": "diffusion", "means": "VAE, E[x|z]"}
+_LABELS = {
+  "gan": "GAN of 2014",
+  "dcgan": "DCGAN",
+  "vae": "VAE, x ~ p(x|z)",
+  "diffusion": "diffusion",
+  "means": "VAE, E[x|z]",
+}
 _WITHOUT = {"training": "training digits", "held_out": "held-out digits"}
 
 
@@ -106,7 +112,7 @@ def summary(numbers: Mapping[str, Any]) -> dict[str, str]:
   ours = [f"{_LABELS[c]} {show(n)}" for c, n in numbers["cells"].items()]
   ours += [f"{_WITHOUT[k]} {show(n)}" for k, n in numbers["without"].items()]
   return {
-    "system": "GAN, VAE and diffusion: Frechet distance in features of a classifier of digits, Parzen window in nats",
+    "system": "GANs, VAE and diffusion: Frechet distance in features of a classifier of digits, Parzen window in nats",
     "data": "MNIST, grey",
     "published": "none",
     "ours": "; ".join(ours),
