@@ -150,12 +150,16 @@ def _chosen(config: ConfigDict) -> tuple[Callable, type, dict[str, Any]]:
 
 @contextlib.contextmanager
 def _arguments_of_the_model(config: ConfigDict) -> Iterator[None]:
-  """Adds config.model.args to the message if one of the model's own checks fails; other errors are not changed."""
+  """Says which model, and which options it has, if one of the model's own checks fails."""
   try:
     yield
   except errors.UserError as e:
-    args = config.model.args.to_dict()
-    raise errors.UserError(f"config.model.args = {args} are invalid for model {config.model.name!r}: {e}") from e
+    sentence, args = str(e), config.model.args.to_dict()
+    if sentence.startswith("Model "):
+      raise
+    named = any(name in sentence for name in args)
+    what = "config.model.args" if named else f"config.model.args = {args}"
+    raise errors.UserError(f"Model {config.model.name!r} ({what}): {sentence}") from e
 
 
 def _players(config: ConfigDict) -> tuple[tuple[str, ...], int]:
