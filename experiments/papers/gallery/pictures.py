@@ -25,7 +25,7 @@ def _panels(path: pathlib.Path, rows: Sequence[str], columns: Sequence[str], dra
       low, high = planes.window(column)
       axis.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto")
       axis.set_title(column.replace("_", " ") if i == 0 else "", fontsize=7)
-      axis.set_ylabel(row.replace("_", " ") if j == 0 else "", fontsize=6)
+      axis.set_ylabel(row.replace("_", "\n") if j == 0 else "", fontsize=6)
   figures.save(path, picture)
 
 
