@@ -14,7 +14,8 @@ from dgm_jax.data import pipeline, splits
 from dgm_jax.evaluate import chosen, samples
 from dgm_jax.evaluate.sample_features import embedding
 from dgm_jax.evaluate.sample_features.features import Features
-from dgm_jax.evaluate.sample_features.measure import Measure, _conditional
+from dgm_jax.evaluate.sample_features.measure import Measure
+from dgm_jax.evaluate.sample_features.of_experiment import conditional
 from dgm_jax.evaluate.sample_metrics import frechet, kernel, manifold, memorisation, parzen
 from dgm_jax.models.adversarial import gan
 
@@ -231,7 +232,7 @@ def test_class_conditional_samples_train_a_nearest_neighbour_classifier():
   built.system = built.system._replace(sample=lambda state, key, n, y: generate(key, n, y))
   run = Measure(built, metrics=("nearest",), num_samples=30)
   assert 0 <= run(of_game, KEY)["samples_nearest_of_samples"] <= 1
-  draws, classes = _conditional(built)(of_game, KEY, 40)
+  draws, classes = conditional(built)(of_game, KEY, 40)
   assert (draws.shape, set(classes.tolist())) == ((40, 3), {0, 1, 2})
   with pytest.raises(errors.UserError, match="need a class-conditional model"):
     measure(experiment(shifted, *parts, model=object()), metrics=("nearest",))
@@ -262,7 +263,7 @@ def test_samples_stream_in_batches_into_arrays_of_the_asked_size():
   ({"features": "random"}, r"takes images \[H, W, C\]"),
   ({"metrics": ("modes",)}, "needs data with known modes"),
   ({"metrics": ("class_score",)}, "need a classifier; features = 'pixels' is none"),
-  ({"metrics": ("parzen",)}, "no validation part: set data.valid_size"),
+  ({"metrics": ("parzen",)}, "these have none: set data.valid_size"),
   ({"metrics": ("memorisation",), "against": "train"}, "memorisation compares with held-out data"),
   ({"against": "valid"}, "have no validation part"),
   ({"metrics": ("manifold",), "num_samples": 5}, "neighbours = 5 of 5 samples"),

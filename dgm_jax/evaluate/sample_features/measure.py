@@ -1,7 +1,6 @@
 """Samples of a model and real examples, embedded and compared: what evaluate.samples computes, state after state."""
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from dgm_jax.core import errors, figures, options
 from dgm_jax.core.batches import take
-from dgm_jax.evaluate.sample_features import choose, embedding
+from dgm_jax.evaluate.sample_features import choose, embedding, of_experiment
 from dgm_jax.evaluate.sample_features.features import Features
 from dgm_jax.evaluate.sample_metrics import named
 from dgm_jax.evaluate.sample_metrics.embedded import Embedded, Sets
@@ -35,48 +34,6 @@ class Options(NamedTuple):
   floor: bool = True
 
 
-def _conditional(experiment: Any) -> Callable:
-  """(state, key, n) -> (x, classes [n]): draws of classes as frequent as in training, or uniform ones of a VAE."""
-  model = experiment.model
-  if hasattr(model, "discriminate") and isinstance(getattr(model, "num_classes", None), int):
-    counts = jnp.bincount(jnp.asarray(experiment.splits.train["y"]).astype(jnp.int32), length=model.num_classes)
-
-    def draw_of_game(state, key, n):
-      classes = jax.random.categorical(jax.random.fold_in(key, 1), jnp.log(counts), shape=(n,))
-      return experiment.system.sample(state, key, n, y=classes), classes
-
-    return draw_of_game
-  generate, count = getattr(type(model), "generate", None), getattr(model, "num_classes", None)
-  names = () if generate is None else inspect.signature(generate).parameters
-  errors.require(
-    "context" in names and isinstance(count, int),
-    "The metrics 'nearest', 'agreement' and 'by_class' need a class-conditional model, with num_classes and "
-    "generate(key, n, context=...), or a game of two players that knows the classes: num_classes of 'gan', "
-    "conditional = True of games of images.",
-  )
-
-  def draw(state, key, n):
-    classes = jax.random.randint(jax.random.fold_in(key, 1), (n,), 0, count)
-    bound = model.bind({"params": state.params, **state.variables})
-    return bound.generate(key, n, context=jax.nn.one_hot(classes, count)), classes
-
-  return draw
-
-
-def _modes(experiment: Any, key: jax.Array) -> tuple[np.ndarray, np.ndarray] | None:
-  """(modes [C, 2], scales [2]) of data with known modes, after the transforms; None where there are none."""
-  about = experiment.splits.about
-  if "modes" not in about:
-    return None
-  errors.require(about["noise"] > 0, "The metric 'modes' counts samples within 3 noise; data.noise is 0.")
-  centres = np.asarray(about["modes"], np.float32)
-  moved = np.concatenate([centres, centres[:1] + about["noise"] * np.eye(centres.shape[1], dtype=np.float32)])
-  arrays = {"x": moved, "y": np.zeros(len(moved), np.int32), "index": np.arange(len(moved), dtype=np.int32)}
-  found = np.asarray(experiment.transforms.evaluate(key, jax.tree.map(jnp.asarray, arrays))["x"], np.float64)
-  count = len(centres)
-  return found[:count], np.abs(np.diag(found[count:] - found[0]))
-
-
 class Measure:
   """The evaluation with its options; programs and the embedded data are kept for further states, see `__call__`.
 
@@ -97,7 +54,7 @@ class Measure:
     self._features = choose.make(o.features, self._shape())
     self._check_range()
     self._embed = embedding.embedder(self._features, self._classifier(), self._digits, "x" in self._keeps)
-    draw = _conditional(experiment) if "labels" in self._needs else experiment.system.sample
+    draw = of_experiment.conditional(experiment) if "labels" in self._needs else experiment.system.sample
     self._sampler = embedding.Sampler(draw, self._embed, self._features, min(o.batch_size, o.num_samples))
     self._known: dict[str, Embedded] = {}
     self._of_real: dict[str, Any] = {}  # what metrics keep of the run's own real examples
@@ -207,7 +164,7 @@ class Measure:
     real = self._of(o.against, given, key)
     training = self._of("train", None, key) if "training" in self._needs else None
     valid = self._of("valid", None, key) if "valid" in self._needs else None
-    modes, scales = _modes(self._experiment, key) or (None, None)
+    modes, scales = of_experiment.known_modes(self._experiment, key) or (None, None)
     of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
     return Sets(real, real, training, valid, self._of_real if given is None else {}), of_metrics
 
@@ -215,7 +172,10 @@ class Measure:
     """The numbers of a state, see evaluate.samples.evaluate; `arrays` in place of the test set."""
     o, data_key = self._o, key
     key = jax.random.fold_in(key, o.seed)
-    given = arrays if o.against == "test" else None
+    own = (
+      arrays is self._experiment.splits.test
+    )  # embedded once, by a run without a validation part at every evaluation
+    given = arrays if o.against == "test" and not own else None
     sets, of_metrics = self._sets(data_key, given)
     floor = self._numbers_of_floor if given is None else None
     if floor is None:
