@@ -92,7 +92,7 @@ def _with_arguments(file: str, overrides: Mapping[str, Any]) -> str:
 def _loaded(file: str, values: Mapping[str, Any]) -> ConfigDict:
   """The config with the arguments among `values`, and with the sections of evaluations that their paths ask for."""
   config = config_args.load(_with_arguments(file, values))
-  if any(path.startswith("evaluate.") for path in values):
+  if any(path.startswith(("evaluate.", "track.")) for path in values):
     from dgm_jax.training.build import with_evaluations  # imports models and JAX, which most commands do without
 
     config = with_evaluations(config, values)
