@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from dgm_jax.core import errors
 from dgm_jax.models.base import require_at_least
 from dgm_jax.models.flows import flow
 
@@ -20,6 +21,14 @@ class Model(flow.Model):
   layer: str = "residual"
   norm: str = "act"
   num_estimates: int = 8
+
+  def setup(self):
+    errors.require(
+      self.direction == "density",
+      f"direction = {self.direction!r} of a residual flow: its log-determinants are estimated from x to z alone; leave "
+      "it at 'density'",
+    )
+    super().setup()
 
   def _estimate(self, key: jax.Array, x: jax.Array, context: jax.Array | None, train: bool) -> jax.Array:
     """An estimate of log p(x), [B]; in evaluations those of a batch are independent."""

@@ -118,6 +118,13 @@ def test_a_residual_flow_is_estimated_without_bias_around_its_exact_density():
   np.testing.assert_allclose(of_draw, log_prob(drawn), atol=1e-3)
 
 
+def test_a_residual_flow_is_trained_in_the_direction_in_which_it_is_evaluated():
+  """Its estimates are of x -> z alone: in the other direction training would be of another density."""
+  model = residual_flow.Model((3,), norm="none", direction="sampling")
+  with pytest.raises(errors.UserError, match="direction = 'sampling' of a residual flow: its log-determinants are"):
+    jax.eval_shape(lambda: model.init(KEY, {"x": jnp.zeros((2, 3))}))
+
+
 def test_a_mixture_of_flows_integrates_to_1_and_draws_from_all_components():
   model = flow_mixture.Model((2,), 2, {"layer": "coupling", "num_layers": 1, "layer_args": NET}, spread=3.0)
   variables = jax.jit(model.init)(KEY, {"x": jnp.zeros((3, 2))})
