@@ -38,8 +38,8 @@ from dgm_jax.data.given import without_missing
 from dgm_jax.data.sets import array
 from dgm_jax.evaluate import exact_likelihood, scores
 from dgm_jax.training import checks
+from dgm_jax.training.experiment import evaluation_key
 from dgm_jax.training.restore import of_run
-from dgm_jax.training.results import evaluation_key
 
 _TEXTS = (".txt", ".text")
 
@@ -157,8 +157,8 @@ def score_file(
     errors.require(num_draws == 0, "--num_draws is for models that know their density; give --num_samples.")
   run = scores.make(experiment, num_samples=num_samples or own.get("num_samples", 0), **options)
   key = evaluation_key()
-  if own.get("statistics") == "train":
-    state = exact_likelihood.with_training_statistics(experiment, state, key, options["batch_size"] or 500)
+  if method == "density":
+    state = exact_likelihood.as_evaluated(experiment, state, key, own)
   with progress_bar(len(arrays["x"]), description="log p", unit="example") as bar:
     return run(state, key, arrays, bar.update)
 

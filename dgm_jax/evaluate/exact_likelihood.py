@@ -1,7 +1,7 @@
 """Log-likelihood of held-out data under a model that knows log p(x), and bits per dimension."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -183,6 +183,18 @@ def with_training_statistics(experiment: Any, state: Any, key: jax.Array, batch_
 
   variables = model.fit_statistics({"params": state.params, **state.variables}, total)
   return state.replace(variables={name: value for name, value in variables.items() if name != "params"})
+
+
+def as_evaluated(experiment: Any, state: Any, key: jax.Array, options: Mapping[str, Any]) -> Any:
+  """The state whose log p(x) an exact_likelihood with these options reports: what stands beside it is of the same p.
+
+  Args:
+    experiment, state, key: the built experiment, the trained state, the evaluation key.
+    options: config.evaluate.exact_likelihood of the run; empty for a run without one.
+  """
+  if options.get("statistics", "") != "train":
+    return state
+  return with_training_statistics(experiment, state, key, options.get("batch_size", 500))
 
 
 def evaluate(

@@ -53,6 +53,16 @@ class Experiment(NamedTuple):
     )
 
 
+# All runs are evaluated with the same key, whatever their seeds: on the same binarised images with the same noise, so
+# that they can be compared example by example.
+_EVALUATION_SEED = 0
+
+
+def evaluation_key() -> jax.Array:
+  """The key of all final evaluations."""
+  return rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
+
+
 def two_examples(experiment: Experiment) -> dict[str, jax.Array]:
   """A batch of two examples, for code that depends only on shapes."""
   return first_examples(experiment, 2)

@@ -4,25 +4,15 @@ import math
 import pathlib
 from typing import Any
 
-import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, figures, files, options, rng
-from dgm_jax.evaluate import chosen, degenerate
+from dgm_jax.core import errors, figures, files, options
+from dgm_jax.evaluate import chosen, degenerate, exact_likelihood
 from dgm_jax.training import given_runs
 from dgm_jax.training.comparable import about
-from dgm_jax.training.experiment import Experiment
+from dgm_jax.training.experiment import Experiment, evaluation_key
 from dgm_jax.training.workdir import own_files
-
-# All runs are evaluated with the same key, whatever their seeds: on the same binarised images with the same noise, so
-# that they can be compared example by example.
-_EVALUATION_SEED = 0
-
-
-def evaluation_key() -> jax.Array:
-  """The key of all final evaluations."""
-  return rng.stream(jax.random.key(_EVALUATION_SEED), "eval")
 
 
 def evaluate_finally(
@@ -40,7 +30,8 @@ def evaluate_finally(
   Values of single examples and latent units are written to out/values_file under "test/NAME", figures to out/figures;
   without `out`, to the workdir.  With `merge`, other names in the workdir's file are kept.  With `fresh`, evaluations
   of the user's own are used as they are now, not as the run's copies of them.  "warnings" has sentences about a
-  degenerate likelihood, if there are any.
+  degenerate likelihood, if there are any.  With evaluate.exact_likelihood.statistics = "train" all evaluations are of
+  the model with the training set's statistics, not only the likelihood.
 
   Raises:
     DivergenceError: a result is NaN or Inf.
@@ -49,8 +40,11 @@ def evaluate_finally(
   results, values, out = {}, {}, out or workdir
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)
+  state = exact_likelihood.as_evaluated(experiment, state, key, config.evaluate.get("exact_likelihood", {}))
   for name, given in own_files.located(config, workdir, fresh=fresh).evaluate.items():
     evaluation = chosen.find(name, given).handed(given_runs.load)
+    if name == "exact_likelihood":  # the state has these statistics
+      evaluation = evaluation._replace(options={k: v for k, v in evaluation.options.items() if k != "statistics"})
     found = evaluation.run(experiment, state, key, experiment.splits.test, **evaluation.options)
     values |= {f"test/{k}": v for k, v in found.pop("values", {}).items()}
     with figures.writing(options.words(config.figure_formats)):

@@ -14,10 +14,12 @@ import numpy as np
 
 from dgm_jax.api import loading
 from dgm_jax.core import files, rng
-from dgm_jax.evaluate import exact_likelihood, normalisation
+from dgm_jax.evaluate import exact_likelihood, invertibility, normalisation
 from dgm_jax.experiments.harness import measured, paper, stages, tables
 from dgm_jax.experiments.shared import nll_tables
 from dgm_jax.sweeps import states
+
+_CHECKS = ("normalisation", "normalisation_states", "invertibility")
 
 
 class Claims(NamedTuple):
@@ -51,28 +53,40 @@ def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> None:
       path.parent.mkdir(exist_ok=True)
       config = files.read_json(place / "config.json") or {}
       run = loading.of_run(place, "best" if config.get("keep_best") else "latest")
-      found = of_state(run.experiment, run.state, config["evaluate"].get("exact_likelihood", {}))
-      if (worst := run.results.get("test/invertibility")) is not None:
-        found["invertibility"] = np.asarray(worst)
-      files.save_arrays(path, **found)
+      files.save_arrays(path, **of_state(run.experiment, run.state, config["evaluate"]))
 
 
-def of_state(experiment: Any, state: Any, options: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """log_px, log_px_transformed [N] on the test set, the mean of the latter in validation, and what the numbers are."""
+def of_state(experiment: Any, state: Any, evaluations: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+  """log_px, log_px_transformed [N] on the test set, the mean of the latter in validation, and what the numbers are.
+
+  Args:
+    experiment: the built experiment.
+    state: of the checkpoint that is measured.
+    evaluations: config.evaluate of the run; of these exact_likelihood, and invertibility and normalisation if it has
+      them: of the same state and statistics as the likelihood, of which a run's own results need not be.
+  """
+  options = evaluations.get("exact_likelihood", {})
   given = {name: value for name, value in options.items() if name not in ("bits", "statistics")}
   key, run = rng.stream(jax.random.key(0), "eval"), exact_likelihood.make_log_px(experiment, **given)
-  if options.get("statistics") == "train":
-    state = exact_likelihood.with_training_statistics(experiment, state, key)
+  state = exact_likelihood.as_evaluated(experiment, state, key, options)
   found = run(state, key, experiment.splits.test)
   held_out = experiment.splits.valid
   valid = np.array([np.nan]) if held_out is None else run(state, key, held_out)["log_px_transformed"]
   arrays = {name: np.asarray(found[name]) for name in ("log_px", "log_px_transformed")}
   arrays |= {"valid": np.mean(valid, dtype=np.float64), "step": np.asarray(int(state.step))}
   arrays["kind"] = np.asarray(exact_likelihood.kind(experiment))
-  if getattr(experiment.model, "num_levels", None) and experiment.model.num_orders == 1:
-    sums = normalisation.evaluate(experiment, state, key, experiment.splits.test)
-    arrays |= {name: np.asarray(sums[name]) for name in ("normalisation", "normalisation_states")}
-  return arrays
+  return arrays | _checks(experiment, state, key, evaluations)
+
+
+def _checks(experiment: Any, state: Any, key: jax.Array, evaluations: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """The sum or integral of p, with what it is over, and the worst error of inverses."""
+  found, model, test = {}, experiment.model, experiment.splits.test
+  if "normalisation" in evaluations or (getattr(model, "num_levels", None) and model.num_orders == 1):
+    found |= normalisation.evaluate(experiment, state, key, test, **evaluations.get("normalisation", {}))
+  if "invertibility" in evaluations:
+    options = {**evaluations["invertibility"], "layers": False}
+    found["invertibility"] = invertibility.evaluate(experiment, state, key, test, **options)["invertibility"]
+  return {name: np.asarray(found[name]) for name in _CHECKS if name in found}
 
 
 def chosen(folder: pathlib.Path, planned: paper.Budget) -> dict[str, dict[int, tuple[str, dict[str, np.ndarray]]]]:
@@ -101,8 +115,7 @@ def _cell(runs: Mapping[int, tuple[str, dict]], alternatives: int) -> dict[str, 
   nll = measured.mean([-a["log_px_transformed"].mean(dtype=np.float64) for _, a in runs.values()])
   images = np.stack([a["log_px_transformed"] for _, a in runs.values()]).mean(0)
   first = next(iter(runs.values()))[1]
-  checks = ("normalisation", "normalisation_states", "invertibility")
-  sums = {name: float(first[name]) for name in checks if name in first}
+  sums = {name: float(first[name]) for name in _CHECKS if name in first}
   valid = measured.mean([-float(a["valid"]) for _, a in runs.values()]).mean
   return {
     "nll": nll.mean,
