@@ -1,5 +1,6 @@
 """How well a flow can be inverted in float32: the error of both directions, of log-determinants, and of log p."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import distrax
@@ -41,20 +42,30 @@ def _of_bijector(bijector: Any, x: jax.Array) -> tuple[jax.Array, dict[str, jax.
   return y, found
 
 
+def _names(layers: list[tuple[str, Any]]) -> list[str]:
+  """The names of layers, and of a multi-scale one those of its parts."""
+  return [each for name, bijector in layers for each in getattr(bijector, "part_names", [name])]
+
+
+def _parts(layers: list[tuple[str, Any]], x: jax.Array) -> Iterator[tuple[str, Any, jax.Array]]:
+  """(name, bijector, its input) of all of `_names`, for x."""
+  for name, bijector in layers:
+    yield from bijector.parts(x) if hasattr(bijector, "parts") else [(name, bijector, x)]
+    x = bijector.forward(x)
+
+
 def _through(layers: list[tuple[str, Any]], x: jax.Array, each: bool) -> dict[str, dict[str, jax.Array]]:
   """{layer: its errors}, and those of all layers together under ""."""
-  found, z = {}, x
-  for name, bijector in layers if each else ():
-    z, found[name] = _of_bijector(bijector, z)
+  found = {name: _of_bijector(bijector, z)[1] for name, bijector, z in _parts(layers, x)} if each else {}
   return found | {"": _of_bijector(distrax.Chain([bijector for _, bijector in layers[::-1]]), x)[1]}
 
 
 def _first_bad(layers: list[tuple[str, Any]], x: jax.Array) -> jax.Array:
   """The number of the first layer whose output or log-determinant is not finite for some x; that of layers if none."""
   bad = []
-  for _, bijector in layers:
-    x, log_det = bijector.forward_and_log_det(x)
-    bad.append(~(jnp.isfinite(x).all() & jnp.isfinite(log_det).all()))
+  for _, bijector, z in _parts(layers, x):
+    y, log_det = bijector.forward_and_log_det(z)
+    bad.append(~(jnp.isfinite(y).all() & jnp.isfinite(log_det).all()))
   return jnp.argmax(jnp.stack([*bad, jnp.bool_(True)]))
 
 
@@ -122,7 +133,7 @@ def evaluate(
   keys = jax.random.split(key, n + 1)
   batch = jax.vmap(experiment.transforms.evaluate)(keys[1:], examples)
   x, context = _vectors(batch, model)
-  names = [name for name, _ in model.bind(variables).bijectors(context)]
+  names = _names(model.bind(variables).bijectors(context))
 
   def run(variables, x, context):
     bound = model.bind(variables).bijectors(context)

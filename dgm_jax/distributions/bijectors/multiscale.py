@@ -28,13 +28,41 @@ class MultiScale(distrax.Bijector):
   log-density of the whole under N(0, I) is the sum over levels of log p(half that leaves | half that stays).
 
   Args:
-    levels: bijectors [H, W, C] -> [H', W', C'].
+    levels: of each level the named bijectors, in the order in which x [H, W, C] passes them to become [H', W', C'].
     couplings: of the images after all levels but the last, of event [H', W', C'], with the half that stays first.
+    shapes: (H', W', C') of each level, before channels leave.
   """
 
-  def __init__(self, levels: Sequence[distrax.Bijector], couplings: Sequence[Coupling], shapes: Sequence[tuple]):
+  def __init__(
+    self,
+    levels: Sequence[Sequence[tuple[str, distrax.Bijector]]],
+    couplings: Sequence[Coupling],
+    shapes: Sequence[tuple[int, int, int]],
+  ):
     super().__init__(event_ndims_in=3, event_ndims_out=1)
-    self._levels, self._couplings, self._shapes = levels, couplings, shapes
+    self._named, self._couplings, self._shapes = levels, couplings, shapes
+    self._levels = [distrax.Chain([bijector for _, bijector in level[::-1]]) for level in levels]
+
+  @property
+  def part_names(self) -> list[str]:
+    """The names of `parts`, such as "level 1, ActNorm 3": levels are counted from 1, their parts from 0."""
+    names = []
+    for i, level in enumerate(self._named):
+      names += [f"level {i + 1}, {name} {k}" for k, (name, _) in enumerate(level)]
+      names += [f"level {i + 1}, split"] if i < len(self._couplings) else []
+    return names
+
+  def parts(self, x: jax.Array) -> list[tuple[str, distrax.Bijector, jax.Array]]:
+    """[(name, bijector, its input)] of the bijectors that x [..., H, W, C] passes, in this order."""
+    found = []
+    for i, level in enumerate(self._named):
+      for _, bijector in level:
+        found.append((bijector, x))
+        x = bijector.forward(x)
+      if i < len(self._couplings):
+        found.append((self._couplings[i], x))
+        x = x[..., : self._couplings[i].size]
+    return [(name, *part) for name, part in zip(self.part_names, found, strict=True)]
 
   def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     parts, log_det, batch = [], 0.0, x.shape[:-3]
@@ -173,7 +201,7 @@ class ImageFlow(nn.Module):
     h, w, _ = self.shape
     errors.require(
       h % 2**self.num_levels == 0 and w % 2**self.num_levels == 0,
-      f"num_levels = {self.num_levels} halves height and width as often; {h} x {w} cannot be: choose fewer levels",
+      f"num_levels = {self.num_levels} needs a height and width that {2**self.num_levels} divides; x is {h} x {w}",
     )
 
   def setup(self):
@@ -202,15 +230,21 @@ class ImageFlow(nn.Module):
     count = 2 * self.num_boards
     return self.boards[level * count : (level + 1) * count]
 
+  def _level(self, i):
+    """The parts of a level: layers, and the squeeze."""
+    return (*self._boards(i), Squeeze(), *self.steps[i])
+
   def _assembled(self, levels, context):
-    chains = [distrax.Chain(bijectors[::-1]) for bijectors in levels]
-    return MultiScale(chains, [split(context) for split in self.splits], self.shapes)
+    named = [
+      [(type(part).__name__, bijector) for part, bijector in zip(self._level(i), level, strict=True)]
+      for i, level in enumerate(levels)
+    ]
+    return MultiScale(named, [split(context) for split in self.splits], self.shapes)
 
   def __call__(self, context: jax.Array | None = None) -> distrax.Bijector:
     """The bijector [H, W, C] -> [D]."""
-    of = lambda parts: [part(context) for part in parts]
-    levels = [[*of(self._boards(i)), Squeeze(), *of(steps)] for i, steps in enumerate(self.steps)]
-    return self._assembled(levels, context)
+    of = lambda part: part(context) if isinstance(part, nn.Module) else part
+    return self._assembled([[of(part) for part in self._level(i)] for i in range(self.num_levels)], context)
 
   def bijectors(self, context: jax.Array | None = None) -> list[tuple[str, distrax.Bijector]]:
     """[("MultiScale", the bijector)]."""
@@ -219,9 +253,9 @@ class ImageFlow(nn.Module):
   def observe(self, x: jax.Array, context: jax.Array | None = None, train: bool = False) -> tuple[jax.Array, jax.Array]:
     """(z, log |det dz/dx|) of x [B, H, W, C]; in `init` actnorm starts from it."""
     levels, a = [], x
-    for i, steps in enumerate(self.steps):
+    for i in range(self.num_levels):
       found = []
-      for step in (*self._boards(i), Squeeze(), *steps):
+      for step in self._level(i):
         if not isinstance(step, nn.Module):
           found.append(step)
         else:

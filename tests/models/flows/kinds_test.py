@@ -2,14 +2,17 @@
 
 import itertools
 import math
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgm_jax.core import config_args, errors
+from dgm_jax.core import config_args, errors, system
+from dgm_jax.data import pipeline
 from dgm_jax.distributions.bijectors import multiscale
+from dgm_jax.evaluate import invertibility
 from dgm_jax.models.flows import dequantised_flow, flow, flow_mixture, image_flow, residual_flow
 from dgm_jax.training import build
 
@@ -100,8 +103,27 @@ def test_an_image_flow_draws_from_its_density_and_starts_normalised():
   np.testing.assert_allclose(of_channels.mean(0), 0, atol=1e-4)
   np.testing.assert_allclose(of_channels.std(0), 1, atol=1e-3)
   np.testing.assert_allclose(again, drawn, atol=1e-4)
-  with pytest.raises(errors.UserError, match="num_levels = 3 halves height and width as often; 4 x 4 cannot be"):
+  with pytest.raises(errors.UserError, match="num_levels = 3 needs a height and width that 8 divides; x is 4 x 4"):
     jax.eval_shape(lambda: image_flow.Model((4, 4, 2), num_levels=3).init(KEY, {"x": x}))
+
+
+def test_invertibility_names_the_parts_of_an_image_flow():
+  model = image_flow.Model((4, 4, 1), num_levels=2, num_steps=1, hidden=4, num_boards=1)
+  x = np.random.default_rng(0).normal(size=(10, 4, 4, 1)).astype("f")
+  variables = jax.jit(model.init)(KEY, {"x": x})
+  arrays = {"x": x, "index": np.arange(10, dtype=np.int32)}
+  made = types.SimpleNamespace(model=model, splits=None, transforms=pipeline.make((), arrays))
+  state = lambda params: system.TrainState(jnp.int32(8), params, (), {"degrees": variables["degrees"]}, {})
+  found = invertibility.evaluate(made, state(variables["params"]), KEY, arrays, num_examples=5)
+  names = {key.split("/")[2] for key in found if key.startswith("invertibility/layers/")}
+  steps = ["Squeeze 2", "ActNorm 3", "LULayer 4", "ImageCoupling 5"]
+  of_level = ["ActNorm 0", "ImageCoupling 1", *steps]
+  assert names == {*(f"level {i}, {name}" for i in (1, 2) for name in of_level), "level 1, split"}
+  assert all(found[f"invertibility/layers/{name}/draws_y_max"] < 1e-4 for name in names)
+  params = jax.tree.map(lambda a: a, variables["params"])
+  params["flow"]["steps_1_0"]["loc"] = params["flow"]["steps_1_0"]["loc"].at[0].set(jnp.nan)
+  with pytest.raises(errors.DivergenceError, match="The layer 'level 2, ActNorm 3' of the flow gives NaN"):
+    invertibility.evaluate(made, state(params), KEY, arrays, num_examples=5, layers=False)
 
 
 def test_a_residual_flow_is_estimated_without_bias_around_its_exact_density():
