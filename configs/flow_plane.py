@@ -18,7 +18,8 @@ Arguments (after the colon, separated by commas):
                   mixture_coupling   mixtures of logistics (Flow++)
                   maf          affine autoregressive
                   spline_autoregressive, mixture_autoregressive
-                  radial, residual   contractions x + g(x)
+                  radial       contractions and expansions around points
+                  residual     x + g(x) with contractions g
                   flows        a mixture of four flows of affine couplings
                   made         MADE with mixtures of ten normals as conditionals: no flow
                   planar, sylvester   with energy= alone: they have no inverse
@@ -103,6 +104,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.evaluate.invertibility = {"num_examples": 20 if a.test else 1000, "layers": True}
   if not of_energy and a.data != "array":
     config.evaluate.normalisation = {"num_points": 100 if a.test else 1000, "radius": 8.0}  # a grid of these squared
+    config.evaluate.plane_figure = {"bins": 20 if a.test else 120}
   config.optim.update(name="adam", lr=1e-3, schedule="cosine", clip_norm=5.0)
   if not a.test:
     config.batch_size, config.num_steps = 512, 4000 if a.quick else 20_000

@@ -8,10 +8,10 @@ import numpy as np
 from dgm_jax.core import figure_style as style
 from dgm_jax.core import figures
 from dgm_jax.data.sets import plane
+from dgm_jax.evaluate import plane_figure
 from dgm_jax.experiments.papers.gallery import planes
 
 Found = Mapping[tuple[str, str], Mapping[str, np.ndarray]]  # (net, plane) -> what planes.measure returns
-_DRAWN = 1000  # points
 
 
 def _panels(path: pathlib.Path, rows: Sequence[str], columns: Sequence[str], draw) -> None:
@@ -47,7 +47,7 @@ def densities(found: Found, nets: Mapping[str, str], names: Sequence[str], path:
       return
     low, high = planes.window(column)
     top = np.quantile(true[column][true[column] > 0], 0.98)
-    axis.imshow(density.T, origin="lower", cmap="cividis", extent=[low[0], high[0], low[1], high[1]], vmin=0, vmax=top)
+    plane_figure.draw_density(axis, density, low, high, top)
     if arrays is not None:
       text = f"{planes.divergence(dict(arrays))[0]:.3f}"
       axis.text(0.03, 0.03, text, transform=axis.transAxes, fontsize=6, color="white")
@@ -64,9 +64,8 @@ def grids(found: Found, nets: Mapping[str, str], names: Sequence[str], path: pat
     arrays = found.get((row, column))
     if arrays is None:
       return
-    axis.plot(*arrays["draws"][:_DRAWN].T, ".", markersize=0.6, color=style.COLOURS[1], rasterized=True)
-    for line in arrays["lines"]:
-      axis.plot(*line.T, linewidth=0.3, color=style.COLOURS[0])
+    plane_figure.draw_points(axis, arrays["draws"])
+    plane_figure.draw_lines(axis, arrays["lines"])
 
   if rows:
     _panels(path, rows, names, draw)

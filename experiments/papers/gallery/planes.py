@@ -8,10 +8,9 @@ import numpy as np
 
 from dgm_jax.core import rng
 from dgm_jax.data.sets import plane
-from dgm_jax.evaluate import exact_likelihood
+from dgm_jax.evaluate import exact_likelihood, plane_figure
 
 BINS = 120  # of the pictures, in each direction
-_LINES, _POINTS, _REACH = 13, 61, 3.0  # of the grid in the noise that a flow bends
 _DEVIATIONS = 3.0  # of the noise, beyond the points of a plane, in the pictures
 
 
@@ -36,23 +35,12 @@ def _standardised(experiment: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bent(run: Any) -> np.ndarray | None:
-  """Lines z_d = constant in the noise as points of the plane, [2 LINES, POINTS, 2]; None of a model without a flow."""
-  model = run.experiment.model
-  if not hasattr(model, "bijectors"):
+  """plane_figure.bent, as points of the plane before the transforms; None of a model without a flow."""
+  lines = plane_figure.bent(run.experiment.model, run.state)
+  if lines is None:
     return None
-  at, along = np.linspace(-_REACH, _REACH, _LINES), np.linspace(-_REACH, _REACH, _POINTS)
-  across = np.stack(np.broadcast_arrays(at[:, None], along[None]), -1)
-  z = jnp.asarray(np.concatenate([across, across[..., ::-1]]).reshape(-1, 2), jnp.float32)
-
-  def inverse(state, z):
-    bound = model.bind({"params": state.params, **state.variables})
-    for _, bijector in bound.bijectors()[::-1]:
-      z = bijector.inverse(z)
-    return z
-
   shift, scale = _standardised(run.experiment)
-  x = (np.asarray(jax.jit(inverse)(run.state, z), np.float64) - shift) / scale
-  return x.reshape(2 * _LINES, _POINTS, 2).astype(np.float32)
+  return ((lines.astype(np.float64) - shift) / scale).astype(np.float32)
 
 
 def measure(run: Any) -> dict[str, np.ndarray]:
