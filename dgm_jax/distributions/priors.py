@@ -153,7 +153,15 @@ class Flow(nn.Module):
   def setup(self):
     _require_positive("flow", "num_layers", self.num_layers)
     errors.require(self.latent_dim >= 2, f"latent_dim = {self.latent_dim} of prior 'flow' must be 2 or more")
+    errors.require(
+      self.layer or not (self.layer_args or self.permutation != "none"),
+      "layer_args and permutation of prior 'flow' are for a flow of layers: name its layer, such as layer='coupling'",
+    )
     if self.layer:
+      errors.require(
+        self.hidden == Flow.hidden,
+        f"hidden = {self.hidden} of prior 'flow' is for the RealNVP without a layer: put hidden into layer_args",
+      )
       errors.require(
         self.layer not in flows.WITHOUT_INVERSE, f"layer = {self.layer!r} of prior 'flow' has no inverse: no draws"
       )

@@ -226,7 +226,7 @@ def evaluate(
       model, instead of log p(x|y) of the examples' own labels.
     bits: whether to stop with an error where bits_per_dim is not defined; without it the number is then left out.
     statistics: "train": of batch normalisation, those of the whole training set, layer by layer; "": those that
-      training kept.
+      training kept.  A flow with norm = "act" or "none" has no such statistics, and both are the same.
 
   Returns:
     log_px, nll = -log_px, log_px_stderr (over examples): nats of x before the transforms where these have a Jacobian;

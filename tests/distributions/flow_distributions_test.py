@@ -110,6 +110,14 @@ def test_the_trees_of_the_former_flows_are_unchanged():
   ({"posterior_args": {"layer": "maf"}}, "layer = 'maf' of a flow; it must be one of coupling, autoregressive"),
   ({"posterior_args": {"layer": "sylvester"}, "prior": "vamp"}, "prior 'vamp' needs log q at any z"),
   ({"prior": "flow", "prior_args": {"layer": "planar"}}, "layer = 'planar' of prior 'flow' has no inverse"),
+  ({"prior": "flow", "prior_args": {"permutation": "lu"}}, "layer_args and permutation of prior 'flow'"),
+  ({"prior": "flow", "prior_args": {"layer_args": {"hidden": (8,)}}}, "of prior 'flow' are for a flow of layers"),
+  ({"prior": "flow", "prior_args": {"layer": "coupling", "hidden": 8}}, "hidden = 8 of prior 'flow' is for the Real"),
+  ({"posterior_args": {"layer": "sylvester", "layer_args": {"columns": 0}}}, "columns = 0 of a Sylvester flow must"),
+  (
+    {"posterior_args": {"layer": "sylvester", "layer_args": {"num_reflections": -1}}},
+    "num_reflections = -1 of a Sylvester flow must be 1 or more",
+  ),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(options, named):
   model = vae.Model((3,), **({"latent_dim": 2, "hidden": (4,), "posterior": "flow"} | options))

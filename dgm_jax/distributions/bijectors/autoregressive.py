@@ -28,7 +28,7 @@ class Autoregressive(distrax.Bijector):
     self, conditioner: Callable, transform: Any, places: jax.Array, method: str = "jacobi", tol: float | None = None
   ):
     super().__init__(event_ndims_in=1)
-    solvers.check(method)
+    solvers.check(method, tol)
     self.conditioner, self.transform, self.places, self.method, self.tol = conditioner, transform, places, method, tol
 
   def forward_and_log_det(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -228,6 +228,8 @@ class SylvesterLayer(OfContext):
   num_reflections: int = 8
 
   def shapes(self) -> dict[str, tuple[int, ...]]:
+    for name in ("columns", "num_reflections"):
+      errors.require(getattr(self, name) >= 1, f"{name} = {getattr(self, name)} of a Sylvester flow must be 1 or more")
     m = min(self.columns, self.dim)
     return {"vectors": (self.num_reflections, self.dim), "r": (m, m), "s": (m, m), "b": (m,)}
 

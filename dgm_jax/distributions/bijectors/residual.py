@@ -78,6 +78,7 @@ class Residual(distrax.Bijector):
     tol: float | None = None,
   ):
     super().__init__(event_ndims_in=1)
+    solvers.check(tol=tol)
     self.g, self.key, self.num_exact, self.shared, self.tol = g, key, num_exact, shared, tol
 
   def _log_det(self, x):

@@ -87,6 +87,7 @@ def fixed_point(
   return x, jax.lax.stop_gradient(passes).astype(jnp.int32)
 
 
-def check(method: str) -> None:
-  """Raises UserError unless the method is one of METHODS."""
+def check(method: str = "jacobi", tol: float | None = None) -> None:
+  """Raises UserError unless the method is one of METHODS, and tol None or positive."""
+  errors.require(tol is None or tol > 0, f"tol = {tol} of an inverse; it must be positive")
   errors.require(method in METHODS, f"inverse = {method!r}; it must be one of {', '.join(METHODS)}")
