@@ -8,11 +8,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import errors
+from dgm_jax.core import errors, options
 from dgm_jax.distributions import bases
+from dgm_jax.distributions.likelihoods import families
 from dgm_jax.models import contexts
 from dgm_jax.models.autoregressive import made
-from dgm_jax.models.base import flat
+from dgm_jax.models.base import flat, require_one_of
+
+# no options of a MADE as a base
+_OF_MODEL = ("data_shape", "data_mean", "num_classes", "context_dim", "parent", "name")
 
 
 class FlowModel(nn.Module):
@@ -43,12 +47,23 @@ class FlowModel(nn.Module):
     return self.num_classes or self.context_dim
 
   def make_base(self) -> nn.Module:
-    """p(z).  Raises UserError for an unknown name or option."""
+    """p(z).  Raises UserError for an unknown name or option, or a MADE whose likelihood is no density on the line."""
+    require_one_of((*bases.BASES, "made"), base=self.base)
     if self.base != "made":
       return bases.make(self.base, self.dim, **self.base_args)
+    options.check("base 'made'", made.Model, self.base_args, _OF_MODEL)
     mixture = {"likelihood": "gaussian_mixture", "activation": "relu", "direct": False, "hidden": (64, 64)}
-    context = {"num_classes": self.num_classes, "context_dim": self.context_dim}
-    return made.Model((self.dim,), **context, **(mixture | dict(self.base_args)))
+    given = mixture | dict(self.base_args)
+    family = families.make(given["likelihood"], **given.get("likelihood_args", {}))
+    errors.require(
+      isinstance(family, families.Family)
+      and not (family.shares_scale or family.of_counts)
+      and family.num_values is None
+      and family.support == (-math.inf, math.inf),
+      f"likelihood = {given['likelihood']!r} of base 'made' is no density of any real number: choose another one, such "
+      "as gaussian_mixture",
+    )
+    return made.Model((self.dim,), num_classes=self.num_classes, context_dim=self.context_dim, **given)
 
   @property
   def dim(self) -> int:

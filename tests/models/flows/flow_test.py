@@ -165,7 +165,16 @@ def test_classes_are_given_to_every_layer_and_the_base():
   [
     ({"layer": "planar"}, "layer = 'planar' has no inverse"),
     ({"direction": "both"}, "direction = 'both'; it must be one of density, sampling"),
-    ({"base": "cauchy"}, "base = 'cauchy'; it must be one of normal"),
+    ({"base": "cauchy"}, "base = 'cauchy'; it must be one of normal, logistic, learned, mixture, made"),
+    ({"base": "made", "base_args": {"foo": 1}}, "option of base 'made' 'foo'"),
+    ({"base": "made", "base_args": {"num_classes": 3}}, "option of base 'made' 'num_classes'"),
+    ({"base": "made", "base_args": {"hidden": 8}}, "hidden = 8 of base 'made' must be of type"),
+    (
+      {"base": "made", "base_args": {"likelihood": "bernoulli"}},
+      "likelihood = 'bernoulli' of base 'made' is no",
+    ),
+    ({"base": "made", "base_args": {"likelihood": "beta"}}, "likelihood = 'beta' of base 'made' is no density"),
+    ({"layer_args": {"tol": 0.0}}, r"tol = 0\.0 of an inverse; it must be positive"),
     ({"num_layers": 0}, "num_layers = 0 of a flow must be 1 or more"),
   ],
 )
