@@ -77,7 +77,7 @@ def of_shapes(make, shapes, shape=(DIM,)):
 
 def _checkerboard(kernel):
   """An affine coupling of images whose parameters are a linear function of the kept pixels."""
-  transform, mask = transforms_of.make("affine"), masks.mask("checkerboard", IMAGE)
+  transform, mask = transforms_of.make("affine"), masks.checkerboard(IMAGE)
 
   def conditioner(x):
     h = jnp.tensordot(x, kernel, 3)  # [..., H, W, 2, C]

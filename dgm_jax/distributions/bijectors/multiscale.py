@@ -161,7 +161,7 @@ class ImageCoupling(Layer):
   def __call__(self, context: jax.Array | None = None) -> distrax.Bijector:
     swap = self.index % 2 == 1
     if self.board:
-      mask = masks.mask("checkerboard", (*self.shape, self.dim), swap)
+      mask = masks.checkerboard((*self.shape, self.dim), swap)
       return MaskedCoupling(self._conditioner(context), self.made, mask)
     return Coupling(self._conditioner(context), self.made, self.kept, swap, event_ndims=3)
 

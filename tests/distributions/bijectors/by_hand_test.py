@@ -62,13 +62,13 @@ def test_a_squeeze_puts_blocks_of_four_pixels_into_channels():
     squeeze.Squeeze().forward(jnp.zeros((1, 3, 4, 1)))
 
 
-@pytest.mark.parametrize("kind", masks.KINDS)
-def test_masks_halve_the_entries_and_swap(kind):
-  mask = masks.mask(kind, (4, 6, 2))
-  assert int(mask.sum()) == 24
-  np.testing.assert_array_equal(masks.mask(kind, (4, 6, 2), swap=True), ~mask)
-  with pytest.raises(errors.UserError, match="one entry only"):
-    masks.mask("halves", (1,))
+def test_a_chessboard_halves_the_pixels_and_swaps():
+  mask = masks.checkerboard((4, 6, 2))
+  assert (mask[:, :-1] != mask[:, 1:]).all() and (mask[:-1] != mask[1:]).all() and (mask[..., 0] == mask[..., 1]).all()
+  np.testing.assert_array_equal(masks.checkerboard((4, 6, 2), swap=True), ~mask)
+  for shape, said in (((4, 6), "images .H, W, C.; x has shape .4, 6."), ((1, 1, 3), "two pixels or more")):
+    with pytest.raises(errors.UserError, match=said):
+      masks.checkerboard(shape)
 
 
 def test_actnorm_has_mean_0_and_variance_1_on_its_first_batch_only():
