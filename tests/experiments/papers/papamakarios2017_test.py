@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgm_jax.core import files
+from dgm_jax.core import config_args, errors, files
 from dgm_jax.experiments import reproduce
+from dgm_jax.experiments.harness import comparisons
 from dgm_jax.experiments.harness import paper as papers
+from dgm_jax.experiments.papers.durkan2019 import paper as durkan
 from dgm_jax.experiments.papers.papamakarios2017 import gaussian, paper
 
 RNG = np.random.default_rng(0)
@@ -58,6 +60,9 @@ def test_the_report_by_hand(tmp_path):
   assert "1346.2" in found["sentences"][0]
   row = paper.summary(found["numbers"])
   assert row["published"] == "1366.9/1344.7" and row["ours"].startswith("1367.1")
+  of_class = paper.ours(found["numbers"])["gaussian-class"]  # judged by noise and digits: sqrt(0.1^2 + 0.5^2)
+  assert (of_class.value, of_class.stderr) == (pytest.approx(1344.6), pytest.approx(0.26**0.5))
+  assert "± 0.51" in table["rows"][1][-1]["text"]
   assert paper.report("table=gaussian", "test", tmp_path / "none")["tables"] == []
 
 
@@ -93,3 +98,48 @@ def test_the_planned_runs_are_the_rows_of_the_table():
     ("flow", "autoregressive", 5, "made"),
   )
   assert by_model == {kind: [False, True] for kind in expected}
+
+
+def test_the_normals_that_are_committed_agree_within_the_joint_error():
+  found = files.read_json(papers.results_file("papamakarios2017", "table=gaussian", "quick"))
+  assert {cell.name: cell.agrees for cell in comparisons.cells(found)} == {"gaussian": True, "gaussian-class": True}
+  far = found | {"numbers": {"item": "table=gaussian", "cells": {}}}
+  cell = {"nll": 1344.7 + 1.9, "stderr_seeds": 0.15, "stderr_images": 0.88}
+  far["numbers"]["cells"]["gaussian-class"] = cell
+  assert [cell.agrees for cell in comparisons.cells(far)] == [False]
+
+
+def test_the_rows_of_table_1_are_maf_s_settings_for_each_set():
+  runs, _ = reproduce.plan(papers.budget(paper, "table=1", "paper"), {}, "")
+  assert len(runs) == 7 * 5
+  published = paper.PUBLISHED["table=1"]
+  assert (published["maf-5-power"].value, published["made-mog-bsds300"].value) == (-0.14, -153.71)
+  for run in runs:
+    config, args = run.config, run.config["model"]["args"]
+    layers = args.get("num_layers", 0)
+    base = args if config["model"]["name"] == "made" or args["base"] == "made" else None
+    assert config["optim"]["lr"] == (1e-4 if layers > 1 else 1e-3) and config["optim"]["l2"] == 1e-6
+    assert (config["batch_size"], config["keep_best"], config["early_stopping"]) == (100, "valid/log_px", 30)
+    assert config["data"]["name"].startswith("maf/") and list(config["data"]["transforms"]) == []
+    if layers:
+      normalised = layers > 1 or base is not None
+      assert args["norm"] == ("batch" if normalised else "none")
+      assert config["evaluate"]["exact_likelihood"]["statistics"] == ("train" if normalised else "")
+      net = args["layer_args"]
+      width = 100 if config["data"]["name"] in ("maf/power", "maf/gas") else 512
+      assert list(net["hidden"]) == [width, width]
+      assert net["activation"] == ("tanh" if config["data"]["name"] == "maf/gas" else "relu")
+  assert paper.table1.CLAIMS.label("maf-mog-gas") == "MAF MoG (5), GAS"
+
+
+def test_durkan2019_has_the_flows_of_the_paper_on_each_set():
+  runs, _ = reproduce.plan(papers.budget(durkan, "table=1", "paper"), {}, "")
+  kinds = {(r.config["model"]["args"]["layer"], r.config["model"]["args"]["layer_args"]["transform"]) for r in runs}
+  assert len(runs) == 15
+  assert kinds == {("autoregressive", "affine"), ("coupling", "spline"), ("autoregressive", "spline")}
+  assert durkan.PUBLISHED["table=1"]["spline-coupling-hepmass"].value == 14.75
+  assert durkan.CLAIMS.label("spline-autoregressive-bsds300") == "RQ-NSF (AR), BSDS300"
+  for first, second in durkan.CLAIMS.pairs:  # what the paper's table says
+    assert durkan.PUBLISHED["table=1"][first].value < durkan.PUBLISHED["table=1"][second].value
+  with pytest.raises(errors.UserError, match=r"recipe=maf takes transform=affine alone"):
+    config_args.load("flow_uci:recipe=maf,transform=spline")
