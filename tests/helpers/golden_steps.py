@@ -49,6 +49,8 @@ GOLDEN = {
   "lstm": {"log_px": -16.62283, "loss": 16.62283},
   "flow_coupling": {"log_px": -10.09239, "loss": 10.09239},
   "flow_autoregressive": {"log_px": -13.69129, "loss": 13.69129},
+  "residual_flow": {"log_px": -14.54661, "loss": 14.54661},
+  "image_flow": {"log_px": -16.27592, "loss": 16.27592},
   "pixelcnn": {"log_px": -16.8763, "loss": 16.8763},
   "pixelcnn_gated": {"log_px": -16.19539, "loss": 16.19539},
   "pixelcnn_plusplus": {"log_px": -16.06583, "loss": 16.06583},

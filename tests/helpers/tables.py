@@ -17,7 +17,7 @@ from dgm_jax.core.system import System, averaging
 from dgm_jax.models.adversarial import bigan, colouriser, dcgan, gan, residual_gan
 from dgm_jax.models.autoregressive import lstm, made, nade, orderless, pixelcnn, transformer
 from dgm_jax.models.diffusion import diffusion
-from dgm_jax.models.flows import flow
+from dgm_jax.models.flows import flow, image_flow, residual_flow
 from dgm_jax.models.linear import factor_analysis
 from dgm_jax.models.mixtures import (
   bernoulli_mixture,
@@ -314,6 +314,8 @@ SYSTEMS = {
   "nade": lambda: _exact(nade.Model(SHAPE, num_hidden=16)),
   "flow_coupling": lambda: _exact(flow.Model(SHAPE, "coupling", 2, {"hidden": (16,)}, permutation="lu", norm="act")),
   "flow_autoregressive": lambda: _exact(flow.Model(SHAPE, "autoregressive", 2, {"hidden": (16,)}, norm="batch")),
+  "residual_flow": lambda: _exact(residual_flow.Model(SHAPE, num_layers=1, layer_args={"hidden": (16,)})),
+  "image_flow": lambda: _exact(image_flow.Model(SHAPE, num_levels=1, num_steps=1, hidden=4)),
   "transformer": lambda: _exact(
     transformer.Model(SHAPE, num_layers=2, width=16, num_heads=2, likelihood="bernoulli", dropout=0.1)
   ),
@@ -369,12 +371,14 @@ REAL = (
   "scanvi",
   "flow_coupling",
   "flow_autoregressive",
+  "residual_flow",
+  "image_flow",
 )  # draws not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {
   "bernoulli_mixture_online", "biggan", "student_t_mixture", "factor_analyser_mixture", "factor_analysis",
-  "hidden_markov_model",
+  "hidden_markov_model", "image_flow", "residual_flow",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
   "pixelcnn_row_lstm", "scanvi", "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "sngan",
   "vae_planar_mixture", "vae_residual",

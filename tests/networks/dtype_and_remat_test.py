@@ -30,6 +30,8 @@ _WITHOUT = (
   "orderless",
   "flow_coupling",
   "flow_autoregressive",
+  "residual_flow",
+  "image_flow",
   "sequence_vae",  # remat is refused; bfloat16 has a test of its own
   "sequence_vae_aggressive",
   "transformer",  # these two have tests of their own, and float32 scores and logits
