@@ -21,7 +21,7 @@ LAYERS = {
   "data": "core",
   "distributions": "core networks",
   "inference": "core",
-  "models": "core networks distributions",
+  "models": "core networks distributions inference",  # inference: differential equations, normal paths
   "principles": "core networks inference",
   "evaluate": "core networks data distributions inference",  # networks: those of features of samples
   "training": "core networks data models principles evaluate",
@@ -33,7 +33,19 @@ LAYERS = {
   "__init__.py": "core api applications",  # for the names of the top level, imported lazily
 }
 PURE = {"networks", "distributions", "inference", "models"}  # the mathematical packages, and what they may import:
-MATHEMATICS = {"jax", "flax", "distrax", "collections", "functools", "inspect", "itertools", "math", "re", "typing"}
+MATHEMATICS = {
+  "jax",
+  "flax",
+  "distrax",
+  "optax",
+  "collections",
+  "functools",
+  "inspect",
+  "itertools",
+  "math",
+  "re",
+  "typing",
+}
 OF_CORE = {"colour_spaces", "platforms", "errors", "options", "references", "rng"}
 # files that may use NumPy; the others compute on the device
 ON_THE_HOST = (
@@ -60,7 +72,7 @@ PAINTERS = ["applications/single_cell/painting.py", "core/figures.py", "evaluate
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
 OPTIONAL = {"matplotlib", "ray", "optuna", "submitit", "anndata", "h5py", "pyarrow", "openpyxl", "jinja2"}
-OPTIONAL |= {"tensorboardX", "wandb", "mlflow", "constriction"}
+OPTIONAL |= {"tensorboardX", "wandb", "mlflow", "constriction", "diffrax"}
 
 
 @functools.cache

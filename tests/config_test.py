@@ -116,6 +116,7 @@ _LONG |= {
   "biggan_cifar10",
   "biggan_imagenet",
 }
+_LONG |= {"flow_matching_mnist", "flow_matching_plane", "ffjord_plane", "vdm_mnist"}
 _WITHOUT_PICTURES = {"gan_grid", "scvi_simulated", "scvi_cells"}
 # main_test runs iwae_mnist; of the rest another config has the same parts
 _REPEATED = {("iwae_mnist", ""), ("vae_mnist", "layers=2"), ("gaussian_vae_frey", "")}
@@ -146,7 +147,7 @@ def test_every_config_runs(path, arg, tmp_path):
   files = {str(p.relative_to(tmp_path / "run")) for p in (tmp_path / "run").rglob("*") if p.is_file()}
   assert {"config.json", "run.json", "metrics.jsonl"} <= files
   without = config.principle == "maximum_likelihood" or config.model.name in (
-    "gan", "dcgan", "residual_gan", "biggan",
+    "gan", "dcgan", "residual_gan", "biggan", "flow_matching", "variational_diffusion",
   )  # fmt: skip
   names = ("samples",) if without else ("samples", "reconstructions")
   pictures = {f"figures/{name}_00000040.png" for name in names}

@@ -53,6 +53,8 @@ KINDS |= dict.fromkeys(("dcgan_mnist", "sngan_cifar10", "biggan_cifar10", "bigga
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))
 KINDS |= {"samples_mnist": ("images", "binary")}
 KINDS |= {"colouriser": ("photographs",)}
+KINDS |= dict.fromkeys(("flow_matching_mnist", "vdm_mnist"), ("images",))
+KINDS |= dict.fromkeys(("flow_matching_plane", "ffjord_plane"), ("table",))
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 KINDS |= dict.fromkeys(("scvi_simulated", "scvi_cells"), ("counts",))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}

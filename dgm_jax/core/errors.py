@@ -63,6 +63,7 @@ _EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
   "mlflow": "track",
   "wandb": "track",
   "constriction": "compress",
+  "diffrax": "ode",
   "jinja2": "",  # of no extra
 }
 

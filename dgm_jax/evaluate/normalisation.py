@@ -149,7 +149,7 @@ def evaluate(
     UserError: discrete x of too many states, of a model without an order, or counts.
   """
   model = experiment.model
-  shape, levels = tuple(model.data_shape), getattr(model, "num_levels", None)
+  shape, levels = tuple(model.data_shape), getattr(model, "num_levels", None) or None  # 0 of a density of real numbers
   errors.require(
     "context" not in arrays and "mask" not in arrays,
     "evaluate.normalisation is for p(x) of whole examples; these have a context or missing entries.",

@@ -81,7 +81,7 @@ def of_state(experiment: Any, state: Any, evaluations: Mapping[str, Mapping[str,
 def _checks(experiment: Any, state: Any, key: jax.Array, evaluations: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """The sum or integral of p, with what it is over, and the worst error of inverses."""
   found, model, test = {}, experiment.model, experiment.splits.test
-  if "normalisation" in evaluations or (getattr(model, "num_levels", None) and model.num_orders == 1):
+  if "normalisation" in evaluations or (getattr(model, "num_levels", None) and getattr(model, "num_orders", 0) == 1):
     found |= normalisation.evaluate(experiment, state, key, test, **evaluations.get("normalisation", {}))
   if "invertibility" in evaluations:
     options = {**evaluations["invertibility"], "layers": False}

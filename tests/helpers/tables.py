@@ -16,7 +16,7 @@ from dgm_jax.core import config_args
 from dgm_jax.core.system import System, averaging
 from dgm_jax.models.adversarial import bigan, colouriser, dcgan, gan, residual_gan
 from dgm_jax.models.autoregressive import lstm, made, nade, orderless, pixelcnn, transformer
-from dgm_jax.models.diffusion import diffusion
+from dgm_jax.models.diffusion import continuous_flow, diffusion, flow_matching, variational_diffusion
 from dgm_jax.models.flows import flow, image_flow, residual_flow
 from dgm_jax.models.linear import factor_analysis
 from dgm_jax.models.mixtures import (
@@ -97,6 +97,10 @@ CONFIG_ARGUMENTS = {
   "vq_vae_mnist": ["", "prior=made"],
   "pixel_vae_mnist": ["net=made", "net=pixelcnn"],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
+  "flow_matching_mnist": ["", "net=mlp,classes,guidance=2"],
+  "flow_matching_plane": ["", "coupling=optimal_transport"],
+  "ffjord_plane": ["", "regularise,gradient=adjoint"],
+  "vdm_mnist": ["", "net=mlp,schedule=linear,steps=4"],
   "m2_mnist": [""],
   "cvae_mnist": ["", "prior=conditional,k=5"],
   "miwae_mnist": ["hide=mar_top"],
@@ -305,6 +309,13 @@ SYSTEMS = {
   "sequence_vae_aggressive": lambda: _sequence(aggressive=2, aggressive_window=1),
   "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),
   "diffusion": lambda: _own_bound(diffusion.Model(SHAPE, num_steps=20, hidden=(64,), num_levels=2)),
+  "flow_matching": lambda: _own_bound(flow_matching.Model(SHAPE, hidden=(64,), draw_steps=5, bounds=(0.0, 1.0))),
+  "continuous_flow": lambda: _exact(
+    continuous_flow.Model(SHAPE, hidden=(16,), time_dim=8, train_steps=2, solver_steps=2, draw_steps=2)
+  ),
+  "variational_diffusion": lambda: _own_bound(
+    variational_diffusion.Model(SHAPE, hidden=(64,), num_levels=2, draw_steps=5, eval_times=4, schedule="learned")
+  ),
   "semi_supervised_vae": lambda: _own_bound(
     semi_supervised_vae.Model(SHAPE, num_classes=5, latent_dim=3, hidden=(32,))
   ),
@@ -373,12 +384,14 @@ REAL = (
   "flow_autoregressive",
   "residual_flow",
   "image_flow",
+  "flow_matching",
+  "continuous_flow",
 )  # draws not binary
 EM = ("bernoulli_mixture", "bernoulli_mixture_online", *_REAL, *_COUNTS)
 # systems with enough specific tests: general tests of them run only with --all
 SLOW = {
-  "bernoulli_mixture_online", "biggan", "student_t_mixture", "factor_analyser_mixture", "factor_analysis",
-  "hidden_markov_model", "image_flow", "residual_flow",
+  "bernoulli_mixture_online", "biggan", "continuous_flow", "student_t_mixture", "factor_analyser_mixture",
+  "factor_analysis", "hidden_markov_model", "image_flow", "residual_flow",
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
   "pixelcnn_row_lstm", "scanvi", "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "sngan",
   "vae_planar_mixture", "vae_residual",

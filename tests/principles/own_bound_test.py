@@ -11,6 +11,7 @@ import scipy.stats
 
 from dgm_jax.core import errors
 from dgm_jax.data import pipeline as transforms
+from dgm_jax.distributions import normal_bins
 from dgm_jax.evaluate import quadrature
 from dgm_jax.inference import estimators, log_terms
 from dgm_jax.models.diffusion import diffusion
@@ -132,7 +133,7 @@ def test_discretised_decoder_is_the_normal_over_the_bins_and_sums_to_one():
   levels = np.linspace(-1, 1, 5)
   for mean, scale in ((0.1, 0.3), (-3.0, 0.1), (2.0, 0.05), (0.4, 20.0)):
     low, high = (levels - 0.25 - mean) / scale, (levels + 0.25 - mean) / scale
-    found = np.asarray(diffusion._log_bin(*(jnp.asarray(a, jnp.float32) for a in (levels, low, high)), 0.25))
+    found = np.asarray(normal_bins.log_bin(*(jnp.asarray(a, jnp.float32) for a in (levels, low, high)), 0.25))
     edges = np.r_[-np.inf, (levels[:-1] + 0.25 - mean) / scale, np.inf]
     expected = np.where(
       edges[:-1] + edges[1:] > 0,

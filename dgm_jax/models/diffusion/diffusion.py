@@ -8,12 +8,18 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.scipy.special import log_ndtr
 
+from dgm_jax.core import errors
+from dgm_jax.distributions.normal_bins import log_bin
+from dgm_jax.inference import gaussian_paths as paths
+from dgm_jax.models import contexts
 from dgm_jax.models.base import require_at_least, require_one_of
+from dgm_jax.models.diffusion.denoiser import check_guidance, guided, without_some
+from dgm_jax.networks import time_net
 from dgm_jax.networks.mlp import Networks
 
 SCHEDULES, OBJECTIVES, DECODERS = ("linear", "cosine"), ("elbo", "simple"), ("discretised", "gaussian")
+PREDICTIONS, SAMPLERS, VARIANCES = ("noise", "v", "x"), ("ancestral", "ddim"), ("beta", "posterior")
 
 
 class Model(Networks):
@@ -37,6 +43,14 @@ class Model(Networks):
     decoder: p(x | x_1): "discretised", that normal integrated over the bins of num_levels levels in [0, 1], the
       probability of the level nearest to x; "gaussian", the normal itself, a density of x.
     num_levels: number of levels of x for the discretised decoder: 2 for binary x, 256 for bytes / 255.
+    net, channels: mlp, or unet with these channels, see dgm_jax/networks/time_net.py.
+    prediction: what the network predicts: noise, v = sqrt(a_t) eps - sqrt(1 - a_t) x_0, or x_0; eps(x_t, t) follows.
+    num_classes: C of p(x|y), with the transform `condition`; 0 for none.
+    guidance, drop_label: of draws of p(x|y), see Denoiser in denoiser.py.
+    sampler: of draws: ancestral, by p(x_{t-1} | x_t); or ddim, steps of DDIM (Song, Meng & Ermon, 2021).
+    ancestral_variance: of ancestral draws: beta, that of the bound; or posterior, that of q(x_{t-1} | x_t, x_0).
+    eta: of ddim: 0 is deterministic, 1 has the variance of q(x_{t-1} | x_t, x_0).
+    draw_steps: of ddim, evenly spaced over T; 0 for T.
   """
 
   support: ClassVar[tuple[float, float]] = (0.0, 1.0)  # range of x
@@ -50,15 +64,38 @@ class Model(Networks):
   objective: str = "elbo"
   decoder: str = "discretised"
   num_levels: int = 256
+  net: str = "mlp"
+  channels: Sequence[int] = (32, 64, 128)
+  prediction: str = "noise"
+  num_classes: int = 0
+  guidance: float = 1.0
+  drop_label: float = 0.1
+  sampler: str = "ancestral"
+  ancestral_variance: str = "beta"
+  eta: float = 0.0
+  draw_steps: int = 0
 
   def setup(self):
+    time_net.check(self.net, self.data_shape, self.channels, self.dtype, self.remat)
+    check_guidance(self.num_classes, self.guidance, self.drop_label)
+    require_one_of(PREDICTIONS, prediction=self.prediction)
+    require_one_of(SAMPLERS, sampler=self.sampler)
+    require_one_of(VARIANCES, ancestral_variance=self.ancestral_variance)
+    errors.require(0 <= self.eta <= 1, f"eta = {self.eta}; it must be between 0 and 1")
+    errors.require(
+      0 <= self.draw_steps <= self.num_steps,
+      f"draw_steps = {self.draw_steps}; it must be 0 to num_steps = {self.num_steps}",
+    )
     require_one_of(SCHEDULES, schedule=self.schedule)
     require_one_of(OBJECTIVES, objective=self.objective)
     require_one_of(DECODERS, decoder=self.decoder)
     require_at_least(1, hidden=self.hidden)
     require_at_least(2, time_dim=self.time_dim, num_steps=self.num_steps, num_levels=self.num_levels)
     self.dim = prod(self.data_shape)
-    self.net = self.mlp((*self.hidden, self.dim), nn.swish)
+    options = {"channels": self.channels, "time_dim": self.time_dim, **self.compute}
+    # the multilayer perceptron keeps its name, and its sinusoids of t / T, in the checkpoints of earlier versions
+    self.mlp_net = self.mlp((*self.hidden, self.dim), nn.swish, name="net") if self.net == "mlp" else None
+    self.unet = time_net.TimeNet(tuple(self.data_shape), "unet", **options) if self.net == "unet" else None
     self.beta = self._betas()  # [T], for t = 1..T, as log_a, a and one_minus_a
     self.log_a = jnp.cumsum(jnp.log1p(-self.beta))
     self.a, self.one_minus_a = jnp.exp(self.log_a), -jnp.expm1(self.log_a)
@@ -74,11 +111,33 @@ class Model(Networks):
     """x_0 [B, D] in [-1, 1]."""
     return 2 * batch["x"].reshape(-1, self.dim) - 1
 
-  def predict_noise(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
-    """eps(x_t, t) [B, D]; x_t [B, D], t int [B] in 1..T."""
-    half = self.time_dim // 2
-    angles = t[:, None] / self.num_steps * 1000.0 ** (jnp.arange(half) / max(half - 1, 1))
-    return self.net(jnp.concatenate([x_t, jnp.sin(angles), jnp.cos(angles)], -1))
+  def predict_noise(
+    self, x_t: jax.Array, t: jax.Array, context: jax.Array | None = None, weight: float = 1.0
+  ) -> jax.Array:  # fmt: skip
+    """eps(x_t, t) [B, D]; x_t [B, D], t int [B] in 1..T; with classes, guided with this weight."""
+
+    def predict(c):
+      if self.unet is not None:
+        return self.unet(x_t, t / self.num_steps, c)
+      given = [time_net.sinusoids(t / self.num_steps, self.time_dim), *([] if c is None else [c])]
+      return self.mlp_net(jnp.concatenate([x_t, *given], -1))
+
+    predicted = guided(predict, context, weight)
+    if self.prediction == "noise":
+      return predicted
+    at = self._at(t[:, None])
+    if self.prediction == "v":
+      return at.sigma * x_t + at.alpha * predicted
+    return (x_t - at.alpha * predicted) / at.sigma
+
+  def _noise(self, x_t, t, context, weight=1.0):
+    return self.predict_noise(x_t, t) if context is None else self.predict_noise(x_t, t, context, weight)
+
+  def _at(self, t: jax.Array) -> paths.Point:
+    """sqrt(a_t) and sqrt(1 - a_t), 1 and 0 at t = 0; t int."""
+    alpha = jnp.where(t > 0, jnp.sqrt(self.a[t - 1]), 1.0)
+    sigma = jnp.where(t > 0, jnp.sqrt(self.one_minus_a[t - 1]), 0.0)
+    return paths.Point(alpha, sigma, jnp.zeros_like(alpha), jnp.zeros_like(alpha))
 
   def diffuse(self, x_0: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
     """x_t ~ q(x_t | x_0) for standard normal noise, [B, D]; x_0 [B, D] in [-1, 1], t int [B]."""
@@ -91,10 +150,12 @@ class Model(Networks):
     w_t = jnp.sqrt(1 - beta) * before / now
     return w_0[:, None] * x_0 + w_t[:, None] * x_t, beta * before / now
 
-  def reverse_mean(self, x_t: jax.Array, t: jax.Array) -> jax.Array:
+  def reverse_mean(
+    self, x_t: jax.Array, t: jax.Array, context: jax.Array | None = None, weight: float = 1.0
+  ) -> jax.Array:
     """mu_t(x_t) [B, D], the mean of p(x_{t-1} | x_t)."""
     beta = self.beta[t - 1][:, None]
-    noise = self.predict_noise(x_t, t)
+    noise = self._noise(x_t, t, context, weight)
     return (x_t - beta / jnp.sqrt(self.one_minus_a[t - 1])[:, None] * noise) / jnp.sqrt(1 - beta)
 
   def _log_px(self, x_0: jax.Array, mean: jax.Array) -> jax.Array:
@@ -105,17 +166,19 @@ class Model(Networks):
     else:
       half = 1 / (self.num_levels - 1)
       x_0 = 2 * half * jnp.round((x_0 + 1) / (2 * half)) - 1  # the nearest level: probabilities of levels sum to 1
-      log_p = _log_bin(x_0, (x_0 - half - mean) / scale, (x_0 + half - mean) / scale, half)
+      log_p = log_bin(x_0, (x_0 - half - mean) / scale, (x_0 + half - mean) / scale, half)
     return jnp.sum(log_p, -1)
 
-  def term(self, key: jax.Array, x_0: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+  def term(
+    self, key: jax.Array, x_0: jax.Array, t: jax.Array, context: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """(the ELBO's term for step t, the squared error of the noise: [B]) for one draw of x_t; t int [B] in 1..T.
 
     The term is log p(x|x_1) at t = 1, else -KL(q(x_{t-1}|x_t,x_0) || p(x_{t-1}|x_t)).
     """
     noise = jax.random.normal(key, x_0.shape)
     x_t = self.diffuse(x_0, t, noise)
-    predicted = self.predict_noise(x_t, t)
+    predicted = self._noise(x_t, t, context)
     square = jnp.sum((noise - predicted) ** 2, -1)
     beta, now = self.beta[t - 1], self.one_minus_a[t - 1]
     ratio = self.one_minus_a[jnp.maximum(t - 2, 0)] / now  # variance of q / variance of p
@@ -136,37 +199,60 @@ class Model(Networks):
     """
     key_t, key_x = jax.random.split(key)
     x_0 = self._scaled(batch)
+    context = without_some(jax.random.fold_in(key, 2), self._context(batch), self.drop_label)
     size = x_0.shape[0]
     u = (jax.random.uniform(key_t) + jnp.arange(size) / size) % 1
     t = jnp.minimum((u * self.num_steps).astype(jnp.int32), self.num_steps - 1) + 1
-    term, square = self.term(key_x, x_0, t)
+    term, square = self.term(key_x, x_0, t, context)
     elbo = self.num_steps * term - self.prior_kl(x_0)
     return elbo if self.objective == "elbo" else -square, {"elbo": elbo, "square_error": square}
 
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """{elbo, distortion = -log p(x|x_1), rate = the KL of all steps: [B]}, nats: all T terms, one draw of x_t each."""
-    x_0 = self._scaled(batch)
+    x_0, context = self._scaled(batch), self._context(batch)
 
     def one(t):
-      return self.term(jax.random.fold_in(key, t), x_0, jnp.full(x_0.shape[0], t))[0]
+      return self.term(jax.random.fold_in(key, t), x_0, jnp.full(x_0.shape[0], t), context)[0]
 
     terms = jax.lax.map(one, jnp.arange(1, self.num_steps + 1))  # [T, B]
     distortion, rate = -terms[0], self.prior_kl(x_0) - jnp.sum(terms[1:], 0)
     return {"elbo": -distortion - rate, "distortion": distortion, "rate": rate}
 
-  def _descend(self, key: jax.Array, x_t: jax.Array, start: int) -> tuple[jax.Array, jax.Array]:
-    """(x_1 [n, D], sampled by p(x_{t-1} | x_t) from x_start; an unused key)."""
+  def _context(self, batch: dict[str, jax.Array]) -> jax.Array | None:
+    return contexts.of_batch(batch, self.num_classes, 0)
+
+  def step_variance(self, t: jax.Array) -> jax.Array:
+    """The variance of an ancestral step from t to t - 1."""
+    if self.ancestral_variance == "beta":
+      return self.beta[t - 1]
+    return self.beta[t - 1] * jnp.where(t > 1, self.one_minus_a[t - 2] / self.one_minus_a[t - 1], 0.0)
+
+  def _descend(
+    self, key: jax.Array, x_t: jax.Array, start: int, context: jax.Array | None = None
+  ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """(x_1 [n, D], sampled by p(x_{t-1} | x_t) from x_start, or by DDIM; an unused key)."""
     key, key_noise = jax.random.split(key)
+    draw = lambda t: jax.random.normal(jax.random.fold_in(key_noise, t), x_t.shape)
 
     def step(x_t, t):
-      noise = jax.random.normal(jax.random.fold_in(key_noise, t), x_t.shape)
-      return self.reverse_mean(x_t, jnp.full(x_t.shape[0], t)) + jnp.sqrt(self.beta[t - 1]) * noise, None
+      mean = self.reverse_mean(x_t, jnp.full(x_t.shape[0], t), context, self.guidance)
+      return mean + jnp.sqrt(self.step_variance(t)) * draw(t), None
 
-    return jax.lax.scan(step, x_t, jnp.arange(start, 1, -1))[0], key
+    def ddim(x_t, pair):
+      t, s = pair
+      noise = self._noise(x_t, jnp.full(x_t.shape[0], t), context, self.guidance)
+      now, before = self._at(t), self._at(s)
+      return paths.reverse_step(now, before, (x_t - now.sigma * noise) / now.alpha, noise, draw(t), self.eta), None
 
-  def _decode(self, key: jax.Array, x_1: jax.Array, mean: bool) -> jax.Array:
+    if self.sampler == "ancestral":
+      return jax.lax.scan(step, x_t, jnp.arange(start, 1, -1))[0], key
+    count = max(2, round((self.draw_steps or self.num_steps) * start / self.num_steps))
+    times = jnp.round(jnp.linspace(start, 1, count)).astype(jnp.int32)
+    return jax.lax.scan(ddim, x_t, jnp.stack([times[:-1], times[1:]], 1))[0], key
+
+  def _decode(self, key: jax.Array, x_1: jax.Array, mean: bool, context: jax.Array | None = None) -> jax.Array:
     """x ~ p(x | x_1), or the normal's mean clipped to [0, 1], [n, *data_shape]."""
-    x = self.reverse_mean(x_1, jnp.ones(x_1.shape[0], jnp.int32))
+    x = self.reverse_mean(x_1, jnp.ones(x_1.shape[0], jnp.int32), context, self.guidance)
     if not mean:
       x += jnp.sqrt(self.beta[0]) * jax.random.normal(key, x.shape)
     x = (x + 1) / 2
@@ -176,33 +262,24 @@ class Model(Networks):
       x = jnp.round(x * (self.num_levels - 1)) / (self.num_levels - 1)
     return x.reshape(-1, *self.data_shape)
 
-  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), [n, *data_shape], T passes of the network; with `mean`, the mean at x_1, clipped to [0, 1]."""
+  def generate(self, key: jax.Array, n: int, mean: bool = False, context: jax.Array | None = None) -> jax.Array:
+    """x ~ p(x), [n, *data_shape], a pass of the network a step; with `mean`, the mean at x_1, clipped to [0, 1].
+
+    Without `context` [n, C] classes are uniform.
+    """
     key_T, key = jax.random.split(key)
-    x_1, key = self._descend(key, jax.random.normal(key_T, (n, self.dim)), self.num_steps)
-    return self._decode(key, x_1, mean)
+    context = contexts.of_draws(jax.random.fold_in(key, 0), n, context, self.num_classes, 0)
+    x_1, key = self._descend(key, jax.random.normal(key_T, (n, self.dim)), self.num_steps, context)
+    return self._decode(key, x_1, mean, context)
 
   def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
     """The mean at x_1, from x_{T/2} ~ q(x_{T/2} | x_0) downwards, [B, *data_shape]."""
     key_t, key = jax.random.split(key)
-    x_0, t = self._scaled(batch), self.num_steps // 2
+    x_0, t, context = self._scaled(batch), self.num_steps // 2, self._context(batch)
     x_t = self.diffuse(x_0, jnp.full(x_0.shape[0], t), jax.random.normal(key_t, x_0.shape))
-    x_1, key = self._descend(key, x_t, t)
-    return self._decode(key, x_1, mean=True)
+    x_1, key = self._descend(key, x_t, t, context)
+    return self._decode(key, x_1, mean=True, context=context)
 
   def __call__(self, batch: dict[str, jax.Array]):
     """Uses every parameter, for `init`."""
     return self.bound(jax.random.key(0), batch)
-
-
-def _log_bin(x: jax.Array, low: jax.Array, high: jax.Array, half: float) -> jax.Array:
-  """log (Phi(high) - Phi(low)) of the bin of x; the bins at the ends of [-1, 1] extend to infinity."""
-  open_low, open_high = x < -1 + half, x > 1 - half
-  # Phi is accurate in the tail below 0; the branches not taken get finite numbers
-  flip = low + high > 0
-  low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
-  open_low, open_high = jnp.where(flip, open_high, open_low), jnp.where(flip, open_low, open_high)
-  log_high, log_low = log_ndtr(high), log_ndtr(low)
-  gap = jnp.where(open_low | open_high, -1.0, jnp.minimum(log_low - log_high, -1e-7))
-  inner = log_high + jnp.log(-jnp.expm1(gap))
-  return jnp.where(open_low, log_high, jnp.where(open_high, log_ndtr(-low), inner))
