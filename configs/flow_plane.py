@@ -23,6 +23,7 @@ Arguments (after the colon, separated by commas):
                   flows        a mixture of four flows of affine couplings
                   made         MADE with mixtures of ten normals as conditionals: no flow
                   planar, sylvester   with energy= alone: they have no inverse
+                  flow_matching, ffjord   continuous flows: the configs flow_matching_plane and ffjord_plane
   energy=none|U1|U2|U3|U4   not of data: fits exp(-U), one of the four energies of Rezende & Mohamed (2015), by the
                   reverse KL, test/kl in nats; the points of the plane only count the draws of a step
   layers=T        6 if not given; 24 radial or planar ones
@@ -35,7 +36,7 @@ Sweeps (python -m dgm_jax sweep): learning rates, lanes of one program; --name=n
 
 from ml_collections import ConfigDict
 
-from dgm_jax.configs import base
+from dgm_jax.configs import base, ffjord_plane, flow_matching_plane
 from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.distributions.energies import ENERGIES
@@ -55,6 +56,7 @@ _TRANSFORMS = {  # net: (layer, its transform, options of the transform)
 }
 NETS = (*_TRANSFORMS, "radial", "residual", "flows", "made")
 _WITHOUT_INVERSE = ("planar", "sylvester")
+CONTINUOUS = {"flow_matching": flow_matching_plane, "ffjord": ffjord_plane}
 
 
 def _layers(net: str, hidden: tuple[int, int], layers: int) -> dict:
@@ -71,8 +73,8 @@ def _layers(net: str, hidden: tuple[int, int], layers: int) -> dict:
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
   a = parse(
-    arg, data=_SETS, net=(*NETS, *_WITHOUT_INVERSE), energy=("none", *ENERGIES), layers=6, hidden=64, quick=False,
-    test=False,
+    arg, data=_SETS, net=(*NETS, *_WITHOUT_INVERSE, *CONTINUOUS), energy=("none", *ENERGIES), layers=6, hidden=64,
+    quick=False, test=False,
   )  # fmt: skip
   of_energy = a.energy != "none"
   errors.require(
@@ -80,9 +82,11 @@ def get_config(arg: str = "") -> ConfigDict:
     f"net={a.net} has no log p of data: add energy=U1, or choose another net.",
   )
   errors.require(
-    not of_energy or a.net not in ("flows", "made", "residual"),
+    not of_energy or a.net not in ("flows", "made", "residual", *CONTINUOUS),
     f"net={a.net} is not fitted to an energy: choose a flow whose forward direction gives log q of its draws.",
   )
+  if a.net in CONTINUOUS:
+    return CONTINUOUS[a.net].get_config(",".join([f"data={a.data}", *["quick"] * a.quick, *["test"] * a.test]))
   config = base.maximum_likelihood(a)
   config.data = data_section(a.data, () if of_energy else ("standardize",))
   if a.test and a.data != "array":

@@ -97,6 +97,7 @@ CONFIG_ARGUMENTS = {
   "vq_vae_mnist": ["", "prior=made"],
   "pixel_vae_mnist": ["net=made", "net=pixelcnn"],
   "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
+  "densities_mnist": ["model=ffjord", "model=made_mog"],
   "flow_matching_mnist": ["", "net=mlp,classes,guidance=2"],
   "flow_matching_plane": ["", "coupling=optimal_transport"],
   "ffjord_plane": ["", "regularise,gradient=adjoint"],

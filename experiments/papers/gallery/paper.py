@@ -5,8 +5,10 @@ Inference" (JMLR 2021), https://arxiv.org/abs/1912.02762, describes the flows.
   python -m dgm_jax reproduce gallery --figure=planes
   python -m dgm_jax reproduce gallery --figure=planes --budget=short
 
+  python -m dgm_jax reproduce gallery --figure=continuous
+
 Figure planes: KL(data || model) of every net on every plane, the densities in one picture, and the lines of the noise
-that flows bend.
+that flows bend.  Figure continuous: the same of flow matching and FFJORD, with their trajectories.
 """
 
 import functools
@@ -33,6 +35,8 @@ _LABELS = {
   "flows": "mixture of four RealNVPs",
   "made": "MADE, mixtures of normals (no flow)",
 }
+_CONTINUOUS = {"flow_matching": "flow matching", "ffjord": "FFJORD"}
+_EVERY = _LABELS | _CONTINUOUS
 _PLANES = ("moons", "circles", "eight_gaussians", "ring", "grid", "checkerboard", "pinwheel", "spirals")
 _BEST, _LEAST = 0.05, 4.0  # nats of a spline flow on the first three planes; standard errors of a KL below 0
 
@@ -41,8 +45,11 @@ PAPER = Paper(
   title="Normalizing Flows for Probabilistic Modeling and Inference",
   venue="JMLR 2021",
   url="https://arxiv.org/abs/1912.02762",
-  items={"figure=planes": "KL(data || model) of flows and autoregressive nets on planes of known density"},
-  published={"figure=planes": {}},
+  items={
+    "figure=planes": "KL(data || model) of flows and autoregressive nets on planes of known density",
+    "figure=continuous": "KL(data || model) of continuous flows on planes of known density, and their trajectories",
+  },
+  published={"figure=planes": {}, "figure=continuous": {}},
   notes={
     "figure=planes": (
       "No numbers are published. The planes have exact densities: KL is the mean of log p_data(x) - log p(x) over "
@@ -51,7 +58,13 @@ PAPER = Paper(
       "data's own density.",
       "A flow of a normal is continuous with a continuous inverse: it cannot cut the normal into separate modes, "
       "and joins them by bridges of little density. Mixtures of flows and MADE have none.",
-    )
+    ),
+    "figure=continuous": (
+      "No numbers are published. log p is an estimate by the differential equation, Runge-Kutta with 50 steps and the "
+      "exact trace; KL is the mean of log p_data(x) - log p(x) over the test points, ± its standard error.",
+      "Flow matching is trained by regression, FFJORD by maximum likelihood; both take the moving average of the "
+      "parameters.",
+    ),
   },
 )
 
@@ -92,7 +105,31 @@ RUNS = {
     "test": _budget(
       "40 steps of small networks: for tests", 1, f"{_CONFIG}:test", _cells(("maf", "made"), ("moons", "grid"))
     ),
-  }
+  },
+  "figure=continuous": {
+    "quick": _budget(
+      "three planes, one seed, 4,000 steps of flow matching and 2,000 of FFJORD, batches of 512",
+      40,
+      f"{_CONFIG}:quick",
+      _cells(tuple(_CONTINUOUS), _PLANES[:3]),
+    ),
+    "short": _budget(
+      "eight planes, one seed, 4,000 steps of flow matching and 2,000 of FFJORD, batches of 512",
+      110,
+      f"{_CONFIG}:quick",
+      _cells(tuple(_CONTINUOUS), _PLANES),
+    ),
+    "paper": _budget(
+      "eight planes, one seed, 20,000 steps of flow matching and 10,000 of FFJORD, batches of 512",
+      480,
+      _CONFIG,
+      _cells(tuple(_CONTINUOUS), _PLANES),
+      full=True,
+    ),
+    "test": _budget(
+      "40 steps of small networks: for tests", 1, f"{_CONFIG}:test", _cells(tuple(_CONTINUOUS), ("moons",))
+    ),
+  },
 }
 
 
@@ -127,10 +164,10 @@ def _sentences(cells: dict[str, dict[str, float]]) -> list[str]:
     if c["kl"] < -_LEAST * c["stderr"]
   ]
   for name in _PLANES:
-    here = {net: cells[f"{net}-{name}"]["kl"] for net in _LABELS if f"{net}-{name}" in cells}
+    here = {net: cells[f"{net}-{name}"]["kl"] for net in _EVERY if f"{net}-{name}" in cells}
     if here:
       best = min(here, key=lambda net: here[net])
-      said.append(f"{name}: least KL {here[best]:.3f} nats, {_LABELS[best]}.")
+      said.append(f"{name}: least KL {here[best]:.3f} nats, {_EVERY[best]}.")
   splines = {f"{net}-{n}" for net in ("spline_coupling", "spline_autoregressive") for n in _PLANES[:3]}
   if (shown := splines & cells.keys()) and (worst := max(cells[c]["kl"] for c in shown)) < _BEST:
     on = [n for n in _PLANES[:3] if any(cell.partition("-")[2] == n for cell in shown)]
@@ -147,7 +184,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
       found[net, plane], runs[cell] = arrays[0], names
   cells = _divergences(found)
   columns = [n for n in _PLANES if any(cell.partition("-")[2] == n for cell in planned.cells)]
-  nets = {net: label for net, label in _LABELS.items() if any(cell.partition("-")[0] == net for cell in planned.cells)}
+  nets = {net: label for net, label in _EVERY.items() if any(cell.partition("-")[0] == net for cell in planned.cells)}
   rows = []
   for net, label in nets.items():
     of = [cells.get(f"{net}-{n}") for n in columns]
@@ -163,8 +200,10 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
     figures.append(tables.picture("Densities", "planes.png", caption))
     if pictures.grids(found, nets, columns, folder / "grids.png"):
       figures.append(tables.picture("Draws, and lines of the noise that each flow bends", "grids.png"))
+    if pictures.trajectories(found, nets, columns, folder / "trajectories.png"):
+      figures.append(tables.picture("Trajectories of draws, from the noise to the plane", "trajectories.png"))
   return {
-    "numbers": {"cells": cells},
+    "numbers": {"item": item, "cells": cells},
     "tables": [tables.table("KL(data || model)", ["", *(n.replace("_", " ") for n in columns)], rows, note)],
     "figures": figures,
     "sentences": _sentences(cells),
@@ -173,15 +212,15 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
 
 def summary(numbers: dict[str, Any]) -> dict[str, str]:
   """A row of README's table: the best net on each plane."""
-  cells, shown = numbers["cells"], []
+  cells, shown, continuous = numbers["cells"], [], numbers.get("item") == "figure=continuous"
   for name in _PLANES:
-    here = {net: cells[f"{net}-{name}"] for net in _LABELS if f"{net}-{name}" in cells}
+    here = {net: cells[f"{net}-{name}"] for net in _EVERY if f"{net}-{name}" in cells}
     if here:
       net = min(here, key=lambda n: here[n]["kl"])
       kl = tables.plus_minus(here[net]["kl"], here[net]["stderr"], digits=3)
-      shown.append(f"{name.replace('_', ' ')} {kl} ({_LABELS[net]})")
+      shown.append(f"{name.replace('_', ' ')} {kl} ({_EVERY[net]})")
   return {
-    "system": "flows and autoregressive nets, the best on each plane",
+    "system": f"{'continuous flows' if continuous else 'flows and autoregressive nets'}, the best on each plane",
     "data": f"{len(shown)} planes of known density",
     "published": "none",
     "ours": "KL(data ‖ model): " + ", ".join(shown),

@@ -70,3 +70,21 @@ def grids(found: Found, nets: Mapping[str, str], names: Sequence[str], path: pat
   if rows:
     _panels(path, rows, names, draw)
   return bool(rows)
+
+
+def trajectories(found: Found, nets: Mapping[str, str], names: Sequence[str], path: pathlib.Path) -> bool:
+  """Paths of draws of each continuous flow from the noise, grey, to the plane; returns whether there are any."""
+  rows = [net for net in nets if any("paths" in found.get((net, name), {}) for name in names)]
+
+  def draw(axis, row, column):
+    arrays = found.get((row, column))
+    if arrays is None:
+      return
+    paths = arrays["paths"]  # [T, n, 2]
+    for k in range(paths.shape[1]):
+      axis.plot(*paths[:, k].T, linewidth=0.25, color=style.GREY, alpha=0.6)
+    axis.plot(*paths[-1].T, ".", markersize=1.0, color=style.COLOURS[0])
+
+  if rows:
+    _panels(path, rows, names, draw)
+  return bool(rows)

@@ -43,6 +43,17 @@ def bent(run: Any) -> np.ndarray | None:
   return ((lines.astype(np.float64) - shift) / scale).astype(np.float32)
 
 
+def paths(run: Any, count: int = 150) -> np.ndarray | None:
+  """Points of draws on their way from the noise to the plane, [T, count, 2]; None of a model without such ways."""
+  model = run.experiment.model
+  if not hasattr(model, "integrate"):
+    return None
+  z, times = jax.random.normal(jax.random.key(0), (count, 2)), jnp.linspace(1.0, 0.0, model.draw_steps + 1)
+  way = lambda state, z: model.bind({"params": state.params, **state.variables}).integrate(z, None, times)
+  shift, scale = _standardised(run.experiment)
+  return ((np.asarray(jax.jit(way)(run.state, z), np.float64) - shift) / scale).astype(np.float32)
+
+
 def measure(run: Any) -> dict[str, np.ndarray]:
   """Of a loaded run:
 
@@ -50,6 +61,7 @@ def measure(run: Any) -> dict[str, np.ndarray]:
   density [G, G]     p on the cells of the window
   draws [n, 2]       of the model
   lines              see `bent`; none of a model without a flow
+  paths              see `paths`; of a continuous flow
   normalisation      the integral of p, by the run's evaluation, and invertibility, of a flow
   """
   member, experiment = run.config.data.name.partition("/")[2], run.experiment
@@ -64,6 +76,7 @@ def measure(run: Any) -> dict[str, np.ndarray]:
   lines = bent(run)
   own = {name: run.results.get(f"test/{name}") for name in ("normalisation", "invertibility")}
   found |= {name: np.asarray(value) for name, value in own.items() if value is not None}
+  found |= {} if (ways := paths(run)) is None else {"paths": ways}
   return found | ({} if lines is None else {"lines": lines})
 
 
