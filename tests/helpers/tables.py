@@ -96,7 +96,7 @@ CONFIG_ARGUMENTS = {
   "pixelcnn_cifar10": [""],
   "vq_vae_mnist": ["", "prior=made"],
   "pixel_vae_mnist": ["net=made", "net=pixelcnn"],
-  "diffusion_mnist": ["", "objective=simple,schedule=cosine"],
+  "diffusion_mnist": ["", "objective=simple,schedule=cosine", "net=unet,classes,sampler=ddim,prediction=v"],
   "densities_mnist": ["model=ffjord", "model=made_mog"],
   "flow_matching_mnist": ["", "net=mlp,classes,guidance=2"],
   "flow_matching_plane": ["", "coupling=optimal_transport"],

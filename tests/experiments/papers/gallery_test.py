@@ -107,5 +107,21 @@ def test_only_planes_that_were_run_are_named():
 
 def test_every_net_of_the_config_is_in_the_gallery():
   assert set(paper._LABELS) == set(flow_plane.NETS)
+  assert set(paper._CONTINUOUS) == set(flow_plane.CONTINUOUS)
+  assert len(paper.RUNS["figure=continuous"]["short"].cells) == 2 * 8
   short = paper.RUNS["figure=planes"]["short"]
   assert len(short.cells) == 11 * 8
+
+
+def test_the_report_of_continuous_flows_has_their_trajectories(tmp_path):
+  rng = np.random.default_rng(0)
+  for cell, _, name in measured_runs.of(paper, "figure=continuous"):
+    true = rng.normal(size=400)
+    arrays = {"true": true, "log_px": true - (0.04 if "ffjord" in cell else 0.02) + 0.1 * rng.normal(size=400)}
+    arrays |= {"density": rng.random((planes.BINS, planes.BINS)), "draws": rng.normal(size=(20, 2))}
+    measured_runs.measure(tmp_path, name, **arrays, paths=rng.normal(size=(6, 9, 2)))
+  found = paper.report("figure=continuous", "test", tmp_path)
+  assert found["numbers"]["cells"]["ffjord-moons"]["kl"] == pytest.approx(0.04, abs=0.03)
+  assert [f["file"] for f in found["figures"]] == ["planes.png", "trajectories.png"]
+  assert (tmp_path / "trajectories.png").stat().st_size > 3000
+  assert paper.summary(found["numbers"])["system"].startswith("continuous flows")
