@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from dgm_jax.core import errors, requirements, rng
+from dgm_jax.core import errors, figures, requirements, rng
 from dgm_jax.core.system import System, gradient_system
 from dgm_jax.principles import initial
 
@@ -68,7 +68,8 @@ def make(model: nn.Module, tx: optax.GradientTransformation, **options: Any) -> 
 
   def pictures(state, key, batch):
     bound_model, (key_x, key_z) = bind(state), jax.random.split(key)
-    shown = {"samples": bound_model.generate(key_x, batch["x"].shape[0], mean=True)}
+    drawn = bound_model.generate(key_x, batch["x"].shape[0], mean=True)
+    shown = {"samples": figures.shades(drawn, getattr(model, "support", (0.0, 1.0)))}
     if hasattr(model, "reconstruct_batch"):
       shown["reconstructions"] = jnp.stack([batch["x"], bound_model.reconstruct_batch(key_z, batch)], 1)
     return shown
