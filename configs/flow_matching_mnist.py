@@ -53,7 +53,7 @@ def continuous(a: SimpleNamespace, transforms: tuple[str, ...]) -> ConfigDict:
   config.batch_size, config.log_every, config.eval_batch_size = (50, 10, 100) if a.test else (64, 100, 250)
   if not a.test:
     config.num_epochs, config.num_steps = 30, 2000 if a.quick else 20_000
-    config.eval_every, config.checkpoint_every, config.figures_every = 1000, 1000, 1000
+    config.eval_every, config.checkpoint_every, config.figures_every = 2000, 1000, 2000
     if a.minutes:
       config.max_minutes = float(a.minutes)
   else:

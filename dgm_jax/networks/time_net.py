@@ -15,10 +15,13 @@ from dgm_jax.networks.unet import UNet
 NETS = ("mlp", "unet")
 
 
-def sinusoids(t: jax.Array, count: int) -> jax.Array:
-  """sin(w t) and cos(w t) for frequencies w from 1 to 1000, geometrically spaced, [B, count]; t [B] in [0, 1]."""
+_FASTEST = 30.0  # frequency of TimeNet: a field that changes faster with t takes a solver more steps
+
+
+def sinusoids(t: jax.Array, count: int, fastest: float = 1000.0) -> jax.Array:
+  """sin(w t) and cos(w t) for frequencies w from 1 to `fastest`, geometrically spaced, [B, count]; t [B] in [0, 1]."""
   half = count // 2
-  angles = t[:, None] * 1000.0 ** (jnp.arange(half) / max(half - 1, 1))
+  angles = t[:, None] * fastest ** (jnp.arange(half) / max(half - 1, 1))
   return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
 
 
@@ -69,7 +72,7 @@ class TimeNet(nn.Module):
   @nn.compact
   def __call__(self, x: jax.Array, t: jax.Array, context: jax.Array | None = None) -> jax.Array:
     """f of x [B, D], t [B] in [0, 1], and c [B, C] or None."""
-    dim, given = math.prod(self.data_shape), sinusoids(t, self.time_dim)
+    dim, given = math.prod(self.data_shape), sinusoids(t, self.time_dim, _FASTEST)
     given = given if context is None else jnp.concatenate([given, context], -1)
     if self.net == "mlp":
       net = MLP((*self.hidden, dim), nn.swish, dtype=self.dtype, remat=self.remat, name="net")

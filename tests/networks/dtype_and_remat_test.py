@@ -32,6 +32,7 @@ _WITHOUT = (
   "flow_autoregressive",
   "residual_flow",
   "image_flow",
+  "continuous_flow",
   "sequence_vae",  # remat is refused; bfloat16 has a test of its own
   "sequence_vae_aggressive",
   "transformer",  # these two have tests of their own, and float32 scores and logits

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dgm_jax.core import errors
 from dgm_jax.inference import gaussian_paths as paths
+from dgm_jax.models.base import require_at_least
 from dgm_jax.models.diffusion.base import ContinuousModel
 
 
@@ -56,18 +57,20 @@ class Denoiser(ContinuousModel):
   Attributes, in addition to those of ContinuousModel:
     guidance: w of the draws, see `guided`; log p(x|y) is that of w = 1.
     drop_label: probability that a training example is shown without its class; positive for guidance.
-    resamples: of `complete`: how often each of its steps is undone and repeated.
+    resamples, jump: of `complete`: how often every `jump` of its steps are undone and repeated.
   """
 
   guidance: float = 1.0
   drop_label: float = 0.1
   resamples: int = 5
+  jump: int = 5
 
   def check_options(self) -> None:
     """Raises UserError for options that contradict each other or the data."""
     super().check_options()
     check_guidance(self.num_classes, self.guidance, self.drop_label)
-    errors.require(self.resamples >= 0, f"resamples = {self.resamples}; it must be 0 or more")
+    require_at_least(0, resamples=self.resamples)
+    require_at_least(1, jump=self.jump)
 
   def velocity_of_draws(self, x: jax.Array, t: jax.Array, context: jax.Array | None) -> jax.Array:
     """u(x, t) with guidance, [B, D] at a scalar t."""
@@ -96,9 +99,9 @@ class Denoiser(ContinuousModel):
   def complete(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
     """x with draws of the entries with mask 0 given the others, [B, *data_shape]: approximately.
 
-    Ancestral steps, in which the known entries are replaced by x_s ~ q(x_s | x); each step is undone by q(x_t | x_s)
-    and repeated `resamples` times (RePaint: Lugmayr et al., 2022), without which the drawn entries are not in keeping
-    with the known ones.  The draws tend to the conditional distribution as steps and resamples grow.
+    Ancestral steps, in which the known entries are replaced by x_s ~ q(x_s | x); every `jump` steps are undone by
+    q(x_t | x_s) and repeated `resamples` times (RePaint: Lugmayr et al., 2022), without which the drawn entries are
+    not in keeping with the known ones.  The draws approach the conditional distribution as steps and resamples grow.
     """
     x, mask = self.scaled(batch["x"]), batch["mask"].reshape(len(batch["x"]), -1)
     context = self.context(batch)
@@ -106,17 +109,27 @@ class Denoiser(ContinuousModel):
     key_start, key = jax.random.split(key)
     times = jnp.linspace(first, last, self.draw_steps + 1)
 
-    def step(x_t, number):
-      k, again = number // (self.resamples + 1), number % (self.resamples + 1)
+    def step(x_t, move):
+      number, k, back = move
       now, before = self.at(times[k]), self.at(times[k + 1])
       keys = jax.random.split(jax.random.fold_in(key, number), 3)
       fresh = [jax.random.normal(of, x_t.shape) for of in keys]
       estimates = self.denoise(x_t, jnp.full(len(x_t), times[k]), context, self.guidance)
       drawn = paths.reverse_step(now, before, *estimates, fresh[0], 1.0)
       x_s = jnp.where(mask > 0, before.alpha * x + before.sigma * fresh[1], drawn)
-      return jnp.where(again < self.resamples, paths.forward_step(before, now, x_s, fresh[2]), x_s), None
+      again = paths.forward_step(before, self.at(times[back]), x_s, fresh[2])
+      return jnp.where(back <= k, again, x_s), None
 
-    start = jax.random.normal(key_start, x.shape)
-    numbers = jnp.arange(self.draw_steps * (self.resamples + 1))
-    x_0 = jax.lax.scan(step, start, numbers)[0]
+    moves = jnp.array([(i, *move) for i, move in enumerate(self.moves())], jnp.int32)
+    x_0 = jax.lax.scan(step, jax.random.normal(key_start, x.shape), moves)[0]
     return self.unscaled(jnp.where(mask > 0, x, x_0))
+
+  def moves(self) -> list[tuple[int, int]]:
+    """The steps of `complete`: (k, back) from times[k] to times[k + 1], then to times[back], k + 1 for no jump."""
+    found = []
+    for start in range(0, self.draw_steps, self.jump):
+      block = range(start, min(start + self.jump, self.draw_steps))
+      for again in range(self.resamples + 1):
+        ends = start if again < self.resamples else block[-1] + 1
+        found += [(k, ends if k == block[-1] else k + 1) for k in block]
+    return found

@@ -84,6 +84,7 @@ def test_draws_return_to_the_noise_they_came_from():
   np.testing.assert_allclose(ode.fixed(field, path[-1], jnp.linspace(0.0, 1.0, 41), "rk4").y, z, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_by_maximum_likelihood_falls_below_a_tenth_of_a_nat():
   model = continuous_flow.Model((2,), hidden=(32, 32), time_dim=4, train_steps=4, solver_steps=20)
   system = maximum_likelihood.make(model, optax.adam(optax.cosine_decay_schedule(5e-3, 400)))

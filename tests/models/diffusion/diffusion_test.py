@@ -21,6 +21,7 @@ class OfZero(diffusion.Model):
 def after_one_step(n=200_000, **options):
   """(the model, x_1 from x_2 = 0.7, n draws, float64)."""
   model = OfZero((1,), num_steps=2, **options).bind({})
+  assert model.beta.shape == (2,)  # what setup makes is made outside of the compiled function
   x, _ = jax.jit(lambda key: model._descend(key, jnp.full((n, 1), 0.7), 2))(KEY)
   return model, np.asarray(x, np.float64)
 
@@ -61,30 +62,30 @@ def test_ddim_in_few_steps_has_the_moments_of_many():
 
 def test_guidance_of_the_noise_is_linear_from_without_to_with_the_class():
   model = diffusion.Model((3,), num_steps=10, hidden=(8,), time_dim=4, num_classes=2)
-  x, c, t = np.random.default_rng(0).random((4, 3)).astype("f"), np.eye(2, dtype="f")[[0, 1, 1, 0]], jnp.full(4, 6)
-  variables = model.init(KEY, {"x": x, "context": c})
+  x, c, t = np.random.default_rng(0).random((4, 3)).astype("f"), np.eye(2, dtype="f")[[0, 1, 1, 1]], jnp.full(4, 6)
+  variables = jax.jit(model.init)(KEY, {"x": x, "context": c})
   noise = lambda c, w: np.asarray(model.apply(variables, x, t, c, w, method="predict_noise"))
   without, given = noise(0 * c, 1.0), noise(c, 1.0)
   np.testing.assert_allclose(noise(c, 0.0), without, atol=1e-6)
   np.testing.assert_allclose(noise(c, 2.5), without + 2.5 * (given - without), atol=1e-5)
   assert np.abs(given - without).max() > 0.01
-  elbo = lambda c: model.apply(variables, KEY, {"x": x, "context": c}, method="evaluate")["elbo"]
+  elbo = jax.jit(lambda c: model.apply(variables, KEY, {"x": x, "context": c}, method="evaluate")["elbo"])
   assert np.abs(elbo(c) - elbo(c[::-1])).max() > 1e-3
 
 
 @pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
 def test_every_prediction_gives_the_noise(prediction):
-  model = diffusion.Model((3,), num_steps=10, hidden=(8,), time_dim=4, prediction=prediction)
+  model = diffusion.Model((3,), num_steps=100, hidden=(8,), time_dim=4, prediction=prediction)
   x = np.random.default_rng(0).random((4, 3)).astype("f")
-  bound = model.bind(model.init(KEY, {"x": x}))
-  t, e = jnp.array([1, 4, 7, 10]), np.random.default_rng(1).normal(size=(4, 3)).astype("f")
+  bound = model.bind(jax.jit(model.init)(KEY, {"x": x}))
+  t, e = jnp.array([1, 14, 27, 60]), np.random.default_rng(1).normal(size=(4, 3)).astype("f")
   x_t, at = bound.diffuse(2 * x - 1, t, e), bound._at(t[:, None])
   noise = bound.predict_noise(x_t, t)
   data = (x_t - at.sigma * noise) / at.alpha
   of_net = {"noise": noise, "v": at.alpha * noise - at.sigma * data, "x": data}[prediction]
   from dgm_jax.networks import time_net
 
-  given = time_net.sinusoids(t / 10, 4)
+  given = time_net.sinusoids(t / 100, 4)
   np.testing.assert_allclose(bound.mlp_net(jnp.concatenate([x_t, given], -1)), of_net, atol=1e-3)
 
 

@@ -190,7 +190,7 @@ def test_labels_are_dropped_with_their_probability():
   assert float(kept.mean()) == pytest.approx(0.9, abs=4 * (0.09 / 40_000) ** 0.5)
 
 
-def completions(model, known_value, n=20_000):
+def completions(model, known_value, n=6000):
   x = np.zeros((n, 3), "f") + np.array([known_value, 0, 0], "f")
   mask = np.zeros((n, 3), "f") + np.array([1, 0, 0], "f")
   return np.asarray(jax.jit(lambda: model.apply({}, KEY, {"x": x, "mask": mask}, method="complete"))(), np.float64)
@@ -201,11 +201,11 @@ def test_completions_of_a_normal_approach_its_conditional():
   gain = COVARIANCE[1:, 0] / COVARIANCE[0, 0]
   mean, covariance = MEAN[1:] + gain * (1.5 - MEAN[0]), COVARIANCE[1:, 1:] - np.outer(gain, COVARIANCE[0, 1:])
   gaps = []
-  for resamples in (0, 10):
-    x = completions(OfNormal((3,), path="variance_preserving", draw_steps=60, resamples=resamples), 1.5)
+  for resamples in (0, 8):
+    x = completions(OfNormal((3,), path="variance_preserving", draw_steps=40, resamples=resamples), 1.5)
     assert (x[:, 0] == 1.5).all()
     gaps.append(np.abs(x[:, 1:].mean(0) - mean).max() + np.abs(np.cov(x[:, 1:].T) - covariance).max())
-  assert gaps[1] < 0.04 and gaps[1] < gaps[0] / 2, gaps
+  assert gaps[1] < 0.07 and gaps[1] < gaps[0] / 2, gaps
 
 
 @functools.cache
