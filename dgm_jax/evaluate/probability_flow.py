@@ -10,16 +10,15 @@ from dgm_jax.core import errors
 from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.evaluate import exact_likelihood
+from dgm_jax.inference import ode
 
 NEEDS = ("log_prob_by", "generate")  # methods of the model
-_FIXED = ("euler", "heun", "rk4")
 
 
 def check(
   *, num_examples: int = 0, batch_size: int = 1, solver: str = "", num_steps: int = 0, tolerance: float = 1.0
 ) -> None:
   """Raises UserError for an invalid option."""
-  del solver  # the model's check names the choices
   for name, value, least in (
     ("num_examples", num_examples, 0),
     ("batch_size", batch_size, 1),
@@ -29,13 +28,13 @@ def check(
   errors.require(
     tolerance > 0, f"evaluate.probability_flow.tolerance = {tolerance}; it must be positive, such as 1e-5."
   )
+  if solver:
+    ode.check(solver, num_steps or 1, tolerance)
 
 
 def _options(model: Any, solver: str, num_steps: int, tolerance: float) -> dict[str, Any]:
   """The solver's options, those of the model where none are given."""
-  chosen = solver or model.solver
-  model.clone(solver=chosen).check_options()
-  return {"solver": chosen, "num_steps": num_steps or model.solver_steps, "tolerance": tolerance}
+  return {"solver": solver or model.solver, "num_steps": num_steps or model.solver_steps, "tolerance": tolerance}
 
 
 def evaluate(
@@ -91,7 +90,7 @@ def evaluate(
   found |= {"likelihood_kind": exact_likelihood.kind(experiment), "likelihood_examples": len(few["x"])}
   found |= {"log_px_error": mean["error"], "log_px_halved": mean["halved"], "solver_evaluations": mean["evaluations"]}
   found |= {"solver_error": mean_and_error(gaps)[0], "solver_error_max": float(jnp.max(gaps))}
-  steps = f"{options['num_steps']} steps" if options["solver"] in _FIXED else f"tolerance {options['tolerance']:g}"
+  steps = f"{options['num_steps']} steps" if options["solver"] in ode.FIXED else f"tolerance {options['tolerance']:g}"
   found["solver"] = f"{options['solver']}, {steps}"
   levels = getattr(model, "num_levels", 0) or experiment.transforms.dequantizes
   if experiment.transforms.keeps_levels and levels:

@@ -59,17 +59,9 @@ def test_tolerances_and_jacobians_of_transforms():
   assert scaled["log_px"] == pytest.approx(known.log_p(y).mean() - np.log(std).sum(), abs=0.02)
 
 
-@pytest.mark.parametrize("options,named", [
-  ({"solver": "rk5"}, "Unknown solver 'rk5'. Did you mean 'rk4'"),
-])  # fmt: skip
-def test_an_unknown_solver_is_named(options, named):
-  made, state = experiment(known.OfMixture((2,)))
-  with pytest.raises(errors.UserError, match=named):
-    probability_flow.evaluate(made, state, jax.random.key(0), arrays(known.draws(4)), **options)
-
-
 @pytest.mark.parametrize("check,options,named", [
   (probability_flow.check, {"tolerance": 0.0}, "tolerance = 0.0; it must be positive"),
+  (probability_flow.check, {"solver": "rk5"}, "Unknown solver 'rk5'. Did you mean 'rk4'"),
   (probability_flow.check, {"batch_size": 0}, "batch_size = 0; it must be 1 or more"),
   (function_evaluations.check, {"counts": (0,)}, r"counts = \(0,\); it takes numbers of evaluations, 1 or more"),
   (function_evaluations.check, {"metrics": "fid"}, "Unknown metric evaluate.function_evaluations.metrics 'fid'"),
