@@ -57,7 +57,7 @@ def of_plane(a: SimpleNamespace, quick: int = 4000, full: int = 20_000) -> Confi
     config.data.update(train_size=1000, valid_size=200, test_size=200)
   config.evaluate = ConfigDict({"probability_flow": {"num_examples": 0, "batch_size": 200 if a.test else 2000}})
   if a.data != "array":
-    config.evaluate.normalisation = {"num_points": 50 if a.test else 400, "radius": 6.0}
+    config.evaluate.normalisation = {"num_points": 50 if a.test else 200, "radius": 6.0}
   config.optim.update(name="adam", lr=1e-3, schedule="cosine", clip_norm=5.0)
   if not a.test:
     config.optim.ema_decay = 0.999
