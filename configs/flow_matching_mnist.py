@@ -15,7 +15,7 @@ Arguments (after the colon, separated by commas):
   classes         p(x|y)
   guidance=W      of draws with classes; 1 if not given, 0 is the model without classes
   data=NAME       mnist if not given; fashion_mnist, mnist5k, or `array` of your own grey images
-  minutes=M       of training, at most 40 if not given; 0 for no limit
+  minutes=M       of training, at most 40 if not given, for 150 M steps; 0 for 100,000 steps without a limit
   quick           2,000 steps of batches of 64 on mnist5k
   test            seconds: 40 steps of a small network on mnist5k
 
@@ -30,6 +30,8 @@ from dgm_jax.configs import base
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
+
+_PACE = 150  # steps of the U-Net a minute, for the length of the schedule: two cores do about as many
 
 
 def continuous(a: SimpleNamespace, transforms: tuple[str, ...]) -> ConfigDict:
@@ -52,7 +54,7 @@ def continuous(a: SimpleNamespace, transforms: tuple[str, ...]) -> ConfigDict:
   config.optim.update(name="adam", lr=1e-3, schedule="cosine", warmup=0.02, clip_norm=1.0, ema_decay=0.999)
   config.batch_size, config.log_every, config.eval_batch_size = (50, 10, 100) if a.test else (64, 100, 250)
   if not a.test:
-    config.num_epochs, config.num_steps = 30, 2000 if a.quick else 20_000
+    config.num_epochs, config.num_steps = 30, 2000 if a.quick else _PACE * a.minutes or 100_000
     config.eval_every, config.checkpoint_every, config.figures_every = 2000, 1000, 2000
     if a.minutes:
       config.max_minutes = float(a.minutes)

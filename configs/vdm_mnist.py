@@ -16,7 +16,7 @@ Arguments (after the colon, separated by commas):
   classes         p(x|y)
   guidance=W      of draws with classes; 1 if not given, 0 is the model without classes
   data=NAME       mnist if not given; fashion_mnist, mnist5k, or `array` of your own grey images
-  minutes=M       of training, at most 120 if not given; 0 for no limit
+  minutes=M       of training, at most 120 if not given, for 150 M steps; 0 for 100,000 steps without a limit
   quick           2,000 steps of batches of 64 on mnist5k
   test            seconds: 40 steps of a small network on mnist5k
 
