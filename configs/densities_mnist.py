@@ -45,7 +45,7 @@ from dgm_jax.sweeps.axes import product
 
 def _ffjord(a: SimpleNamespace) -> ConfigDict:
   """A continuous flow of a perceptron of digits in [-1, 1]."""
-  config = flow_matching_mnist.continuous(a, ("dequantize:levels=256",))
+  config = flow_matching_mnist.continuous(SimpleNamespace(**vars(a), net="mlp"), ("dequantize:levels=256",))
   config.principle = "maximum_likelihood"
   del config.evaluate["means"]
   args = flow_matching_mnist.network("mlp", a.test) | {"bounds": (0.0, 1.0), "draw_steps": 2 if a.test else 25}

@@ -2,7 +2,8 @@
 
 Paper: https://arxiv.org/abs/2107.00630; it has no MNIST: CIFAR-10, NLL at most 2.65 bits per dimension.  Here grey
 levels 0 .. 255: test/elbo bounds log P(x) in continuous time; test/log_px and test/nll are of the differential
-equation, another density, on 1,000 digits: an estimate (RK4, 50 steps, the trace by 4 probes) of a bound (the noise).
+equation, another density, on 200 digits (1,000 of a perceptron): an estimate (RK4, the trace by 4 probes) of a bound
+(the noise).
 
   python -m dgm_jax.main --config=configs/vdm_mnist.py --workdir=runs/vdm
   python -m dgm_jax.main --config=configs/vdm_mnist.py:schedule=linear,net=mlp --workdir=runs/fixed_schedule

@@ -17,6 +17,7 @@ from dgm_jax.experiments.harness.paper import Budget
 COUNTS = (4, 8, 20, 50, 100)
 _NAMES = ("frechet", "kernel")
 _LABELS = {"flow_matching": "flow matching", "vdm": "variational diffusion"}
+_SHORT = {"flow_matching": "flow", "vdm": "VDM"}  # in the picture
 _LEAST = 2.0  # standard errors that a conclusion takes
 
 
@@ -74,7 +75,7 @@ def _pictures(found: Mapping[str, Mapping[str, np.ndarray]], path: pathlib.Path)
       for axis, image in zip(grid[i * len(COUNTS) + j], images, strict=True):
         axis.imshow((image[..., 0] - low) / max(high - low, 1e-6), cmap="gray_r", vmin=0, vmax=1)
         axis.set(xticks=[], yticks=[])
-      grid[i * len(COUNTS) + j, 0].set_ylabel(f"{_LABELS[cell].split()[0]} {count}", fontsize=5)
+      grid[i * len(COUNTS) + j, 0].set_ylabel(f"{_SHORT[cell]} {count}", fontsize=5)
   figures.save(path, picture)
 
 
