@@ -46,7 +46,7 @@ MATHEMATICS = {
   "re",
   "typing",
 }
-OF_CORE = {"colour_spaces", "platforms", "errors", "options", "references", "rng"}
+OF_CORE = {"colour_spaces", "errors", "grammars", "options", "platforms", "references", "rng"}
 # files that may use NumPy; the others compute on the device
 ON_THE_HOST = (
   "data/",
@@ -54,6 +54,8 @@ ON_THE_HOST = (
   "core/files.py",
   "evaluate/colour",
   "evaluate/compare.py",
+  "evaluate/molecular/",  # RDKit
+  "evaluate/molecules.py",
   "evaluate/compare_samples.py",
   "evaluate/samples.py",  # float64 and LAPACK, and so the next two
   "evaluate/sample_features/",
@@ -61,6 +63,7 @@ ON_THE_HOST = (
   "applications/imputation/",
   "applications/colour/",
   "applications/compression/",
+  "applications/molecules/",
   "applications/sentences/",
   "applications/single_cell/",
   "evaluate/cells/",  # scikit-learn
@@ -72,7 +75,7 @@ PAINTERS = ["applications/single_cell/painting.py", "core/figures.py", "evaluate
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
 OPTIONAL = {"matplotlib", "ray", "optuna", "submitit", "anndata", "h5py", "pyarrow", "openpyxl", "jinja2"}
-OPTIONAL |= {"tensorboardX", "wandb", "mlflow", "constriction", "diffrax"}
+OPTIONAL |= {"tensorboardX", "wandb", "mlflow", "constriction", "diffrax", "rdkit", "selfies"}
 
 
 @functools.cache

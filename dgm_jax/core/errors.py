@@ -64,6 +64,8 @@ _EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
   "wandb": "track",
   "constriction": "compress",
   "diffrax": "ode",
+  "rdkit": "molecules",
+  "selfies": "molecules",
   "jinja2": "",  # of no extra
 }
 

@@ -34,8 +34,32 @@ def log_prob_of(logits: jax.Array, ids: jax.Array) -> jax.Array:
   return jnp.sum(chosen, -1) - jax.nn.logsumexp(logits, -1)
 
 
+def allowed_logits(logits: jax.Array, ids: jax.Array, allowed: jax.Array | None) -> jax.Array:
+  """Logits [..., V] with NEVER where the row of `ids` [...] in `allowed` [V, V], if there is one, is 0."""
+  return logits if allowed is None else jnp.where(rows(allowed, ids) > 0, logits, NEVER)
+
+
+def binary_log_probs(
+  h: jax.Array, kernel: jax.Array, bias: jax.Array, ids: jax.Array, dtype: Any = None, allowed: jax.Array | None = None
+) -> jax.Array:
+  """1/V sum_v of the log-probabilities of V independent binary variables [ids = v] with the softmax's p_v, [...].
+
+  The loss of Kusner et al. (2017), with their bound of 1e-7 on p and 1 - p; it is no log-probability of ids.
+  """
+  p = jax.nn.softmax(allowed_logits(logits_of(h, kernel, bias, dtype), ids, allowed))
+  p = jnp.clip(p, 1e-7, 1 - 1e-7)
+  of_id = ids[..., None] == jnp.arange(p.shape[-1])
+  return jnp.mean(jnp.where(of_id, jnp.log(p), jnp.log1p(-p)), -1)
+
+
 def log_probs(
-  h: jax.Array, kernel: jax.Array, bias: jax.Array, ids: jax.Array, dtype: Any = None, most: int = MOST
+  h: jax.Array,
+  kernel: jax.Array,
+  bias: jax.Array,
+  ids: jax.Array,
+  dtype: Any = None,
+  most: int = MOST,
+  allowed: jax.Array | None = None,
 ) -> jax.Array:
   """log softmax(h W + b)[ids], [...], where at most `most` logits are in memory at once.
 
@@ -47,8 +71,9 @@ def log_probs(
     ids: int [...].
     dtype: of the product; None for float32.
     most: at least V of them are computed at once.
+    allowed: see allowed_logits.
   """
-  one = lambda h, ids: log_prob_of(logits_of(h, kernel, bias, dtype), ids)
+  one = lambda h, ids: log_prob_of(allowed_logits(logits_of(h, kernel, bias, dtype), ids, allowed), ids)
   n, size = math.prod(ids.shape), max(1, most // kernel.shape[1])
   if n <= size:
     return one(h, ids)

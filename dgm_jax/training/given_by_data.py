@@ -15,7 +15,7 @@ from dgm_jax.training import labels
 
 _OF_CELLS = ("num_batches", "num_labels", "categories", "num_continuous", "library_moments")
 # arguments of models, see `arguments`
-FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "context_dim", "data_classes", *_OF_CELLS)
+FIELDS = ("data_shape", "data_mean", "num_tokens", "token_counts", "grammar", "context_dim", "data_classes", *_OF_CELLS)
 
 
 def _as_tuples(value: Any) -> Any:
@@ -31,6 +31,8 @@ def arguments(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) ->
     values["num_tokens"] = len(parts.about["vocabulary"])
     if "token_counts" in fields:
       values["token_counts"] = tuple(tokens.token_counts(parts.train, values["num_tokens"]).tolist())
+  if "grammar" in parts.about:
+    values["grammar"] = parts.about["grammar"]
   if (classes := labels.number(parts)) is not None:
     values["data_classes"] = classes
   of_cells = parts.about.get("cells", {})

@@ -13,12 +13,13 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, take
-from dgm_jax.data.files import sentences, windows
+from dgm_jax.data.files import derivations, selfies_text, sentences, windows
 from dgm_jax.data.splits import Splits
 
 SPECIAL = ("<pad>", "<unk>", "<end>")
 PAD, UNK, END = range(3)
-KINDS = ("character", "letter", "word", "atom")
+KINDS = ("character", "letter", "word", "atom", "rule", "selfies")
+_OF_LINES = ("rule", "selfies")
 BETWEEN = 20 * "-"  # the line between texts of several lines
 
 _ATOM = re.compile(r"\[[^\]\n]*\]|Br|Cl|@@|%\d\d")  # tokens of SMILES with more than one character
@@ -108,7 +109,39 @@ def token_counts(train: Arrays, size: int) -> np.ndarray:
   return np.bincount(x[inside].astype(np.int64).ravel(), minlength=size)
 
 
-def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int = 0) -> Splits:
+def _encode_rules(splits: Splits, grammar: str, max_length: int, data_dir: str | None) -> Splits:
+  """`encode` of the kind "rule"."""
+  errors.require(bool(grammar), "data.tokens = 'rule' needs data.grammar, which this data set or its config has not.")
+  texts = {part: _strings(arrays["text"]) for part, arrays in splits.parts().items()}
+  encoded, keep, about = derivations.encode(texts, derivations.grammar_text(grammar), max_length, data_dir)
+  for part, arrays in splits.parts().items():
+    encoded[part] |= take({k: v for k, v in arrays.items() if k != "text"}, keep[part])
+  return splits._replace(**encoded, about=dict(splits.about) | about)
+
+
+def _encode_selfies(splits: Splits, max_length: int, data_dir: str | None) -> Splits:
+  """`encode` of the kind "selfies"."""
+  parts, none = {}, {}
+  for part, arrays in splits.parts().items():
+    text = np.array(selfies_text.of_lines(_strings(arrays["text"]), data_dir), object)
+    kept = np.array([bool(line) for line in text])
+    errors.require(bool(kept.any()), f"No line of the {part} split has SELFIES.")
+    parts[part], none[part] = take(arrays | {"text": text}, kept), int((~kept).sum())
+  found = encode(splits._replace(**parts), "word", 0, max_length)
+  lost = [f"{n:,} lines of the {part} split have no SELFIES and are left out" for part, n in none.items() if n]
+  reading = [*lost, *found.about.get("reading", [])]
+  about = dict(found.about) | {"tokens": "selfies", "versions": selfies_text.versions()}
+  return found._replace(about=about | ({"reading": reading} if reading else {}))
+
+
+def encode(
+  splits: Splits,
+  kind: str,
+  vocabulary_size: int = 0,
+  max_length: int = 0,
+  grammar: str = "",
+  data_dir: str | None = None,
+) -> Splits:
   """Replaces `text` by x int32 [N, T], token ids, and `length` int32 [N], which counts <end>.
 
   about["vocabulary"] lists the tokens by id, about["tokens"] is `kind`, about["dropped"] has the number of lines
@@ -117,9 +150,12 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
   Args:
     splits: each part has the feature `text`, [N] strings; bytes in UTF-8 or objects.
     kind: "character"; "letter", see letters; "word", separated by white space; "atom", for SMILES: bracket atoms, Cl,
-      Br, @@ and ring numbers %NN are one token each, and so is every other character.
+      Br, @@ and ring numbers %NN are one token each, and so is every other character; "rule", see derivations.py;
+      "selfies", see selfies_text.py.
     vocabulary_size: number of tokens, the most frequent ones, in addition to the three special ones (0: all).
     max_length: T; lines with a greater length are dropped (0: the greatest length in all splits, so that none is).
+    grammar: of the kind "rule": a name of core.grammars.PUBLISHED, or a file.
+    data_dir: where what is made of long files is kept, see cache.data_dir.
 
   Raises:
     UserError: an invalid value, a split whose lines are all too long, or arrays too large for memory.
@@ -127,6 +163,10 @@ def encode(splits: Splits, kind: str, vocabulary_size: int = 0, max_length: int 
   errors.choose("value of data.tokens", kind, KINDS)
   for name, value in (("vocabulary_size", vocabulary_size), ("max_length", max_length)):
     errors.require(value >= 0, f"data.{name} = {value}; it must be 0 or more.")
+  if kind == "rule":
+    return _encode_rules(splits, grammar, max_length, data_dir)
+  if kind == "selfies":
+    return _encode_selfies(splits, max_length, data_dir)
   seen: dict[str, int] = {}
   coded = {part: _codes(_strings(arrays["text"]), kind, seen) for part, arrays in splits.parts().items()}
   longest = 1 + max(int(counts.max()) for _, counts in coded.values())
@@ -165,6 +205,7 @@ def encode_windows(splits: Splits, kind: str, seq_len: int, stride: int = 0, voc
     UserError: an invalid value, or a split shorter than a window.
   """
   errors.choose("value of data.tokens", kind, KINDS)
+  errors.require(kind not in _OF_LINES, f"data.tokens = {kind!r} is for lines, not for windows of a text.")
   errors.require(vocabulary_size >= 0, f"data.vocabulary_size = {vocabulary_size}; it must be 0 or more.")
   seen: dict[str, int] = {}
   coded = {part: _codes(_strings(arrays["text"]), kind, seen) for part, arrays in splits.parts().items()}
@@ -181,6 +222,8 @@ def _pieces(text: str, kind: str) -> list[str]:
     return text.split()
   if kind == "atom":
     return re.findall(f"{_ATOM.pattern}|.", text)
+  if kind == "selfies":
+    return selfies_text.symbols(text).split()
   return list(letters(text) if kind == "letter" else text)
 
 
@@ -195,6 +238,7 @@ def ids_of(text: str, about: Mapping[str, Any]) -> np.ndarray:
     UserError: the text has no token, or tokens that are not in the vocabulary.
   """
   vocabulary, kind = about["vocabulary"], about["tokens"]
+  errors.require(kind not in _OF_LINES, f"Sequences of the tokens {kind!r} cannot be begun by a text.")
   known = {token: i for i, token in enumerate(vocabulary)}
   ends = tuple(vocabulary[: len(SPECIAL)]) == SPECIAL
   text = "\n".join(map(sentences.separated, text.split("\n"))) if about.get("separated") else text
@@ -223,6 +267,8 @@ def rows_of(lines: Sequence[str], about: Mapping[str, Any], width: int) -> dict[
     UserError: no lines, or a line that is too long.
   """
   errors.require(len(lines) > 0, "There is no line of text.")
+  if about["tokens"] == "rule":
+    return derivations.rows_of(lines, about, width)
   known = {token: i for i, token in enumerate(about["vocabulary"])}
   lines = [sentences.separated(line) for line in lines] if about.get("separated") else lines
   ids = [[known.get(token, UNK) for token in _pieces(line, about["tokens"])] for line in lines]
@@ -238,19 +284,25 @@ def rows_of(lines: Sequence[str], about: Mapping[str, Any], width: int) -> dict[
 def decode(x: np.ndarray, about: Mapping[str, Any]) -> list[str]:
   """The strings of token ids [N, T], up to the first <end> or <pad>; words are joined by a space.
 
-  In windows of a text, <end> is the end of a line, after which the next one follows.
+  In windows of a text, <end> is the end of a line, after which the next one follows.  A derivation that is not
+  complete is <incomplete>; SELFIES become SMILES.
 
   Args:
     x: token ids.
     about: `about` of the splits that they come from, with the vocabulary.
   """
   vocabulary = about["vocabulary"]
+  if about["tokens"] == "rule":
+    return derivations.strings(x, about)
   if "windows" in about:
     return [_text(row, vocabulary, about["tokens"]) for row in np.asarray(x)]
   stops = (PAD, END) if tuple(vocabulary[: len(SPECIAL)]) == SPECIAL else ()
   ends = np.concatenate([np.isin(x, stops), np.ones((len(x), 1), bool)], 1).argmax(1)
   joint = " " if about["tokens"] == "word" else ""
-  return [joint.join(vocabulary[i] for i in row[:end].tolist()) for row, end in zip(np.asarray(x), ends, strict=True)]
+  rows = [[vocabulary[i] for i in row[:end].tolist()] for row, end in zip(np.asarray(x), ends, strict=True)]
+  if about["tokens"] == "selfies":
+    return [selfies_text.smiles([piece for piece in row if piece not in SPECIAL]) for row in rows]
+  return [joint.join(row) for row in rows]
 
 
 def listed(texts: Sequence[str]) -> str:

@@ -9,12 +9,16 @@ paper has no validation set.
 import gzip
 import pathlib
 
+import numpy as np
+
+from dgm_jax.core import errors
+from dgm_jax.core.batches import Arrays, size, take
 from dgm_jax.data.files import readers
 from dgm_jax.data.files import tokens as tokenisation
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.sets.zinc250k import smiles
-from dgm_jax.data.splits import Splits
+from dgm_jax.data.splits import Splits, permutation
 
 _URL = "https://github.com/molecularsets/moses/raw/master/moses/dataset/data/"
 _SIZES = {"train": 1_584_663, "test": 176_074, "test_scaffolds": 176_225}
@@ -48,12 +52,21 @@ DATA_SETS = (
 )
 
 
+def _some(arrays: Arrays, name: str, count: int) -> Arrays:
+  """`count` examples in their order, always the same; all for 0."""
+  n = size(arrays)
+  errors.require(0 <= count <= n, f"data.{name} = {count}; it must be 1 to {n:,}, or 0 for all.")
+  return take(arrays, np.sort(permutation(n, 0)[:count])) if count else arrays
+
+
 def load(
   data_dir: str | None = None,
   manual_dir: str | None = None,
   tokens: str = "character",
   max_length: int = 0,
   scaffolds: bool = False,
+  train_size: int = 0,
+  test_size: int = 0,
 ) -> Splits:
   """x int32 [N, T] token ids, `length` int32 [N]; no validation split.
 
@@ -61,7 +74,9 @@ def load(
     data_dir, manual_dir: see prepare.prepared.
     tokens, max_length: see tokens.encode.
     scaffolds: whether to use the test set with new scaffolds.
+    train_size, test_size: numbers of molecules that are drawn once from each set; 0 for all.
   """
   parts = prepared(DATA_SETS[0], data_dir, manual_dir)
-  splits = Splits(parts["train"], None, parts["test_scaffolds" if scaffolds else "test"])
-  return tokenisation.encode(splits, tokens, 0, max_length)
+  train, test = parts["train"], parts["test_scaffolds" if scaffolds else "test"]
+  splits = Splits(_some(train, "train_size", train_size), None, _some(test, "test_size", test_size))
+  return tokenisation.encode(splits, tokens, 0, max_length, "smiles", data_dir)

@@ -27,12 +27,13 @@ def load(
   stride: int = 0,
   unit: str = "line",
   separate: bool = False,
+  grammar: str = "",
 ) -> Splits:
   """x int32 [N, T] token ids, `length` int32 [N], see tokens.encode; or windows of the text, x int32 [N, seq_len].
 
   Args:
     path: a text file, or a folder of them; empty lines and white space at both ends of a line are ignored.
-    tokens: "word", "character", "letter" for a to z and spaces, or "atom" for SMILES.
+    tokens: "word", "character", "letter" for a to z and spaces, "atom" for SMILES, "selfies", or "rule".
     vocabulary_size, max_length: see tokens.encode.
     valid_fraction, test_fraction, split_seed: see splits.at_random; with seq_len, the last lines are for testing, and
       those before them for validation.
@@ -40,6 +41,7 @@ def load(
     stride: tokens from one window to the next; 0 for windows that do not overlap.
     unit: "line", or "sentence": the text is divided at . ! and ?, also within lines and over several.
     separate: whether words are taken in lower case, with punctuation marks as words of their own.
+    grammar: for tokens = "rule": equations, smiles, or a file of rules in the notation of core/grammars.py.
   """
   errors.choose("value of data.unit", unit, sentences.UNITS)
   errors.require(not (separate and tokens != "word"), f"data.separate is for words; data.tokens = {tokens!r}.")
@@ -55,4 +57,4 @@ def load(
     splits = in_order(arrays, valid_fraction, test_fraction)._replace(about=more)
     return tokenisation.encode_windows(splits, tokens, seq_len, stride, vocabulary_size)
   splits = at_random(arrays, valid_fraction, test_fraction, split_seed)._replace(about=more)
-  return tokenisation.encode(splits, tokens, vocabulary_size, max_length)
+  return tokenisation.encode(splits, tokens, vocabulary_size, max_length, grammar)

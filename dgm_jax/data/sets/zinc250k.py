@@ -119,4 +119,5 @@ def load(
   """
   spec = next(s for s in DATA_SETS if s.name == f"zinc250k/{member}")
   parts = prepared(spec, data_dir, manual_dir)
-  return tokenisation.encode(_split(member, parts, valid_fraction, test_fraction, split_seed), tokens, 0, max_length)
+  splits = _split(member, parts, valid_fraction, test_fraction, split_seed)
+  return tokenisation.encode(splits, tokens, 0, max_length, "smiles", data_dir)

@@ -25,10 +25,12 @@ def _known(model: Any, n: int, x: jax.Array | None, known: jax.Array | None) -> 
 
 
 def _length(model: Any, x: jax.Array) -> jax.Array:
-  """Tokens of x [..., T] with <end>; T of a sequence without <end>."""
-  if model.end < 0:
+  """Tokens of x [..., T] with <end>; T of a sequence without <end>; the rules of a derivation."""
+  if model.grammar:
+    return jnp.sum(x != model.pad, -1).astype(jnp.int32)
+  if model.last < 0:
     return jnp.full(x.shape[:-1], x.shape[-1], jnp.int32)
-  ended = x == model.end
+  ended = x == model.last
   return jnp.where(ended.any(-1), 1 + jnp.argmax(ended, -1), x.shape[-1]).astype(jnp.int32)
 
 
@@ -65,7 +67,7 @@ def draw(
     new = jnp.where(is_known, token, new)
     new = jnp.where(ended, max(model.pad, 0), new)
     found = jnp.where(ended, 0.0, jnp.take_along_axis(log_p, new[:, None], 1)[:, 0])
-    return (cache, new, ended | (new == model.end)), (new, found)
+    return (cache, new, ended | (new == model.last)), (new, found)
 
   first = (model.start(z), jnp.zeros(n, jnp.int32), jnp.zeros(n, bool))
   _, (drawn, log_p) = jax.lax.scan(one, first, steps)
@@ -105,7 +107,7 @@ def beam(
     best, index = jax.lax.top_k(total, width)
     parent = (jnp.arange(n)[:, None] * width + index // log_p.shape[1]).reshape(-1)
     new = (index % log_p.shape[1]).reshape(-1).astype(jnp.int32)
-    new_ended = ended[parent] | (new == model.end)
+    new_ended = ended[parent] | (new == model.last)
     so_far = so_far[parent].at[:, t].set(new)
     return (select(cache, parent), new, new_ended, best.reshape(-1), so_far), None
 

@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax.core import errors, rng
-from dgm_jax.distributions import posteriors, priors
+from dgm_jax.distributions import grammars, posteriors, priors
 from dgm_jax.distributions.truncated import Truncation
 from dgm_jax.models.base import require_at_least
 from dgm_jax.models.vae import decoding
@@ -20,6 +20,8 @@ from dgm_jax.networks.attention import dropout
 from dgm_jax.networks.mlp import Networks
 from dgm_jax.networks.sequence_encoders import SequenceEncoder
 
+LOSSES = ("log_prob", "published")
+_NORMAL = ("diagonal", "diagonal_shared")
 AS_IT_IS, GREEDY = Truncation(), Truncation(temperature=0.0)
 
 
@@ -87,6 +89,9 @@ class Model(Networks):
   A sequence of text ends with <end>, whose probability counts, and batch["length"] [B] is the number of its tokens with
   <end>; behind it is <pad>, which has probability 0.  Of data without lengths all T entries count.
 
+  With a grammar, tokens are rules, of which only those are possible that replace the leftmost non-terminal: see
+  distributions/grammars.py.  Behind a complete derivation is <pad>, with probability 1.
+
   Where batches of training have a key for each example, word dropout makes an input x_t of the decoder <unk> with
   probability `word_dropout`, so that z has to say what the words do not (Bowman et al., 2016), and `dropout` applies to
   the inputs' vectors and to what the logits are linear in.  Evaluation has neither.
@@ -106,6 +111,11 @@ class Model(Networks):
     posterior, posterior_args: q, a name of posteriors.POSTERIORS, and its options.
     prior, prior_args: p(z), a name of priors.PRIORS, and its options.
     pad, unk, end: ids of the special tokens; -1 for none.
+    grammar: the text of a grammar whose rules the tokens are, with pad = 0 and no other special tokens; the data give
+      it.  A dropped rule's vector is 0.
+    loss: of the tokens in training: "log_prob"; or "published", the binary cross-entropy of each token's V classes, averaged
+      over these, in place of -log p(x|z) (Kusner et al., 2017), no bound on log p(x) with any weight of the KL.
+    noise: draws of z in training have so many standard deviations of q (.01 in the code of Kusner et al., 2017); 1: all.
   """
 
   inference_parameters: ClassVar[tuple[str, ...]] = ("encoder", "qz_x")  # the rest are those of p(x, z)
@@ -130,6 +140,9 @@ class Model(Networks):
   pad: int = 0
   unk: int = 1
   end: int = 2
+  grammar: str | None = None
+  loss: str = "log_prob"
+  noise: float = 1.0
 
   def setup(self):
     require_at_least(1, latent_dim=self.latent_dim, embedding_dim=self.embedding_dim)
@@ -142,6 +155,12 @@ class Model(Networks):
       not self.inputless or not (self.word_dropout or self.tied),
       "inputless = True: a decoder without inputs has neither word_dropout nor vectors that are tied to the outputs",
     )
+    errors.choose("loss of sequences", self.loss, LOSSES)
+    errors.require(
+      0 < self.noise <= 1 and (self.noise == 1 or self.posterior in _NORMAL),
+      f"noise = {self.noise}; it must be in (0, 1], and 1 but for posteriors {' and '.join(_NORMAL)}",
+    )
+    self.compiled = None if self.grammar is None else self._compiled()
     dtype = self.compute["dtype"]
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
     self.pz = priors.make(self.prior, self.latent_dim, (), (-1.0, 1.0), **self.prior_args)
@@ -156,13 +175,27 @@ class Model(Networks):
     )
     counts = None if self.token_counts is None else jnp.asarray(self.token_counts, jnp.float32) + 0.5
     frequencies = None if counts is None else jnp.log(counts / counts.sum())
-    fixed = (self.pad, self.tied, self.inputless, network, dtype)
+    fixed = (-1 if self.grammar else self.pad, self.tied, self.inputless, network, dtype)
     self.words = _Words(*shape, frequencies, *fixed, name="decoder")
+
+  @nn.nowrap
+  def _compiled(self) -> grammars.Compiled:
+    """The grammar as arrays, checked against the tokens."""
+    found = grammars.compiled(self.grammar or "")
+    v = found.left.shape[0]
+    errors.require(v == self.num_tokens, f"the data have {self.num_tokens} tokens; the grammar has {v}, with <pad>")
+    errors.require(self.pad == grammars.PAD, f"pad = {self.pad}; the padding of a grammar is {grammars.PAD}")
+    return found
 
   @property
   def length(self) -> int:
     """T."""
     return prod(self.data_shape)
+
+  @property
+  def last(self) -> int:
+    """The token behind which there is only <pad>; -1 for none."""
+    return -1 if self.grammar else self.end
 
   @property
   def support(self) -> tuple[float, float]:
@@ -177,7 +210,13 @@ class Model(Networks):
     return x, batch.get("length")
 
   def infer(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
-    """q(z|x), batch [B], event [L]."""
+    """q(z|x), batch [B], event [L]; in training with the share `noise` of its standard deviations."""
+    q = self._encoded(batch)
+    if self.noise == 1 or "key" not in batch:
+      return q
+    return distrax.Independent(distrax.Normal(q.mean(), self.noise * jnp.sqrt(q.variance())), 1)
+
+  def _encoded(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
     return self.qz_x(self.encoder_net(*self._read(batch)))
 
   def _seen(self, x: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
@@ -185,7 +224,7 @@ class Model(Networks):
     if not self.word_dropout or "key" not in batch:
       return x
     drop = lambda key: jax.random.bernoulli(rng.stream(key, "words"), self.word_dropout, x.shape[1:])
-    return jnp.where(jax.vmap(drop)(batch["key"]), self.unk, x)
+    return jnp.where(jax.vmap(drop)(batch["key"]), -1 if self.grammar else self.unk, x)
 
   def _dropped(self, h: jax.Array | None, batch: dict[str, jax.Array], name: str) -> jax.Array | None:
     if h is None or not self.dropout or "key" not in batch:
@@ -193,11 +232,17 @@ class Model(Networks):
     return jax.vmap(lambda h, key: dropout(h, self.dropout, rng.stream(key, name)))(h, batch["key"])
 
   def log_prob_each(self, batch: dict[str, jax.Array], z: jax.Array) -> jax.Array:
-    """log p(x_t | x_<t, z) of each token, nats, [B, T]; 0 behind <end>."""
+    """log p(x_t | x_<t, z) of each token, nats, [B, T]; 0 behind the end.  In training, minus what `loss` says.
+
+    Of a grammar, x must be derivations: the rules that are possible in place of x_t are those of its own non-terminal.
+    """
     x, length = self._read(batch)
     inputs = self._dropped(self.words.inputs(self._seen(x, batch)), batch, "inputs")
     h = self._dropped(self.words.all_steps(inputs, z, x.shape[1]), batch, "outputs")
-    log_p = tokens.log_probs(h, *self.words.output(), x, self.compute["dtype"])
+    allowed = None if self.compiled is None else self.compiled.of_rule
+    published = self.loss == "published" and "key" in batch
+    of = tokens.binary_log_probs if published else tokens.log_probs
+    log_p = of(h, *self.words.output(), x, self.compute["dtype"], allowed=allowed)
     return log_p if length is None else jnp.where(jnp.arange(x.shape[1]) < length[:, None], log_p, 0.0)
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -214,7 +259,7 @@ class Model(Networks):
       f"the KL of posterior {self.posterior!r} to prior {self.prior!r} has no closed form per unit: "
       "objective.kl = 'analytic' needs 'diagonal' or 'diagonal_shared', and 'standard_normal'",
     )
-    q = self.infer(batch)
+    q = self._encoded(batch)
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
 
   def update(self, variables: Any, key: jax.Array, batch: dict[str, jax.Array]) -> Any:
@@ -224,16 +269,30 @@ class Model(Networks):
 
   def start(self, z: jax.Array) -> Any:
     """The cache of a draw of x given z [B, L], before its first token."""
-    return self.words.start(z, self.length)
+    cache = self.words.start(z, self.length)
+    if self.compiled is None:
+      return cache
+    return {"net": cache, "stack": grammars.start(self.compiled, z.shape[0], self.length)}
 
   def step(self, cache: Any, t: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
     """(the next cache, log p(x_t | x_<t, z) of all tokens [B, V]), the token before being `before` [B]."""
-    cache, logits = self.words.step(cache, jnp.asarray(t), before)
-    return cache, jax.nn.log_softmax(logits)
+    if self.compiled is None:
+      cache, logits = self.words.step(cache, jnp.asarray(t), before)
+      return cache, jax.nn.log_softmax(logits)
+    net, logits = self.words.step(cache["net"], jnp.asarray(t), before)
+    stack = grammars.push(self.compiled, cache["stack"], jnp.where(t > 0, before, grammars.PAD))
+    return {"net": net, "stack": stack}, jax.nn.log_softmax(grammars.masked(self.compiled, stack, logits))
+
+  def num_left(self, x: jax.Array) -> jax.Array:
+    """The non-terminals that derivations x [..., T] leave; 0 for all of a model without a grammar."""
+    return jnp.zeros(x.shape[:-1], jnp.int32) if self.compiled is None else grammars.num_left(self.compiled, x)
 
   def select(self, cache: Any, index: jax.Array) -> Any:
     """The rows `index` of a cache."""
-    return self.words.select(cache, index)
+    if self.compiled is None:
+      return self.words.select(cache, index)
+    stack = jax.tree.map(lambda a: a[index], cache["stack"])
+    return {"net": self.words.select(cache["net"], index), "stack": stack}
 
   def draw(self, key: jax.Array, z: jax.Array, how: Truncation = AS_IT_IS, **known: jax.Array) -> dict[str, jax.Array]:
     """Draws of x given z [B, L], see decoding.draw."""
@@ -269,7 +328,7 @@ class Model(Networks):
     z = self._prior().sample(seed=key_z, sample_shape=(n,))
     found = self.draw(key_x, z)
     batch = {"x": found["x"].reshape(n, *self.data_shape)}
-    return batch | ({"length": found["length"]} if self.end >= 0 else {}), z
+    return batch | ({"length": found["length"]} if self.end >= 0 or self.grammar else {}), z
 
   def reconstruct(self, z: jax.Array) -> jax.Array:
     """The most probable token of each step given z, [B, *data_shape]."""
