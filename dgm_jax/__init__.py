@@ -20,6 +20,7 @@ if TYPE_CHECKING:
   from dgm_jax.api import load, pack, sweep, train
   from dgm_jax.applications.colour.colouriser import Colouriser
   from dgm_jax.applications.imputation.transformer import MIWAEImputer
+  from dgm_jax.applications.molecules.molecule_vae import MoleculeVAE
   from dgm_jax.applications.sentences.sentence_vae import SentenceVAE
   from dgm_jax.applications.single_cell.annotated import SCANVI
   from dgm_jax.applications.single_cell.model import SCVI
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _LAZY = dict.fromkeys(("load", "pack", "sweep", "train"), "dgm_jax.api")
 _LAZY["Colouriser"] = "dgm_jax.applications.colour.colouriser"
 _LAZY["MIWAEImputer"] = "dgm_jax.applications.imputation.transformer"
+_LAZY["MoleculeVAE"] = "dgm_jax.applications.molecules.molecule_vae"
 _LAZY["SCANVI"] = "dgm_jax.applications.single_cell.annotated"
 _LAZY["SCVI"] = "dgm_jax.applications.single_cell.model"
 _LAZY["SentenceVAE"] = "dgm_jax.applications.sentences.sentence_vae"
@@ -39,6 +41,7 @@ __all__ = [
   "SCVI",
   "Colouriser",
   "MIWAEImputer",
+  "MoleculeVAE",
   "SentenceVAE",
   "__version__",
   "load",

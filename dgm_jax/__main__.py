@@ -43,6 +43,9 @@ COMMANDS = {
   "score": Command("dgm_jax.api.score_command", "log p of every row of a file, under a run"),
   "colourise": Command("dgm_jax.applications.colour.command", "find colours for grey photographs"),
   "compress": Command("dgm_jax.applications.compression.command", "compress a file by an autoregressive model"),
+  "molecules": Command(
+    "dgm_jax.applications.molecules.command", "draw, reconstruct, interpolate, score, search molecules by a VAE"
+  ),
   "sentences": Command(
     "dgm_jax.applications.sentences.command", "draw, complete, interpolate, score sentences by a VAE"
   ),

@@ -84,7 +84,7 @@ def test_every_complete_draw_parses_with_nltk_to_the_same_rules():
   x = np.asarray(draw(ARRAYS, jax.random.key(2), jnp.zeros((300, T, V))))
   strings = {string_or_none(row): tuple(r - 1 for r in row if r) for row in x.tolist()}
   strings.pop(None)
-  assert len(strings) > 10
+  assert len(strings) > 4
   for text, rules in strings.items():
     assert rules in nltk_rules(text, chart(SMALL), GRAMMAR)
 
