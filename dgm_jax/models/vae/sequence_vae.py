@@ -115,6 +115,8 @@ class Model(Networks):
       it.  A dropped rule's vector is 0.
     loss: of the tokens in training: "log_prob"; or "published", the binary cross-entropy of each token's V classes, averaged
       over these, in place of -log p(x|z) (Kusner et al., 2017), no bound on log p(x) with any weight of the KL.
+    num_targets: numbers y [B, num_targets] that the model has beside x, p(x, y|z) = p(x|z) N(y; f(z), diag(s^2)), with f
+      of one hidden layer (Gomez-Bombarelli et al., 2018); log-likelihoods are of x and y where a batch has y.
     noise: draws of z in training have so many standard deviations of q (.01 in the code of Kusner et al., 2017); 1: all.
   """
 
@@ -143,6 +145,7 @@ class Model(Networks):
   grammar: str | None = None
   loss: str = "log_prob"
   noise: float = 1.0
+  num_targets: int = 0
 
   def setup(self):
     require_at_least(1, latent_dim=self.latent_dim, embedding_dim=self.embedding_dim)
@@ -176,6 +179,9 @@ class Model(Networks):
     counts = None if self.token_counts is None else jnp.asarray(self.token_counts, jnp.float32) + 0.5
     frequencies = None if counts is None else jnp.log(counts / counts.sum())
     fixed = (-1 if self.grammar else self.pad, self.tied, self.inputless, network, dtype)
+    if self.num_targets:
+      self.of_targets = nn.Sequential([nn.Dense(self.embedding_dim), nn.tanh, nn.Dense(self.num_targets)])
+      self.log_deviations = self.param("log_deviations", nn.initializers.zeros, (self.num_targets,))
     self.words = _Words(*shape, frequencies, *fixed, name="decoder")
 
   @nn.nowrap
@@ -247,7 +253,16 @@ class Model(Networks):
 
   def log_joint(self, batch: dict[str, jax.Array], z: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log p(x|z), log p(z)), [B] each, nats."""
-    return jnp.sum(self.log_prob_each(batch, z), -1), self._prior().log_prob(z)
+    log_p = jnp.sum(self.log_prob_each(batch, z), -1)
+    if self.num_targets and "y" in batch:
+      p = distrax.Normal(self.of_targets(z), jnp.exp(self.log_deviations))
+      log_p += jnp.sum(p.log_prob(batch["y"].reshape(z.shape[0], -1).astype(jnp.float32)), -1)
+    return log_p, self._prior().log_prob(z)
+
+  def targets(self, z: jax.Array) -> jax.Array:
+    """E[y|z], [B, num_targets]."""
+    errors.require(self.num_targets > 0, "the model has no targets: num_targets = 0")
+    return self.of_targets(z)
 
   def _prior(self) -> distrax.Distribution:
     return self.pz(None)
