@@ -1,11 +1,11 @@
 """VAE of your own molecules, with a property of each or without: Gomez-Bombarelli et al. (2018).
 
-Paper: https://arxiv.org/abs/1610.02415, with GRUs and SELFIES in place of its networks and characters; NLL was not
-published.  The joint regression of a property of z is of that paper, too: it arranges the latent space by the property.
+Paper: https://arxiv.org/abs/1610.02415, with GRUs and SELFIES in place of its networks and characters; it has no NLL.
+The joint regression of a property of z is of that paper, too: it arranges the latent space by the property.
 
-  python -m dgm_jax.main --config=configs/molecule_vae.py --config.data.path=mine.smi --workdir=runs/mine
-  python -m dgm_jax.main --config=configs/molecule_vae.py:target=logP --config.data.path=mine.csv --workdir=runs/logp
-  python -m dgm_jax molecules optimise --workdir=runs/mine --file=mine.smi --out=best.csv
+  python -m dgm_jax.main --config=configs/molecule_vae.py --config.data.path=MOLECULES.smi --workdir=runs/mine
+  python -m dgm_jax.main --config=configs/molecule_vae.py:target=logP --config.data.path=MOLECULES.csv --workdir=runs/logp
+  python -m dgm_jax molecules optimise --workdir=runs/mine --file=MOLECULES.smi --out=best.csv
 
 Arguments (after the colon, separated by commas):
   data=NAME       molecules if not given: a .smi file, a SMILES in each line, or a .csv file, with its column

@@ -151,15 +151,14 @@ def test_every_config_runs(path, arg, tmp_path):
   )  # fmt: skip
   names = ("samples",) if without else ("samples", "reconstructions")
   pictures = {f"figures/{name}_00000040.png" for name in names}
-  is_text = path.stem in ("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text")
+  strings = ("grammar_vae_equations", "selfies_vae_moses", "molecule_vae")
+  is_text = path.stem in ("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text", *strings)
   assert pictures <= files or config.principle == "supervised" or is_text or path.stem in _WITHOUT_PICTURES
   assert "figures/learning_curves.png" in files
   if is_text:
     text = (tmp_path / "run" / "figures" / "samples_00000040.txt").read_text()
-    assert (
-      len(text.splitlines() if path.stem in ("hmm_text", "sentence_vae_text") else text.split(f"\n{tokens.BETWEEN}\n"))
-      == 8
-    )
+    by_line = path.stem in ("hmm_text", "sentence_vae_text", *strings)
+    assert len(text.removesuffix("\n").split("\n") if by_line else text.split(f"\n{tokens.BETWEEN}\n")) == 8
   if "bits_per_character" in config.evaluate:
     assert 2 < results["test/bits_per_character"] < 6.5
     assert results["test/normalisation"] == pytest.approx(1, abs=1e-4)

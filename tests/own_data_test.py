@@ -49,6 +49,7 @@ KINDS |= {"orderless_mnist": ("binary",), "pixel_vae_mnist": ("images",), "made_
 KINDS |= dict.fromkeys(("maf_mnist", "realnvp_mnist", "flow_uci", "flow_plane", "made_uci"), ("table",))
 KINDS |= {"classifier_mnist": ("classes", "images"), "m2_mnist": ("classes",)}
 KINDS |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), ("text",))
+KINDS |= dict.fromkeys(("grammar_vae_equations", "selfies_vae_moses", "molecule_vae"), ("text",))
 KINDS |= dict.fromkeys(("dcgan_mnist", "sngan_cifar10", "biggan_cifar10", "biggan_imagenet"), ("images",))
 KINDS |= {"gan_grid": ("table",)} | dict.fromkeys(("goodfellow_mnist", "bigan_mnist"), ("images", "binary"))
 KINDS |= {"samples_mnist": ("images", "binary")}
@@ -59,6 +60,8 @@ KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 KINDS |= dict.fromkeys(("scvi_simulated", "scvi_cells"), ("counts",))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}
 REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), "take data=text")
+REFUSES |= {"grammar_vae_equations": "take data=text"}
+REFUSES |= dict.fromkeys(("selfies_vae_moses", "molecule_vae"), "take data=molecules")
 OPTIONS = {  # of config.data, beside the path
   "table": {"target": "y", "missing": "?"},
   "classes": {"target": "kind", "columns": "a,b,c", "separator": ";"},

@@ -84,7 +84,9 @@ def _pieces(line: str, what: str) -> list[tuple[str, str]]:
   while at < len(line):
     match = _PIECE.match(line, at)
     if match is None or match.end() == at:
-      raise errors.UserError(f"{what} is not in the notation of a grammar: {line.strip()[:60]!r}, at {line[at:][:20]!r}.")
+      raise errors.UserError(
+        f"{what} is not in the notation of a grammar: {line.strip()[:60]!r}, at {line[at:][:20]!r}."
+      )
     kind = str(match.lastgroup)
     found.append((kind, match[kind]))
     at = match.end()

@@ -46,7 +46,7 @@ class Compiled(NamedTuple):
 
 
 class Stack(NamedTuple):
-  """Non-terminals that are still to be replaced: symbols [B, D], of which the first `size` [B] count; the last is next."""
+  """Non-terminals to be replaced: symbols [B, D], of which the first `size` [B] count; the last is next."""
 
   symbols: jax.Array
   size: jax.Array
@@ -141,4 +141,6 @@ def draw(grammar: Compiled, key: jax.Array, logits: jax.Array) -> jax.Array:
 
 def _check(grammar: Compiled, logits: jax.Array) -> None:
   v = grammar.left.shape[0]
-  errors.require(logits.shape[-1] == v, f"logits have {logits.shape[-1]} classes; the grammar has {v}, with the padding")
+  errors.require(
+    logits.shape[-1] == v, f"logits have {logits.shape[-1]} classes; the grammar has {v}, with the padding"
+  )

@@ -24,10 +24,9 @@ def all_derivations():
   found = []
 
   def extend(rules, left):
-    if len(rules) == T:
-      return found.append(rules)
-    if not left:
-      return extend((*rules, 0), left)
+    if len(rules) == T or not left:
+      found.append((*rules, *[0] * (T - len(rules))))
+      return
     for i, rule in enumerate(GRAMMAR.rules):
       if rule.left == left[0]:
         extend((*rules, 1 + i), [s for s in rule.right if isinstance(s, int)] + left[1:])

@@ -74,6 +74,9 @@ CONFIG_ARGUMENTS = {
     "inputless,method=plain",
     "net=transformer,method=cyclical",
   ],
+  "grammar_vae_equations": ["", "by=character,loss=elbo,decoder=autoregressive"],
+  "selfies_vae_moses": [""],
+  "molecule_vae": ["tokens=rule"],
   "kmeans_mnist": [""],
   "ppca_mnist": ["d=5", "d=5,by=gradient"],
   "lda_text": ["", "method=nmf"],
@@ -185,6 +188,19 @@ def _sequence(**options: Any) -> System:
   )  # fmt: skip
   held_out = lambda: jax.tree.map(jnp.asarray, TEST)
   return latent.make(model, optax.adam(1e-2), eval_samples=8, num_examples=512, held_out=held_out, **options)
+
+
+def _grammar() -> System:
+  """A VAE of derivations: a toy pattern is a list of its pixels, of which the last is the end of the list."""
+  model = sequence_vae.Model(
+    SHAPE, num_tokens=4, latent_dim=4, embedding_dim=4, encoder="gru", encoder_args={"hidden": (16,)}, decoder="gru",
+    decoder_args={"hidden": (16,)}, grammar="S -> '0' S | '1' S | 'end'", word_dropout=0.3,
+  )  # fmt: skip
+  last = np.arange(int(np.prod(SHAPE))).reshape(SHAPE) == np.prod(SHAPE) - 1
+  return _on(
+    latent.make(model, optax.adam(1e-2), eval_samples=8, kl="analytic"),
+    lambda batch: batch | {"x": jnp.where(last, 3, 1 + batch["x"].astype(jnp.int32))},
+  )
 
 
 def _em(module: Any, **options: Any) -> System:
@@ -308,6 +324,7 @@ SYSTEMS = {
   "conditional_vae": lambda: _conditional(),
   "sequence_vae": lambda: _sequence(),
   "sequence_vae_aggressive": lambda: _sequence(aggressive=2, aggressive_window=1),
+  "grammar_vae": lambda: _grammar(),
   "vq_vae": lambda: _own_bound(vq_vae.Model(SHAPE, num_positions=3, num_codes=6, code_dim=2, hidden=(32,))),
   "diffusion": lambda: _own_bound(diffusion.Model(SHAPE, num_steps=20, hidden=(64,), num_levels=2)),
   "flow_matching": lambda: _own_bound(flow_matching.Model(SHAPE, hidden=(64,), draw_steps=5, bounds=(0.0, 1.0))),
@@ -377,6 +394,7 @@ REAL = (
   *_REAL,
   *_COUNTS,
   *GAMES,
+  "grammar_vae",
   "prodlda",
   "nvlda",
   "scvi",

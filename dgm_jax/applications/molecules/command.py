@@ -100,7 +100,9 @@ def _check(args: argparse.Namespace) -> tuple[list[str], str, pathlib.Path | Non
 
 def _out(args: argparse.Namespace) -> pathlib.Path | None:
   out, suffixes = args.out, _SUFFIXES.get(args.what, (".html",))
-  errors.require(out is not None or args.what not in _TABLES, f"{args.what} writes a table: name it with --out=TABLE.csv.")
+  errors.require(
+    out is not None or args.what not in _TABLES, f"{args.what} writes a table: name it with --out=TABLE.csv."
+  )
   if out is None:
     return None
   out = paths.named("--out", out)

@@ -28,8 +28,8 @@ class Drawn(NamedTuple):
 class MoleculeVAE(SequenceVAE):
   """p(x|z) p(z) and q(z|x) of molecules as SMILES (derivations, SELFIES, characters or atoms), or of expressions.
 
-  A run of the model `sequence_vae`: configs grammar_vae_equations, selfies_vae_moses, molecule_vae.  Strings are SMILES,
-  or those of the run's own grammar; a derivation that was cut is INCOMPLETE, "<incomplete>".
+  A run of the model `sequence_vae`: configs grammar_vae_equations, selfies_vae_moses, molecule_vae.  Strings are
+  SMILES, or those of the run's own grammar; a derivation that was cut is INCOMPLETE, "<incomplete>".
 
   Args:
     model, state, about: the model, its trained state, and the metadata of its data set, with the vocabulary.
@@ -88,7 +88,8 @@ class MoleculeVAE(SequenceVAE):
     unknown = int(np.argmax(x[0, :count] == tokens.UNK))
     errors.require(
       not (x[0, :count] == tokens.UNK).any(),
-      f"{name}: its token {unknown + 1} is not among the {len(self.vocabulary) - 3} of the run's alphabet: {line[:60]!r}.",
+      f"{name}: its token {unknown + 1} is not among the {len(self.vocabulary) - 3} of the run's alphabet: "
+      f"{line[:60]!r}.",
     )
     errors.require(
       count <= width, f"{name} has {count - 1} tokens; the run's have at most {width - 1}, which data.max_length set."

@@ -12,7 +12,8 @@ _STYLE = """
 body { font: 16px/1.5 Georgia, serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
 h1 { font-size: 1.4em; } h2 { font-size: 1.05em; margin-bottom: 0.2em; } p.about { color: #777; }
 div.row { display: flex; flex-wrap: wrap; gap: 0.8em; } figure { margin: 0; width: 13em; border-top: 1px solid #ddd; }
-figcaption { font: 12px/1.4 monospace; overflow-wrap: anywhere; } figcaption b { font: 13px Georgia, serif; color: #777; }
+figcaption { font: 12px/1.4 monospace; overflow-wrap: anywhere; }
+figcaption b { font: 13px Georgia, serif; color: #777; }
 """
 
 

@@ -50,6 +50,9 @@ class Options(NamedTuple):
     return self
 
 
+PUBLISHED = Options()
+
+
 class Found(NamedTuple):
   """A point of a search: its round, its code [L], the commonest valid string or None, and its score."""
 
@@ -127,9 +130,7 @@ def _log_ei(post: sparse_gp.Posterior, best: jax.Array, x: jax.Array) -> jax.Arr
 
 
 _log_ei_grid = jax.jit(_log_ei)
-_minus_log_ei_at = jax.jit(
-  lambda post, best, x: jax.value_and_grad(lambda x: -_log_ei(post, best, x[None])[0])(x)
-)
+_minus_log_ei_at = jax.jit(lambda post, best, x: jax.value_and_grad(lambda x: -_log_ei(post, best, x[None])[0])(x))
 
 
 def _improved(of: Callable, first: np.ndarray, box: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
@@ -171,7 +172,7 @@ def search(
   score: Callable[[str], float],
   valid: Callable[[str], bool],
   worst: float,
-  options: Options = Options(),
+  options: Options = PUBLISHED,
 ) -> list[Found]:
   """Minimises a score over points of the latent space.
 

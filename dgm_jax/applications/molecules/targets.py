@@ -11,6 +11,7 @@ from dgm_jax.core import errors, grammar_parser, grammars
 from dgm_jax.evaluate.molecular import properties
 
 DIVISIONS = ("true", "python2")
+_FUNCTIONS = {"sin": np.sin, "exp": np.exp}
 _X = np.linspace(-10, 10, 1000)
 _TRUTH = 1 / 3 + _X + np.sin(_X * _X)
 WORST = 1000.0  # the greatest squared error that counts
@@ -57,9 +58,10 @@ def value(text: str, x: np.ndarray = _X, division: str = "true") -> Any:
       if isinstance(node.op, ast.Div):
         return _divide(a, b, division)
       return a + b if isinstance(node.op, ast.Add) else a * b
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1 and not node.keywords:
-      if node.func.id in ("sin", "exp"):
-        return getattr(np, node.func.id)(of(node.args[0]))
+    if isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords:
+      function = _FUNCTIONS.get(getattr(node.func, "id", ""))
+      if function is not None:
+        return function(of(node.args[0]))
     raise ValueError(f"not an expression: {text[:60]!r}")
 
   with np.errstate(all="ignore"):

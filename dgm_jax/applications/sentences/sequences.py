@@ -1,6 +1,5 @@
 """Texts of a trained VAE of sequences, from Python: what sentences and molecules share."""
 
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self

@@ -102,7 +102,9 @@ def encode(
   for part, (x, counts, wrong, ambiguous) in made.items():
     keep[part] = (counts > 0) & (counts <= width)
     none, long = int((counts == 0).sum()), int((counts > width).sum())
-    errors.require(bool(keep[part].any()), f"The grammar derives no line of the {part} split{': ' * bool(wrong)}{wrong}.")
+    errors.require(
+      bool(keep[part].any()), f"The grammar derives no line of the {part} split{': ' * bool(wrong)}{wrong}."
+    )
     if none:
       reading.append(f"{none:,} lines of the {part} split have no derivation and are left out; of the first, {wrong}")
     if long:

@@ -1,7 +1,7 @@
 """equations: the 100,000 expressions of Kusner et al. (Grammar VAE, ICML 2017), which are an enumeration.  No download.
 
-Each is a o b + U + V with terms T = x, 1, 2, 3.  From the outermost loop: o in + * /, a, b in T, U, V.  U is f t ) for f
-= (, sin(, exp( and t in T, then t alone.  V is, for each f, f s o t ) (o outermost, then s, then t) and f t ), then t
+Each is a o b + U + V with terms T = x, 1, 2, 3.  From the outermost loop: o in + * /, a, b in T, U, V.  U is f t ) for
+f = (, sin(, exp( and t in T, then t alone.  V is, for each f, f s o t ) (o outermost, then s, then t) and f t ), then t
 alone.  The first 100,000 of these lines, with a space between tokens, are the published file.
 
 All lines are equally probable and different, so that the best mean log p(x) is -log 100,000 = -11.513 nats.

@@ -1,4 +1,4 @@
-"""molecules: your own molecules, SMILES in the lines of a .smi file or in a column of a .csv file, with a property or not.
+"""molecules: your own, SMILES in the lines of a .smi file or in a column of a .csv file, with a property or not.
 
 Every line is checked by RDKit, and the first that it refuses is named.  The splits are drawn at random by line.
 """

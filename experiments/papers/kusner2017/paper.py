@@ -4,8 +4,8 @@ https://arxiv.org/abs/1703.01925
   python -m dgm_jax reproduce kusner2017 --table=1 --budget=short
   python -m dgm_jax reproduce kusner2017 --table=2 --budget=paper
 
-Table 1: the search for an equation, and predictions of scores from codes.  Table 2: the same models as VAEs, measured by
-log p(x), which nobody published.  Table 3: equations between two equations, and a plane of the latent space.  Table 4:
+Table 1: the search for an equation, and predictions of scores from codes.  Table 2: the same models as VAEs, measured
+by log p(x), which nobody published.  Table 3: equations between two equations, and a plane of the latent space.  Table 4:
 reconstruction and validity of molecules.
 """
 
@@ -19,8 +19,12 @@ from dgm_jax.sweeps import axes
 
 _KUSNER = "Kusner et al., not verified at the source"
 _PUBLISHED1 = {
-  "grammar average": Value(3.26, "rerun by Ghosh et al. (2020), verified; Kusner et al. 3.47 ± .24, unverified", True, 0.20),
-  "character average": Value(4.74, "rerun by Ghosh et al. (2020), verified; Kusner et al. 4.75 ± .25, unverified", True, 0.25),
+  "grammar average": Value(
+    3.26, "rerun by Ghosh et al. (2020), verified; Kusner et al. 3.47 ± .24, unverified", True, 0.20
+  ),
+  "character average": Value(
+    4.74, "rerun by Ghosh et al. (2020), verified; Kusner et al. 4.75 ± .25, unverified", True, 0.25
+  ),
   "grammar valid": Value(0.99, "rerun by Ghosh et al. (2020)", True, 0.01),
   "character valid": Value(0.82, "rerun by Ghosh et al. (2020)", True, 0.07),
   "grammar rmse": Value(0.884, _KUSNER, False, 0.002),
@@ -51,21 +55,23 @@ PAPER = Paper(
   notes={
     "table=1": (
       _LOSS,
-      "Published scores were computed with the division of Python 2, in which 1/2 is 0: the search uses it, and the best "
-      "equations are scored with the division of numbers, too.  The targets of the Gaussian process at the start have "
+      "Published scores were computed with the division of Python 2, in which 1/2 is 0: the search uses it, and the "
+      "best equations are scored with the division of numbers, too.  The targets of the Gaussian process at the start have "
       "the division of numbers, as published.",
       "Published averages leave out all scores at the worst value, invalid strings among them, and their ± is the "
       "standard deviation over 10 simulations divided by the root of 5; ours is divided by the root of their number.",
       "The published Gaussian process hardly moves from its start: its noise stays near 1, so that log p(y) is near "
       "-0.92 - RMSE^2 / 2.  Ours is the collapsed bound, maximised.",
-      "RMSE and log p(y) are of a random tenth of all equations, standardised as in neither of them: in units of scores.",
+      "RMSE and log p(y) are of a random tenth of the equations, in units of scores.",
     ),
     "table=2": (
       _LOSS,
       "All 100,000 equations are equally probable, so that no model of them has more than -11.513 nats on average; "
       "held out are 10,000 at random.  log p(x) is by importance sampling with z from q as the encoder reports it.",
     ),
-    "table=3": ("The likeliest strings along the line between the means of two test equations, and on a random plane.",),
+    "table=3": (
+      "The likeliest strings along the line between the means of two test equations, and on a random plane.",
+    ),
     "table=4": (
       "Molecules of the small part of ZINC (24,445 for training), not of all 250,000; networks and length of training "
       "are ours, with the ELBO.",

@@ -82,7 +82,9 @@ def _sentences(cells: Mapping[str, Mapping[str, float]]) -> list[str]:
   difference = a["ei_average"] - b["ei_average"]
   error = float(np.hypot(a["ei_average_stderr"] or 0, b["ei_average_stderr"] or 0))
   what = f"The average score of the grammar minus that of characters is {difference:+.2f} ± {error:.2f}: "
-  return [what + ("lower by more than the joint error." if difference < -error else "not lower by more than the error.")]
+  return [
+    what + ("lower by more than the joint error." if difference < -error else "not lower by more than the error.")
+  ]
 
 
 def likelihoods(
@@ -134,7 +136,12 @@ def summary(numbers: Mapping[str, Any]) -> dict[str, str]:
   if "cells" in numbers:
     ours = ", ".join(f"{cell} {v['ei_average']:.2f}" for cell, v in numbers["cells"].items())
     published = "grammar 3.26, character 4.74 (rerun)"
-    return {"system": "search for an equation, average score", "data": "equations", "published": published, "ours": ours}
+    return {
+      "system": "search for an equation, average score",
+      "data": "equations",
+      "published": published,
+      "ours": ours,
+    }
   if "likelihoods" in numbers:
     ours = ", ".join(f"{cell} {v['log_px']:.2f}" for cell, v in numbers["likelihoods"].items() if "log_px" in v)
     return {"system": "grammar VAE, log p(x)", "data": "see budget", "published": "none", "ours": ours}

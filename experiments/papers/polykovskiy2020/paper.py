@@ -107,7 +107,9 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
       text = lambda v, digits=digits: tables.plus_minus(v["mean"], v["stderr"], digits=digits)
       each = [tables.cell(text(v[metric]) if metric in v else "", names[cell]) for cell, v in cells.items()]
       rows.append([tables.cell(title), *each])
-  old = [[tables.cell(model), tables.published(f"{v.value:g}"), tables.published(v.more)] for model, v in _PUBLISHED.items()]
+  old = [
+    [tables.cell(model), tables.published(f"{v.value:g}"), tables.published(v.more)] for model, v in _PUBLISHED.items()
+  ]
   made = [
     tables.table("Molecules drawn", ["", *cells], rows),
     tables.table("Published", ["model", "valid", ""], old),
