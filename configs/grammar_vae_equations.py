@@ -11,8 +11,9 @@ possible NLL of these 100,000 equally probable expressions is log 100,000 = 11.5
 
 Arguments (after the colon, separated by commas):
   by=NAME         grammar if not given: sequences of at most 15 rules; character
-  loss=NAME       published if not given: binary cross-entropy over rules plus the mean KL over units, with z drawn with
-                  1 % of the standard deviations that the encoder reports; an autoencoder's loss, and no bound on log p(x).  elbo: log p(x|z) of the rules, the KL, and z drawn from q
+  loss=NAME       published if not given: binary cross-entropy over rules plus the mean KL over units, with z drawn
+                  with 1 % of the standard deviations that the encoder reports; an autoencoder's loss, and no
+                  bound on log p(x).  elbo: log p(x|z) of the rules, the KL, and z drawn from q
   decoder=NAME    inputless if not given, as published: rules are independent given z, but for the grammar's masks;
                   autoregressive: each rule reads those before it
   held_out=NAME   random if not given: 10,000 expressions; last: the last 10,000, as Keras takes them: all that begin

@@ -4,7 +4,7 @@ Paper: https://arxiv.org/abs/1610.02415, with GRUs and SELFIES in place of its n
 The joint regression of a property of z is of that paper, too: it arranges the latent space by the property.
 
   python -m dgm_jax.main --config=configs/molecule_vae.py --config.data.path=MOLECULES.smi --workdir=runs/mine
-  python -m dgm_jax.main --config=configs/molecule_vae.py:target=logP --config.data.path=MOLECULES.csv --workdir=runs/logp
+  python -m dgm_jax.main --config=configs/molecule_vae.py:target=logP --config.data.path=MOLECULES.csv --workdir=runs/y
   python -m dgm_jax molecules optimise --workdir=runs/mine --file=MOLECULES.smi --out=best.csv
 
 Arguments (after the colon, separated by commas):

@@ -4,8 +4,8 @@
   python scripts/bench_grammar.py --quick             100 rules, one GRU of 128
   python scripts/bench_grammar.py --json=FILE
 
-`masks` is the VAE of derivations; `without` the same net of the same number of tokens, whose draws break the grammar.  A
-training step is the ELBO, its gradient and Adam at a batch of 100.  Rounds are interleaved, and the ratio is that of
+`masks` is the VAE of derivations; `without` the same net of the same number of tokens, whose draws break the grammar.
+A training step is the ELBO, its gradient and Adam at a batch of 100.  Rounds are interleaved, and the ratio is that of
 the medians: above 1, masks are slower.
 """
 

@@ -62,7 +62,7 @@ def _tables(text: str) -> _Tables:
   grammar = grammars.parse(text)
   rules: dict[int, Rule] = {i: r for i, r in enumerate(grammar.rules) if grammar.usable[i]}
   rules[-1] = Rule(-1, (0,))
-  by_left: dict[int, list[int]] = {}
+  by_left: dict[Any, list[int]] = {}
   for i, rule in rules.items():
     by_left.setdefault(rule.left, []).append(i)
   follow = _follow(grammar)
@@ -104,7 +104,7 @@ def _tables(text: str) -> _Tables:
 
 
 @functools.cache
-def _lexer(text: str) -> re.Pattern:
+def _lexer(text: str) -> re.Pattern[str]:
   grammar = grammars.parse(text)
   longest_first = sorted(grammar.terminals, key=len, reverse=True)
   return re.compile("|".join(map(re.escape, longest_first)))
@@ -153,9 +153,9 @@ def derive(text: str, grammar: Grammar) -> Derivation:
   shift, ends, goto = _tables(grammar.text)
   tokens, places = tokens_of(text, grammar)
   rules, trees = grammar.rules, []
-  active = [(0, None, None)]  # stacks: (state, tree, the stack below)
+  active: list[Any] = [(0, None, None)]  # stacks: (state, tree, the stack below)
   for i, token in enumerate([*tokens, _END]):
-    following = []
+    following: list[Any] = []
     while active:
       stack = active.pop()
       state = stack[0]

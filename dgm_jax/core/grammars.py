@@ -138,7 +138,7 @@ def parse(text: str) -> Grammar:
     errors.require(rule not in rules[:i], f"Line {read[i][2]} of the grammar has a rule that stands above.")
   _check_reachable(names, rules)
   _check_cycles(names, rules)
-  usable = _usable(names, rules)
+  usable = _usable(rules)
   errors.require(any(ok and rule.left == 0 for ok, rule in zip(usable, rules, strict=True)),
                  f"The grammar derives no string from its start {names[0]!r}.")  # fmt: skip
   return Grammar(text, names, tuple(rules), usable)
@@ -163,7 +163,8 @@ def _check_cycles(names: tuple[str, ...], rules: list[Rule]) -> None:
   """Without empty right sides, A =>+ A needs rules with one non-terminal alone on the right."""
   after = {i: {r.right[0] for r in rules if r.left == i and len(r.right) == 1} for i in range(len(names))}
   for first in range(len(names)):
-    seen, more = set(), [first]
+    seen: set[int] = set()
+    more = [first]
     while more:
       for symbol in after.get(more.pop(), ()):
         errors.require(symbol != first, f"The grammar has a cycle: {names[first]!r} can become itself.")
@@ -172,7 +173,7 @@ def _check_cycles(names: tuple[str, ...], rules: list[Rule]) -> None:
           more.append(symbol)
 
 
-def _usable(names: tuple[str, ...], rules: list[Rule]) -> tuple[bool, ...]:
+def _usable(rules: list[Rule]) -> tuple[bool, ...]:
   """Of each rule, whether all of its symbols derive strings, and the start reaches it by such rules."""
   derives: set[int] = set()
   while new := {

@@ -50,7 +50,7 @@ class MoleculeVAE(SequenceVAE):
     """Whether the strings are SMILES, and not those of another grammar."""
     if "grammar" in self._about:
       return self._about["grammar"] == grammars.SMILES
-    return not set(tokens.SPECIAL) ^ {*self.vocabulary[:3]} and "held_out" not in self._about
+    return "held_out" not in self._about  # which characters of equations have
 
   def valid(self, text: str) -> bool:
     """Whether RDKit accepts a string, or, of other strings, whether the grammar derives it."""

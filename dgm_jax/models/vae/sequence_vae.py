@@ -114,7 +114,7 @@ class Model(Networks):
     grammar: the text of a grammar whose rules the tokens are, with pad = 0 and no other special tokens; the data give
       it.  A dropped rule's vector is 0.
     loss: of the tokens in training: "log_prob"; or "published", the binary cross-entropy of each token's V classes,
-      averaged over these, in place of -log p(x|z) (Kusner et al., 2017): no bound on log p(x) with any weight of the KL.
+      averaged over these, in place of -log p(x|z) (Kusner et al., 2017), which gives no bound on log p(x).
     num_targets: numbers y [B, num_targets] that the model has beside x, p(x, y|z) = p(x|z) N(y; f(z), diag(s^2)), with
       f of one hidden layer (Gomez-Bombarelli et al., 2018); log-likelihoods are of x and y where a batch has y.
     noise: draws of z in training have so many standard deviations of q: .01 in the code of Kusner et al. (2017).

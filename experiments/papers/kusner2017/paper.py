@@ -5,8 +5,8 @@ https://arxiv.org/abs/1703.01925
   python -m dgm_jax reproduce kusner2017 --table=2 --budget=paper
 
 Table 1: the search for an equation, and predictions of scores from codes.  Table 2: the same models as VAEs, measured
-by log p(x), which nobody published.  Table 3: equations between two equations, and a plane of the latent space.  Table 4:
-reconstruction and validity of molecules.
+by log p(x), which nobody published.  Table 3: equations between two equations, and a plane of the latent space.
+Table 4: reconstruction and validity of molecules.
 """
 
 import pathlib
@@ -56,8 +56,8 @@ PAPER = Paper(
     "table=1": (
       _LOSS,
       "Published scores were computed with the division of Python 2, in which 1/2 is 0: the search uses it, and the "
-      "best equations are scored with the division of numbers, too.  The targets of the Gaussian process at the start have "
-      "the division of numbers, as published.",
+      "best equations are scored with the division of numbers, too.  The targets of the Gaussian process at the start "
+      "have the division of numbers, as published.",
       "Published averages leave out all scores at the worst value, invalid strings among them, and their ± is the "
       "standard deviation over 10 simulations divided by the root of 5; ours is divided by the root of their number.",
       "The published Gaussian process hardly moves from its start: its noise stays near 1, so that log p(y) is near "

@@ -54,8 +54,8 @@ PAPER = Paper(
     "table=2": (
       "Published: 1,584,663 training molecules and 30,000 draws.  Ours: 100,000 and 10,000, against 10,000 test "
       "molecules; FCD, Frag and Scaf depend on these numbers, so that FCD stands beside that of training molecules.",
-      "The posterior of the VAE of MOSES collapsed, as its authors say: its draws are those of a character RNN.  KL and "
-      "active units stand beside ours.",
+      "The posterior of the VAE of MOSES collapsed, as its authors say: its draws are those of a character RNN.  KL "
+      "and active units stand beside ours.",
       "log p is of a sequence: the three tokenisations write the same molecules, of which a SMILES can be written in "
       "other ways, too.",
     )
