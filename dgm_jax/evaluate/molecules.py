@@ -1,5 +1,6 @@
 """Molecules that a model draws: valid, unique, novel, and their distances from those of the test set, as in MOSES."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,10 @@ def sets_apart(
   found: dict[str, Any] = {"rdkit": properties.version(), "drawn": len(smiles)}
 
   def put(name: str, estimate: measures.Estimate) -> None:
-    found[name], found[f"{name}_stderr"] = estimate
+    if math.isnan(estimate.value):
+      found[f"{name}_why"] = "a set has none"
+    else:
+      found[name], found[f"{name}_stderr"] = estimate
 
   drawn = [mol for s in smiles if (mol := _connected(s)) is not None]
   put("valid", measures.mean([1.0] * len(drawn) + [0.0] * (len(smiles) - len(drawn))))

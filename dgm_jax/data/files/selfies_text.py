@@ -1,6 +1,7 @@
 """SELFIES of SMILES and back (Krenn et al., 2020): every string of their symbols is a molecule."""
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ WHAT = "data.tokens = 'selfies'"
 
 def versions() -> dict[str, str]:
   """Of the packages that strings depend on."""
-  return {"selfies": errors.import_package("selfies", WHAT).__version__}
+  errors.import_package("selfies", WHAT)
+  return {"selfies": metadata.version("selfies")}  # that of the module is not kept up to date
 
 
 def symbols(smiles: str) -> str:
