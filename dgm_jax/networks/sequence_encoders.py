@@ -10,8 +10,11 @@ from flax import linen as nn
 from dgm_jax.core import errors, options, platforms
 from dgm_jax.networks import convolutions
 from dgm_jax.networks.attention import linear
+from dgm_jax.networks.batch_norms import BatchNorm
 from dgm_jax.networks.recurrent import Recurrent
 from dgm_jax.networks.tokens import rows
+
+KERAS = (0.99, 1e-3)  # momentum and epsilon of batch normalisation there
 
 
 def reversed_within(x: jax.Array, length: jax.Array | None) -> jax.Array:
@@ -43,8 +46,9 @@ class RecurrentEncoder(nn.Module):
     if self.bidirectional:
       self.backward = Recurrent(self.hidden, self.cell, dtype=self.dtype)
 
-  def __call__(self, vectors: Callable, x: jax.Array, length: jax.Array | None) -> jax.Array:
+  def __call__(self, vectors: Callable, x: jax.Array, length: jax.Array | None, train: bool = False) -> jax.Array:
     """[B, H] or [B, 2 H] of ids x [B, T], of which the first `length` [B] of each row count; ids -> vectors."""
+    del train
     mask = None if length is None else jnp.arange(x.shape[1]) < length[:, None]
     found = [self.forward(vectors(x), mask=mask)[1][-1][0]]
     if self.bidirectional:
@@ -58,17 +62,22 @@ class ConvEncoder(nn.Module):
   Attributes:
     filters, kernels: channels and widths of the layers.
     hidden: width of the dense layer.
+    batch_norm: whether each convolution is followed by batch normalisation, behind the ReLU.
     dtype: of the products; None for float32.
   """
 
   filters: Sequence[int] = (64, 64)
   kernels: Sequence[int] = (5, 5)
   hidden: int = 256
+  batch_norm: bool = False
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, vectors: Callable, x: jax.Array, length: jax.Array | None) -> jax.Array:
-    """[B, hidden] of ids x [B, T]; the vectors of those behind `length` [B] count as 0."""
+  def __call__(self, vectors: Callable, x: jax.Array, length: jax.Array | None, train: bool = False) -> jax.Array:
+    """[B, hidden] of ids x [B, T]; the vectors of those behind `length` [B] count as 0.
+
+    With `train`, batch normalisation takes the moments of the batch.
+    """
     errors.require(
       len(self.filters) == len(self.kernels) >= 1 and min(*self.filters, *self.kernels, self.hidden) >= 1,
       f"filters = {tuple(self.filters)} and kernels = {tuple(self.kernels)} must be equally long lists of 1 or more",
@@ -87,7 +96,10 @@ class ConvEncoder(nn.Module):
       kernel = self.param(f"kernel_{i}", init, (width, 1, x.shape[-1], features))
       bias = self.param(f"bias_{i}", nn.initializers.zeros, (features,))
       x = convolve(x, kernel.astype(dtype), 1, 0)
-      x = nn.relu(convolutions.add_bias(x.astype(jnp.float32), bias)).astype(dtype)
+      x = nn.relu(convolutions.add_bias(x.astype(jnp.float32), bias))
+      if self.batch_norm:
+        x = BatchNorm(*KERAS, name=f"norm_{i}")(x, train)
+      x = x.astype(dtype)
     flat = x.reshape(x.shape[0], -1)
     return nn.relu(linear(self.hidden, self.dtype, True, flat.shape[-1] ** -0.5)(flat).astype(jnp.float32))
 
@@ -132,7 +144,7 @@ class SequenceEncoder(nn.Module):
     self.network = make(self.net, self.dtype, **self.net_args)
     self.out = linear(self.num_outputs, self.dtype, True)
 
-  def __call__(self, x: jax.Array, length: jax.Array | None) -> jax.Array:
+  def __call__(self, x: jax.Array, length: jax.Array | None, train: bool = False) -> jax.Array:
     """float32 [B, num_outputs] of token ids x [B, T], of which the first `length` [B] of each row count."""
     vectors = lambda x: rows(self.embedding, x)
-    return self.out(self.network(vectors, x, length)).astype(jnp.float32)
+    return self.out(self.network(vectors, x, length, train)).astype(jnp.float32)

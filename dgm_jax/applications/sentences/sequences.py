@@ -61,7 +61,7 @@ class SequenceVAE:
       f"{type(self).__name__} takes runs of {self.WHAT}s; the data of this one are no text by lines.",
     )
     self._model, self._about = model, about
-    self._variables = {"params": state.params}
+    self._variables = {"params": state.params, **getattr(state, "variables", {})}
     self._programs: dict[Any, Any] = {}
 
   @classmethod

@@ -17,8 +17,9 @@ from dgm_jax.models.base import require_at_least
 from dgm_jax.models.vae import decoding
 from dgm_jax.networks import sequence_decoders, tokens
 from dgm_jax.networks.attention import dropout
+from dgm_jax.networks.batch_norms import BatchNorm
 from dgm_jax.networks.mlp import Networks
-from dgm_jax.networks.sequence_encoders import SequenceEncoder
+from dgm_jax.networks.sequence_encoders import KERAS, SequenceEncoder
 
 LOSSES = ("log_prob", "published")
 _NORMAL = ("diagonal", "diagonal_shared")
@@ -117,6 +118,8 @@ class Model(Networks):
       averaged over these, in place of -log p(x|z) (Kusner et al., 2017), which gives no bound on log p(x).
     num_targets: numbers y [B, num_targets] that the model has beside x, p(x, y|z) = p(x|z) N(y; f(z), diag(s^2)), with
       f of one hidden layer (Gomez-Bombarelli et al., 2018); log-likelihoods are of x and y where a batch has y.
+    batch_norm: whether z is normalised before the decoder, and the convolutions of the encoder "conv" (Kusner et al.,
+      2017), by the moments of the batch in training and by moving averages of these elsewhere.
     noise: draws of z in training have so many standard deviations of q: .01 in the code of Kusner et al. (2017).
   """
 
@@ -146,6 +149,7 @@ class Model(Networks):
   loss: str = "log_prob"
   noise: float = 1.0
   num_targets: int = 0
+  batch_norm: bool = False
 
   def setup(self):
     require_at_least(1, latent_dim=self.latent_dim, embedding_dim=self.embedding_dim)
@@ -168,9 +172,12 @@ class Model(Networks):
     self.qz_x = posteriors.make(self.posterior, self.latent_dim, **self.posterior_args)
     self.pz = priors.make(self.prior, self.latent_dim, (), (-1.0, 1.0), **self.prior_args)
     shape = (self.num_tokens, self.embedding_dim)
+    normed = {"batch_norm": True} if self.batch_norm and self.encoder == "conv" else {}
     self.encoder_net = SequenceEncoder(
-      *shape, self.qz_x.num_outputs, self.encoder, self.encoder_args, dtype, name="encoder"
+      *shape, self.qz_x.num_outputs, self.encoder, {**self.encoder_args, **normed}, dtype, name="encoder"
     )
+    if self.batch_norm:
+      self.norm_of_z = BatchNorm(*KERAS)
     network = sequence_decoders.make(self.decoder, self.length, self.inputless, dtype, self.decoder_args)
     errors.require(
       not self.tied or network.width == self.embedding_dim,
@@ -223,7 +230,10 @@ class Model(Networks):
     return distrax.Independent(distrax.Normal(q.mean(), self.noise * jnp.sqrt(q.variance())), 1)
 
   def _encoded(self, batch: dict[str, jax.Array]) -> distrax.Distribution:
-    return self.qz_x(self.encoder_net(*self._read(batch)))
+    return self.qz_x(self.encoder_net(*self._read(batch), "key" in batch))
+
+  def _normed(self, z: jax.Array, train: bool) -> jax.Array:
+    return self.norm_of_z(z, train) if self.batch_norm else z
 
   def _seen(self, x: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
     """x as the decoder reads it, with word dropout if the batch has keys."""
@@ -244,7 +254,7 @@ class Model(Networks):
     """
     x, length = self._read(batch)
     inputs = self._dropped(self.words.inputs(self._seen(x, batch)), batch, "inputs")
-    h = self._dropped(self.words.all_steps(inputs, z, x.shape[1]), batch, "outputs")
+    h = self._dropped(self.words.all_steps(inputs, self._normed(z, "key" in batch), x.shape[1]), batch, "outputs")
     allowed = None if self.compiled is None else self.compiled.of_rule
     published = self.loss == "published" and "key" in batch
     of = tokens.binary_log_probs if published else tokens.log_probs
@@ -278,13 +288,16 @@ class Model(Networks):
     return 0.5 * (jnp.square(q.mean()) + q.variance() - 1 - jnp.log(q.variance()))
 
   def update(self, variables: Any, key: jax.Array, batch: dict[str, jax.Array]) -> Any:
-    """The variables: nothing moves.  With this method, batches of training have the keys of word dropout."""
-    del key, batch
-    return variables
+    """The variables, with moving moments.  With this method, batches of training have the keys of word dropout."""
+    if not self.batch_norm:
+      return variables
+    one_pass = lambda model: model.log_joint(batch, model.infer(batch).sample(seed=key))
+    _, moved = self.apply(variables, method=one_pass, mutable=["batch_stats"])
+    return {**variables, **moved}
 
   def start(self, z: jax.Array) -> Any:
     """The cache of a draw of x given z [B, L], before its first token."""
-    cache = self.words.start(z, self.length)
+    cache = self.words.start(self._normed(z, False), self.length)
     if self.compiled is None:
       return cache
     return {"net": cache, "stack": grammars.start(self.compiled, z.shape[0], self.length)}

@@ -181,3 +181,24 @@ def test_invalid_options_are_refused(options, named):
   model = sequence_vae.Model((T,), **SMALL | options)
   with pytest.raises(errors.UserError, match=named):
     jax.eval_shape(model.init, jax.random.key(0), ALL)
+
+
+def test_batch_normalisation_takes_the_batch_in_training_and_moving_averages_elsewhere():
+  options = {"encoder": "conv", "encoder_args": {"filters": (3,), "kernels": (2,), "hidden": 4}, "batch_norm": True}
+  model = bound("inputless", **options)
+  bare, variables = model.unbind()
+  keys = jax.random.split(jax.random.key(0), N)
+  mean = lambda variables, batch: bare.bind(variables).infer(batch).mean()
+  some = jax.tree.map(lambda a: a[:5], ALL)
+  np.testing.assert_allclose(mean(variables, ALL)[:5], mean(variables, some), atol=1e-6)
+  in_training = mean(variables, ALL | {"key": keys})
+  assert float(jnp.abs(in_training[:5] - mean(variables, some | {"key": keys[:5]})).max()) > 1e-3
+  moved = variables
+  for _ in range(1200):  # 0.99^1200 is 6e-6
+    moved = dict(_moved(bare)(moved, keys[0], ALL | {"key": keys}))
+  np.testing.assert_allclose(mean(moved, ALL), in_training, atol=2e-3)
+
+
+@functools.cache
+def _moved(bare):
+  return jax.jit(bare.update)
