@@ -75,7 +75,7 @@ def test_long_files_are_derived_once(tmp_path, monkeypatch):
 
 def test_rows_of_another_s_lines_are_refused_with_the_place():
   about = {"grammar": grammars.SMILES, "tokens": "rule", "vocabulary": derivations.vocabulary(grammars.SMILES)}
-  for line, named in (("CCQ", "Line 2: 'Q' at character 3"), ("C" * 40, "Line 2 has a derivation of 160 rules")):
+  for line, named in (("CCQ", "Line 2: 'Q' at character 3"), ("C" * 40, "Line 2 has a derivation of 161 rules")):
     with pytest.raises(errors.UserError, match=named):
       tokens.rows_of(["C", line], about, 30)
 
@@ -90,7 +90,7 @@ def own(tmp_path):
 
 
 def test_your_own_molecules(own):
-  found = data.load("molecules", path=str(own / "mine.smi"), tokens="character")
+  found = data.load("molecules", path=str(own / "mine.smi"), tokens="rule")
   assert sorted(t for p in found.parts().values() for t in tokens.decode(p["x"], found.about)) == sorted(MOLECULES)
   found = data.load("molecules", path=str(own / "mine.csv"), tokens="rule", target="logP")
   for part in found.parts().values():
