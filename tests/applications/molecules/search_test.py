@@ -86,5 +86,5 @@ def test_invalid_options_are_named():
   for options, named in ((search.Options(rounds=0), "rounds = 0"), (search.Options(method="best"), "ei, random")):
     with pytest.raises(errors.UserError, match=named):
       options.check()
-  with pytest.raises(errors.UserError, match="true, python2"):
+  with pytest.raises(errors.UserError, match="python2, true"):
     targets.equation_score("x", "python3")

@@ -45,8 +45,8 @@ def test_the_last_part_is_the_published_validation_set():
 
 def test_invalid_options_are_named():
   for options, named in (
-    ({"tokens": "word"}, "rule, character"),
-    ({"held_out": "first"}, "random, last"),
+    ({"tokens": "word"}, "character, rule"),
+    ({"held_out": "first"}, "last, random"),
     ({"num": 5}, "10 to"),
   ):
     with pytest.raises(errors.UserError, match=named):
