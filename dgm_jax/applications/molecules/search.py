@@ -143,7 +143,7 @@ def _improved(of: Callable, first: np.ndarray, box: tuple[np.ndarray, np.ndarray
 
 
 def propose(of: Fit, lower: np.ndarray, upper: np.ndarray, count: int, grid: int, seed: int) -> np.ndarray:
-  """`count` points [count, D] in a box: each maximises the expected improvement, given the means at those before."""
+  """`count` points [count, D] in a box: each maximises the expected improvement, given f = its mean at those before."""
   g = np.random.default_rng(seed)
   with jax.enable_x64(True):
     points = g.uniform(lower, upper, (grid, len(lower)))
@@ -155,7 +155,8 @@ def propose(of: Fit, lower: np.ndarray, upper: np.ndarray, count: int, grid: int
       first = points[int(jnp.argmax(_log_ei_grid(post, best, candidates)))]
       x, _ = _improved(functools.partial(_minus_log_ei_at, post, best), first, box)
       chosen.append(x)
-      post = _add(post, jnp.asarray(x), _predict(post, jnp.asarray(x)[None])[0][0])
+      # f, not y, is taken as known there: else a batch of a noisy process is one point again and again
+      post = _add(post, jnp.asarray(x), _predict(post, jnp.asarray(x)[None])[0][0], 1e-4)
     return np.array(chosen)
 
 

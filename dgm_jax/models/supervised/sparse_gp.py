@@ -109,8 +109,11 @@ def predict(post: Posterior, x: jax.Array) -> tuple[jax.Array, jax.Array]:
   return b.T @ c, jnp.maximum(variance, 1e-12 * jnp.exp(post.hyper.log_variance))
 
 
-def add(post: Posterior, x: jax.Array, y: Any) -> Posterior:
-  """The posterior with one more observation x [D], y; a new point with y = its mean leaves all means as they are."""
-  noise = jnp.exp(post.hyper.log_noise)
+def add(post: Posterior, x: jax.Array, y: Any, share: float = 1.0) -> Posterior:
+  """The posterior with one more observation x [D], y, with `share` of the noise variance s^2.
+
+  A new point with y = its mean leaves all means as they are.
+  """
+  noise = share * jnp.exp(post.hyper.log_noise)
   a = _features(post.hyper, post.inducing, post.factor, x[None])[:, 0]
   return post._replace(gram=post.gram + jnp.outer(a, a) / noise, target=post.target + a * y / noise)
