@@ -364,4 +364,5 @@ class Model(Networks):
 
   def __call__(self, batch: dict[str, jax.Array]):
     """Uses every parameter, for `init`."""
-    return self.log_joint(batch, self.infer(batch).sample(seed=jax.random.key(0)))
+    z = self.infer(batch).sample(seed=jax.random.key(0))
+    return self.log_joint(batch, z), self.targets(z) if self.num_targets else None

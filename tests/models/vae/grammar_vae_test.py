@@ -185,7 +185,7 @@ def test_invalid_options_are_refused(options, named):
 
 def test_batch_normalisation_takes_the_batch_in_training_and_moving_averages_elsewhere():
   options = {"encoder": "conv", "encoder_args": {"filters": (3,), "kernels": (2,), "hidden": 4}, "batch_norm": True}
-  model = bound("inputless", **options)
+  model = bound.__wrapped__("inputless", **options)
   bare, variables = model.unbind()
   keys = jax.random.split(jax.random.key(0), N)
   mean = lambda variables, batch: bare.bind(variables).infer(batch).mean()
