@@ -13,8 +13,9 @@ Arguments (after the colon, separated by commas):
   tokens=NAME     selfies if not given; rule, derivations of the SMILES grammar; character; atom
   target=NAME     the column of a property; the model is then p(x, y), with y standardised
   drop=P          token dropout of the decoder's inputs, 0.1 if not given
-  quick           some minutes on 2 cores: smaller networks, 1,500 steps; without a path, 300 expressions
-  test            seconds: a few steps of a small network; without a path, 300 expressions
+  quick           some minutes on 2 cores: smaller networks, 1,500 steps; of 300 expressions, or of your molecules with
+                  data=molecules,quick
+  test            seconds: a few steps of a small network; likewise
 
 Sweeps (python -m dgm_jax sweep): three seeds.
 """

@@ -93,6 +93,8 @@ SLOW = {  # arguments that take a minute to compile; their parts have their own 
   "model=diffusion",
   "library=observed,k=3,likelihood=nb",
   "model=scanvi,likelihood=nb",
+  "by=character,loss=elbo,decoder=autoregressive",
+  "tokens=rule",
 }
 _LONG = {"conv_vae_mnist", "diffusion_mnist", "flow_vae_mnist", "dlgm_mnist", "cvae_mnist", "ladder_vae_mnist"}
 _LONG |= {"miwae_mnist", "mixture_uci", "kmeans_mnist", "prodlda_text", "lda_text", "hmm_text", "not_miwae_uci"}
@@ -115,6 +117,7 @@ _LONG |= {
   "sngan_cifar10",
   "biggan_cifar10",
   "biggan_imagenet",
+  "selfies_vae_moses",
 }
 _LONG |= {"flow_matching_mnist", "flow_matching_plane", "ffjord_plane", "vdm_mnist", "densities_mnist"}
 _WITHOUT_PICTURES = {"gan_grid", "scvi_simulated", "scvi_cells"}
