@@ -66,6 +66,10 @@ _EXTRAS = {  # of setup.cfg, whose packages are imported where they are used
   "diffrax": "ode",
   "rdkit": "molecules",
   "selfies": "molecules",
+  "cma": "worlds",
+  "gymnasium": "car",
+  "Box2D": "car",
+  "vizdoom": "doom",
   "jinja2": "",  # of no extra
 }
 

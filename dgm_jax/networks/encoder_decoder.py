@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax.core import FrozenDict
 
 from dgm_jax.core import errors, options
-from dgm_jax.networks.image_networks import ACTIVATIONS, ConvDecoder, ConvEncoder
+from dgm_jax.networks.image_networks import ACTIVATIONS, ConvDecoder, ConvEncoder, kernel_sizes
 from dgm_jax.networks.mlp import MLP
 from dgm_jax.networks.set_encoder import SetEncoder
 
@@ -87,21 +87,29 @@ def _convs(
 
 def _check(
   channels: Sequence[int],
-  kernel_size: int = 1,
+  kernel_size: int | Sequence[int] = 1,
   stride: int = 1,
   padding: int | str = "SAME",
   activation: str = "relu",
   blocks: int | None = None,
+  linear_code: bool = False,
+  shared_bias: bool = False,
 ) -> None:
   errors.require(activation in ACTIVATIONS, f"activation = {activation!r}; it must be one of {', '.join(ACTIVATIONS)}")
   errors.require(len(channels) > 0, "channels must list at least one convolution")
-  numbers = {"channels": min(channels), "kernel_size": kernel_size, "stride": stride, "blocks": blocks or 1}
+  kernels = kernel_sizes(kernel_size, len(channels))
+  errors.require(
+    len(kernels) == len(channels), f"kernel_size = {kernel_size} must be a number, or one for each of {channels}"
+  )
+  numbers = {"channels": min(channels), "kernel_size": min(kernels), "stride": stride, "blocks": blocks or 1}
   for name, value in numbers.items():
     errors.require(value >= 1, f"{name} = {value} must be 1 or more")
   errors.require(padding == "SAME" or padding in range(1000), f"padding = {padding!r}; it must be 'SAME', or 0 or more")
 
 
 def _conv(*common: Any, **args: Any) -> Pair:
+  of_decoder = [name for name in ("linear_code", "shared_bias") if name in args]
+  errors.require(not of_decoder, f"{', '.join(of_decoder)} is an option of the decoder alone")
   errors.require("blocks" not in {*args, *args.get("decoder", ())}, "blocks is an option of net 'residual' only")
   return options.call("a convolutional net", _convs, *common, **args)
 
@@ -138,7 +146,7 @@ def make(
     **given: options of the net.  "mlp": activation, a name of MLP_ACTIVATIONS; init_scale, to draw all weights and
       biases (the decoder's output bias, too) from N(0, init_scale^2).  "conv" and "residual": channels, kernel_size,
       stride, activation, and padding ("conv") or blocks ("residual"), see ConvEncoder; `decoder`, a mapping of the
-      options that differ in the decoder.  "mlp" and "set": decoder_hidden, the decoder's widths if they differ, () for
+      options that differ in the decoder, and of its own ones ("conv"), linear_code and shared_bias.  "mlp" and "set": decoder_hidden, the decoder's widths if they differ, () for
       a linear decoder.  "set", whose encoder takes (features, mask): embedding_dim and code_dim, see SetEncoder.
 
   Raises:

@@ -19,6 +19,11 @@ from dgm_jax.networks.remat import remat
 ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu, "silu": nn.silu, "softplus": nn.softplus, "tanh": nn.tanh}
 
 
+def kernel_sizes(kernel_size: int | Sequence[int], number: int) -> tuple[int, ...]:
+  """The kernel of each of `number` convolutions."""
+  return (kernel_size,) * number if isinstance(kernel_size, int) else tuple(kernel_size)
+
+
 _plain = lambda layers, h: layers[0](h)
 
 
@@ -33,7 +38,7 @@ class ConvEncoder(nn.Module):
     hidden: widths of the dense layers.
     num_outputs: width of the output.
     channels: output channels of each convolution; each has the stride.
-    kernel_size: k.
+    kernel_size: k; of plain convolutions also one for each.
     stride: s.
     padding: an int or "SAME", see convolutions.
     activation: a name of ACTIVATIONS, applied after every layer but the last.
@@ -46,7 +51,7 @@ class ConvEncoder(nn.Module):
   hidden: Sequence[int]
   num_outputs: int
   channels: Sequence[int] = (32, 64, 64)
-  kernel_size: int = 4
+  kernel_size: int | Sequence[int] = 4
   stride: int = 2
   padding: int | str = "SAME"
   activation: str = "relu"
@@ -63,9 +68,10 @@ class ConvEncoder(nn.Module):
     h = x.reshape(x.shape[0], *self.image_shape)
     if self.blocks is not None:
       h = conv(self.channels[0], self.kernel_size, gain=1.0)(h)
+    kernels = kernel_sizes(self.kernel_size, len(self.channels))
     for j, width in enumerate(self.channels):
       if self.blocks is None:
-        layer = conv(width, self.kernel_size, self.stride, self.padding)
+        layer = conv(width, kernels[j], self.stride, self.padding)
         h = keep(_plain if j == 0 else partial(_after, act), [layer], h)
         continue
       for i in range(self.blocks):
@@ -87,6 +93,8 @@ class ConvDecoder(nn.Module):
     output_bias: initialiser of the bias [P H W C], one per output.
     channels: input channels of each transposed convolution.
     kernel_size, stride, padding, activation, blocks: as in ConvEncoder; the last block of a size has the stride.
+    linear_code: whether the last dense layer has no activation, as in Ha & Schmidhuber (2018).
+    shared_bias: whether the output has a bias for each channel, not for each entry.
     dtype, remat: as in MLP.
   """
 
@@ -95,19 +103,21 @@ class ConvDecoder(nn.Module):
   num_outputs: int
   output_bias: Callable
   channels: Sequence[int] = (64, 64, 32)
-  kernel_size: int = 4
+  kernel_size: int | Sequence[int] = 4
   stride: int = 2
   padding: int | str = "SAME"
   activation: str = "relu"
   blocks: int | None = None
   dtype: Any = None
   remat: bool = False
+  linear_code: bool = False
+  shared_bias: bool = False
 
   def _sizes(self) -> list[tuple[int, int]]:
     """(H, W) before the first and after every transposed convolution."""
     sizes = [tuple(self.image_shape[:2])]
-    for _ in self.channels:
-      sizes.append(tuple(conv_geometry(n, self.kernel_size, self.stride, self.padding)[0] for n in sizes[-1]))
+    for kernel in kernel_sizes(self.kernel_size, len(self.channels))[::-1]:
+      sizes.append(tuple(conv_geometry(n, kernel, self.stride, self.padding)[0] for n in sizes[-1]))
     return sizes[::-1]
 
   @nn.compact
@@ -117,11 +127,13 @@ class ConvDecoder(nn.Module):
     keep, block = partial(remat, self.remat), partial(ResidualBlock, activation=act, dtype=self.dtype)
     mlp = MLP((*self.hidden, prod(size) * self.channels[0]), act, dtype=self.dtype, remat=self.remat)
     h = mlp(z).reshape(-1, *size, self.channels[0])
+    kernels = kernel_sizes(self.kernel_size, len(self.channels))
     for i, (width, size) in enumerate(zip((*self.channels[1:], num_maps), sizes, strict=True)):
       last = i == len(sizes) - 1
       if self.blocks is None:
         start = {"gain": 1.0 if last else 2.0, "use_bias": not last, "output_size": size, "dtype": self.dtype}
-        h = keep(partial(_after, act), [ConvTranspose(width, self.kernel_size, self.stride, self.padding, **start)], h)
+        layer = ConvTranspose(width, kernels[i], self.stride, self.padding, **start)
+        h = keep(_plain if i == 0 and self.linear_code else partial(_after, act), [layer], h)
         continue
       for _ in range(self.blocks - 1):
         h = keep(_plain, [block(h.shape[-1], self.kernel_size)], h)
@@ -132,4 +144,9 @@ class ConvDecoder(nn.Module):
     h = h.reshape(*h.shape[:3], -1, self.image_shape[2])  # [B, H, W, P, C]
     flat = jnp.moveaxis(h, 3, 1).reshape(h.shape[0], -1)
     flat = flat if self.dtype is None else flat.astype(jnp.float32)
-    return flat + self.param("bias", self.output_bias, flat.shape[1:])
+    if not self.shared_bias:
+      return flat + self.param("bias", self.output_bias, flat.shape[1:])
+    blocks = (num_maps // self.image_shape[2], -1, self.image_shape[2])
+    mean = lambda key: self.output_bias(key, flat.shape[1:]).reshape(blocks).mean(1)
+    bias = self.param("bias", mean)  # [P, C]
+    return flat + jnp.broadcast_to(bias[:, None], (blocks[0], prod(self.image_shape[:2]), blocks[2])).reshape(-1)

@@ -68,20 +68,40 @@ def _masked(cell: Cell, z: jax.Array, u: jax.Array, state: State, mask: jax.Arra
   return tuple(jnp.where(mask[:, None] > 0, a, b) for a, b in zip(new, state, strict=True))
 
 
-def _forward(name: str, dtype: Any, z: jax.Array, kernel: jax.Array, state: State, mask: jax.Array | None) -> Any:
+def _kept(state: State, reset: jax.Array | None) -> State:
+  """The state, zeros in the sequences whose reset [B] is 1."""
+  return state if reset is None else tuple(jnp.where(reset[:, None] > 0, 0.0, a) for a in state)
+
+
+def _forward(
+  name: str,
+  dtype: Any,
+  z: jax.Array,
+  kernel: jax.Array,
+  state: State,
+  mask: jax.Array | None,
+  reset: jax.Array | None = None,
+) -> Any:
   def one(state, step):
-    z, mask = step
+    z, mask, reset = step
+    state = _kept(state, reset)
     u = _product(state[0], kernel, dtype)
     new = _masked(CELLS[name], z, u, state, mask)
     return new, (new[0], state, u)
 
-  final, (h, before, u) = jax.lax.scan(one, state, (z, mask))
-  return (h, final), (z, u, before, kernel, mask)
+  final, (h, before, u) = jax.lax.scan(one, state, (z, mask, reset))
+  return (h, final), (z, u, before, kernel, mask, reset)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def scan(
-  name: str, dtype: Any, z: jax.Array, kernel: jax.Array, state: State, mask: jax.Array | None = None
+  name: str,
+  dtype: Any,
+  z: jax.Array,
+  kernel: jax.Array,
+  state: State,
+  mask: jax.Array | None = None,
+  reset: jax.Array | None = None,
 ) -> tuple[jax.Array, State]:
   """Runs a cell over T steps: (h of all steps [T, B, H], the last state).  There is no forward-mode derivative.
 
@@ -92,26 +112,27 @@ def scan(
     kernel: U, [H, G H].
     state: before the first step.
     mask: [T, B]; where it is 0, the state stays as it is.  It has no gradient.
+    reset: [T, B]; where it is 1, the state is set to zeros before the step.  It has no gradient.
   """
-  return _forward(name, dtype, z, kernel, state, mask)[0]
+  return _forward(name, dtype, z, kernel, state, mask, reset)[0]
 
 
 def _backward(name: str, dtype: Any, kept: Any, cotangent: tuple[jax.Array, State]) -> tuple:
-  z, u, before, kernel, mask = kept
+  z, u, before, kernel, mask, reset = kept
   cell, (d_h, d_final) = CELLS[name], cotangent
 
   def one(d_state, step):
-    z, u, before, mask, d_h = step
+    z, u, before, mask, reset, d_h = step
     d_state = (d_state[0] + d_h, *d_state[1:])
     _, pull = jax.vjp(lambda z, u, before: _masked(cell, z, u, before, mask), z, u, before)
     d_z, d_u, d_before = pull(d_state)
     d_before = (d_before[0] + _product(d_u, kernel.T, dtype), *d_before[1:])
-    return d_before, (d_z, None if cell.is_additive else d_u)
+    return _kept(d_before, reset), (d_z, None if cell.is_additive else d_u)
 
-  d_state, (d_z, d_u) = jax.lax.scan(one, d_final, (z, u, before, mask, d_h), reverse=True)
+  d_state, (d_z, d_u) = jax.lax.scan(one, d_final, (z, u, before, mask, reset, d_h), reverse=True)
   d_u = d_z if cell.is_additive else d_u
   rows = lambda a: a.reshape(-1, a.shape[-1])
-  return d_z, _product(rows(before[0]).T, rows(d_u), dtype), d_state, None
+  return d_z, _product(rows(before[0]).T, rows(d_u), dtype), d_state, None, None
 
 
 scan.defvjp(_forward, _backward)
@@ -167,6 +188,7 @@ class Recurrent(nn.Module):
     extra: jax.Array | None = None,
     mask: jax.Array | None = None,
     key: jax.Array | None = None,
+    reset: jax.Array | None = None,
   ) -> tuple[jax.Array, tuple[State, ...]]:
     """(h of the last layer [B, T, H], the last states of all layers) of x [B, T, F].
 
@@ -176,14 +198,15 @@ class Recurrent(nn.Module):
       extra: e, [B, E], a further input of the first layer at every step.
       mask: [B, T]; steps where it is 0 leave the states as they are: for lengths, arange(T) < length.
       key: for dropout.
+      reset: [B, T]; where it is 1, the states are set to zeros before the step: another sequence begins.
     """
     states, final = self.start(x.shape[0]) if initial is None else initial, []
     keys = [None] * len(self.features) if key is None else jax.random.split(key, len(self.features))
-    mask = None if mask is None else mask.astype(jnp.float32).T
+    mask, reset = (None if a is None else a.astype(jnp.float32).T for a in (mask, reset))
     for i, state in enumerate(states):
       z = self.inputs[i](dropout(x, self.dropout, keys[i]))
       z = z if i or extra is None else z + self.extra(extra)[:, None]
-      h, last = scan(self.cell, self.dtype, z.swapaxes(0, 1), self.kernels[i], state, mask)
+      h, last = scan(self.cell, self.dtype, z.swapaxes(0, 1), self.kernels[i], state, mask, reset)
       x, final = h.swapaxes(0, 1), [*final, last]
     return x, tuple(final)
 

@@ -419,6 +419,8 @@ def test_tempering_weights_the_joint_in_the_drawn_objective():
     ({"bound": "iwae", "num_bounds": 2}, "unless bound is miwae or piwae"),
     ({"bound": "iwae", "kl": "analytic"}, "is for bound = 'elbo'"),
     ({"free_bits": 1.0}, "needs kl = 'analytic'"),
+    ({"kl_floor": 0.5}, "kl_floor = 0.5, a floor of each example's KL, .* needs kl = 'analytic'"),
+    ({"kl_floor": 0.5, "free_bits": 1.0, "kl": "analytic"}, "excludes free_bits"),
     ({"temper_steps": 10, "bound": "iwae"}, "temper_steps = 10: it must not be negative, and is for bound = 'elbo'"),
     ({"bound": "rws", "gradient": "stl"}, "whose gradient is the score of log q"),
     ({"bound": "rws", "beta": 0.5}, "leave it at 1"),

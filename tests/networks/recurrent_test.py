@@ -23,10 +23,15 @@ def inputs(name, seed=0):
   return z, kernel, state
 
 
-def plain(name, z, kernel, state, mask=None):
+RESET = jnp.zeros((T, B)).at[2, 1].set(1).at[4, 0].set(1)
+
+
+def plain(name, z, kernel, state, mask=None, reset=None):
   """A loop that is left to automatic differentiation."""
   hs = []
   for t in range(T):
+    if reset is not None:
+      state = tuple(a * (1 - reset[t][:, None]) for a in state)
     new = recurrent.CELLS[name].step(z[t], state[0] @ kernel, state)
     if mask is not None:
       new = tuple(jnp.where(mask[t][:, None] > 0, a, b) for a, b in zip(new, state, strict=True))
@@ -36,15 +41,15 @@ def plain(name, z, kernel, state, mask=None):
 
 
 @cells
-@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "lengths"])
-def test_values_and_gradients_agree_with_automatic_differentiation(name, mask):
+@pytest.mark.parametrize("mask,reset", [(None, None), (MASK, None), (MASK, RESET)], ids=["whole", "lengths", "resets"])
+def test_values_and_gradients_agree_with_automatic_differentiation(name, mask, reset):
   def loss(run, z, kernel, state):
     h, final = run(z, kernel, state)
     weights = jnp.arange(h.size).reshape(h.shape) / h.size
     return jnp.sum(weights * jnp.sin(h)) + sum(jnp.sum(a * (1 + i)) for i, a in enumerate(final))
 
-  ours = lambda *args: recurrent.scan(name, None, *args, mask)
-  theirs = lambda *args: plain(name, *args, mask)
+  ours = lambda *args: recurrent.scan(name, None, *args, mask, reset)
+  theirs = lambda *args: plain(name, *args, mask, reset)
   args = inputs(name)
   for a, b in zip(jax.tree.leaves(ours(*args)), jax.tree.leaves(theirs(*args)), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-6)

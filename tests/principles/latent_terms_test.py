@@ -33,6 +33,13 @@ def test_free_bits_are_a_floor_of_the_batch_s_mean_kl_of_each_unit(floor, total)
   assert float(latent._analytic(Known(), {}, {}, terms, values)) == pytest.approx(-2 - 0.5 * total)
 
 
+@pytest.mark.parametrize("floor,total", [(0.5, 3.0), (1.5, 3.5), (5.0, 10.0)])
+def test_kl_floor_is_a_floor_of_each_example_s_total_kl(floor, total):
+  """KL 4 and 2 in total, of two units: floors 1, 3 and 10; a floor of the batch's mean would give 3 for 1.5."""
+  terms, values = types.SimpleNamespace(px_z=jnp.array([-1.0, -3.0])), {"beta": 0.5, "kl_floor": floor}
+  assert float(latent._analytic(Known(), {}, {}, terms, values, True)) == pytest.approx(-2 - 0.5 * total)
+
+
 def test_the_sleep_phase_hides_from_q_what_is_missing_in_the_data():
   mask = jnp.array([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
   found = paired.sleep_log_q(Known(), {}, jax.random.key(0), {"x": jnp.zeros((2, 3)), "mask": mask}, 2)

@@ -113,9 +113,17 @@ def make_gaussian_shared() -> Family:
   return Family(_normal, lambda mean: (mean,), shares_scale=True, min_scale=0.0)
 
 
-def make_gaussian_fixed(scale: float = 1.0) -> Family:
-  """N(x; h, scale^2)."""
+def make_gaussian_fixed(scale: float = 1.0, mean: str = "linear") -> Family:
+  """N(x; h, scale^2), or with mean = "sigmoid" N(x; sigmoid(h), scale^2), for grey levels.
+
+  With scale = 1 / sqrt(2), -log p(x|z) is the squared error, summed, plus a constant of log(pi) / 2 for each entry.
+  """
   errors.require(scale > 0, f"scale = {scale} of likelihood 'gaussian_fixed' must be positive")
+  kinds = ("linear", "sigmoid")
+  errors.require(mean in kinds, f"mean = {mean!r} of likelihood 'gaussian_fixed' must be one of {', '.join(kinds)}")
+  if mean == "sigmoid":
+    start = lambda at: (bias_at_logit(at)(None, at.shape, at.dtype),)
+    return Family(lambda h: _normal(jax.nn.sigmoid(h), jnp.log(scale)), start)
   return Family(lambda loc: _normal(loc, jnp.log(scale)), lambda mean: (mean,))
 
 

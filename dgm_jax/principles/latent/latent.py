@@ -43,9 +43,18 @@ from dgm_jax.principles.latent.paired import paired_objective
 REQUIRES = ("infer(batch)", "log_joint(batch, z)", "generate(key, n, mean=False)")
 
 
-def _analytic(model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any]) -> jax.Array:
-  """E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; `terms` hold log p(x|z) at draws."""
-  kl = jnp.mean(model.bind(variables).kl(batch), 0)  # [L]
+def _analytic(
+  model: nn.Module, variables: Any, batch: dict, terms: LogTerms, values: dict[str, Any], floors: bool = False
+) -> jax.Array:
+  """E_q[log p(x|z)] - beta sum_l max(free_bits, KL_l), averaged over the batch; `terms` hold log p(x|z) at draws.
+
+  With kl_floor, - beta times the mean of max(kl_floor L, sum_l KL_l) over the batch instead.
+  """
+  kl = model.bind(variables).kl(batch)  # [B, L]
+  if floors:
+    floor = values["kl_floor"] * kl.shape[1]
+    return jnp.mean(terms.px_z) - values["beta"] * jnp.mean(jnp.maximum(floor, jnp.sum(kl, 1)))
+  kl = jnp.mean(kl, 0)
   # the floor is on the batch mean: a per-example floor would penalise units that are active for only part of the data
   warmed = jnp.asarray(getattr(model, "warmed", (True,) * kl.shape[0]))
   weights = jnp.where(warmed, values["beta"], 1.0)
@@ -156,7 +165,7 @@ def make(
       temperature = values["temperature"] if o.gradient == "gumbel_softmax" else None
       terms = log_terms(model, everything, key, batch, num_draws, o.chunk or None, temperature, remat=True)
       if o.kl == "analytic":
-        objective = _analytic(model, everything, batch, terms, values)
+        objective = _analytic(model, everything, batch, terms, values, o.kl_floor > 0)
       elif o.temper_steps:
         objective = jnp.mean(terms.tempered(jnp.minimum(1.0, 0.01 + hparams["step"] / o.temper_steps)))
       else:

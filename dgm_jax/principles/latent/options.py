@@ -28,6 +28,8 @@ class Options(NamedTuple):
     kl: "sampled", or "analytic", which for bound = "elbo" computes KL(q || p) in closed form.
     free_bits: KL below this many nats per latent unit is not penalised: max(free_bits, KL_l averaged over the batch)
       (Kingma et al., 2016); needs kl = "analytic".
+    kl_floor: KL of an example below this many nats per latent unit, in total, is not penalised: max(kl_floor L, sum_l
+      KL_l) of each example (Ha & Schmidhuber, 2018, with 0.5); needs kl = "analytic".
     alpha: order of bound = "renyi".
     ciwae_beta: weight of the ELBO in bound = "ciwae".
     order: order of bound = "jackknife".
@@ -53,6 +55,7 @@ class Options(NamedTuple):
   temper_steps: int = 0
   kl: str = "sampled"
   free_bits: float = 0.0
+  kl_floor: float = 0.0
   alpha: float = 0.5
   ciwae_beta: float = 0.5
   order: int = 1
@@ -127,3 +130,8 @@ def check(o: Options, model: nn.Module) -> None:
     "beta weighs only some of this model's latent units, not the library: that needs kl = 'analytic', or beta = 1.",
   )
   need(analytic or o.free_bits == 0, "free_bits is a floor of each unit's KL: it needs kl = 'analytic'.")
+  need(
+    o.kl_floor >= 0 and (analytic or o.kl_floor == 0) and not (o.kl_floor and o.free_bits),
+    f"kl_floor = {o.kl_floor}, a floor of each example's KL, must not be negative, needs kl = 'analytic', and excludes "
+    "free_bits.",
+  )
