@@ -24,6 +24,7 @@ if TYPE_CHECKING:
   from dgm_jax.applications.sentences.sentence_vae import SentenceVAE
   from dgm_jax.applications.single_cell.annotated import SCANVI
   from dgm_jax.applications.single_cell.model import SCVI
+  from dgm_jax.applications.world_models.world_model import WorldModel
 
   __version__: str
 
@@ -35,6 +36,7 @@ _LAZY["MoleculeVAE"] = "dgm_jax.applications.molecules.molecule_vae"
 _LAZY["SCANVI"] = "dgm_jax.applications.single_cell.annotated"
 _LAZY["SCVI"] = "dgm_jax.applications.single_cell.model"
 _LAZY["SentenceVAE"] = "dgm_jax.applications.sentences.sentence_vae"
+_LAZY["WorldModel"] = "dgm_jax.applications.world_models.world_model"
 
 __all__ = [
   "SCANVI",
@@ -43,6 +45,7 @@ __all__ = [
   "MIWAEImputer",
   "MoleculeVAE",
   "SentenceVAE",
+  "WorldModel",
   "__version__",
   "load",
   "pack",

@@ -52,6 +52,9 @@ COMMANDS = {
   "single-cell": Command(
     "dgm_jax.applications.single_cell.command", "scVI of a file of single cells: latent space, page"
   ),
+  "world-models": Command(
+    "dgm_jax.applications.world_models.command", "V, M and C of a game: train inside its dream, score, play"
+  ),
   "reproduce": Command("dgm_jax.experiments.reproduce", "reproduce tables and figures of papers"),
   "prepare-data": Command("dgm_jax.data.published.command", "download, verify and prepare data sets"),
 }

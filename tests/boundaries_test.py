@@ -66,6 +66,7 @@ ON_THE_HOST = (
   "applications/molecules/",
   "applications/sentences/",
   "applications/single_cell/",
+  "applications/world_models/",
   "evaluate/cells/",  # scikit-learn
   "api/",
   "training/folds.py",  # stacks the rows of folds before they go to the device
@@ -76,6 +77,7 @@ JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")
 OPTIONAL = {"matplotlib", "ray", "optuna", "submitit", "anndata", "h5py", "pyarrow", "openpyxl", "jinja2"}
 OPTIONAL |= {"tensorboardX", "wandb", "mlflow", "constriction", "diffrax", "rdkit", "selfies"}
+OPTIONAL |= {"cma", "gymnasium", "pygame", "vizdoom", "Box2D"}
 
 
 @functools.cache

@@ -120,7 +120,7 @@ _LONG |= {
   "selfies_vae_moses",
 }
 _LONG |= {"flow_matching_mnist", "flow_matching_plane", "ffjord_plane", "vdm_mnist", "densities_mnist"}
-_WITHOUT_PICTURES = {"gan_grid", "scvi_simulated", "scvi_cells"}
+_WITHOUT_PICTURES = {"gan_grid", "scvi_simulated", "scvi_cells", "world_m"}
 # main_test runs iwae_mnist; of the rest another config has the same parts
 _REPEATED = {("iwae_mnist", ""), ("vae_mnist", "layers=2"), ("gaussian_vae_frey", "")}
 RUNS = [

@@ -59,6 +59,7 @@ KINDS |= dict.fromkeys(("flow_matching_plane", "ffjord_plane"), ("table",))
 KINDS |= dict.fromkeys(("lda_text", "prodlda_text"), ("bag_of_words", "counts"))
 KINDS |= dict.fromkeys(("scvi_simulated", "scvi_cells"), ("counts",))
 REFUSES = {"cubic_toy": "take uci_regression:data=array"}
+REFUSES |= {"world_v": "take conv_vae_mnist:data=array", "world_m": "take lstm_text:data=text"}
 REFUSES |= dict.fromkeys(("hmm_text", "lstm_text", "sentence_vae_text", "transformer_text"), "take data=text")
 REFUSES |= {"grammar_vae_equations": "take data=text"}
 REFUSES |= dict.fromkeys(("selfies_vae_moses", "molecule_vae"), "take data=molecules")

@@ -1,8 +1,8 @@
 """dodge: a toy game with known dynamics, in pure JAX.  Balls fall; the player at the bottom moves left or right.
 
-The unit is a pixel of the 64 x 64 frame.  Two balls fall at 3 pixels a step, 32 pixels apart; when the lower one has left
-the window, a new one enters at the top, at a uniformly random place.  An episode ends when a ball touches the player, or
-after `TIME_LIMIT` steps; each step is worth 1.
+The unit is a pixel of the 64 x 64 frame.  Two balls fall at 3 pixels a step, 32 pixels apart; when the lower one has
+left the window, a new one enters at the top, at a uniformly random place.  An episode ends when a ball touches the
+player, or after `TIME_LIMIT` steps; each step is worth 1.
 """
 
 from typing import NamedTuple

@@ -75,7 +75,9 @@ def _convs(
   """Convolutional nets; the decoder has the encoder's channels, reversed, and options, except those in `decoder`."""
   errors.require(len(shape) == 3, f"this net needs images: the shape of x must be [H, W, C], but it is {list(shape)}")
   encoder = {"channels": channels, **args}
-  decoder = {**encoder, "channels": channels[::-1], **decoder}
+  kernels = encoder.get("kernel_size", ())
+  turned = {} if isinstance(kernels, int) or not kernels else {"kernel_size": tuple(kernels)[::-1]}
+  decoder = {**encoder, "channels": channels[::-1], **turned, **decoder}
   for given in (encoder, decoder):
     options.call("a convolutional net", _check, **given)
   image_shape = (*shape[:2], shape[2] * depth)
@@ -146,8 +148,9 @@ def make(
     **given: options of the net.  "mlp": activation, a name of MLP_ACTIVATIONS; init_scale, to draw all weights and
       biases (the decoder's output bias, too) from N(0, init_scale^2).  "conv" and "residual": channels, kernel_size,
       stride, activation, and padding ("conv") or blocks ("residual"), see ConvEncoder; `decoder`, a mapping of the
-      options that differ in the decoder, and of its own ones ("conv"), linear_code and shared_bias.  "mlp" and "set": decoder_hidden, the decoder's widths if they differ, () for
-      a linear decoder.  "set", whose encoder takes (features, mask): embedding_dim and code_dim, see SetEncoder.
+      options that differ in the decoder, and of its own ones ("conv"), linear_code and shared_bias.  "mlp" and "set":
+      decoder_hidden, the decoder's widths if they differ, () for a linear decoder.  "set", whose encoder takes
+      (features, mask): embedding_dim and code_dim, see SetEncoder.
 
   Raises:
     UserError: no such net or option, or an invalid value.

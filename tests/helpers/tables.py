@@ -27,7 +27,7 @@ from dgm_jax.models.mixtures import (
   kmeans,
   student_t_mixture,
 )
-from dgm_jax.models.sequences import hidden_markov_model
+from dgm_jax.models.sequences import hidden_markov_model, mdn_rnn
 from dgm_jax.models.supervised import predictor
 from dgm_jax.models.topics import latent_dirichlet_allocation, neural_topics, nmf
 from dgm_jax.models.vae import (
@@ -122,6 +122,8 @@ CONFIG_ARGUMENTS = {
   "sngan_cifar10": ["classes"],
   "biggan_cifar10": ["augment"],
   "biggan_imagenet": [""],
+  "world_v": [""],
+  "world_m": ["", "reward"],
 }
 
 SHAPE = (4, 6, 1)
@@ -282,6 +284,20 @@ def _colouriser() -> System:
   return _on(system, lambda batch: {"x": ab(batch["x"]), "context": 2 * batch["x"] - 1})
 
 
+def _memory() -> System:
+  """M of a world model; the rows of a toy pattern are four steps of six latents, and what follows from them."""
+  model = mdn_rnn.Model((4, 17), latent_dim=6, action_dim=1, hidden=16, num_components=2, done=True, reward=True)
+
+  def of_all(batch):
+    x = jnp.asarray(batch["x"])[..., 0]
+    first = jnp.zeros(x.shape[:2]).at[:, 0].set(1.0)
+    action, done, one = x[:, ::-1, :1], first[:, ::-1], jnp.ones(x.shape[:2])
+    columns = [x, jnp.full_like(x, -6.0), action, *(a[..., None] for a in (x.mean(-1), done, first, one))]
+    return {"x": jnp.concatenate(columns, -1)}
+
+  return _on(own_bound.make(model, optax.adam(1e-2)), of_all)
+
+
 def _image_game(model: nn.Module, rate: float = 2e-3, ema: float = 0.0, **options: Any) -> System:
   """Two players with convolutional networks on the toy patterns."""
   system = adversarial.make(model, optax.adam(rate, 0.5, eps=1e-4), **options)
@@ -371,6 +387,7 @@ SYSTEMS = {
   "nmf": lambda: _topics(nmf),
   "scvi": lambda: _cells(),
   "scanvi": lambda: _own_bound(scanvi.Model(SHAPE, latent_dim=3, hidden=16, num_labels=5, alpha=5.0)),
+  "mdn_rnn": lambda: _memory(),
   "prodlda": lambda: _neural_topics("product"),
   "nvlda": lambda: _neural_topics("mixture"),
   "gan": lambda: _gan(),
@@ -399,6 +416,7 @@ REAL = (
   "nvlda",
   "scvi",
   "scanvi",
+  "mdn_rnn",
   "flow_coupling",
   "flow_autoregressive",
   "residual_flow",

@@ -58,6 +58,7 @@ _WITHOUT = (
   "nvlda",
   "scvi",
   "scanvi",
+  "mdn_rnn",
   *tables.EM,
 )
 NETWORKS = [name for name in tables.SYSTEMS if name not in _WITHOUT]

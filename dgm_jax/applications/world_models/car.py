@@ -100,9 +100,8 @@ def make() -> Any:
   """CarRacing-v3 with continuous actions; the fast one where it is known to draw the same, else the original."""
   if is_known():
     return _class()(continuous=True)
-  from gymnasium.envs.box2d import car_racing
-
   import gymnasium
+  from gymnasium.envs.box2d import car_racing
 
   warnings.warn(
     f"gymnasium {gymnasium.__version__} draws CarRacing otherwise than the versions that the fast car was tested with "

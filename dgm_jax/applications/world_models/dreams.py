@@ -1,9 +1,9 @@
 """Dreams: a whole population plays in M, as one compiled program.
 
-[population x rollouts] rows dream side by side, in segments of 100 steps.  Between two segments the rows whose dream has
-ended leave, and the others are packed into the smallest of a few fixed sizes, each compiled once.  The draws of a row
-depend on its own key and on its step alone, so that neither its neighbours nor the packing change a dream, but for the
-rounding of products of other sizes.
+[population x rollouts] rows dream side by side, in segments of 100 steps.  Between two segments the rows whose dream
+has ended leave, and the others are packed into the smallest of a few fixed sizes, each compiled once.  The draws of a
+row depend on its own key and on its step alone, so that neither its neighbours nor the packing change a dream, but for
+the rounding of products of other sizes.
 """
 
 from collections.abc import Callable
@@ -100,7 +100,9 @@ def check(tau: Any, population: int, rollouts: int) -> None:
   """Raises UserError for a temperature that is not positive, or without candidates or rollouts."""
   taus = np.atleast_1d(np.asarray(tau, np.float64))
   errors.require(bool((taus > 0).all() and np.isfinite(taus).all()), f"tau = {tau}; it must be positive.")
-  errors.require(population >= 1 and rollouts >= 1, f"{population} candidates x {rollouts} rollouts: 1 or more of each.")
+  errors.require(
+    population >= 1 and rollouts >= 1, f"{population} candidates x {rollouts} rollouts: 1 or more of each."
+  )
 
 
 class Dreamer:

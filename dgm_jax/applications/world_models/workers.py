@@ -5,7 +5,6 @@ A process that died, or did not answer in time, is started anew; its episodes ar
 
 import contextlib
 import multiprocessing
-import pathlib
 import signal
 import traceback
 from collections.abc import Mapping, Sequence

@@ -132,16 +132,14 @@ def test_a_restart_is_an_episode_apart(params):
   together[:, 3, -2] = 1.0  # restart
   apart = np.stack([together[0, :3], together[0, 3:]])
   apart[:, 0, -2] = 1.0
-  read = lambda x: MODEL.apply(params, MODEL.steps(jnp.asarray(x)), MODEL.steps(jnp.asarray(x)).mean, method="read")
+  read = jax.jit(lambda x: MODEL.apply(params, MODEL.steps(x), MODEL.steps(x).mean, method="read"))
   np.testing.assert_allclose(read(together)[0], read(apart).reshape(T, H), atol=1e-6)
-  total = lambda x, n: MODEL.apply(
-    params, jax.random.key(0), {"x": jnp.asarray(x)}, method="evaluate"
-  )["log_px"].sum()  # fmt: skip
-  np.testing.assert_allclose(total(together, 1), total(apart, 2), rtol=1e-5)
+  evaluate = jax.jit(lambda x: MODEL.apply(params, jax.random.key(0), {"x": x}, method="evaluate")["log_px"].sum())
+  np.testing.assert_allclose(evaluate(together), evaluate(apart), rtol=1e-5)
 
 
 def test_what_is_behind_the_end_has_no_influence(params):
-  loss = lambda x: MODEL.apply(params, jax.random.key(0), {"x": jnp.asarray(x)}, method="bound")[0]
+  loss = jax.jit(lambda x: MODEL.apply(params, jax.random.key(0), {"x": x}, method="bound")[0])
   x, other = sequences(), sequences()
   other[-1, 4:, : 2 * L + A] = 7.0
   np.testing.assert_allclose(loss(x), loss(other), rtol=1e-6)
@@ -152,7 +150,9 @@ def test_what_is_behind_the_end_has_no_influence(params):
 def test_the_end_of_an_episode_has_its_weight(params):
   x = jnp.asarray(sequences())
   bound = lambda weight: MODEL.clone(done_weight=weight).apply(params, jax.random.key(0), {"x": x}, method="bound")[1]
-  logits = MODEL.apply(params, MODEL.apply(params, MODEL.steps(x), MODEL.steps(x).mean, method="read"), method="predict")
+  logits = MODEL.apply(
+    params, MODEL.apply(params, MODEL.steps(x), MODEL.steps(x).mean, method="read"), method="predict"
+  )
   found = bound(10.0)["log_pdone"][-1] - bound(1.0)["log_pdone"][-1]
   np.testing.assert_allclose(found, 9 * jax.nn.log_sigmoid(logits.done[-1, 3]) / T, rtol=1e-4)
   np.testing.assert_allclose(bound(10.0)["log_pdone"][0], bound(1.0)["log_pdone"][0], rtol=1e-6)
