@@ -1,4 +1,4 @@
-"""M, the memory of a world model: Ha & Schmidhuber, "Recurrent World Models Facilitate Policy Evolution" (NeurIPS 2018).
+"""M, the memory of a world model: Ha & Schmidhuber, "Recurrent World Models Facilitate Policy Evolution", NeurIPS 2018.
 
 Paper: https://arxiv.org/abs/1809.01999 (longer: https://arxiv.org/abs/1803.10122), appendix A.2; no NLL is published.
 

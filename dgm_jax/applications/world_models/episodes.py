@@ -139,50 +139,53 @@ def run(
     UserError: the process of an episode died or hung three times.
   """
   slots, n = _Slots(vector.slots, agent.controller.num_params), len(jobs)
-  queue, tries = collections.deque(range(n)), np.zeros(n, int)
   found = Played(np.zeros(n), np.zeros(n, np.int64), np.zeros(n, bool))
-  state = agent.start(vector.slots)
-
-  def put_back(slots_lost: Sequence[int], why: str) -> None:
-    for slot in slots_lost:
-      if (job := slots.job[slot]) >= 0:
-        tries[job] += 1
-        errors.require(
-          tries[job] <= RETRIES,
-          f"The process of environment {vector.kind.name} {why} in the episode of seed {jobs[job][1]}, {tries[job]} "
-          "times; what was finished before is kept.",
-        )
-        queue.appendleft(job)
-        slots.job[slot] = -1
-
-  while queue or (slots.job >= 0).any():
+  queue, state = _Queue(jobs, vector.kind.name), agent.start(vector.slots)
+  while queue.left or (slots.job >= 0).any():
     fresh = {}
-    for slot in np.flatnonzero(slots.job < 0):
-      if queue:
-        job = queue.popleft()
-        slots.begin(int(slot), job, weights[jobs[job][0]], jobs[job][1])
-        fresh[int(slot)] = jobs[job][1]
+    for slot in map(int, np.flatnonzero(slots.job < 0)):
+      if queue.left:
+        job = queue.left.popleft()
+        slots.begin(slot, job, weights[jobs[job][0]], jobs[job][1])
+        fresh[slot] = jobs[job][1]
+    active = [int(s) for s in np.flatnonzero(slots.job >= 0)]
     try:
       for slot, frame in (vector.reset(fresh) if fresh else {}).items():
         slots.frames[slot] = frame
       action, state, z = agent.act(slots.weights, slots.frames, state, slots.seed, slots.t)
-      action, active = np.asarray(action), [int(s) for s in np.flatnonzero(slots.job >= 0)]
       if watch is not None:
         for slot in active:
           watch(int(slots.job[slot]), slots.frames[slot], np.asarray(z[slot]))
+      action = np.asarray(action)
       stepped = vector.step({slot: action[slot] for slot in active})
     except LostError as e:
       # the others of this round may have stepped: all episodes that were running are played again
-      running = [int(s) for s in np.flatnonzero(slots.job >= 0)]
-      for slot in running:
-        if slot not in e.slots:
-          queue.appendleft(int(slots.job[slot]))
-          slots.job[slot] = -1
-      put_back(e.slots, e.why)
+      queue.put_back([int(slots.job[s]) for s in active if s not in e.slots])
+      queue.put_back([int(slots.job[s]) for s in active if s in e.slots], e.why)
+      slots.job[:] = -1
       continue
     for slot, (frame, reward, ended, cut) in stepped.items():
       _advance(slots, slot, frame, reward, ended, cut or (lost and slots.idle[slot] >= lost - 1 and reward <= 0), found)
   return found
+
+
+class _Queue:
+  """Episodes that are to be played; `jobs` has (candidate, seed) of each."""
+
+  def __init__(self, jobs: Sequence[tuple[int, int]], environment: str):
+    self.left, self._jobs, self._environment = collections.deque(range(len(jobs))), jobs, environment
+    self._tries = np.zeros(len(jobs), int)
+
+  def put_back(self, jobs: Sequence[int], why: str = "") -> None:
+    """Episodes to be played again; `why` their process failed, if it did: UserError at the third time."""
+    self.left.extendleft(reversed(jobs))
+    for job in jobs if why else ():
+      self._tries[job] += 1
+      errors.require(
+        self._tries[job] <= RETRIES,
+        f"The process of environment {self._environment} {why} in the episode of seed {self._jobs[job][1]}, "
+        f"{self._tries[job]} times; what was finished before is kept.",
+      )
 
 
 def _advance(slots: _Slots, slot: int, frame: np.ndarray, reward: float, ended: bool, cut: Any, found: Played) -> None:
@@ -204,19 +207,12 @@ def random_play(
   Raises:
     UserError: the process of an episode died or hung three times.
   """
-  queue, tries = collections.deque(range(len(seeds))), np.zeros(len(seeds), int)
-  while queue:
-    jobs = {slot: queue.popleft() for slot in range(min(vector.slots, len(queue)))}
+  queue = _Queue([(0, seed) for seed in seeds], vector.kind.name)
+  while queue.left:
+    jobs = {slot: queue.left.popleft() for slot in range(min(vector.slots, len(queue.left)))}
     try:
       for slot, episode in vector.play({s: seeds[i] for s, i in jobs.items()}, play, keeps).items():
         done(jobs[slot], episode)
     except LostError as e:
-      queue.extendleft(jobs.values())
-      for slot in e.slots:
-        if slot in jobs:
-          tries[jobs[slot]] += 1
-          errors.require(
-            tries[jobs[slot]] <= RETRIES,
-            f"The process of environment {vector.kind.name} {e.why} in the episode of seed {seeds[jobs[slot]]}, "
-            f"{tries[jobs[slot]]} times; what was finished before is kept.",
-          )
+      queue.put_back([i for s, i in jobs.items() if s not in e.slots])
+      queue.put_back([i for s, i in jobs.items() if s in e.slots], e.why)
