@@ -24,7 +24,7 @@ from dgm_jax.training.workdir import lock, run_record
 
 STAGES = ("rollouts", "v", "m", "c", "score")
 _ABOUT = "world.json"
-SLOTS = 8
+_SLOTS = {"dodge": 32}  # 8 of other environments
 _FREE = ("generations", "score", "select", "baseline", "what")  # may differ when a folder is taken up again
 
 
@@ -110,7 +110,8 @@ class Plan:
 
   def vector(self, limit: int = 0) -> Any:
     """Slots of the environment, as a context."""
-    return episodes.vector(self.environment, SLOTS, self.processes, limit or self.limit)
+    slots = _SLOTS.get(self.environment, 8)
+    return episodes.vector(self.environment, slots, self.processes, limit or self.limit)
 
 
 def of_folder(workdir: str | pathlib.Path, processes: int = 2) -> Plan:

@@ -136,7 +136,7 @@ def test_a_film_is_as_long_as_its_longest_row(tmp_path):
 
 @pytest.mark.slow
 def test_a_world_model_of_the_toy(tmp_path, capsys):
-  """All stages at test size; a finished one is not repeated; a deleted generation and its score come back bit for bit."""
+  """All stages at test size; a finished one is not repeated; a lost generation comes back bit for bit."""
   folder = tmp_path / "w"
   words = [*TEST, f"--workdir={folder}"]
   assert command.main(words) == 0
