@@ -13,7 +13,7 @@ from dgm_jax.core import errors
 
 
 def driven(seed, steps, ways, moved=0.0):
-  """(frames, rewards, ends) of the fast car and of gymnasium's, driven alike; `moved`: put so far beside the start."""
+  """(frames, rewards, ends) of the fast car and of gymnasium's, driven alike; `moved`: put so far ahead of the start."""
   os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
   from gymnasium.envs.box2d import car_racing
 
@@ -22,7 +22,7 @@ def driven(seed, steps, ways, moved=0.0):
     rng, rows = np.random.default_rng(seed), [(env.reset(seed=seed)[0], 0.0, False)]
     if moved:
       for body in (env.car.hull, *env.car.wheels):
-        body.position = (body.position[0] + moved, body.position[1])
+        body.position = (body.position[0], body.position[1] + moved)
     for t in range(steps):
       rows.append(env.step(ways(rng, t))[:3])
       if rows[-1][2]:
@@ -48,7 +48,7 @@ def test_the_fast_car_draws_the_same_pixels():
   """The zoom of the first second, and the way off the field."""
   assert car.is_known()
   _equal(driven(0, 25, lambda rng, t: np.array([0.0, 1.0, 0.0])))
-  rows = _equal(driven(1, 60, lambda rng, t: np.array([0.0, 1.0, 0.0]), moved=105.0))
+  rows = _equal(driven(1, 60, lambda rng, t: np.array([0.0, 1.0, 0.0]), moved=375.0))
   assert rows[-1][2] and rows[-1][1] == -100
 
 
@@ -158,7 +158,7 @@ def test_a_lost_track_is_cut_short():
       return {s: (f, 0.0 if self._left[s] < 40 else 1.0, e, c) for s, (f, _, e, c) in super().step(actions).items()}
 
   found = episodes.run(Barren(), StillAgent(), np.zeros((1, 3), np.float32), [(0, 60)], lost=10)
-  assert found.steps[0] == 31 and found.total[0] == 21
+  assert found.steps[0] == 30 and found.total[0] == 20
 
 
 def test_dodge_plays_the_same_episode_in_any_slot():
