@@ -207,15 +207,15 @@ def m(plan: Plan) -> dict[str, Any]:
   plan.need("rollouts", "v")
   latents(plan)
   b, family = plan.budget, budgets.family(plan.environment)
-  paths, _, shape = stored.sound(plan.folder("latents"), "moments")
-  del paths
+  paths, lengths, shape = stored.sound(plan.folder("latents"), "moments", b.least_steps)
+  sequences = sum(stored.num_pieces(lengths[i], b.length) for i in stored.split(paths, 0.05)[0])
   size = f"latents={shape[0] // 2},actions={plan.kind.action_dim}"
   config = config_args.load(f"world_m:env={family},{size}{',test' * plan.test}")
   steps = 1 if b.random_m else b.m_steps
   rate = {"optim__lr": 1e-30} if b.random_m else {}
   config = _updated(
     config, data__path=str(plan.folder("latents")), data__length=b.length, data__least_steps=b.least_steps,
-    num_steps=steps, batch_size=b.m_batch, seed=plan.seed, log_every=max(1, min(100, steps)), eval_every=0,
+    num_steps=steps, batch_size=min(b.m_batch, sequences), seed=plan.seed, log_every=max(1, min(100, steps)), eval_every=0,
     figures_every=0, checkpoint_every=0, **rate,
   )  # fmt: skip
   return training.train_and_evaluate(config, plan.folder("m"))

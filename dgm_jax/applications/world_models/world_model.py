@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from dgm_jax.applications.world_models import budgets, dreams, evolving, playing, scoring, stages
+from dgm_jax.applications.world_models import budgets, controllers, dreams, evolving, playing, scoring, stages
 from dgm_jax.applications.world_models.stages import STAGES, Plan
 from dgm_jax.core import compilation_cache, errors
 
@@ -107,5 +107,9 @@ def changed(budget: budgets.Budget, settings: dict[str, Any]) -> budgets.Budget:
       settings = settings | {name: tuple(map(float, np.atleast_1d(value)))}
   made = budget._replace(**settings)
   dreams.check(list(made.taus), made.population, made.episodes)
+  errors.choose("controller", made.controller, controllers.KINDS)
+  least = {"rollouts": 2, "v_steps": 1, "generations": 1, "score": 1, "select": 1, "baseline": 1, "check_every": 1}
+  for name, low in least.items():
+    errors.require(getattr(made, name) >= low, f"{name} = {getattr(made, name)}; it must be {low} or more.")
   errors.require(made.population >= 4, f"population = {made.population}; CMA-ES needs 4 candidates or more.")
   return made

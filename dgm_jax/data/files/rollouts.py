@@ -82,6 +82,11 @@ def sound(folder: pathlib.Path, seen: str, least: int = 0) -> tuple[list[pathlib
   return kept, steps, next(iter(shapes))
 
 
+def num_pieces(steps: int, length: int) -> int:
+  """The number of sequences of an episode."""
+  return max(1, -(-(steps - 1) // (length - 1)))
+
+
 def pieces(arrays: dict[str, np.ndarray], length: int) -> np.ndarray:
   """An episode as sequences for M, float32 [k, length, W], W = 2 L + A + 4; see models/sequences/mdn_rnn.py.
 
@@ -92,7 +97,7 @@ def pieces(arrays: dict[str, np.ndarray], length: int) -> np.ndarray:
   first[0] = 1.0
   single = [arrays["reward"], arrays["done"], first, np.ones(n)]
   rows = np.concatenate([arrays["moments"], arrays["action"], np.stack(single, 1)], 1).astype(np.float32)
-  starts = range(0, max(1, n - 1), length - 1)
+  starts = range(0, (length - 1) * num_pieces(n, length), length - 1)
   found = np.zeros((len(starts), length, rows.shape[1]), np.float32)
   for i, start in enumerate(starts):
     part = rows[start : start + length]

@@ -24,14 +24,9 @@ _LOG_VARIANCE = -8.0  # of latents that are the game's state
 def _simulated(n: int, seed: int) -> list[dict[str, np.ndarray]]:
   """n episodes of dodge by random play."""
   key = jax.random.key(seed)
-
-  @jax.jit
-  def run(key):
-    actions = dodge.held_actions(jax.random.fold_in(key, 2), dodge.TIME_LIMIT, n)
-    states, done, valid = dodge.play(key, actions)
-    return dodge.latents(states), actions, done, valid
-
-  z, actions, done, valid = (np.asarray(a) for a in run(key))
+  actions = dodge.held_actions(jax.random.fold_in(key, 2), dodge.TIME_LIMIT, n)
+  states, done, valid = dodge.play(key, actions)
+  z, actions, done, valid = (np.asarray(a) for a in (dodge.latents(states), actions, done, valid))
   found = []
   for i in range(n):
     steps = int(valid[:, i].sum())
@@ -45,8 +40,7 @@ def _simulated(n: int, seed: int) -> list[dict[str, np.ndarray]]:
 
 def _frames_of(episodes: list[dict[str, np.ndarray]]) -> np.ndarray:
   z = np.concatenate([e["moments"][:, : dodge.LATENTS] for e in episodes])
-  draw = jax.jit(lambda z: dodge.frame(dodge.of_latents(z)))
-  return np.concatenate([np.asarray(draw(z[i : i + 500])) for i in range(0, len(z), 500)])
+  return np.concatenate([np.asarray(dodge.frame(dodge.of_latents(z[i : i + 500]))) for i in range(0, len(z), 500)])
 
 
 def _toy(member: str, episodes: int, length: int, seed: int) -> Splits:

@@ -13,7 +13,7 @@ from dgm_jax.core import errors
 
 
 def driven(seed, steps, ways, moved=0.0):
-  """(frames, rewards, ends) of the fast car and of gymnasium's, driven alike; `moved`: put so far ahead of the start."""
+  """(frame, reward, end) of all steps of the fast car and of gymnasium's; `moved`: put so far ahead of the start."""
   os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
   from gymnasium.envs.box2d import car_racing
 
