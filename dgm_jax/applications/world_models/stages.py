@@ -203,7 +203,10 @@ def v(plan: Plan) -> dict[str, Any]:
 
 
 def m(plan: Plan) -> dict[str, Any]:
-  """M, a run of the config world_m on V's latents, which are computed first; with random_m of no steps but one."""
+  """M, a run of the config world_m on V's latents, which are computed first.
+
+  With random_m it takes one step, at a rate of 1e-30.
+  """
   plan.need("rollouts", "v")
   latents(plan)
   b, family = plan.budget, budgets.family(plan.environment)
@@ -215,8 +218,8 @@ def m(plan: Plan) -> dict[str, Any]:
   rate = {"optim__lr": 1e-30} if b.random_m else {}
   config = _updated(
     config, data__path=str(plan.folder("latents")), data__length=b.length, data__least_steps=b.least_steps,
-    num_steps=steps, batch_size=min(b.m_batch, sequences), seed=plan.seed, log_every=max(1, min(100, steps)), eval_every=0,
-    figures_every=0, checkpoint_every=0, **rate,
+    num_steps=steps, batch_size=min(b.m_batch, sequences), seed=plan.seed, log_every=max(1, min(100, steps)),
+    eval_every=0, figures_every=0, checkpoint_every=0, **rate,
   )  # fmt: skip
   return training.train_and_evaluate(config, plan.folder("m"))
 
