@@ -3,8 +3,10 @@
 Each gives frames uint8 [64, 64, 3] and takes the action that C and M read: see controllers.squash.
 """
 
+import contextlib
 import os
 import pathlib
+import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, NamedTuple, Protocol
@@ -91,6 +93,8 @@ class Doom:
     game = vizdoom.DoomGame()
     folder = pathlib.Path(vizdoom.__file__).parent / "scenarios"
     game.load_config(str(folder / "take_cover.cfg"))
+    self._folder = tempfile.TemporaryDirectory(prefix="dgm_doom_")  # of the engine's settings, else of this folder
+    game.set_doom_config_path(f"{self._folder.name}/_vizdoom.ini")
     game.set_window_visible(False)
     game.set_sound_enabled(False)
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
@@ -104,7 +108,8 @@ class Doom:
     if self._started:
       self._game.new_episode()
     else:
-      self._game.init()
+      with contextlib.chdir(self._folder.name):  # where the engine leaves files
+        self._game.init()
       self._started = True
     self._t = 0
     self._frame = self._seen()
@@ -126,6 +131,7 @@ class Doom:
   def close(self) -> None:
     """Ends it."""
     self._game.close()
+    self._folder.cleanup()
 
 
 class Gymnasium:

@@ -62,11 +62,13 @@ class Plan:
     budget = {k: list(v) if isinstance(v, tuple) else v for k, v in self.budget._asdict().items()}
     return {"environment": self.environment, "seed": self.seed, "test": self.test, "budget": budget}
 
-  def open(self) -> None:
-    """Creates the folder, or checks that it is this plan's."""
+  def open(self, creates: bool = True) -> None:
+    """Creates the folder, or checks that it is this plan's; without `creates` its stage rollouts must be finished."""
     path = self.workdir / _ABOUT
     known = files.read_json(path)
     if known is None:
+      if not creates:
+        self.need("rollouts")
       others = [p.name for p in self.workdir.iterdir()] if self.workdir.is_dir() else []
       errors.require(
         not others, f"--workdir {self.workdir} holds files that are not a world model's; name a new or empty folder."

@@ -5,7 +5,9 @@ A process that died, or did not answer in time, is started anew; its episodes ar
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,7 +53,8 @@ def played(env: environments.Environment, kind: environments.Kind, play: str, se
 
 def _work(pipe: Any, name: str, limit: int, slots: int, kind: dict[str, Any]) -> None:
   """What a process does: answers messages until the pipe is closed."""
-  signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+  os.setsid()  # Ctrl-C is for the parent, which ends the whole group: an engine may be a process of its own
+  os.set_inheritable(pipe.fileno(), False)
   envs = [None] * slots
   try:
     while True:
@@ -72,6 +75,10 @@ def _work(pipe: Any, name: str, limit: int, slots: int, kind: dict[str, Any]) ->
   except Exception:
     with contextlib.suppress(OSError):
       pipe.send(("error", traceback.format_exc(limit=3)))
+  finally:
+    for env in envs:
+      with contextlib.suppress(Exception):
+        env.close()
 
 
 class Workers:
@@ -113,15 +120,21 @@ class Workers:
 
   def _restart(self, i: int) -> None:
     self._pipes[i].close()
+    self._kill(i)
+    self._start(i)
+
+  def _kill(self, i: int) -> None:
+    """Ends a process and what it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+      os.killpg(self._processes[i].pid, signal.SIGKILL)
     self._processes[i].kill()
     self._processes[i].join()
-    self._start(i)
 
   def _answer(self, i: int, patience: float) -> Any:
     """The next answer of a process.  Raises LostError, after starting it anew."""
     why = f"did not answer for {patience:g} s"
     try:
-      if self._pipes[i].poll(patience):
+      if self._is_ready(i, patience):
         status, value = self._pipes[i].recv()
         if status == "ok":
           return value
@@ -132,6 +145,16 @@ class Workers:
       why = "died"
     self._restart(i)
     raise LostError(self._slots_of(i), why)
+
+  def _is_ready(self, i: int, patience: float) -> bool:
+    """Whether there is an answer in time.  Raises EOFError if the process has died."""
+    end = time.monotonic() + patience
+    while not self._pipes[i].poll(min(1.0, max(0.0, end - time.monotonic()))):
+      if time.monotonic() >= end:
+        return False
+      if not self._processes[i].is_alive():
+        raise EOFError
+    return True
 
   def _ask(self, what: str, given: Mapping[int, Sequence[Any]], patience: float) -> dict[int, Any]:
     """Sends a message to each slot, and collects the answers; one message at a time for each process."""
@@ -172,12 +195,11 @@ class Workers:
 
   def close(self) -> None:
     """Ends the processes."""
-    for pipe, process in zip(self._pipes, self._processes, strict=True):
+    for pipe in self._pipes:
       pipe.close()
+    for i, process in enumerate(self._processes):
       process.join(2)
-      if process.is_alive():
-        process.kill()
-        process.join()
+      self._kill(i)
 
   def __enter__(self) -> "Workers":
     return self

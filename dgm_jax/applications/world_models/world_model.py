@@ -51,8 +51,10 @@ class WorldModel:
     """
     if stage:
       errors.choose("stage", stage, STAGES)
+    if stage in ("", "c"):
+      errors.require_package("cma")  # not after hours
     compilation_cache.use()
-    self.plan.open()
+    self.plan.open(creates=stage in ("", "rollouts"))
     found: dict[str, Any] = {}
     for name in [stage] if stage else self._needed():
       print(f"Stage {name}.", flush=True)
