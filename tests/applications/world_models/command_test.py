@@ -4,10 +4,21 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from PIL import Image
 
 import dgm_jax
-from dgm_jax.applications.world_models import budgets, command, evolution, evolving, playing, scoring, stages
+from dgm_jax.applications.world_models import (
+  budgets,
+  command,
+  episodes,
+  evolution,
+  evolving,
+  playing,
+  scoring,
+  seeds,
+  stages,
+)
 from dgm_jax.applications.world_models.world_model import WorldModel, changed
 from dgm_jax.core import errors
 from dgm_jax.data.files import rollouts
@@ -168,8 +179,46 @@ def test_a_world_model_of_the_toy(tmp_path, capsys):
   assert world.weights().shape == (8 // 2 + 16 + 1,)
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+  """A world model of the toy, from nothing: minutes on two cores."""
+  world = WorldModel("dodge", tmp_path_factory.mktemp("toy") / "w", "quick")
+  return world, world.run()
+
+
 @pytest.mark.slow
-def test_the_toy_is_learned(tmp_path):
-  """From nothing to a controller twice as good as random play, in minutes on two cores."""
-  found = WorldModel("dodge", tmp_path / "w", "quick").run()
+def test_the_toy_is_learned(learned):
+  """A controller twice as good as random play."""
+  found = learned[1]
   assert found["real"]["mean"] > 2 * found["random_play"]["held"]["mean"]
+
+
+@pytest.mark.slow
+def test_dreams_are_like_the_game(learned):
+  """Lengths of dreams and of the game: means within 20 %, Kolmogorov distance at most 0.2, the order of controllers.
+
+  Of three fixed controllers with 400 episodes each, whose distance has an upper 95 % limit by the bootstrap; and of ten
+  controllers with 100 each, Spearman's correlation of the means at least 0.8.
+  """
+  world, _ = learned
+  found, best = evolving.parts(world.plan), world.weights()
+  rng = np.random.default_rng(0)
+  drawn = 0.3 * rng.normal(size=(10, best.size)).astype(np.float32)
+  # from standing still to the evolved controller
+  ten = np.stack([a * best + (1 - a) * w for a, w in zip(np.linspace(0, 1, 10), drawn, strict=True)])
+
+  def lengths(weights, count):
+    dreamt = found.dreamer(found.m_params, weights, count, found.moments, 3).steps
+    jobs = [(i, seed) for i in range(len(weights)) for seed in seeds.of("selection", 7, count)]
+    with world.plan.vector() as vector:
+      real = episodes.run(vector, found.agent, weights, jobs).steps.reshape(len(weights), count)
+    return dreamt, real
+
+  for dreamt, real in zip(*lengths(np.stack([0 * best, ten[0], best]), 400), strict=True):
+    assert abs(dreamt.mean() / real.mean() - 1) < 0.2
+    again = [
+      scipy.stats.ks_2samp(rng.choice(dreamt, 400), rng.choice(real, 400)).statistic for _ in range(200)
+    ]  # fmt: skip
+    assert np.quantile(again, 0.95) <= 0.2
+  dreamt, real = lengths(ten, 100)
+  assert scipy.stats.spearmanr(dreamt.mean(1), real.mean(1)).statistic >= 0.8
