@@ -69,7 +69,7 @@ BUDGETS = {
     ),
     "short": Budget(
       200, 4000, 2000, 32, 4, 60, "200 episodes, 60 generations of 32 x 4 rollouts, about 7 hours", check_every=15,
-      max_frames=100_000,      select=8, **_CAR,
+      max_frames=100_000, select=8, **_CAR,
     ),
     "paper": Budget(
       10_000, 1_000_000, 4000, 64, 16, 1800, "the paper's: 47 days of the authors' 64 cores", length=999,
@@ -84,7 +84,7 @@ BUDGETS = {
     ),
     "short": Budget(
       2000, 6000, 1500, 64, 16, 200, "2,000 episodes, 200 generations of 64 x 16 dreams at each of three tau, 8 hours",
-      max_frames=200_000,      taus=(1.0, 1.15, 1.3), **_DOOM,
+      max_frames=200_000, taus=(1.0, 1.15, 1.3), **_DOOM,
     ),
     "paper": Budget(
       10_000, 300_000, 12_000, 64, 16, 1800, "the paper's: 2.3 days of the authors' 64 cores for each tau", length=500,
