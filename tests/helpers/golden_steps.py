@@ -80,6 +80,7 @@ GOLDEN = {
   "nmf": {"distortion": 7.782698, "loss": 7.782698},
   "scvi": {"distortion": 45.73785, "elbo": -91.77901, "loss": 93.13155, "rate": 46.04116},
   "scanvi": {"elbo": -32.66096, "labelled": 0.234375, "labelled_right": 0.015625, "loss": 35.25079},
+  "mdn_rnn": {"log_pdone": -2.056121, "log_preward": -1.002279, "log_pz": -1.123, "loss": 4.181399},
   "prodlda": {"distortion": 44.2753, "elbo": -48.76705, "loss": 49.16489, "rate": 4.491735},
   "nvlda": {"distortion": 39.78659, "elbo": -44.27633, "loss": 44.6176, "rate": 4.489732},
   "gan": {

@@ -295,7 +295,12 @@ def _memory() -> System:
     columns = [x, jnp.full_like(x, -6.0), action, *(a[..., None] for a in (x.mean(-1), done, first, one))]
     return {"x": jnp.concatenate(columns, -1)}
 
-  return _on(own_bound.make(model, optax.adam(1e-2)), of_all)
+  system = _on(own_bound.make(model, optax.adam(1e-2)), of_all)
+  latents = lambda x: x[..., :6, None]
+  return system._replace(
+    sample=lambda state, key, n: latents(system.sample(state, key, n)),
+    pictures=lambda state, key, batch: jax.tree.map(latents, system.pictures(state, key, batch)),
+  )
 
 
 def _image_game(model: nn.Module, rate: float = 2e-3, ema: float = 0.0, **options: Any) -> System:
