@@ -190,7 +190,7 @@ def test_labels_are_dropped_with_their_probability():
   assert float(kept.mean()) == pytest.approx(0.9, abs=4 * (0.09 / 40_000) ** 0.5)
 
 
-def completions(model, known_value, n=6000):
+def completions(model, known_value, n=5000):
   x = np.zeros((n, 3), "f") + np.array([known_value, 0, 0], "f")
   mask = np.zeros((n, 3), "f") + np.array([1, 0, 0], "f")
   return np.asarray(jax.jit(lambda: model.apply({}, KEY, {"x": x, "mask": mask}, method="complete"))(), np.float64)
@@ -201,23 +201,23 @@ def test_completions_of_a_normal_approach_its_conditional():
   gain = COVARIANCE[1:, 0] / COVARIANCE[0, 0]
   mean, covariance = MEAN[1:] + gain * (1.5 - MEAN[0]), COVARIANCE[1:, 1:] - np.outer(gain, COVARIANCE[0, 1:])
   gaps = []
-  for resamples in (0, 8):
-    x = completions(OfNormal((3,), path="variance_preserving", draw_steps=40, resamples=resamples), 1.5)
+  for resamples in (0, 4):
+    x = completions(OfNormal((3,), path="variance_preserving", draw_steps=200, resamples=resamples, jump=10), 1.5)
     assert (x[:, 0] == 1.5).all()
     gaps.append(np.abs(x[:, 1:].mean(0) - mean).max() + np.abs(np.cov(x[:, 1:].T) - covariance).max())
-  assert gaps[1] < 0.07 and gaps[1] < gaps[0] / 2, gaps
+  assert gaps[1] < 0.08 and gaps[1] < gaps[0] / 2, gaps
 
 
 @functools.cache
 def trained(steps):
   """log p of fresh draws of the mixture under a net after so many steps."""
-  model = flow_matching.Model((2,), hidden=(64, 64), time_dim=8, solver_steps=30)
-  system = maximum_likelihood.make(model, optax.adam(optax.cosine_decay_schedule(3e-3, 3000)))
+  model = flow_matching.Model((2,), hidden=(64, 64), time_dim=8, solver_steps=20)
+  system = maximum_likelihood.make(model, optax.adam(optax.cosine_decay_schedule(1e-2, 4000)))
   state = jax.jit(system.init)(KEY, {"x": known.draws(2)}, {})
   data = jnp.asarray(known.draws(100_000, 1))
 
   def step(state, key):
-    rows = jax.random.randint(key, (256,), 0, len(data))
+    rows = jax.random.randint(key, (512,), 0, len(data))
     return system.train_step(state, key, {"x": data[rows]})[0], None
 
   state = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(1), steps))[0])(state)
@@ -225,9 +225,10 @@ def trained(steps):
   return x, np.asarray(jax.jit(system.eval_step)(state, KEY, {"x": x})["log_px"], np.float64)
 
 
+@pytest.mark.slow
 def test_a_trained_net_s_divergence_falls_below_a_twentieth_of_a_nat():
   found = []
-  for steps in (20, 3000):
+  for steps in (20, 4000):
     x, log_px = trained(steps)
     gap = known.log_p(x) - log_px
     found.append((gap.mean(), gap.std() / len(x) ** 0.5))
