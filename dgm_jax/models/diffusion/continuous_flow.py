@@ -21,7 +21,8 @@ class Model(ContinuousModel):
     objective  = log p(x_0) - kinetic_weight integral |u|^2 dt - jacobian_weight integral |du/dx|_F^2 dt
 
   The regularisers keep paths straight, so that few steps suffice (Finlay et al., 2020).  Training takes fixed steps,
-  and one probe for each example where the divergence is estimated.
+  and one probe for each example where the divergence is estimated.  With too few steps, or too large a learning rate,
+  the field gains from the error of its steps: log p by more steps is then lower (`solver_error` of probability_flow).
 
   Attributes, in addition to those of ContinuousModel:
     train_solver, train_steps: euler, heun or rk4, in training.
