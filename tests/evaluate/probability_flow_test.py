@@ -44,6 +44,7 @@ def test_errors_of_solver_and_trace_are_what_they_say():
   assert few["log_px"] == pytest.approx(float(found["values"]["log_px"][:16].mean()), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_tolerances_and_jacobians_of_transforms():
   x = known.draws(30)
   model = known.OfMixture((2,), solver_steps=40)

@@ -45,6 +45,7 @@ def parameters(model):
   return x, jax.jit(model.init)(KEY, {"x": x})
 
 
+@pytest.mark.slow  # tests/inference/ode_test.py has both parts
 def test_gradients_of_the_adjoint_are_those_of_the_steps_and_of_probes_unbiased():
   model = continuous_flow.Model((2,), hidden=(16,), time_dim=4, train_steps=12, kinetic_weight=0.1, jacobian_weight=0.1)
   x, variables = parameters(model)

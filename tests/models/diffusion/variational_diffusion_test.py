@@ -129,6 +129,7 @@ def test_a_learned_schedule_lowers_the_variance_and_keeps_the_bound():
   assert np.ptp(np.asarray(end["params"]["pieces"])) > 0.2
 
 
+@pytest.mark.slow
 def test_predictions_of_one_net_function_have_the_same_bound():
   x = known.draws(8)
   found = [over_keys(known.VariationalOfMixture((2,), prediction=p, **ENDS), x, 2) for p in ("noise", "v", "x")]
@@ -136,7 +137,9 @@ def test_predictions_of_one_net_function_have_the_same_bound():
   np.testing.assert_allclose(found[2], found[0], atol=2e-2)
 
 
-@pytest.mark.parametrize("sampler", variational_diffusion.SAMPLERS)
+@pytest.mark.parametrize(
+  "sampler", [pytest.param(s, marks=[pytest.mark.slow] * (s != "ddim")) for s in variational_diffusion.SAMPLERS]
+)
 def test_draws_have_the_moments_of_the_mixture(sampler):
   model = known.VariationalOfMixture((2,), sampler=sampler, draw_steps=150, draw_solver="heun", **ENDS)
   assert model.draw_evaluations == (300 if sampler == "ode" else 150)
