@@ -75,7 +75,8 @@ def _pictures(found: Mapping[str, Mapping[str, np.ndarray]], path: pathlib.Path)
       for axis, image in zip(grid[i * len(COUNTS) + j], images, strict=True):
         axis.imshow((image[..., 0] - low) / max(high - low, 1e-6), cmap="gray_r", vmin=0, vmax=1)
         axis.set(xticks=[], yticks=[])
-      grid[i * len(COUNTS) + j, 0].set_ylabel(f"{_SHORT[cell]} {count}", fontsize=5)
+      grid[i * len(COUNTS) + j, 0].set_ylabel(str(count), fontsize=5)
+    grid[i * len(COUNTS), 0].set_title(_SHORT[cell], fontsize=6)
   figures.save(path, picture)
 
 
