@@ -42,11 +42,13 @@ def _patterns(path: pathlib.Path) -> list[Any]:
   errors.require(path.is_file(), f"{path} does not exist.")
   chem = properties.rdkit()
   with open(path, newline="", encoding="utf-8") as f:
-    rows = list(csv.DictReader(f))
-  errors.require(bool(rows) and "smarts" in rows[0], f"{path} has no column `smarts`.")
-  found = [chem.MolFromSmarts(row["smarts"]) for row in rows]
+    rows = list(csv.reader(f))
+  errors.require(bool(rows), f"{path} has no patterns.")
+  named = "smarts" in rows[0]  # wehi_pains.csv has no names of columns; its first one has the patterns
+  column = rows[0].index("smarts") if named else 0
+  found = [chem.MolFromSmarts(row[column]) if len(row) > column else None for row in rows[named:]]
   bad = next((i for i, pattern in enumerate(found) if pattern is None), None)
-  errors.require(bad is None, f"{path}, line {(bad or 0) + 2}: RDKit does not accept the pattern.")
+  errors.require(bad is None, f"{path}, line {(bad or 0) + 1 + named}: RDKit does not accept the pattern.")
   return found
 
 
