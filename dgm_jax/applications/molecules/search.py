@@ -79,7 +79,6 @@ class Fit(NamedTuple):
 
 _predict = jax.jit(sparse_gp.predict)
 _condition = jax.jit(sparse_gp.condition)
-_add = jax.jit(sparse_gp.add)
 _loss = jax.jit(jax.value_and_grad(lambda hyper, *data: -sparse_gp.bound(hyper, *data) / data[1].shape[0]))
 
 
@@ -124,13 +123,17 @@ def _mean_at(post: sparse_gp.Posterior, x: jax.Array) -> tuple[jax.Array, jax.Ar
   return jax.value_and_grad(lambda x: sparse_gp.predict(post, x[None])[0][0])(x)
 
 
-def _log_ei(post: sparse_gp.Posterior, best: jax.Array, x: jax.Array) -> jax.Array:
-  mean, variance = sparse_gp.predict(post, x)
+def _log_ei(post: sparse_gp.Posterior, best: jax.Array, points: jax.Array, used: jax.Array, x: jax.Array) -> jax.Array:
+  """Of x [N, D], where f is known to be its mean at the points [Q, D] that are used: means stay, variances shrink."""
+  mean, _ = sparse_gp.predict(post, x)
+  variance = sparse_gp.variance_given(post, x, points, used)
   return acquisition.log_expected_improvement(mean, jnp.sqrt(variance), best)
 
 
 _log_ei_grid = jax.jit(_log_ei)
-_minus_log_ei_at = jax.jit(lambda post, best, x: jax.value_and_grad(lambda x: -_log_ei(post, best, x[None])[0])(x))
+_minus_log_ei_at = jax.jit(
+  lambda post, best, points, used, x: jax.value_and_grad(lambda x: -_log_ei(post, best, points, used, x[None])[0])(x)
+)
 
 
 def _improved(of: Callable, first: np.ndarray, box: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, float]:
@@ -146,18 +149,15 @@ def propose(of: Fit, lower: np.ndarray, upper: np.ndarray, count: int, grid: int
   """`count` points [count, D] in a box: each maximises the expected improvement, given f = its mean at those before."""
   g = np.random.default_rng(seed)
   with jax.enable_x64(True):
-    points = g.uniform(lower, upper, (grid, len(lower)))
-    candidates = jnp.asarray(points)
-    post, box, chosen = of.post, (lower, upper), []
-    means = np.asarray(_predict(post, candidates)[0])
-    best = _improved(functools.partial(_mean_at, post), points[means.argmin()], box)[1]
-    for _ in range(count):
-      first = points[int(jnp.argmax(_log_ei_grid(post, best, candidates)))]
-      x, _ = _improved(functools.partial(_minus_log_ei_at, post, best), first, box)
-      chosen.append(x)
-      # f, not y, is taken as known there: else a batch of a noisy process is one point again and again
-      post = _add(post, jnp.asarray(x), _predict(post, jnp.asarray(x)[None])[0][0], 1e-4)
-    return np.array(chosen)
+    candidates, box = g.uniform(lower, upper, (grid, len(lower))), (lower, upper)
+    means = np.asarray(_predict(of.post, jnp.asarray(candidates))[0])
+    best = _improved(functools.partial(_mean_at, of.post), candidates[means.argmin()], box)[1]
+    chosen, used = np.zeros((count, len(lower))), np.zeros(count, bool)
+    for i in range(count):
+      given = (of.post, best, jnp.asarray(chosen), jnp.asarray(used))
+      first = candidates[int(jnp.argmax(_log_ei_grid(*given, jnp.asarray(candidates))))]
+      chosen[i], used[i] = _improved(functools.partial(_minus_log_ei_at, *given), first, box)[0], True
+    return chosen
 
 
 def commonest(texts: Sequence[str], valid: Callable[[str], bool]) -> str | None:

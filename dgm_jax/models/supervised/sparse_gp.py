@@ -10,7 +10,7 @@ which is equal where the inducing inputs are the inputs.  Time is O(N M^2); rows
 (jax.enable_x64): Cholesky factors of K_uu are near singular.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,11 +109,19 @@ def predict(post: Posterior, x: jax.Array) -> tuple[jax.Array, jax.Array]:
   return b.T @ c, jnp.maximum(variance, 1e-12 * jnp.exp(post.hyper.log_variance))
 
 
-def add(post: Posterior, x: jax.Array, y: Any, share: float = 1.0) -> Posterior:
-  """The posterior with one more observation x [D], y, with `share` of the noise variance s^2.
+def covariance(post: Posterior, x: jax.Array, other: jax.Array) -> jax.Array:
+  """Cov[f(x), f(x')] given the data, [N, M] of inputs [N, D] and [M, D]."""
+  a, b = (_features(post.hyper, post.inducing, post.factor, some) for some in (x, other))
+  inner = jnp.linalg.cholesky(jnp.eye(a.shape[0], dtype=x.dtype) + post.gram)
+  c, d = (jax.scipy.linalg.solve_triangular(inner, some, lower=True) for some in (a, b))
+  return kernel(post.hyper, x, other) - a.T @ b + c.T @ d
 
-  A new point with y = its mean leaves all means as they are.
-  """
-  noise = share * jnp.exp(post.hyper.log_noise)
-  a = _features(post.hyper, post.inducing, post.factor, x[None])[:, 0]
-  return post._replace(gram=post.gram + jnp.outer(a, a) / noise, target=post.target + a * y / noise)
+
+def variance_given(post: Posterior, x: jax.Array, points: jax.Array, used: jax.Array) -> jax.Array:
+  """Var[f(x)], [N], if f is known at those of the points [Q, D] where `used` [Q] is true, too."""
+  jitter = _JITTER * jnp.exp(post.hyper.log_variance)
+  both = used[:, None] & used
+  among = jnp.where(both, covariance(post, points, points), 0.0) + jnp.diag(jnp.where(used, jitter, 1.0))
+  across = jnp.where(used[:, None], covariance(post, points, x), 0.0)  # [Q, N]
+  w = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(among), across, lower=True)
+  return jnp.maximum(predict(post, x)[1] - jnp.sum(w * w, 0), 1e-12 * jnp.exp(post.hyper.log_variance))

@@ -62,16 +62,16 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
   np.testing.assert_allclose(jax.jit(lambda *a: sparse_gp.bound(*a))(*args), whole, rtol=1e-10)
 
 
-def test_one_more_observation_is_that_of_conditioning_on_all():
-  h, z = hyper(), jnp.asarray(X[:20])
-  some = condition(h, z, jnp.asarray(X[:40]), jnp.asarray(Y[:40]))
-  for x, y in zip(X[40:], Y[40:], strict=True):
-    some = sparse_gp.add(some, jnp.asarray(x), y)
-  whole = condition(h, z, jnp.asarray(X), jnp.asarray(Y))
-  for a, b in zip(predict(some, jnp.asarray(TEST)), predict(whole, jnp.asarray(TEST)), strict=True):
-    np.testing.assert_allclose(a, b, atol=1e-8)
-  point = jnp.asarray(TEST[0])
-  mean, variance = predict(whole, jnp.asarray(TEST))
-  after = predict(sparse_gp.add(whole, point, mean[0]), jnp.asarray(TEST))
-  np.testing.assert_allclose(after[0], mean, atol=1e-8)
-  assert float(after[1][0]) < 0.6 * float(variance[0])
+def test_knowing_f_at_further_points_is_conditioning_of_the_exact_process():
+  h, x, few = hyper(), jnp.asarray(X), TEST[:2]
+  post = condition(h, x, x, jnp.asarray(Y))
+  k = lambda a, b: np.asarray(sparse_gp.kernel(h, jnp.asarray(a), jnp.asarray(b)))
+  both = np.concatenate([X, few])  # with noise at X, and none at the two points
+  cov = k(both, both) + np.diag([0.05] * N + [1e-6 * 1.3] * 2)
+  expected = 1.3 - np.sum(k(TEST, both) * np.linalg.solve(cov, k(both, TEST)).T, 1)
+  points, used = jnp.asarray(np.concatenate([few, 9 * np.ones((3, D))])), jnp.asarray([True] * 2 + [False] * 3)
+  given = jax.jit(sparse_gp.variance_given)
+  np.testing.assert_allclose(given(post, jnp.asarray(TEST), points, used), expected, atol=1e-4)
+  assert float(given(post, jnp.asarray(TEST), points, used)[0]) < 1e-4
+  none = given(post, jnp.asarray(TEST), points, jnp.zeros(5, bool))
+  np.testing.assert_allclose(none, predict(post, jnp.asarray(TEST))[1], atol=1e-8)
