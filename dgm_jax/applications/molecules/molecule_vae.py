@@ -79,7 +79,7 @@ class MoleculeVAE(SequenceVAE):
       try:
         return derivations.rows_of([line], self._about, width)
       except errors.UserError as e:
-        raise errors.UserError(f"{name}: {str(e).removeprefix('Line 1: ').removeprefix('Line 1 ')}") from e
+        raise errors.UserError(str(e).replace("Line 1", name, 1)) from e
     try:
       row = tokens.rows_of([line], self._about, 2 + 4 * len(line))
     except errors.UserError as e:

@@ -41,7 +41,7 @@ def vae_of(kind):
   if kind == "equations":
     return random_vae(data.load("equations", num=30), 14)
   part = {"text": np.array(MOLECULES, object)}
-  return random_vae(tokens.encode(Splits(part, None, part), kind, grammar="smiles"), 30 if kind == "rule" else 12)
+  return random_vae(tokens.encode(Splits(part, None, part), kind, grammar="smiles"), 50 if kind == "rule" else 12)
 
 
 @pytest.fixture(params=["rule", "selfies"])
@@ -149,7 +149,7 @@ def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, mo
   ("rule", "C1CC", "line 2 is no SMILES that RDKit accepts: 'C1CC'"),
   ("rule", "CC.O", "line 2 is a mixture"),
   ("rule", "[Si]C", r"line 2: 'Si\]C' at character 2|line 2: .*'\[Si\]C'"),
-  ("rule", "CCCCCCCCCCCCCC", "line 2: has a derivation of 57 rules"),
+  ("rule", "CCCCCCCCCCCCCC", "line 2 has a derivation of 57 rules"),
   ("selfies", "CF", r"line 2: its token 2 is not among the \d+ of the run's alphabet: 'CF'"),
   ("selfies", "CCCCCCCCCCCCCC", "line 2 has 14 tokens; the run's have at most 11"),
 ])  # fmt: skip
