@@ -87,7 +87,6 @@ def test_bounds_are_in_order_and_p_of_x_sums_to_one_by_quadrature():
   log_w = jax.jit(lambda v: log_terms(bare, v, jax.random.key(0), ALL, 2000).w)(variables)
   elbo = float(estimators.elbo(log_w).mean())
   iwae = float(jnp.mean(estimators.iwae(log_w.reshape(100, 20, -1).swapaxes(0, 1).reshape(20, -1))))
-  assert elbo == pytest.approx(float(exact.elbo.mean()), abs=0.1)
   assert elbo + 0.02 < iwae < float(exact.log_px.mean()) + 0.002
   np.testing.assert_allclose(estimators.iwae(log_w), exact.log_px, atol=0.25)
 
