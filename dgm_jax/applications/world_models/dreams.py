@@ -75,7 +75,7 @@ def of_memory(model: Any) -> World:
 
   def step(params, state, z, action, first, uniform, normal, tau):
     state = model.apply(params, state, z, action, first, method="step")
-    p = model.apply(params, state[0], method="predict")
+    p = model.apply(params, state[0], method="following")
     z = mdn.sample(mdn.at_temperature(p.z, tau[:, None, None]), uniform, normal)
     done = jnp.zeros(z.shape[0], bool) if p.done is None else p.done > 0
     return state, z, jnp.ones(z.shape[0]) if p.reward is None else p.reward, done

@@ -117,7 +117,7 @@ class Model(nn.Module):
   def _inputs(self, z: jax.Array, action: jax.Array, restart: jax.Array) -> jax.Array:
     return jnp.concatenate([z, action] + [restart[..., None]] * self.restart_input, -1)
 
-  def predict(self, h: jax.Array) -> Prediction:
+  def following(self, h: jax.Array) -> Prediction:
     """What follows, given h [..., H]."""
     y = self.head(h)
     size = 3 * self.latent_dim * self.num_components
@@ -139,7 +139,7 @@ class Model(nn.Module):
     s = self.steps(batch["x"].astype(jnp.float32))
     noise = jax.random.normal(key, s.mean.shape)
     z = s.mean + jnp.exp(0.5 * jnp.clip(s.log_variance, -_CLIP, _CLIP)) * noise
-    p = self.predict(self.read(s, z))
+    p = self.following(self.read(s, z))
     # z_{t+1} is of the same episode: no sequence crosses an end
     follows = s.valid[:, 1:] * (1 - s.restart[:, 1:])
     before = jax.tree.map(lambda a: a[:, :-1], p.z)
@@ -185,7 +185,7 @@ class Model(nn.Module):
     keys = jax.random.split(key, 2)
     length, bare = self.data_shape[0], self.unbind()
     step = lambda *args: bare[0].apply(bare[1], *args, method="step")
-    predict = lambda h: bare[0].apply(bare[1], h, method="predict")
+    predict = lambda h: bare[0].apply(bare[1], h, method="following")
     actions = jax.random.uniform(keys[0], (length, n, self.action_dim), minval=-1.0)
     z = jax.random.normal(keys[1], (n, self.latent_dim))
 

@@ -101,7 +101,7 @@ def test_a_step_has_the_temperature_on_the_variance(params):
   given = (rows(z), jnp.full((n, 1), 0.2), jnp.zeros(n))
   draws = (jax.random.uniform(keys[0], (n, L)), jax.random.normal(keys[1], (n, L)))
   new_state, new, _, _ = jax.jit(world.step)(params, jax.tree.map(rows, state), *given, *draws, jnp.full(n, tau))
-  p = MODEL.apply(params, new_state[0][:1], method="predict").z
+  p = MODEL.apply(params, new_state[0][:1], method="following").z
   weights = scipy.special.softmax(np.asarray(p.logits[0]) / tau, -1)
   mean = (weights * p.mean[0]).sum(-1)
   variance = (weights * (np.exp(2 * p.log_scale[0]) * tau + p.mean[0] ** 2)).sum(-1) - mean**2

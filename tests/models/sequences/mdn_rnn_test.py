@@ -151,7 +151,7 @@ def test_the_end_of_an_episode_has_its_weight(params):
   x = jnp.asarray(sequences())
   bound = lambda weight: MODEL.clone(done_weight=weight).apply(params, jax.random.key(0), {"x": x}, method="bound")[1]
   logits = MODEL.apply(
-    params, MODEL.apply(params, MODEL.steps(x), MODEL.steps(x).mean, method="read"), method="predict"
+    params, MODEL.apply(params, MODEL.steps(x), MODEL.steps(x).mean, method="read"), method="following"
   )
   found = bound(10.0)["log_pdone"][-1] - bound(1.0)["log_pdone"][-1]
   np.testing.assert_allclose(found, 9 * jax.nn.log_sigmoid(logits.done[-1, 3]) / T, rtol=1e-4)
