@@ -13,7 +13,7 @@ import re
 setup = configparser.ConfigParser()
 setup.read("setup.cfg")
 lines = setup["options"]["install_requires"].splitlines()
-for extra in ("data", "sweep", "track", "dev"):
+for extra in ("data", "sweep", "track", "worlds", "car", "doom", "dev"):
   lines += setup["options.extras_require"][extra].splitlines()
 for line in lines:
   found = re.match(r"([\w.-]+)(?:\[[\w,]+\])?\s*(?:>=|==)\s*([\w.]+)", line.partition("#")[0].strip())
