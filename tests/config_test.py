@@ -118,6 +118,8 @@ _LONG |= {
   "biggan_cifar10",
   "biggan_imagenet",
   "selfies_vae_moses",
+  "world_m",
+  "world_v",
 }
 _LONG |= {"flow_matching_mnist", "flow_matching_plane", "ffjord_plane", "vdm_mnist", "densities_mnist"}
 _WITHOUT_PICTURES = {"gan_grid", "scvi_simulated", "scvi_cells", "world_m"}
