@@ -3,9 +3,11 @@
   python scripts/bench_flows.py                        CPU-milliseconds of a step (D = 8, 5 layers, 64 x 2, batch 512)
   python scripts/bench_flows.py --dims=43 --draws      also draws by Jacobi's iteration and by D passes
   python scripts/bench_flows.py --peer_python=PYTHON --json=FILE     beside flowjax, distrax and TensorFlow Probability
+  python scripts/bench_flows.py --peer_python=PYTHON --peers=flowjax,zuko,nflows     and PyTorch
 
-With --peer_python, the Python of an environment with `pip install flowjax distrax tfp-nightly "jax[cpu]"`, rounds of
-ours and of the other libraries (bench_flow_peers.py) take turns.
+With --peer_python, the Python of an environment with `pip install flowjax distrax tfp-nightly "jax[cpu]"`, or, for
+PyTorch, `pip install torch zuko nflows`, rounds of ours and of the other libraries (bench_flow_peers.py,
+bench_flow_torch_peers.py) take turns.
 
 A step is the gradient of the mean of -log p and Adam's update.  CPU time is that of all threads of the process: pin it
 to a core (taskset -c 0) to compare with programs that use one.  Times on a shared machine drift: the minimum over
@@ -40,6 +42,9 @@ FLOWS = {
   "spline coupling": ("coupling", SPLINE),
   "spline autoregressive": ("autoregressive", SPLINE),
 }
+
+
+OF_TORCH = ("zuko", "nflows")
 
 
 def _timed(function: Callable, repeats: int, calls: int) -> tuple[list[float], list[float]]:
@@ -91,12 +96,13 @@ class Peer:
 
   Args:
     python: of the environment in which it is installed.
-    library: a name that bench_flow_peers.py knows.
+    library: a name that bench_flow_peers.py knows, or one of OF_TORCH.
     dim, batch_size: of the data.
   """
 
   def __init__(self, python: str, library: str, dim: int, batch_size: int):
-    script = pathlib.Path(__file__).with_name("bench_flow_peers.py")
+    of_torch = library in OF_TORCH
+    script = pathlib.Path(__file__).with_name("bench_flow_torch_peers.py" if of_torch else "bench_flow_peers.py")
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [python, str(script), library, str(dim), str(batch_size)]
     self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
@@ -163,7 +169,7 @@ def main() -> None:
   parser.add_argument("--draws", action="store_true", help="also measure 1,000 draws of a MAF")
   parser.add_argument("--json", type=pathlib.Path, help="also write all numbers to this file")
   parser.add_argument("--peer_python", default="", help="a Python with other libraries, to measure them in turn")
-  parser.add_argument("--peers", default="flowjax,distrax,tfp", help="of them (flowjax,distrax,tfp)")
+  parser.add_argument("--peers", default="flowjax,distrax,tfp", help="of them, also zuko, nflows (flowjax,distrax,tfp)")
   args = parser.parse_args()
   names = [name for name in args.only.split(",") if name]
   for name in names:
