@@ -103,7 +103,11 @@ class LU(Linear):
 
 
 class Householder(Linear):
-  """y = H_M ... H_1 x, with reflections H_m = I - 2 v_m v_m' / |v_m|^2: an orthogonal matrix (Tomczak & Welling, 2016).
+  """y = H_M ... H_1 x, with reflections H_m = I - 2 u_m u_m', u_m = v_m / |v_m|: orthogonal (Tomczak & Welling, 2016).
+
+  All M at once, with the rows u_m of U and the triangular matrix S = triu(U U', 1) + I / 2 (Joffrion & Low, 2006):
+
+    H_M ... H_1 = I - U' S^-T U
 
   Args:
     vectors: v, [..., M, D].
@@ -113,16 +117,17 @@ class Householder(Linear):
   def __init__(self, vectors: jax.Array, event_ndims: int = 1):
     super().__init__(event_ndims)
     square = jnp.sum(jnp.square(vectors), -1, keepdims=True)
-    self.unit = vectors * jax.lax.rsqrt(jnp.maximum(square, jnp.finfo(vectors.dtype).tiny))
+    self._unit = vectors * jax.lax.rsqrt(jnp.maximum(square, jnp.finfo(vectors.dtype).tiny))
+    eye = jnp.eye(vectors.shape[-2], dtype=vectors.dtype)
+    s = jnp.triu(self._unit @ jnp.swapaxes(self._unit, -1, -2), 1) + eye / 2
+    self._t = jax.scipy.linalg.solve_triangular(s, jnp.broadcast_to(eye, s.shape))
 
-  def _reflect(self, x, order):
-    for m in order:
-      v = self.unit[..., m, :]
-      x = x - 2 * jnp.sum(x * v, -1, keepdims=True) * v
-    return x
+  def _reflect(self, x, subscripts):
+    along = jnp.einsum("...md,...d->...m", self._unit, x)
+    return x - jnp.einsum("...md,...m->...d", self._unit, jnp.einsum(subscripts, self._t, along))
 
   def _forward(self, x):
-    return self._reflect(x, range(self.unit.shape[-2]))
+    return self._reflect(x, "...nm,...n->...m")
 
   def _inverse(self, y):
-    return self._reflect(y, reversed(range(self.unit.shape[-2])))
+    return self._reflect(y, "...mn,...n->...m")
