@@ -53,7 +53,7 @@ from dgm_jax.training.build import data_section
 def _of_maf(a, config: ConfigDict, name: str) -> None:
   """Sets model and training as in Papamakarios et al. (2017)."""
   layers = a.layers if "layers" in a.given else 5
-  errors.require(layers > 0 or a.base == "mog", "layers=0 leaves the noise alone: choose base=mog, MADE MoG.")
+  errors.require(layers > 0 or a.base == "mog", "layers=0 needs base=mog.")
   of_paper = 64 if a.quick else 100 if name in ("maf/power", "maf/gas") else 512
   width = 8 if a.test else a.hidden if "hidden" in a.given else of_paper
   net = {"hidden": (width, width), "activation": "tanh" if name == "maf/gas" else "relu"}

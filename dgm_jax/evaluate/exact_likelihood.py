@@ -38,7 +38,8 @@ def check(
 
 
 def kind(experiment: Any) -> str:
-  """What log p(x) is: "exact"; a "bound" on log P(x) where integers were dequantised; or an "estimate".
+  """What log p(x) is: "exact"; a "bound" on log P(x) where integers were dequantised; or, of a model that estimates its
+  log p(x), an "estimate": of log p(x), or of that bound where integers were dequantised.
 
   Binarisation and missing entries define the data set: they bound nothing.  A model whose own estimate is a bound says
   so by `likelihood_kind`.

@@ -21,8 +21,8 @@ def check(activation: str) -> None:
 class Conditioner(nn.Module):
   """x [..., S] (and c [..., C]) -> h [..., P, D] by a multilayer perceptron, whose context enters the first layer.
 
-  With `places` it is masked (Germain et al., 2015): S = D, and h_d depends on the entries whose places come before
-  that of d.  At first h = 0: every flow starts as the identity.
+  With `autoregressive` it is masked (Germain et al., 2015): S = D, and h_d depends on the entries before d in the order
+  that `places` gives.  At first h = 0: every flow starts as the identity.
 
   Attributes:
     num_outputs: P.

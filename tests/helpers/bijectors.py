@@ -25,7 +25,6 @@ class Row(NamedTuple):
     domain: x on the whole line -> x in the domain.
     shape: of an event.
     inverse: whether it has one.
-    exact: whether float32 has bounds at +-1e3.
   """
 
   make: Callable

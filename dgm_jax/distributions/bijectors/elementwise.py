@@ -25,7 +25,7 @@ class Elementwise(distrax.Bijector):
 
 
 def _between(y: jax.Array, low: float, high: float) -> jax.Array:
-  """y, at the ends of the interval moved to the nearest number inside: where |x| is large, y is rounded to the end."""
+  """y clipped to the numbers inside the open interval (low, high): for large |x|, y is rounded to one of its ends."""
   smallest, spacing = jnp.finfo(y.dtype).tiny, jnp.finfo(y.dtype).epsneg
   return jnp.clip(y, low + (smallest if low == 0 else spacing), high - spacing)
 

@@ -40,8 +40,8 @@ class Layer(nn.Module):
       return functional(net, x)
     errors.require(
       context is not None and context.shape[-1] == self.context,
-      f"this flow has a context of {self.context} entries; it is given "
-      f"{'none' if context is None else context.shape[-1]}",
+      f"this flow takes a context of {self.context} entries; the context has "
+      f"{0 if context is None else context.shape[-1]}",
     )
     apply = functional(net, jnp.zeros((*context.shape[:-1], *x.shape)), context)
     return lambda x: apply(x, context)

@@ -46,11 +46,12 @@ class Model(FlowModel):
     require_one_of(DIRECTIONS, direction=self.direction)
     errors.require(
       self.layer not in flows.WITHOUT_INVERSE,
-      f"layer = {self.layer!r} has no inverse, so that a flow of it has no draws, or no log p, of data: choose another "
-      "one; planar and Sylvester flows are for posteriors",
+      f"layer = {self.layer!r} has no inverse, which log p and draws of data need: choose another one, or use it in "
+      "posterior='flow' or the model energy_flow",
     )
     errors.require(
-      self.direction == "density" or self.norm == "none", "direction = 'sampling' takes norm = 'none': norms see data"
+      self.direction == "density" or self.norm == "none",
+      f"norm = {self.norm!r} is not supported with direction = 'sampling': leave it at 'none'",
     )
     options = {"layer_args": self.layer_args, "permutation": self.permutation, "norm": self.norm}
     self.flow = flows.Flow(self.dim, self.layer, self.num_layers, context=self.context_size, **options)

@@ -36,7 +36,7 @@ class Model(nn.Module):
     require_at_least(1, num_components=self.num_components)
     options.check("flow", flow.Model, self.flow, ("data_shape", "dtype", "parent", "name"))
     errors.require(
-      self.flow.get("norm", "none") != "batch", "norm = 'batch' is for single flows: components see the same batch"
+      self.flow.get("norm", "none") != "batch", "norm = 'batch' is not supported by a mixture: choose act or none"
     )
     self.parts = [flow.Model(self.data_shape, **self.flow) for _ in range(self.num_components)]
     self.logits = self.param("logits", nn.initializers.zeros, (self.num_components,))

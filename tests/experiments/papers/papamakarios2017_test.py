@@ -132,6 +132,11 @@ def test_the_rows_of_table_1_are_maf_s_settings_for_each_set():
   assert paper.table1.CLAIMS.label("maf-mog-gas") == "MAF MoG (5), GAS"
 
 
+@pytest.mark.parametrize("arg,rate", [("", 1e-4), ("layers=1,norm=none", 1e-3), ("layers=0,base=mog", 1e-3)])
+def test_the_config_trains_made_with_the_paper_s_rate(arg, rate):
+  assert config_args.load(f"maf_mnist:{arg}").optim.lr == rate
+
+
 def test_durkan2019_has_the_flows_of_the_paper_on_each_set():
   runs, _ = reproduce.plan(papers.budget(durkan, "table=1", "paper"), {}, "")
   kinds = {(r.config["model"]["args"]["layer"], r.config["model"]["args"]["layer_args"]["transform"]) for r in runs}

@@ -176,6 +176,10 @@ def test_classes_are_given_to_every_layer_and_the_base():
     ({"base": "made", "base_args": {"likelihood": "beta"}}, "likelihood = 'beta' of base 'made' is no density"),
     ({"layer_args": {"tol": 0.0}}, r"tol = 0\.0 of an inverse; it must be positive"),
     ({"num_layers": 0}, "num_layers = 0 of a flow must be 1 or more"),
+    (
+      {"direction": "sampling", "norm": "act"},
+      "norm = 'act' is not supported with direction = 'sampling'",
+    ),
   ],
 )
 def test_bad_options_get_one_sentence(args, sentence):
