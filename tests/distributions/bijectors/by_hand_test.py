@@ -259,6 +259,19 @@ def test_splines_of_any_shape_have_finite_gradients_outside_at_knots_and_where_r
       assert all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(found)), j
 
 
+def test_a_spline_has_finite_gradients_of_its_parameters_at_any_input():
+  """Of the branch that is not taken outside: its polynomials overflow there, and 0 times infinity is NaN.
+
+  Not compiled: XLA's optimiser may reorder products so that they happen to stay finite.
+  """
+  transform, h = transforms_of.make("spline", num_bins=3), np.random.default_rng(0).normal(size=(9, 8, 100))
+  x = jnp.asarray([[3.0], [-3.0], [1e3], [1e10], [1e20], [-1e20], [1e30], [jnp.inf], [-jnp.inf]], jnp.float32)
+  for method in (transform.forward, transform.inverse):
+    values = lambda h, x, method=method: sum(jnp.sum(jnp.tanh(1e-3 * a)) for a in method(x, h))
+    found = jax.grad(values, (0, 1))(jnp.asarray(4 * h, jnp.float32), jnp.broadcast_to(x, (9, 100)))
+    assert all(bool(jnp.isfinite(a).all()) for a in found), method.__name__
+
+
 def test_a_masked_autoregressive_flow_and_a_real_nvp_are_tfps():
   from tensorflow_probability.substrates import jax as tfp
 
