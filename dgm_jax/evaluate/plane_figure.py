@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dgm_jax.core import errors, figures
 from dgm_jax.core import figure_style as style
@@ -24,13 +23,13 @@ def check(*, bins: int = 2, num_samples: int = 1) -> None:
     errors.require(value >= least, f"evaluate.plane_figure.{name} = {value}; it must be {least} or more.")
 
 
-def bent(model: Any, state: Any) -> np.ndarray | None:
+def bent(model: Any, state: Any) -> jax.Array | None:
   """Lines z_d = constant in the noise of a flow as points x, [2 LINES, POINTS, 2]; None of a model without a flow."""
   if not hasattr(model, "bijectors"):
     return None
-  at, along = np.linspace(-_REACH, _REACH, _LINES), np.linspace(-_REACH, _REACH, _POINTS)
-  across = np.stack(np.broadcast_arrays(at[:, None], along[None]), -1)
-  z = jnp.asarray(np.concatenate([across, across[..., ::-1]]).reshape(-1, 2), jnp.float32)
+  at, along = jnp.linspace(-_REACH, _REACH, _LINES), jnp.linspace(-_REACH, _REACH, _POINTS)
+  across = jnp.stack(jnp.broadcast_arrays(at[:, None], along[None]), -1)
+  z = jnp.concatenate([across, across[..., ::-1]]).reshape(-1, 2)
 
   def inverse(state, z):
     bound = model.bind({"params": state.params, **state.variables})
@@ -38,52 +37,53 @@ def bent(model: Any, state: Any) -> np.ndarray | None:
       z = bijector.inverse(z)
     return z
 
-  return np.asarray(jax.jit(inverse)(state, z)).reshape(2 * _LINES, _POINTS, 2)
+  return jax.device_get(jax.jit(inverse)(state, z).reshape(2 * _LINES, _POINTS, 2))
 
 
-def draw_density(axis: Any, density: np.ndarray, low: np.ndarray, high: np.ndarray, top: float) -> None:
+def draw_density(axis: Any, density: jax.Array, low: jax.Array, high: jax.Array, top: float) -> None:
   """p [G, G] on the cells of a window, the first coordinate to the right; colours end at `top`."""
   extent = [low[0], high[0], low[1], high[1]]
   axis.imshow(density.T, origin="lower", cmap="cividis", extent=extent, vmin=0, vmax=top)
 
 
-def draw_points(axis: Any, points: np.ndarray) -> None:
+def draw_points(axis: Any, points: jax.Array) -> None:
   """The first points [n, 2], small."""
   axis.plot(*points[:_DRAWN].T, ".", markersize=0.6, color=style.COLOURS[1], rasterized=True)
 
 
-def draw_lines(axis: Any, lines: np.ndarray) -> None:
+def draw_lines(axis: Any, lines: jax.Array) -> None:
   """Bent lines [L, P, 2], thin."""
   for line in lines:
     axis.plot(*line.T, linewidth=0.3, color=style.COLOURS[0])
 
 
-def _window(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _window(x: jax.Array) -> tuple[jax.Array, jax.Array]:
   """(lower [2], upper [2]) corners of a rectangle that shows nearly all points."""
-  low, high = np.quantile(x, [_SHARE, 1 - _SHARE], 0)
+  low, high = jnp.quantile(x, jnp.asarray([_SHARE, 1 - _SHARE]), 0)
   return low - _MARGIN * (high - low), high + _MARGIN * (high - low)
 
 
-def _density(model: Any, state: Any, low: np.ndarray, high: np.ndarray, bins: int) -> np.ndarray:
+def _density(model: Any, state: Any, low: jax.Array, high: jax.Array, bins: int) -> jax.Array:
   """p at the centres of bins x bins cells, [G, G]."""
-  centres = [(np.arange(bins) + 0.5) / bins * (b - a) + a for a, b in zip(low, high, strict=True)]
-  points = jnp.asarray(np.stack(np.meshgrid(*centres, indexing="ij"), -1), jnp.float32)
+  centres = [(jnp.arange(bins) + 0.5) / bins * (b - a) + a for a, b in zip(low, high, strict=True)]
+  points = jnp.stack(jnp.meshgrid(*centres, indexing="ij"), -1)
 
   def run(state, points):
     bound = model.bind({"params": state.params, **state.variables})
-    return jax.lax.map(lambda x: bound.log_prob({"x": x, "index": jnp.arange(bins)}), points)
+    return jnp.exp(jax.lax.map(lambda x: bound.log_prob({"x": x, "index": jnp.arange(bins)}), points))
 
-  return np.exp(np.asarray(jax.jit(run)(state, points), np.float64))
+  return jax.jit(run)(state, points)
 
 
 def draw(
-  path: pathlib.Path, x: np.ndarray, density: np.ndarray, draws: np.ndarray, lines: np.ndarray | None
+  path: pathlib.Path, x: jax.Array, density: jax.Array, draws: jax.Array, lines: jax.Array | None
 ) -> list[pathlib.Path]:
   """Writes the picture: a panel for the data [N, 2], p [G, G], the draws [n, 2] and, of a flow, the bent lines."""
-  low, high = _window(x)
+  x, density, draws = jax.device_get((x, density, draws))
+  (low, high), top = jax.device_get(_window(x)), float(jnp.quantile(density, 0.995))
   panels = [
     ("data", functools.partial(draw_points, points=x)),
-    ("density", functools.partial(draw_density, density=density, low=low, high=high, top=np.quantile(density, 0.995))),
+    ("density", functools.partial(draw_density, density=density, low=low, high=high, top=top)),
     ("draws", functools.partial(draw_points, points=draws)),
   ]
   if lines is not None:
@@ -118,8 +118,8 @@ def evaluate(
   errors.require("context" not in arrays, "evaluate.plane_figure shows p(x); this model is given a context.")
   apply = jax.jit(jax.vmap(experiment.transforms.evaluate))
   batch = {name: jnp.asarray(a) for name, a in arrays.items()}
-  x = np.asarray(apply(jax.random.split(key, len(batch["x"])), batch)["x"], np.float64).reshape(-1, 2)
+  x = apply(jax.random.split(key, len(batch["x"])), batch)["x"].reshape(-1, 2)
   sample = lambda state, key: model.bind({"params": state.params, **state.variables}).generate(key, num_samples)
-  draws = np.asarray(jax.jit(sample)(state, key)).reshape(-1, 2)
+  draws = jax.jit(sample)(state, key).reshape(-1, 2)
   found = (x, _density(model, state, *_window(x), bins), draws, bent(model, state))
   return {"figures": {"plane": lambda path: draw(path, *found)}}

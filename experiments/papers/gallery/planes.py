@@ -40,7 +40,7 @@ def bent(run: Any) -> np.ndarray | None:
   if lines is None:
     return None
   shift, scale = _standardised(run.experiment)
-  return ((lines.astype(np.float64) - shift) / scale).astype(np.float32)
+  return ((np.asarray(lines, np.float64) - shift) / scale).astype(np.float32)
 
 
 def paths(run: Any, count: int = 150) -> np.ndarray | None:
