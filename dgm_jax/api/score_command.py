@@ -109,7 +109,7 @@ def read(path: pathlib.Path, config: Mapping[str, Any], experiment: Any, target:
     found = tokens.rows_of(lines, about, math.prod(shape))
     return {"index": np.arange(len(lines), dtype=np.int32)} | found
   errors.require(path.suffix not in _TEXTS, f"{path} is a text, and the run is not of text; give a table or an array.")
-  shape = conditioning.with_given(shape, experiment.transforms.given_columns)
+  shape = experiment.transforms.shape
   needs_y = _needs_y(config, experiment)
   arrays = array.examples(path, _table_options(config, experiment, target, needs_y))
   given = list(arrays["x"].shape)

@@ -225,7 +225,7 @@ class LatentModel:
     """The dict of arrays that batches are sliced from; `takes_mask`: whether a mask is used, whatever the model."""
     arrays = {k: np.asarray(a) for k, a in (x.items() if isinstance(x, Mapping) else [("x", x)])}
     transforms, given = self.experiment.transforms if transform else None, arrays["x"].shape
-    shape = conditioning.with_given(self.experiment.model.data_shape, getattr(transforms, "given_columns", ()))
+    shape = tuple(getattr(transforms, "shape", self.experiment.model.data_shape))
     flat = len(given) == 2 and given[1] == math.prod(shape)
     errors.require(
       given[1:] == shape or flat, f"x is of shape {list(given)}; [N, {', '.join(map(str, shape))}] is expected."

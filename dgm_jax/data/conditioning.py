@@ -41,11 +41,6 @@ def gives_labels(transforms: Sequence[str]) -> bool:
   return any(name == "condition" or name in ("condition:", "condition:columns=") for name in names)
 
 
-def with_given(shape: Sequence[int], given: Sequence[int]) -> tuple[int, ...]:
-  """The shape of a row of the table, from that of x, which lacks the columns that are given."""
-  return (shape[0] + len(given),) if given else tuple(shape)
-
-
 def of_x(a: np.ndarray, given: Sequence[int]) -> np.ndarray:
   """x or a mask [N, D] without the columns that are given."""
   return np.delete(a, list(given), -1) if given else a

@@ -53,6 +53,7 @@ class Pipeline(NamedTuple):
     keeps_levels: whether log p + log_det is the log-probability of integers, or a bound on it: x is integers or binary
       numbers, and no transform but those after `dequantize` maps them to other numbers.
     given_columns: the columns that `condition:columns=` gives to the model; () without it.
+    shape: of an x before the transforms, which may change it, as `pad` and `lightness` do.
   """
 
   train: Callable
@@ -64,6 +65,7 @@ class Pipeline(NamedTuple):
   binarizes: bool = False
   keeps_levels: bool = False
   given_columns: tuple[int, ...] = ()
+  shape: tuple[int, ...] = ()
 
 
 def _keeps_levels(names: Sequence[str], is_integer: bool) -> bool:
@@ -168,4 +170,5 @@ def make(
     "binarize" in words,
     _keeps_levels(words, bool(first.is_integer)),
     transforms[0].given if transforms else (),
+    tuple(arrays["x"].shape[1:]),
   )

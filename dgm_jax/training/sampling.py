@@ -146,7 +146,7 @@ def read(path: str, experiment: Any, transforms: tuple[str, ...]) -> Arrays:
     UserError: the file cannot be read, has no missing entry, or does not fit the model.
   """
   arrays = array.examples(pathlib.Path(path).expanduser())
-  shape = conditioning.with_given(experiment.model.data_shape, experiment.transforms.given_columns)
+  shape = experiment.transforms.shape
   given = list(arrays["x"].shape)
   errors.require(
     arrays["x"][0].size == math.prod(shape),

@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 import sys
+import types
 
 import distrax
 import jax
@@ -14,7 +15,9 @@ import scipy.stats
 
 import dgm_jax
 from dgm_jax import api
+from dgm_jax.api.trained_model import LatentModel
 from dgm_jax.core import errors, files
+from dgm_jax.data import pipeline
 from dgm_jax.distributions.likelihoods import families
 from dgm_jax.training.results import evaluate_finally
 from helpers import linear_gaussian as lg
@@ -324,3 +327,18 @@ def test_the_examples_of_the_readme_run(finished, monkeypatch, capsys):
   assert "ais_log_px" in capsys.readouterr().out
   spread = names["run"].evaluate("score.py", names["binary"], num_examples=5)["mean_stddev"]
   assert spread == pytest.approx(names["run"].evaluate("score.py", names["binary"][:5])["mean_stddev"])
+
+
+def test_examples_have_the_shape_that_they_have_before_a_transform_that_changes_it():
+  """Images of 6 x 5 pixels for a model that sees them padded to 8 x 8."""
+  x = np.random.default_rng(0).random((4, 6, 5, 1)).astype("f")
+  padded = types.SimpleNamespace(data_shape=(8, 8, 1), support=(0.0, 1.0))
+  made = types.SimpleNamespace(
+    model=padded, system=None, splits=None, transforms=pipeline.make(("pad:size=8",), {"x": x})
+  )
+  run = LatentModel(made, None)
+  assert run._arrays(x, transform=True)["x"].shape == (4, 6, 5, 1)
+  assert run._arrays(x.reshape(4, -1), transform=True)["x"].shape == (4, 6, 5, 1)
+  with pytest.raises(errors.UserError, match=r"x is of shape \[4, 8, 8, 1\]; \[N, 6, 5, 1\] is expected"):
+    run._arrays(np.zeros((4, 8, 8, 1), "f"), transform=True)
+  assert run._arrays(np.zeros((4, 8, 8, 1), "f"), transform=False)["x"].shape == (4, 8, 8, 1)

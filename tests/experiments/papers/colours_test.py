@@ -2,15 +2,21 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
+from dgm_jax.api.trained_model import LatentModel
+from dgm_jax.core import config_args
 from dgm_jax.evaluate import colour
+from dgm_jax.evaluate.sample_features import features
 from dgm_jax.experiments import reproduce
 from dgm_jax.experiments.harness import measured, stages
 from dgm_jax.experiments.papers.nazeri2018 import paper as nazeri2018
 from dgm_jax.experiments.papers.zhang2016 import paper as zhang2016
+from dgm_jax.experiments.shared import colours
 from dgm_jax.sweeps import states
+from dgm_jax.training import build
 
 
 def write(folder, name, shift=0.0, **given):
@@ -20,6 +26,28 @@ def write(folder, name, shift=0.0, **given):
   path = measured.file(folder, name)
   path.parent.mkdir(exist_ok=True, parents=True)
   np.savez(path, step=np.array(20), **{k: np.asarray(v) for k, v in (numbers | errors).items()})
+
+
+@pytest.fixture
+def few_features(monkeypatch):
+  """Three features in place of those of the random net, whose covariances take longer than all the rest."""
+  few = features.Features("means", lambda x: {"features": x.mean((1, 2))})
+  monkeypatch.setattr(colour.choose, "make", lambda name, shape: few)
+  colour._embedder.cache_clear()
+  yield
+  colour._embedder.cache_clear()
+
+
+def test_a_run_is_measured_on_its_photographs(few_features):
+  """x of the model is (a, b), [N, 16, 16, 2]; what is measured are photographs, [N, 16, 16, 3]."""
+  config = config_args.load("colouriser:test")
+  made = build.build(config)
+  first = {name: a[:1000] for name, a in made.splits.train.items()}
+  state = jax.jit(made.system.init)(jax.random.key(0), made.transforms.train(jax.random.key(1), first), {})
+  found = colours.measure(LatentModel(made, state, config))
+  assert set(colour.names()) <= found.keys()
+  assert found["step"] == 0 and found["colour_mae"] > 1
+  assert found["colour_mae_grey"] == pytest.approx(found["colour_mae"], rel=0.5)
 
 
 def texts(table):
