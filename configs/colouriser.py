@@ -61,8 +61,8 @@ def get_config(arg: str = "") -> ConfigDict:
     config.optim.update(lr=1e-3, b1=0.9, schedule="cosine")
   config.evaluate.colour = {"batch_size": 250, "answers": ("grey", "median", "another", "nearest"), "ceiling": 0.9}
   if not a.test:
-    config.batch_size, config.log_every = _BATCH, 0
-    config.num_epochs = (4 if a.quick else 40) if alone else (1 if a.quick else 4) if a.stage == "discriminator" else 8
+    config.batch_size, config.log_every, config.checkpoint_every = _BATCH, 0, 0
+    config.num_epochs, config.num_steps = (4 if a.quick else 40) if alone else (1 if a.quick else 4), None
   if a.net == "nazeri2018":
     _nazeri2018(config, alone, a)
   if a.stage == "both":
@@ -88,7 +88,7 @@ def _stopping(config: ConfigDict, a: SimpleNamespace) -> None:
   config.keep_best = f"{'test' if a.test else 'valid'}/colour_frechet_within"
   if not a.test and a.net == "small":
     config.log_every = config.eval_every = config.checkpoint_every = 10
-    config.num_epochs, config.num_steps = 8, 60 if a.quick else 400
+    config.num_steps = 60 if a.quick else 400
 
 
 def _nazeri2018(config: ConfigDict, alone: bool, a: SimpleNamespace) -> None:

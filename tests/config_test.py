@@ -9,7 +9,7 @@ import pytest
 from dgm_jax.configs import base
 from dgm_jax.core import config_args, errors
 from dgm_jax.data.files import tokens
-from dgm_jax.training import train
+from dgm_jax.training import build, checks, train
 from helpers import tables
 
 every_config = pytest.mark.parametrize("path", tables.CONFIGS, ids=lambda p: p.stem)
@@ -44,6 +44,26 @@ def test_every_config_has_the_settings_of_base(path):
   get_config = load(path).get_config
   for arg in ("", "test"):
     assert list(get_config(arg)) == list(base.default())
+
+
+# Training examples, without those for validation; a million where it is not said.
+NUM_TRAIN = base.NUM_TRAIN | {"cifar10/small": 3500, "cifar10/full": 45_000}
+QUICK = {"colouriser": ["stage=discriminator", "stage=both", "net=nazeri2018", "stage=both,net=nazeri2018"]}
+
+
+@pytest.mark.parametrize("path", [p for p in tables.CONFIGS if p.stem != "course_mnist"], ids=lambda p: p.stem)
+def test_the_numbers_of_quick_fit_together(path):
+  for arg in {"", *tables.CONFIG_ARGUMENTS[path.stem], *QUICK.get(path.stem, [])}:
+    config = load(path).get_config(",".join(filter(None, ["quick", arg])))
+    n = NUM_TRAIN.get(config.data.name, 1_000_000)
+    checks.check_numbers(config, n, build._players(config)[1])
+    assert checks.num_steps(config, n, build._players(config)[1]) >= 1
+
+
+def test_quick_colours_are_quicker():
+  for arg in tables.CONFIG_ARGUMENTS["colouriser"] + QUICK["colouriser"]:
+    quick, full = (config_args.load(f"colouriser:{','.join(filter(None, [a, arg]))}") for a in ("quick", ""))
+    assert checks.num_steps(quick, 3500) < checks.num_steps(full, 3500)
 
 
 @every_config
