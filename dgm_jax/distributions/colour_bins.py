@@ -55,18 +55,25 @@ def frequencies(ab: jax.Array) -> jax.Array:
 
 
 def smoothed(frequency: jax.Array) -> jax.Array:
-  """Frequencies [Q], each spread over the bins by a normal of standard deviation 5; they still sum to 1."""
-  return soft(centres()).T @ frequency
+  """Frequencies [Q], each spread over the bins by a normal of standard deviation 5; they still sum to 1.
+
+  This and other products are written as sums: those of a device may round to fewer digits.
+  """
+  return jnp.sum(soft(centres()) * frequency[:, None], 0)
 
 
-def weights(smooth: jax.Array, mix: float | jax.Array) -> jax.Array:
+def weights(smooth: jax.Array, mix: float | jax.Array, count: int) -> jax.Array:
   """w_q proportional to 1 / ((1 - mix) p_q + mix / Q), with sum_q p_q w_q = 1: rare colours count more (eq. 4).
+
+  The denominator is at least 1 / N: no bin weighs more than one that holds one of the N colours.  Without that, bins
+  far from all N have p_q = 0 in float32, and infinite weights.
 
   Args:
     smooth: p [Q], smoothed frequencies.
     mix: lambda in [0, 1]; 1 for equal weights.
+    count: N, of the colours whose frequencies these are.
   """
-  w = 1 / ((1 - mix) * smooth + mix / NUM_BINS)
+  w = 1 / jnp.maximum((1 - mix) * smooth + mix / NUM_BINS, 1 / count)
   return w / jnp.sum(smooth * w)
 
 
@@ -83,4 +90,4 @@ def annealed_mean(logits: jax.Array, temperature: float | jax.Array) -> jax.Arra
     temperature: T, positive.
   """
   p, c = jax.nn.softmax(logits / temperature, -1), centres()
-  return jnp.stack([p @ c[:, i] for i in range(2)], -1)
+  return jnp.stack([jnp.sum(p * c[:, i], -1) for i in range(2)], -1)

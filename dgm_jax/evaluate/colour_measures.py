@@ -46,9 +46,12 @@ def area(distance: np.ndarray) -> np.ndarray:
 
 
 def bin_weights(ab: np.ndarray) -> np.ndarray:
-  """The weights [Q] of the rebalanced AuC: the inverse of the smoothed frequencies of colours ab [..., 2]."""
+  """The weights [Q] of the rebalanced AuC: the inverse of the smoothed frequencies of colours ab [..., 2].
+
+  Bins that hold none of the colours weigh at most as much as one with a single one, see colour_bins.weights.
+  """
   smooth = colour_bins.smoothed(colour_bins.frequencies(np.asarray(ab, np.float32)))
-  return np.asarray(colour_bins.weights(smooth, 0.0), np.float64)
+  return np.asarray(colour_bins.weights(smooth, 0.0, ab[..., 0].size), np.float64)
 
 
 def _within(found: np.ndarray, true: np.ndarray, level: float) -> np.ndarray:

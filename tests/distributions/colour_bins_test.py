@@ -40,12 +40,23 @@ def test_weights_are_as_defined():
   np.testing.assert_allclose(smooth.sum(), 1, rtol=1e-5)
   assert (smooth > 0).sum() > (p > 0).sum()
   for mix in (0.0, 0.5, 1.0):
-    positive = smooth + 1e-9
-    w = colour_bins.weights(positive, mix)
-    np.testing.assert_allclose((positive * w).sum(), 1, rtol=1e-4)
-    mixed = w * ((1 - mix) * positive + mix / 261)
+    w = colour_bins.weights(smooth, mix, 5000)
+    np.testing.assert_allclose((smooth * w).sum(), 1, rtol=1e-4)
+    mixed = w * np.maximum((1 - mix) * smooth + mix / 261, 1 / 5000)
     np.testing.assert_allclose(mixed, mixed[0], rtol=1e-4)
-  np.testing.assert_allclose(colour_bins.weights(smooth, 1.0), 1, rtol=1e-4)
+  np.testing.assert_allclose(colour_bins.weights(smooth, 1.0, 5000), 1, rtol=1e-4)
+
+
+def test_colours_of_one_hue_leave_the_weights_of_all_bins_finite():
+  """Bins far from all colours have a smoothed frequency of 0 in float32; they weigh as much as one colour's."""
+  ab = jnp.asarray(np.random.default_rng(3).normal(0, 3, (4000, 2)), jnp.float32)
+  smooth = colour_bins.smoothed(colour_bins.frequencies(ab))
+  assert (smooth == 0).any()
+  w = colour_bins.weights(smooth, 0.0, 4000)
+  np.testing.assert_allclose((smooth * w).sum(), 1, rtol=1e-4)
+  far = np.linalg.norm(CENTRES, axis=-1) > 60
+  np.testing.assert_allclose(w[far], 4000 * w.min() * smooth.max(), rtol=1e-4)
+  assert bool((w > 0).all()) and bool(jnp.isfinite(w).all())
 
 
 def test_the_annealed_mean_lies_between_the_mode_and_the_mean():

@@ -91,7 +91,7 @@ class Model(nn.Module, kw_only=True):
     """Uses every parameter, and counts the bins of the batch's colours."""
     if self.loss == "bins" and self.is_initializing():
       smooth = colour_bins.smoothed(colour_bins.frequencies(colour_spaces.AB_SCALE * batch["x"]))
-      self.weights.value = colour_bins.weights(smooth, self.rebalance)
+      self.weights.value = colour_bins.weights(smooth, self.rebalance, batch["x"][..., 0].size)
     x, context = batch["x"][:2], batch["y"][:2]
     self.generate(self.latent(jax.random.key(0), x.shape[0]), context, True)
     return self.discriminate(x, context, True)

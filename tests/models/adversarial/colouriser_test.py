@@ -89,8 +89,15 @@ def test_both_losses_add_up_with_their_weights(loss):
 def test_weights_of_bins_are_those_of_the_colours_at_the_start():
   _, _, state = made(loss="bins")
   smooth = colour_bins.smoothed(colour_bins.frequencies(110 * BATCH["x"]))
-  np.testing.assert_allclose(state.variables["bins"]["weights"], colour_bins.weights(smooth, 0.5), rtol=1e-4)
+  np.testing.assert_allclose(state.variables["bins"]["weights"], colour_bins.weights(smooth, 0.5, 6 * 4 * 4), rtol=1e-4)
   assert state.variables["bins"]["weights"].std() > 0.1
+
+
+def test_colours_of_one_hue_leave_the_loss_finite_without_equal_weights():
+  model = colouriser.Model(data_shape=(4, 4, 2), loss="bins", rebalance=0.0, **NETS)
+  dull = {"x": jnp.full((6, 4, 4, 2), 0.01), "y": BATCH["context"]}
+  weights = jax.jit(model.init)(KEY, dull)["bins"]["weights"]
+  assert bool(jnp.isfinite(weights).all()) and bool((weights > 0).all())
 
 
 def test_colours_and_pictures():
