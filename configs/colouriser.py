@@ -85,7 +85,7 @@ def _data(config: ConfigDict, a: SimpleNamespace) -> None:
 def _stopping(config: ConfigDict, a: SimpleNamespace) -> None:
   """The held-out number by which the checkpoint is chosen, measured often."""
   config.track.colour = {"batch_size": 250, "answers": ("another",), "ceiling": 0.9}
-  config.keep_best = f"{'test' if a.test else 'valid'}/colour_frechet_within"
+  config.keep_best = f"{'test' if config.data.name == 'noise' else 'valid'}/colour_frechet_within"
   if not a.test and a.net == "small":
     config.log_every = config.eval_every = config.checkpoint_every = 10
     config.num_steps = 60 if a.quick else 400

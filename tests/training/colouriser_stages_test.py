@@ -47,9 +47,16 @@ def test_stages_move_their_players_and_resume_bitwise(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restore(made, tmp_path / f"{stage}-resumed", averaged=False)[1], state)
     start, before = folder, state
   rows = [json.loads(line) for line in (tmp_path / "both" / "metrics.jsonl").read_text().splitlines()][1:]
-  within = {row["step"]: row["valid/colour_frechet_within"] for row in rows if "valid/colour_frechet_within" in row}
+  within = {row["step"]: row["test/colour_frechet_within"] for row in rows if "test/colour_frechet_within" in row}
   assert set(within) == {0, 20, 40}
-  assert all("valid/colour_mae" in row for row in rows if row["step"] in within)
+  assert all("test/colour_mae" in row for row in rows if row["step"] in within)
+
+
+def test_the_checkpoint_is_chosen_on_the_split_that_the_data_hold_out():
+  """Noise has no validation set; photographs have one, at every size of the run."""
+  chosen = lambda *args: config_args.load(",".join(["colouriser:stage=both", *args])).keep_best.split("/")[0]
+  assert chosen("test") == "test"
+  assert chosen() == chosen("quick") == chosen("test", "data=cifar10/small") == chosen("test", "data=array") == "valid"
 
 
 def test_stages_are_options_of_one_config_and_grey_images_are_refused(tmp_path):
