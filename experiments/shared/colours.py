@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,13 @@ LABELS = {
   "another": "another image's colours",
   "nearest": "colours of the training image with the nearest L",
 }
+CEILING = 0.9  # as in configs/colouriser.py
 _CURVES = {
   "colour_frechet": "Frechet distance of random features",
   "colour_mae": "MAE, %",
   "colour_colourfulness": "colourfulness",
 }
+_REFUSED = 1e5  # evaluate.colour adds a million to colour_frechet_within above the ceiling on MAE
 _DIGITS = {"mae": 2, "psnr": 2, "frechet": 3}
 
 
@@ -83,15 +85,17 @@ def _z(number: Mapping[str, float]) -> float:
 
 
 def _sentences(labels: Mapping[str, str], cells: Mapping[str, Any]) -> list[str]:
-  """Whether each beats the answers that know nothing, paired by image."""
+  """Whether each beats the answers that know nothing: differences paired by image, with the error of `_cell`."""
   said = []
   for cell, found in cells.items():
+    seeds = len(found["mae_below_grey"]["by_seed"])
+    of = f"over {seeds} seeds, of differences" if seeds > 1 else "over images, of differences"
     better = [f"{name} by z = {_z(found[f'mae_below_{name}']):.1f}" for name in ANSWERS]
     area = [f"{name} by z = {_z(found[f'auc_above_{name}']):.1f}" for name in ANSWERS]
     share = 100 * found["colourfulness"]["mean"] / found["colourfulness_truth"]["mean"]
     said.append(
-      f"{labels[cell]}: MAE below that of {', '.join(better)}; AuC above that of {', '.join(area)} (paired by image, "
-      f"positive where the model is better); colourfulness {share:.0f} % of the truth's."
+      f"{labels[cell]}: MAE below that of {', '.join(better)}; AuC above that of {', '.join(area)} (errors {of} "
+      f"paired by image, positive where the model is better); colourfulness {share:.0f} % of the truth's."
     )
   return said
 
@@ -110,16 +114,31 @@ def _fall(labels: Mapping[str, str], cells: Mapping[str, Any], game: str) -> lis
   ]
 
 
+def _ceiling(curve: Callable, names: Sequence[str]) -> list[dict[str, Any]]:
+  """The MAE below which a checkpoint may be kept: 0.9 of that of another image's colours."""
+  points = [(x, CEILING * y) for x, y in curve(names, "colour_mae_another").points]
+  label = f"ceiling: {CEILING:g} of the MAE of another image's colours"
+  return [tables.series(label, points, names, style="theory")] if points else []
+
+
 def _curves(folder: pathlib.Path, names: Sequence[str], stopped: Sequence[int]) -> list[dict[str, Any]]:
-  """Figures of the tracked numbers of a game by its step."""
+  """Figures of the tracked numbers of a game by its step; the mark of a run lies on the run's own curve."""
   found = []
+  curve = lambda runs, metric: measured.curve(folder, runs, f"valid/{metric}", most=200)
   for metric, title in _CURVES.items():
-    of_runs = measured.curve(folder, names, f"valid/{metric}", most=200)
-    if of_runs.points:
-      line = tables.series("held-out images", of_runs.points, names, band=of_runs.band)
-      kept = [(x, y) for x, y in of_runs.points if x in stopped]
-      marks = [tables.series("the checkpoint that is kept", kept, names, style="published")] if kept else []
-      found.append(tables.figure(f"{title} in the game", "steps of both players", title, [line, *marks]))
+    of_runs = curve(names, metric)
+    if not of_runs.points:
+      continue
+    lines = [tables.series("held-out images", of_runs.points, names, band=of_runs.band)]
+    if metric == "colour_frechet":
+      allowed = [(x, y) for x, y in curve(names, "colour_frechet_within").points if y < _REFUSED]
+      lines += [tables.series("of which the MAE is under the ceiling", allowed, names)] if allowed else []
+    if metric == "colour_mae":
+      lines += _ceiling(curve, names)
+    each = zip(names, stopped, strict=False)
+    kept = [(x, y) for name, step in each for x, y in curve([name], metric).points if x == step]
+    lines += [tables.series("the checkpoint that is kept", kept, names, style="published")] if kept else []
+    found.append(tables.figure(f"{title} in the game", "steps of both players", title, lines))
   return found
 
 
@@ -135,17 +154,20 @@ def report(
 
   Args:
     budget, published, folder: of the item; keys of `published` are "CELL MEASURE".
-    labels: of the cells.
+    labels: of the cells that are shown, in this order: those that are measured, and those that were published.
     columns: measures, keys of TITLES.
     game: the cell whose curves are drawn; "" for none.
   """
   names = stages.run_names(budget)
-  cells = {cell: _cell(arrays) for cell, runs in names.items() if (arrays := measured.arrays(folder, runs))}
+  shown = {cell: runs for cell, runs in names.items() if cell in labels}
+  cells = {cell: _cell(arrays) for cell, runs in shown.items() if (arrays := measured.arrays(folder, runs))}
   if not cells:
     return {"numbers": {"cells": {}}, "tables": [], "figures": [], "sentences": []}
   first = next(iter(cells.values()))
   rows = [_row(LABELS[name], first, columns, published, name, ()) for name in ANSWERS]
-  rows += [_row(labels[cell], found, columns, published, cell, names[cell]) for cell, found in cells.items()]
+  known = {key.rpartition(" ")[0] for key in published}
+  listed = [cell for cell in labels if cell in cells or cell in known]
+  rows += [_row(labels[c], cells.get(c, {}), columns, published, c, names.get(c, ()) * (c in cells)) for c in listed]
   heads = [""]
   for name in columns:
     has = any(cell.endswith(f" {name}") for cell in published)

@@ -16,9 +16,8 @@ from dgm_jax.experiments.harness.paper import Budget, Paper, Value
 from dgm_jax.experiments.shared import colours
 
 _COLUMNS = ("within_2", "within_5", "mae", "psnr", "auc", "colourfulness", "frechet")
-_LABELS = {
+_LABELS = {  # the stage "discriminator" leaves the colours of "unet" as they are
   "unet": "U-Net, L1",
-  "discriminator": "U-Net, L1, and a discriminator of its colours",
   "nogan": "both, then (NoGAN), at the checkpoint of the least Frechet distance",
   "paper-unet": "U-Net with the paper's settings",
   "paper-gan": "GAN with the paper's settings",

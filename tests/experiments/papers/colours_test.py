@@ -66,7 +66,24 @@ def test_answers_that_know_nothing_stand_beside_every_row(tmp_path):
   assert (rows[0][at], rows[4][at]) == ("5.02 ± 0.50", "4.70 ± 0.50")
   assert "colourfulness" in table["columns"]
   assert found["sentences"][0].startswith("U-Net, L1: MAE below that of grey by z = 8.0, median by z = 20.0")
+  assert "(errors over images, of differences paired by image" in found["sentences"][0]
   assert "grey 10.0 ± 0.5, 10.0 ± 0.5, 5.02 ± 0.50" in nazeri2018.summary(found["numbers"])["ours"]
+
+
+def test_published_numbers_stand_in_the_table_also_where_nothing_of_ours_compares(tmp_path):
+  names = stages.run_names(nazeri2018.RUNS["table=1"]["quick"])
+  for cell in ("unet", "discriminator"):
+    write(tmp_path, names[cell][0])
+  [table] = nazeri2018.report("table=1", "quick", tmp_path)["tables"]
+  rows = texts(table)
+  assert [row[0] for row in rows[4:]] == [
+    "U-Net, L1",
+    "U-Net with the paper's settings",
+    "GAN with the paper's settings",
+  ]
+  at = table["columns"].index("within 2 %, published")
+  assert [row[at] for row in rows[-2:]] == ["13.7 (unverified)", "24.1 (unverified)"]
+  assert [row[at + 1] for row in rows[-2:]] == ["", ""]
 
 
 def test_the_published_numbers_are_unverified(tmp_path):
@@ -85,18 +102,26 @@ def test_seeds_are_averaged_and_the_curve_of_the_game_marks_what_is_kept(tmp_pat
     write(tmp_path, name, shift=float(2 * i))
     folder = states.folder(tmp_path, name)
     folder.mkdir(parents=True)
-    rows = [{"config": {}}, *({"step": s, "valid/colour_frechet": 1.0 / (s + 1 + i)} for s in (0, 10, 20))]
+    rows = [{"config": {}}]
+    for s in (0, 10, 20):
+      distance = 1.0 / (s + 1 + i)
+      within = {"valid/colour_frechet": distance, "valid/colour_frechet_within": distance + 1e6 * (s == 0)}
+      rows.append({"step": s, **within, "valid/colour_mae": 5.0 + i, "valid/colour_mae_another": 7.0})
     (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
   found = nazeri2018.report("table=1", "test", tmp_path)
-  assert texts(found["tables"][0])[-1][2] == "11.0 ± 1.0"
+  assert texts(found["tables"][0])[4][2] == "11.0 ± 1.0"
   write(tmp_path, names["unet"][0], shift=5.0)
   write(tmp_path, names["unet"][1], shift=6.0)
   said = nazeri2018.report("table=1", "test", tmp_path)["sentences"][-1]
   assert said.endswith("in the game: 11.000 ± 1.000; it falls, z = 4.0.")  # 4.5 / sqrt(0.25 + 1)
-  [figure] = found["figures"]
-  line, kept = figure["series"]
-  assert [x for x, _ in line["points"]] == [0, 10, 20] and [x for x, _ in kept["points"]] == [20]
+  assert "errors over 2 seeds" in nazeri2018.report("table=1", "test", tmp_path)["sentences"][0]
+  frechet, mae = found["figures"]
+  line, allowed, kept = frechet["series"]
+  assert [x for x, _ in line["points"]] == [0, 10, 20] and [x for x, _ in allowed["points"]] == [10, 20]
+  assert kept["points"] == [[20, 1 / 21], [20, 1 / 22]]  # each on the curve of its run
   assert line["points"][0][1] == pytest.approx(0.75)
+  _, ceiling, _ = mae["series"]
+  np.testing.assert_allclose([y for _, y in ceiling["points"]], 0.9 * 7)
 
 
 def test_the_third_stage_starts_from_the_second_and_asks_for_the_first(tmp_path):
