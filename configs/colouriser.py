@@ -12,16 +12,19 @@ test/colour_... in results.json, beside four answers that know nothing (dgm_jax/
 
 Arguments (after the colon, separated by commas):
   stage=NAME      generator if not given: the U-Net alone, with loss=...; discriminator: on what init_from makes;
-                  both: a small rate; the checkpoint is kept whose pictures are nearest to photographs by the Frechet
-                  distance of random features, among those with an MAE below 0.9 of that of another image's colours
-  loss=NAME       l1 if not given, l2, or bins: classification with rebalanced weights, annealed mean; for every stage
+                  both: 400 steps at a small rate from what init_from brings; kept is the checkpoint with the least
+                  Frechet distance of random features from photographs, among those with an MAE below 0.9 of that of
+                  another image's colours
+  loss=NAME       l1 if not given, l2, or bins: classification with rebalanced weights, annealed mean; for every stage.
+                  Beside the adversarial loss l1 and l2 weigh 100 (pix2pix), bins 1: it is in nats as well
   net=small       a quarter of the channels, without batch normalisation
   net=nazeri2018  as in the paper's code: full width, batch normalisation, Adam 3e-4 with b1 = 0 and a tenth of that for
                   the discriminator, two updates of the generator for each of it, labels 0.9, 200 epochs of batch 128;
-                  with stage=both it trains from the beginning: the paper's GAN
+                  with stage=both it trains from the beginning: the paper's GAN. Colours are found with moving averages
+                  of the moments, where that code takes those of the batch: no photograph changes another's colours
   data=NAME       cifar10/small if not given, cifar10/full, or `array` of your own: a folder of photographs with
                   colours, and data.image_size, which 16 must divide
-  quick           minutes: an eighth of the channels
+  quick           minutes: an eighth of the channels (all with net=nazeri2018), few epochs
   test            seconds: a few steps of a tiny network on noise
 
 Sweeps (python -m dgm_jax sweep): learning rates, lanes of one program.
@@ -52,7 +55,8 @@ def get_config(arg: str = "") -> ConfigDict:
   args |= {"norm": "none", "dropout": 0.0, "latent_dim": 0, "rebalance": 0.5, "temperature": 0.38}
   args |= {"discriminator_channels": (64, 128, 256), "discriminator_norm": "none"}
   config.model = {"name": "colouriser", "args": args}
-  config.objective.update(conditions_on="context", train=a.stage, loss="non_saturating", auxiliary_weight=100.0)
+  config.objective.update(conditions_on="context", train=a.stage, loss="non_saturating")
+  config.objective.auxiliary_weight = 1.0 if a.loss == "bins" else 100.0
   config.optim.update(name="adam", lr=2e-4, b1=0.5, b2=0.999)
   config.eval_batch_size = 250
   alone = a.stage == "generator"

@@ -1,4 +1,4 @@
-"""Colours found for grey photographs, beside those of answers that know nothing, which many a model does not beat."""
+"""Colours found for grey photographs, beside those of answers that know nothing, which not every model beats."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -111,7 +111,7 @@ def evaluate(
     the model is better.  "values" holds the model's measures of each image.
 
   Raises:
-    UserError: x is no photographs with colours.
+    UserError: x does not hold photographs with colours.
   """
   rgb, train = np.asarray(arrays["x"]), experiment.splits.train["x"]
   errors.require(
