@@ -94,6 +94,22 @@ class Options(NamedTuple):
     return () if self.augment == "none" else words(self.augment)
 
 
+def _check_changes(o: Options) -> None:
+  """Raises UserError for unknown changes, or those of images whose context, an image itself, would stay as it is."""
+  for name in o.policy:
+    errors.choose("change in objective.augment", name, ("none", *POLICIES))
+    errors.require(name != "none", f"objective.augment = {o.augment!r}; 'none' stands alone.")
+  for name in words(o.consistency_changes):
+    errors.choose("change in objective.consistency_changes", name, POLICIES)
+  changes = {"augment": bool(o.policy), "consistency": o.consistency, "sample_consistency": o.sample_consistency}
+  for name in [name for name, given in changes.items() if given]:
+    errors.require(
+      o.conditions_on != "context",
+      f"objective.{name} = {getattr(o, name)!r} changes x alone, which then no longer fits its context: leave it out "
+      "with objective.conditions_on = 'context'.",
+    )
+
+
 def checked(**options) -> Options:
   """The options.  Raises UserError for an unknown option, an invalid value, or options that do not go together."""
   for name in options:
@@ -105,15 +121,11 @@ def checked(**options) -> Options:
   errors.choose("value of objective.train", o.train, ("both", *PLAYERS))
   errors.choose("value of objective.conditions_on", o.conditions_on, ("y", "context"))
   errors.choose("value of objective.norm_statistics", o.norm_statistics, NORM_STATISTICS)
-  for name in o.policy:
-    errors.choose("change in objective.augment", name, ("none", *POLICIES))
-    errors.require(name != "none", f"objective.augment = {o.augment!r}; 'none' stands alone.")
-  for name in words(o.consistency_changes):
-    errors.choose("change in objective.consistency_changes", name, POLICIES)
   errors.require(
     o.ada_target == 0 or bool(o.policy),
     f"objective.ada_target = {o.ada_target} moves the probability of the changes of objective.augment: it is 'none'.",
   )
+  _check_changes(o)
   errors.require(-1 < o.ada_target < 1, f"objective.ada_target = {o.ada_target}; it must be in (-1, 1), 0 for none.")
   errors.require(o.ada_span > 0, f"objective.ada_span = {o.ada_span}; it must be positive.")
   for name in ("standing_batches", "standing_size"):

@@ -52,6 +52,10 @@ def check_options(config: ConfigDict, experiment: Experiment) -> None:
       evaluation.handed(given_runs.load).prepared(experiment)
   if config.init_from:
     warm_start.check(config.init_from)
+  errors.require(
+    bool(config.init_from) or config.objective.get("train") != "discriminator",
+    "objective.train = 'discriminator' needs a trained generator: name the folder of its run by init_from.",
+  )
   if config.keep_best:
     state = jax.eval_shape(make_init(experiment, config.seed))
     batch = experiment.transforms.evaluate

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dgm_jax.core import config_args, errors
+from dgm_jax.principles import adversarial_options
 from dgm_jax.training import build, train
 from dgm_jax.training.restore import restore
 
@@ -50,6 +51,20 @@ def test_stages_move_their_players_and_resume_bitwise(tmp_path):
   within = {row["step"]: row["test/colour_frechet_within"] for row in rows if "test/colour_frechet_within" in row}
   assert set(within) == {0, 20, 40}
   assert all("test/colour_mae" in row for row in rows if row["step"] in within)
+
+
+def test_a_discriminator_alone_needs_a_trained_generator(tmp_path):
+  made = config("discriminator")
+  with pytest.raises(errors.UserError, match="needs a trained generator: name the folder of its run by init_from"):
+    train.train_and_evaluate(made, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name,value", [("augment", "color"), ("consistency", 1.0), ("sample_consistency", 1.0)])
+def test_changes_of_x_alone_are_refused_where_its_context_stays(name, value):
+  assert adversarial_options.checked(**{name: value})
+  with pytest.raises(errors.UserError, match=f"objective.{name} = {value!r} changes x alone"):
+    adversarial_options.checked(conditions_on="context", **{name: value})
 
 
 def test_the_checkpoint_is_chosen_on_the_split_that_the_data_hold_out():

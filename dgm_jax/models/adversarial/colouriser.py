@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dgm_jax.core import colour_spaces
+from dgm_jax.core import colour_spaces, errors
 from dgm_jax.distributions import colour_bins
 from dgm_jax.models.base import require_at_least, require_one_of
 from dgm_jax.networks import unet
@@ -21,7 +21,8 @@ class Model(nn.Module, kw_only=True):
   It makes colours alone: the lightness of a result is the photograph's own.  `auxiliary`, which the generator lowers,
   is the mean over pixels of |x - G|_1 / 2 ("l1"), of |x - G|^2 / 2 ("l2"), or ("bins") of w(x) times the cross-entropy
   of a softmax over 261 bins of colours against soft targets (Zhang, Isola & Efros, 2016), whose colour is the annealed
-  mean.  The weights w of the bins come from 1,000 training images when training starts, as does what init_from brings.
+  mean.  The weights w of the bins are counted on 1,000 training images when training starts; a run that starts from
+  another one (config.init_from) takes that one's weights, so that its own `rebalance` has no effect.
   With an adversarial loss and 100 times `auxiliary` it is pix2pix (Isola et al., 2017).
 
   The nets are convolutions: sizes are those of the training images in training, later any that `divisor` divides.
@@ -32,7 +33,7 @@ class Model(nn.Module, kw_only=True):
     channels, width, kernel_size, norm, dropout: of G, see unet.UNet; `width` is a factor of D's channels, too.
     latent_dim: length of the noise z, which is added to every level of G by a linear map; 0 for none.
     discriminator_channels, discriminator_norm: of D, see unet.PatchDiscriminator.
-    rebalance: lambda of the weights of bins: 1 for equal ones, 0 for the inverse of their frequencies.
+    rebalance: lambda in [0, 1] of the weights of bins: 1 for equal ones, 0 for the inverse of their frequencies.
     temperature: T of the annealed mean.
   """
 
@@ -76,6 +77,14 @@ class Model(nn.Module, kw_only=True):
     require_at_least(1, kernel_size=self.kernel_size, levels=len(self.channels))
     require_at_least(0, latent_dim=self.latent_dim, dropout=self.dropout, rebalance=self.rebalance)
     require_at_least(1e-3, temperature=self.temperature, width=self.width)
+    errors.require(self.rebalance <= 1, f"rebalance = {self.rebalance}; it must be in [0, 1].")
+    errors.require(self.dropout < 1, f"dropout = {self.dropout}; it must be 0 or more, and less than 1.")
+    height, width = (*self.data_shape, 0, 0)[:2]
+    errors.require(
+      height % self.divisor == width % self.divisor == 0,
+      f"Model 'colouriser' with {len(self.channels)} levels takes training images whose sides {self.divisor} divides; "
+      f"these are of {height} x {width} pixels: set data.image_size.",
+    )
 
   def setup(self):
     self.check()

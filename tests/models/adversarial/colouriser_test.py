@@ -126,6 +126,9 @@ def test_noise_makes_several_answers():
   ({"norm": "layer"}, "norm = 'layer'; it must be one of none, batch"),
   ({"latent_dim": -1}, "latent_dim = -1; it must be 0 or more"),
   ({"temperature": 0.0}, "temperature = 0.0; it must be 0.001 or more"),
+  ({"rebalance": 1.5}, r"rebalance = 1.5; it must be in \[0, 1\]"),
+  ({"dropout": 1.0}, "dropout = 1.0; it must be 0 or more, and less than 1"),
+  ({}, "with 5 levels takes training images whose sides 16 divides; these are of 4 x 4 pixels: set data.image_size"),
 ])  # fmt: skip
 def test_mistakes_get_one_sentence(args, sentence):
   with pytest.raises(errors.UserError, match=sentence):
