@@ -17,7 +17,7 @@ from dgm_jax.evaluate import colour_measures
 from dgm_jax.training import restore
 
 _MOST = 64  # times the divisor: the longer side at which a panorama is worked at
-_FIRST = 1000  # training images whose bins weight the rebalanced AuC
+_FIRST = 1000  # training images; the frequencies of their colours are the weights of the rebalanced AuC
 _MEANS = ("mae", "within_2", "within_5", "square_error", "auc", "weighted_area", "weight", "clipped")
 
 
@@ -50,19 +50,19 @@ class Colouriser:
 
   Args:
     model, state: a model with `colours`, and its trained state.
-    size: the root of the number of pixels at which the model works; None for that of its training images.
+    size: the side of a square with as many pixels as the model works at; None for that of its training images.
     weights: of the bins of the rebalanced AuC; None for equal ones.
     name: of the run, for messages.
 
   Raises:
-    UserError: the model is no colouriser, or an invalid size.
+    UserError: the model is not a colouriser, or an invalid size.
   """
 
   def __init__(
     self, model: Any, state: Any, size: int | None = None, weights: np.ndarray | None = None, name: str = "The run"
   ):
     is_one = hasattr(model, "colours") and hasattr(model, "divisor")
-    errors.require(is_one, f"{name} is no colouriser: its model finds no colours; train --config=colouriser.")
+    errors.require(is_one, f"{name} is not a colouriser: its model finds no colours; train --config=colouriser.")
     self._model, self._name = model, name
     self._variables = {"params": state.params, **state.variables}
     self._weights = np.ones(colour_bins.NUM_BINS) if weights is None else weights
@@ -118,7 +118,7 @@ class Colouriser:
       seed: of the noise, the same for every photograph: equal photographs get equal colours.
 
     Raises:
-      UserError: no photograph, or more samples than a model without noise has.
+      UserError: photo is not a photograph, or more samples than a model without noise has.
     """
     photo = photograph(photo)
     self.check_samples(samples)

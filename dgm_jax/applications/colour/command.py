@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
   add("--workdir", required=True, help="folder of the run")
   add("--out", required=True, help="folder of the results")
   add("--checkpoint", default="latest", help="latest (default), best (by config.keep_best) or a step")
-  add("--size", type=int, help="root of the number of pixels at which the model works; that of its training images")
+  add("--size", type=int, help="side of a square with as many pixels as the model works at; its training images'")
   add("--samples", type=int, default=1, help="different answers for each photograph (1), by noise or dropout")
   add("--seed", type=int, default=0, help="of the noise (0)")
   add("--overwrite", action="store_true", help="write into a folder that has files; those of the same names go")
@@ -87,6 +87,10 @@ def _colour_all(made: Colouriser, args: argparse.Namespace, listed: dict, out: p
   return entries, failed
 
 
+def _plural(noun: str, count: int) -> str:
+  return noun if count == 1 else f"{noun}s"
+
+
 def _report(made: Colouriser, args: argparse.Namespace, entries: list, failed: list) -> dict[str, Any]:
   done = [{"name": e.name, "files": [p.as_posix() for p in e.results], **e.about} for e in entries]
   about = {"workdir": str(args.workdir), "checkpoint": args.checkpoint, "size": made.size, "seed": args.seed}
@@ -98,18 +102,23 @@ def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
   args = _parser().parse_args(argv)
   source = paths.named("The photographs", args.photos)
-  listed = photographs.listed(source)
+  listed, others = photographs.listed(source)
   out = _out(args, source)
   errors.require(0 <= args.seed < 2**32, f"--seed={args.seed}; it must be in 0 .. 2^32 - 1.")
   compilation_cache.use()
   made = Colouriser.of_run(args.workdir, args.checkpoint, args.size)
   made.check_samples(args.samples)
-  if made.size != made.asked:
+  if others:
+    print(
+      f"{source}: {others} {_plural('file', others)} of formats that Pillow does not decode left out.", file=sys.stderr
+    )
+  if args.size is not None and made.size != made.asked:
     print(f"--size={made.asked} is rounded to {made.size}, a multiple of what the model halves.", file=sys.stderr)
   with full_disk.sentence(str(out), out.absolute().parent, lambda: "The photographs that were done are kept."):
     entries, failed = _colour_all(made, args, listed, out)
     if entries:
-      about = f"{len(entries)} photographs by {args.workdir}, worked at {made.size} x {made.size} pixels or as many."
+      what = f"{len(entries)} {_plural('photograph', len(entries))} by {args.workdir}"
+      about = f"{what}, each coloured at about {made.size**2:,} pixels."
       page.write(out / "index.html", entries, failed, about)
       files.write_json(out / "report.json", _report(made, args, entries, failed))
   for _, sentence in failed:

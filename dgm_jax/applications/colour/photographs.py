@@ -1,5 +1,6 @@
 """Photographs: which files there are, how they are read, and the grey pictures that are all a model sees of them."""
 
+import collections
 import pathlib
 from typing import Any, NamedTuple
 
@@ -45,15 +46,21 @@ def of_array(x: np.ndarray, what: str = "The photograph", notes: tuple[str, ...]
   return Photograph(grey, x, notes)
 
 
+def _is_deep_colour(picture: Any) -> bool:
+  """Whether Pillow reduces the colours of a file that is not yet decoded from 16 bits to 8, without a word."""
+  raw = [str(part[3]) for part in getattr(picture, "tile", ())]
+  return picture.mode in ("RGB", "RGBA") and any(";16" in text for text in raw)
+
+
 def of_picture(picture: Any, what: str) -> Photograph:
-  """The photograph of a picture of Pillow's, as a viewer shows it.
+  """The photograph of a picture of Pillow's, turned as a viewer shows it; its colour profile is ignored.
 
   Of an animation it is the first; 16 bits are reduced to 8, transparent pixels are laid on black, and other colours,
   such as CMYK, become RGB: the notes say so.
   """
   from PIL import Image, ImageOps
 
-  notes = []
+  notes = ["16 bits, reduced to 8"] if _is_deep_colour(picture) else []
   if getattr(picture, "n_frames", 1) > 1:
     notes.append(f"the first of {picture.n_frames} pictures")
   picture = ImageOps.exif_transpose(picture)
@@ -78,36 +85,48 @@ def read(path: pathlib.Path) -> Photograph:
 
   readers.require_file(path)
   with readers.reading(path, "an image that Pillow can decode"), Image.open(path) as picture:
-    picture.load()
     return of_picture(picture, str(path))
 
 
-def listed(source: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
-  """{file: its name, relative to the folder} of a file or of the images in a folder and its sub-folders.
+def suffixes() -> set[str]:
+  """Of the formats that Pillow decodes; others it knows by name alone, or can only write."""
+  from PIL import Image, ImageFile
+
+  known = Image.registered_extensions()
+  names = {name for name, opens in Image.OPEN.items() if not _is_stub(opens[0], ImageFile.StubImageFile)}
+  return {suffix for suffix, name in known.items() if name in names - {"MPEG"}}
+
+
+def _is_stub(factory: Any, stub: type) -> bool:
+  return isinstance(factory, type) and issubclass(factory, stub)
+
+
+def listed(source: pathlib.Path) -> tuple[dict[pathlib.Path, pathlib.Path], int]:
+  """({file: its name, relative to the folder}, other files) of a file, or of a folder and its sub-folders.
 
   Raises:
     UserError: there is no such file or folder, or no image in it.
   """
-  from PIL import Image
-
   errors.require(source.exists(), f"{source} does not exist.")
   readers.require_file(source)
   if source.is_file():
-    return {source: pathlib.Path(source.name)}
-  known = Image.registered_extensions()
-  found = sorted(f for f in source.rglob("*") if f.suffix.lower() in known and f.is_file())
+    return {source: pathlib.Path(source.name)}, 0
+  known, files = suffixes(), [f for f in source.rglob("*") if f.is_file() and not f.name.startswith(".")]
+  found = sorted(f for f in files if f.suffix.lower() in known)
   errors.require(bool(found), f"{source} holds no images (.png, .jpg, .tif and whatever else Pillow reads).")
-  return {f: f.relative_to(source) for f in found}
+  return {f: f.relative_to(source) for f in found}, len(files) - len(found)
 
 
 def outputs(names: list[pathlib.Path], samples: int) -> list[list[pathlib.Path]]:
   """The PNGs of each photograph, relative to the output: NAME.png, or NAME_1.png to NAME_4.png.
 
-  Where two photographs differ in their suffix alone, it stays: a.jpg.png.
+  Where two photographs would share a result, their suffixes stay: a.jpg.png.
   """
-  stems = [name.with_suffix("") for name in names]
-  lower = [str(stem).lower() for stem in stems]
-  kept = [name if lower.count(low) > 1 else stem for name, stem, low in zip(names, stems, lower, strict=True)]
+  kept: list[pathlib.Path] = []
+  longer = [name.with_suffix("") for name in names]
+  while longer != kept:  # a suffix that stays can make another name equal: of a.jpg, a.png, a.jpg.tif all stay
+    kept, count = longer, collections.Counter(str(stem).lower() for stem in longer)
+    longer = [name if count[str(stem).lower()] > 1 else stem for name, stem in zip(names, kept, strict=True)]
   numbers = [f"_{i + 1}" for i in range(samples)] if samples > 1 else [""]
   return [[stem.with_name(f"{stem.name}{number}.png") for number in numbers] for stem in kept]
 

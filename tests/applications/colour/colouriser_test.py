@@ -134,5 +134,5 @@ def test_what_is_no_photograph_is_refused(x):
 
 
 def test_another_model_is_refused():
-  with pytest.raises(errors.UserError, match="runs/vae is no colouriser"):
+  with pytest.raises(errors.UserError, match="runs/vae is not a colouriser"):
     Colouriser(object(), TrainState(0, {}, None, {}, {}), name="runs/vae")

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-  """A folder with photographs of every kind, and what is none."""
+  """A folder with photographs of every kind, and other files."""
   folder = tmp_path_factory.mktemp("photos")
   rgb = RNG.integers(0, 256, (20, 30, 3), np.uint8)
   of = Image.fromarray
@@ -46,7 +48,21 @@ def photos(tmp_path_factory):
   of(rgb[:1, :1]).save(folder / "sub" / "pixel.tif")
   (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
   (folder / "notes.txt").write_text("no photograph")
+  (folder / "scan.pdf").write_bytes(b"%PDF-1.4")
+  (folder / ".hidden").write_text("of the system")
+  of(np.full((5, 6, 3), (200, 30, 40), np.uint8)).save(folder / "red.png")
+  _deep_colour(folder / "deeper.png", rgb)
   return folder
+
+
+def _deep_colour(path, rgb):
+  """A PNG of RGB with 16 bits, which Pillow reads but does not write."""
+  chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+  height, width = rgb.shape[:2]
+  rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rgb.astype(np.uint16) * 257)
+  head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+  body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+  path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
 
 
 def _turned():
@@ -64,9 +80,23 @@ def test_a_folder_is_coloured_and_a_broken_file_named(run, photos, tmp_path, cap
   assert call(photos, "--workdir", run, "--out", out) == 2
   said = capsys.readouterr()
   assert f"error: {photos / 'broken.png'} is not an image" in said.err
-  assert "9 of 10 photographs" in said.out
+  assert "11 of 12 photographs" in said.out
+  assert "2 files of formats that Pillow does not decode left out" in said.err
+  assert "is rounded" not in said.err
   made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-  names = {"colour", "cmyk", "alpha", "deep", "plain ü&<", "moving", "sub/pixel", "same.png", "same.bmp"}
+  names = {
+    "colour",
+    "cmyk",
+    "alpha",
+    "deep",
+    "plain ü&<",
+    "moving",
+    "red",
+    "deeper",
+    "sub/pixel",
+    "same.png",
+    "same.bmp",
+  }
   assert made == {f"{name}.png" for name in names} | {"index.html", "report.json"}
   report = json.loads((out / "report.json").read_text())
   by = {p["name"]: p for p in report["photographs"]}
@@ -77,6 +107,8 @@ def test_a_folder_is_coloured_and_a_broken_file_named(run, photos, tmp_path, cap
   notes = {name: about["notes"] for name, about in by.items()}
   assert notes["moving.gif"] == ["the first of 2 pictures"]
   assert notes["deep.png"] == ["16 bits, reduced to 8"]
+  assert notes["deeper.png"] == ["16 bits, reduced to 8"] and by["deeper.png"]["against_its_colours"]
+  assert by["red.png"]["against_its_colours"]["mae_grey"] > 10
   assert notes["cmyk.jpg"] == ["CMYK, converted to RGB"]
   assert notes["alpha.png"] == ["transparent pixels on black"]
   assert [lost["name"] for lost in report["not_done"]] == ["broken.png"]
@@ -132,8 +164,16 @@ def test_overwrite_and_a_rounded_size(run, photos, tmp_path, capsys):
   assert Image.open(tmp_path / "same.png").size == (30, 20)
 
 
+def test_formats_that_pillow_cannot_decode_are_no_photographs():
+  known = photographs.suffixes()
+  assert {".png", ".jpg", ".jpeg", ".tif", ".gif", ".bmp", ".webp"} <= known
+  assert not known & {".pdf", ".mpg", ".mpeg", ".h5", ".grib", ".wmf", ".txt"}
+
+
 def test_names_of_results():
   names = [pathlib.Path(n) for n in ("a/b.jpg", "a/B.png", "c.tar.gif", "b.jpg")]
   found = photographs.outputs(names, 1)
   assert [p.as_posix() for (p,) in found] == ["a/b.jpg.png", "a/B.png.png", "c.tar.png", "b.png"]
+  three = photographs.outputs([pathlib.Path(n) for n in ("a.jpg", "a.png", "a.jpg.tif")], 1)
+  assert [p.name for (p,) in three] == ["a.jpg.png", "a.png.png", "a.jpg.tif.png"]
   assert [p.name for p in photographs.outputs([pathlib.Path("v1.2.png")], 2)[0]] == ["v1.2_1.png", "v1.2_2.png"]
