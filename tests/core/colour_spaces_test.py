@@ -29,6 +29,13 @@ def test_colours_come_back(xp):
   np.testing.assert_allclose(colour_spaces.rgb_of_lab(lab, xp), COLOURS, atol=1 / 512)
 
 
+def test_grey_levels_of_training_are_those_of_the_application():
+  """Compiled by JAX and by NumPy; a level that lies half-way may be rounded to either side."""
+  levels = np.round(255 * COLOURS).astype(np.uint8)
+  off = np.abs(np.asarray(jax.jit(colour_spaces.grey_levels)(levels), int) - colour_spaces.grey_levels(levels, np))
+  assert off.max() <= 1 and off.mean() < 1e-3
+
+
 def test_gradients_are_finite_at_black_and_those_of_finite_differences_elsewhere():
   for f in (colour_spaces.lab_of_rgb, colour_spaces.rgb_of_lab):
     assert np.isfinite(jax.jacobian(f)(jnp.zeros(3))).all()

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from dgm_jax.core import config_args, errors
 from dgm_jax.principles import adversarial_options
@@ -84,4 +85,26 @@ def test_stages_are_options_of_one_config_and_grey_images_are_refused(tmp_path):
   with made.unlocked():
     made.data.path, made.data.data_dir = str(tmp_path / "grey.npz"), str(tmp_path)
   with pytest.raises(errors.UserError, match=r"takes colours, uint8 \[H, W, 3\]; x is uint8 of shape \[16, 16"):
+    build.build(made)
+
+
+def test_a_folder_of_photographs_is_trained_on_and_one_of_grey_files_refused(tmp_path):
+  rng = np.random.default_rng(0)
+  for kind, channels in (("colour", 3), ("grey", 1)):
+    (tmp_path / kind).mkdir()
+    for i in range(70):
+      levels = rng.integers(0, 256, (24, 24, channels), np.uint8)
+      Image.fromarray(levels if channels == 3 else levels[..., 0]).save(tmp_path / kind / f"{i}.jpg")
+  made = config_args.load("colouriser:test,data=array")
+  with made.unlocked():
+    made.data.path, made.data.data_dir, made.data.image_size = str(tmp_path / "colour"), str(tmp_path), 16
+  found = build.build(made)
+  assert found.model.data_shape == (16, 16, 2) and found.splits.train["x"].shape[1:] == (16, 16, 3)
+  with made.unlocked():
+    made.data.image_size = 18
+  with pytest.raises(errors.UserError, match="whose sides 4 divides; these are of 18 x 18 pixels: set data"):
+    build.build(made)
+  with made.unlocked():
+    made.data.path, made.data.image_size = str(tmp_path / "grey"), 16
+  with pytest.raises(errors.UserError, match="Transform 'lightness' takes"):
     build.build(made)

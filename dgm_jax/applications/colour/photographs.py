@@ -94,7 +94,8 @@ def suffixes() -> set[str]:
 
   known = Image.registered_extensions()
   names = {name for name, opens in Image.OPEN.items() if not _is_stub(opens[0], ImageFile.StubImageFile)}
-  return {suffix for suffix, name in known.items() if name in names - {"MPEG"}}
+  names = names - {"MPEG"} | {"MPO"}  # which is known by its header alone; which is opened as a JPEG
+  return {suffix for suffix, name in known.items() if name in names}
 
 
 def _is_stub(factory: Any, stub: type) -> bool:

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import struct
+import types
 import zlib
 
 import numpy as np
@@ -11,8 +12,9 @@ from PIL import Image
 
 import dgm_jax
 from dgm_jax.__main__ import main
-from dgm_jax.applications.colour import photographs
+from dgm_jax.applications.colour import colouriser, page, photographs
 from dgm_jax.core import config_args
+from dgm_jax.core.system import TrainState
 from dgm_jax.training import train
 
 RNG = np.random.default_rng(0)
@@ -150,6 +152,23 @@ def test_mistakes_get_one_sentence(run, photos, tmp_path, capsys):
     assert not (tmp_path / "o" / "index.html").exists()
 
 
+def test_a_run_of_another_model_is_refused(run, photos, tmp_path, capsys, monkeypatch):
+  other = types.SimpleNamespace(model=object(), splits=None)
+  monkeypatch.setattr(colouriser.restore, "of_run", lambda *args: (None, other, TrainState(0, {}, None, {}, {})))
+  assert call(photos / "same.png", "--workdir", run, "--out", tmp_path / "o") == 2
+  assert f"error: {run} is not a colouriser" in capsys.readouterr().err
+  assert not (tmp_path / "o").exists()
+
+
+def test_the_page_has_a_picture_of_every_answer(tmp_path):
+  about = {"colourfulness": (1.0, 22.5), "clipped": (0.0, 3.0), "against_its_colours": None, "notes": []}
+  results = [pathlib.Path("a_1.png"), pathlib.Path("a_2.png")]
+  page.write(tmp_path / "index.html", [page.Entry("a.jpg", b"", None, results, about)], [], "One photograph.")
+  text = (tmp_path / "index.html").read_text(encoding="utf-8")
+  assert text.count("<figure>") == 3 and 'src="a_1.png"' in text and 'src="a_2.png"' in text
+  assert "colourfulness 22.5, 3.0 % clipped" in text
+
+
 def test_text_that_is_no_image_is_named(run, photos, tmp_path, capsys):
   assert call(photos / "notes.txt", "--workdir", run, "--out", tmp_path / "o") == 2
   assert "notes.txt is not an image that Pillow can decode" in capsys.readouterr().err
@@ -166,7 +185,7 @@ def test_overwrite_and_a_rounded_size(run, photos, tmp_path, capsys):
 
 def test_formats_that_pillow_cannot_decode_are_no_photographs():
   known = photographs.suffixes()
-  assert {".png", ".jpg", ".jpeg", ".tif", ".gif", ".bmp", ".webp"} <= known
+  assert {".png", ".jpg", ".jpeg", ".tif", ".gif", ".bmp", ".webp", ".mpo"} <= known
   assert not known & {".pdf", ".mpg", ".mpeg", ".h5", ".grib", ".wmf", ".txt"}
 
 
