@@ -18,9 +18,10 @@ Arguments (after the colon, separated by commas):
                   dimensions, whose log p(x) is known; text: your own, a file or a folder, a sentence each line, or with
                   --config.data.unit=sentence divided at . ! and ?
   method=NAME     annealed if not given: the weight of the KL grows as a sigmoid, inputs are dropped (word_dropout);
-                  plain: neither; cyclical: the weight grows again and again; aggressive: no annealing, but up to 100
-                  updates of the encoder alone precede each of the decoder, in five times as many steps; lm: an LSTM
-                  without z
+                  plain: neither; cyclical: the weight grows in four cycles; aggressive: no annealing, but up to 100
+                  updates of the encoder alone precede each of the decoder at first; the run ends after as many updates
+                  of the decoder as the other methods have steps, in at most forty times as many steps of one update;
+                  lm: an LSTM without z
   drop=P          word dropout, 0.3 if not given for annealed and cyclical, 0 for the others
   net=NAME        lstm if not given, gru, or transformer: the decoder
   inputless       words are independent given z
@@ -49,6 +50,7 @@ from dgm_jax.training.build import data_section
 
 METHODS = ("annealed", "plain", "cyclical", "aggressive", "lm")
 STEPS = 10_000
+MOST_STEPS = 40  # of an aggressive run, for each update of the decoder; two windows of 15 and the update itself are 31
 
 
 def get_config(arg: str = "") -> ConfigDict:
@@ -62,18 +64,21 @@ def get_config(arg: str = "") -> ConfigDict:
   errors.require(
     not (a.inputless and a.drop and "drop" in a.given), f"drop = {a.drop} is for a decoder with inputs, not inputless."
   )
+  errors.require("drop" not in a.given or a.method != "lm", f"drop = {a.drop} is for a VAE; method=lm has none.")
   config = base.default()
   config.data = _data(a)
   small = config.data.name == "simulated_text"
   config.model = {"name": "sequence_vae", "args": _model(a, small)}
   config.optim = ConfigDict(optimisers.Options(name="adam", lr=3e-3 if small else 1e-3, clip_norm=5.0)._asdict())
-  steps = (3000 if a.quick or small else STEPS) * (5 if a.method == "aggressive" else 1)
+  steps = 3000 if a.quick or small else STEPS
   config.objective = ConfigDict(_objective(a, steps)._asdict() | {"eval_samples": 1, "eval_chunk": 1})
   config.evaluate = ConfigDict({
     "importance_sampling": {"num_samples": 500, "batch_size": 10, "chunk": 25},
     "collapse": {"num_samples": 1, "batch_size": 100, "chunk": 100, "threshold": 0.01},
   })  # fmt: skip
   config.batch_size, config.num_steps = 64 if small else 32, steps
+  if a.method == "aggressive":
+    config.num_steps = MOST_STEPS * steps
   config.log_every, config.eval_every, config.figures_every, config.checkpoint_every = 100, 500, 1000, 500
   config.eval_batch_size = 100
   if a.method == "lm":
@@ -87,6 +92,8 @@ def _data(a: SimpleNamespace) -> ConfigDict:
   name = base.data_name(a, small="simulated_text")
   data = data_section(name)
   if name == "simulated_text":
+    for given in ("words", "length"):
+      errors.require(given not in a.given, f"{given} is for texts; of simulated_text set data.num_words, data.length.")
     if a.test:
       data.update(train_size=200, valid_size=50, test_size=50, num_words=6, length=6, hidden=8)
     return data
@@ -122,7 +129,9 @@ def _objective(a: SimpleNamespace, steps: int) -> Options:
     return Options(beta_schedule="sigmoid", beta_steps=round(0.25 * steps), beta_width=0.03 * steps)
   if a.method == "cyclical":
     return Options(beta_schedule="cyclical", beta_steps=steps // 4)
-  return Options(aggressive=100 if a.method == "aggressive" and not a.test else 4 if a.method == "aggressive" else 0)
+  if a.method == "aggressive":
+    return Options(aggressive=4 if a.test else 100, decoder_updates=steps)
+  return Options()
 
 
 def _language_model(config: ConfigDict, a: SimpleNamespace, small: bool) -> None:

@@ -28,15 +28,19 @@ class Ending:
     metric: metric that selects the best checkpoint and controls early stopping; "" for neither.
     patience: end after this many evaluations without a better value of the metric; 0 for never.
     max_minutes: limit on the time of the training steps, summed over the run's processes so far; None for no limit.
+    updates: end when the metric `train/decoder_updates`, the mean over a row's steps, has reached it; 0 for no limit.
   """
 
-  def __init__(self, metric: str, patience: int, max_minutes: float | None):
-    self._metric, self._patience, self._max_minutes = metric, patience, max_minutes
+  def __init__(self, metric: str, patience: int, max_minutes: float | None, updates: int = 0):
+    self._metric, self._patience, self._max_minutes, self._updates = metric, patience, max_minutes, updates
 
   def reason(self, rows: list[dict[str, float]], minutes: float) -> str | None:
     """The reason to end now, a clause for messages, or None; `minutes` is the time of the training steps so far."""
     if self._max_minutes is not None and minutes >= self._max_minutes:
       return f"its {self._max_minutes:g} minutes are used up"
+    updates = rows[-1].get("train/decoder_updates", 0.0) if rows else 0.0
+    if self._updates and updates >= self._updates:
+      return f"its decoder has had {self._updates:,} updates"
     scores = [score(self._metric, row) for row in rows if self._metric in row]
     if self._patience and scores and len(scores) - 1 - scores.index(max(scores)) >= self._patience:
       return f"{self._metric} has not improved in {self._patience} evaluations"

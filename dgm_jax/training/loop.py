@@ -53,7 +53,8 @@ class Loop:
     self._config, self._num_steps = runs[0].config, experiment.num_steps
     self._events = Events.of(self._config, experiment.num_steps, experiment.steps_per_epoch, experiment.log_every)
     alone = jax.process_count() == 1
-    self._overlapping = alone and not profile and self._config.max_minutes is None
+    may_end = self._config.max_minutes is not None or self._config.objective.get("decoder_updates", 0) > 0
+    self._overlapping = alone and not profile and not may_end  # a run may end after any chunk
     self._ahead = None  # (state, metrics) of the chunk after the current one, if it was started early
 
   def start(self, stack: contextlib.ExitStack, clock: float) -> None:

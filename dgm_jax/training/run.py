@@ -41,7 +41,8 @@ class Run:
     self.state: Any = None
     self.step, self._about, self._examples_per_step = 0, about, examples_per_step
     self._asked: str | None = None
-    self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes)
+    updates = config.get("objective", {}).get("decoder_updates", 0)
+    self._ending = Ending(config.keep_best, config.early_stopping, config.max_minutes, updates)
 
   def open(self, stack: contextlib.ExitStack) -> None:
     """Locks the folder and opens its checkpoints, until the stack is closed.

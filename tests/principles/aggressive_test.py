@@ -9,12 +9,13 @@ import numpy as np
 import optax
 import pytest
 
+from dgm_jax.configs import sentence_vae_text
 from dgm_jax.core import errors
 from dgm_jax.inference.aggregate_posterior import mutual_information
-from dgm_jax.models.vae import dlgm, vae
+from dgm_jax.models.vae import dlgm, sequence_vae, vae
 from dgm_jax.principles.latent import aggressive, latent, weights
 from dgm_jax.principles.latent.options import Options
-from dgm_jax.training import programs
+from dgm_jax.training import build, programs
 from helpers import tables
 
 MODEL = vae.Model(tables.SHAPE, latent_dim=2, hidden=(8,))
@@ -192,12 +193,15 @@ def test_the_weight_is_that_of_the_kl_alone(options, weight):
   _, metrics = jax.jit(system.train_step)(jax.jit(system.init)(jax.random.key(0), BATCH, {}), jax.random.key(1), BATCH)
   assert float(metrics["loss"]) == pytest.approx(float(metrics["distortion"] + weight * metrics["rate"]), rel=1e-5)
   assert abs(float(metrics["rate"])) > 0.01
+  if "beta_steps" in options:
+    assert float(metrics["beta"]) == pytest.approx(weight, rel=1e-5)
 
 
 @pytest.mark.parametrize("options,named", [
   ({"aggressive": -1}, "aggressive = -1"),
   ({"aggressive": 5, "aggressive_window": 0, "held_out": HELD_OUT, "num_examples": 9}, "aggressive_window = 0"),
   ({"aggressive": 5}, "needs a validation set"),
+  ({"decoder_updates": 5}, "decoder_updates = 5; it must be 0 or more, and 0 without aggressive"),
   ({"beta_schedule": "cosine"}, "linear, sigmoid"),
   ({"beta_schedule": "sigmoid", "beta_steps": 9}, "positive beta_width"),
   ({"beta_schedule": "cyclical"}, "needs beta_steps, its period"),
@@ -214,3 +218,52 @@ def test_a_model_must_say_which_parameters_are_those_of_q():
   model = dlgm.Model(tables.SHAPE, latent_dims=(2,), hidden=((4,),))
   with pytest.raises(errors.UserError, match="does not say which parameters"):
     latent.make(model, optax.sgd(0.1), aggressive=3, num_examples=9, held_out=HELD_OUT)
+
+
+@pytest.mark.parametrize("optim,named", [
+  ({"accumulate": 2}, "optim.accumulate = 2 with objective.aggressive = 3 would average"),
+  ({"schedule": "cosine"}, "optim.schedule = 'cosine' is in shares of num_steps"),
+  ({"warmup": 0.1}, "optim.warmup is in shares"),
+  ({"boundaries": (0.5,), "scales": (0.1,)}, "optim.boundaries is in shares"),
+])  # fmt: skip
+def test_optimisers_that_count_the_steps_of_a_run_are_refused(optim, named):
+  config = sentence_vae_text.get_config("test,method=aggressive")
+  with config.unlocked():
+    config.objective.aggressive = 3
+    config.optim.update(optim)
+  with pytest.raises(errors.UserError, match=named):
+    build.build(config)
+
+
+def test_the_default_run_has_as_many_updates_of_the_decoder_as_the_others():
+  plain, found = (sentence_vae_text.get_config(f"method={m}") for m in ("plain", "aggressive"))
+  assert found.objective.decoder_updates == plain.num_steps
+  least = 2 * Options().aggressive_window + 1  # steps for each update of the decoder
+  assert found.num_steps >= 1.25 * least * plain.num_steps
+
+
+@pytest.mark.parametrize("arg,named", [
+  ("method=lm,drop=0.2", "drop = 0.2 is for a VAE"),
+  ("quick,words=100", "words is for texts"),
+  ("data=simulated_text,length=9", "length is for texts"),
+])  # fmt: skip
+def test_arguments_without_a_meaning_are_refused(arg, named):
+  with pytest.raises(errors.UserError, match=named):
+    sentence_vae_text.get_config(arg)
+
+
+def test_an_update_of_either_part_of_a_sequence_model_with_lengths_leaves_the_other():
+  model = sequence_vae.Model(
+    (4,), num_tokens=6, latent_dim=2, embedding_dim=3, encoder_args={"hidden": (4,)}, decoder_args={"hidden": (4,)}
+  )
+  batch = {"x": jnp.asarray([[3, 4, 2, 0], [5, 2, 0, 0], [3, 4, 5, 2]]), "length": jnp.asarray([3, 2, 4])}
+  system = latent.make(model, optax.sgd(0.1), aggressive=3, num_examples=30, held_out=lambda: batch)
+  state, step = jax.jit(system.init)(jax.random.key(0), batch, {}), jax.jit(system.train_step)
+  for turn, player in enumerate(aggressive.PLAYERS):
+    new, metrics = step(at(state, turn=turn), jax.random.key(1), batch)
+    before, after = (aggressive.parts(model, s.params) for s in (state, new))
+    assert [name for name in aggressive.PLAYERS if moved(before[name], after[name])] == [player]
+    if player == "encoder":  # the loss for each word, of which the batch has 9
+      machine = new.variables["aggressive"]
+      assert float(machine["words"]) == 9
+      assert float(machine["loss"]) == pytest.approx(3 * float(metrics["loss"]), rel=1e-5)

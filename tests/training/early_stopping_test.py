@@ -46,6 +46,25 @@ def test_patience_counts_evaluations_since_the_best():
   assert end.reason([*rows, {"step": 5, "a": 4.0}], 0.0) is None
 
 
+def test_updates_of_the_decoder_end_a_run():
+  end, row = early_stopping.Ending("", 0, None, 1000), {"step": 900, "train/decoder_updates": 999.5}
+  assert end.reason([], 0.0) is None and end.reason([{"step": 0}, row], 0.0) is None
+  assert end.reason([row, row | {"train/decoder_updates": 1000.0}], 0.0) == "its decoder has had 1,000 updates"
+  assert early_stopping.Ending("", 0, None).reason([row], 0.0) is None
+
+
+def test_an_aggressive_run_ends_after_its_updates_of_the_decoder_also_as_one_of_several(tmp_path):
+  configs = [small(vae_mnist, num_steps=400, log_every=10, eval_every=0, seed=seed) for seed in (0, 1)]
+  for config in configs:
+    config.objective.update(aggressive=2, aggressive_window=1, decoder_updates=9)
+  train.train_runs(configs, [tmp_path / "0", tmp_path / "1"])
+  for folder in (tmp_path / "0", tmp_path / "1"):
+    rows = [row for row in metrics.read(folder) if "train/decoder_updates" in row]
+    assert rows[-1]["train/decoder_updates"] >= 9 > rows[-2]["train/decoder_updates"]
+    assert steps(folder) == [rows[-1]["step"]] and rows[-1]["step"] < 400
+    assert json.loads((folder / "run.json").read_text())[-1].get("lanes", 1) == 1
+
+
 def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
   """The learning rate explodes halfway, so that the best checkpoint is not the latest."""
   config = small(num_steps=80, keep_checkpoints=1, keep_best="valid/log_px", eval_every=10)

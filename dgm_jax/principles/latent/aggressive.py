@@ -31,6 +31,10 @@ def check(o: Any, model: Any) -> None:
   """Raises UserError for invalid options, or a model that does not say which parameters are those of q."""
   need = lambda condition, sentence: errors.require(condition, f"objective.{sentence}")
   need(o.aggressive >= 0, f"aggressive = {o.aggressive}; it must be a number of updates, or 0 for none.")
+  need(
+    o.decoder_updates >= 0 and (bool(o.aggressive) or not o.decoder_updates),
+    f"decoder_updates = {o.decoder_updates}; it must be 0 or more, and 0 without aggressive, where it is num_steps.",
+  )
   need(o.aggressive_window >= 1, f"aggressive_window = {o.aggressive_window}; it must be 1 or more.")
   need(
     not o.aggressive or bool(getattr(model, "inference_parameters", ())),

@@ -173,7 +173,8 @@ def make(
     if hasattr(model, "update"):
       updated = dict(jax.lax.stop_gradient(model.update(everything, rng.stream(key, "update"), batch)))
       variables = {name: updated[name] for name in variables}
-    return -objective, (_metrics(terms), variables)
+    weight = {"beta": jnp.float32(values["beta"])} if o.beta_steps else {}
+    return -objective, (_metrics(terms) | weight, variables)
 
   def sample(state, key, n):
     return model.bind({"params": state.params, **state.variables}).generate(key, n)

@@ -147,7 +147,7 @@ def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
   """The report of the finished runs in a folder: numbers, tables and figures."""
   names = stages.run_names(RUNS[item][name])
   if item == "figure=2":
-    return tables.curves(folder, names)
+    return tables.curves(folder, names, {"train/beta": "weight of the KL"})
   if item == "table=8":
     return tables.paths(folder, names)
   found = {cell: measured.read(folder, runs) for cell, runs in names.items()}

@@ -14,7 +14,7 @@ METRICS = {  # name in results.json: (title, digits)
   "nll": ("NLL", 2),
   "collapse_rate": ("KL", 2),
   "perplexity": ("perplexity", 1),
-  "collapse_mutual_information": ("mutual information", 2),
+  "collapse_mutual_information": ("mutual information (estimate)", 2),
   "active_units": ("active units", 0),
 }
 Found = Mapping[str, Mapping[int, compare.Run]]  # {cell: {seed: run}}
@@ -98,6 +98,12 @@ def minutes(folder: pathlib.Path, runs: Sequence[str]) -> float:
     starts = files.read_json(states.folder(folder, name) / "run.json") or []
     each.append(sum(start.get("wall_s", {}).get("train", 0.0) for start in starts) / 60)
   return sum(each) / len(each)
+
+
+def last(folder: pathlib.Path, runs: Sequence[str], metric: str) -> float | None:
+  """A metric in the last row of some runs that has it, on average; None where it is not logged."""
+  points = measured.curve(folder, runs, metric).points
+  return points[-1][1] if points else None
 
 
 def paths(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> dict[str, Any]:

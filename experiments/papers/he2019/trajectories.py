@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dgm_jax.configs import sentence_vae_text
 from dgm_jax.core.config_args import load
 from dgm_jax.evaluate import quadrature
 from dgm_jax.experiments.harness import computed, tables
@@ -17,6 +18,7 @@ from dgm_jax.training import build, programs
 from dgm_jax.training.experiment import make_init
 
 METHODS = ("plain", "aggressive")
+_LINES = 8  # sentences whose trajectories are drawn
 _CONFIG = "sentence_vae_text"
 
 
@@ -30,7 +32,7 @@ def _config(method: str, test: bool) -> Any:
 def train(method: str, steps: int, every: int, shown: int, test: bool) -> dict[str, np.ndarray]:
   """{"steps" [S]; "updates" [S], of the decoder; "model", "inference" [S, shown]: the posterior means}.
 
-  The run ends after `steps` updates of the decoder, or five times as many training steps.
+  The run ends after `steps` updates of the decoder, or forty times as many training steps.
   """
   config = _config(method, test)
   experiment = build.build(config)
@@ -47,7 +49,7 @@ def train(method: str, steps: int, every: int, shown: int, test: bool) -> dict[s
     return exact.mean[:, 0], bound_model.infer(some).mean()[:, 0]
 
   state, key, rows, updates = jax.jit(make_init(experiment, 0))(), jax.random.key(0), [], 0.0
-  for step in range(0, 5 * steps + 1, every):
+  for step in range(0, sentence_vae_text.MOST_STEPS * steps + 1, every):
     rows.append((step, updates, *map(np.asarray, means(state))))
     if updates >= steps:
       break
@@ -79,6 +81,15 @@ def report(folder: pathlib.Path) -> dict[str, Any]:
     limits = (float(found["model"].min()), float(found["model"].max()))
     lines.append(tables.series("equal", [(v, v) for v in limits], style="theory"))
     figures.append(tables.figure(f"{method}: posterior means", "mean of p(z|x)", "mean of q(z|x)", lines))
+    of = range(min(_LINES, found["model"].shape[1]))
+    pairs = lambda j, found=found: list(
+      zip(found["model"][:, j].tolist(), found["inference"][:, j].tolist(), strict=True)
+    )
+    lines = [tables.series(f"sentence {j + 1}", pairs(j)) for j in of]
+    lines.append(tables.series("equal", [(v, v) for v in limits], style="theory"))
+    figures.append(
+      tables.figure(f"{method}: the way of the means of a sentence", "mean of p(z|x)", "mean of q(z|x)", lines)
+    )
     spread = {name: found[name].std(1) for name in ("model", "inference")}
     distance = np.sqrt(np.mean((found["model"] - found["inference"]) ** 2, 1))
     lag[method] = {"model": float(spread["model"][-1]), "inference": float(spread["inference"][-1])}

@@ -67,7 +67,9 @@ def test_trajectories_measure_how_far_the_encoder_lags(tmp_path):
   assert found["numbers"]["lag"]["plain"] == {"model": 2, "inference": 0, "distance": 2, "largest_distance": 2}
   assert found["numbers"]["lag"]["aggressive"]["distance"] == 1
   assert "aggressive: spread of the means of q 1.00, of p 2.00" in he2019.summary(found["numbers"])["ours"]
-  assert len(found["figures"]) == 2
+  assert len(found["figures"]) == 4
+  lines = found["figures"][3]["series"]  # a line for each sentence, (mean of p, mean of q) at each step
+  assert [np.asarray(line["points"]).tolist() for line in lines[:2]] == [[[0, 0], [-2, -1]], [[0, 0], [2, 1]]]
 
 
 @pytest.mark.slow
@@ -77,3 +79,15 @@ def test_trajectories_measure_how_far_the_encoder_lags(tmp_path):
 def test_the_test_budget_runs(paper, item, tmp_path):
   flag = f"--{item}"
   assert reproduce.main([paper, flag, "--budget=test", f"--root={tmp_path}"]) == 0
+
+
+def test_the_lengths_of_runs_stand_beside_their_numbers(tmp_path):
+  folder = made_runs.make(tmp_path, "he2019", "table=1", {cell: [[-9.0] * 4] for cell in he2019._CELLS})
+  names = stages.run_names(he2019.RUNS["table=1"]["test"])
+  for cell, more in (("annealed", {"train/beta": 0.75}), ("aggressive", {"train/decoder_updates": 1234.0})):
+    path = folder / "runs" / names[cell][0] / "metrics.jsonl"
+    path.write_text(path.read_text() + json.dumps({"step": 60} | more) + "\n")
+  found = he2019.report("table=1", "test", folder)
+  rows = {row[0]["text"]: [c["text"] for c in row] for row in found["tables"][1]["rows"]}
+  assert rows["annealed"][2:] == ["", "0.75"] and rows["aggressive"][2:] == ["1,234", ""]
+  assert found["numbers"]["cells"]["annealed"]["beta"] == 0.75
