@@ -124,6 +124,18 @@ def test_samples_in_chunks_or_as_one_batch_equal_separate_samples(chunk):
     np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
+def test_merged_samples_with_keys_equal_separate_ones():
+  """Each sample of an example has the example's key."""
+  batch = {"x": jnp.ones((3, 2)), "key": jax.random.split(jax.random.key(1), 3)}
+  z = jax.random.normal(jax.random.key(2), (5, 3, 2))
+  noise = lambda batch: jax.vmap(lambda key: jax.random.normal(key, (2,)))(batch["key"])
+  f = lambda batch, z: jnp.sin(batch["x"] * z + noise(batch))
+  merged, apart = (samples.over_samples(f, batch, z, merge) for merge in (True, False))
+  np.testing.assert_allclose(merged, apart, rtol=1e-6)
+  rows = lambda merge: str(jax.make_jaxpr(lambda z: samples.over_samples(f, batch, z, merge))(z))
+  assert "f32[15,2]" in rows(True) and "f32[15,2]" not in rows(False)
+
+
 def test_samples_as_one_batch_stay_on_the_device_of_their_example():
   """On four forced CPU devices, each multiplies the samples of its own examples; nothing is gathered."""
   code = """

@@ -32,14 +32,15 @@ def pair_terms(
   """
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q, q_frozen = live.infer(batch), frozen.infer(batch)
+  merge = not variables.get("batch_stats")
 
   def some(keys):
     z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
     fixed = jax.lax.stop_gradient(z)
     return {
       "z": fixed,
-      "theta": over_samples(live.log_joint, batch, fixed),
-      "path": over_samples(frozen.log_joint, batch, z),
+      "theta": over_samples(live.log_joint, batch, fixed, merge),
+      "path": over_samples(frozen.log_joint, batch, z, merge),
       "path_q": jax.vmap(q_frozen.log_prob)(z),
       "score": jax.vmap(q.log_prob)(fixed),
     }

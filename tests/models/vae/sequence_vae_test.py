@@ -7,15 +7,17 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from dgm_jax.core import errors
 from dgm_jax.distributions.truncated import Truncation
 from dgm_jax.evaluate import quadrature
-from dgm_jax.inference import estimators
+from dgm_jax.inference import estimators, samples
 from dgm_jax.inference.log_terms import log_terms
 from dgm_jax.models.vae import sequence_vae
 from dgm_jax.networks import tokens
+from dgm_jax.principles.latent import latent
 
 V, T, END = 5, 3, 2
 LETTERS = (1, 3, 4)  # <unk> and two words
@@ -201,6 +203,15 @@ def test_word_dropout_at_its_ends_and_not_in_evaluation():
   assert float(jnp.abs(dropped - plain).max()) > 0.1
 
 
+def test_evaluation_of_a_system_has_no_word_dropout():
+  every = []
+  for p in (0.0, 1.0):
+    system = latent.make(bound(word_dropout=p).unbind()[0], optax.sgd(0.1), eval_samples=3)
+    state = jax.jit(system.init)(jax.random.key(0), STRINGS, {}).replace(params=bound().variables["params"])
+    every.append(jax.jit(system.eval_step)(state, jax.random.key(1), STRINGS))
+  jax.tree.map(np.testing.assert_array_equal, *every)
+
+
 def test_word_dropout_is_drawn_by_the_example_s_key():
   model, z = compiled(word_dropout=0.5), jnp.zeros((len(STRINGS["x"]), 2))
   batch = with_keys(STRINGS)
@@ -234,6 +245,31 @@ def test_the_logits_of_all_samples_are_never_in_memory_at_once():
   text = str(jax.make_jaxpr(jax.grad(loss))(variables))
   sizes = {shape: np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"f32\[([\d,]+)\]", text)}
   assert max(sizes.values()) <= tokens.MOST, max(sizes, key=sizes.get)
+
+
+def largest(function, *args):
+  """The number of elements of the largest float32 array in a function."""
+  text = str(jax.make_jaxpr(function)(*args))
+  return max(np.prod([int(n) for n in shape.split(",")]) for shape in re.findall(r"f32\[([\d,]+)\]", text))
+
+
+def test_nor_are_they_in_a_training_step_which_has_a_key_for_each_example():
+  b, k, t, v = 4, 100, 30, 10_000
+  model = sequence_vae.Model((t,), **SMALL | RECURRENT | {"num_tokens": v, "word_dropout": 0.3})
+  batch = {"x": jnp.ones((b, t), jnp.int32), "length": jnp.full(b, t)}
+  for options in ({"bound": "iwae"}, {"bound": "iwae", "gradient": "dreg"}):
+    system = latent.make(model, optax.sgd(0.1), num_samples=k, **options)
+    state = jax.eval_shape(lambda key: system.init(key, batch, {}), jax.random.key(0))
+    assert largest(system.train_step, state, jax.random.key(1), batch) <= tokens.MOST
+
+
+def test_training_terms_of_all_samples_at_once_are_those_of_each_alone():
+  """Word dropout and dropout of every sample are drawn by its example's key."""
+  model = bound(word_dropout=0.5, dropout=0.4)
+  batch, z = with_keys(STRINGS), jax.random.normal(jax.random.key(7), (3, len(STRINGS["x"]), 2))
+  every = lambda merge: jax.jit(lambda z: samples.over_samples(model.log_joint, batch, z, merge))(z)
+  for merged, apart in zip(every(True), every(False), strict=True):
+    np.testing.assert_allclose(merged, apart, atol=1e-5)
 
 
 def test_logits_start_at_the_log_frequencies_and_pad_has_no_probability():
