@@ -56,12 +56,38 @@ def check_numbers(config: ConfigDict, n: int, batches: int = 1) -> None:
       config[name] >= 0 and config[name] % log_every(config, n, batches) == 0,
       f"{name} = {config[name]}; it must be 0 or a multiple of log_every = {log_every(config, n, batches)}.",
     )
+  check_aggressive(config)
   early_stopping.check(config.keep_best, config.early_stopping, config.max_minutes)
   grace = config.get("grace_seconds", signals.GRACE_S)
   errors.require(
     0 < grace < math.inf, f"grace_seconds = {grace}; it must be positive: the seconds that a run may take to stop."
   )
   errors.require(0 <= config.seed < 2**32, f"seed = {config.seed}; it must be in 0 .. 2^32 - 1.")
+
+
+def check_aggressive(config: ConfigDict) -> None:
+  """Raises UserError for options of the optimiser that have no meaning with aggressive updates of the encoder."""
+  count, optim = config.objective.get("aggressive", 0), config.optim
+  if not count:
+    return
+  errors.require(
+    optim.get("accumulate", 1) == 1,
+    f"optim.accumulate = {optim.get('accumulate')} with objective.aggressive = {count} would average gradients of one "
+    "part of the model at different values of the other: leave it at 1.",
+  )
+  staged = optim.get("schedule", "staged")
+  shares = [name for name in ("boundaries", "warmup", "hold") if optim.get(name)]
+  errors.require(
+    staged in ("constant", "staged", "exponential", "plateau") and not shares,
+    f"optim.{shares[0] if shares else f'schedule = {staged!r}'} is in shares of num_steps; with objective.aggressive = "
+    f"{count} encoder and decoder have other numbers of updates, so choose a constant rate.",
+  )
+
+
+def is_alone(config: ConfigDict) -> bool:
+  """Whether the run cannot be a lane: a vmapped step would take every update of the encoder, the decoder and both,
+  and estimate the mutual information on the whole validation set, at each step."""
+  return config.get("objective", {}).get("aggressive", 0) > 0
 
 
 def batch_size(config: ConfigDict, n: int) -> int:

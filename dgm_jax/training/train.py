@@ -22,6 +22,7 @@ from dgm_jax.data import sources
 from dgm_jax.evaluate import chosen
 from dgm_jax.training import folds, given_runs, results, settings, tracking
 from dgm_jax.training.build import build
+from dgm_jax.training.checks import is_alone
 from dgm_jax.training.experiment import Experiment, make_init
 from dgm_jax.training.lanes import Lanes, Lone
 from dgm_jax.training.loggers import hub
@@ -103,7 +104,7 @@ def train_runs(
   """train_and_evaluate for several runs as lanes of one program; they differ only in seed, hparams and init_from.
 
   Each has its own folder, and can be resumed alone later.  NaN or Inf in one run does not affect the others.  Runs
-  whose data are streamed are trained one after another.
+  whose data are streamed, or whose encoder is updated aggressively, are trained one after another.
 
   Args:
     configs, workdirs: config and folder of each run.
@@ -174,8 +175,8 @@ def _train(
   for c in configs[1:]:  # `build` validates the first
     settings.check(c)
   experiment = build(own_files.located(config, workdirs[0], *own))
-  if len(configs) > 1 and sources.choose(config.data.source, experiment.splits.train) == "streaming":
-    # streaming serves one run
+  streamed = sources.choose(config.data.source, experiment.splits.train) == "streaming"
+  if len(configs) > 1 and (streamed or is_alone(config)):  # streaming serves one run
     each = [_train([c], [w], profile, stop, own_folder) for c, w in zip(configs, workdirs, strict=True)]
     return {w: outcome for outcomes in each for w, outcome in outcomes.items()}
   for c in configs:

@@ -25,6 +25,7 @@ from dgm_jax.sweeps.definition import Run
 from dgm_jax.sweeps.planning import compiled, grouping
 from dgm_jax.sweeps.planning.compiled import Compiled
 from dgm_jax.training import folds
+from dgm_jax.training.checks import is_alone
 from dgm_jax.training.processes import supervisor
 
 _USABLE = {False: 0.75, True: 0.9}  # fraction of the memory that is planned for, by whether it is that of XLA
@@ -195,7 +196,8 @@ def arrange(
   for i, (group, share) in enumerate(zip(groups, shares, strict=True)):
     lane, once = cost(group, in_ram)
     names, steps = tuple(run.name for run in group.runs), group.experiment.num_steps
-    most = min(share, max_lanes or len(names))
+    alone = is_alone(group.config)
+    most = 1 if alone else min(share, max_lanes or len(names))
     found = None
     if compile:
       lane, fit, found = _exact(group, lane, once, most, limit)
@@ -205,6 +207,8 @@ def arrange(
     tasks += [(i, piece) for piece in pieces]
     num_steps |= dict.fromkeys(names, steps)
     reason = grouping.why(group, [g for g in groups if g is not group])
+    if alone and len(names) > 1:
+      reason = "; ".join(filter(None, ["aggressive updates: one run at a time", reason]))
     planned.append(PlannedGroup(names, reason, lane, once, fit, steps, found))
   tasks.sort(key=lambda task: -len(task[1]) * planned[task[0]].lane_bytes * planned[task[0]].num_steps)
   common = set.intersection(*(set(g.programs.metrics) for g in groups))

@@ -286,3 +286,14 @@ def test_inputs_that_another_group_lacks_are_shown_as_absent():
   sentence = grouping.why(here, [there])
   assert "objective.target_acceptance is absent in others: not an input of their program" in sentence
   assert "objective.beta is absent here: not an input of the program" in sentence
+
+
+def test_runs_with_aggressive_updates_are_no_lanes():
+  """A vmapped step would compute all updates, and the mutual information, at every step."""
+  groups = groups_of({"seed": range(3)})
+  for group in groups:
+    with group.config.unlocked():
+      group.config.objective.aggressive = 5
+  made = plan.arrange(groups, 1, 0, 1e12)
+  assert [len(names) for _, names in made.tasks] == [1, 1, 1]
+  assert "one run at a time" in made.groups[0].why
