@@ -104,13 +104,18 @@ def mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
     return [found[n] for n in names]
 
 
+def composed(text: str) -> str:
+  """The text in composed form (NFC), which has one spelling of every accented letter."""
+  return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
 def lines(path: pathlib.Path) -> list[str]:
-  """The lines of a text file in UTF-8, in composed form (NFC); gzipped if its name ends in .gz; without empty ones."""
+  """The lines of a text file in UTF-8, also with a byte order mark, in composed form; gzipped if its name ends in .gz;
+  without empty ones."""
   with reading(path, "lines of text in UTF-8"):
     raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
-    text = text if text.isascii() else unicodedata.normalize("NFC", text)  # one spelling of every accented letter
-    return [line for line in (s.strip() for s in text.split("\n")) if line]
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    return [line for line in (s.strip() for s in composed(text).split("\n")) if line]
 
 
 def text_files(path: pathlib.Path) -> list[pathlib.Path]:

@@ -1,12 +1,13 @@
 """Sentences of a text, and its words in lower case with punctuation marks as words of their own."""
 
+import itertools
 import re
 from collections.abc import Sequence
 
 from dgm_jax.core import errors
 
 UNITS = ("line", "sentence")
-_END = re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+")  # white space behind a sentence's last mark
+_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s|\Z)")  # a sentence's last mark, with the quotes and brackets that it closes
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")  # don't and o'clock are one word each
 _CLOSING = re.compile(r" ([.,;:!?)\]’”])")
 
@@ -30,7 +31,8 @@ def readable(text: str) -> str:
 
 
 def split(lines: Sequence[str], what: str) -> list[str]:
-  """The sentences of a text: each ends with a full stop, an exclamation or a question mark, and white space.
+  """The sentences of a text: each ends with a full stop, an exclamation or a question mark, and white space; quotes
+  and brackets that close behind the mark belong to it.
 
   A sentence may go on over several lines; what follows the last mark is a sentence, too.
 
@@ -38,8 +40,9 @@ def split(lines: Sequence[str], what: str) -> list[str]:
     UserError: no line has such a mark; `what` names the text.
   """
   text = " ".join(lines)
+  ends = [match.end() for match in _END.finditer(text)]
   errors.require(
-    re.search(r"[.!?]", text) is not None,
-    f"{what} has no sentence end: none of . ! and ? occurs in it; choose data.unit=line.",
+    bool(ends), f"{what} has no sentence end: no word of it ends with one of . ! and ?; choose data.unit=line."
   )
-  return [piece for piece in (piece.strip() for piece in _END.split(text)) if piece]
+  pieces = (text[a:b].strip() for a, b in itertools.pairwise([0, *ends, len(text)]))
+  return [piece for piece in pieces if piece]

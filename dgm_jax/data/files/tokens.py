@@ -13,7 +13,7 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, take
-from dgm_jax.data.files import derivations, selfies_text, sentences, windows
+from dgm_jax.data.files import derivations, readers, selfies_text, sentences, windows
 from dgm_jax.data.splits import Splits
 
 SPECIAL = ("<pad>", "<unk>", "<end>")
@@ -103,7 +103,7 @@ def _reading(parts: Mapping[str, Arrays], dropped: Mapping[str, int], width: int
 
 
 def token_counts(train: Arrays, size: int) -> np.ndarray:
-  """How often each of `size` tokens occurs in x of the training set, int64 [size]; <pad> behind a line counts not."""
+  """How often each of `size` tokens occurs in x of the training set, int64 [size]; without <pad> behind a line."""
   x = train["x"]
   inside = np.ones(x.shape, bool) if "length" not in train else np.arange(x.shape[1]) < train["length"][:, None]
   return np.bincount(x[inside].astype(np.int64).ravel(), minlength=size)
@@ -255,6 +255,19 @@ def ids_of(text: str, about: Mapping[str, Any]) -> np.ndarray:
   return np.array([known[token] for token in pieces], np.int32)
 
 
+def ids_of_lines(lines: Sequence[str], about: Mapping[str, Any]) -> list[list[int]]:
+  """The token ids of lines as `encode` has them, without <end>; those outside the vocabulary are <unk>.
+
+  In a line <pad> and <end> are words as others: they are no marks.
+  """
+  vocabulary = about["vocabulary"]
+  marks = (PAD, END) if tuple(vocabulary[: len(SPECIAL)]) == SPECIAL else ()
+  known = {token: i for i, token in enumerate(vocabulary) if i not in marks}
+  lines = [readers.composed(line) for line in lines]
+  lines = [sentences.separated(line) for line in lines] if about.get("separated") else lines
+  return [[known.get(token, UNK) for token in _pieces(line, about["tokens"])] for line in lines]
+
+
 def rows_of(lines: Sequence[str], about: Mapping[str, Any], width: int) -> dict[str, np.ndarray]:
   """{x int32 [N, T], length int32 [N]}: lines of text by a vocabulary that exists, as `encode` has them.
 
@@ -269,9 +282,7 @@ def rows_of(lines: Sequence[str], about: Mapping[str, Any], width: int) -> dict[
   errors.require(len(lines) > 0, "There is no line of text.")
   if about["tokens"] == "rule":
     return derivations.rows_of(lines, about, width)
-  known = {token: i for i, token in enumerate(about["vocabulary"])}
-  lines = [sentences.separated(line) for line in lines] if about.get("separated") else lines
-  ids = [[known.get(token, UNK) for token in _pieces(line, about["tokens"])] for line in lines]
+  ids = ids_of_lines(lines, about)
   for i, line in enumerate(ids):
     errors.require(
       len(line) < width, f"Line {i + 1} has {len(line)} tokens; the model's lines have at most {width - 1}."

@@ -2,8 +2,8 @@
 
 The text is that which Debian's bible-kjv prints.
 
-Stop words are left out: scikit-learn's English list and those of the translation's English ("thou", "hath", "unto").
-No split is published: documents are split at random.
+Word counts leave out stop words: scikit-learn's English list and those of the translation's English ("thou", "hath",
+"unto").  No split is published: documents are split at random.
 """
 
 import itertools
