@@ -133,14 +133,14 @@ def _reconstruct(vae: MoleculeVAE, args: argparse.Namespace, lines: list[str], n
 
 
 def _interpolate(vae: MoleculeVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[texts.Part]:
-  found = vae.interpolate(*lines, steps=args.steps, kind=args.kind, beam=args.beam)
+  found = vae.interpolate(*lines, steps=args.steps, kind=args.kind, beam=args.beam, what=name)
   rows = [("first", lines[0]), *((f"{i / (args.steps - 1):.2f}", text) for i, text in enumerate(found))]
   return [texts.Part(f"A {args.kind} path", [*rows, ("second", lines[1])])]
 
 
 def _encode(vae: MoleculeVAE, args: argparse.Namespace, lines: list[str], name: str, out: pathlib.Path) -> str:
   codes, numbers = vae.encode(lines, what=name), range(1, vae.latent_dim + 1)
-  header = ["line", *(f"z{i}" for i in numbers), *(f"sd{i}" for i in numbers), "vocabulary", "molecule"]
+  header = ["line", *(f"z{i}" for i in numbers), *(f"sd{i}" for i in numbers), "model", "molecule"]
   shown = lambda row: [f"{v:.7g}" for v in row]
   rows = [
     [i, *shown(mean), *shown(sd), vae.fingerprint, line]

@@ -35,7 +35,7 @@ class MoleculeVAE(SequenceVAE):
     model, state, about: the model, its trained state, and the metadata of its data set, with the vocabulary.
 
   Raises:
-    UserError: another kind of model, data that are no text by lines, or another version of the package selfies.
+    UserError: another kind of model, data that are not lines of text, or another version of the package selfies.
   """
 
   WHAT, CONFIG = "molecule", "molecule_vae"

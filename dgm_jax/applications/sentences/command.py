@@ -32,30 +32,56 @@ WHAT = {
   "complete": "find the last words of sentences",
 }
 _TABLES = ("encode", "score")
+_BEAM = 5
 
 
-def _parser() -> argparse.ArgumentParser:
+_OF_CODES = ("beam",)  # options of sample that need --codes
+_OF_DRAWS = {"num": 10, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}  # and those that exclude it
+
+
+def _common() -> argparse.ArgumentParser:
+  """The options of all commands."""
   # a parser for each command: with one for all, sentences would have to stand before the options
   common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
   add = common.add_argument
   add("sentences", nargs="*", help="sentences, each as one argument; two for interpolate, none for sample")
   add("--workdir", required=True, help="folder of the run")
-  add("--file", help="a text file in UTF-8 with a sentence in each line, instead of sentences")
-  add("--codes", help="sample: a .csv of codes that encode wrote, whose sentences are decoded")
+  add("--file", help="a text file in UTF-8 with a sentence in each line, instead of sentences; not for sample")
   add("--out", help="a page (.html) to write; encode and score: the table (.csv), which they need")
   add("--checkpoint", default="latest", help="latest (default), best (by config.keep_best) or a step")
-  add("--num", type=int, default=10, help="sample: number of sentences (10)")
-  add("--temperature", type=float, default=1.0, help="sample: logits are divided by it (1); 0: the likeliest words")
-  add("--top_k", type=int, default=0, help="sample: only the k most probable words of each step (0: all)")
-  add("--top_p", type=float, default=1.0, help="sample: only the most probable words that add up to p (1)")
-  add("--draws", type=int, default=3, help="reconstruct: further reconstructions from draws of z (3)")
-  add("--steps", type=int, default=7, help="interpolate: sentences of the path with its ends (7)")
-  add("--kind", default="linear", help="interpolate: linear (default) or spherical")
-  add("--beam", type=int, default=5, help="beginnings that the search for the likeliest sentence keeps (5); 1: greedy")
-  add("--share", type=float, default=0.2, help="complete: the share of the last words that is hidden (0.2); 0: none")
-  add("--num_samples", type=int, default=100, help="score: importance samples of each sentence (100)")
-  add("--seed", type=int, default=0, help="of draws (0)")
   add("--overwrite", action="store_true", help="replace an existing output file")
+  return common
+
+
+def _add_own(made: argparse.ArgumentParser, what: str) -> None:
+  """Adds the options of one command."""
+  add = made.add_argument
+  if what == "sample":
+    add("--codes", help="a .csv of codes that encode wrote, whose sentences are decoded instead")
+    add("--num", type=int, help="number of sentences (10)")
+    add("--temperature", type=float, help="logits are divided by it (1); 0: the likeliest words")
+    add("--top_k", type=int, help="only the k most probable words of each step (0: all)")
+    add("--top_p", type=float, help="only the most probable words that add up to p (1)")
+    add("--seed", type=int, help="of the draws (0)")
+  if what == "reconstruct":
+    add("--draws", type=int, default=3, help="further reconstructions from draws of z (3)")
+  if what == "interpolate":
+    add("--steps", type=int, default=7, help="sentences of the path with its ends (7)")
+    add("--kind", default="linear", help="linear (default) or spherical")
+  if what == "complete":
+    add("--share", type=float, default=0.2, help="the share of the last words that is hidden (0.2); 0: none")
+  if what == "score":
+    add("--num_samples", type=int, default=100, help="importance samples of each sentence (100)")
+  if what in ("reconstruct", "score"):
+    add("--seed", type=int, default=0, help="of draws (0)")
+  if what not in _TABLES:
+    of = "with --codes: " if what == "sample" else ""
+    default = None if what == "sample" else _BEAM
+    add("--beam", type=int, default=default, help=f"{of}beginnings that the search keeps ({_BEAM}); 1: greedy")
+
+
+def _parser() -> argparse.ArgumentParser:
+  common = _common()
   made = argparse.ArgumentParser(
     prog="python -m dgm_jax sentences",
     description=__doc__,
@@ -64,22 +90,36 @@ def _parser() -> argparse.ArgumentParser:
   )
   commands = made.add_subparsers(dest="what", required=True, metavar="COMMAND")
   for name, what in WHAT.items():
-    commands.add_parser(name, help=what, parents=[common], allow_abbrev=False)
+    _add_own(commands.add_parser(name, help=what, parents=[common], allow_abbrev=False), name)
   return made
+
+
+def _settle(args: argparse.Namespace) -> None:
+  """Fills in the options of sample, some of which are for codes and the others for draws."""
+  if args.what != "sample":
+    return
+  unused = _OF_DRAWS if args.codes else _OF_CODES
+  given = [name for name in unused if getattr(args, name) is not None]
+  use = "is for draws, not for the sentences of --codes" if args.codes else "is for the sentences of --codes, not draws"
+  errors.require(not given, f"--{given[0] if given else ''} {use}.")
+  for name, value in (_OF_DRAWS | {"beam": _BEAM}).items():
+    if getattr(args, name) is None:
+      setattr(args, name, value)
 
 
 def _check(args: argparse.Namespace) -> tuple[list[str], str, pathlib.Path | None]:
   """(the sentences, what a line is called in messages, the output file), before the run is loaded."""
   what = args.what
   errors.require(not (args.file and args.sentences), "Give sentences or --file, not both.")
-  errors.require(args.codes is None or what == "sample", f"--codes is for sample; {what} takes sentences.")
-  errors.require(args.beam >= 1, f"--beam={args.beam}; it must be 1 or more.")
-  errors.require(args.num >= 1, f"--num={args.num}; it must be 1 or more.")
-  errors.require(args.draws >= 0, f"--draws={args.draws}; it must be 0 or more.")
-  errors.require(args.num_samples >= 2, f"--num_samples={args.num_samples}; it must be 2 or more.")
-  errors.require(args.steps >= 2, f"--steps={args.steps}; a path has 2 or more, its ends.")
-  errors.require(0 <= args.share < 1, f"--share={args.share}; it must be at least 0 and less than 1.")
-  errors.choose("value of --kind", args.kind, latent_paths.KINDS)
+  _settle(args)
+  least = {"beam": 1, "num": 1, "draws": 0, "num_samples": 2, "steps": 2}
+  for option in least.keys() & vars(args).keys():
+    value = getattr(args, option)
+    errors.require(value >= least[option], f"--{option}={value}; it must be {least[option]} or more.")
+  if what == "complete":
+    errors.require(0 <= args.share < 1, f"--share={args.share}; it must be at least 0 and less than 1.")
+  if what == "interpolate":
+    errors.choose("value of --kind", args.kind, latent_paths.KINDS)
   out = None if args.out is None else paths.named("--out", args.out)
   suffix = ".csv" if what in _TABLES else ".html"
   errors.require(out is not None or what not in _TABLES, f"{what} writes a table: name it with --out=TABLE.csv.")
@@ -116,7 +156,7 @@ def _reconstruct(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], n
 
 
 def _interpolate(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[page.Part]:
-  texts = vae.interpolate(*lines, steps=args.steps, kind=args.kind, beam=args.beam)
+  texts = vae.interpolate(*lines, steps=args.steps, kind=args.kind, beam=args.beam, what=name)
   rows = [("first", lines[0]), *((f"{i / (args.steps - 1):.2f}", text) for i, text in enumerate(texts))]
   return [page.Part(f"A {args.kind} path", [*rows, ("second", lines[1])])]
 
@@ -131,7 +171,7 @@ def _complete(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name
 
 def _encode(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str, out: pathlib.Path) -> str:
   codes, numbers = vae.encode(lines, what=name), range(1, vae.latent_dim + 1)
-  header = ["line", *(f"z{i}" for i in numbers), *(f"sd{i}" for i in numbers), "vocabulary", "sentence"]
+  header = ["line", *(f"z{i}" for i in numbers), *(f"sd{i}" for i in numbers), "model", "sentence"]
   shown = lambda row: [f"{v:.7g}" for v in row]
   rows = [
     [i, *shown(mean), *shown(sd), vae.fingerprint, line]

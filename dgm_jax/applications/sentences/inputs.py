@@ -6,25 +6,33 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from dgm_jax.core import errors, files
 from dgm_jax.data.files import tokens
 
 
-def fingerprint(about: Mapping[str, Any]) -> str:
-  """Eight hexadecimal digits of a run's vocabulary."""
-  return f"{zlib.crc32(chr(0).join(about['vocabulary']).encode()):08x}"
+def fingerprint(about: Mapping[str, Any], variables: Any) -> str:
+  """Eight hexadecimal digits of a model: its vocabulary, parameters and other variables."""
+  found = zlib.crc32(chr(0).join(about["vocabulary"]).encode())
+  for leaf in jax.tree.leaves(jax.device_get(variables)):
+    found = zlib.crc32(np.ascontiguousarray(leaf), found)
+  return f"{found:08x}"
 
 
 def read(path: pathlib.Path) -> list[str]:
-  """The lines of a text file.  Raises UserError: no such file, not UTF-8, or without a line."""
+  """The lines of a text file, divided as those of training sets are, with the empty ones.
+
+  Raises:
+    UserError: no such file, not UTF-8, or without a line.
+  """
   errors.require(path.is_file(), f"{path} does not exist, or is a folder.")
   try:
-    lines = path.read_bytes().decode("utf-8").splitlines()
+    lines = [line.strip() for line in path.read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")]
   except UnicodeDecodeError as e:
     raise errors.UserError(f"{path} is not a text in UTF-8: {e}.") from e
-  errors.require(bool(lines), f"{path} has no lines.")
+  errors.require(any(lines), f"{path} has no lines.")
   return lines
 
 
@@ -44,15 +52,14 @@ def encode(lines: Sequence[str], about: Mapping[str, Any], width: int, what: str
   for i, line in enumerate(lines, 1):
     errors.require(bool(line.strip()), f"{what} {i} is empty.")
     errors.require("\n" not in line, f"{what} {i} has a line break; give one sentence at a time.")
-    row = tokens.rows_of([line], about, 1 + 2 * len(line))
-    count = int(row["length"][0]) - 1
-    errors.require(count > 0, f"{what} {i} has no words: {line[:60]!r}.")
+  for i, (line, ids) in enumerate(zip(lines, tokens.ids_of_lines(lines, about), strict=True), 1):
+    errors.require(bool(ids), f"{what} {i} has no words: {line[:60]!r}.")
     errors.require(
-      count < width,
-      f"{what} {i} has {count} tokens; the run's sentences have at most {width - 1}, which data.max_length set.",
+      len(ids) < width,
+      f"{what} {i} has {len(ids)} tokens; the run's sentences have at most {width - 1}.",
     )
     errors.require(
-      bool((row["x"][0, :count] != tokens.UNK).any()),
+      any(token != tokens.UNK for token in ids),
       f"{what} {i} has no word of the run's vocabulary: {line[:60]!r}.",
     )
   return tokens.rows_of(list(lines), about, width)
@@ -66,32 +73,32 @@ def write_csv(path: pathlib.Path, header: Sequence[str], rows: Sequence[Sequence
     writer.writerows(rows)
 
 
-def read_codes(path: pathlib.Path, latent_dim: int, vocabulary: str) -> np.ndarray:
+def read_codes(path: pathlib.Path, latent_dim: int, model: str) -> np.ndarray:
   """z float32 [N, L] of a .csv file that the command `encode` wrote.
 
   Raises:
-    UserError: another kind of file, another run's codes, or a number that is none; names the line.
+    UserError: another kind of file, codes of another model, or what is no finite number; names the line.
   """
   errors.require(path.is_file(), f"{path} does not exist, or is a folder.")
   try:
-    with open(path, newline="", encoding="utf-8") as f:
+    with open(path, newline="", encoding="utf-8-sig") as f:  # spreadsheets write a byte order mark
       rows = list(csv.reader(f))
   except (UnicodeDecodeError, csv.Error) as e:
     raise errors.UserError(f"{path} is no .csv file: {e}.") from e
   header = rows[0] if rows else []
   columns = [header.index(f"z{i + 1}") if f"z{i + 1}" in header else -1 for i in range(latent_dim)]
   errors.require(
-    "vocabulary" in header and min(columns) >= 0 and f"z{latent_dim + 1}" not in header,
-    f"{path} has no codes of {latent_dim} dimensions with their vocabulary, as the command encode writes them.",
+    "model" in header and min(columns) >= 0 and f"z{latent_dim + 1}" not in header,
+    f"{path} has no codes of {latent_dim} dimensions with their model, as the command encode writes them.",
   )
   errors.require(len(rows) > 1, f"{path} has no codes.")
   found = np.empty((len(rows) - 1, latent_dim), np.float32)
   for i, row in enumerate(rows[1:]):
     errors.require(len(row) == len(header), f"{path}, line {i + 2}: {len(row)} cells, not {len(header)}.")
     errors.require(
-      row[header.index("vocabulary")] == vocabulary,
-      f"{path}, line {i + 2}: the code is of a run with another vocabulary ({row[header.index('vocabulary')]}, not "
-      f"{vocabulary}).",
+      row[header.index("model")] == model,
+      f"{path}, line {i + 2}: the code is of another model ({row[header.index('model')]}, not {model}): of another "
+      "run, checkpoint or vocabulary.",
     )
     try:
       found[i] = [float(row[c]) for c in columns]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dgm_jax.applications.sentences import sequences
 from dgm_jax.applications.sentences.sequences import Codes, Scores, SequenceVAE
 from dgm_jax.core import errors
 from dgm_jax.data.files import tokens
@@ -29,7 +30,7 @@ class SentenceVAE(SequenceVAE):
     model, state, about: the model, its trained state, and the metadata of its data set, with the vocabulary.
 
   Raises:
-    UserError: another kind of model, or data that are no text by lines.
+    UserError: another kind of model, or data that are not lines of text.
   """
 
   WHAT, CONFIG = "sentence", "sentence_vae_text"
@@ -49,7 +50,7 @@ class SentenceVAE(SequenceVAE):
       what: names a line in messages.
 
     Raises:
-      UserError: see encode; share outside [0, 1), beam < 1, or a sentence of one word where the last is hidden.
+      UserError: see encode; share outside [0, 1), beam < 1, or a sentence of which the share leaves no word.
     """
     errors.require(0 <= share < 1, f"share = {share}; it must be at least 0 and less than 1.")
     errors.require(beam >= 1, f"beam = {beam}; it must be 1 or more.")
@@ -57,24 +58,27 @@ class SentenceVAE(SequenceVAE):
     count = batch["length"] - 1
     keep = count - np.ceil(share * count).astype(int)
     for i, n in enumerate(keep, 1):
-      errors.require(n >= 1, f"{what} {i} has one word, of which none is left when the last is hidden.")
-    place = np.arange(batch["x"].shape[1])
+      hidden = "its only word" if count[i - 1] == 1 else f"all its {count[i - 1]} words"
+      errors.require(n >= 1, f"{what} {i}: share = {share:g} hides {hidden}; one must be left.")
+    blocks = [slice(i, i + sequences.ROWS) for i in range(0, len(keep), sequences.ROWS)]
+    return [row for at in blocks for row in self._completed(batch["x"][at], keep[at], beam)]
+
+  def _completed(self, x: np.ndarray, keep: np.ndarray, beam: int) -> list[Completion]:
+    """The completions of x [N, T], of each of which the first `keep` tokens are known."""
+    place = np.arange(x.shape[1])
     known = place < keep[:, None]
-    x = np.where(known, batch["x"], np.where(place == keep[:, None], tokens.END, tokens.PAD))
+    x = np.where(known, x, np.where(place == keep[:, None], tokens.END, tokens.PAD))
     current = {"x": x, "length": keep + 1}
-
-    def once(m, batch, x, known):
-      return m.beam(m.infer(batch).mean(), beam, x=x, known=known)
-
-    run = self._program(("complete", beam), once)
+    run = self._program(
+      ("complete", beam), lambda m, batch, x, known: m.beam(m.infer(batch).mean(), beam, x=x, known=known)
+    )
     for _ in range(_MODES):
       found = run(current, x, known)
       same = np.array_equal(found["x"], current["x"])
       current = {"x": found["x"], "length": found["length"]}
       if same:
         break
-    ended = np.where(place == keep[:, None], tokens.END, x)
-    pairs = zip(self._texts(ended), self._texts(current["x"]), found["log_prob"].tolist(), strict=True)
+    pairs = zip(self._texts(x), self._texts(current["x"]), found["log_prob"].tolist(), strict=True)
     return [Completion(*row) for row in pairs]
 
   def __repr__(self) -> str:
@@ -84,5 +88,6 @@ class SentenceVAE(SequenceVAE):
 
 
 def perplexity(scores: Scores) -> float:
-  """exp of nats for each token, with <end>."""
-  return math.exp(-float(np.sum(scores.log_px, dtype=np.float64)) / int(np.sum(scores.length)))
+  """exp of nats for each token, with <end>; at most exp(700), near the largest float."""
+  nats = -float(np.sum(scores.log_px, dtype=np.float64)) / int(np.sum(scores.length))
+  return math.exp(min(nats, 700.0))

@@ -1,5 +1,6 @@
 """Texts of a trained VAE of sequences, from Python: what sentences and molecules share."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
@@ -18,7 +19,7 @@ from dgm_jax.inference.log_terms import log_terms
 from dgm_jax.models.vae import sequence_vae
 from dgm_jax.training import restore
 
-_ROWS = 64  # texts at once
+ROWS = 64  # texts at once
 
 
 class Codes(NamedTuple):
@@ -45,7 +46,7 @@ class SequenceVAE:
     model, state, about: the model, its trained state, and the metadata of its data set, with the vocabulary.
 
   Raises:
-    UserError: another kind of model, or data that are no text by lines.
+    UserError: another kind of model, or data that are not lines of text.
   """
 
   WHAT, CONFIG = "sentence", "sentence_vae_text"
@@ -58,7 +59,7 @@ class SequenceVAE:
     )
     errors.require(
       "tokens" in about and "vocabulary" in about and "windows" not in about,
-      f"{type(self).__name__} takes runs of {self.WHAT}s; the data of this one are no text by lines.",
+      f"{type(self).__name__} takes runs of {self.WHAT}s; the data of this one are not lines of text.",
     )
     self._model, self._about = model, about
     self._variables = {"params": state.params, **getattr(state, "variables", {})}
@@ -80,10 +81,10 @@ class SequenceVAE:
     """The tokens by id, of which the first three are <pad>, <unk> and <end>."""
     return tuple(self._about["vocabulary"])
 
-  @property
+  @functools.cached_property
   def fingerprint(self) -> str:
-    """Of the vocabulary, which codes in files carry."""
-    return inputs.fingerprint(self._about)
+    """Of the vocabulary and the parameters, which codes in files carry."""
+    return inputs.fingerprint(self._about, self._variables)
 
   def _program(self, name: Any, function: Any) -> Any:
     """A compiled function (model with parameters, *arrays), compiled once for each name."""
@@ -125,10 +126,10 @@ class SequenceVAE:
       return q.mean(), jnp.sqrt(q.variance())
 
     run = self._program("encode", moments)
-    parts = [run({k: a[i : i + _ROWS] for k, a in batch.items()}) for i in range(0, len(batch["x"]), _ROWS)]
+    parts = [run({k: a[i : i + ROWS] for k, a in batch.items()}) for i in range(0, len(batch["x"]), ROWS)]
     return Codes(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-  def decode(self, z: np.ndarray, *, beam: int = 1) -> list[str]:
+  def decode(self, z: np.ndarray, *, beam: int = 5) -> list[str]:
     """The most probable sentences given z [N, L], by a search with `beam` beginnings; 1 is greedy.
 
     Raises:
@@ -140,10 +141,10 @@ class SequenceVAE:
     )
     errors.require(beam >= 1, f"beam = {beam}; it must be 1 or more.")
     run = self._program(("decode", beam), lambda m, z: m.beam(z, beam)["x"])
-    return self._texts(np.concatenate([run(z[i : i + _ROWS]) for i in range(0, len(z), _ROWS)]))
+    return self._texts(np.concatenate([run(z[i : i + ROWS]) for i in range(0, len(z), ROWS)]))
 
   def reconstruct(
-    self, lines: Sequence[str], *, beam: int = 1, draws: int = 0, seed: int = 0, what: str = ""
+    self, lines: Sequence[str], *, beam: int = 5, draws: int = 0, seed: int = 0, what: str = ""
   ) -> list[list[str]]:
     """For each sentence its reconstructions: from the mean of q(z|x), then from `draws` z ~ q(z|x).
 
@@ -157,7 +158,9 @@ class SequenceVAE:
     found = self.decode(all_z.reshape(-1, self.latent_dim), beam=beam)
     return [found[i :: len(lines)] for i in range(len(lines))]
 
-  def interpolate(self, first: str, second: str, *, steps: int = 7, kind: str = "linear", beam: int = 1) -> list[str]:
+  def interpolate(
+    self, first: str, second: str, *, steps: int = 7, kind: str = "linear", beam: int = 5, what: str = ""
+  ) -> list[str]:
     """The sentences along a path from the code of one sentence to that of another; see paths.between.
 
     Raises:
@@ -165,7 +168,7 @@ class SequenceVAE:
     """
     errors.choose("kind of interpolation", kind, paths.KINDS)
     errors.require(steps >= 2, f"steps = {steps}; a path has 2 or more, its ends.")
-    a, b = self.encode([first, second]).mean
+    a, b = self.encode([first, second], what=what).mean
     return self.decode(np.asarray(paths.between(jnp.asarray(a), jnp.asarray(b), steps, kind)), beam=beam)
 
   def score(
@@ -184,6 +187,6 @@ class SequenceVAE:
       error = jnp.sqrt(jnp.maximum(1 / estimators.effective_sample_size(log_w) - 1 / num_samples, 0.0))
       return {"log_px": estimators.iwae(log_w), "stderr": error}
 
-    run = make_evaluate_examples(step, lambda key, batch: batch, _ROWS)
+    run = make_evaluate_examples(step, lambda key, batch: batch, ROWS)
     found = jax.device_get(run(self._variables, rng.stream(jax.random.key(seed), "score"), batch))
     return Scores(found["log_px"], found["stderr"], batch["length"])

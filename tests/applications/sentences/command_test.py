@@ -10,8 +10,8 @@ import pytest
 
 import dgm_jax
 from dgm_jax import data
-from dgm_jax.applications.sentences import command, inputs, page, paths
-from dgm_jax.applications.sentences.sentence_vae import SentenceVAE
+from dgm_jax.applications.sentences import command, page, paths, sequences
+from dgm_jax.applications.sentences.sentence_vae import Scores, SentenceVAE, perplexity
 from dgm_jax.configs import sentence_vae_text
 from dgm_jax.core import errors
 from dgm_jax.models.vae import sequence_vae
@@ -69,10 +69,10 @@ def test_paths_have_their_ends_and_norms():
 def test_codes_reconstructions_and_paths_agree(vae):
   codes = vae.encode(WORDS)
   assert codes.mean.shape == codes.deviation.shape == (2, vae.latent_dim)
-  greedy = vae.decode(codes.mean)
-  found = vae.reconstruct(WORDS, draws=2)
+  greedy = vae.decode(codes.mean, beam=1)
+  found = vae.reconstruct(WORDS, draws=2, beam=1)
   assert [texts[0] for texts in found] == greedy and [len(texts) for texts in found] == [3, 3]
-  path = vae.interpolate(*WORDS, steps=4)
+  path = vae.interpolate(*WORDS, steps=4, beam=1)
   assert [path[0], path[-1]] == greedy and len(path) == 4
   np.testing.assert_allclose(vae.encode(WORDS[::-1]).mean[::-1], codes.mean, atol=1e-6)
 
@@ -87,18 +87,20 @@ def test_scores_and_draws(vae):
 def test_a_completion_keeps_the_beginning(vae):
   for c, line in zip(vae.complete(["w0 w1 w2 w3", "w4 w5"], share=0.5), ["w0 w1", "w4"], strict=True):
     assert c.known == line and c.text.startswith(line) and c.log_px_z < 0
-  with pytest.raises(errors.UserError, match="sentence 1 has one word"):
+  with pytest.raises(errors.UserError, match=r"sentence 1: share = 0.2 hides its only word"):
     vae.complete(["w1"])
+  with pytest.raises(errors.UserError, match=r"sentence 2: share = 0.9 hides all its 5 words"):
+    vae.complete(["w1 w2 w3 w4 w5", "w1 w2 w3 w4 w5"][:1] + ["w0 w1 w2 w3 w4"], share=0.9)
 
 
 def test_every_command_shows_what_it_found(run, tmp_path, capsys):
   (tmp_path / "lines.txt").write_text("w0 w1\nw2 <b>\n")
-  flags, file = [f"--workdir={run}", "--beam=2"], f"--file={tmp_path / 'lines.txt'}"
+  flags, beam, file = [f"--workdir={run}"], "--beam=2", f"--file={tmp_path / 'lines.txt'}"
   for words in (
     ["sample", "--num=3"],
-    ["reconstruct", "--draws=1", "w0 w1"],
-    ["interpolate", "w0 w1", "w2", "--steps=3", "--kind=spherical"],
-    ["complete", file],
+    ["reconstruct", "--draws=1", "w0 w1", beam],
+    ["interpolate", "w0 w1", "w2", "--steps=3", "--kind=spherical", beam],
+    ["complete", file, beam],
   ):
     out = tmp_path / f"{words[0]}.html"
     assert command.main([*words, *flags, f"--out={out}"]) == 0
@@ -107,15 +109,14 @@ def test_every_command_shows_what_it_found(run, tmp_path, capsys):
     assert f"Page: {out}" in capsys.readouterr().out
   codes, scores = tmp_path / "codes.csv", tmp_path / "scores.csv"
   assert command.main(["encode", file, *flags, f"--out={codes}"]) == 0
-  assert command.main(["sample", f"--codes={codes}", *flags]) == 0
+  assert command.main(["sample", f"--codes={codes}", beam, *flags]) == 0
   assert command.main(["score", file, *flags, f"--out={scores}", "--num_samples=10"]) == 0
   assert "perplexity" in capsys.readouterr().out
   rows = list(csv.DictReader(scores.open()))
   assert [row["sentence"] for row in rows] == ["w0 w1", "w2 <b>"] and float(rows[0]["stderr"]) >= 0
   text = codes.read_text()
-  codes.write_text(text.replace(inputs.fingerprint({"vocabulary": ("a",)}), "x"))
   for changed, named in (
-    (text.replace(text.splitlines()[1].split(",")[-2], "00000000"), "line 2: the code is of a run with another vocab"),
+    (text.replace(text.splitlines()[1].split(",")[-2], "00000000"), "line 2: the code is of another model"),
     (text.replace("z2", "y2", 1), "has no codes of 2 dimensions"),
     (text.splitlines()[0] + "\n", "has no codes."),
     (text + "3,nan\n", r"line 4: 2 cells"),
@@ -143,7 +144,9 @@ def test_every_command_shows_what_it_found(run, tmp_path, capsys):
   (["score", "--file=none.txt", "--out=y.csv"], "none.txt"),
   (["score", "w0", "--num_samples=1", "--out=y.csv"], "--num_samples=1"),
   (["complete", "w0", "--share=1"], "--share=1.0"),
-  (["complete", "w0", "--codes=x.csv"], "--codes is for sample"),
+  (["sample", "--beam=3"], "--beam is for the sentences of --codes"),
+  (["sample", "--codes=x.csv", "--temperature=0.5"], "--temperature is for draws, not for the sentences of --codes"),
+  (["sample", "--codes=x.csv", "--seed=0"], "--seed is for draws"),
   (["complete", "w0", "--file=lines.txt"], "not both"),
   (["reconstruct", "w0"], "holds no run"),
 ])  # fmt: skip
@@ -154,6 +157,54 @@ def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, mo
   with pytest.raises(errors.UserError, match=named):
     command.main([*words, f"--workdir={tmp_path}"])
   assert not (tmp_path / "y.csv").exists()
+
+
+@pytest.mark.parametrize("words", [
+  ["complete", "w0", "--codes=x.csv"],
+  ["encode", "w0", "--beam=2"],
+  ["score", "w0", "--beam=2"],
+  ["reconstruct", "w0", "--temperature=1"],
+  ["interpolate", "w0", "w1", "--num=3"],
+])  # fmt: skip
+def test_options_of_other_commands_are_refused(words, capsys):
+  with pytest.raises(SystemExit) as e:
+    command.main([*words, "--workdir=run"])
+  assert e.value.code == 2 and f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
+
+
+def test_long_files_are_completed_in_blocks_with_the_same_ends(vae, monkeypatch):
+  lines = ["w0 w1 w2", "w3 w4", "w5 w0 w1 w2", "w2 w2", "w4 w4 w4"]
+  whole, rows = vae.complete(lines, beam=2), []
+  monkeypatch.setattr(sequences, "ROWS", 2)
+  program = vae._program
+
+  def recorded(name, function):
+    run = program(name, function)
+    return lambda batch, *args: rows.append(len(batch["x"])) or run(batch, *args)
+
+  monkeypatch.setattr(vae, "_program", recorded)
+  found = vae.complete(lines, beam=2)
+  assert [(c.known, c.text) for c in found] == [(c.known, c.text) for c in whole]
+  np.testing.assert_allclose([c.log_px_z for c in found], [c.log_px_z for c in whole], rtol=1e-5)
+  assert max(rows) == 2
+
+
+def test_marks_in_a_sentence_are_unknown_words_and_perplexities_are_numbers(vae):
+  np.testing.assert_allclose(vae.score(["w0 <pad> w1"]).log_px, vae.score(["w0 never w1"]).log_px, rtol=1e-5)
+  assert np.isfinite(perplexity(Scores(np.float32([-1e9]), np.float32([0]), np.int32([2]))))
+
+
+def test_codes_of_another_checkpoint_with_the_same_words_are_another_model_s(vae):
+  moved = jax.tree.map(lambda a: a + 1e-3, vae._variables["params"])
+  other = SentenceVAE(vae._model, types.SimpleNamespace(params=moved), vae._about)
+  assert other.fingerprint != vae.fingerprint
+  assert SentenceVAE(vae._model, types.SimpleNamespace(**vae._variables), vae._about).fingerprint == vae.fingerprint
+
+
+def test_a_path_names_the_line_of_a_mistake(run, tmp_path):
+  (tmp_path / "lines.txt").write_text("w0\nxx\n")
+  with pytest.raises(errors.UserError, match=r"lines.txt, line 2 has no word"):
+    command.main(["interpolate", f"--file={tmp_path / 'lines.txt'}", f"--workdir={run}"])
 
 
 @pytest.mark.parametrize("words,named", [
