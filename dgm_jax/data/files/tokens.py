@@ -145,7 +145,8 @@ def encode(
   """Replaces `text` by x int32 [N, T], token ids, and `length` int32 [N], which counts <end>.
 
   about["vocabulary"] lists the tokens by id, about["tokens"] is `kind`, about["dropped"] has the number of lines
-  in each split that are too long.  about["reading"] says it in words, with the share of <unk>, where there are any.
+  in each split that are too long.  about["reading"] says it in words, with the share of <unk>, where there are any, and
+  the size of the vocabulary and the greatest length where one of them is chosen.
 
   Args:
     splits: each part has the feature `text`, [N] strings; bytes in UTF-8 or objects.
@@ -189,7 +190,9 @@ def encode(
     encoded[part] = {"x": _rows(ids[codes], counts, width), "length": (counts + 1).astype(np.int32)} | others
   dropped = {part: int((~kept).sum()) for part, kept in keep.items()}
   about = {"vocabulary": (*SPECIAL, *tokens), "tokens": kind, "dropped": dropped}
-  if reading := _reading(encoded, dropped, width, len(tokens)):
+  chosen = [f"the vocabulary has {len(tokens):,} tokens, and lines at most {width - 1:,}"]
+  chosen = chosen if vocabulary_size or max_length else []
+  if reading := [*chosen, *_reading(encoded, dropped, width, len(tokens))]:
     about["reading"] = reading
   return splits._replace(**encoded, about=dict(splits.about) | about)
 

@@ -95,7 +95,7 @@ class Model(Networks):
 
   Where batches of training have a key for each example, word dropout makes an input x_t of the decoder <unk> with
   probability `word_dropout`, so that z has to say what the words do not (Bowman et al., 2016), and `dropout` applies to
-  the inputs' vectors and to what the logits are linear in.  Evaluation has neither.
+  the inputs' vectors and to the decoder's outputs.  Evaluation has neither.
 
   Attributes:
     data_shape: (T,); T is the greatest length.

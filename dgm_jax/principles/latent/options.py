@@ -38,9 +38,9 @@ class Options(NamedTuple):
     aggressive: until the mutual information of x and z on the validation set stops rising, up to so many updates of the
       encoder alone precede each update of the decoder alone (He et al., 2019; 100 there); 0: both are always updated
       together.  See aggressive.py.
-    decoder_updates: with `aggressive`, the run ends after so many updates of the decoder, or with num_steps, whichever
-      is first; 0: with num_steps.  Each update of the decoder in the aggressive phase costs more than 2
-      aggressive_window steps.
+    decoder_updates: with `aggressive`, the run ends when the decoder has had so many updates, on average over the steps
+      of a row of metrics, or with num_steps, whichever is first; 0: with num_steps.  Each update of the decoder in the
+      aggressive phase costs more than 2 aggressive_window steps.
     aggressive_window: updates of the encoder whose mean loss is compared with that of as many before.
     chunk: maximal number of samples at once in training; the backward pass recomputes the activations chunk by chunk,
       so that the networks' memory does not grow with K; 0: all at once.

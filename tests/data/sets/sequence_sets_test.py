@@ -37,6 +37,7 @@ def test_ids_are_ranked_by_frequency_in_the_training_split():
   assert encoded.about == {
     "kept": 1, "tokens": "word", "dropped": {"train": 1, "test": 0}, "vocabulary": (*tokens.SPECIAL, "be", "not"),
     "reading": [
+      "the vocabulary has 2 tokens, and lines at most 4",
       "1 lines of the train split have 5 tokens or more and are left out",
       "66.67 % of the tokens of the test split are <unk>, outside the 2 of the vocabulary",
     ],
