@@ -63,7 +63,7 @@ def log_terms(
 
   def some(keys):
     z, log_qz_x = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
-    log_px_z, log_pz = samples.over_samples(bound_model.log_joint, batch, z, merge=not variables.get("batch_stats"))
+    log_px_z, log_pz = samples.over_samples(bound_model.log_joint, batch, z, merge=samples.has_no_moments(variables))
     return LogTerms(log_px_z, log_pz, log_qz_x)
 
   return samples.map_keys(some, key, num_samples, chunk, remat)

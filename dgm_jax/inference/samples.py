@@ -1,6 +1,6 @@
 """Functions of K samples: in chunks, as one batch, split over devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -30,6 +30,14 @@ def map_samples(f: Callable, key: jax.Array, num_samples: int, chunk: int | None
   What f closes over (the encoder's output) is computed once, not K times.  chunk: see map_keys.
   """
   return map_keys(jax.vmap(f), key, num_samples, chunk)
+
+
+STATISTICS = ("batch_stats", "averages")  # collections of moving moments: of models that have moments of batches
+
+
+def has_no_moments(variables: Mapping[str, Any]) -> bool:
+  """Whether a model with these collections of variables treats the examples of a batch apart, also in training."""
+  return not any(variables.get(name) for name in STATISTICS)
 
 
 def over_samples(f: Callable, batch: Any, z: Any, merge: bool = False) -> Any:

@@ -136,6 +136,11 @@ def test_merged_samples_with_keys_equal_separate_ones():
   assert "f32[15,2]" in rows(True) and "f32[15,2]" not in rows(False)
 
 
+def test_models_with_moments_of_batches_are_not_merged():
+  assert not samples.has_no_moments({"params": 1, "batch_stats": 1})
+  assert samples.has_no_moments({"params": 1, "degrees": 1})
+
+
 def test_samples_as_one_batch_stay_on_the_device_of_their_example():
   """On four forced CPU devices, each multiplies the samples of its own examples; nothing is gathered."""
   code = """

@@ -13,7 +13,7 @@ from flax import linen as nn
 from dgm_jax.core import rng
 from dgm_jax.inference import objectives
 from dgm_jax.inference.log_terms import LogTerms
-from dgm_jax.inference.samples import map_keys, over_samples
+from dgm_jax.inference.samples import has_no_moments, map_keys, over_samples
 from dgm_jax.principles.latent.options import Options
 
 
@@ -32,7 +32,7 @@ def pair_terms(
   """
   live, frozen = model.bind(variables), model.bind(jax.lax.stop_gradient(variables))
   q, q_frozen = live.infer(batch), frozen.infer(batch)
-  merge = not variables.get("batch_stats")
+  merge = has_no_moments(variables)
 
   def some(keys):
     z, _ = jax.vmap(lambda key: q.sample_and_log_prob(seed=key))(keys)
