@@ -89,8 +89,8 @@ def test_a_completion_keeps_the_beginning(vae):
     assert c.known == line and c.text.startswith(line) and c.log_px_z < 0
   with pytest.raises(errors.UserError, match=r"sentence 1: share = 0.2 hides its only word"):
     vae.complete(["w1"])
-  with pytest.raises(errors.UserError, match=r"sentence 2: share = 0.9 hides all its 5 words"):
-    vae.complete(["w1 w2 w3 w4 w5", "w1 w2 w3 w4 w5"][:1] + ["w0 w1 w2 w3 w4"], share=0.9)
+  with pytest.raises(errors.UserError, match=r"sentence 1: share = 0.9 hides all its 5 words"):
+    vae.complete(["w1 w2 w3 w4 w5"], share=0.9)
 
 
 def test_every_command_shows_what_it_found(run, tmp_path, capsys):
