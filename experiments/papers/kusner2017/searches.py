@@ -82,8 +82,8 @@ def paths(run: Any, steps: int = 9, side: int = 5) -> dict[str, np.ndarray]:
   axes = np.linalg.qr(np.random.default_rng(0).normal(size=(len(centre), 2)))[0].T
   spread = float(np.std(np.asarray(vae.encode(texts).mean)))
   grid = np.linspace(-2 * spread, 2 * spread, side)
-  plane = vae.decode(np.array([centre + a * axes[0] + b * axes[1] for a in grid for b in grid]))
-  between = [[a, *vae.interpolate(a, b, steps=steps), b] for a, b in pairs]
+  plane = vae.decode(np.array([centre + a * axes[0] + b * axes[1] for a in grid for b in grid]), beam=1)
+  between = [[a, *vae.interpolate(a, b, steps=steps, beam=1), b] for a, b in pairs]
   return {"paths": np.array(between), "plane": np.array(plane).reshape(side, side)}
 
 

@@ -113,7 +113,7 @@ def test_every_command_shows_and_writes_what_it_found(run, vae, tmp_path, capsys
   assert command.main(["optimise", file, *flags, f"--out={best}", *search_flags]) == 0
   assert [row["round"] for row in csv.DictReader(best.open())] == ["1", "1"]
   codes.write_text(codes.read_text().replace(vae.fingerprint, "00000000"))
-  with pytest.raises(errors.UserError, match="line 2: the code is of a run with another vocabulary"):
+  with pytest.raises(errors.UserError, match="line 2: the code is of another model"):
     command.main(["generate", f"--codes={codes}", *flags])
 
 
