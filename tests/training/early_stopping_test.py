@@ -56,6 +56,7 @@ def test_updates_of_the_decoder_end_a_run():
 def test_an_aggressive_run_ends_after_its_updates_of_the_decoder_also_as_one_of_several(tmp_path):
   configs = [small(vae_mnist, num_steps=400, log_every=10, eval_every=0, seed=seed) for seed in (0, 1)]
   for config in configs:
+    config.optim.boundaries, config.optim.scales = (), ()
     config.objective.update(aggressive=2, aggressive_window=1, decoder_updates=9)
   train.train_runs(configs, [tmp_path / "0", tmp_path / "1"])
   for folder in (tmp_path / "0", tmp_path / "1"):
