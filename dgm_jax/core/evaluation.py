@@ -89,11 +89,22 @@ def mean_and_error(values: jax.Array) -> tuple[float, float]:
   return mean, math.sqrt(variance / len(values))
 
 
+def means_and_errors(values: dict[str, jax.Array]) -> dict[str, tuple[float, float]]:
+  """{name: (mean, standard error)} of {name: [N]}.
+
+  Where `labelled` [N] is among them, `accuracy` is of the examples with labelled > 0, and absent if there are none.
+  """
+  values = dict(values)
+  if {"labelled", "accuracy"} <= values.keys():
+    values["accuracy"] = jax.device_get(values["accuracy"])[jax.device_get(values["labelled"]) > 0]
+  return {name: mean_and_error(value) for name, value in values.items() if len(value)}
+
+
 def make_evaluate(system: System, transform: Callable, batch_size: int) -> Callable:
   """Makes (state, key, data) -> {name: float}: the mean of eval_step over a data set, exact for any batch size."""
   run = make_evaluate_examples(system.eval_step, transform, batch_size)
 
   def evaluate_set(state, key, data):
-    return {name: mean_and_error(values)[0] for name, values in run(state, key, data).items()}
+    return {name: mean for name, (mean, _) in means_and_errors(run(state, key, data)).items()}
 
   return evaluate_set

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dgm_jax.core import errors
-from dgm_jax.core.evaluation import make_evaluate_examples, mean_and_error
+from dgm_jax.core.evaluation import make_evaluate_examples, means_and_errors
 from dgm_jax.core.progress import progress_bar
 
 NEEDS = ()  # methods of the model
@@ -24,12 +24,12 @@ def evaluate(experiment: Any, state: Any, key: Any, arrays: dict, *, batch_size:
     batch_size: examples at once.
 
   Returns:
-    NAME and NAME_stderr for every metric; "values" holds the metrics of each example.
+    NAME and NAME_stderr for every metric, see core.evaluation.means_and_errors; "values" holds the metrics of each example.
   """
   run = make_evaluate_examples(experiment.system.eval_step, experiment.transforms.evaluate, batch_size)
   with progress_bar(len(arrays["x"]), description="means", unit="example") as bar:
     values = run(state, key, arrays, bar.update)
   results = {"values": values}
-  for name, value in values.items():
-    results[name], results[f"{name}_stderr"] = mean_and_error(value)
+  for name, (mean, error) in means_and_errors(values).items():
+    results[name], results[f"{name}_stderr"] = mean, error
   return results

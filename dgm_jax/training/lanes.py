@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, rng
-from dgm_jax.core.evaluation import make_evaluate_examples, make_prepare, mean_and_error
+from dgm_jax.core.evaluation import make_evaluate_examples, make_prepare, means_and_errors
 from dgm_jax.data.files import tokens
 from dgm_jax.training import given_runs
 from dgm_jax.training.experiment import Experiment, hyper_parameters, make_init, make_init_of
@@ -33,7 +33,7 @@ def steps_of(experiment: Experiment) -> tuple[int, int, int]:
 
 def means(values: Any, split: str) -> dict[str, float]:
   """{split/name: mean} of values {name: [N]}."""
-  return {f"{split}/{k}": mean_and_error(v)[0] for k, v in values.items()}
+  return {f"{split}/{k}": mean for k, (mean, _) in means_and_errors(values).items()}
 
 
 def make_shown(experiment: Experiment) -> Any:

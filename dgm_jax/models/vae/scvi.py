@@ -195,7 +195,7 @@ class Model(nn.Module):
   def log_library(self, batch: dict[str, jax.Array], z: jax.Array) -> jax.Array:
     """log l, [B]."""
     if self.library == "latent":
-      return z[:, -1]
+      return z[:, self.latent_dim]
     return jnp.log(batch["size_factor"] if self.library == "size_factor" else jnp.sum(self._x(batch), -1))
 
   def decode(self, batch: dict[str, jax.Array], z: jax.Array) -> Decoded:
