@@ -76,3 +76,16 @@ def write_all(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   (found["mtx"] / "features.tsv").write_text("".join(f"ENS{j}\tgene{j}\tGene Expression\n" for j in range(G)))
   (found["mtx"] / "barcodes.tsv").write_text("".join(f"cell{i}\n" for i in range(N)))
   return found
+
+
+def quick(make_config):
+  """runs.make_config, with ten importance samples of the evaluation."""
+
+  def make(*args):
+    config = make_config(*args)
+    with config.unlocked():
+      if "importance_sampling" in config.evaluate:
+        config.evaluate.importance_sampling.num_samples = 10
+    return config
+
+  return make

@@ -1,7 +1,6 @@
 """scVI of cells in memory: the class that `dgm_jax.SCVI` names."""
 
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -148,14 +147,10 @@ class SCVI(TrainedCells):
     return runs.make_config(self.likelihood, self.library, data, self.options, settings)
 
   def save(self, folder: str | pathlib.Path, overwrite: bool = False) -> None:
-    """Copies the run to a folder."""
+    """Copies the run to a folder, which `overwrite` replaces if it holds a model.  Raises UserError if it cannot be."""
     errors.require(self.workdir is not None, "The model is not trained yet: call train() first.")
-    place = paths.folder("folder", folder)
-    errors.require(
-      overwrite or not place.exists() or not any(place.iterdir()), f"{place} exists; overwrite=True replaces it."
-    )
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(self.workdir, place)  # type: ignore[arg-type]
+    assert self.workdir is not None
+    runs.copy(self.workdir, paths.folder("folder", folder), overwrite)
 
   @classmethod
   def load(cls, folder: str | pathlib.Path) -> Self:

@@ -2,11 +2,13 @@
 
 import math
 import pathlib
+import shutil
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 from dgm_jax.applications.single_cell.fitted import FittedCells, joined
-from dgm_jax.core import compilation_cache, config_args, errors
+from dgm_jax.core import compilation_cache, config_args, errors, files
 from dgm_jax.data.sets.cells import Columns
 from dgm_jax.training import restore
 from dgm_jax.training import train as training
@@ -99,6 +101,32 @@ def schedule(num_cells: int, test_fraction: float, batch_size: int, epochs: int 
     "log_every": per_epoch,
     "batch_size": size,
   }
+
+
+def copy(workdir: pathlib.Path, target: pathlib.Path, overwrite: bool) -> None:
+  """Copies a run to a folder, which is complete or as it was before.
+
+  Raises:
+    UserError: `target` is the run, within it or around it, or is not empty: with `overwrite`, if it is no run.
+  """
+  source, place = workdir.resolve(), target.resolve()
+  near = source == place or source in place.parents or place in source.parents
+  errors.require(not near, f"{target} is the model's own folder {workdir}, within it or around it; name another one.")
+  taken = place.exists() and any(place.iterdir())
+  errors.require(overwrite or not taken, f"{target} exists; overwrite=True replaces it.")
+  errors.require(
+    not taken or (place / "config.json").is_file(),
+    f"{target} holds files that are not a model's (it has no config.json); name a new or empty folder.",
+  )
+  files.make_folder(place.parent)
+  with tempfile.TemporaryDirectory(dir=place.parent, prefix=".saving_", ignore_cleanup_errors=True) as beside:
+    new, old = pathlib.Path(beside, "new"), pathlib.Path(beside, "old")
+    shutil.copytree(source, new)
+    files.sync_tree(new)
+    if place.exists():
+      place.rename(old)
+    new.rename(place)
+  files.sync(place.parent)
 
 
 def train(config: Any, workdir: pathlib.Path, call: str) -> dict[str, Any]:
