@@ -34,8 +34,13 @@ def of_anndata(adata: Any, layer: str | None = None) -> cell_files.CellFile:
   )
 
 
-def store(path: Any, file: cell_files.CellFile, columns: Columns) -> None:
+def store(path: Any, file: cell_files.CellFile, columns: Columns, layer: str | None = None) -> None:
   """Writes counts and the columns that are used to one .npz, which data.name = cells reads.
+
+  Args:
+    path: the file.
+    file, columns: cells, and their columns that are used.
+    layer: of the AnnData, from which the counts are.
 
   Raises:
     UserError: counts or columns that cannot be used, or the file is there already with other cells.
@@ -54,7 +59,7 @@ def store(path: Any, file: cell_files.CellFile, columns: Columns) -> None:
     values = np.asarray(file.column(name))
     of_numbers = name == columns.size_factor or name in columns.continuous
     obs[name] = values.astype(np.float64) if of_numbers else counts.as_texts(values)
-  arrays = cell_files.as_arrays(scipy.sparse.vstack(blocks), file.genes, file.cells, obs)
+  arrays = cell_files.as_arrays(scipy.sparse.vstack(blocks), file.genes, file.cells, obs, layer or "")
   if not path.exists():
     cell_files.save(path, arrays)
     return

@@ -9,6 +9,7 @@ from dgm_jax.applications.single_cell import cells_of, runs
 from dgm_jax.applications.single_cell.fitted import FittedCells
 from dgm_jax.applications.single_cell.trained import TrainedCells
 from dgm_jax.core import errors, files, paths
+from dgm_jax.data.files import cell_files
 from dgm_jax.data.sets.cells import Columns
 
 _KEYS = "_dgm_jax_scvi"  # of adata.uns: what setup_anndata notes
@@ -91,8 +92,9 @@ class SCVI(TrainedCells):
       "encode_covariates": encode_covariates,
       "linear": linear,
     }
-    self.file = cells_of.of_anndata(adata, self.layer)
+    self.file: cell_files.CellFile | None = cells_of.of_anndata(adata, self.layer)
     self.workdir: pathlib.Path | None = None
+    self.init_from: SCVI | None = None
     self.results: dict[str, Any] = {}
     self._fitted: FittedCells | None = None
 
@@ -128,16 +130,20 @@ class SCVI(TrainedCells):
       seed: of parameters, batches and noise.
       workdir: the run's folder; a new one in the system's temporary folder if not given.
     """
+    errors.require(
+      self.file is not None, "This model was loaded, and is trained; SCVI(adata, ...).train() trains a new one."
+    )
+    assert self.file is not None
     errors.require(0 < train_size < 1, f"train_size = {train_size}; it must be between 0 and 1.")
     held_out = 1 - train_size
     made = workdir or tempfile.mkdtemp(prefix="dgm_jax_")
     place = paths.folder("workdir", made).absolute()
     settings = runs.schedule(len(self.file.cells), held_out, batch_size, max_epochs, n_epochs_kl_warmup)
     settings |= {"seed": seed, "lr": lr, "num_samples": num_samples, "quiet": True}
-    data = runs.data_options(self.columns) | {"test_fraction": float(round(held_out, 6))}
+    data = runs.data_options(self.columns, self.layer or "") | {"test_fraction": float(round(held_out, 6))}
     data |= {"path": str(place / runs.OWN_DATA), "data_dir": str(place)}
     config = self._make_config(data, settings)
-    cells_of.store(place / runs.OWN_DATA, self.file, self.columns)
+    cells_of.store(place / runs.OWN_DATA, self.file, self.columns, self.layer)
     self.results = runs.train(config, place, f"dgm_jax.SCVI.train(workdir={str(place)!r})")
     self.workdir = place
     _, self._fitted = runs.restored(place)
@@ -153,8 +159,12 @@ class SCVI(TrainedCells):
     runs.copy(self.workdir, paths.folder("folder", folder), overwrite)
 
   @classmethod
-  def load(cls, folder: str | pathlib.Path) -> Self:
-    """The model of a run, with the cells that it was trained on.  Raises UserError if there is none."""
+  def load(cls, folder: str | pathlib.Path, adata: Any = None) -> Self:
+    """The model of a run, with the cells that it was trained on, or those of `adata` in their place.
+
+    Raises:
+      UserError: there is no such run, or the genes, batches or categories of `adata` are not those of the model.
+    """
     place = paths.folder("folder", folder)
     config, fitted = runs.restored(place)
     errors.require(config["model"]["name"] == cls.model_name, f"{place} is a run of {config['model']['name']!r}.")
@@ -169,6 +179,9 @@ class SCVI(TrainedCells):
     self.options, self.workdir, self._fitted = config["model"]["args"], place, fitted
     self.likelihood = config["model"]["args"]["likelihood"]
     self.results = files.read_json(place / "results.json") or {}
+    self.file, self.init_from = None, None
+    if adata is not None:
+      fitted.arrays = self._arrays(adata)
     return self
 
 

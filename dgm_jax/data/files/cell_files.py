@@ -55,7 +55,7 @@ def opened(path: str | pathlib.Path, layer: str = "") -> Iterator[CellFile]:
 
   Args:
     path: a file or folder, see FORMATS.
-    layer: of an .h5ad or a .loom, in place of X.
+    layer: of an .h5ad or a .loom, in place of X; of an .npz, the one from which its counts are.
 
   Raises:
     UserError: there is no such file or layer, or it is not of one of the formats.
@@ -66,7 +66,7 @@ def opened(path: str | pathlib.Path, layer: str = "") -> Iterator[CellFile]:
   kinds = {".h5ad": _h5ad, ".loom": _loom, ".h5": _tenx, ".npz": _store}
   kind = _folder if path.is_dir() else kinds.get(path.suffix.lower())
   errors.require(kind is not None, f"{path} is of an unknown format; supported: {FORMATS}.")
-  errors.require(not layer or path.suffix.lower() in (".h5ad", ".loom"), f"{path} has no layers: leave out layer.")
+  errors.require(not layer or path.suffix.lower() in (".h5ad", ".loom", ".npz"), f"{path} has no layers: leave out layer.")
   with contextlib.ExitStack() as stack:
     with readers.reading(path, "a file of cells"):
       found = kind(path, layer, stack)
@@ -208,13 +208,17 @@ def _store(path: pathlib.Path, layer: str, stack: contextlib.ExitStack) -> CellF
   found = readers.archive(path)
   if not {"data", "indices", "indptr", "shape", "genes", "cells"} <= found.keys():
     raise ValueError("it lacks data, indices, indptr, shape, genes or cells of a sparse matrix of cells")
+  layers = [str(found["layer"])] if "layer" in found else []
+  errors.require(not layer or layer in layers, f"{path} has counts of {layers[0] if layers else 'X'!r}, not of layer {layer!r}.")
   columns = [name.removeprefix(_OBS) for name in found if name.startswith(_OBS)]
   take = lambda name: found[_OBS + errors.choose(f"column of {path}", name, columns)]
   rows = _sparse_rows(found, tuple(found["shape"].tolist()))
   return CellFile(path, found["genes"].tolist(), found["cells"].tolist(), rows, take, columns)
 
 
-def as_arrays(matrix: Any, genes: list[str], cells: list[str], obs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def as_arrays(
+  matrix: Any, genes: list[str], cells: list[str], obs: Mapping[str, np.ndarray], layer: str = ""
+) -> dict[str, np.ndarray]:
   """The arrays of an .npz for counts [N, G], dense or a sparse matrix, with names and columns of the cells."""
   import scipy.sparse
 
@@ -222,6 +226,7 @@ def as_arrays(matrix: Any, genes: list[str], cells: list[str], obs: Mapping[str,
   by_rows.sort_indices()
   arrays = {"data": by_rows.data, "indices": by_rows.indices, "indptr": by_rows.indptr}
   arrays |= {"shape": np.array(by_rows.shape), "genes": np.array(genes, str), "cells": np.array(cells, str)}
+  arrays |= {"layer": np.array(layer)} if layer else {}
   return arrays | {_OBS + name: values for name, values in obs.items()}
 
 

@@ -56,3 +56,15 @@ def test_a_copy_that_fails_leaves_the_old_one(trained, tmp_path, monkeypatch):
     model.save(tmp_path / "copy", overwrite=True)
   assert [p.name for p in tmp_path.iterdir()] == ["copy"]
   dgm_jax.SCVI.load(tmp_path / "copy")
+
+
+def test_the_layer_with_the_counts_is_remembered(trained):
+  model, adata = trained
+  z = model.get_latent_representation()
+  again = dgm_jax.SCVI.load(model.workdir)
+  assert again.layer == "counts"
+  np.testing.assert_allclose(again.get_latent_representation(adata[:5].copy()), z[:5], atol=1e-5)  # X is normalised
+  some = dgm_jax.SCVI.load(model.workdir, adata[3:9].copy())
+  np.testing.assert_allclose(some.get_latent_representation(), z[3:9], atol=1e-5)
+  with pytest.raises(errors.UserError, match="was loaded, and is trained"):
+    again.train(1)
