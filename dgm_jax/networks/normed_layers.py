@@ -23,6 +23,11 @@ class BatchNorm(nn.Module):
 
   width: int
 
+  def weights(self) -> jax.Array:
+    """scale / sqrt(variance + epsilon) of the running averages, by which evaluation multiplies h, [width]."""
+    scale, variance = self.variables["params"]["scale"], self.variables["averages"]["variance"]
+    return scale * jax.lax.rsqrt(variance + EPSILON)
+
   @nn.compact
   def __call__(self, h: jax.Array, by_batch: bool) -> jax.Array:
     """h [B, width]; with `by_batch`, moments are those of h."""

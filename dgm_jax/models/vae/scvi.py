@@ -264,9 +264,12 @@ class Model(nn.Module):
     self.decode(batch, self.infer(batch).sample(seed=key))
 
   def loadings(self) -> jax.Array:
-    """The linear decoder's weights of the genes' log frequencies, [G, L]; of its own scale.  See `linear`."""
+    """The linear decoder's weights of z for the genes' scores, rho = softmax(scores), in evaluation; [G, L].
+
+    The weights of the batch normalisation that follows are multiplied in: scale / sqrt(variance + eps) x kernel.
+    """
     errors.require(self.linear, "loadings are those of a linear decoder: linear = True")
-    return self.scale_head.variables["params"]["kernel"].T
+    return self.scale_head.variables["params"]["kernel"].T * self.scale_norm.weights()[:, None]
 
   def conditions(self, key: jax.Array, n: int) -> dict[str, jax.Array]:
     """A batch of n cells without counts, whose batches are uniform, and whose libraries have the moments of theirs."""

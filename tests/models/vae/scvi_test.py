@@ -300,3 +300,18 @@ def test_scvi_tools_trained_anew_gives_equal_numbers(tmp_path):
   out = tmp_path / "weights.npz"
   subprocess.run([os.environ["DGM_SCVI_PYTHON"], str(script), str(out)], check=True, env={"PATH": os.environ["PATH"]})
   assert_equal_to(dict(np.load(out)))
+
+
+def test_loadings_are_the_derivatives_of_the_log_frequencies():
+  """log rho_g = score_g - log sum exp scores: differences of genes change by those of the loadings, in every unit."""
+  made, params = model("observed", linear=True), variables("observed", linear=True)
+  spread = jax.tree.map(lambda a: a * jnp.linspace(0.3, 4, a.size).reshape(a.shape), params["averages"])
+  bound = made.bind(params | {"averages": spread})
+  loadings = np.asarray(bound.loadings())
+  log_rho = jax.jit(lambda z: bound.decode(BATCH, z).log_rho)
+  centred = lambda a: np.asarray(a - a.mean(-1, keepdims=True))
+  z = jax.random.normal(KEY, (B, L))
+  for unit in range(L):
+    step = 0.5 * jnp.eye(L)[unit]
+    found = centred(log_rho(z + step) - log_rho(z - step))
+    np.testing.assert_allclose(found, np.tile(centred(loadings[:, unit]), (B, 1)), rtol=1e-3, atol=1e-4)
