@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 
 from dgm_jax.configs import scvi_simulated
 from dgm_jax.configs.base import data_section
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.training.build import model_arguments
 
@@ -40,6 +41,8 @@ def get_config(arg: str = "") -> ConfigDict:
   small = a.test and "data" not in a.given
   config = scvi_simulated.cells(data_section("scrna/simulated" if small else a.data), a)
   if a.model == "scanvi":
+    errors.require(a.k == 1, f"k = {a.k}: the bound of scanvi has one sample; leave out k.")
+    errors.require(a.dispersion != "gene_label", "scanvi does not support dispersion=gene_label, as types are latent.")
     own = {name: value for name, value in model_arguments("scanvi").items() if name not in config.model.args}
     config.model = ConfigDict({"name": "scanvi", "args": config.model.args.to_dict() | own})
     config.principle, config.objective = "own_bound", ConfigDict()

@@ -35,6 +35,10 @@ class SCANVI(SCVI):
     self.options["alpha"] = float(classification_ratio)
     self.init_from = None if init_from is None else init_from.workdir
 
+  def _check_training(self, num_samples: int, warm_up: int | None) -> None:
+    errors.require(num_samples == 1, f"num_samples = {num_samples}; the bound of SCANVI has one sample, num_samples = 1.")
+    errors.require(warm_up is None, "SCANVI has no warm-up: leave out n_epochs_kl_warmup.")
+
   def _make_config(self, data: dict, settings: dict) -> Any:
     config = runs.make_config(self.likelihood, self.library, data, self.options, settings, "scanvi")
     if self.init_from is not None:

@@ -83,6 +83,10 @@ def _config(args: argparse.Namespace, source: pathlib.Path, num_cells: int) -> A
   settings = runs.schedule(num_cells, 0.1, 128, args.epochs, None)
   settings |= {"seed": args.seed, "lr": 1e-3, "num_samples": args.num_samples}
   data = runs.data_options(columns, args.layer or "") | {"path": str(source.absolute()), "num_genes": args.num_genes}
+  errors.require(
+    not (args.size_factor and args.library == "latent"),
+    "--library=latent and --size_factor exclude each other: size factors replace the library.",
+  )
   library = "size_factor" if args.size_factor else args.library
   model = {"latent_dim": args.latents, "hidden": args.hidden}
   return runs.make_config(args.likelihood, library, data, model, settings)

@@ -134,6 +134,7 @@ class SCVI(TrainedCells):
       self.file is not None, "This model was loaded, and is trained; SCVI(adata, ...).train() trains a new one."
     )
     assert self.file is not None
+    self._check_training(num_samples, n_epochs_kl_warmup)
     errors.require(0 < train_size < 1, f"train_size = {train_size}; it must be between 0 and 1.")
     held_out = 1 - train_size
     made = workdir or tempfile.mkdtemp(prefix="dgm_jax_")
@@ -148,6 +149,13 @@ class SCVI(TrainedCells):
     self.workdir = place
     _, self._fitted = runs.restored(place)
     return self.results
+
+  def _check_training(self, num_samples: int, warm_up: int | None) -> None:
+    """Raises UserError for options that this objective does not have."""
+    errors.require(
+      num_samples == 1 or warm_up is None,
+      "n_epochs_kl_warmup weighs the KL, which the bound of num_samples > 1 does not have; leave out one of them.",
+    )
 
   def _make_config(self, data: dict, settings: dict) -> Any:
     return runs.make_config(self.likelihood, self.library, data, self.options, settings)
