@@ -47,6 +47,10 @@ class Model(scvi.Model):
     errors.require(
       self.num_labels >= 2, f"scANVI needs cells of two types or more, and the data have {self.num_labels}"
     )
+    errors.require(
+      self.dispersion != "gene_label",
+      "scANVI does not support dispersion = 'gene_label': the type is latent, and the dispersion would read the true one",
+    )
     self.classifier = NormedLayers((self.hidden,), self.dropout)
     self.classes = nn.Dense(self.num_labels)
     self.upper_encoder = scvi.Encoder(self.latent_dim, (self.hidden,), self.dropout)

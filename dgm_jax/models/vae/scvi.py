@@ -79,7 +79,8 @@ class Model(nn.Module):
     data_mean: mean of the training set, where the frequencies start.
     latent_dim, hidden, num_layers, dropout: L; width and number of hidden layers; dropout of the encoder.
     likelihood: a name of LIKELIHOODS.
-    dispersion: theta by "gene", "gene_batch" or "gene_label", or as a function of z, "gene_cell".
+    dispersion: theta by "gene", "gene_batch" or "gene_label", where cells without a label, y = -1, have their own; or
+      as a function of z, "gene_cell".
     library: a name of LIBRARIES.
     latent: "normal", or "logistic_normal": the decoder sees softmax(z).
     linear: whether the decoder is linear (LDVAE; Svensson et al., 2020), so that genes have loadings.
@@ -114,7 +115,7 @@ class Model(nn.Module):
       self.library_encoder = Encoder(1, widths[:1], self.dropout)
     self._make_decoder(widths)
     if self.likelihood != POISSON and self.dispersion != "gene_cell":
-      rows = {"gene": 1, "gene_batch": self.num_batches, "gene_label": self.num_labels}[self.dispersion]
+      rows = {"gene": 1, "gene_batch": self.num_batches, "gene_label": self.num_labels + 1}[self.dispersion]
       self.log_dispersion = self.param("log_dispersion", nn.initializers.normal(1.0), (rows, self.num_genes))
 
   @nn.nowrap
@@ -220,8 +221,11 @@ class Model(nn.Module):
       return others[0]
     if self.dispersion == "gene":
       return self.log_dispersion[0]
-    name = "batch" if self.dispersion == "gene_batch" else "y"
-    return self._one_hot(batch, name, self.log_dispersion.shape[0]) @ self.log_dispersion
+    rows = self.log_dispersion.shape[0]
+    if self.dispersion == "gene_batch":
+      return self._one_hot(batch, "batch", rows) @ self.log_dispersion
+    y = batch.get("y", jnp.full(batch["x"].shape[0], -1))
+    return jax.nn.one_hot(y % rows, rows) @ self.log_dispersion  # the last row is that of unlabelled cells, y = -1
 
   def px_z(self, batch: dict[str, jax.Array], z: jax.Array) -> Any:
     """p(x_g | z, l), entries [B, G] with without_factorial(x), sample(seed=), mean() and variance()."""

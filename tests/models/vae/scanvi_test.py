@@ -143,6 +143,11 @@ def test_every_parameter_has_a_gradient_and_averages_are_updated():
   assert all(jax.tree.leaves(moved))
 
 
+def test_the_dispersion_cannot_read_the_type():
+  with pytest.raises(errors.UserError, match="does not support dispersion = 'gene_label'"):
+    jax.eval_shape(model(dispersion="gene_label").init, KEY, BATCH)
+
+
 def test_one_type_is_no_classification():
   with pytest.raises(errors.UserError, match="two types or more, and the data have 1"):
     jax.eval_shape(scanvi.Model((G,), num_labels=1).init, KEY, BATCH)

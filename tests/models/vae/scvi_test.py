@@ -315,3 +315,13 @@ def test_loadings_are_the_derivatives_of_the_log_frequencies():
     step = 0.5 * jnp.eye(L)[unit]
     found = centred(log_rho(z + step) - log_rho(z - step))
     np.testing.assert_allclose(found, np.tile(centred(loadings[:, unit]), (B, 1)), rtol=1e-3, atol=1e-4)
+
+
+def test_unlabelled_cells_have_a_dispersion_of_their_own():
+  made = model("observed", dispersion="gene_label", num_labels=2)
+  batch = BATCH | {"y": np.arange(B) % 3 - 1}
+  params = jax.jit(made.init)(KEY, batch)
+  of = jax.jit(lambda b: made.bind(params).decode(b, jnp.zeros((B, L))).log_dispersion)
+  rows = np.asarray(params["params"]["log_dispersion"])
+  np.testing.assert_array_equal(of(batch), rows[[2, 0, 1]][np.arange(B) % 3])
+  np.testing.assert_array_equal(of(BATCH), np.tile(rows[2], (B, 1)))  # cells without y are unlabelled
