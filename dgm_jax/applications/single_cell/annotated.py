@@ -8,14 +8,16 @@ import numpy as np
 from dgm_jax.applications.single_cell import runs
 from dgm_jax.applications.single_cell.model import SCVI
 from dgm_jax.core import errors
+from dgm_jax.data.sets import cells as cells_set
 
 
 class SCANVI(SCVI):
   """scANVI (Xu et al., 2021): scVI with types of cells, some of which are known, and a classifier of the others.
 
   Args:
-    adata, **options: as of SCVI; labels_key and unlabeled_category are needed.
-    init_from: a trained SCVI, whose networks are the initial ones and whose keys and options are taken.
+    adata, **options: as of SCVI; labels_key is needed, unlabeled_category where some types are hidden.
+    init_from: a trained SCVI, whose networks are the initial ones and whose keys and options are taken; its genes,
+      batches and categories must be those of adata, in the same order.
     classification_ratio: weight of the classifier's log-likelihood of known types.
 
   Raises:
@@ -33,7 +35,32 @@ class SCANVI(SCVI):
     super().__init__(adata, **options)
     errors.require(bool(self.columns.labels), "SCANVI needs labels_key, the column of obs with the types.")
     self.options["alpha"] = float(classification_ratio)
-    self.init_from = None if init_from is None else init_from.workdir
+    if init_from is not None:
+      self._require_same_inputs(init_from)
+    self.init_from = init_from
+
+  def _require_same_inputs(self, other: SCVI) -> None:
+    """Raises UserError unless genes, batches and categories are those of a trained model, in its order.
+
+    Its weights are matched by name and shape: in another order they would be those of other genes.
+    """
+    assert self.file is not None
+    _, about = cells_set.of_columns(self.file, self.columns)
+    known, given = other.fitted.about, {"genes": self.file.genes} | about
+    for name in ("genes", "batches", "category_names"):
+      old, new = list(known.get(name) or ()), list(given.get(name) or ())
+      i = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+      at = lambda names, i=i: repr(names[i]) if i < len(names) else "none"
+      errors.require(
+        old == new,
+        f"init_from knows other {name.replace('_', ' ')}, or in another order: number {i + 1} is {at(old)} there, and "
+        f"{at(new)} in adata.",
+      )
+    for option in ("hidden", "latent_dim", "num_layers", "linear", "encode_covariates"):
+      errors.require(
+        self.options[option] == other.options[option],
+        f"init_from has {option} = {other.options[option]!r}, and this model {self.options[option]!r}; they must agree.",
+      )
 
   def _check_training(self, num_samples: int, warm_up: int | None) -> None:
     errors.require(num_samples == 1, f"num_samples = {num_samples}; the bound of SCANVI has one sample, num_samples = 1.")
@@ -42,7 +69,7 @@ class SCANVI(SCVI):
   def _make_config(self, data: dict, settings: dict) -> Any:
     config = runs.make_config(self.likelihood, self.library, data, self.options, settings, "scanvi")
     if self.init_from is not None:
-      runs.set_section(config, {"init_from": str(self.init_from)})
+      runs.set_section(config, {"init_from": str(self.init_from.workdir)})
     return config
 
   def predict(self, adata: Any = None, indices: Sequence[int] | None = None, soft: bool = False) -> Any:
@@ -77,4 +104,5 @@ def _options_of(model: SCVI) -> dict[str, Any]:
     "latent_distribution": kinds[args["latent"]],
     "use_observed_lib_size": model.library != "latent",
     "encode_covariates": args["encode_covariates"],
+    "linear": args["linear"],
   }
