@@ -63,7 +63,9 @@ class SCANVI(SCVI):
       )
 
   def _check_training(self, num_samples: int, warm_up: int | None) -> None:
-    errors.require(num_samples == 1, f"num_samples = {num_samples}; the bound of SCANVI has one sample, num_samples = 1.")
+    errors.require(
+      num_samples == 1, f"num_samples = {num_samples}; the bound of SCANVI has one sample, num_samples = 1."
+    )
     errors.require(warm_up is None, "SCANVI has no warm-up: leave out n_epochs_kl_warmup.")
 
   def _make_config(self, data: dict, settings: dict) -> Any:

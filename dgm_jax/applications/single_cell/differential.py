@@ -6,6 +6,7 @@ and estimates a pseudocount from genes that are not expressed; here neither is d
 """
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,31 @@ def group_pairs(
   return [(b, *pairs(of(b), each, seed + i)) for i, b in enumerate(shared)]
 
 
+def cell_indices(given: Any, num_cells: int, name: str) -> np.ndarray:
+  """Indices of cells: integers from 0, negative ones from the end, or a truth value for each of the cells.
+
+  Raises:
+    UserError: there is none, one is out of range, or a mask is of another length.
+  """
+  found = np.asarray(given)
+  if found.dtype == bool:
+    errors.require(
+      found.shape == (num_cells,), f"{name} is a mask of shape {found.shape}; there are {num_cells:,} cells."
+    )
+    found = np.flatnonzero(found)
+  errors.require(found.size > 0, f"{name} has no cells.")
+  errors.require(
+    found.ndim == 1 and found.dtype.kind in "iu", f"{name} must be a list of integers, or a mask of cells."
+  )
+  wrong = found[(found < -num_cells) | (found >= num_cells)]
+  errors.require(not len(wrong), f"{name} has {wrong[:1].tolist()}, and there are {num_cells:,} cells, from 0.")
+  return found % num_cells
+
+
 def group_indices(values: list[str], group: Any, column: str) -> np.ndarray:
   """Cells of a group: a name, or several names."""
-  names = [group] if isinstance(group, str) else list(map(str, group))
+  several = isinstance(group, Iterable) and not isinstance(group, str)
+  names = list(map(str, group)) if several else [str(group)]
   for name in names:
     errors.choose(f"group of {column!r}", name, set(values))
   return np.flatnonzero(np.isin(np.array(values), names))

@@ -194,7 +194,8 @@ class SCVI(TrainedCells):
 
 
 def _columns(keys: dict[str, Any]) -> Columns:
-  rows = lambda name: tuple(keys.get(name) or ())
+  listed = lambda value: () if value is None else (value,) if isinstance(value, str) else tuple(map(str, value))
+  rows = lambda name: listed(keys.get(name))  # an .h5ad gives lists back as arrays
   text = lambda name: keys.get(name) or ""
   return Columns(
     text("batch_key"), text("labels_key"), text("unlabeled_category"), text("size_factor_key"),

@@ -88,11 +88,12 @@ def make_config(
 
 def schedule(num_cells: int, test_fraction: float, batch_size: int, epochs: int | None, warm_up: int | None) -> dict:
   """{num_steps, beta_steps, log_every, batch_size}: the KL of z has its full weight at latest from half of the run."""
+  errors.require(batch_size >= 1, f"batch_size = {batch_size}; it must be 1 or more.")
+  errors.require(epochs is None or epochs >= 1, f"max_epochs = {epochs}; it must be 1 or more.")
   num_train = num_cells - round(test_fraction * num_cells)
   size = min(batch_size, num_train)
   per_epoch = max(1, num_train // size)
-  epochs = epochs or max_epochs(num_cells)
-  errors.require(epochs >= 1, f"max_epochs = {epochs}; it must be 1 or more.")
+  epochs = max_epochs(num_cells) if epochs is None else epochs
   warmed = min(_WARM_UP, math.ceil(epochs / 2)) if warm_up is None else warm_up
   errors.require(warmed >= 0, f"n_epochs_kl_warmup = {warmed}; it must be 0 or more.")
   return {

@@ -1,5 +1,6 @@
 """What a trained scVI answers: q(z|x), expression, differential expression, log p(x)."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,7 +47,9 @@ class TrainedCells:
     else:
       needs = self.columns if self.options["dispersion"] == "gene_label" else self.columns._replace(labels="")
       arrays = cells_of.arrays_of(cells_of.of_anndata(adata, self.layer), needs, fitted.about, True)
-    return arrays if indices is None else take(arrays, np.asarray(indices))
+    if indices is None:
+      return arrays
+    return take(arrays, differential.cell_indices(indices, len(arrays["x"]), "indices"))
 
   def _batch_number(self, name: Any) -> int:
     known = list(self.fitted.about.get("batches", ()))
@@ -88,10 +91,12 @@ class TrainedCells:
     ]  # fmt: skip
     several = isinstance(transform_batch, list | tuple)
     batches = [None] if transform_batch is None else transform_batch if several else [transform_batch]
-    numbers = [None if b is None else self._batch_number(b) for b in batches]
+    in_batches = [None if b is None else self._batch_number(b) for b in batches]
+    known = isinstance(library_size, numbers.Real) or library_size == "latent"
+    errors.require(known, f"library_size = {library_size!r}; it must be a number or 'latent'.")
     scale = self.fitted.library(arrays)[:, None] if library_size == "latent" else float(library_size)
     draws = [
-      np.mean([self.fitted.frequencies(arrays, b, False, seed + s)[:, chosen] for b in numbers], 0) * scale
+      np.mean([self.fitted.frequencies(arrays, b, False, seed + s)[:, chosen] for b in in_batches], 0) * scale
       for s in range(n_samples)
     ]
     if not return_mean:
@@ -148,9 +153,10 @@ class TrainedCells:
 
   def _groups(self, adata: Any, arrays: Arrays, groupby: str | None, names: tuple, given: tuple) -> tuple:
     if given[0] is not None:
-      first = np.asarray(given[0])
-      rest = np.setdiff1d(np.arange(len(arrays["x"])), first)
-      return first, rest if given[1] is None else np.asarray(given[1])
+      n = len(arrays["x"])
+      first = differential.cell_indices(given[0], n, "idx1")
+      rest = np.setdiff1d(np.arange(n), first) if given[1] is None else given[1]
+      return first, differential.cell_indices(rest, n, "idx2")
     errors.require(names[0] is not None, "differential_expression needs group1 (with groupby) or idx1.")
     values = self._column(adata, arrays, groupby or self.columns.labels or self.columns.batch)
     first = differential.group_indices(values, names[0], groupby or "labels")
@@ -175,7 +181,7 @@ class TrainedCells:
     return draws[0] if n_samples == 1 else np.stack(draws, -1)
 
   def get_elbo(self, adata: Any = None, indices: Sequence[int] | None = None, n_mc_samples: int = 10) -> float:
-    """The mean over cells of the ELBO, nats: greater is better (scvi-tools has minus it)."""
+    """The mean over cells of the ELBO, nats: greater is better, as in scvi-tools."""
     return float(self.fitted.log_terms(self._arrays(adata, indices), n_mc_samples)["elbo"].mean())
 
   def get_marginal_ll(
@@ -191,7 +197,10 @@ class TrainedCells:
     return {"reconstruction_loss": -float(terms["log_px_z"].mean())}
 
   def get_latent_library_size(self, adata: Any = None, indices: Sequence[int] | None = None) -> np.ndarray:
-    """l of each cell, [N, 1]: the total, the size factor, or exp E_q[log l]."""
+    """l of each cell, [N, 1]: the total, the size factor, or exp E_q[log l].
+
+    scvi-tools returns E_q[l] = exp(m + v / 2) of a latent library, and an error for an observed one.
+    """
     return self.fitted.library(self._arrays(adata, indices))[:, None]
 
   def get_loadings(self) -> Any:

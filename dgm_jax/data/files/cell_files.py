@@ -66,7 +66,9 @@ def opened(path: str | pathlib.Path, layer: str = "") -> Iterator[CellFile]:
   kinds = {".h5ad": _h5ad, ".loom": _loom, ".h5": _tenx, ".npz": _store}
   kind = _folder if path.is_dir() else kinds.get(path.suffix.lower())
   errors.require(kind is not None, f"{path} is of an unknown format; supported: {FORMATS}.")
-  errors.require(not layer or path.suffix.lower() in (".h5ad", ".loom", ".npz"), f"{path} has no layers: leave out layer.")
+  errors.require(
+    not layer or path.suffix.lower() in (".h5ad", ".loom", ".npz"), f"{path} has no layers: leave out layer."
+  )
   with contextlib.ExitStack() as stack:
     with readers.reading(path, "a file of cells"):
       found = kind(path, layer, stack)
@@ -209,7 +211,9 @@ def _store(path: pathlib.Path, layer: str, stack: contextlib.ExitStack) -> CellF
   if not {"data", "indices", "indptr", "shape", "genes", "cells"} <= found.keys():
     raise ValueError("it lacks data, indices, indptr, shape, genes or cells of a sparse matrix of cells")
   layers = [str(found["layer"])] if "layer" in found else []
-  errors.require(not layer or layer in layers, f"{path} has counts of {layers[0] if layers else 'X'!r}, not of layer {layer!r}.")
+  errors.require(
+    not layer or layer in layers, f"{path} has counts of {layers[0] if layers else 'X'!r}, not of layer {layer!r}."
+  )
   columns = [name.removeprefix(_OBS) for name in found if name.startswith(_OBS)]
   take = lambda name: found[_OBS + errors.choose(f"column of {path}", name, columns)]
   rows = _sparse_rows(found, tuple(found["shape"].tolist()))

@@ -53,7 +53,10 @@ def of_columns(file: cell_files.CellFile, columns: Columns, known: dict | None =
       values, columns.labels, where, columns.unlabelled, known.get("classes")
     )
   if columns.size_factor:
-    factor = np.asarray(file.column(columns.size_factor), np.float32)
+    try:
+      factor = np.asarray(file.column(columns.size_factor), np.float32)
+    except (TypeError, ValueError):
+      raise errors.UserError(f"{where}: column {columns.size_factor!r} holds texts, not size factors.") from None
     errors.require(
       bool(np.isfinite(factor).all() and (factor > 0).all()),
       f"{where}: column {columns.size_factor!r} has size factors that are not positive.",

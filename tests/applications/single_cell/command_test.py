@@ -64,6 +64,7 @@ WRONG = {
   "layer": (["--out=out.h5ad", "--layer=raw"], "Unknown layer"),
   "numbers": (["--out=out.h5ad", "--batch=depth"], "holds numbers such as 1.0, not categories"),
   "epochs": (["--out=out.h5ad", "--epochs=-1"], "max_epochs = -1; it must be 1 or more"),
+  "no epochs": (["--out=out.h5ad", "--epochs=0"], "max_epochs = 0; it must be 1 or more"),
   "library": (["--out=out.h5ad", "--library=latent", "--size_factor=depth"], "exclude each other"),
   "genes": (["--out=out.h5ad", "--num_genes=-5"], "num_genes = -5"),
   "few": (["--out=out.h5ad"], "needed to train and to test"),

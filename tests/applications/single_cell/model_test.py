@@ -100,6 +100,16 @@ WRONG = {
   "likelihood": (lambda m, a: dgm_jax.SCVI(a, gene_likelihood="normal"), "Unknown gene_likelihood 'normal'"),
   "layer": (lambda m, a: dgm_jax.SCVI(a, layer="raw"), "Unknown layer of adata 'raw'"),
   "untrained": (lambda m, a: dgm_jax.SCVI(a).get_latent_representation(), "not trained yet"),
+  "no epochs": (lambda m, a: dgm_jax.SCVI(a).train(0), "max_epochs = 0; it must be 1 or more"),
+  "no batch": (lambda m, a: dgm_jax.SCVI(a).train(1, batch_size=0), "batch_size = 0; it must be 1 or more"),
+  "number": (lambda m, a: m.differential_expression(groupby="type", group1=3), "Unknown group of 'type' '3'"),
+  "no cells": (lambda m, a: m.differential_expression(idx1=[]), "idx1 has no cells"),
+  "all cells": (lambda m, a: m.differential_expression(idx1=np.ones(made.N, bool)), "idx2 has no cells"),
+  "far": (lambda m, a: m.differential_expression(idx1=[0, 600]), r"idx1 has \[600\], and there are 60 cells"),
+  "mask": (lambda m, a: m.differential_expression(idx1=np.ones(3, bool)), "a mask of shape .3,.; there are 60"),
+  "indices": (lambda m, a: m.get_latent_representation(indices=[-61]), r"indices has \[-61\]"),
+  "library": (lambda m, a: m.get_normalized_expression(library_size="sum"), "must be a number or 'latent'"),
+  "factor": (lambda m, a: dgm_jax.SCVI(a, size_factor_key="type").train(1), "column 'type' holds texts"),
   "size": (lambda m, a: dgm_jax.SCVI(a).train(1, train_size=1.5), "train_size = 1.5"),
 }
 
@@ -124,6 +134,25 @@ def test_setup_anndata_notes_the_keys():
   assert dgm_jax.SCVI(adata).columns.batch == "donor"
   with pytest.raises(errors.UserError, match=r"Unknown key of setup_anndata 'batch'\. Did you mean 'batch_key'"):
     dgm_jax.SCVI.setup_anndata(adata, batch="donor")
+
+
+def test_keys_survive_an_h5ad_and_a_single_name_is_one_column(tmp_path):
+  import anndata
+
+  adata = made.anndata_of(made.counts())
+  dgm_jax.SCVI.setup_anndata(adata, categorical_covariate_keys=["donor", "lane"], continuous_covariate_keys="age")
+  adata.write_h5ad(tmp_path / "cells.h5ad")
+  columns = dgm_jax.SCVI(anndata.read_h5ad(tmp_path / "cells.h5ad")).columns
+  assert columns.categorical == ("donor", "lane") and columns.continuous == ("age",)
+
+
+def test_a_mask_of_cells_is_their_indices(trained):
+  model, _, _ = trained
+  mask = np.arange(made.N) % 3 == 0
+  one, other = (model.differential_expression(idx1=i, n_samples=32) for i in (mask, np.flatnonzero(mask)))
+  np.testing.assert_array_equal(one, other)
+  z = model.get_latent_representation
+  np.testing.assert_array_equal(z(indices=mask), z()[mask])
 
 
 def test_called_genes_have_the_expected_share_of_false_ones():

@@ -41,7 +41,9 @@ def test_saving_a_model_never_removes_it(trained, tmp_path):
   model.save(tmp_path / "copy", overwrite=True)
   np.testing.assert_array_equal(dgm_jax.SCVI.load(tmp_path / "copy").get_latent_representation(), z)
   assert not (tmp_path / "copy" / "old.txt").exists()
-  assert sorted(p.name for p in tmp_path.iterdir()) == ["copy", "notes"] and (tmp_path / "notes" / "thesis.txt").exists()
+  assert (
+    sorted(p.name for p in tmp_path.iterdir()) == ["copy", "notes"] and (tmp_path / "notes" / "thesis.txt").exists()
+  )
 
 
 def test_a_copy_that_fails_leaves_the_old_one(trained, tmp_path, monkeypatch):
