@@ -79,7 +79,7 @@ class SCANVI(SCVI):
     found = self.fitted.types(self._arrays(adata, indices))
     classes = list(self.fitted.about["classes"])
     if soft:
-      return errors.import_package("pandas").DataFrame(found, columns=classes)
+      return errors.import_package("pandas").DataFrame(found, self._index(adata, indices), classes)
     return np.array(classes)[found.argmax(1)]
 
 

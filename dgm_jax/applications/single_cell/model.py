@@ -93,6 +93,7 @@ class SCVI(TrainedCells):
       "linear": linear,
     }
     self.file: cell_files.CellFile | None = cells_of.of_anndata(adata, self.layer)
+    self.cells = self.file.cells
     self.workdir: pathlib.Path | None = None
     self.init_from: SCVI | None = None
     self.results: dict[str, Any] = {}
@@ -187,9 +188,9 @@ class SCVI(TrainedCells):
     self.options, self.workdir, self._fitted = config["model"]["args"], place, fitted
     self.likelihood = config["model"]["args"]["likelihood"]
     self.results = files.read_json(place / "results.json") or {}
-    self.file, self.init_from = None, None
+    self.file, self.init_from, self.cells = None, None, runs.cell_names(data)
     if adata is not None:
-      fitted.arrays = self._arrays(adata)
+      fitted.arrays, self.cells = self._arrays(adata), list(map(str, adata.obs_names))
     return self
 
 

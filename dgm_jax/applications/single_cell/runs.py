@@ -9,6 +9,7 @@ from typing import Any
 
 from dgm_jax.applications.single_cell.fitted import FittedCells, joined
 from dgm_jax.core import compilation_cache, config_args, errors, files
+from dgm_jax.data.files import cell_files
 from dgm_jax.data.sets.cells import Columns
 from dgm_jax.training import restore
 from dgm_jax.training import train as training
@@ -135,6 +136,15 @@ def train(config: Any, workdir: pathlib.Path, call: str) -> dict[str, Any]:
   compilation_cache.use()
   with folder.disk_errors(workdir), run_record.called(call):
     return training.train_and_evaluate(config, workdir)
+
+
+def cell_names(data: Mapping[str, Any]) -> list[str] | None:
+  """The names of the cells of a run, in the order of its file; None if the file is no longer there."""
+  path = pathlib.Path(data.get("path") or "")
+  if data.get("name") != "cells" or not path.exists():
+    return None
+  with cell_files.opened(path, data.get("layer") or "") as file:
+    return file.cells
 
 
 def restored(workdir: pathlib.Path) -> tuple[dict[str, Any], FittedCells]:

@@ -19,11 +19,13 @@ class TrainedCells:
   Attributes:
     layer, columns: of the AnnData whose cells the model knows.
     options: the model's arguments.
+    cells: names of the cells that the model comes with; None if they are not known.
   """
 
   layer: str | None
   columns: Columns
   options: dict[str, Any]
+  cells: list[str] | None
   _fitted: FittedCells | None = None
 
   @property
@@ -51,6 +53,13 @@ class TrainedCells:
       return arrays
     return take(arrays, differential.cell_indices(indices, len(arrays["x"]), "indices"))
 
+  def _index(self, adata: Any, indices: Sequence[int] | None = None) -> list[str] | None:
+    """The names of the cells that `_arrays` gives, for a DataFrame."""
+    names = self.cells if adata is None else list(map(str, adata.obs_names))
+    if names is None or indices is None:
+      return names
+    return [names[i] for i in differential.cell_indices(indices, len(names), "indices")]
+
   def _batch_number(self, name: Any) -> int:
     known = list(self.fitted.about.get("batches", ()))
     errors.require(bool(known), "transform_batch needs a model with batch_key.")
@@ -77,7 +86,7 @@ class TrainedCells:
     return_numpy: bool = False,
     seed: int = 0,
   ) -> Any:
-    """rho times the library size, [N, G] (a DataFrame), averaged over `n_samples` draws z ~ q(z|x).
+    """rho times the library size, [N, G] (a DataFrame with the names of the cells), averaged over `n_samples` draws z ~ q(z|x).
 
     Args:
       transform_batch: a batch, or several to average over, in which all cells are decoded; the cells' own if None.
@@ -105,7 +114,7 @@ class TrainedCells:
     if return_numpy:
       return found
     pandas = errors.import_package("pandas")
-    return pandas.DataFrame(found, columns=[genes[j] for j in chosen])
+    return pandas.DataFrame(found, self._index(adata, indices), [genes[j] for j in chosen])
 
   def differential_expression(
     self,

@@ -69,6 +69,15 @@ def test_expression_is_of_frequencies_and_of_the_asked_batch(trained):
   np.testing.assert_allclose(scaled.sum(1), made.counts().sum(1), rtol=1e-4)
 
 
+def test_frames_have_the_names_of_the_cells(trained):
+  model, adata, folder = trained
+  held = adata.copy()
+  held.obsm["rho"] = model.get_normalized_expression()
+  assert list(model.get_normalized_expression(indices=[3, -1]).index) == ["cell3", f"cell{made.N - 1}"]
+  assert list(model.get_normalized_expression(adata[[7, 2]].copy()).index) == ["cell7", "cell2"]
+  assert list(dgm_jax.SCVI.load(folder).get_normalized_expression(gene_list=["gene1"]).index) == list(adata.obs_names)
+
+
 def test_a_new_cell_gets_the_same_numbers_among_other_cells(trained):
   model, adata, _ = trained
   alone = model.get_marginal_ll(adata[:1].copy(), n_mc_samples=20, return_mean=False)
