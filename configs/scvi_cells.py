@@ -7,6 +7,8 @@ scvi_simulated.
   python -m dgm_jax.main --config=configs/scvi_cells.py --config.data.path=CELLS.h5ad --workdir=runs/cells
   python -m dgm_jax.main --config=configs/scvi_cells.py:likelihood=nb --config.data.path=CELLS.h5ad --workdir=runs/nb
 
+As in scvi_simulated, the weight of the KL of z grows over the first half of the run; scanvi has no such warm-up.
+
 Options of config.data: layer, batch, labels, unlabelled, size_factor, categorical, continuous, num_genes.  The command
 `dgm_jax single-cell` does this, and writes the result to an .h5ad file.
 

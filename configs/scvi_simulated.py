@@ -40,12 +40,6 @@ from dgm_jax.training.build import model_arguments
 
 LIKELIHOODS = {"zinb": "zero_inflated_negative_binomial", "nb": "negative_binomial", "poisson": "poisson"}
 DATA = base.sets("scrna/simulated", "scrna/smfish", "scrna/starmap", "scrna/pbmc68k", "scrna/cortex")
-_TRAIN = {"scrna/cortex": 2_404} | {
-  "scrna/simulated": 1_600,
-  "scrna/smfish": 3_624,
-  "scrna/starmap": 2_964,
-  "scrna/pbmc68k": 560,
-}
 _EPOCHS = 60
 
 
@@ -54,11 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
   dispersions = ("gene", "gene_batch", "gene_cell")
   names = {"likelihood": tuple(LIKELIHOODS), "library": ("latent", "observed"), "dispersion": dispersions}
   a = parse(arg, **names, k=1, data=DATA, quick=False, test=False)
-  config = cells(data_section(base.data_name(a, "scrna/simulated")), a)
-  steps = _EPOCHS * (_TRAIN.get(config.data.name, 1_600) // config.batch_size)
-  if not a.test and a.k == 1:
-    config.objective.beta_steps = (800 if a.quick else steps) // 2
-  return config.lock()
+  return cells(data_section(base.data_name(a, "scrna/simulated")), a).lock()
 
 
 def cells(data: ConfigDict, a: SimpleNamespace) -> ConfigDict:
@@ -68,7 +58,7 @@ def cells(data: ConfigDict, a: SimpleNamespace) -> ConfigDict:
   args = model_arguments("scvi")
   args.update(likelihood=LIKELIHOODS[a.likelihood], library=a.library, dispersion=a.dispersion)
   config.model = ConfigDict({"name": "scvi", "args": args})
-  objective = {"kl": "analytic"} if a.k == 1 else {"bound": "iwae", "num_samples": a.k}
+  objective = {"kl": "analytic", "beta_steps": -1} if a.k == 1 else {"bound": "iwae", "num_samples": a.k}
   config.objective = ConfigDict(Options()._asdict() | objective | {"eval_samples": 10, "eval_chunk": 10})
   config.optim = ConfigDict(optimisers.Options(lr=1e-3, eps=0.01, l2=1e-6)._asdict())
   config.batch_size, config.num_epochs, config.log_every, config.checkpoint_every = 128, _EPOCHS, 0, 0

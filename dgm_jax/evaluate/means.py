@@ -24,7 +24,8 @@ def evaluate(experiment: Any, state: Any, key: Any, arrays: dict, *, batch_size:
     batch_size: examples at once.
 
   Returns:
-    NAME and NAME_stderr for every metric, see core.evaluation.means_and_errors; "values" holds the metrics of each example.
+    NAME and NAME_stderr for every metric (see core.evaluation.means_and_errors); "values" holds the metrics of each
+    example.
   """
   run = make_evaluate_examples(experiment.system.eval_step, experiment.transforms.evaluate, batch_size)
   with progress_bar(len(arrays["x"]), description="means", unit="example") as bar:

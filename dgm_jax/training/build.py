@@ -37,7 +37,7 @@ from dgm_jax.training.checks import (
 from dgm_jax.training.experiment import Experiment, first_examples, hyper_parameters, make_init, two_examples
 from dgm_jax.training.tracking import evaluations as tracked
 
-_GIVEN = ("model", "tx", "num_examples", "held_out")  # arguments of a principle's make that are no options
+_GIVEN = ("model", "tx", "num_examples", "num_steps", "held_out")  # arguments of a principle's make that are no options
 _FLAX_FIELDS = ("parent", "name", "dtype", "remat")  # of every Flax module, or set by other keys of the config
 
 
@@ -216,7 +216,7 @@ def build(config: ConfigDict, loaded: tuple[Splits, pipelines.Pipeline] | None =
     labels.check(model, parts)
   check_real(model, parts.train["x"].dtype.kind in "iub", pipeline.dequantizes, config)
   check_targets(model, parts, config)
-  of_set = {"num_examples": n, "held_out": given_by_data.held_out(parts, pipeline)}
+  of_set = {"num_examples": n, "num_steps": steps, "held_out": given_by_data.held_out(parts, pipeline)}
   of_set = {name: v for name, v in of_set.items() if name in inspect.signature(make_system).parameters}
   system = make_system(model, tx, **of_set, **config.objective.to_dict())
   if decay := config.optim.get("ema_decay", 0.0):

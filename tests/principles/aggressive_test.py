@@ -14,7 +14,7 @@ from dgm_jax.core import errors
 from dgm_jax.inference.aggregate_posterior import mutual_information
 from dgm_jax.models.vae import dlgm, sequence_vae, vae
 from dgm_jax.principles.latent import aggressive, latent, weights
-from dgm_jax.principles.latent.options import Options
+from dgm_jax.principles.latent.options import Options, with_steps
 from dgm_jax.training import build, programs
 from helpers import tables
 
@@ -267,3 +267,10 @@ def test_an_update_of_either_part_of_a_sequence_model_with_lengths_leaves_the_ot
       machine = new.variables["aggressive"]
       assert float(machine["words"]) == 9
       assert float(machine["loss"]) == pytest.approx(3 * float(metrics["loss"]), rel=1e-5)
+
+
+def test_minus_one_warm_up_step_is_half_of_the_run_whatever_its_length():
+  half = lambda n: with_steps(Options(beta_steps=-1), n).beta_steps
+  assert [half(n) for n in (1, 9, 60, 540)] == [1, 4, 30, 270]
+  with pytest.raises(errors.UserError, match="needs the number of its steps"):
+    latent.make(vae.Model((4,)), optax.sgd(0.1), kl="analytic", beta_steps=-1)

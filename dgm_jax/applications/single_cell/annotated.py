@@ -59,7 +59,7 @@ class SCANVI(SCVI):
     for option in ("hidden", "latent_dim", "num_layers", "linear", "encode_covariates"):
       errors.require(
         self.options[option] == other.options[option],
-        f"init_from has {option} = {other.options[option]!r}, and this model {self.options[option]!r}; they must agree.",
+        f"init_from has {option} = {other.options[option]!r}, and this model {self.options[option]!r}.",
       )
 
   def _check_training(self, num_samples: int, warm_up: int | None) -> None:

@@ -86,7 +86,7 @@ class TrainedCells:
     return_numpy: bool = False,
     seed: int = 0,
   ) -> Any:
-    """rho times the library size, [N, G] (a DataFrame with the names of the cells), averaged over `n_samples` draws z ~ q(z|x).
+    """rho times the library size, a DataFrame [N, G], averaged over `n_samples` draws z ~ q(z|x).
 
     Args:
       transform_batch: a batch, or several to average over, in which all cells are decoded; the cells' own if None.

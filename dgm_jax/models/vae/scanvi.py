@@ -49,7 +49,7 @@ class Model(scvi.Model):
     )
     errors.require(
       self.dispersion != "gene_label",
-      "scANVI does not support dispersion = 'gene_label': the type is latent, and the dispersion would read the true one",
+      "scANVI does not support dispersion = 'gene_label': the type is latent, and theta would read the true one",
     )
     self.classifier = NormedLayers((self.hidden,), self.dropout)
     self.classes = nn.Dense(self.num_labels)
@@ -152,9 +152,10 @@ class Model(scvi.Model):
     return objective, {"elbo": elbo, "labelled": known, "labelled_right": right}
 
   def evaluate(self, key: jax.Array, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """{elbo: U(x), nats; where batch has y, labelled: whether y >= 0, and accuracy: whether argmax q(y|z) at E[z|x] is y: [B]}.
+    """{elbo: U(x), nats; where batch has y, accuracy and labelled: [B]}.
 
-    The mean of the accuracy is that of the labelled cells; see core.evaluation.means_and_errors.
+    accuracy: whether argmax q(y|z) at E[z|x] is y; labelled: whether y >= 0.  The mean of the accuracy is that of the
+    labelled cells; see core.evaluation.means_and_errors.
     """
     below, by_type, log_qy_z = self.terms(key, batch)
     values = {"elbo": below + unlabelled(by_type, log_qy_z)}

@@ -37,7 +37,7 @@ from dgm_jax.inference import estimators, objectives
 from dgm_jax.inference.log_terms import LogTerms, log_terms
 from dgm_jax.principles import initial
 from dgm_jax.principles.latent import aggressive, weights
-from dgm_jax.principles.latent.options import Options, check
+from dgm_jax.principles.latent.options import Options, check, with_steps
 from dgm_jax.principles.latent.paired import paired_objective
 
 REQUIRES = ("infer(batch)", "log_joint(batch, z)", "generate(key, n, mean=False)")
@@ -117,6 +117,7 @@ def make(
   eval_samples: int = 50,
   eval_chunk: int | None = None,
   num_examples: int = 0,
+  num_steps: int = 0,
   held_out: Callable | None = None,
   **options: Any,
 ) -> System:
@@ -128,6 +129,7 @@ def make(
     eval_samples: K in eval_step.
     eval_chunk: maximal number of these samples in memory at once; None for all.
     num_examples: size of the training set, for aggressive updates.
+    num_steps: of the run, for beta_steps = -1.
     held_out: () -> the validation set as one batch, for aggressive updates; None without one.
     **options: see Options.
 
@@ -140,7 +142,7 @@ def make(
   requirements.check("latent", REQUIRES, model)
   for name in options:
     errors.choose("key of config.objective", name, (*Options._fields, "eval_samples", "eval_chunk"))
-  o = Options(**options)
+  o = with_steps(Options(**options), num_steps)
   check(o, model)
   errors.require(eval_samples >= 1, f"objective.eval_samples = {eval_samples}; it must be 1 or more.")
   errors.require(

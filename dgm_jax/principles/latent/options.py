@@ -18,8 +18,8 @@ class Options(NamedTuple):
     num_samples: K, samples per bound.
     num_bounds: M, the number of bounds of K samples that MIWAE and PIWAE average.
     beta: the weight of log p(z) - log q(z|x) (Higgins et al., 2017).
-    beta_steps: training steps over which beta grows linearly from 0; 0: beta is constant.  See weights.py for the
-      other schedules.
+    beta_steps: training steps over which beta grows linearly from 0; 0: beta is constant; -1: half of the run's steps.
+      See weights.py for the other schedules.
     beta_schedule: "linear", "sigmoid" (Bowman et al., 2016) or "cyclical" (Fu et al., 2019).
     beta_start: for "linear" and "cyclical", the share of beta at the beginning (0.1 in He et al., 2019).
     beta_width: for "sigmoid", the steps in which the log-odds of the weight grow by 1.
@@ -68,6 +68,14 @@ class Options(NamedTuple):
   aggressive_window: int = 15
   decoder_updates: int = 0
   chunk: int = 0
+
+
+def with_steps(o: Options, num_steps: int) -> Options:
+  """The options with beta_steps = -1 replaced by half of the steps of the run, at least one."""
+  if o.beta_steps != -1:
+    return o
+  errors.require(num_steps >= 1, "objective.beta_steps = -1, half of the run, needs the number of its steps.")
+  return o._replace(beta_steps=max(1, num_steps // 2))
 
 
 def check(o: Options, model: nn.Module) -> None:

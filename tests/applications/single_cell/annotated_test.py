@@ -52,7 +52,7 @@ def test_init_from_takes_every_network_and_refuses_other_genes(base):
     dgm_jax.SCANVI(adata[:, order].copy(), init_from=base)
   moved = adata.copy()
   moved.obs["donor"] = [f"c{i % 2}" for i in range(made.N)]
-  with pytest.raises(errors.UserError, match="other batches.*number 1 is 'd0' there, and 'c0' in adata"):
+  with pytest.raises(errors.UserError, match=r"other batches.*number 1 is 'd0' there, and 'c0' in adata"):
     dgm_jax.SCANVI(moved, init_from=base)
   with pytest.raises(errors.UserError, match="init_from has latent_dim = 2, and this model 3"):
     dgm_jax.SCANVI(adata, init_from=base, n_latent=3)

@@ -6,7 +6,9 @@ import scipy.sparse
 
 import dgm_jax
 from dgm_jax.applications.single_cell import differential, runs
-from dgm_jax.core import errors
+from dgm_jax.core import config_args, errors
+from dgm_jax.principles.latent import latent
+from dgm_jax.training import build
 from helpers import cell_files as made
 
 
@@ -186,3 +188,15 @@ def test_the_weight_of_the_kl_is_full_from_half_of_the_run_on():
   assert found == {"num_steps": 540, "beta_steps": 270, "log_every": 9, "batch_size": 100}
   long = runs.schedule(200_000, 0.1, 128, None, None)  # 40 epochs: a warm-up of 400 would never end
   assert long["beta_steps"] == long["num_steps"] / 2
+
+
+@pytest.mark.parametrize("epochs", [2, 6])
+def test_the_warm_up_of_the_configs_follows_the_length_of_the_run(epochs, monkeypatch):
+  config = config_args.load("scvi_simulated:test")
+  with config.unlocked():
+    config.num_steps, config.num_epochs, config.batch_size = None, epochs, 400
+  found = []
+  monkeypatch.setattr(latent, "with_steps", lambda o, n: found.append((o.beta_steps, n)) or o._replace(beta_steps=n))
+  build.build(config)
+  assert found[0] == (-1, epochs * (1600 // 400))
+  assert config_args.load("scvi_cells:data=array").objective.beta_steps == -1
