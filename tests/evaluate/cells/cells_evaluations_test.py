@@ -1,9 +1,16 @@
 """Clusters, mixing of batches and corruption of counts: values that are known."""
 
+import collections
+from types import SimpleNamespace
+
+import distrax
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dgm_jax.core import errors
+from dgm_jax.distributions.likelihoods import counts
 from dgm_jax.evaluate.cells import cell_clusters, count_imputation
 
 RNG = np.random.default_rng(0)
@@ -55,3 +62,45 @@ def test_corruptions_change_what_they_say():
   assert set(shares) == {True, False} and np.mean(shares) > 0.75  # one draw for all: sometimes nothing changes
   with pytest.raises(errors.UserError, match="Choices: binomial, each, published"):
     count_imputation.corrupted(x, "all", 0)
+
+
+MU = 3.0
+
+
+class _Constant:
+  """A model whose mu is 3 and whose extra zeros have the probability 1/2, or none; z is log(1 + x)."""
+
+  def __init__(self, inflated=True):
+    self._inflated = inflated
+
+  def bind(self, variables):
+    return self
+
+  def infer(self, batch):
+    return distrax.Independent(distrax.Normal(jnp.log1p(batch["x"].astype(jnp.float32)), 1.0), 1)
+
+  def px_z(self, batch, z):
+    plain = counts.NegativeBinomial(jnp.full(batch["x"].shape, jnp.log(MU)), jnp.zeros(batch["x"].shape))
+    return counts.ZeroInflated(plain, jnp.zeros(batch["x"].shape)) if self._inflated else plain
+
+
+def _experiment(model, splits=None):
+  transforms = SimpleNamespace(evaluate=lambda key, batch: batch)
+  return SimpleNamespace(model=model, transforms=transforms, splits=splits)
+
+
+State = collections.namedtuple("State", ("params", "variables"))
+STATE = State({}, {})
+
+
+@pytest.mark.parametrize("inflated", [True, False])
+def test_imputation_is_scored_by_mu_without_the_extra_zeros(inflated):
+  x = RNG.poisson(3.0, (50, 20))
+  _, entries = count_imputation.corrupted(x, "each", 0)
+  made = _experiment(_Constant(inflated))
+  found = count_imputation.evaluate(made, STATE, jax.random.key(0), {"x": x}, batch_size=50)
+  assert found["imputation_l1"] == np.median(abs(MU - x[entries]))
+  assert found["imputation_l1_mean"] == pytest.approx(np.mean(abs(MU - x[entries])))
+  expected = MU / 2 if inflated else MU
+  assert found["imputation_l1_with_zeros"] == np.median(abs(expected - x[entries]))
+  assert found["imputation_entries"] == len(entries[0])
