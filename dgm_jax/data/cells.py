@@ -158,7 +158,9 @@ def small_log_factorials(x: np.ndarray) -> np.ndarray:
   return of_small[np.minimum(x, 255)].sum(-1).astype(np.float32)
 
 
-def library_moments(x: np.ndarray, batch: np.ndarray, num_batches: int) -> tuple[list[float], list[float]]:
+def library_moments(
+  x: np.ndarray, batch: np.ndarray, num_batches: int, names: Sequence[str] = ()
+) -> tuple[list[float], list[float]]:
   """(m_b, v_b): mean and variance of the logarithms of the totals of the cells of each batch.
 
   Raises:
@@ -171,7 +173,8 @@ def library_moments(x: np.ndarray, batch: np.ndarray, num_batches: int) -> tuple
     of = logs[batch == b]
     errors.require(
       len(of) >= 2,
-      f"batch number {b} has {len(of)} training cells; a batch needs two or more: join it to another, or remove it.",
+      f"batch {names[b] if b < len(names) else b!r} has {len(of)} training cells; a batch needs two or more: join it to "
+      "another, or remove it.",
     )
     means.append(float(of.mean()))
     variances.append(float(max(of.var(), 1e-6)))
@@ -185,7 +188,7 @@ def described(splits: Splits) -> Splits:
   parts = splits.parts().values()
   top = lambda name: 1 + max((int(np.max(a[name])) for a in parts if name in a), default=-1)
   num_batches = max(1, len(about.get("batches", ())), top("batch"))
-  moments = library_moments(train["x"], batch, num_batches)
+  moments = library_moments(train["x"], batch, num_batches, about.get("batches", ()))
   counts = about.get("category_names", ())
   about["cells"] = {
     "num_batches": num_batches,
@@ -201,11 +204,28 @@ def described_if_counts(splits: Splits) -> Splits:
   """`described` of the user's own arrays where x is counts of cells, with none empty; else the splits as they are."""
   x = splits.train["x"]
   if x.dtype.kind not in "iu" or x.ndim != 2 or not len(x) or x.min() < 0 or x.shape[1] < 2:
-    return splits
+    return splits  # `for_model` describes whole numbers in floats, and says what is wrong with others
   try:
     return described(splits) if x.sum(-1, dtype=np.int64).min() > 0 else splits
   except errors.UserError:  # a batch of a single cell
     return splits
+
+
+def for_model(splits: Splits, where: str) -> dict[str, Any]:
+  """The arguments of a model of cells that the data determine; see `described`.
+
+  Raises:
+    UserError: x is no matrix of counts, a cell has none, or a batch has a single training cell.
+  """
+  if "cells" in splits.about:
+    return splits.about["cells"]
+  for name, part in splits.parts().items():
+    x = np.asarray(part["x"])
+    errors.require(x.ndim == 2, f"{where}: x has the shape {x.shape}; a model of cells takes counts [cells, genes].")
+    cells = [f"{name} {i}" for i in range(len(x))]
+    check_counts(x, cells, splits.about.get("genes") or range(x.shape[1]), where)
+    check_totals(x.sum(-1, dtype=np.float64), cells, where)
+  return described(splits).about["cells"]
 
 
 def with_factorials(arrays: Arrays) -> Arrays:

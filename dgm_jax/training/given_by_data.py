@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import rng
+from dgm_jax.data import cells
 from dgm_jax.data import pipeline as pipelines
 from dgm_jax.data.files import tokens
 from dgm_jax.data.splits import Splits
@@ -35,7 +36,7 @@ def arguments(model_class: type, pipeline: pipelines.Pipeline, parts: Splits) ->
     values["grammar"] = parts.about["grammar"]
   if (classes := labels.number(parts)) is not None:
     values["data_classes"] = classes
-  of_cells = parts.about.get("cells", {})
+  of_cells = cells.for_model(parts, "data") if "library_moments" in fields else {}
   values |= {name: _as_tuples(of_cells[name]) for name in _OF_CELLS if name in of_cells}
   return {name: value for name, value in values.items() if name in fields}
 

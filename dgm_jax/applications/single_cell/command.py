@@ -66,11 +66,11 @@ def _outputs(args: argparse.Namespace, source: pathlib.Path) -> tuple[pathlib.Pa
   """(OUT, the page, the run's folder).  Raises UserError before anything is read."""
   out = paths.named("--out", args.out)
   errors.require(out.suffix == _SUFFIX, f"--out {out} must end in {_SUFFIX}.")
-  errors.require(out.absolute() != source.absolute(), f"--out {out} is the input, which is never changed.")
+  same = out.resolve() == source.resolve() or (out.exists() and out.samefile(source))
+  errors.require(not same, f"--out {out} is the input, which is never changed.")
   errors.require(out.absolute().parent.is_dir(), f"--out {out}: its folder does not exist.")
   about = out.with_suffix(".html")
-  for path in (out, about):
-    errors.require(args.overwrite or not path.exists(), f"{path} exists; --overwrite replaces it.")
+  errors.require(args.overwrite or not out.exists(), f"{out} exists; --overwrite replaces it.")
   run = paths.folder("--workdir", args.workdir) if args.workdir else out.with_suffix(".run")
   return out, about, run
 
@@ -119,7 +119,7 @@ def _run(args: argparse.Namespace, source: pathlib.Path) -> str:
   settings |= {"cells": num_cells, "genes": len(found.about["genes"]), "steps": results["step"]}
   scores = _scores(results)
   with full_disk.sentence(str(out), out.absolute().parent, lambda: "The run is kept; the same command continues."):
-    page.write(about, f"scVI of {source.name}", found, z, settings, scores, run)
+    page.write(about, f"scVI of {source.name}", found, z, settings, scores, run)  # OUT, whose existence counts, is last
     output.write(out, source, z, library, normalised, {"settings": settings, "scores": scores})
   numbers = ", ".join(f"{k} = {v:.4g}" for k, v in scores.items() if isinstance(v, float))
   return (

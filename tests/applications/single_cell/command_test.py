@@ -8,6 +8,8 @@ import pytest
 
 from dgm_jax.__main__ import main
 from dgm_jax.applications.single_cell import runs
+from dgm_jax.applications.single_cell.command import _outputs, _parser
+from dgm_jax.core import errors
 from helpers import cell_files as made
 
 
@@ -55,6 +57,25 @@ def test_the_command_writes_a_file_a_page_and_a_run(files, tmp_path, monkeypatch
   loom = tmp_path / "loom.h5ad"
   assert main(["single-cell", str(files["loom"]), f"--out={loom}", "--num_genes=0", "--epochs=1", "--hidden=8"]) == 0
   np.testing.assert_array_equal(anndata.read_h5ad(loom).X.toarray(), made.counts())
+
+
+def test_a_page_without_its_file_does_not_stop_the_same_command(files, tmp_path):
+  """The page is written before OUT: after a kill between the two, the same command continues."""
+  (tmp_path / "out.html").write_text("of the call that was stopped")
+  args = _parser().parse_args([str(files["dense"]), f"--out={tmp_path / 'out.h5ad'}"])
+  assert _outputs(args, files["dense"])[1] == tmp_path / "out.html"
+
+
+def test_the_input_is_never_the_output_whatever_it_is_called(files, tmp_path):
+  (tmp_path / "x").mkdir()
+  source = tmp_path / "cells.h5ad"
+  source.write_bytes(files["dense"].read_bytes())
+  (tmp_path / "link.h5ad").symlink_to(source)
+  (tmp_path / "hard.h5ad").hardlink_to(source)
+  for name in ("cells.h5ad", "x/../cells.h5ad", "link.h5ad", "hard.h5ad"):
+    args = _parser().parse_args([str(source), f"--out={tmp_path / name}", "--overwrite"])
+    with pytest.raises(errors.UserError, match="is the input, which is never changed"):
+      _outputs(args, source)
 
 
 WRONG = {

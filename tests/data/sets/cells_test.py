@@ -9,6 +9,7 @@ from dgm_jax.core import errors
 from dgm_jax.data import cells, simulated_cells
 from dgm_jax.data.files import cell_files, gene_choice
 from dgm_jax.data.sets import scrna
+from dgm_jax.data.splits import Splits
 from helpers import cell_files as made
 
 COLUMNS = {"batch": "donor", "labels": "type", "unlabelled": "unknown", "categorical": "lane", "continuous": "age"}
@@ -198,3 +199,24 @@ def test_cortex_keeps_the_genes_of_largest_variance(tmp_path):
   others = np.setdiff1d(np.arange(600), chosen)
   assert len(set(chosen)) == 558 and x.var(0)[chosen].min() >= x.var(0)[others].max() - 1e-9
   assert arrays["y"].tolist() == [i % 3 for i in range(12)]
+
+
+def _given(x, **more):
+  part = lambda rows: {"x": x[rows], **{k: v[rows] for k, v in more.items()}}
+  return Splits(part(slice(0, 40)), None, part(slice(40, 60)), {})
+
+
+def test_float_counts_are_described_and_others_are_refused_for_a_model_of_cells():
+  """Else num_batches would be 1, and the prior of the log library N(0, 1)."""
+  x, batch = made.counts().astype(np.float32), np.arange(60) % 2
+  found = cells.for_model(_given(x, batch=batch), "data")
+  assert found == cells.described(_given(made.counts(), batch=batch)).about["cells"] and found["num_batches"] == 2
+  changed = lambda value: np.where(np.arange(60)[:, None] * 100 + np.arange(made.G) == 302, value, x)
+  wrong = {"NaN": np.nan, "not negative": -1.0, "whole numbers": 0.5}
+  for sentence, value in wrong.items():
+    with pytest.raises(errors.UserError, match=f"'train 3' and gene 2.*{sentence}"):
+      cells.for_model(_given(changed(value), batch=batch), "data")
+  with pytest.raises(errors.UserError, match=r"cell 'test 10' has no counts"):
+    cells.for_model(_given(np.where(np.arange(60)[:, None] == 50, 0, x)), "data")
+  with pytest.raises(errors.UserError, match=r"batch 1 has 1 training cells"):
+    cells.for_model(_given(x, batch=(np.arange(60) == 3).astype(int)), "data")
