@@ -173,8 +173,8 @@ def library_moments(
     of = logs[batch == b]
     errors.require(
       len(of) >= 2,
-      f"batch {names[b] if b < len(names) else b!r} has {len(of)} training cells; a batch needs two or more: join it to "
-      "another, or remove it.",
+      f"batch {names[b] if b < len(names) else b!r} has {len(of)} training cells; a batch needs two or more: join it "
+      "to another, or remove it.",
     )
     means.append(float(of.mean()))
     variances.append(float(max(of.var(), 1e-6)))

@@ -18,6 +18,7 @@ def check(
   neighbours: int = 1,
   pools: int = 1,
   pool_size: int = 1,
+  silhouette_cells: int = 2,
   batch_size: int = 1,
   seed: int = 0,
   ignore: str = "",
@@ -30,19 +31,33 @@ def check(
   errors.require_package("sklearn")
   for name, value in named.items():
     errors.require(value >= 1, f"evaluate.cell_clusters.{name} = {value}; it must be 1 or more.")
+  errors.require(
+    silhouette_cells >= 2, f"evaluate.cell_clusters.silhouette_cells = {silhouette_cells}; it must be 2 or more."
+  )
   errors.require(seed >= 0, f"evaluate.cell_clusters.seed = {seed}; it must be 0 or more.")
 
 
-def latent_means(experiment: Any, state: Any, key: jax.Array, arrays: dict, batch_size: int) -> np.ndarray:
-  """E_q[z|x], [N, L], without the library of a model of cells."""
+def latent_means(experiment: Any, state: Any, key: jax.Array, parts: list[dict], batch_size: int) -> np.ndarray:
+  """E_q[z|x] of the cells of all parts, [N, L], without the library of a model of cells; x is read in batches."""
 
   def eval_step(state, key, batch):
     del key
     return experiment.model.bind({"params": state.params, **state.variables}).infer(batch).mean()
 
-  found = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)(state, key, arrays)
+  run = make_evaluate_examples(eval_step, experiment.transforms.evaluate, batch_size)
+  found = np.concatenate([np.asarray(run(state, key, arrays)) for arrays in parts])
   warmed = getattr(experiment.model, "warmed", None)
-  return np.asarray(found) if warmed is None else np.asarray(found)[:, np.array(warmed)]
+  return found if warmed is None else found[:, np.array(warmed)]
+
+
+def silhouette(z: np.ndarray, groups: np.ndarray, most: int, seed: int) -> float:
+  """The mean silhouette of the cells, or of `most` cells drawn at random: distances of all N are N^2."""
+  metrics = errors.import_package("sklearn.metrics", "evaluate.cell_clusters")
+  if most < len(z):
+    drawn = np.random.RandomState(seed).choice(len(z), most, replace=False)
+    z, groups = z[drawn], groups[drawn]
+  several = 1 < len(np.unique(groups)) < len(z)
+  return float(metrics.silhouette_score(z, groups)) if several else float("nan")
 
 
 def mixing_entropy(z: np.ndarray, batch: np.ndarray, neighbours: int, pools: int, pool_size: int, seed: int) -> float:
@@ -61,7 +76,9 @@ def mixing_entropy(z: np.ndarray, batch: np.ndarray, neighbours: int, pools: int
   return float(np.mean([entropy[rng.choice(len(z), size, replace=False)].mean() for _ in range(pools)]))
 
 
-def cluster_scores(z: np.ndarray, y: np.ndarray, num_init: int, seed: int) -> dict[str, float]:
+def cluster_scores(
+  z: np.ndarray, y: np.ndarray, num_init: int, seed: int, silhouette_cells: int = 10_000
+) -> dict[str, float]:
   """{ari, nmi, nmi_geometric, asw} of KMeans clusters of z against the types y, and of the types themselves (asw).
 
   nmi has the arithmetic mean of the entropies, as scikit-learn since 0.22; nmi_geometric the geometric one of before,
@@ -74,7 +91,7 @@ def cluster_scores(z: np.ndarray, y: np.ndarray, num_init: int, seed: int) -> di
     "ari": float(metrics.adjusted_rand_score(y, found)),
     "nmi": nmi("arithmetic"),
     "nmi_geometric": nmi("geometric"),
-    "asw": float(metrics.silhouette_score(z, y)),
+    "asw": silhouette(z, y, silhouette_cells, seed),
   }
 
 
@@ -88,6 +105,7 @@ def evaluate(
   neighbours: int = 50,
   pools: int = 50,
   pool_size: int = 100,
+  silhouette_cells: int = 10_000,
   batch_size: int = 500,
   seed: int = 0,
   ignore: str = "",
@@ -99,31 +117,31 @@ def evaluate(
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the test cells.
     num_init, seed: of KMeans, with as many clusters as there are types.
     neighbours, pools, pool_size: of the entropy of batch mixing.
+    silhouette_cells: as many cells, drawn at random, are compared with each other at most.
     batch_size: cells at once.
     ignore: a class whose cells are left out of the scores of types, such as "NA".
     on_all: whether all cells are used, as in the literature, or the test cells alone.
 
   Returns:
     cells_ari, cells_nmi, cells_nmi_geometric, cells_asw, where the data have labels y >= 0; batch_entropy,
-    batch_entropy_most (log of the number of batches) and batch_asw where they have batches; cells_scored.
+    batch_entropy_most (log of the number of batches) and batch_asw where they have batches; cells_scored, and
+    asw_cells, the number of cells of the two silhouettes at most.
   """
-  if on_all:
-    parts = experiment.splits.parts().values()
-    arrays = {k: np.concatenate([np.asarray(a[k]) for a in parts]) for k in arrays if all(k in a for a in parts)}
-  z = latent_means(experiment, state, key, arrays, batch_size)
-  found: dict[str, Any] = {"cells_scored": len(z)}
+  parts = list(experiment.splits.parts().values()) if on_all else [arrays]
+  z = latent_means(experiment, state, key, parts, batch_size)
+  arrays = {k: np.concatenate([a[k] for a in parts]) for k in ("y", "batch") if all(k in a for a in parts)}
+  found: dict[str, Any] = {"cells_scored": len(z), "asw_cells": min(len(z), silhouette_cells)}
   if "y" in arrays:
     classes = list(experiment.splits.about.get("classes", ()))
     y = np.asarray(arrays["y"])
     left_out = classes.index(errors.choose("class", ignore, classes)) if ignore else -1
     kept = (y >= 0) & (y != left_out)
     if len(np.unique(y[kept])) > 1:
-      scores = cluster_scores(z[kept], y[kept], num_init, seed)
+      scores = cluster_scores(z[kept], y[kept], num_init, seed, silhouette_cells)
       found |= {f"cells_{name}": value for name, value in scores.items()}
   if "batch" in arrays and len(np.unique(arrays["batch"])) > 1:
     batch = np.asarray(arrays["batch"])
-    metrics = errors.import_package("sklearn.metrics", "evaluate.cell_clusters")
     found["batch_entropy"] = mixing_entropy(z, batch, neighbours, pools, pool_size, seed)
     found["batch_entropy_most"] = math.log(len(np.unique(batch)))
-    found["batch_asw"] = float(metrics.silhouette_score(z, batch))
+    found["batch_asw"] = silhouette(z, batch, silhouette_cells, seed)
   return found

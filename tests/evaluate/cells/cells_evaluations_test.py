@@ -104,3 +104,36 @@ def test_imputation_is_scored_by_mu_without_the_extra_zeros(inflated):
   expected = MU / 2 if inflated else MU
   assert found["imputation_l1_with_zeros"] == np.median(abs(expected - x[entries]))
   assert found["imputation_entries"] == len(entries[0])
+
+
+class _Mapped(np.ndarray):
+  """Counts of a file, of which no more than 40 cells may be read at once."""
+
+  def __array__(self, *args, **kwargs):
+    assert len(self) <= 40
+    return super().__array__(*args, **kwargs)
+
+  def __array_function__(self, function, types, args, kwargs):
+    assert function is not np.concatenate
+    return super().__array_function__(function, types, args, kwargs)
+
+
+def test_clusters_of_all_cells_are_scored_without_reading_all_counts():
+  """Types 0 and 1 have their counts in other genes, the batches are the same: scores are known."""
+  y, batch = np.arange(160) % 2, np.arange(160) // 2 % 2
+  x = RNG.poisson(np.where(y[:, None] == np.arange(2), 50, 1)).view(_Mapped)
+  part = lambda rows: {"x": x[rows], "y": y[rows], "batch": batch[rows]}
+  splits = SimpleNamespace(
+    parts=lambda: {"train": part(slice(0, 120)), "test": part(slice(120, 160))}, about={"classes": ["a", "b"]}
+  )
+  made = _experiment(_Constant(), splits)
+  options = {"num_init": 2, "neighbours": 20, "batch_size": 40}
+  found = cell_clusters.evaluate(made, STATE, jax.random.key(0), part(slice(120, 160)), **options)
+  assert found["cells_scored"] == found["asw_cells"] == 160 and found["cells_ari"] == 1 and found["cells_asw"] > 0.6
+  assert (
+    found["batch_entropy"] > 0.9 * np.log(2) == found["batch_entropy_most"] * 0.9 and abs(found["batch_asw"]) < 0.05
+  )
+  fewer = cell_clusters.evaluate(made, STATE, jax.random.key(0), {}, silhouette_cells=60, **options)
+  assert fewer["asw_cells"] == 60 and abs(fewer["cells_asw"] - found["cells_asw"]) < 0.1
+  test = cell_clusters.evaluate(made, STATE, jax.random.key(0), part(slice(120, 160)), on_all=False, **options)
+  assert test["cells_scored"] == 40 and test["cells_ari"] == 1
