@@ -10,6 +10,7 @@ from dgm_jax.applications.single_cell import cells_of, differential
 from dgm_jax.applications.single_cell.fitted import FittedCells, gene_moments
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, take
+from dgm_jax.core.evaluation import mean_and_error
 from dgm_jax.data.sets.cells import Columns
 
 
@@ -194,11 +195,32 @@ class TrainedCells:
     return float(self.fitted.log_terms(self._arrays(adata, indices), n_mc_samples)["elbo"].mean())
 
   def get_marginal_ll(
-    self, adata: Any = None, indices: Sequence[int] | None = None, n_mc_samples: int = 1_000, return_mean: bool = True
+    self,
+    adata: Any = None,
+    indices: Sequence[int] | None = None,
+    n_mc_samples: int = 1_000,
+    return_mean: bool = True,
+    return_ess: bool = False,
   ) -> Any:
-    """log p(x) by importance sampling, nats, averaged over the cells or [N].  With an observed library, given l."""
-    values = self.fitted.log_terms(self._arrays(adata, indices), n_mc_samples)["log_px"]
-    return float(values.mean()) if return_mean else values
+    """log p(x) by importance sampling, nats, averaged over the cells or [N].  With an observed library, given l.
+
+    Args:
+      adata, indices: the cells.
+      n_mc_samples: K; the estimate is a lower bound in expectation, which is tight where the effective sample size is
+        far above 1.
+      return_mean: whether to average over the cells.
+      return_ess: whether to give also the effective sample size (sum w)^2 / sum w^2, in 1 .. K: a DataFrame with log_px
+        and ess of each cell; or, averaged, {log_px, log_px_stderr, ess, ess_min}, the error being that over the cells.
+    """
+    terms = self.fitted.log_terms(self._arrays(adata, indices), n_mc_samples)
+    values, ess = (np.asarray(terms[name]) for name in ("log_px", "ess"))
+    if not return_ess:
+      return float(values.mean()) if return_mean else values
+    if not return_mean:
+      frame = {"log_px": values, "ess": ess}
+      return errors.import_package("pandas").DataFrame(frame, self._index(adata, indices))
+    mean, error = mean_and_error(values)
+    return {"log_px": mean, "log_px_stderr": error, "ess": float(ess.mean()), "ess_min": float(ess.min())}
 
   def get_reconstruction_error(self, adata: Any = None, indices: Sequence[int] | None = None) -> dict[str, float]:
     """{"reconstruction_loss": minus the mean of E_q[log p(x|z)]}, nats."""

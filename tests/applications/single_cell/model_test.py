@@ -5,8 +5,9 @@ import pytest
 import scipy.sparse
 
 import dgm_jax
-from dgm_jax.applications.single_cell import differential, runs
-from dgm_jax.core import config_args, errors
+from dgm_jax.applications.single_cell import cells_of, differential, runs
+from dgm_jax.core import config_args, errors, files
+from dgm_jax.data.sets.cells import Columns
 from dgm_jax.principles.latent import latent
 from dgm_jax.training import build
 from helpers import cell_files as made
@@ -78,6 +79,34 @@ def test_frames_have_the_names_of_the_cells(trained):
   assert list(model.get_normalized_expression(indices=[3, -1]).index) == ["cell3", f"cell{made.N - 1}"]
   assert list(model.get_normalized_expression(adata[[7, 2]].copy()).index) == ["cell7", "cell2"]
   assert list(dgm_jax.SCVI.load(folder).get_normalized_expression(gene_list=["gene1"]).index) == list(adata.obs_names)
+
+
+def test_log_p_has_its_error_and_effective_sample_size(trained):
+  model, adata, _ = trained
+  each = model.get_marginal_ll(n_mc_samples=20, return_mean=False, return_ess=True)
+  assert list(each.index) == list(adata.obs_names) and (each["ess"] >= 1).all() and (each["ess"] <= 20).all()
+  np.testing.assert_array_equal(each["log_px"], model.get_marginal_ll(n_mc_samples=20, return_mean=False))
+  found = model.get_marginal_ll(n_mc_samples=20, return_ess=True)
+  np.testing.assert_allclose(found["log_px_stderr"], each["log_px"].std(ddof=1) / np.sqrt(made.N), rtol=1e-5)
+  assert found["ess_min"] == each["ess"].min() and found["log_px"] == model.get_marginal_ll(n_mc_samples=20)
+
+
+def test_sparse_and_dense_counts_give_the_same_file_of_the_run_to_the_bit(tmp_path):
+  """Training sees this file alone."""
+  x, found = made.counts(), []
+  explicit = scipy.sparse.csr_matrix(np.ones_like(x, dtype=np.float32))
+  explicit.data = x.ravel().astype(np.float32)  # with zeros that are stored
+  for i, matrix in enumerate((x.astype("f"), scipy.sparse.csr_matrix(x), scipy.sparse.csc_matrix(x), explicit)):
+    adata = made.anndata_of(x)
+    adata.X = matrix
+    path = tmp_path / f"{i}.npz"
+    cells_of.store(path, cells_of.of_anndata(adata), Columns("donor", "type"))
+    found.append(files.load_arrays(path))
+  for other in found[1:]:
+    assert other.keys() == found[0].keys()
+    for name, array in found[0].items():
+      assert array.dtype == other[name].dtype
+      np.testing.assert_array_equal(array, other[name])
 
 
 def test_a_new_cell_gets_the_same_numbers_among_other_cells(trained):
