@@ -3,7 +3,7 @@
 Members: smfish, osmFISH of mouse cortex, 4,530 cells x 33 genes, 6 types (Codeluppi et al., 2018); starmap, STARmap of
 mouse prefrontal cortex, 3,704 x 158 in 3 batches, 16 clusters, where "NA" marks 526 cells without one (Wang et al.,
 2018); pbmc68k, 700 x 765 blood cells, 10 types (Zheng et al., 2017), the subset in the package scanpy; and simulated,
-2,000 cells x 60 genes in 2 batches, drawn from the model of scVI; cortex, 3,005 x 558 (Zeisel et al., 2015).
+2,000 cells x 60 genes in 2 batches, drawn from scVI's likelihood; cortex, 3,005 x 558 (Zeisel et al., 2015).
 
 Held-out log-likelihoods are comparable only on the same cells and genes.  scVI (Lopez et al., 2018) used other cells
 and genes of the same studies, and its splits are not published.  pbmc68k was filtered for variable genes, so the total
@@ -160,7 +160,7 @@ def load(
 ) -> Splits:
   """x int32 [N, G] counts, y int32 [N] type, an index into about["classes"]; starmap has `batch` int32 [N] of 0, 1, 2.
 
-  simulated_cells.py describes `simulated`, whose cells are drawn from the model of scVI with known parameters.
+  simulated_cells.py describes `simulated`, whose cells are drawn from scVI's likelihood with known parameters.
 
   Args:
     member: smfish, starmap, pbmc68k, cortex or simulated.
