@@ -1,4 +1,4 @@
-"""scVI, the VAE of single cells' counts (Lopez et al., 2018), on cells drawn from its likelihood, or on published small sets.
+"""scVI, the VAE of single cells' counts (Lopez et al., 2018), on cells drawn from its likelihood, or small sets.
 
 Paper: https://doi.org/10.1038/s41592-018-0229-2 (arXiv 1709.02082).  Published NLL of CORTEX, 558 genes: scVI
 1196.37, ZINB-WaVE 1205.74, FA 1282.89, ZIFA 1311.61; it is minus a one-sample ELBO with a sampled latent library, of

@@ -1,7 +1,7 @@
 """Cells drawn from the likelihood of scVI with known parameters, so that effects of batches and genes are known.
 
-Other than in scVI, z is a mixture of normals, one for each type, and a cell without counts gets one: log p of scVI, whose
-z is N(0, I), is that of another model.
+Other than in scVI, z is a mixture of normals, one for each type, and a cell without counts gets one: log p of scVI,
+whose z is N(0, I), is that of another model.
 
 k ~ uniform over types, z = c_k + noise in two dimensions, so that integrals over z are exact by quadrature
 rho = softmax(a + W z + s_b), log l ~ N(m_b, v_b), x_g ~ ZINB(mean l rho_g, dispersion theta_g, logit h_g)
