@@ -101,7 +101,7 @@ def _scores(results: dict[str, Any]) -> dict[str, Any]:
 def _run(args: argparse.Namespace, source: pathlib.Path) -> str:
   out, about, run = _outputs(args, source)
   with cell_files.opened(source, args.layer or "") as file:
-    num_cells = len(file.cells)
+    num_cells, left_out = len(file.cells), file.left_out
   errors.require(num_cells >= 20, f"{source} has {num_cells} cells; 20 or more are needed to train and to test.")
   config = _config(args, source, num_cells)
   results = runs.train(config, run, shlex.join(sys.orig_argv))
@@ -122,9 +122,8 @@ def _run(args: argparse.Namespace, source: pathlib.Path) -> str:
     page.write(about, f"scVI of {source.name}", found, z, settings, scores, run)  # OUT, whose existence counts, is last
     output.write(out, source, z, library, normalised, {"settings": settings, "scores": scores})
   numbers = ", ".join(f"{k} = {v:.4g}" for k, v in scores.items() if isinstance(v, float))
-  return (
-    f"{out}: {num_cells:,} cells, {len(found.about['genes']):,} genes; {numbers}.\n{about}: the page.\n{run}: the run."
-  )
+  kept = f"{source}: {left_out:,} features that are no genes were left out.\n" if left_out else ""
+  return f"{kept}{out}: {num_cells:,} cells, {len(found.about['genes']):,} genes; {numbers}.\n{about}: the page.\n{run}: the run."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

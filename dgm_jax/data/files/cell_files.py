@@ -28,6 +28,7 @@ class CellFile(NamedTuple):
     rows: (start, stop) -> counts of these cells, dense, [stop - start, G], of any type.
     column: name of a column that describes the cells -> its values [N].
     columns: the names of these columns.
+    left_out: number of features of a 10x file that are no genes.
   """
 
   path: pathlib.Path
@@ -36,6 +37,7 @@ class CellFile(NamedTuple):
   rows: Callable[[int, int], np.ndarray]
   column: Callable[[str], np.ndarray]
   columns: list[str]
+  left_out: int = 0
 
   def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, counts) of consecutive blocks of rows."""
@@ -175,7 +177,17 @@ def _tenx(path: pathlib.Path, layer: str, stack: contextlib.ExitStack) -> CellFi
   genes = group["features"]["name"] if "features" in group else group["gene_names"]
   num_genes, num_cells = (int(n) for n in group["shape"][:])
   rows = _sparse_rows(group, (num_cells, num_genes))
-  return CellFile(path, _unique(texts(genes[:])), texts(group["barcodes"][:]), rows, _no_column(path), [])
+  kinds = group["features"].get("feature_type") if "features" in group else None
+  kept = _are_genes([] if kinds is None else texts(kinds[:]), num_genes)
+  names = _unique([name for name, is_gene in zip(texts(genes[:]), kept, strict=True) if is_gene])
+  some = lambda start, stop: rows(start, stop)[:, kept]
+  return CellFile(path, names, texts(group["barcodes"][:]), some, _no_column(path), [], int((~kept).sum()))
+
+
+def _are_genes(kinds: list[str], number: int) -> np.ndarray:
+  """Which features [G] of a 10x file are genes, not antibodies, peaks ...; all where it does not say."""
+  found = np.array([kind in ("", "Gene Expression") for kind in kinds], bool)
+  return found if len(found) == number else np.ones(number, bool)
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -202,8 +214,11 @@ def _folder(path: pathlib.Path, layer: str, stack: contextlib.ExitStack) -> Cell
   cells = readers.lines(one("barcodes.tsv"))
   if matrix.shape != (len(cells), len(genes)):
     raise ValueError(f"its matrix is {matrix.shape[1]} x {matrix.shape[0]}, for {len(genes)} genes, {len(cells)} cells")
-  names = _unique([row[min(1, len(row) - 1)] for row in genes])
-  return CellFile(path, names, cells, lambda start, stop: matrix[start:stop].toarray(), _no_column(path), [])
+  kept = _are_genes([row[2] if len(row) > 2 else "" for row in genes], len(genes))
+  names = _unique([row[min(1, len(row) - 1)] for row, is_gene in zip(genes, kept, strict=True) if is_gene])
+  matrix = matrix[:, np.flatnonzero(kept)]
+  rows = lambda start, stop: matrix[start:stop].toarray()
+  return CellFile(path, names, cells, rows, _no_column(path), [], int((~kept).sum()))
 
 
 def _store(path: pathlib.Path, layer: str, stack: contextlib.ExitStack) -> CellFile:

@@ -19,7 +19,7 @@ from dgm_jax.data.files.table_options import listed
 from dgm_jax.data.published import cache
 from dgm_jax.data.splits import Splits, random_indices
 
-_VERSION = 1  # of the cached arrays
+_VERSION = 2  # of the cached arrays; 2: 10x files without features that are no genes
 
 
 class Columns(NamedTuple):

@@ -220,3 +220,22 @@ def test_float_counts_are_described_and_others_are_refused_for_a_model_of_cells(
     cells.for_model(_given(np.where(np.arange(60)[:, None] == 50, 0, x)), "data")
   with pytest.raises(errors.UserError, match=r"batch 1 has 1 training cells"):
     cells.for_model(_given(x, batch=(np.arange(60) == 3).astype(int)), "data")
+
+
+def test_features_of_10x_files_that_are_no_genes_are_left_out(files, tmp_path):
+  import shutil
+
+  import h5py
+
+  x, kinds = made.counts(), ["Gene Expression"] * made.G
+  kinds[1] = kinds[-1] = "Antibody Capture"
+  shutil.copyfile(files["10x"], tmp_path / "matrix.h5")
+  with h5py.File(tmp_path / "matrix.h5", "r+") as file:
+    file["matrix/features/feature_type"] = np.array([kind.encode() for kind in kinds])
+  shutil.copytree(files["mtx"], tmp_path / "mtx")
+  lines = (f"ENS{j}\tgene{j}\t{kind}\n" for j, kind in enumerate(kinds))
+  (tmp_path / "mtx" / "features.tsv").write_text("".join(lines))
+  for path in (tmp_path / "matrix.h5", tmp_path / "mtx"):
+    with cell_files.opened(path) as file:
+      assert file.left_out == 2 and file.genes == [f"gene{j}" for j in range(made.G) if j not in (1, made.G - 1)]
+      np.testing.assert_array_equal(file.rows(3, 9), np.delete(x, [1, made.G - 1], 1)[3:9])
