@@ -123,7 +123,8 @@ def _run(args: argparse.Namespace, source: pathlib.Path) -> str:
     output.write(out, source, z, library, normalised, {"settings": settings, "scores": scores})
   numbers = ", ".join(f"{k} = {v:.4g}" for k, v in scores.items() if isinstance(v, float))
   kept = f"{source}: {left_out:,} features that are no genes were left out.\n" if left_out else ""
-  return f"{kept}{out}: {num_cells:,} cells, {len(found.about['genes']):,} genes; {numbers}.\n{about}: the page.\n{run}: the run."
+  genes = len(found.about["genes"])
+  return f"{kept}{out}: {num_cells:,} cells, {genes:,} genes; {numbers}.\n{about}: the page.\n{run}: the run."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

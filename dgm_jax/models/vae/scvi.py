@@ -144,10 +144,13 @@ class Model(nn.Module):
 
   @nn.nowrap
   def _frequencies(self, key, shape, dtype=jnp.float32):
-    """Initial log frequencies, those of the training set."""
+    """Initial scores: log frequencies of the training set; with size factors, softplus(scores) is its mean."""
     del key
     if self.data_mean is None:
       return jnp.zeros(shape, dtype)
+    if self.library == "size_factor":
+      mean = jnp.maximum(jnp.asarray(self.data_mean, dtype), 1e-4)
+      return (mean + jnp.log(-jnp.expm1(-mean))).reshape(shape)
     return jnp.log(jnp.maximum(jnp.asarray(self.data_mean, dtype), 1e-4) / max(sum(self.data_mean), 1e-4)).reshape(
       shape
     )

@@ -325,3 +325,13 @@ def test_unlabelled_cells_have_a_dispersion_of_their_own():
   rows = np.asarray(params["params"]["log_dispersion"])
   np.testing.assert_array_equal(of(batch), rows[[2, 0, 1]][np.arange(B) % 3])
   np.testing.assert_array_equal(of(BATCH), np.tile(rows[2], (B, 1)))  # cells without y are unlabelled
+
+
+def test_with_size_factors_the_mean_starts_at_that_of_the_data():
+  """rho = softplus(scores) need not sum to 1, and size factors are near 1."""
+  mean = tuple(np.linspace(0.01, 40, G).tolist())
+  for library, expected in (("size_factor", np.array(mean)), ("observed", np.array(mean) / sum(mean))):
+    made = scvi.Model((G,), mean, latent_dim=L, hidden=8, library=library)
+    bias = made._frequencies(KEY, (G,))
+    found = jax.nn.softplus(bias) if library == "size_factor" else jnp.exp(bias)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
