@@ -242,12 +242,13 @@ def measure_images(config: ConfigDict, test: bool, data: str, classes: bool, met
   Args:
     config: to be changed; its model makes images.
     test: of 100 samples.
-    data: name of the data set, whose classifier's features are used if this package has one.
+    data: name of the data set, whose classifier's features are used if this package has one, and images are not padded.
     classes: whether the model is conditional on the class: then also 1-NN accuracies, and numbers by class.
     metrics: further ones.
   """
   features = {"mnist5k": "mnist", "cifar10/full": "cifar10_small", "cifar10/small": "cifar10_small"}.get(data, data)
-  known = features in small_nets.NAMES
+  padded = any(name.partition(":")[0] == "pad" for name in config.data.transforms)
+  known = features in small_nets.NAMES and not padded  # the classifiers take images of one size
   scored = ("class_score",) if known else ()
   modes = ("modes",) if data == "stacked_mnist" else ()
   by_class = ("nearest", *(("agreement",) if known else ()), "by_class") if classes and not modes else ()
