@@ -107,6 +107,8 @@ def test_a_truncated_normal_has_its_variance(bound):
 
 def test_a_threshold_of_infinity_is_no_truncation():
   np.testing.assert_allclose(MODEL.latent(KEY, 100, math.inf), MODEL.latent(KEY, 100), rtol=1e-4, atol=1e-5)
+  z = MODEL.clone(latent_dim=2**18).latent(jax.random.key(7), 1, math.inf)
+  assert -8.001 < float(z.min()) < -5  # of the least of the 2^23 uniform numbers, which has no finite quantile
   uniform = MODEL.clone(noise="uniform")
   with pytest.raises(errors.UserError, match="truncation is for normal noise"):
     uniform.latent(KEY, 3, 0.5)

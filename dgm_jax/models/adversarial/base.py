@@ -14,6 +14,7 @@ from dgm_jax.models.base import require_at_least, require_one_of
 
 OUTPUTS = ("sigmoid", "linear")
 NOISES = ("normal", "uniform")
+_ALL = 8.0  # of a normal, |z| < 8 is true to float32; the least of 2^23 uniform numbers has no finite quantile
 
 
 class Noise(nn.Module, kw_only=True):
@@ -50,7 +51,8 @@ class Noise(nn.Module, kw_only=True):
       return jax.random.uniform(key, shape, minval=-self.noise_scale, maxval=self.noise_scale)
     if truncation is None:
       return self.noise_scale * jax.random.normal(key, shape)
-    return self.noise_scale * jax.random.truncated_normal(key, -jnp.asarray(truncation), jnp.asarray(truncation), shape)
+    bound = jnp.minimum(truncation, _ALL)
+    return self.noise_scale * jax.random.truncated_normal(key, -bound, bound, shape)
 
 
 class AdversarialModel(Noise, kw_only=True):
