@@ -255,7 +255,8 @@ def measure_images(config: ConfigDict, test: bool, data: str, classes: bool, met
   chosen = ("frechet", "kernel", "manifold", "memorisation", *scored, *by_class, *modes, *metrics)
   size = 100 if test else 25_600 if modes else 10_000
   config.evaluate.samples = ConfigDict({
-    "metrics": chosen, "num_samples": size, "features": features if known else "random", "batch_size": 100,
+    "metrics": chosen, "num_samples": size, "features": features if known else "random", "classifier": "",
+    "against": "test", "batch_size": 100,
   })  # fmt: skip
 
 
