@@ -138,7 +138,7 @@ RUNS = {
 def _sentences(cells: dict[str, Any]) -> list[str]:
   found = []
   for share in (4, 2):
-    if {f"{share}-1", f"{share}-2"} <= cells.keys():
+    if all(c.name in cells.get(f"{share}-{m}", {}) for c in COLUMNS for m in (1, 2)):
       one, two = cells[f"{share}-1"], cells[f"{share}-2"]
       more = two["modes"]["mean"] > one["modes"]["mean"]
       even = two["reverse_kl"]["mean"] < one["reverse_kl"]["mean"]
