@@ -1,0 +1,1 @@
+"""miyato2018: paper.py has the published numbers and what is run."""
