@@ -1,9 +1,9 @@
 """BigGAN on CIFAR-10: Brock, Donahue & Simonyan, "Large Scale GAN Training" (ICLR 2019), also with DiffAugment.
 
 Paper: https://arxiv.org/abs/1809.11096, and https://arxiv.org/abs/2006.10738 (Zhao et al., "Differentiable
-Augmentation", 2020), whose settings these are; inception score and FID of 10,000 samples on 100, 20 and 10 % of the
-training images: 9.06 / 9.59, 8.41 / 21.58, 7.62 / 39.78, with DiffAugment 9.16 / 8.70, 8.65 / 14.04, 8.09 / 22.40.  A
-GAN has no density, hence no NLL.
+Augmentation", 2020), whose settings these are, with and without augment; inception score and FID of 10,000 samples on
+100, 20 and 10 % of the training images: 9.06 / 9.59, 8.41 / 21.58, 7.62 / 39.78, with DiffAugment 9.16 / 8.70, 8.65 /
+14.04, 8.09 / 22.40.  A GAN has no density, hence no NLL.
 
   python -m dgm_jax.main --config=configs/biggan_cifar10.py:width=16 --workdir=runs/small
   python -m dgm_jax.main --config=configs/biggan_cifar10.py:data=cifar10/full,augment --workdir=runs/diffaugment
@@ -11,16 +11,17 @@ GAN has no density, hence no NLL.
 Arguments (after the colon, separated by commas):
   data=NAME       cifar10/small if not given; cifar10/full, mnist5k, or `array` of your own images of at most 32 x 32
   width=N         ch, a quarter of the channels of every layer; 64 if not given
-  augment         DiffAugment: color, translation and cutout
+  augment         DiffAugment: translation and cutout, as published for CIFAR-10
   minutes=N       stop after so many minutes of training
   quick           100 steps of width 16
   test            seconds: a few steps of width 2 on mnist5k
 
 From the authors' code for CIFAR-10: no attention, no shared embedding, no skip-z, z of 128 dimensions, weights
 N(0, 0.02^2), spectral normalisation of both players, hinge loss, four updates of the discriminator for each of the
-generator, Adam 2e-4 (0, 0.999), batch 50, averages of the generator with decay 0.9999 from step 1,000.  The average
-is warmed up here, see `averaging` of dgm_jax/core/system.py.  For width < 64 its decay is 0.999, which suits
-short runs.  Smaller images get zeros around them.
+generator, Adam 2e-4 (0, 0.999), batch 50, images of CIFAR-10 mirrored with probability 1/2, averages of the generator
+with decay 0.9999 from step 1,000, 250,000 steps (1,000 epochs; of a tenth of the images the authors take 5,000 epochs,
+125,000 steps).  The average is warmed up here, see `averaging` of dgm_jax/core/system.py.  For width < 64 its decay is
+0.999, which suits short runs.  Smaller images get zeros around them.
 
 Sweeps (python -m dgm_jax sweep): three seeds; --name=augment, with and without DiffAugment.
 """
@@ -38,9 +39,9 @@ def get_config(arg: str = "") -> ConfigDict:
   names = base.sets("cifar10/small", "cifar10/full", "mnist5k")
   a = parse(arg, data=names, width=64, augment=False, minutes=0, quick=False, test=False)
   config, name = base.adversarial(a), base.data_name(a, "mnist5k" if a.test else "cifar10/small")
-  config.data = data_section(name, ("scale",) if name.startswith("cifar10") else ("scale", "pad:size=32"))
+  config.data = data_section(name, ("flip", "scale") if name.startswith("cifar10") else ("scale", "pad:size=32"))
   config.objective.update(
-    loss="hinge", num_discriminator=4, log_sigmas=True, augment="color,translation,cutout" if a.augment else "none"
+    loss="hinge", num_discriminator=4, log_sigmas=True, augment="translation,cutout" if a.augment else "none"
   )
   width = 2 if a.test else 16 if a.quick and "width" not in a.given else a.width
   large = width >= 64
@@ -57,8 +58,8 @@ def get_config(arg: str = "") -> ConfigDict:
   elif a.quick:
     config.batch_size, config.num_steps, config.log_every, config.checkpoint_every = 50, 100, 10, 50
   else:
-    # 500 epochs of the authors' count, in which an epoch has a step for each batch of 4 x 50 images
-    config.batch_size, config.num_steps, config.log_every = 50, 125_000, 50
+    # 1,000 epochs of the authors' count, in which an epoch has a step for each batch of 4 x 50 images
+    config.batch_size, config.num_steps, config.log_every = 50, 250_000, 50
     config.eval_every, config.figures_every, config.checkpoint_every = 500, 500, 250
   return config.lock()
 
