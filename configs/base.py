@@ -237,10 +237,10 @@ def track_samples(config: ConfigDict, *metrics: str, num_samples: int) -> None:
 
 
 def measure_images(config: ConfigDict, test: bool, data: str, classes: bool, metrics: tuple[str, ...] = ()) -> None:
-  """Adds the evaluation `samples` of images to the final ones; with `test`, of 100 samples.
+  """Adds the evaluations `samples`, `walks` and, of normal noise, `truncation`; with `test`, of 100 samples.
 
   Args:
-    config: to be changed; its model makes images.
+    config: to be changed; its model makes images from noise.
     test: of 100 samples.
     data: name of the data set, whose classifier's features are used if this package has one, and images are not padded.
     classes: whether the model is conditional on the class: then also 1-NN accuracies, and numbers by class.
@@ -258,6 +258,13 @@ def measure_images(config: ConfigDict, test: bool, data: str, classes: bool, met
     "metrics": chosen, "num_samples": size, "features": features if known else "random", "classifier": "",
     "against": "test", "batch_size": 100,
   })  # fmt: skip
+  config.evaluate.update(evaluation_section("walks"))
+  if config.model.args.get("noise", "normal") == "normal":
+    config.evaluate.update(evaluation_section("truncation"))
+    config.evaluate.truncation.features = config.evaluate.samples.features
+  if test:
+    config.evaluate.walks.update(rows=2, steps=3, thresholds=(0.5,))
+    config.evaluate.get("truncation", ConfigDict()).update(thresholds=(0.5,), num_samples=100)
 
 
 def by_em(
