@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors, figure_style, figures, options, rng
+from dgm_jax.evaluate import image_games
 from dgm_jax.evaluate.sample_features import choose
 from dgm_jax.evaluate.sample_features.measure import Measure
 from dgm_jax.evaluate.sample_features.measure import Options as MeasureOptions
@@ -47,6 +48,26 @@ def check(
     choose.check("classifier", classifier)
 
 
+def prepare(experiment: Any, **options: Any) -> Callable[..., dict[str, Any]]:
+  """(state, key, arrays) -> the numbers of `evaluate`; raises UserError if the game or the options do not fit."""
+  image_games.check("truncation", experiment, truncation=True)
+  _measure(experiment, **options)  # whether the features fit the data
+  return lambda state, key, arrays: evaluate(experiment, state, key, arrays, **options)
+
+
+def _measure(
+  experiment: Any, thresholds: Sequence[float] = (), metrics: Sequence[str] = ("frechet", "manifold"), **options: Any
+) -> Measure:
+  """That of (state, t) in place of a state."""
+  del thresholds
+  system = experiment.system
+  with_bound = system._replace(
+    sample=lambda both, key, n, **more: system.sample(both[0], key, n, truncation=both[1], **more)
+  )
+  o = MeasureOptions(metrics=metrics, floor=False, **{"num_samples": 5000, "batch_size": 100} | options)
+  return Measure(_with_system(experiment, with_bound), **o._asdict())
+
+
 def evaluate(
   experiment: Any,
   state: Any,
@@ -77,27 +98,18 @@ def evaluate(
     are known; truncation_features, _num, _against say what was compared.  "figures" has the curve.
 
   Raises:
-    UserError: the model's noise is not normal.
+    UserError: the model's z cannot be truncated, or see evaluate.samples.
   """
-  errors.require(
-    getattr(experiment.model, "noise", "normal") == "normal",
-    "evaluate.truncation needs normal noise; this model has noise = 'uniform'.",
-  )
-  system = experiment.system
-  with_bound = system._replace(
-    sample=lambda both, key, n, **more: system.sample(both[0], key, n, truncation=both[1], **more)
-  )
-  seen = _with_system(experiment, with_bound)
-  given = MeasureOptions(
-    metrics=metrics, num_samples=num_samples, seed=seed, features=features, classifier=classifier, against=against,
-    batch_size=batch_size, floor=False,
+  image_games.check("truncation", experiment, truncation=True)
+  measure = _measure(
+    experiment, metrics=metrics, num_samples=num_samples, seed=seed, features=features, classifier=classifier,
+    against=against, batch_size=batch_size,
   )  # fmt: skip
-  measure = Measure(seen, **given._asdict())
-  prepare = _preparation(system)
+  prepared = _preparation(experiment.system)
   found, rows = {}, {}
   for bound in (math.inf, *sorted(map(float, thresholds), reverse=True)):
     t = jnp.float32(bound)
-    numbers = measure((prepare(state, t), t), key, arrays)
+    numbers = measure((prepared(state, t), t), key, arrays)
     name = "none" if math.isinf(bound) else f"{bound:g}"
     rows[name] = {k.removeprefix("samples_"): v for k, v in numbers.items() if k != "figures"}
     found |= {f"truncation_{name}_{k}": v for k, v in rows[name].items() if _is_result(k)}

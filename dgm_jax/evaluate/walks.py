@@ -1,6 +1,6 @@
 """Pictures of a GAN: walks between two z, and between two classes, and samples at falling truncation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgm_jax.core import errors, figures, rng
+from dgm_jax.evaluate import image_games
 
 NEEDS = ("latent", "generate", "discriminate")  # methods of the model
 _THRESHOLDS = (2.0, 1.0, 0.7, 0.5, 0.3, 0.1, 0.04)
@@ -20,6 +21,12 @@ def check(*, rows: int = 8, steps: int = 9, thresholds: Sequence[float] = _THRES
   errors.require(0 <= seed < 2**32, f"evaluate.walks.seed = {seed}; it must be in 0 .. 2^32 - 1.")
   for value in thresholds:
     errors.require(value > 0, f"evaluate.walks.thresholds has {value!r}; a truncation must be positive.")
+
+
+def prepare(experiment: Any, **options: Any) -> Callable[..., dict[str, Any]]:
+  """(state, key, arrays) -> what `evaluate` returns; raises UserError if the game makes no images of its own."""
+  image_games.check("walks", experiment, images=True)
+  return lambda state, key, arrays: evaluate(experiment, state, key, arrays, **options)
 
 
 def slerp(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
@@ -49,7 +56,7 @@ def evaluate(
   thresholds: Sequence[float] = _THRESHOLDS,
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Pictures alone: figures/walks_z, walks_classes (of class-conditional models), walks_truncation (of normal noise).
+  """Pictures alone: figures/walks_z, walks_classes (with classes) and walks_truncation (where z can be truncated).
 
   Args:
     experiment, state, key, arrays: the built experiment, the trained state, the evaluation key, the test set.
@@ -57,8 +64,12 @@ def evaluate(
     steps: of a walk.
     thresholds: of the truncation, from left to right, for the same uniform numbers.
     seed: of z.
+
+  Raises:
+    UserError: the model makes no images, or none without a context.
   """
   del arrays
+  image_games.check("walks", experiment, images=True)
   model, system = experiment.model, experiment.system
   key = jax.random.fold_in(key, seed)
   classes = getattr(model, "num_classes", None)
@@ -75,7 +86,7 @@ def evaluate(
     found["walks_classes"] = _grid(
       draw(state, jnp.repeat(start, steps, 0), flat((1 - share) * first + share * second)), steps
     )
-  if getattr(model, "noise", "normal") == "normal" and thresholds:
+  if image_games.takes_truncation(model) and thresholds:
     found["walks_truncation"] = _truncated(system, model, state, keys[0], y, rows, thresholds)
   return {"figures": {name: partial(_save, grid=grid) for name, grid in found.items()}}
 

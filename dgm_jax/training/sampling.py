@@ -15,6 +15,7 @@ from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.data import conditioning
 from dgm_jax.data.files import tokens
 from dgm_jax.data.sets import array
+from dgm_jax.evaluate import image_games
 from dgm_jax.models.base import support
 
 _ROWS = 64  # examples that are completed at once
@@ -40,8 +41,7 @@ def _check_game(model: Any, name: str, options: Mapping[str, Any]) -> None:
     )
   if (bound := options.get("truncation")) is not None:
     errors.require(bound > 0, f"truncation = {bound}; it must be positive.")
-    takes = "truncation" in inspect.signature(type(model).latent).parameters
-    normal = takes and getattr(model, "noise", "normal") == "normal"
+    normal = image_games.takes_truncation(model)
     errors.require(normal, f"truncation = {bound} is for normal noise; model {name!r} of this run has another.")
 
 

@@ -1,11 +1,14 @@
 """Evaluations of games of two players: truncation, walks, numbers by class; draws of a class; figures of a run."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import linen as nn
 from PIL import Image
 
 import dgm_jax
@@ -14,6 +17,8 @@ from dgm_jax.core import errors
 from dgm_jax.evaluate import truncation, walks
 from dgm_jax.evaluate.sample_metrics import named
 from dgm_jax.evaluate.sample_metrics.embedded import Embedded, Sets
+from dgm_jax.models.adversarial import colouriser, gan
+from dgm_jax.principles import adversarial
 from dgm_jax.training import build, final_figures, labels, train
 from helpers import processes
 
@@ -124,6 +129,48 @@ def test_a_classifier_agrees_with_the_classes_that_samples_were_drawn_for():
 def test_mistakes_in_options_of_truncation_get_one_sentence(options, sentence):
   with pytest.raises(errors.UserError, match=sentence):
     truncation.check(**options)
+
+
+class _OfOtherNoise(gan.Model):
+  """Its z cannot be truncated."""
+
+  @nn.nowrap
+  def latent(self, key, n):
+    return jax.random.normal(key, (n, self.latent_dim))
+
+
+def _experiment(model, conditions_on="y"):
+  system = adversarial.make(model, optax.sgd(0.1), conditions_on=conditions_on)
+  return types.SimpleNamespace(model=model, system=system)
+
+
+_COLOURISER = lambda: _experiment(
+  colouriser.Model(data_shape=(4, 4, 2), channels=(4,), discriminator_channels=(4,)), "context"
+)
+
+
+@pytest.mark.parametrize("module,make,sentence", [
+  (walks, lambda: _experiment(gan.Model(data_shape=(2,))), r"draws images .*; x of this model is of shape \[2\]"),
+  (walks, _COLOURISER, "needs a model that samples x alone"),
+  (truncation, _COLOURISER, "needs a model that samples x alone"),
+  (truncation, lambda: _experiment(_OfOtherNoise(data_shape=(4, 4, 1))), "has an argument truncation"),
+  (truncation, lambda: _experiment(gan.Model(data_shape=(4, 4, 1), noise="uniform")), "has noise = 'uniform'"),
+])  # fmt: skip
+def test_games_that_do_not_fit_are_refused_before_training(module, make, sentence):
+  """By `prepare`, which a run calls before its first step, and by the evaluation itself."""
+  experiment = make()
+  for call in (module.prepare, lambda experiment: module.evaluate(experiment, None, jax.random.key(0), {})):
+    with pytest.raises(errors.UserError, match=sentence) as raised:
+      call(experiment)
+    assert "\n" not in str(raised.value)
+
+
+def test_walks_of_z_that_cannot_be_truncated_have_no_picture_of_truncation():
+  model = _OfOtherNoise(data_shape=(4, 4, 1), latent_dim=3, generator_args={"hidden": (4,)})
+  experiment = _experiment(model)
+  state = jax.jit(experiment.system.init)(jax.random.key(0), {"x": jnp.zeros((2, 4, 4, 1))}, {})
+  found = walks.evaluate(experiment, state, jax.random.key(0), {}, rows=2, steps=2)
+  assert set(found["figures"]) == {"walks_z"}
 
 
 @pytest.mark.slow
