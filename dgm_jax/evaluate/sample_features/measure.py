@@ -165,7 +165,8 @@ class Measure:
     training = self._of("train", None, key) if "training" in self._needs else None
     valid = self._of("valid", None, key) if "valid" in self._needs else None
     modes, scales = of_experiment.known_modes(self._experiment, key) or (None, None)
-    of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales)
+    uniform = len(self._experiment.splits.about["classes"]) if self._digits else 0  # as Lin et al. (2018) measure
+    of_metrics = named.Options(o.neighbours, o.splits, o.cells, o.seed, self._features.fid, modes, scales, uniform)
     return Sets(real, real, training, valid, self._of_real if given is None else {}), of_metrics
 
   def __call__(self, state: Any, key: jax.Array, arrays: dict | None = None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Options(NamedTuple):
   fid: bool = False
   modes: np.ndarray | None = None  # [C, 2], in the space of x
   scales: np.ndarray | None = None  # of a mode, [2]
+  uniform: int = 0  # classes that are equally probable, whatever their numbers in the data; 0 for those numbers
 
 
 class Metric(NamedTuple):
@@ -141,7 +142,8 @@ def _modes(sets: Sets, options: Options) -> Numbers:
     found = modes.of_points(sets.samples.x, options.modes, options.scales)
   else:
     total = int(max(sets.samples.mode.max(), sets.real.labels.max())) + 1
-    found = modes.of_classes(sets.samples.mode, np.bincount(sets.real.labels, minlength=total))
+    counts = np.ones(options.uniform) if options.uniform else np.bincount(sets.real.labels, minlength=total)
+    found = modes.of_classes(sets.samples.mode, counts)
   names = {"covered": "modes", "total": "modes_total", "share": "modes_share", "reverse_kl": "modes_reverse_kl"}
   return {names[name]: value for name, value in found._asdict().items()}
 

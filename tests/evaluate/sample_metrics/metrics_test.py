@@ -5,7 +5,8 @@ import pytest
 from sklearn.neighbors import KernelDensity, KNeighborsClassifier
 
 from dgm_jax.core import errors
-from dgm_jax.evaluate.sample_metrics import classes, distances, kernel, manifold, memorisation, modes, parzen
+from dgm_jax.evaluate.sample_metrics import classes, distances, kernel, manifold, memorisation, modes, named, parzen
+from dgm_jax.evaluate.sample_metrics.embedded import Embedded, Sets
 
 RNG = np.random.default_rng(1)
 
@@ -193,6 +194,16 @@ def test_modes_of_classes_made_by_hand():
   found = modes.of_classes(np.array([0, 0, 1, 3]), np.array([10, 10, 20, 0]))
   share = np.array([2, 1]) / 3
   assert found == pytest.approx((2, 3, 0.75, np.sum(share * np.log(share / 0.25))))
+
+
+def test_modes_of_stacked_digits_are_measured_against_the_uniform_law():
+  """Whatever numbers the real examples show: a number that they lack is a mode, too (Lin et al., 2018)."""
+  of = lambda mode: Embedded(np.zeros((len(mode), 1)), mode=np.asarray(mode), labels=np.asarray(mode))
+  sets = Sets(of([0, 0, 1, 3]), of([0, 0, 0, 1]))
+  found = named.of_samples(("modes",), sets, named.Options(uniform=4))
+  share = np.array([2, 1, 1]) / 4
+  assert (found["modes"], found["modes_total"], found["modes_share"]) == (3, 4, 1.0)
+  assert found["modes_reverse_kl"] == pytest.approx(np.sum(share * np.log(4 * share)))
 
 
 def test_parzen_windows_are_those_of_scikit_learn(monkeypatch):
