@@ -9,7 +9,8 @@ Augmentation", 2020), whose settings these are, with and without augment; incept
   python -m dgm_jax.main --config=configs/biggan_cifar10.py:data=cifar10/full,augment --workdir=runs/diffaugment
 
 Arguments (after the colon, separated by commas):
-  data=NAME       cifar10/small if not given; cifar10/full, mnist5k, or `array` of your own images of at most 32 x 32
+  data=NAME       cifar10/small if not given; cifar10/full, mnist5k, or `array` of your own images of at most 32 x 32,
+                  whose classes are not used but with --config.model.args.conditional=True
   width=N         ch, a quarter of the channels of every layer; 64 if not given
   augment         DiffAugment: translation and cutout, as published for CIFAR-10
   minutes=N       stop after so many minutes of training

@@ -51,8 +51,11 @@ def check(model: Any, parts: Splits) -> None:
 def described(model: Any, parts: Splits) -> list[str]:
   """Sentences for the start of a run: the classes with their numbers of examples, and what the model says of itself."""
   said = list(getattr(model, "notes", ()))
-  if not getattr(model, "conditional", False) or getattr(model, "data_classes", None) is None:
+  conditional = getattr(model, "conditional", None)
+  if conditional is None or getattr(model, "data_classes", None) is None:
     return said
+  if not conditional:
+    return [f"The labels y, of {model.data_classes} classes, are not used: model.args.conditional=False.", *said]
   found, names = counts(parts, model.data_classes), _names(parts.about, model.data_classes)
   pairs = [f"{name} {count:,}" for name, count in list(zip(names, found, strict=True))[:_SHOWN]]
   rest = (
