@@ -57,7 +57,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.optim.discriminator.lr = 2e-4
   width = 4 if a.test else a.width or (16 if a.quick else 128 if a.deep else 96)
   args = {"width": width, "deep": a.deep, "latent_dim": 128 if a.deep else _LATENT.get(size, 128)}
-  args |= {"attention": (16,) if a.test else (64,) if size >= 64 else (0,), "hierarchical": True}
+  args |= {"attention": (16,) if a.test else ({64: 32, 32: 0}.get(size, 64),), "hierarchical": True}
   args |= {"shared_dim": 8 if a.test else 128, "initial": "orthogonal", "conditional": True}
   config.model = {"name": "biggan", "args": args}
   base.measure_images(config, a.test, name, classes=False)

@@ -16,9 +16,9 @@ class ResidualModel(ImageModel, kw_only=True):
 
   Attributes, in addition to those of images.ImageModel:
     shared_dim: length of an embedding of the class that all normalisations share; 0 for a table in each.
-    hierarchical: whether parts of z enter every block (skip-z); the entries of z are then divided among the input and
-      the blocks, and latent_dim is rounded down to a multiple of their number.
-    attention: heights of images after which both players have attention; 0, or none, for none.
+    hierarchical: whether z enters every block (skip-z); its entries are then divided among the input and the blocks,
+      and latent_dim is rounded down to a multiple of their number.  Blocks of BigGAN-deep get all of z, undivided.
+    attention: heights of images after a block at which both players have attention; 0, or none, for none.
     spectral_generator, spectral_discriminator: whether linear maps are divided by their spectral norms.
     initial, initial_scale: the first kernels and tables: "orthogonal", "normal" (standard deviation initial_scale) or
       "glorot".
@@ -56,10 +56,19 @@ class ResidualModel(ImageModel, kw_only=True):
       not self.hierarchical or self.latent_dim >= parts,
       f"latent_dim = {self.latent_dim}; hierarchical = True divides z into {parts} parts, of one entry or more.",
     )
-    height = self.data_shape[0]
+    common = self._common_heights()
     for size in self.attention:
-      fits = size == 0 or (0 < size <= height and height % size == 0 and (height // size) & (height // size - 1) == 0)
-      errors.require(fits, f"attention = {tuple(self.attention)}; of images of height {height} none has height {size}.")
+      errors.require(
+        size == 0 or size in common,
+        f"attention = {tuple(self.attention)}; after blocks of both players, images have heights "
+        f"{', '.join(map(str, common)) or '(none)'}, not {size}.",
+      )
+
+  def _common_heights(self) -> tuple[int, ...]:
+    """Heights of images after a block of the generator that are also heights after a block of the discriminator."""
+    height, (generator, _, down) = self.data_shape[0], self.widths()
+    made = {height >> k for k in range(len(generator) - 1)}
+    return tuple(size for k in range(1, down + 1) if (size := height >> k) in made)
 
   @property
   def notes(self) -> tuple[str, ...]:
