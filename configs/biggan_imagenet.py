@@ -36,6 +36,7 @@ Sweeps (python -m dgm_jax sweep): three seeds.
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -46,6 +47,7 @@ _LATENT = {32: 128, 64: 120, 128: 120, 256: 140}
 def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
   a = parse(arg, data=("array", "mnist5k"), size=128, deep=False, width=0, accumulate=1, quick=False, test=False)
+  errors.require(a.accumulate >= 1, f"Argument accumulate = {a.accumulate}; it must be 1 or more.")
   config = base.adversarial(a)
   name = "mnist5k" if a.test and "data" not in a.given else a.data
   size = 32 if a.test else a.size

@@ -21,7 +21,7 @@ Arguments (after the colon, separated by commas):
   share=N         metz2017: the discriminator has 1/N of the generator's channels; 4 if not given, or 2
   pack=M          samples that are judged at once, 1 if not given
   classes         a model of p(x|y): the generator sees y, and the discriminator adds e_y'h (Miyato & Koyama, 2018)
-  epochs=N        20 if not given
+  epochs=N        20 if not given; not with the two published nets, which count steps
   quick           4,000 steps on mnist5k
   test            seconds: a few steps of small networks on mnist5k
 
@@ -42,6 +42,7 @@ from types import SimpleNamespace
 from ml_collections import ConfigDict
 
 from dgm_jax.configs import base
+from dgm_jax.core import errors
 from dgm_jax.core.config_args import parse
 from dgm_jax.sweeps.axes import product
 from dgm_jax.training.build import data_section
@@ -53,6 +54,12 @@ def get_config(arg: str = "") -> ConfigDict:
   """Returns the config for the arguments above."""
   names = base.sets("mnist", "fashion_mnist", "mnist5k", "stacked_mnist")
   a = parse(arg, data=names, net=_NETS, share=4, pack=1, classes=False, epochs=20, quick=False, test=False)
+  published = a.net in ("metz2017", "srivastava2017")
+  errors.require(
+    not published or "epochs" not in a.given, f"Argument epochs is not for net={a.net}: set --config.num_steps."
+  )
+  errors.require(a.net == "metz2017" or "share" not in a.given, f"Argument share is for net=metz2017, not {a.net}.")
+  errors.require(a.share >= 1, f"Argument share = {a.share}; it must be 1 or more.")
   config, name = base.adversarial(a), base.data_name(a)
   afresh = ("restack",) if name == "stacked_mnist" and a.net == "metz2017" else ()
   config.data = data_section(name, (*afresh, "scale"))
@@ -69,7 +76,7 @@ def get_config(arg: str = "") -> ConfigDict:
   base.measure_images(config, a.test, name, classes=a.classes)
   if not (a.test or a.quick):
     config.batch_size, config.num_epochs, config.log_every = 64, a.epochs, 100
-    if a.net in ("metz2017", "srivastava2017"):
+    if published:
       config.batch_size, steps = (128, 500_000) if a.net == "metz2017" else (64, 100_000)
       config.num_steps = steps
       config.log_every, config.eval_every, config.checkpoint_every = 500, steps // 10, steps // 50

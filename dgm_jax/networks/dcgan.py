@@ -108,6 +108,10 @@ class Discriminator(nn.Module):
     errors.require(
       self.norm in NORMS_OF_DISCRIMINATORS, f"discriminator_args.norm = {self.norm!r}; it must be one of {choices}"
     )
+    errors.require(
+      not self.norm_first or self.norm == "batch",
+      f"discriminator_args.norm_first = True is for norm = 'batch'; it is {self.norm!r}.",
+    )
     require_positive("discriminator_args", self.channels, self.kernel_size)
     init, spectral = nn.initializers.normal(self.initial_scale), self.norm == "spectral"
     kind: Callable = SpectralConv if spectral else Conv

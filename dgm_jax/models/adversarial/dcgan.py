@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
-from dgm_jax.core import options
+from dgm_jax.core import errors, options
 from dgm_jax.models.adversarial.images import ImageModel
 from dgm_jax.networks import dcgan
 
@@ -27,6 +27,11 @@ class Model(ImageModel, kw_only=True):
   latent_dim: int = 100
   generator_args: Mapping[str, Any] = FrozenDict()
   discriminator_args: Mapping[str, Any] = FrozenDict()
+
+  def check(self) -> None:
+    """Raises UserError if an option is invalid."""
+    super().check()
+    errors.require(not self.remat, "remat = True; these networks store their activations: leave it at False.")
 
   def setup(self):
     self.check()
