@@ -17,10 +17,15 @@ Arguments (after the colon, separated by commas):
   quick           200 steps of width 16
   test            seconds: a few steps of small networks on mnist5k
 
-As in Mimicry: Adam 2e-4 (0, 0.9), rates that fall linearly to 0 (here: as half a cosine), batch 64, five updates of the
-discriminator for each of the generator, 100,000 steps.  Images that are smaller than 32 x 32 have smaller first images.
-The scores above need the Inception network, --config.evaluate.samples.features=inception_legacy with DGM_INCEPTION, see
-dgm_jax/evaluate/README.md; without it the features are those of a small classifier, or of a random network.
+As in Mimicry: Adam 2e-4 (0, 0.9), batch 64, five updates of the discriminator for each of the generator, 100,000 steps.
+Different from it: rates fall to 0 as half a cosine, there linearly; images are doubled by repeating pixels, as in the
+paper, there bilinearly; 3 x 3 kernels start with Glorot's scale, there with sqrt(2) times it, which matters most to
+wgan_gp, whose discriminator is not normalised.  The generator begins with images of 4 x 4 for CIFAR-10 and of a quarter
+of the size, 7 x 7 for 28 x 28, for mnist5k and `array`: with --config.model.args.doublings=3 of an eighth.
+The scores above need data=cifar10/full, the Inception network (DGM_INCEPTION, see dgm_jax/evaluate/README.md), and of
+config.evaluate.samples: features inception_legacy, against train, num_samples 50000 and metrics frechet, kernel and
+class_score, for memorisation compares with held-out images.  Without them the features are those of a small classifier,
+or of a random network.
 
 Sweeps (python -m dgm_jax sweep): three seeds.
 """
