@@ -71,14 +71,3 @@ def test_a_cut_is_half_of_the_sides_where_it_fits():
   assert (found.all(-1).sum((1, 2)) == rows * columns).all()
   middle = augmentations.cutout(jnp.full((1, 2), 0.5), x[:1], 1.0) == 0.5
   assert middle[0, 2:6, 3:9].all()
-
-
-def test_reals_and_samples_are_changed_alike_in_law():
-  """The same image under many draws has the same moments whichever stream the draws are from."""
-  x = jnp.broadcast_to(X[:1], (4000, *X.shape[1:]))
-  means, errors = [], []
-  for seed in (5, 6):
-    changed = augment(jax.random.uniform(jax.random.key(seed), (4000, NUMBERS)), x, POLICIES).mean((1, 2, 3))
-    means.append(changed.mean())
-    errors.append(changed.std() / 4000**0.5)
-  assert abs(means[0] - means[1]) < 4 * np.hypot(*errors)

@@ -147,6 +147,26 @@ def test_reals_and_samples_are_changed_before_they_are_judged():
   assert optax.tree.norm(gradient) > 1e-3
 
 
+def test_reals_and_samples_are_judged_after_their_changes():
+  """L_D = mean softplus(-D(T(x, u))) + mean softplus(D(T(G(z), v))), u and v of their own."""
+  nets = {"generator_args": {"channels": (4,)}, "discriminator_args": {"channels": (4,), "norm": "none"}}
+  model, policy = dcgan.Model(data_shape=(4, 6, 1), latent_dim=3, **nets), ("color", "translation")
+  x, o = jax.random.uniform(KEY, (8, 4, 6, 1)), adversarial.Options(augment="color,translation")
+  state = jax.jit(adversarial.make(model, SGD, **o._asdict()).init)(KEY, {"x": x}, {})
+  state = state.replace(params=jax.tree.map(lambda a: 10 * a, state.params))  # logits of order 1
+  draw = jax.tree.map(lambda a: a[0], Game(model, o, False).draws(KEY, {"x": x}, 1))
+  old, params = state.params["generator"], state.params["discriminator"]
+  found = float(Game(model, o, False).discriminator_loss(params, state, draw, 0, old)[0])
+  given = {"params": state.params, **state.variables}
+  fake = model.apply(given, draw["z"], None, True, method="generate", mutable=True)[0]
+  judge = lambda x, u: model.apply(given, augment(draw[u], x, policy), None, True, method="discriminate")
+  loss = lambda real, fake: float(jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake)))
+  assert found == pytest.approx(loss(judge(x, "real_changes"), judge(fake, "fake_changes")), rel=1e-4)
+  raw = lambda x: model.apply(given, x, None, True, method="discriminate")
+  others = (raw(x), judge(fake, "fake_changes")), (judge(x, "real_changes"), raw(fake))
+  assert all(abs(found - loss(*pair)) > 1e-2 for pair in others)
+
+
 def test_consistency_is_the_mean_squared_change_of_the_logits():
   """Of examples and of samples, each with its own weight and changes; the generator's loss has none of it."""
   nets = {"generator_args": {"channels": (4,)}, "discriminator_args": {"channels": (4,), "norm": "none"}}
