@@ -312,16 +312,27 @@ def _image_game(model: nn.Module, rate: float = 2e-3, ema: float = 0.0, **option
   return _on(system, with_labels) if model.conditional else system
 
 
-def _residual(**args: Any) -> nn.Module:
+def _residual(times: int = 1, **args: Any) -> nn.Module:
+  """For images that are `times` as high and wide as the toy patterns."""
   return residual_gan.Model(
-    data_shape=SHAPE, data_classes=5, conditional=True, latent_dim=8, doublings=1, halvings=1, generator_channels=8,
-    discriminator_channels=8, **args,
+    data_shape=(times * SHAPE[0], times * SHAPE[1], 1), data_classes=5, conditional=True, latent_dim=8, doublings=times,
+    halvings=1, generator_channels=8, discriminator_channels=8, **args,
   )  # fmt: skip
+
+
+def _doubled(system: System) -> System:
+  """On toy patterns twice as high and wide, so that attention at height 4 is in both players; its draws are halved."""
+  small = lambda x: x.reshape(*x.shape[:-3], SHAPE[0], 2, SHAPE[1], 2, 1).mean((-2, -4))
+  system = _on(system, lambda batch: batch | {"x": jnp.repeat(jnp.repeat(batch["x"], 2, 1), 2, 2)})
+  return system._replace(
+    sample=lambda state, key, n, **more: small(system.sample(state, key, n, **more)),
+    pictures=lambda state, key, batch: jax.tree.map(small, system.pictures(state, key, batch)),
+  )
 
 
 _DCGAN = {"generator_args": {"channels": (16,)}, "discriminator_args": {"channels": (16,)}}
 _ADA = {"augment": "translation,cutout", "ada_target": 0.6, "ada_span": 5000.0}
-_BIGGAN = {"shared_dim": 4, "hierarchical": True, "attention": (4,)}
+_BIGGAN = {"shared_dim": 4, "hierarchical": True, "attention": (4,), "spectral_generator": True}
 _MAXOUT = {"discriminator_net": "maxout", "discriminator_args": {"hidden": (16,), "pieces": 3, "dropout": 0.2}}
 _SPECTRAL = {"discriminator_args": {"hidden": (32,), "norm": "spectral"}}
 _CRITIC = {"loss": "wasserstein", "penalty": "gradient_penalty", "weight": 1.0, "num_discriminator": 2}
@@ -406,7 +417,9 @@ SYSTEMS = {
   "colouriser": lambda: _colouriser(),
   "dcgan": lambda: _image_game(dcgan.Model(data_shape=SHAPE, latent_dim=8, **_DCGAN), order="shared_noise", **_ADA),
   "sngan": lambda: _image_game(_residual(), loss="hinge", num_discriminator=2),
-  "biggan": lambda: _image_game(_residual(**_BIGGAN), loss="hinge", accumulate=2, ema=0.9),
+  "biggan": lambda: _doubled(
+    _image_game(_residual(2, **_BIGGAN), loss="hinge", accumulate=2, ema=0.9),
+  ),
 }
 # of two players, whose losses need not fall
 GAMES = ("gan", "gan_maxout", "wgan_gp", "gan_r1", "gan_packed", "bigan", "dcgan", "sngan", "biggan")
