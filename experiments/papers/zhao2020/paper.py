@@ -7,8 +7,11 @@ BigGAN on few images of CIFAR-10, with and without DiffAugment.
 """
 
 import functools
+import math
 import pathlib
 from typing import Any
+
+import scipy.stats
 
 from dgm_jax.experiments.harness import measured
 from dgm_jax.experiments.harness.paper import Budget, Paper, Value
@@ -107,11 +110,11 @@ def _sentences(cells: dict[str, Any]) -> list[str]:
   plain, augmented = (cells[f"{name}-small"]["frechet"] for name in ("plain", "augmented"))
   difference = augmented["mean"] - plain["mean"]
   error = ((plain["stderr"] or 0.0) ** 2 + (augmented["stderr"] or 0.0) ** 2) ** 0.5
-  decided = "undecided" if abs(difference) < 2 * error or not error else "lower" if difference < 0 else "higher"
-  return [
-    f"Frechet distance with DiffAugment minus without: {difference:.2f} ± {error:.2f} over seeds, "
-    f"{'which leaves it undecided' if decided == 'undecided' else f'so that it is {decided} with it'}."
-  ]
+  freedom = len(plain["values"]) + len(augmented["values"]) - 2
+  bound = error * float(scipy.stats.t.ppf(0.975, freedom)) if freedom > 0 else math.inf
+  decided = "undecided" if abs(difference) <= bound else "lower" if difference < 0 else "higher"
+  words = "which a t test at 5 % leaves undecided" if decided == "undecided" else f"so that it is {decided} with it"
+  return [f"Frechet distance with DiffAugment minus without: {difference:.2f} ± {error:.2f} over seeds, {words}."]
 
 
 def report(item: str, name: str, folder: pathlib.Path) -> dict[str, Any]:
