@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import numbers
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -37,7 +38,8 @@ def _check_game(model: Any, name: str, options: Mapping[str, Any]) -> None:
     classes = getattr(model, "num_classes", None)
     errors.require(classes is not None, f"y = {y}: model {name!r} of this run is not conditional on a class.")
     errors.require(
-      isinstance(y, int) and 0 <= y < classes, f"y = {y}; the classes of model {name!r} are 0 .. {(classes or 0) - 1}."
+      isinstance(y, numbers.Integral) and 0 <= y < classes,
+      f"y = {y}; the classes of model {name!r} are 0 .. {(classes or 0) - 1}.",
     )
   if (bound := options.get("truncation")) is not None:
     errors.require(bound > 0, f"truncation = {bound}; it must be positive.")

@@ -22,7 +22,7 @@ class Modes(NamedTuple):
 def _reverse_kl(counts: np.ndarray, target: np.ndarray) -> float:
   """KL(q || p) of the shares q of the counts; log of the number of modes where no sample is at any, its greatest value.
 
-  p is 0 for a class that real data lack, which then counts as half an example of them.
+  p must be positive.
   """
   p = target / target.sum()
   if not counts.sum():
@@ -48,11 +48,11 @@ def of_points(samples: np.ndarray, modes: np.ndarray, scales: np.ndarray) -> Mod
 
 
 def of_classes(classes: np.ndarray, target: np.ndarray) -> Modes:
-  """The classes that a classifier finds among samples; every sample has one, so that `share` is 1.
+  """The classes that a classifier finds among samples; `share` is that of samples of a class of the data.
 
   Args:
     classes: [N], of the samples.
-    target: how often each class is among the data, [C]; classes without any are left out.
+    target: how often each class is among the data, [C]; classes without any, and samples of them, are left out.
   """
   counts = np.bincount(classes, minlength=len(target)).astype(np.float64)
   kept = target > 0

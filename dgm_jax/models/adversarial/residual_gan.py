@@ -53,7 +53,7 @@ class ResidualModel(ImageModel, kw_only=True):
     )
     parts = len(self.widths()[0])
     errors.require(
-      not self.hierarchical or self.latent_dim >= parts,
+      not self.hierarchical or self.is_deep() or self.latent_dim >= parts,
       f"latent_dim = {self.latent_dim}; hierarchical = True divides z into {parts} parts, of one entry or more.",
     )
     common = self._common_heights()
