@@ -72,7 +72,9 @@ def get_config(arg: str = "") -> ConfigDict:
   config.batch_size, config.num_steps, config.log_every = 2048 // a.accumulate, 140_000, 50
   config.eval_every, config.figures_every, config.checkpoint_every = 1000, 1000, 500
   config.evaluate.samples.num_samples = 50_000
+  config.objective.standing_size = config.batch_size  # as in training: moments of lower layers depend on it
   if a.quick:
+    config.objective.standing_size = 32
     config.batch_size, config.num_steps, config.log_every, config.checkpoint_every = 32, 100, 10, 50
     config.eval_every = config.figures_every = 50
     config.evaluate.samples.num_samples = 2000
