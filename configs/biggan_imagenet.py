@@ -19,11 +19,12 @@ Arguments (after the colon, separated by commas):
   quick           100 steps of width 16 with batches of 32
   test            seconds: a few steps of width 4 at 32 x 32 on mnist5k
 
-As in the paper: attention at 64 x 64, an embedding of 128 dimensions that all normalisations share, skip-z (z of 120
-dimensions at 128 x 128, 20 for the input and for each block), hinge loss, two updates of the discriminator for each of
-the generator, Adam 5e-5 and 2e-4 (0, 0.999), batch 2048, orthogonal initialisation, averages of the generator with
-decay 0.9999, 140,000 steps, bfloat16 products and remat.  The regularisation of skew kernels is
---config.objective.orthogonal=1e-4, the weight of half the squares of products of different columns.
+As in the paper: attention at 64 x 64 (at 32 x 32 for size=64, none for size=32), an embedding of 128 dimensions that
+all normalisations share, skip-z (z of 120 dimensions at 128 x 128, 20 for the input and for each block), hinge loss,
+two updates of the discriminator for each of the generator, Adam 5e-5 and 2e-4 (0, 0.999), batch 2048, orthogonal
+initialisation, averages of the generator with decay 0.9999, 140,000 steps, bfloat16 products and remat.  Orthogonal
+regularisation is --config.objective.orthogonal=1e-4, the weight of half the squares of products of different columns.
+Standing statistics are those of 16 batches of the size of training.
 
 Cost at 128 x 128: about 1.07 PFLOP a step (forward, an image: generator 42.7, discriminator 22.2 GFLOP), 1.5e20 in
 all: 5.8 days at 300 TFLOP/s.  On several hosts start the same command on each with the variables of

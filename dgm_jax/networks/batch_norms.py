@@ -1,8 +1,8 @@
 """Batch normalisation (Ioffe & Szegedy, 2015), plain or with gains and biases that depend on a condition.
 
 Three kinds of moments: those of the batch (in training), moving averages of them (the collection "batch_stats", as of
-flax.linen.BatchNorm), and pooled ones that stand in their place after `pooled`.  Whoever wants to pool makes the
-collection "moments" mutable: a pass in training then leaves the mean and the mean square of its batch there.
+flax.linen.BatchNorm), and pooled ones that stand in their place after `pooled`.  To pool, make the collection
+"moments" mutable: a pass in training then leaves the mean and the mean square of its batch there.
 
 Moments are float32 in any precision.  Under jit with a batch that is split over devices they are those of the whole
 batch.

@@ -46,10 +46,9 @@ class Options(NamedTuple):
       sign of the training examples' logits stays at ada_target, 0.6 as published, by at most 1 in ada_span examples.
     orthogonal: weight of norms.off_diagonal of the generator's kernels in its loss.
     norm_statistics: what batch normalisation of the generator (not of an encoder, whose moments are always "moving")
-      uses outside of training: "standing", moments pooled over
-      standing_batches batches of standing_size samples of the generator as it is evaluated, with its averaged
-      parameters and the truncation of z; "moving", averages of the training batches' moments; "batch", the moments of
-      the samples that are drawn together.
+      uses outside of training: "standing", moments pooled over standing_batches batches of standing_size samples of
+      the generator as it is evaluated, with its averaged parameters and the truncation of z; "moving", averages of the
+      training batches' moments; "batch", the moments of the samples that are drawn together.
     standing_batches, standing_size: see norm_statistics.
     log_sigmas: whether the metrics have the spectral norm of each layer that has it, sigma_of_PLAYER.LAYER; a figure
       shows them.

@@ -10,7 +10,9 @@ from dgm_jax.networks.mlp import Networks
 
 
 class ImageModel(Noise, Networks, kw_only=True):
-  """Base class.  Images have as many channels as the data, grey ones one; x is in [0, 1], the networks use [-1, 1].
+  """Base class.  Images have as many channels as the data, one if they are grey.
+
+  x is in [0, 1]; the networks use [-1, 1].
 
   Attributes, in addition to those of base.Noise and mlp.Networks:
     conditional: whether it is a model of p(x|y), y the class labels of the data.
