@@ -215,7 +215,7 @@ class TrainedCells:
     terms = self.fitted.log_terms(self._arrays(adata, indices), n_mc_samples)
     values, ess = (np.asarray(terms[name]) for name in ("log_px", "ess"))
     if not return_ess:
-      return float(values.mean()) if return_mean else values
+      return mean_and_error(values)[0] if return_mean else values
     if not return_mean:
       frame = {"log_px": values, "ess": ess}
       return errors.import_package("pandas").DataFrame(frame, self._index(adata, indices))
