@@ -126,7 +126,8 @@ def test_parts_are_named_as_the_data_set_reads_them():
   assert (arrays.keys(), options) == ({"x", "mask"}, {"valid_fraction": 0.1, "test_fraction": 0.3})
 
 
-NAMES = ("Colouriser", "MIWAEImputer", "MoleculeVAE", "SCANVI", "SCVI", "SentenceVAE", "WorldModel")  # classes of applications
+# classes of applications
+NAMES = ("Colouriser", "MIWAEImputer", "MoleculeVAE", "SCANVI", "SCVI", "SentenceVAE", "WorldModel")
 
 
 def test_the_top_level_shows_its_lazy_names_and_imports_nothing():
