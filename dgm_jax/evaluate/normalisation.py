@@ -160,19 +160,21 @@ def evaluate(
     "evaluate.normalisation sums over finitely many values or integrates a density; counts have no end.",
   )
 
-  rows = jnp.asarray(arrays["x"][:_ROWS], jnp.float32).reshape(-1, math.prod(shape))
+  of_data = experiment.transforms.statistics
+  mean, std = (jnp.asarray(a, jnp.float32).reshape(-1) for a in (of_data.mean, of_data.std))
+  by_entry = levels is None and mean.size > 2 and hasattr(model, "log_prob_of_entries")
 
-  def run(state, key, rows, mean, std):
+  def run(state, key, mean, std):
     bound = model.bind({"params": state.params, **state.variables})
     if levels is not None:
       return _sum_over_states(bound, shape, levels, chunk)
     if mean.size <= 2:
       return _integral(bound, shape, mean, std, num_points, radius, chunk)
-    if hasattr(bound, "log_prob_of_entries"):
+    if by_entry:
+      batch = experiment.transforms.evaluate(key, {name: jnp.asarray(a[:_ROWS]) for name, a in arrays.items()})
+      rows = batch["x"].reshape(-1, mean.size).astype(jnp.float32)
       return _conditionals(bound, rows, shape, mean, std, num_points, radius)
     return _weighed(bound, key, shape, mean, std, num_samples, chunk)
 
-  of_data = experiment.transforms.statistics
-  moments = (jnp.asarray(a, jnp.float32).reshape(-1) for a in (of_data.mean, of_data.std))
-  found = jax.device_get(jax.jit(run)(state, key, rows, *moments))
+  found = jax.device_get(jax.jit(run)(state, key, mean, std))
   return {name: value.item() for name, value in found.items()}
