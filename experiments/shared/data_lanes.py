@@ -146,12 +146,8 @@ def log_likelihoods(configs: Sequence[ConfigDict], eval_every: int = 0, num_poin
     found[f"{prefix}log_px"] = np.concatenate(of)
     found[f"{prefix}fold"] = np.repeat(np.arange(len(of)), [len(a) for a in of])
   if num_points:
-    state, test, options = (
-      trained.state(0, 0),
-      trained.experiment.splits.test,
-      {"num_points": num_points, "radius": _RADIUS},
-    )
-    whole = normalisation.evaluate(trained.experiment, state, _evaluation_key(), test, **options)
+    first, options = trained.experiment, {"num_points": num_points, "radius": _RADIUS}
+    whole = normalisation.evaluate(first, trained.state(0, 0), _evaluation_key(), first.splits.test, **options)
     found |= {name: np.array(value) for name, value in whole.items()}
   return found
 
