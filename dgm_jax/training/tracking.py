@@ -9,14 +9,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from dgm_jax.core import errors, rng
+from dgm_jax.core import errors
 from dgm_jax.evaluate import chosen
-from dgm_jax.training.experiment import Experiment
-
-_SEED = 0  # of every evaluation, as of the final one: runs are compared with the same draws
+from dgm_jax.training.experiment import Experiment, evaluation_key
 
 
 def evaluations(config: ConfigDict, split: str = "valid") -> list[chosen.Evaluation]:
@@ -68,7 +65,7 @@ class Tracker:
 
   def __call__(self, state: Any) -> dict[str, float]:
     """{valid/NAME: number} of a prepared state, without what is no finite number, such as names of features."""
-    key, arrays = rng.stream(jax.random.key(_SEED), "eval"), getattr(self._experiment.splits, self._split)
+    key, arrays = evaluation_key(), getattr(self._experiment.splits, self._split)
     if self._prepared is None:
       self._prepared = [e.handed(self._load).prepared(self._experiment) for e in self._evaluations]
     found = {}

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dgm_jax.core import evaluation, rng
+from dgm_jax.core import evaluation
 from dgm_jax.evaluate import imputation, normalisation
 from dgm_jax.inference.predictions import predictive, targets
 from dgm_jax.training import build, programs
-from dgm_jax.training.experiment import Experiment, make_init_of
+from dgm_jax.training.experiment import Experiment, evaluation_key, make_init_of
 
 _RADIUS = 30.0  # of the grid of an integral, in standard deviations: tables have distant rows
 
@@ -86,7 +86,7 @@ def _lane(experiment: Experiment, eval_every: int) -> Callable:
     def step(carry, _):
       state, best, most = carry
       state, _ = chunk(state, key, data)
-      log_px = jnp.mean(system.eval_step(state, _evaluation_key(), held_out)["log_px"])
+      log_px = jnp.mean(system.eval_step(state, evaluation_key(), held_out)["log_px"])
       best = jax.tree.map(lambda new, old: jnp.where(log_px > most, new, old), state.params, best)
       return (state, best, jnp.maximum(log_px, most)), None
 
@@ -95,11 +95,6 @@ def _lane(experiment: Experiment, eval_every: int) -> Callable:
     return state.replace(params=best)
 
   return lane
-
-
-def _evaluation_key() -> jax.Array:
-  """The key of every run's final evaluation."""
-  return rng.stream(jax.random.key(0), "eval")
 
 
 def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
@@ -119,7 +114,7 @@ def predictions(configs: Sequence[ConfigDict], seeds: Sequence[Sequence[int]]) -
     found = predictive(model, variables, key, batch, options.num_samples)
     return found | {"y": targets(model, batch)}
 
-  run, key = evaluation.make_evaluate_examples(step, _identity, options.batch_size), _evaluation_key()
+  run, key = evaluation.make_evaluate_examples(step, _identity, options.batch_size), evaluation_key()
   lane = lambda s, m: run(trained.state(s, m), key, trained.parts[s]["test"])
   found = [[lane(s, m) for m in range(len(row))] for s, row in enumerate(seeds)]
   stacked = jax.tree.map(lambda *a: np.stack(a), *[jax.tree.map(lambda *a: np.stack(a), *row) for row in found])
@@ -142,12 +137,12 @@ def log_likelihoods(configs: Sequence[ConfigDict], eval_every: int = 0, num_poin
   run = evaluation.make_evaluate_examples(trained.experiment.system.eval_step, _identity, configs[0].eval_batch_size)
   found = {}
   for prefix, part in (("", "test"), ("valid_", "valid")):
-    of = [run(trained.state(s, 0), _evaluation_key(), parts[part])["log_px"] for s, parts in enumerate(trained.parts)]
+    of = [run(trained.state(s, 0), evaluation_key(), parts[part])["log_px"] for s, parts in enumerate(trained.parts)]
     found[f"{prefix}log_px"] = np.concatenate(of)
     found[f"{prefix}fold"] = np.repeat(np.arange(len(of)), [len(a) for a in of])
   if num_points:
     first, options = trained.experiment, {"num_points": num_points, "radius": _RADIUS}
-    whole = normalisation.evaluate(first, trained.state(0, 0), _evaluation_key(), first.splits.test, **options)
+    whole = normalisation.evaluate(first, trained.state(0, 0), evaluation_key(), first.splits.test, **options)
     found |= {name: np.array(value) for name, value in whole.items()}
   return found
 
@@ -160,7 +155,7 @@ def imputation_errors(configs: Sequence[ConfigDict], seeds: Sequence[int]) -> di
     seeds: [S], one for each mask.
   """
   trained = train(configs, [[seed] for seed in seeds])
-  options, key = configs[0].evaluate.imputation, _evaluation_key()
+  options, key = configs[0].evaluate.imputation, evaluation_key()
   run = imputation.make(trained.experiment.model, _identity, options.num_samples, options.batch_size, options.chunk)
   found = [run((trained.state(s, 0), key), key, trained.parts[s][options.part]) for s in range(len(seeds))]
   return {"mse": np.stack([imputation.mean_squared_error(values) for values in found])}

@@ -111,7 +111,7 @@ def token_counts(train: Arrays, size: int) -> np.ndarray:
 
 def _encode_rules(splits: Splits, grammar: str, max_length: int, data_dir: str | None) -> Splits:
   """`encode` of the kind "rule"."""
-  errors.require(bool(grammar), "data.tokens = 'rule' needs data.grammar, which this data set or its config has not.")
+  errors.require(bool(grammar), "data.tokens = 'rule' needs data.grammar; this data set has none.")
   texts = {part: _strings(arrays["text"]) for part, arrays in splits.parts().items()}
   encoded, keep, about = derivations.encode(texts, derivations.grammar_text(grammar), max_length, data_dir)
   for part, arrays in splits.parts().items():

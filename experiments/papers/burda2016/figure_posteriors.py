@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import files, rng
+from dgm_jax.core import files
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import latent_figures, latent_space, quadrature
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.experiments.papers.burda2016 import tables as systems
 from dgm_jax.experiments.shared import nll_tables
+from dgm_jax.training.experiment import evaluation_key
 
 _CELLS = ("vae-1", "iwae-5", "iwae-50")
 _DRAWN = 6  # posteriors in a picture
@@ -62,7 +63,7 @@ def posteriors(run: Any, num_examples: int, grid: int) -> dict[str, Any]:
 
   arrays = {name: a[:num_examples] for name, a in run.experiment.splits.test.items()}
   program = make_evaluate_examples(eval_step, run.experiment.transforms.evaluate, min(20, num_examples))
-  found = program(run.state, rng.stream(jax.random.key(0), "eval"), arrays)  # all runs see the same binarised images
+  found = program(run.state, evaluation_key(), arrays)  # all runs see the same binarised images
   return {name: a[:_DRAWN] if a.ndim > 1 else a for name, a in found.items()}
 
 

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import rng
 from dgm_jax.data.sets import plane
 from dgm_jax.evaluate import exact_likelihood, plane_figure
+from dgm_jax.training.experiment import evaluation_key
 
 BINS = 120  # of the pictures, in each direction
 _DEVIATIONS = 3.0  # of the noise, beyond the points of a plane, in the pictures
@@ -66,7 +66,7 @@ def measure(run: Any) -> dict[str, np.ndarray]:
   """
   member, experiment = run.config.data.name.partition("/")[2], run.experiment
   score = exact_likelihood.make_log_px(experiment, 2000)
-  key, test = rng.stream(jax.random.key(0), "eval"), experiment.splits.test
+  key, test = evaluation_key(), experiment.splits.test
   of = lambda x: score(run.state, key, {"x": x, "index": np.arange(len(x), dtype=np.int32)})["log_px"]
   points = np.asarray(test["x"])
   found = {"log_px": np.asarray(of(points)), "true": plane.log_density(member, points)}

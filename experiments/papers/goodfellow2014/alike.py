@@ -4,14 +4,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from dgm_jax.core import rng
 from dgm_jax.core.evaluation import make_prepare
 from dgm_jax.evaluate.sample_features.measure import Measure
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.training.experiment import evaluation_key
 
 MODELS = ("gan", "dcgan", "vae", "diffusion")
 _NUMBERS = ("frechet", "kernel", "precision", "recall", "density", "coverage", "memorisation_z", "parzen")
@@ -37,7 +36,7 @@ def measure(run: Any) -> dict[str, np.ndarray]:
   """Rows of a run: "draws" of the model, "means" of p(x|z) if it has them; of seed 0 of the GAN what needs no model."""
   results = {name.removeprefix("test/"): value for name, value in run.results.items()}
   found = {"draws": _row(results)}
-  experiment, name, key = run.experiment, run.config.model.name, rng.stream(jax.random.key(0), "eval")
+  experiment, name, key = run.experiment, run.config.model.name, evaluation_key()
   options = run.config.evaluate.samples.to_dict() | {"floor": False}
   if name == "vae":
 

@@ -5,17 +5,17 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from dgm_jax.configs.aevb_mnist import warmup
-from dgm_jax.core import files, rng
+from dgm_jax.core import files
 from dgm_jax.evaluate import compare, posterior_samples
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget
 from dgm_jax.experiments.papers.kingma2014 import figure2
 from dgm_jax.sweeps import axes, states
+from dgm_jax.training.experiment import evaluation_key
 from dgm_jax.training.restore import restore
 from dgm_jax.training.workdir import checkpoint, legacy_configs
 
@@ -91,7 +91,7 @@ def _files(folder: pathlib.Path, name: str) -> Iterator[pathlib.Path]:
 def _log_px(run_log_px: Any, state: Any, splits: Any, count: int) -> dict[str, np.ndarray]:
   """{"train/upper": [N], ...}; only the networks' parameters are passed on, so that nothing is recompiled."""
   bare = state.replace(opt_state=(), variables={}, hparams={})
-  key, found = rng.stream(jax.random.key(0), "eval"), {}
+  key, found = evaluation_key(), {}
   for part in ("train", "test"):
     arrays = {name: a[:count] for name, a in getattr(splits, part).items()}
     found |= {f"{part}/{name}": a for name, a in run_log_px(bare, key, arrays).items()}

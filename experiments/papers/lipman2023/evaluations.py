@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgm_jax.core import figure_style, figures, rng
+from dgm_jax.core import figure_style, figures
 from dgm_jax.evaluate import function_evaluations
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget
+from dgm_jax.training.experiment import evaluation_key
 
 COUNTS = (4, 8, 20, 50, 100)
 _NAMES = ("frechet", "kernel")
@@ -31,7 +32,7 @@ def measure(run: Any, num_samples: int = 5000) -> dict[str, np.ndarray]:
   config, experiment = run.config, run.experiment
   of = config.evaluate.samples
   options = {"counts": COUNTS, "metrics": _NAMES, "num_samples": min(num_samples, of.num_samples)}
-  key = rng.stream(jax.random.key(0), "eval")
+  key = evaluation_key()
   found = function_evaluations.evaluate(
     experiment, run.state, key, experiment.splits.test, features=of.features, **options
   )

@@ -12,6 +12,7 @@ from dgm_jax.core import figures, rng
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.experiments.harness import measured, tables
 from dgm_jax.inference import gibbs_imputation
+from dgm_jax.training.experiment import evaluation_key
 
 SETTINGS = ("40 %", "50 %", "60 %", "70 %", "80 %", "top half", "bottom half")
 SAMPLERS = ("pseudo-Gibbs", "Metropolis-within-Gibbs")
@@ -54,7 +55,7 @@ def score(run: Any, num_images: int, num_steps: int) -> dict[str, Any]:
   test = {name: a[:num_images] for name, a in run.experiment.splits.test.items()}
   transformed = make_evaluate_examples(lambda s, k, batch: {"x": batch["x"]}, run.experiment.transforms.evaluate, 500)
   key = rng.stream(jax.random.key(0), "impute")
-  images = jnp.asarray(transformed(run.state, rng.stream(jax.random.key(0), "eval"), test)["x"])
+  images = jnp.asarray(transformed(run.state, evaluation_key(), test)["x"])
   x = images.reshape(len(images), -1)
 
   @jax.jit

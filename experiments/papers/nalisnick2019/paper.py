@@ -17,11 +17,12 @@ import numpy as np
 
 from dgm_jax.api import loading
 from dgm_jax.configs import densities_fashion
-from dgm_jax.core import files, rng
+from dgm_jax.core import files
 from dgm_jax.evaluate import out_of_distribution
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget, Paper
 from dgm_jax.sweeps import states
+from dgm_jax.training.experiment import evaluation_key
 
 _CONFIG, _ITEM = "configs/densities_fashion.py", "table=fashion"
 _LABELS = {
@@ -78,7 +79,7 @@ def measure(folder: pathlib.Path, names: Mapping[str, Sequence[str]]) -> None:
       path.parent.mkdir(exist_ok=True)
       run = loading.of_run(place)
       options = run.config.evaluate.out_of_distribution.to_dict()
-      parts, key = run.experiment.splits, rng.stream(jax.random.key(0), "eval")
+      parts, key = run.experiment.splits, evaluation_key()
       options["simpler"] = independent(np.asarray(parts.train["x"]))
       found = out_of_distribution.evaluate(run.experiment, run.state, key, parts.test, **options)
       files.save_arrays(path, **{n: np.asarray(v) for n, v in found.items()}, entries=parts.test["x"][0].size)

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from dgm_jax.core import rng
 from dgm_jax.core.evaluation import make_evaluate_examples
 from dgm_jax.evaluate import normalisation
 from dgm_jax.experiments.harness import measured, stages, tables
 from dgm_jax.experiments.harness.paper import Budget, Value
 from dgm_jax.models.autoregressive.orders import places
 from dgm_jax.sweeps import axes
+from dgm_jax.training.experiment import evaluation_key
 
 TITLE = "Test NLL of orderless NADE and its ensembles on static MNIST"
 NOTES = (
@@ -55,7 +55,7 @@ def scores(run: Any, num_orders: int, num_images: int) -> dict[str, np.ndarray]:
     return {"log_px": jax.lax.map(in_order, jnp.arange(num_orders)).T}
 
   test = {name: a[:num_images] for name, a in experiment.splits.test.items()}
-  key = rng.stream(jax.random.key(0), "eval")
+  key = evaluation_key()
   found = make_evaluate_examples(eval_step, experiment.transforms.evaluate, 100)(run.state, key, test)
   sums = normalisation.evaluate(experiment, run.state, key, test)
   return found | {name: np.asarray(value) for name, value in sums.items()}
