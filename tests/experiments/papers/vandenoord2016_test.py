@@ -42,8 +42,8 @@ def test_the_short_budget_trains_the_net_that_the_page_describes():
   assert [args[name] for name in ("net", "features", "blocks", "first_kernel_size")] == ["plain", 32, 15, 7]
   assert (run.config["data"]["name"], run.config["num_epochs"], run.config["max_minutes"]) == (
     "binarized_mnist",
-    20,
-    300,
+    10,
+    180,
   )
 
 
