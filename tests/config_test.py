@@ -140,11 +140,28 @@ _LONG |= {
   "selfies_vae_moses",
   "world_m",
   "world_v",
+  "grammar_vae_equations",
+  "scvi_simulated",
+  "colouriser",
+  "samples_mnist",
+  "transformer_text",
+  "pixelcnn_mnist",
+  "goodfellow_mnist",
+  "bigan_mnist",
+  "aevb_mnist",
 }
 _LONG |= {"flow_matching_mnist", "flow_matching_plane", "ffjord_plane", "vdm_mnist", "densities_mnist"}
 _WITHOUT_PICTURES = {"gan_grid", "scvi_simulated", "scvi_cells", "world_m"}
 # main_test runs iwae_mnist; of the rest another config has the same parts
-_REPEATED = {("iwae_mnist", ""), ("vae_mnist", "layers=2"), ("gaussian_vae_frey", "")}
+_REPEATED = {
+  ("iwae_mnist", ""),
+  ("vae_mnist", "layers=2"),
+  ("gaussian_vae_frey", ""),
+  ("made_mnist", "masks=3"),
+  ("ppca_mnist", "d=5,by=gradient"),
+  ("bernoulli_mixture_mnist", ""),
+  ("linear_vae_mnist", "d=8"),
+}
 RUNS = [
   pytest.param(p, a, marks=[pytest.mark.slow] * (a in SLOW or p.stem in _LONG or (p.stem, a) in _REPEATED))
   for p in tables.CONFIGS

@@ -47,8 +47,11 @@ PAPER = Paper(
       "Published: PixelCNN 81.30; recurrent nets: row LSTM 80.54 (table 4-recurrent), diagonal BiLSTM, which is not "
       "here, 79.20. RMSprop, batches of 16, rates set by hand; the number of layers of the PixelCNN on MNIST was not "
       "read in the source.",
-      "Ours: 15 residual blocks of 32 features, 16 inside, a first convolution of 7 x 7; Adam with a cosine schedule, "
-      "batches of 50, the best checkpoint on the validation set.",
+      "Ours: 15 residual blocks of 64 features, 32 inside, a first convolution of 7 x 7; Adam with a cosine schedule "
+      "from 0.002, batches of 16, the best checkpoint on the validation set.",
+      "Half as many features and batches of 50 at a rate of 0.001 underfit: 89.58 ± 0.21 after 10 epochs, and 90.0 on "
+      "the training set; by epoch, on the validation set, 94.24, 93.74, 92.76, 91.49, 90.90, 90.67, 90.54, 90.27, "
+      "90.15, 90.10.",
       "Gated PixelCNN and PixelCNN++ are of later papers, which have no static MNIST: their rows have no published "
       "number.",
     ),
@@ -103,11 +106,11 @@ RUNS = {
       {"eval_every": 100, "checkpoint_every": 100, "figures_every": 600},
     ),
     "short": _budget(
-      f"{_STATIC}, 15 residual blocks, one seed, 10 epochs, at most 3 hours of training",
-      150,
+      f"{_STATIC}, 15 residual blocks of 64 features, one seed, 12 epochs, at most 4 hours of training",
+      240,
       _MNIST,
-      _nets(("plain",), {}),
-      _EVERY | {"num_epochs": 10, "max_minutes": 180.0},
+      _nets(("plain",), {}, **{"arg.features": 64}),
+      _EVERY | {"num_epochs": 12, "max_minutes": 240.0, "batch_size": 16, "optim.lr": 2e-3, "eval_every": 3125},
       same_data=True,
     ),
     "paper": _budget(

@@ -39,11 +39,11 @@ def test_the_table_has_the_published_number_of_the_pixelcnn_alone(found):
 def test_the_short_budget_trains_the_net_that_the_page_describes():
   (run,), _ = reproduce.plan(paper.budget(vandenoord2016, "table=4", "short"), {}, "")
   args = run.config["model"]["args"]
-  assert [args[name] for name in ("net", "features", "blocks", "first_kernel_size")] == ["plain", 32, 15, 7]
+  assert [args[name] for name in ("net", "features", "blocks", "first_kernel_size")] == ["plain", 64, 15, 7]
   assert (run.config["data"]["name"], run.config["num_epochs"], run.config["max_minutes"]) == (
     "binarized_mnist",
-    10,
-    180,
+    12,
+    240,
   )
 
 
