@@ -72,6 +72,7 @@ def test_scripts_are_thin_callers():
     assert len(text.splitlines()) < 15
 
 
+@pytest.mark.slow
 def test_real_processes_behave_like_forked_processes():
   """`python -m`, a script and a former command, each in a Python of its own."""
   run = lambda *words: subprocess.run([sys.executable, *words], cwd=tables.ROOT, capture_output=True, text=True)
@@ -90,8 +91,12 @@ def test_real_processes_behave_like_forked_processes():
   "words,package",
   [
     (["impute", "x.csv", "--out=y.csv"], "pandas"),
-    (["sweep", "--config=iwae_mnist:test", "--root=x"], "pandas"),
-    (["train", "--config=kmeans_mnist:test,data=array", "--config.data.path=x.csv", "--workdir=x"], "pandas"),
+    pytest.param(["sweep", "--config=iwae_mnist:test", "--root=x"], "pandas", marks=pytest.mark.slow),
+    pytest.param(
+      ["train", "--config=kmeans_mnist:test,data=array", "--config.data.path=x.csv", "--workdir=x"],
+      "pandas",
+      marks=pytest.mark.slow,
+    ),
   ],
 )
 def test_without_a_package_of_an_extra_one_sentence_says_how_to_install_it(words, package, tmp_path):

@@ -36,6 +36,7 @@ def test_grey_levels_of_training_are_those_of_the_application():
   assert off.max() <= 1 and off.mean() < 1e-3
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_at_black_and_those_of_finite_differences_elsewhere():
   for f in (colour_spaces.lab_of_rgb, colour_spaces.rgb_of_lab):
     assert np.isfinite(jax.jacobian(f)(jnp.zeros(3))).all()

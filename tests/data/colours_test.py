@@ -16,6 +16,7 @@ def apply(x, names=("lightness",)):
   return made.evaluate(jax.random.key(0), {"x": jnp.asarray(x), "index": jnp.arange(len(x))}), made
 
 
+@pytest.mark.slow
 def test_the_photograph_comes_back_but_for_the_rounding_of_its_grey_picture():
   batch, made = apply(RGB)
   lab = np.asarray(colour_spaces.lab_of_model(batch["context"], batch["x"]))

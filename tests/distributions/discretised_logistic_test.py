@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from scipy.special import expit, logsumexp
 
 from dgm_jax.distributions.discretised_logistic import (
@@ -59,6 +60,7 @@ def test_probabilities_sum_to_one_over_all_colours_by_marginals():
   np.testing.assert_allclose(total, 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_colour_depends_on_earlier_ones_alone():
   slopes = jax.jacobian(lambda x: channel_conditionals(jnp.asarray(H, jnp.float32), x, M, V))(
     jnp.array([9.0, 99.0, 200.0])

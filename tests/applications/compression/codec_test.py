@@ -61,7 +61,9 @@ def digits():
   return made, x, made.encode(x).data
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in COLOURS)) for n in MODELS])
+@pytest.mark.parametrize(
+  "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in (*COLOURS, "levels", "classes"))) for n in MODELS]
+)
 def test_what_is_decoded_is_what_was_encoded_and_its_size_is_the_models(name):
   model = MODELS[name]()
   # the coder takes no probability below 2^-24

@@ -25,6 +25,7 @@ def test_hidden_entries_never_reach_training():
   assert one.fit.score != other.fit.score
 
 
+@pytest.mark.slow
 def test_a_bootstrap_lane_equals_a_single_run_on_its_rows():
   z = columns.standardise(columns.scaled(mt.COLUMNS, mt.MISSING), mt.MISSING)
   rows = training.Rows(training.pad(np.nan_to_num(z)), training.pad((~np.isnan(z)).astype("f")))

@@ -44,6 +44,7 @@ def base(tmp_path_factory):
   return model
 
 
+@pytest.mark.slow
 def test_init_from_takes_every_network_and_refuses_other_genes(base):
   adata = made.anndata_of(made.counts())
   assert dgm_jax.SCANVI(adata, init_from=base).options["linear"] is True

@@ -22,6 +22,7 @@ def trained(tmp_path_factory):
   return model, adata
 
 
+@pytest.mark.slow
 def test_saving_a_model_never_removes_it(trained, tmp_path):
   model, _ = trained
   z = model.get_latent_representation()

@@ -82,7 +82,8 @@ def test_consecutive_lines_with_the_same_beginning_are_a_document(tmp_path):
     data.load("bag_of_words", **options, documents="(")
 
 
-@pytest.mark.parametrize("documents,count", [pytest.param("chapter", 1_189, marks=pytest.mark.slow), ("verse", 31_102)])
+@pytest.mark.slow
+@pytest.mark.parametrize("documents,count", [("chapter", 1_189), ("verse", 31_102)])
 def test_the_bible_has_its_chapters_and_verses(documents, count, raw_data):
   text = (raw_data / "text" / "kjv.txt").read_text()
   options = {"documents": documents, "max_share": 1.0, "min_documents": 1, "valid_fraction": 0.0}

@@ -65,6 +65,7 @@ def cifar10_small(raw_data, tmp_path_factory):
   return data.load("cifar10/small", data_dir=folder, manual_dir=str(raw_data / "cifar10_subset"), valid_size=500)
 
 
+@pytest.mark.slow
 def test_cifar10_small_has_the_published_images(cifar10_small, raw_data):
   loaded = cifar10_small
   assert {k: size(v) for k, v in loaded.parts().items()} == {"train": 3500, "valid": 500, "test": 1000}

@@ -73,6 +73,7 @@ def _area_mean(ink):
   return fine.reshape(28, 15, 28, 15).mean((1, 3))
 
 
+@pytest.mark.slow
 def test_omniglot_small_has_the_published_images(raw_data, tmp_path):
   folders = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "omniglot_small")}
   loaded = data.load("omniglot_resized/small", unseen_only=False, **folders)
@@ -92,6 +93,7 @@ def test_omniglot_small_has_the_published_images(raw_data, tmp_path):
   assert named == {"Greek": 24, "Japanese_(katakana)": 47, "Latin": 26, "Sanskrit": 42, "Tagalog": 17}
 
 
+@pytest.mark.slow
 def test_the_test_set_of_omniglot_small_leaves_out_training_images_by_default(raw_data, tmp_path):
   load = functools.partial(
     data.load, "omniglot_resized/small", data_dir=str(tmp_path), manual_dir=str(raw_data / "omniglot_small")

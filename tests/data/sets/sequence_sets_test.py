@@ -231,6 +231,7 @@ def test_text_needs_a_path_that_exists(tmp_path):
     data.load("text", path=str(tmp_path / "b.txt"))
 
 
+@pytest.mark.slow
 def test_zinc_small_equals_the_published_parts(raw_data, tmp_path):
   options = {"data_dir": str(tmp_path), "manual_dir": str(raw_data / "zinc")}
   loaded = data.load("zinc250k/small", **options)
