@@ -451,6 +451,8 @@ SLOW = {
   "iwae_dreg", "kmeans", "lda", "lda_online", "nmf", "nvlda", "pixelcnn_gated", "pixelcnn_plusplus",
   "pixelcnn_row_lstm", "scanvi", "sequence_vae_aggressive", "sigmoid_belief_net_relaxed", "sngan",
   "vae_planar_mixture", "vae_residual",
+  "bigan", "classifier_bayesian", "gan_maxout", "gan_packed", "grammar_vae", "lstm", "mcem", "nade", "orderless",
+  "pixelcnn", "vae_analytic", "vae_autoregressive", "variational_diffusion",
 }  # fmt: skip
 
 
