@@ -1,6 +1,7 @@
 """Reproduces a paper's tables and figures: runs what they need, and writes the published numbers beside ours.
 
   python -m dgm_jax reproduce --list
+  python -m dgm_jax reproduce --plan=10
   python -m dgm_jax reproduce burda2016 --table=1 --budget=quick
   python -m dgm_jax reproduce burda2016 --table=1 --budget=short --manual_dir=FOLDER --cells=vae-1,iwae-5
   python -m dgm_jax reproduce rainforth2018 --figure=2 --format=pdf
@@ -15,6 +16,7 @@ continues).
 """
 
 import argparse
+import math
 import pathlib
 import shlex
 import sys
@@ -23,13 +25,24 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from dgm_jax.core import errors, figure_style, figures, paths
-from dgm_jax.experiments.harness import committed, page, paper, reports, stages
+from dgm_jax.experiments.harness import committed, page, paper, planning, reports, stages
 from dgm_jax.sweeps import definition, drive, states, tasks
 from dgm_jax.sweeps.launchers import options as launcher_options
 from dgm_jax.sweeps.launchers.options import LAUNCHERS
 from dgm_jax.training.processes import signals
 
 _USER_ERROR = 2  # exit status
+
+
+def _hours(text: str) -> float:
+  """A number of hours above 0."""
+  try:
+    hours = float(text)
+  except ValueError:
+    hours = math.nan
+  if not 0 < hours < math.inf:
+    raise argparse.ArgumentTypeError(f"{text!r} must be a number of hours above 0")
+  return hours
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
   add = parser.add_argument
   add("paper", nargs="?", default="", help="for example burda2016; --list shows all papers")
   add("--list", action="store_true", help="show papers, tables, figures and the cost of each budget")
+  add("--plan", type=_hours, metavar="HOURS", help="show what else fits in so many hours of two cores, cheapest first")
   add(
     "--page_of_results",
     action="store_true",
@@ -76,21 +90,6 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
   own = launcher_options.dotted(rest, ("launcher",), launcher_options.flags(args.launcher))["launcher"]
   args.launcher_options = launcher_options.parse(args.launcher, own)
   return args
-
-
-def listing() -> str:
-  """Text that lists papers, tables, figures and the cost of each budget."""
-  lines = []
-  for name in paper.names():
-    module = paper.load(name)
-    lines.append(f"{name}: {module.PAPER.authors}, {module.PAPER.title} ({module.PAPER.venue})")
-    for item, budgets in module.RUNS.items():
-      lines.append(f"  --{item}  {module.PAPER.items[item]}")
-      for budget in (b for b in paper.BUDGETS if b in budgets and b != "test"):
-        lines.append(
-          f"    --budget={budget:<6} {paper.cost(name, item, budget, budgets[budget])}: {budgets[budget].what}"
-        )
-  return "\n".join(lines)
 
 
 def chosen_items(module: ModuleType, table: str | None, figure: str | None, budget: str) -> list[str]:
@@ -219,7 +218,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str]) -> int:
   args = parsed(argv)
   if args.list:
-    print(listing(), flush=True)
+    print(planning.listing(), flush=True)
+    return 0
+  if args.plan is not None:
+    print(planning.as_text(args.plan), flush=True)
     return 0
   if args.page_of_results:
     print(f"Page: {committed.write(args.root / 'results.html')}", flush=True)

@@ -12,6 +12,7 @@ command, seed, commit, versions, hardware and time of every number. ± is a stan
 
 ```bash
 python -m dgm_jax reproduce --list                                     # papers, tables, figures and their cost
+python -m dgm_jax reproduce --plan=10                                  # what else fits in so many hours
 python -m dgm_jax reproduce burda2016 --table=1 --budget=quick         # minutes on two cores
 python -m dgm_jax reproduce burda2016 --table=1 --budget=paper --manual_dir=FOLDER --launcher=slurm --gpus=1
 python -m dgm_jax reproduce rainforth2018 --figure=2 --format=pdf
