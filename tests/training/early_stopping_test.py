@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -30,6 +31,14 @@ def steps(workdir):
   return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir())
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  """The folder of a finished run of small()."""
+  folder = tmp_path_factory.mktemp("trained") / "run"
+  train.train_and_evaluate(small(), folder)
+  return folder
+
+
 def test_lower_losses_and_higher_bounds_are_better():
   rows = [{"step": i, "valid/log_px": -v, "valid/distortion": v} for i, v in enumerate((3.0, 1.0, 1.0, 2.0))]
   for name in ("valid/log_px", "valid/distortion"):
@@ -53,6 +62,7 @@ def test_updates_of_the_decoder_end_a_run():
   assert early_stopping.Ending("", 0, None).reason([row], 0.0) is None
 
 
+@pytest.mark.slow
 def test_an_aggressive_run_ends_after_its_updates_of_the_decoder_also_as_one_of_several(tmp_path):
   configs = [small(vae_mnist, num_steps=400, log_every=10, eval_every=0, seed=seed) for seed in (0, 1)]
   for config in configs:
@@ -76,7 +86,6 @@ def test_the_best_checkpoint_is_kept_beside_the_latest_and_evaluated(tmp_path):
   assert best < 80
   assert steps(tmp_path) == [best, 80]
   assert int(restore(config, tmp_path, "best")[1].step) == best
-  assert int(restore(config, tmp_path, str(best))[1].step) == best
   assert int(restore(config, tmp_path)[1].step) == 80
   with pytest.raises(errors.UserError, match=f"Unknown value of --checkpoint '7'.*{best}"):
     restore(config, tmp_path, "7")
@@ -102,15 +111,13 @@ def test_max_minutes_includes_earlier_processes(tmp_path):
   assert train.train_and_evaluate(config, tmp_path) == first
 
 
-def test_a_run_starts_from_the_parameters_of_another(tmp_path, capsys):
-  """IWAE from a VAE: all arrays match; the optimiser and the step are reset."""
-  source = small(vae_mnist, seed=1)
-  train.train_and_evaluate(source, tmp_path / "vae")
-  config = small(num_steps=10, init_from=str(tmp_path / "vae"))
+def test_a_run_starts_from_the_parameters_of_another(trained, tmp_path, capsys):
+  """A VAE from an IWAE: all arrays match; the optimiser and the step are reset."""
+  config = small(vae_mnist, num_steps=10, seed=1, init_from=str(trained))
   config.optim.lr = 1e-12
-  train.train_and_evaluate(config, tmp_path / "iwae")
-  assert f"Starting from step 40 of {tmp_path / 'vae'}: 8 of 8 arrays match." in capsys.readouterr().out
-  there, here = restore(source, tmp_path / "vae")[1], restore(config, tmp_path / "iwae")[1]
+  train.train_and_evaluate(config, tmp_path / "vae")
+  assert f"Starting from step 40 of {trained}: 8 of 8 arrays match." in capsys.readouterr().out
+  there, here = restore(small(), trained)[1], restore(config, tmp_path / "vae")[1]
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
   assert int(here.step) == 10
 
@@ -129,13 +136,12 @@ def test_each_lane_starts_from_its_own_run(tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), there.params, here.params)
 
 
-def test_arrays_that_do_not_match_are_reported_and_not_changed(tmp_path):
-  train.train_and_evaluate(small(), tmp_path)
+def test_arrays_that_do_not_match_are_reported_and_not_changed(trained, tmp_path):
   config = small()
   config.model.args.latent_dim = 5
   experiment = build.build(config)
   state = make_init(experiment, 3)()
-  started, report = warm_start.from_run(state, tmp_path)
+  started, report = warm_start.from_run(state, trained)
   assert report.splitlines()[0].endswith("5 of 8 arrays match.")
   assert "  new: params/encoder/Dense_1/kernel 32x10 (32x16 there)" in report
   np.testing.assert_array_equal(
@@ -145,9 +151,8 @@ def test_arrays_that_do_not_match_are_reported_and_not_changed(tmp_path):
     warm_start.from_run(state, tmp_path / "nowhere")
 
 
-def test_a_checkpoint_has_metadata_and_a_later_format_raises(tmp_path):
-  config = small()
-  train.train_and_evaluate(config, tmp_path)
+def test_a_checkpoint_has_metadata_and_a_later_format_raises(trained, tmp_path):
+  shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
   with checkpoint.open_manager(tmp_path, read_only=True) as manager:
     about = manager.metadata(40).custom_metadata
   assert about["format"] == 2
@@ -157,7 +162,7 @@ def test_a_checkpoint_has_metadata_and_a_later_format_raises(tmp_path):
     file.write_text(file.read_text().replace('"format": 2', '"format": 9'))
     manifest.write(file.parent)
   with pytest.raises(errors.UserError, match="has format 9; this version reads up to 2: update dgm_jax"):
-    restore(config, tmp_path)
+    restore(small(), tmp_path)
 
 
 @pytest.mark.slow  # workdir/legacy_configs_test.py has whole runs of an earlier version
