@@ -48,6 +48,23 @@ import pytest  # noqa: E402
 import dgm_jax  # noqa: E402, F401, sets what jaxlib needs before JAX is first used
 
 
+_SLOW = pathlib.Path(__file__).with_name("slow.txt")
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+  """Marks the tests that slow.txt names; a line that names none of a file's tests is an error."""
+  of_file = {item.nodeid.partition("::")[0] for item in items}
+  lines = (line for line in _SLOW.read_text().splitlines() if line and not line.startswith("#"))
+  named = {line for line in lines if line.partition("::")[0] in of_file}
+  left = set(named)
+  for item in items:
+    if found := {item.nodeid, item.nodeid.partition("[")[0]} & named:
+      item.add_marker(pytest.mark.slow)
+      left -= found
+  if left and not any("::" in arg for arg in config.args):
+    raise pytest.UsageError(f"{min(left)!r} of {_SLOW} is no test")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk():
   """Nothing that a test writes has to survive a power cut, and waiting for the disk takes milliseconds a file."""
