@@ -17,101 +17,55 @@ Exit status: 0 success, 2 a mistake in the command or in a molecule, 4 stopped b
 
 import argparse
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dgm_jax.applications.molecules import page, search, targets
 from dgm_jax.applications.molecules.molecule_vae import MoleculeVAE
-from dgm_jax.applications.sentences import inputs
+from dgm_jax.applications.sentences import arguments, inputs
 from dgm_jax.applications.sentences import page as texts
-from dgm_jax.applications.sentences import paths as latent_paths
 from dgm_jax.core import compilation_cache, errors, files, full_disk, paths
 
-WHAT = {
-  "generate": "draw molecules, or decode codes",
-  "reconstruct": "encode molecules and decode them again",
-  "interpolate": "the molecules between two molecules",
-  "encode": "the codes of molecules, to .csv",
-  "score": "log p of molecules with its error, to .csv",
-  "optimise": "search the latent space for molecules of a high penalised logP, to .csv",
-}
 _TABLES = ("encode", "score", "optimise")
-_SUFFIXES = dict.fromkeys(_TABLES, (".csv",)) | {"generate": (".smi", ".csv", ".html")}
 
 
-def _parser() -> argparse.ArgumentParser:
-  common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-  add = common.add_argument
-  add("molecules", nargs="*", help="SMILES, each as one argument; two for interpolate, none for generate")
-  add("--workdir", required=True, help="folder of the run")
-  add("--file", help="a file with a SMILES in each line, instead of molecules")
-  add("--codes", help="generate: a .csv of codes that encode wrote, which are decoded")
-  add("--out", help="the file to write: .smi, .csv or .html for generate, .csv for tables, else .html")
-  add("--checkpoint", default="latest", help="latest (default), best (by config.keep_best) or a step")
-  add("--num", type=int, default=10, help="generate: number of molecules (10)")
-  add("--temperature", type=float, default=1.0, help="generate: logits are divided by it (1); 0: the likeliest tokens")
-  add("--draws", type=int, default=3, help="reconstruct: further reconstructions from draws of z (3)")
-  add("--steps", type=int, default=7, help="interpolate: molecules of the path with its ends (7)")
-  add("--kind", default="linear", help="interpolate: linear (default) or spherical")
-  add("--beam", type=int, default=5, help="beginnings that the search for the likeliest string keeps (5); 1: greedy")
-  add("--num_samples", type=int, default=100, help="score: importance samples of each molecule (100)")
-  add("--rounds", type=int, default=5, help="optimise: rounds (5)")
-  add("--batch", type=int, default=50, help="optimise: points of a round (50)")
-  add("--attempts", type=int, default=0, help="optimise: decodings of a point (500, of expressions 25)")
-  add("--inducing", type=int, default=500, help="optimise: inducing points of the Gaussian process (500)")
-  add("--method", default="ei", help="optimise: ei, expected improvement (default), or random")
-  add("--seed", type=int, default=0, help="of draws (0)")
-  add("--overwrite", action="store_true", help="replace an existing output file")
-  made = argparse.ArgumentParser(
-    prog="python -m dgm_jax molecules",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  commands = made.add_subparsers(dest="what", required=True, metavar="COMMAND")
-  for name, what in WHAT.items():
-    commands.add_parser(name, help=what, parents=[common], allow_abbrev=False)
-  return made
+def _add_own(add: Callable[..., Any], command: str) -> None:
+  """Adds the options of the command that sentences have not."""
+  if command == "optimise":
+    add("--rounds", type=int, default=5, help="rounds (5)")
+    add("--batch", type=int, default=50, help="points of a round (50)")
+    add("--attempts", type=int, help="decodings of a point (500, of expressions 25)")
+    add("--inducing", type=int, default=500, help="inducing points of the Gaussian process (500)")
+    add("--method", default="ei", help="ei, expected improvement (default), or random")
+    add("--seed", type=int, default=0, help="of the search (0)")
 
 
-def _check(args: argparse.Namespace) -> tuple[list[str], str, pathlib.Path | None]:
-  """(the lines, what a line is called in messages, the output file), before the run is loaded."""
-  what = args.what
-  errors.require(not (args.file and args.molecules), "Give molecules or --file, not both.")
-  errors.require(args.codes is None or what == "generate", f"--codes is for generate; {what} takes molecules.")
-  least = {"beam": 1, "num": 1, "draws": 0, "num_samples": 2, "steps": 2, "rounds": 1, "batch": 1, "attempts": 0}
-  for name, value in (least | {"inducing": 1}).items():
-    given = getattr(args, name)
-    errors.require(given >= value, f"--{name}={given}; it must be {value} or more.")
-  errors.choose("value of --kind", args.kind, latent_paths.KINDS)
-  errors.choose("value of --method", args.method, search.METHODS)
-  out = _out(args)
-  if what == "generate":
-    errors.require(not args.molecules and not args.file, "generate takes no molecules; --num says how many it draws.")
-    return [], "", out
-  lines = inputs.read(paths.named("--file", args.file)) if args.file else args.molecules
-  errors.require(bool(lines), f"{what} needs molecules: give them as arguments, or --file=MOLECULES.smi.")
-  errors.require(what != "interpolate" or len(lines) == 2, f"interpolate takes two molecules; there are {len(lines)}.")
-  name = f"{args.file}, line" if args.file else "molecule"
-  for i, line in enumerate(lines, 1):
-    errors.require(bool(line.strip()), f"{name} {i} is empty.")
-  return list(lines), name, out
+KIND = arguments.Kind(
+  things="molecules",
+  commands={
+    "generate": "draw molecules, or decode codes",
+    "reconstruct": "encode molecules and decode them again",
+    "interpolate": "the molecules between two molecules",
+    "encode": "the codes of molecules, to .csv",
+    "score": "log p of molecules with its error, to .csv",
+    "optimise": "search the latent space for molecules of a high penalised logP, to .csv",
+  },
+  draw="generate",
+  draw_suffixes=(".smi", ".csv", ".html"),
+  tables=_TABLES,
+  in_file="a file with a SMILES in each line",
+  file="MOLECULES.smi",
+  of_draws={},
+  least={"rounds": 1, "batch": 1, "attempts": 1, "inducing": 1},
+  add_own=_add_own,
+)
 
 
-def _out(args: argparse.Namespace) -> pathlib.Path | None:
-  out, suffixes = args.out, _SUFFIXES.get(args.what, (".html",))
-  errors.require(
-    out is not None or args.what not in _TABLES, f"{args.what} writes a table: name it with --out=TABLE.csv."
-  )
-  if out is None:
-    return None
-  out = paths.named("--out", out)
-  errors.require(
-    out.suffix in suffixes, f"--out {out}: {args.what} writes {' or '.join(suffixes)}; give it that ending."
-  )
-  errors.require(args.overwrite or not out.exists(), f"{out} exists; --overwrite replaces it.")
-  errors.require(out.absolute().parent.is_dir(), f"--out {out}: its folder does not exist.")
-  return out
+def _parsed(argv: Sequence[str] | None) -> arguments.Given:
+  given = arguments.parse(KIND, __doc__, argv)
+  if given.args.what == "optimise":
+    errors.choose("value of --method", given.args.method, search.METHODS)
+  return given
 
 
 def _generate(vae: MoleculeVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[texts.Part]:
@@ -197,13 +151,12 @@ def _write(vae: MoleculeVAE, args: argparse.Namespace, parts: Sequence[texts.Par
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
-  args = _parser().parse_args(argv)
-  lines, name, out = _check(args)
+  args, lines, name, out = _parsed(argv)
   compilation_cache.use()
   vae = MoleculeVAE.of_run(args.workdir, args.checkpoint)
   if vae.is_chemical:
     errors.require_package("rdkit")
-    if args.file:
+    if args.what != KIND.draw and args.file:
       lines = [line.split()[0] for line in lines]  # a name may follow
   folder = pathlib.Path() if out is None else out.absolute().parent
   with full_disk.sentence(str(out or "the page"), folder, lambda: "Nothing was kept."):

@@ -16,127 +16,52 @@ Exit status: 0 success, 2 a mistake in the command or in a sentence, 4 stopped b
 
 import argparse
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from dgm_jax.applications.sentences import inputs, page
-from dgm_jax.applications.sentences import paths as latent_paths
+from dgm_jax.applications.sentences import arguments, inputs, page
 from dgm_jax.applications.sentences.sentence_vae import SentenceVAE, perplexity
 from dgm_jax.core import compilation_cache, errors, full_disk, paths
 
-WHAT = {
-  "sample": "draw sentences, or decode codes",
-  "reconstruct": "encode sentences and decode them again",
-  "interpolate": "the sentences between two sentences",
-  "encode": "the codes of sentences, to .csv",
-  "score": "log p of sentences with its error, to .csv",
-  "complete": "find the last words of sentences",
-}
 _TABLES = ("encode", "score")
-_BEAM = 5
 
 
-_OF_CODES = ("beam",)  # options of sample that need --codes
-_OF_DRAWS = {"num": 10, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 0}  # and those that exclude it
-
-
-def _common() -> argparse.ArgumentParser:
-  """The options of all commands."""
-  # a parser for each command: with one for all, sentences would have to stand before the options
-  common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-  add = common.add_argument
-  add("sentences", nargs="*", help="sentences, each as one argument; two for interpolate, none for sample")
-  add("--workdir", required=True, help="folder of the run")
-  add("--file", help="a text file in UTF-8 with a sentence in each line, instead of sentences; not for sample")
-  add("--out", help="a page (.html) to write; encode and score: the table (.csv), which they need")
-  add("--checkpoint", default="latest", help="latest (default), best (by config.keep_best) or a step")
-  add("--overwrite", action="store_true", help="replace an existing output file")
-  return common
-
-
-def _add_own(made: argparse.ArgumentParser, what: str) -> None:
-  """Adds the options of one command."""
-  add = made.add_argument
-  if what == "sample":
-    add("--codes", help="a .csv of codes that encode wrote, whose sentences are decoded instead")
-    add("--num", type=int, help="number of sentences (10)")
-    add("--temperature", type=float, help="logits are divided by it (1); 0: the likeliest words")
+def _add_own(add: Callable[..., Any], command: str) -> None:
+  """Adds the options that commands for sentences have and those for molecules have not."""
+  if command == "sample":
     add("--top_k", type=int, help="only the k most probable words of each step (0: all)")
     add("--top_p", type=float, help="only the most probable words that add up to p (1)")
-    add("--seed", type=int, help="of the draws (0)")
-  if what == "reconstruct":
-    add("--draws", type=int, default=3, help="further reconstructions from draws of z (3)")
-  if what == "interpolate":
-    add("--steps", type=int, default=7, help="sentences of the path with its ends (7)")
-    add("--kind", default="linear", help="linear (default) or spherical")
-  if what == "complete":
+  if command == "complete":
     add("--share", type=float, default=0.2, help="the share of the last words that is hidden (0.2); 0: none")
-  if what == "score":
-    add("--num_samples", type=int, default=100, help="importance samples of each sentence (100)")
-  if what in ("reconstruct", "score"):
-    add("--seed", type=int, default=0, help="of draws (0)")
-  if what not in _TABLES:
-    of = "with --codes: " if what == "sample" else ""
-    default = None if what == "sample" else _BEAM
-    add("--beam", type=int, default=default, help=f"{of}beginnings that the search keeps ({_BEAM}); 1: greedy")
 
 
-def _parser() -> argparse.ArgumentParser:
-  common = _common()
-  made = argparse.ArgumentParser(
-    prog="python -m dgm_jax sentences",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-    allow_abbrev=False,
-  )
-  commands = made.add_subparsers(dest="what", required=True, metavar="COMMAND")
-  for name, what in WHAT.items():
-    _add_own(commands.add_parser(name, help=what, parents=[common], allow_abbrev=False), name)
-  return made
+KIND = arguments.Kind(
+  things="sentences",
+  commands={
+    "sample": "draw sentences, or decode codes",
+    "reconstruct": "encode sentences and decode them again",
+    "interpolate": "the sentences between two sentences",
+    "encode": "the codes of sentences, to .csv",
+    "score": "log p of sentences with its error, to .csv",
+    "complete": "find the last words of sentences",
+  },
+  draw="sample",
+  draw_suffixes=(".html",),
+  tables=_TABLES,
+  in_file="a text file in UTF-8 with a sentence in each line",
+  file="LINES.txt",
+  of_draws={"top_k": 0, "top_p": 1.0},
+  least={},
+  add_own=_add_own,
+)
 
 
-def _settle(args: argparse.Namespace) -> None:
-  """Fills in the options of sample, some of which are for codes and the others for draws."""
-  if args.what != "sample":
-    return
-  unused = _OF_DRAWS if args.codes else _OF_CODES
-  given = [name for name in unused if getattr(args, name) is not None]
-  use = "is for draws, not for the sentences of --codes" if args.codes else "is for the sentences of --codes, not draws"
-  errors.require(not given, f"--{given[0] if given else ''} {use}.")
-  for name, value in (_OF_DRAWS | {"beam": _BEAM}).items():
-    if getattr(args, name) is None:
-      setattr(args, name, value)
-
-
-def _check(args: argparse.Namespace) -> tuple[list[str], str, pathlib.Path | None]:
-  """(the sentences, what a line is called in messages, the output file), before the run is loaded."""
-  what = args.what
-  errors.require(not (args.file and args.sentences), "Give sentences or --file, not both.")
-  _settle(args)
-  least = {"beam": 1, "num": 1, "draws": 0, "num_samples": 2, "steps": 2}
-  for option in least.keys() & vars(args).keys():
-    value = getattr(args, option)
-    errors.require(value >= least[option], f"--{option}={value}; it must be {least[option]} or more.")
-  if what == "complete":
-    errors.require(0 <= args.share < 1, f"--share={args.share}; it must be at least 0 and less than 1.")
-  if what == "interpolate":
-    errors.choose("value of --kind", args.kind, latent_paths.KINDS)
-  out = None if args.out is None else paths.named("--out", args.out)
-  suffix = ".csv" if what in _TABLES else ".html"
-  errors.require(out is not None or what not in _TABLES, f"{what} writes a table: name it with --out=TABLE.csv.")
-  if out is not None:
-    errors.require(out.suffix == suffix, f"--out {out}: {what} writes {suffix}; give it that ending.")
-    errors.require(args.overwrite or not out.exists(), f"{out} exists; --overwrite replaces it.")
-    errors.require(out.absolute().parent.is_dir(), f"--out {out}: its folder does not exist.")
-  if what == "sample":
-    errors.require(not args.sentences and not args.file, "sample takes no sentences; --num says how many it draws.")
-    return [], "", out
-  lines = inputs.read(paths.named("--file", args.file)) if args.file else args.sentences
-  errors.require(bool(lines), f"{what} needs sentences: give them as arguments, or --file=LINES.txt.")
-  errors.require(what != "interpolate" or len(lines) == 2, f"interpolate takes two sentences; there are {len(lines)}.")
-  name = f"{args.file}, line" if args.file else "sentence"
-  for i, line in enumerate(lines, 1):
-    errors.require(bool(line.strip()), f"{name} {i} is empty.")
-  return list(lines), name, out
+def _parsed(argv: Sequence[str] | None) -> arguments.Given:
+  given = arguments.parse(KIND, __doc__, argv)
+  if given.args.what == "complete":
+    share = given.args.share
+    errors.require(0 <= share < 1, f"--share={share}; it must be at least 0 and less than 1.")
+  return given
 
 
 def _sample(vae: SentenceVAE, args: argparse.Namespace, lines: list[str], name: str) -> list[page.Part]:
@@ -196,8 +121,7 @@ _PAGES = {"sample": _sample, "reconstruct": _reconstruct, "interpolate": _interp
 
 def main(argv: Sequence[str] | None = None) -> int:
   """Runs the command line; returns the exit status."""
-  args = _parser().parse_args(argv)
-  lines, name, out = _check(args)
+  args, lines, name, out = _parsed(argv)
   compilation_cache.use()
   vae = SentenceVAE.of_run(args.workdir, args.checkpoint)
   folder = pathlib.Path() if out is None else out.absolute().parent

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import re
 import types
 
 import jax
@@ -92,16 +93,16 @@ def test_a_search_of_equations_and_of_molecules(vae):
 
 def test_every_command_shows_and_writes_what_it_found(run, vae, tmp_path, capsys):
   (tmp_path / "mine.smi").write_text("CCO ethanol\nCCN\n")
-  flags, file = [f"--workdir={run}", "--beam=2"], f"--file={tmp_path / 'mine.smi'}"
+  flags, beam, file = [f"--workdir={run}"], "--beam=2", f"--file={tmp_path / 'mine.smi'}"
   for words in (["reconstruct", "--draws=1", "CCO"], ["interpolate", "CCO", "CCN", "--steps=3"]):
     out = tmp_path / f"{words[0]}.html"
-    assert command.main([*words, *flags, f"--out={out}"]) == 0
+    assert command.main([*words, beam, *flags, f"--out={out}"]) == 0
     text = out.read_text()
     assert text.startswith("<!doctype html>") and "<svg" in text and f"Page: {out}" in capsys.readouterr().out
   codes, scores = tmp_path / "codes.csv", tmp_path / "scores.csv"
   assert command.main(["encode", file, *flags, f"--out={codes}"]) == 0
   drawn = tmp_path / "drawn.smi"
-  assert command.main(["generate", f"--codes={codes}", *flags, f"--out={drawn}"]) == 0
+  assert command.main(["generate", f"--codes={codes}", beam, *flags, f"--out={drawn}"]) == 0
   assert all(vae.valid(line) for line in drawn.read_text().splitlines())
   assert command.main(["generate", "--num=5", *flags, f"--out={tmp_path / 'drawn.csv'}"]) == 0
   assert len(list(csv.DictReader((tmp_path / "drawn.csv").open()))) == 5
@@ -133,7 +134,10 @@ def test_every_command_shows_and_writes_what_it_found(run, vae, tmp_path, capsys
   (["score", "--file=none.smi", "--out=y.csv"], "none.smi"),
   (["optimise", "CC", "--out=y.csv", "--method=best"], "ei, random"),
   (["optimise", "CC", "--out=y.csv", "--rounds=0"], "--rounds=0"),
-  (["score", "CC", "--codes=x.csv", "--out=y.csv"], "--codes is for generate"),
+  (["optimise", "CC", "--out=y.csv", "--attempts=0"], "--attempts=0; it must be 1 or more"),
+  (["generate", "--beam=3"], "--beam is for the molecules of --codes"),
+  (["generate", "--codes=x.csv", "--num=3"], "--num is for draws, not for the molecules of --codes"),
+  (["score", "CC", "--out=y.csv", "CO"], "'CO': give all molecules in one place"),
   (["reconstruct", "CC"], "holds no run"),
 ])  # fmt: skip
 def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, monkeypatch, words, named):
@@ -143,6 +147,42 @@ def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, mo
   with pytest.raises(errors.UserError, match=named):
     command.main([*words, f"--workdir={tmp_path}"])
   assert not (tmp_path / "y.csv").exists()
+
+
+COMMON = {"--help", "--workdir", "--out", "--checkpoint", "--overwrite"}
+OWN = {
+  "generate": {"--codes", "--num", "--temperature", "--seed", "--beam"},
+  "reconstruct": {"--file", "--draws", "--seed", "--beam"},
+  "interpolate": {"--file", "--steps", "--kind", "--beam"},
+  "encode": {"--file"},
+  "score": {"--file", "--num_samples", "--seed"},
+  "optimise": {"--file", "--rounds", "--batch", "--attempts", "--inducing", "--method", "--seed"},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_help_of_a_command_has_its_own_options_alone(name, capsys):
+  with pytest.raises(SystemExit):
+    command.main([name, "--help"])
+  assert set(re.findall(r"^ +(?:-h, )?(--\w+)", capsys.readouterr().out, re.MULTILINE)) == COMMON | OWN[name]
+
+
+@pytest.mark.parametrize("words", [
+  ["generate", "--file=mine.smi"],
+  ["generate", "--rounds=2"],
+  ["reconstruct", "CC", "--num=2"],
+  ["interpolate", "CC", "CO", "--seed=1"],
+  ["encode", "CC", "--beam=2"],
+  ["score", "CC", "--codes=x.csv"],
+  ["optimise", "CC", "--beam", "2"],
+])  # fmt: skip
+def test_options_of_other_commands_are_refused_in_a_sentence_with_the_choices(words):
+  option = words[-1 if "=" in words[-1] else -2].partition("=")[0]
+  with pytest.raises(errors.UserError) as e:
+    command.main([*words, "--workdir=run"])
+  said = str(e.value)
+  assert f"Unknown option of {words[0]} {option!r}" in said and "\n" not in said
+  assert set(re.findall(r"--\w+", said.partition("Choices:")[2])) == COMMON | OWN[words[0]]
 
 
 @pytest.mark.parametrize("kind,line,named", [

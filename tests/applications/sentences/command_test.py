@@ -1,6 +1,7 @@
 """The command `sentences` and the class SentenceVAE: what they say, and mistakes in one sentence."""
 
 import csv
+import re
 import types
 
 import jax
@@ -148,6 +149,7 @@ def test_every_command_shows_what_it_found(run, tmp_path, capsys):
   (["sample", "--codes=x.csv", "--temperature=0.5"], "--temperature is for draws, not for the sentences of --codes"),
   (["sample", "--codes=x.csv", "--seed=0"], "--seed is for draws"),
   (["complete", "w0", "--file=lines.txt"], "not both"),
+  (["reconstruct", "w0", "--beam=2", "w1"], "'w1': give all sentences in one place"),
   (["reconstruct", "w0"], "holds no run"),
 ])  # fmt: skip
 def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, monkeypatch, words, named):
@@ -159,17 +161,39 @@ def test_mistakes_in_the_command_are_found_before_the_run_is_loaded(tmp_path, mo
   assert not (tmp_path / "y.csv").exists()
 
 
+COMMON = {"--help", "--workdir", "--out", "--checkpoint", "--overwrite"}
+OWN = {
+  "sample": {"--codes", "--num", "--temperature", "--top_k", "--top_p", "--seed", "--beam"},
+  "reconstruct": {"--file", "--draws", "--seed", "--beam"},
+  "interpolate": {"--file", "--steps", "--kind", "--beam"},
+  "complete": {"--file", "--share", "--beam"},
+  "encode": {"--file"},
+  "score": {"--file", "--num_samples", "--seed"},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_help_of_a_command_has_its_own_options_alone(name, capsys):
+  with pytest.raises(SystemExit):
+    command.main([name, "--help"])
+  assert set(re.findall(r"^ +(?:-h, )?(--\w+)", capsys.readouterr().out, re.MULTILINE)) == COMMON | OWN[name]
+
+
 @pytest.mark.parametrize("words", [
   ["complete", "w0", "--codes=x.csv"],
   ["encode", "w0", "--beam=2"],
-  ["score", "w0", "--beam=2"],
+  ["score", "w0", "--beam", "2"],
   ["reconstruct", "w0", "--temperature=1"],
   ["interpolate", "w0", "w1", "--num=3"],
+  ["sample", "--file=lines.txt"],
 ])  # fmt: skip
-def test_options_of_other_commands_are_refused(words, capsys):
-  with pytest.raises(SystemExit) as e:
+def test_options_of_other_commands_are_refused_in_a_sentence_with_the_choices(words):
+  option = words[-1 if "=" in words[-1] else -2].partition("=")[0]
+  with pytest.raises(errors.UserError) as e:
     command.main([*words, "--workdir=run"])
-  assert e.value.code == 2 and f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
+  said = str(e.value)
+  assert f"Unknown option of {words[0]} {option!r}" in said and "\n" not in said
+  assert set(re.findall(r"--\w+", said.partition("Choices:")[2])) == COMMON | OWN[words[0]]
 
 
 def test_long_files_are_completed_in_blocks_with_the_same_ends(vae, monkeypatch):
