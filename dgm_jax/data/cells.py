@@ -142,11 +142,19 @@ def continuous(values: np.ndarray, column: str, where: str) -> np.ndarray:
 def labels(
   values: np.ndarray, column: str, where: str, unlabelled: str, known: Sequence[str] | None = None
 ) -> tuple[np.ndarray, list[str]]:
-  """(indices [N], -1 for `unlabelled`; names of the classes) of a column of labels; see `categories`."""
+  """(indices [N], -1 for `unlabelled`; names of the classes) of a column of labels; see `categories`.
+
+  Raises:
+    UserError: see `categories`; or `unlabelled` is not in the column, and would thus be misspelt, except in cells for a
+      trained model (`known`), which may all have a type.
+  """
   if not unlabelled:
     return categories(values, column, where, known)
   extended = None if known is None else [*known, unlabelled]
   found, names = categories(values, column, where, extended)
+  if unlabelled not in names:
+    said = errors.unknown(f"label of cells without a type in column {column!r} of {where}:", unlabelled, names)
+    raise errors.UserError(f"{said} Leave it out if every cell has a type.")
   kept = [n for n in names if n != unlabelled]
   place = np.array([kept.index(n) if n != unlabelled else -1 for n in names], np.int32)
   return place[found], kept

@@ -129,6 +129,9 @@ WRONG = {
   ),
   "size factor": (_column("depth", np.zeros(made.N)), {"size_factor": "depth"}, "size factors that are not positive"),
   "layer": (None, {"layer": "raw"}, "Unknown layer"),
+  "unlabelled": (
+    None, {"labels": "type", "unlabelled": "unknow"}, "a type in column 'type'.*'unknow'. Did you mean 'unknown'",
+  ),
   "names": (_column("type", [f"t{i}" for i in range(made.N)]), {"labels": "type"}, "60 different values for 60 cells"),
 }  # fmt: skip
 
@@ -165,11 +168,33 @@ def test_files_that_are_no_cells_get_one_sentence(tmp_path):
       pass
 
 
+def test_counts_are_read_from_a_layer_of_a_loom(files, tmp_path):
+  import shutil
+
+  import h5py
+
+  path = tmp_path / "layers.loom"
+  shutil.copyfile(files["loom"], path)
+  with h5py.File(path, "r+") as file:
+    file["layers/spliced"] = made.counts(1).T
+    file["layers/unspliced"] = made.counts(2).T
+    file["matrix"][...] = 0
+  for layer, seed in (("spliced", 1), ("unspliced", 2)):
+    with cell_files.opened(path, layer) as file:
+      np.testing.assert_array_equal(file.rows(7, 40), made.counts(seed)[7:40])
+      assert file.column("donor").tolist() == [f"d{i % 2}" for i in range(made.N)]
+  named = r"Unknown layer of .*'counts'.* Choices: spliced, unspliced"
+  with pytest.raises(errors.UserError, match=named), cell_files.opened(path, "counts"):
+    pass
+
+
 def test_labels_named_as_the_unlabelled_are_no_class():
   codes, names = cells.labels(np.array(["a", "none", "b", "a"], object), "t", "f", "none")
   assert names == ["a", "b"] and codes.tolist() == [0, -1, 1, 0]
   with pytest.raises(errors.UserError, match="has 'c', which the model has not seen; it knows a, b"):
     cells.categories(np.array(["a", "c"], object), "t", "f", ["a", "b"])
+  codes, names = cells.labels(np.array(["b", "a"], object), "t", "f", "none", ["a", "b"])  # for a trained model
+  assert names == ["a", "b"] and codes.tolist() == [1, 0]
 
 
 def test_simulated_cells_have_the_moments_of_their_parameters():
