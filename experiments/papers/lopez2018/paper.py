@@ -79,8 +79,8 @@ PAPER = Paper(
     ),
     "table=likelihood": (
       "Published: minus a one-sample ELBO of test cells, 558 genes of CORTEX, whose cells are not those here; numbers "
-      "of other numbers of genes and counts do not compare. Ours: minus the ELBO, and NLL by importance sampling with "
-      "500 samples of z and of the library, which is a density of x.",
+      "of other numbers of genes and counts do not compare. Ours: minus the ELBO, and NLL by importance sampling of z "
+      "and of the library, which is of a density of x; where the effective number of samples is near 1, it is a bound.",
     ),
     "table=imputation": (
       "A tenth of the non-zero entries of the test cells is changed, and found again by mu at the latent mean of the "

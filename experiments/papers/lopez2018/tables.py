@@ -13,7 +13,7 @@ from dgm_jax.experiments.harness.paper import Value
 KINDS = {"zinb": "ZINB", "nb": "negative binomial", "zinb-iwae": "ZINB, IWAE k = 5"}
 BASELINES = {"fa": "factor analysis", "pca": "PCA"}
 FREQUENCIES = "frequencies"
-_LIKELIHOODS = {"nll": ("NLL", 2), "negative_elbo": ("minus ELBO", 2), "rate": ("KL", 2)}
+_LIKELIHOODS = {"nll": ("NLL", 2), "negative_elbo": ("minus ELBO", 2), "ess": ("effective samples", 1)}
 CLUSTERS = {  # name in results.json: (title, digits)
   "cells_asw": ("ASW", 3),
   "cells_nmi_geometric": ("NMI", 3),
@@ -62,8 +62,8 @@ def of_seeds(cells: Mapping[str, Mapping[int, Mapping[str, float]]]) -> dict[str
 def likelihoods(
   runs: Runs, names: Mapping[str, Sequence[str]], published: Mapping[str, Value], others: Mapping[str, Value]
 ) -> dict[str, Any]:
-  """NLL by importance sampling, minus the ELBO, which is what the paper has, and the KL of z and the library."""
-  of_run = lambda r: {"nll": r["test/nll"], "negative_elbo": -r["test/elbo"], "rate": r["test/rate"]}
+  """NLL by importance sampling, minus the ELBO, as the paper has it, and the effective number of samples."""
+  of_run = lambda r: {"nll": r["test/nll"], "negative_elbo": -r["test/elbo"], "ess": r["test/likelihood_ess"]}
   cells = of_seeds({c: {s: of_run(run.results) for s, run in found.items()} for c, found in runs.items()})
   columns = ["", "published minus ELBO", *(title for title, _ in _LIKELIHOODS.values())]
   rows = [

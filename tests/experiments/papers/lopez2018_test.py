@@ -63,10 +63,10 @@ def _made(tmp_path, item, **values):
 
 
 def test_likelihoods_stand_beside_the_published_bound(tmp_path):
-  folder, _ = _made(tmp_path, "table=likelihood", rate=7.0)
+  folder, _ = _made(tmp_path, "table=likelihood", likelihood_ess=7.0)
   found = lopez2018.report("table=likelihood", "test", folder)
   rows = _texts(found["tables"][0])
-  assert rows["ZINB"] == ["1196.37 (CORTEX)", "121.00 ± 0.50", "122.00 ± 0.50", "7.50 ± 0.50"]
+  assert rows["ZINB"] == ["1196.37 (CORTEX)", "121.00 ± 0.50", "122.00 ± 0.50", "7.5 ± 0.5"]
   assert rows["ZIFA"] == ["1311.61 (CORTEX)", "", "", ""]
   assert found["numbers"]["pairs"]["negative binomial − ZINB"]["difference"] == pytest.approx(0)
   assert "ZINB 122.00" in lopez2018.summary(found["numbers"])["ours"]
