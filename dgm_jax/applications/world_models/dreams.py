@@ -105,6 +105,12 @@ def check(tau: Any, population: int, rollouts: int) -> None:
   )
 
 
+def _draws(seed: int, rollouts: int, num_first: int) -> tuple[np.ndarray, np.ndarray]:
+  """(data of the keys, which of the stored first frames), [R, ...], of the rollouts of a seed."""
+  keys = jax.random.key_data(jax.random.split(jax.random.key(seed), rollouts))
+  return np.asarray(keys), np.random.default_rng(seed).integers(0, num_first, rollouts)
+
+
 class Dreamer:
   """Compiled dreams of one world and one kind of controller.
 
@@ -170,19 +176,20 @@ class Dreamer:
     weights: np.ndarray,
     rollouts: int,
     moments: np.ndarray,
-    seed: int,
+    seed: int | np.ndarray,
     tau: float | np.ndarray = 1.0,
   ) -> Dreamt:
     """Dreams of P candidates, R rollouts of each.
 
-    Rollout r has the same first frame and the same random numbers for every candidate.
+    Rollout r has the same first frame and the same random numbers for every candidate of a seed.  Seeds and
+    temperatures may differ, so that the populations of several evolutions dream as one program.
 
     Args:
       params: M's variables.
       weights: float32 [P, num_params].
       rollouts: R.
       moments: (mean, log variance) of stored first frames, [M, 2 L].
-      seed: of first frames and draws.
+      seed: of first frames and draws, a number or [P].
       tau: temperature, a number or [P].
 
     Raises:
@@ -196,11 +203,11 @@ class Dreamer:
     )
     n = population * rollouts
     candidate = np.repeat(np.arange(population, dtype=np.int32), rollouts)
-    keys = jax.random.split(jax.random.key(seed), rollouts)
-    keys = np.tile(np.asarray(jax.random.key_data(keys)), (population, 1))
-    which = np.random.default_rng(seed).integers(0, len(moments), rollouts)
+    seeds, of_candidate = np.unique(np.broadcast_to(np.asarray(seed), (population,)), return_inverse=True)
+    keys, which = map(np.stack, zip(*(_draws(int(s), rollouts, len(moments)) for s in seeds), strict=True))
+    keys, which = (np.concatenate(a[of_candidate]) for a in (keys, which))
     taus = np.broadcast_to(np.asarray(tau, np.float32), (population,))[candidate]
-    rows = self._start(jnp.asarray(moments), candidate, keys, taus, np.tile(which, population))
+    rows = self._start(jnp.asarray(moments), candidate, keys, taus, which)
     total, steps, done = np.zeros(n), np.zeros(n, np.int64), np.zeros(n, bool)
     weights = jnp.asarray(weights, jnp.float32)
     while True:

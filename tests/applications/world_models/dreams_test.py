@@ -62,6 +62,17 @@ def test_a_population_is_each_controller_alone(packed, params):
   assert len(np.unique(together.steps)) > 20
 
 
+def test_seeds_and_temperatures_are_lanes(packed, params):
+  """Three populations of three, of two seeds and two temperatures, in one program: as each alone."""
+  seeds, taus = np.repeat([5, 6, 5], 3), np.repeat([1.0, 1.0, 1.4], 3)
+  together = packed(params, np.tile(WEIGHTS[:3], (3, 1)), R, MOMENTS, seeds, taus)
+  alone = packed(params, WEIGHTS, R, MOMENTS, 5)
+  np.testing.assert_array_equal(together.steps[:3], alone.steps[:3])
+  assert (together.steps[3:6] != together.steps[:3]).any() and (together.steps[6:] != together.steps[:3]).any()
+  np.testing.assert_array_equal(together.steps[3:6], packed(params, WEIGHTS, R, MOMENTS, 6).steps[:3])
+  np.testing.assert_array_equal(together.steps[6:], packed(params, WEIGHTS, R, MOMENTS, 5, 1.4).steps[:3])
+
+
 def test_a_dream_is_m_step_by_step(params):
   """A loop in NumPy: softmax(logits / tau), mean + sigma sqrt(tau) noise, the end where its logit is positive."""
   tau, seed, steps = 1.7, 2, 12
