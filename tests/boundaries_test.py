@@ -71,7 +71,8 @@ ON_THE_HOST = (
   "api/",
   "training/folds.py",  # stacks the rows of folds before they go to the device
 )
-NOT_ON_THE_HOST = {"data/transforms.py", "applications/imputation/fit.py", "applications/imputation/intervals.py"}
+NOT_ON_THE_HOST = {"data/transform.py", "data/transforms.py", "data/value_transforms.py"}
+NOT_ON_THE_HOST |= {"applications/imputation/fit.py", "applications/imputation/intervals.py"}
 PAINTERS = ["applications/single_cell/painting.py", "core/figures.py", "evaluate/latent_figures.py", "sweeps/plots.py"]
 JITS = ("core/evaluation.py", "training/", "evaluate/", "sweeps/planning/", "api/", "applications/", "main.py")
 READS_CONFIGS = ("training/", "sweeps/", "api/", "main.py")

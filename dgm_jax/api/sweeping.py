@@ -100,6 +100,12 @@ def _define(
   return tasks.define(config, common, runs, command), runs
 
 
+def _given(place: pathlib.Path, x: Part, *others: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+  """(the arrays, the settings of their config) of data that are given; see `collect`."""
+  arrays, options = collect(x, *others)
+  return arrays, data_settings(place.absolute(), options)
+
+
 def sweep(
   config: str,
   *,
@@ -147,15 +153,13 @@ def sweep(
   chosen = _options(config, jobs, max_lanes, memory, cpus, gpus, metric)
   values = {path: [plain(v) for v in several] for path, several in (axes or {}).items()}
   common = {path: plain(value) for path, value in overrides.items()}
-  arrays = None
   require_x(x, y=y, mask=mask, valid=valid, test=test)
-  if x is not None:
-    arrays, options = collect(x, y, mask, valid, test)
-    common |= data_settings(place.absolute(), options)
+  arrays, settings = ({}, {}) if x is None else _given(place, x, y, mask, valid, test)
+  common |= settings
   with starting(place, "sweep.json", f"The same call, with root={str(place)!r},"), _not_importing_the_script():
     found, runs = _define(config, name, common, values, call("sweep", config, place, overrides))
     tasks.check(place, found)
-    if arrays is not None:
+    if arrays:
       write_arrays(place, arrays)
     status = drive.run(place, found, runs, chosen, retry_failed)
   if status == drive.STOPPED:

@@ -9,7 +9,7 @@ from dgm_jax.core import errors
 
 
 def make(shape: Sequence[int], length: int) -> tuple[Callable, Callable]:
-  """(apply, expect) of data.transforms.Transform: `length` consecutive entries of each sequence x [W].
+  """(apply, expect) of data.transform.Transform: `length` consecutive entries of each sequence x [W].
 
   In training they begin at one of its W - length + 1 places, all equally likely; in evaluation they are the first.
   With windows of W = 2 length - 1 tokens, each `length` behind the one before, every place of a text is equally likely

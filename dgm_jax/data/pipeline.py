@@ -11,7 +11,8 @@ from dgm_jax.core import config_args, errors
 from dgm_jax.data import units as data_units
 from dgm_jax.data.given import as_trained
 from dgm_jax.data.statistics import Statistics
-from dgm_jax.data.transforms import TRANSFORMS, Transform, add_log_det
+from dgm_jax.data.transform import Transform, add_log_det
+from dgm_jax.data.transforms import TRANSFORMS
 
 _TO_REALS = ("scale", "standardize", "logit", "lightness")  # transforms of which integers do not stay integers
 

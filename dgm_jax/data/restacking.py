@@ -11,7 +11,7 @@ _LEAST, _MOST = 101, 1000  # classes: numbers of three digits
 
 
 def make(shape: Sequence[int], num_classes: int) -> Callable:
-  """apply of data.transforms.Transform: the green and the blue digits of a training batch change places.
+  """apply of data.transform.Transform: the green and the blue digits of a training batch change places.
 
   Each of both channels is permuted over the batch by the step's key, and y is the number that the digits then form,
   100 red + 10 green + blue: a step trains on its own triples of the digits, and nearly none is ever seen again.  The

@@ -142,19 +142,23 @@ def make_log_px(experiment: Any, batch_size: int = 500, num_draws: int = 1, clas
 
     if num_draws == 1:
       return of_draw(state, key, jax.vmap(transform)(keys, batch))
-    values = jax.lax.map(draw, jnp.arange(num_draws))
-    found = {name: a[0] for name, a in values.items()}
-    for name in ("log_px", "log_px_transformed"):
-      found[name] = jax.scipy.special.logsumexp(values[name], 0) - math.log(num_draws)
-    if "log_px_error" in values:  # of the log of a mean, by the delta method
-      weights = jax.nn.softmax(values["log_px"], 0)
-      found["log_px_error"] = jnp.sqrt(jnp.sum(jnp.square(weights * values["log_px_error"]), 0))
-    else:  # by the spread of the K weights
-      weights = num_draws * jax.nn.softmax(values["log_px"], 0)
-      found["log_px_error"] = jnp.std(weights, 0, ddof=1) / math.sqrt(num_draws)
-    return found
+    return _of_draws(jax.lax.map(draw, jnp.arange(num_draws)), num_draws)
 
   return make_evaluate_examples(eval_step, lambda key, example: {"key": key, "example": example}, batch_size)
+
+
+def _of_draws(values: dict[str, jax.Array], num_draws: int) -> dict[str, jax.Array]:
+  """The log of the mean over K draws, of values [K, B], and its error."""
+  found = {name: a[0] for name, a in values.items()}
+  for name in ("log_px", "log_px_transformed"):
+    found[name] = jax.scipy.special.logsumexp(values[name], 0) - math.log(num_draws)
+  if "log_px_error" in values:  # of the log of a mean, by the delta method
+    weights = jax.nn.softmax(values["log_px"], 0)
+    found["log_px_error"] = jnp.sqrt(jnp.sum(jnp.square(weights * values["log_px_error"]), 0))
+  else:  # by the spread of the K weights
+    weights = num_draws * jax.nn.softmax(values["log_px"], 0)
+    found["log_px_error"] = jnp.std(weights, 0, ddof=1) / math.sqrt(num_draws)
+  return found
 
 
 def with_training_statistics(experiment: Any, state: Any, key: jax.Array, batch_size: int = 500) -> Any:
@@ -247,16 +251,22 @@ def evaluate(
   run = make_log_px(experiment, batch_size, num_draws, classes)
   with progress_bar(len(arrays["x"]), description="log p(x)", unit="example") as bar:
     values = run(state, key, arrays, bar.update)
+  found = _summary(experiment, values)
+  if experiment.transforms.dequantizes:
+    found["num_draws"] = num_draws
+  return found | per_token(values["log_px"], arrays) | {"values": {"log_px": values["log_px"]}}
+
+
+def _summary(experiment: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+  """Means over the examples of what make_log_px returns, as `evaluate` names them."""
   log_px, error = mean_and_error(values["log_px"])
   found = {"nll": -log_px, "log_px": log_px, "log_px_stderr": error, "likelihood_kind": kind(experiment)}
   found["log_px_transformed"] = mean_and_error(values["log_px_transformed"])[0]
   if experiment.transforms.keeps_levels and not _is_density_of_levels(experiment):
     entries = values.get("entries", math.prod(experiment.model.data_shape))  # `crop` leaves fewer than x has
     found["bits_per_dim"] = mean_and_error(-values["log_px"] / (entries * math.log(2)))[0]
-  if experiment.transforms.dequantizes:
-    found["num_draws"] = num_draws
-  if classes:
+  if "correct" in values:
     found["accuracy"] = mean_and_error(values["correct"])[0]
   if "log_px_error" in values:
     found["log_px_error"] = mean_and_error(values["log_px_error"])[0]
-  return found | per_token(values["log_px"], arrays) | {"values": {"log_px": values["log_px"]}}
+  return found

@@ -30,6 +30,14 @@ def is_known() -> bool:
   return fingerprint() in _KNOWN.values()
 
 
+def _visible(at: np.ndarray, window: np.ndarray, margin: float) -> np.ndarray:
+  """Indices of the polygons with corners at [P, C, 2] that may touch the window of this width and height."""
+  inside = (at >= -margin) & (at <= window + margin)
+  # a pixel more than the original's own test, which decides for those near its border
+  touches = (at.max(1) >= -2).all(1) & (at.min(1) <= window + 2).all(1)
+  return np.flatnonzero(inside.all(2).any(1) & touches)
+
+
 def _class() -> type:
   import pygame
   from gymnasium.envs.box2d import car_racing as original
@@ -83,15 +91,11 @@ def _class() -> type:
         self._draw_colored_polygon(self.surf, field, self.bg_color, zoom, translation, angle, clip=False)
       turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
       at = self._polygons @ (zoom * turn) + np.array(translation)
-      inside = (at >= -margin) & (at <= np.array([width, height]) + margin)
-      # a pixel more than the original's own test, which decides for those near its border
-      touches = (at.max(1) >= -2).all(1) & (at.min(1) <= np.array([width + 2, height + 2])).all(1)
-      for i in np.flatnonzero(inside.all(2).any(1) & touches):
+      for i in _visible(at, np.array([width, height]), margin):
         corners = [pygame.math.Vector2(c).rotate_rad(angle) for c in self._polygons[i].tolist()]
         corners = [(c[0] * zoom + translation[0], c[1] * zoom + translation[1]) for c in corners]
-        colour = tuple(map(int, self._colours[i]))
-        gfxdraw.aapolygon(self.surf, corners, colour)
-        gfxdraw.filled_polygon(self.surf, corners, colour)
+        for draw in (gfxdraw.aapolygon, gfxdraw.filled_polygon):
+          draw(self.surf, corners, tuple(map(int, self._colours[i])))
 
   return FastCarRacing
 

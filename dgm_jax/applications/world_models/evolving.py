@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dgm_jax.applications.world_models import controllers, dreams, episodes, evolution, seeds, stages
-from dgm_jax.applications.world_models.stages import Plan
+from dgm_jax.applications.world_models import controllers, dreams, episodes, evolution, plans, seeds, stages
+from dgm_jax.applications.world_models.plans import Plan
 from dgm_jax.core import errors, files
 from dgm_jax.data.files import rollouts as stored
 from dgm_jax.training.loggers import hub
@@ -115,7 +115,7 @@ def c(plan: Plan, name: str, tau: float) -> dict[str, Any]:
   found = parts(plan)
   n = found.agent.controller.num_params
   with contextlib.ExitStack() as stack:
-    record, stop = stack.enter_context(stages.opened(folder, _settings(plan, tau, n), plan.seed))
+    record, stop = stack.enter_context(plans.opened(folder, _settings(plan, tau, n), plan.seed))
     vector = stack.enter_context(plan.vector())
     search = evolution.Evolution(n, b.population, b.sigma, plan.seed, b.l2)
     rows = evolution.read(folder)[: b.generations]

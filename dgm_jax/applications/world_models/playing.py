@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgm_jax.applications.world_models import dreams, episodes, evolving, seeds
-from dgm_jax.applications.world_models.stages import Plan
+from dgm_jax.applications.world_models.plans import Plan
 from dgm_jax.core import errors, files
 
 _SCALE, _MOST = 3, 300  # of the pictures' size; frames

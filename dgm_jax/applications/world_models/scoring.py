@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.applications.world_models import environments, episodes, evolving, seeds, stages
-from dgm_jax.applications.world_models.stages import Plan
+from dgm_jax.applications.world_models import environments, episodes, evolving, plans, seeds
+from dgm_jax.applications.world_models.plans import Plan
 from dgm_jax.core import files
 
 PLAYS = ("every", "held", "still")
@@ -52,7 +52,7 @@ def score(plan: Plan, count: int = 0) -> dict[str, Any]:
   if done is not None and done["count"] == count and done["generations"] == of:
     return done
   found = evolving.parts(plan)
-  with stages.opened(folder, {"environment": plan.environment, "seed": plan.seed}, plan.seed), plan.vector() as vector:
+  with plans.opened(folder, {"environment": plan.environment, "seed": plan.seed}, plan.seed), plan.vector() as vector:
     rows = {}
     for name, tau in names.items():
       weights = evolving.weights_of(plan.folder(name))

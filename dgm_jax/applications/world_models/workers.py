@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dgm_jax.applications.world_models import environments
+from dgm_jax.applications.world_models import engines, environments
 from dgm_jax.core import errors
 
 PATIENCE_S = 60.0  # for a step; an episode of random play may take as long for every 100 steps
@@ -39,7 +39,7 @@ def stored(seed: int, steps: Sequence[tuple], keeps: bool) -> dict[str, Any]:
   return found
 
 
-def played(env: environments.Environment, kind: environments.Kind, play: str, seed: int, keeps: bool) -> dict[str, Any]:
+def played(env: engines.Environment, kind: environments.Kind, play: str, seed: int, keeps: bool) -> dict[str, Any]:
   """An episode of random play, see `stored`."""
   frame, steps = env.reset(seed), []
   for action in environments.random_actions(kind, play, seed):

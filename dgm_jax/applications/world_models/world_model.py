@@ -5,8 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from dgm_jax.applications.world_models import budgets, controllers, dreams, evolving, playing, scoring, stages
-from dgm_jax.applications.world_models.stages import STAGES, Plan
+from dgm_jax.applications.world_models import budgets, controllers, dreams, evolving, plans, playing, scoring, stages
+from dgm_jax.applications.world_models.plans import Plan
+from dgm_jax.applications.world_models.stages import STAGES
 from dgm_jax.core import compilation_cache, errors
 
 
@@ -41,7 +42,7 @@ class WorldModel:
   def of_run(cls, workdir: str | pathlib.Path, processes: int = 2) -> Self:
     """The world model of a folder.  Raises UserError if it holds none."""
     made = cls.__new__(cls)
-    made.plan = stages.of_folder(workdir, processes)
+    made.plan = plans.of_folder(workdir, processes)
     return made
 
   def run(self, stage: str = "") -> dict[str, Any]:

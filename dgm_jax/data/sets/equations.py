@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.files import tokenisation
 from dgm_jax.data.splits import Splits, at_random, in_order
 
 _TERMS, _OPERATORS, _FUNCTIONS = ("x", "1", "2", "3"), ("+", "*", "/"), ("(", "sin(", "exp(")
@@ -61,7 +61,7 @@ def load(
     held_out: "random"; "last": the last lines, which begin with `1 /`, or with `x / 3` but for the first 400 of these,
       as Keras held them out (Kusner et al., 2017): none of the first kind is trained on.
     num: a random part of so many expressions, for quick experiments.
-    max_length: see tokens.encode.
+    max_length: see tokenisation.encode.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
     data_dir: where derivations are kept, see cache.data_dir.
   """

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data.files import bags_of_words, readers, sentences
-from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.files import bags_of_words, readers, sentences, tokenisation
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits, at_random
@@ -71,7 +70,7 @@ def load(
   tokens: str = "",
   max_length: int = 0,
 ) -> Splits:
-  """x uint16 [N, V], counts of words; see bags_of_words.bags.  With tokens, x int32 [N, T], see tokens.encode.
+  """x uint16 [N, V], counts of words; see bags_of_words.bags.  With tokens, x int32 [N, T], see tokenisation.encode.
 
   Args:
     data_dir, manual_dir: see prepare.prepared.
@@ -80,7 +79,7 @@ def load(
     valid_fraction, test_fraction, split_seed: see splits.at_random.
     tokens: "" for counts; "word" or "character" for the sequence of the words, in lower case with punctuation marks as
       words of their own, or of the characters; min_documents, max_share and stop words have no meaning there.
-    max_length: see tokens.encode.
+    max_length: see tokenisation.encode.
   """
   errors.choose("value of data.documents", documents, DOCUMENTS)
   errors.choose("value of data.tokens", tokens, ("", "word", "character"))

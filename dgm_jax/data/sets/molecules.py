@@ -9,8 +9,7 @@ import pathlib
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data.files import readers
-from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.files import readers, tokenisation
 from dgm_jax.data.splits import Splits, at_random
 
 TOKENS = ("selfies", "rule", "character", "atom")
@@ -73,7 +72,7 @@ def load(
     path: a .smi or .txt file, a SMILES at the beginning of each line; or a .csv file with a header.
     tokens: selfies, rule (of the SMILES grammar), character or atom.
     column, target: of a .csv file, the columns of the SMILES and of the property; "" for none.
-    max_length: see tokens.encode.
+    max_length: see tokenisation.encode.
     valid_fraction, test_fraction, split_seed: see splits.at_random.
     data_dir: where SELFIES and derivations are kept, see cache.data_dir.
   """

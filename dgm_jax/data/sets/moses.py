@@ -13,8 +13,7 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays, size, take
-from dgm_jax.data.files import readers
-from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.files import readers, tokenisation
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.sets.zinc250k import smiles
@@ -72,7 +71,7 @@ def load(
 
   Args:
     data_dir, manual_dir: see prepare.prepared.
-    tokens, max_length: see tokens.encode.
+    tokens, max_length: see tokenisation.encode.
     scaffolds: whether to use the test set with new scaffolds.
     train_size, test_size: numbers of molecules that are drawn once from each set; 0 for all.
   """

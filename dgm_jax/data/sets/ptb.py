@@ -9,7 +9,7 @@ single sentences, such as VAEs (Bowman et al., 2016), whose perplexities are als
 import pathlib
 import tarfile
 
-from dgm_jax.data.files import readers, tokens
+from dgm_jax.data.files import readers, tokenisation
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits
@@ -59,19 +59,19 @@ def load(
   seq_len: int = 0,
   stride: int = 0,
 ) -> Splits:
-  """x int32 [N, T] word ids, `length` int32 [N], see tokens.encode; or windows of the text, x int32 [N, seq_len].
+  """x int32 [N, T] word ids, `length` int32 [N], see tokenisation.encode; or windows of the text, x int32 [N, seq_len].
 
   The text's own <unk> has the id 1.
 
   Args:
     data_dir, manual_dir: see prepare.prepared.
-    vocabulary_size, max_length: see tokens.encode; perplexities with other vocabularies or fewer sentences are not
-      comparable with published ones.
+    vocabulary_size, max_length: see tokenisation.encode; perplexities with other vocabularies or fewer sentences are
+      not comparable with published ones.
     seq_len: 0 for an example in each sentence; else words in each window of the text, whose sentences are joined by
       <end>.
     stride: words from one window to the next; 0 for windows that do not overlap.
   """
   splits = Splits(**prepared(DATA_SETS[0], data_dir, manual_dir))
   if seq_len:
-    return tokens.encode_windows(splits, "word", seq_len, stride, vocabulary_size)
-  return tokens.encode(splits, "word", vocabulary_size, max_length)
+    return tokenisation.encode_windows(splits, "word", seq_len, stride, vocabulary_size)
+  return tokenisation.encode(splits, "word", vocabulary_size, max_length)

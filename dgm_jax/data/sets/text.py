@@ -10,8 +10,7 @@ import pathlib
 import numpy as np
 
 from dgm_jax.core import errors
-from dgm_jax.data.files import readers, sentences
-from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.files import readers, sentences, tokenisation
 from dgm_jax.data.splits import Splits, at_random, in_order
 
 
@@ -29,12 +28,12 @@ def load(
   separate: bool = False,
   grammar: str = "",
 ) -> Splits:
-  """x int32 [N, T] token ids, `length` int32 [N], see tokens.encode; or windows of the text, x int32 [N, seq_len].
+  """x int32 [N, T] token ids, `length` int32 [N], see tokenisation.encode; or windows of it, x int32 [N, seq_len].
 
   Args:
     path: a text file, or a folder of them; empty lines and white space at both ends of a line are ignored.
     tokens: "word", "character", "letter" for a to z and spaces, "atom" for SMILES, "selfies", or "rule".
-    vocabulary_size, max_length: see tokens.encode.
+    vocabulary_size, max_length: see tokenisation.encode.
     valid_fraction, test_fraction, split_seed: see splits.at_random; with seq_len, the last lines are for testing, and
       those before them for validation.
     seq_len: 0 for an example in each line; else tokens in each window of the text, whose lines are joined by <end>.

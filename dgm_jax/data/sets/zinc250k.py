@@ -15,8 +15,7 @@ import numpy as np
 
 from dgm_jax.core import errors
 from dgm_jax.core.batches import Arrays
-from dgm_jax.data.files import readers
-from dgm_jax.data.files import tokens as tokenisation
+from dgm_jax.data.files import readers, tokenisation
 from dgm_jax.data.published.prepare import prepared
 from dgm_jax.data.published.spec import TEXT, DataSet, File
 from dgm_jax.data.splits import Splits, at_random
@@ -114,7 +113,7 @@ def load(
   Args:
     member: jtvae, small or properties.
     data_dir, manual_dir: see prepare.prepared.
-    tokens, max_length: see tokens.encode.
+    tokens, max_length: see tokenisation.encode.
     valid_fraction, test_fraction, split_seed: for properties only; see splits.at_random.
   """
   spec = next(s for s in DATA_SETS if s.name == f"zinc250k/{member}")

@@ -13,7 +13,7 @@ from dgm_jax.distributions.factorised import sum_last
 from dgm_jax.distributions.likelihoods import counts
 from dgm_jax.distributions.normals import diagonal_normal, standard_normal
 from dgm_jax.models.base import require_at_least
-from dgm_jax.models.vae import scvi
+from dgm_jax.models.vae import cell_nets, scvi
 from dgm_jax.networks.normed_layers import NormedLayers
 
 
@@ -53,8 +53,8 @@ class Model(scvi.Model):
     )
     self.classifier = NormedLayers((self.hidden,), self.dropout)
     self.classes = nn.Dense(self.num_labels)
-    self.upper_encoder = scvi.Encoder(self.latent_dim, (self.hidden,), self.dropout)
-    self.upper_decoder = scvi.Encoder(self.latent_dim, (self.hidden,), 0.0)
+    self.upper_encoder = cell_nets.Encoder(self.latent_dim, (self.hidden,), self.dropout)
+    self.upper_decoder = cell_nets.Encoder(self.latent_dim, (self.hidden,), 0.0)
 
   def log_qy_z(self, z: jax.Array, keys: jax.Array | None = None) -> jax.Array:
     """log q(y|z), [B, C]; z [B, L]."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import distrax
 import jax
@@ -14,6 +14,9 @@ from dgm_jax.distributions.factorised import sum_last
 from dgm_jax.distributions.likelihoods import counts
 from dgm_jax.distributions.normals import diagonal_normal
 from dgm_jax.models.base import require_at_least, require_one_of
+from dgm_jax.models.vae import cell_nets
+from dgm_jax.models.vae.cell_draws import CellDraws
+from dgm_jax.models.vae.cell_nets import Decoded, Encoder
 from dgm_jax.networks.normed_layers import BatchNorm, Injected, NormedLayers
 
 NEGATIVE_BINOMIAL, POISSON = "negative_binomial", "poisson"
@@ -22,44 +25,9 @@ LIKELIHOODS = (ZERO_INFLATED, NEGATIVE_BINOMIAL, POISSON)
 DISPERSIONS = ("gene", "gene_batch", "gene_label", "gene_cell")
 LIBRARIES = ("observed", "latent", "size_factor")
 LATENTS = ("normal", "logistic_normal")
-_MIN_VARIANCE = 1e-4  # of q(z|x)
 
 
-class Decoded(NamedTuple):
-  """What the decoder says of each cell, [B, G] or what broadcasts to it.
-
-  Attributes:
-    log_rho: log of the expected frequency of each gene.
-    log_dispersion: log theta; None for the Poisson.
-    logit: of the extra zero; None without it.
-  """
-
-  log_rho: jax.Array
-  log_dispersion: jax.Array | None
-  logit: jax.Array | None
-
-
-class Encoder(nn.Module):
-  """(mean, log of the standard deviation), [B, 2 D]: variance exp(h) + 1e-4.
-
-  Attributes:
-    outputs: D.
-    widths, dropout: of the hidden layers.
-  """
-
-  outputs: int
-  widths: Sequence[int]
-  dropout: float
-
-  @nn.compact
-  def __call__(self, h: jax.Array, covariates: jax.Array, keys: jax.Array | None) -> jax.Array:
-    h = NormedLayers(self.widths, self.dropout, name="layers")(h, covariates, keys)
-    start = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-    mean, h = jnp.split(nn.Dense(2 * self.outputs, kernel_init=start, name="heads")(h), 2, -1)
-    return jnp.concatenate([mean, 0.5 * jnp.log(jnp.exp(h) + _MIN_VARIANCE)], -1)
-
-
-class Model(nn.Module):
+class Model(CellDraws):
   """z ~ N(0, I), rho = softmax(f(z, b)), x_g ~ p(x_g; mean l rho_g, dispersion theta_g), b the batch of the cell.
 
     latent        log l ~ N(m_b, v_b) with the moments of the log totals of the batch, and q(z, log l | x) factorises
@@ -148,12 +116,10 @@ class Model(nn.Module):
     del key
     if self.data_mean is None:
       return jnp.zeros(shape, dtype)
+    mean = jnp.maximum(jnp.asarray(self.data_mean, dtype), 1e-4)
     if self.library == "size_factor":
-      mean = jnp.maximum(jnp.asarray(self.data_mean, dtype), 1e-4)
       return (mean + jnp.log(-jnp.expm1(-mean))).reshape(shape)
-    return jnp.log(jnp.maximum(jnp.asarray(self.data_mean, dtype), 1e-4) / max(sum(self.data_mean), 1e-4)).reshape(
-      shape
-    )
+    return jnp.log(mean / max(sum(self.data_mean), 1e-4)).reshape(shape)
 
   @property
   def num_genes(self) -> int:
@@ -192,7 +158,7 @@ class Model(nn.Module):
     found = self.encoder(x, known, keys)
     if self.library != "latent":
       return diagonal_normal(found)
-    of_library = self.library_encoder(x, known, None if keys is None else _folded(keys))
+    of_library = self.library_encoder(x, known, None if keys is None else cell_nets.of_library(keys))
     parts = zip(jnp.split(found, 2, -1), jnp.split(of_library, 2, -1), strict=True)
     return diagonal_normal(jnp.concatenate([a for pair in parts for a in pair], -1))
 
@@ -278,44 +244,6 @@ class Model(nn.Module):
     errors.require(self.linear, "loadings are those of a linear decoder: linear = True")
     return self.scale_head.variables["params"]["kernel"].T * self.scale_norm.weights()[:, None]
 
-  def conditions(self, key: jax.Array, n: int) -> dict[str, jax.Array]:
-    """A batch of n cells without counts, whose batches are uniform, and whose libraries have the moments of theirs."""
-    key_batch, key_library, key_other = jax.random.split(key, 3)
-    batch = jax.random.randint(key_batch, (n,), 0, self.num_batches)
-    mean, variance = (jnp.asarray(a, jnp.float32)[batch] for a in self.library_moments)
-    total = jnp.exp(mean + jnp.sqrt(variance) * jax.random.normal(key_library, (n,)))
-    found = {"x": total[:, None] / self.num_genes * jnp.ones((n, self.num_genes)), "batch": batch, "size_factor": total}
-    found |= {"y": jax.random.randint(key_other, (n,), 0, max(1, self.num_labels))}
-    found |= {"continuous": jnp.zeros((n, self.num_continuous))} if self.num_continuous else {}
-    if self.categories:
-      found["categories"] = jnp.zeros((n, len(self.categories)), jnp.int32)
-    return found
-
-  def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
-    """({x [n, G], batch, ...}, z), a joint draw; where l is not latent, at totals drawn as if it were."""
-    key_given, key_z, key_x = jax.random.split(key, 3)
-    batch = self.conditions(key_given, n)
-    z = self.log_prior(batch).sample(seed=key_z)
-    x = self.px_z(batch, z).sample(seed=key_x)
-    return batch | {"x": x.reshape(n, *self.data_shape)}, z
-
-  def generate(self, key: jax.Array, n: int, mean: bool = False) -> jax.Array:
-    """x ~ p(x), [n, G]; with `mean`, E[x|z]; see `simulate`."""
-    key_given, key_z, _ = jax.random.split(key, 3)
-    if not mean:
-      return self.simulate(key, n)[0]["x"]
-    batch = self.conditions(key_given, n)
-    return self.px_z(batch, self.log_prior(batch).sample(seed=key_z)).mean().reshape(n, *self.data_shape)
-
-  def reconstruct_batch(self, key: jax.Array, batch: dict[str, jax.Array]) -> jax.Array:
-    """E[x|z] at z ~ q(z|x), [B, G]."""
-    z = self.infer(batch).sample(seed=key)
-    return self.px_z(batch, z).mean().reshape(-1, *self.data_shape)
-
   def __call__(self, batch: dict[str, jax.Array]) -> Any:
     """Uses every parameter, for `init`."""
     return self.log_joint(batch, self.infer(batch).mean())
-
-
-def _folded(keys: jax.Array) -> jax.Array:
-  return jax.vmap(lambda key: jax.random.fold_in(key, 1_000))(keys)

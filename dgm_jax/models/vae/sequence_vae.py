@@ -12,79 +12,19 @@ from flax.core import FrozenDict
 
 from dgm_jax.core import errors, rng
 from dgm_jax.distributions import grammars, posteriors, priors
-from dgm_jax.distributions.truncated import Truncation
 from dgm_jax.models.base import require_at_least
-from dgm_jax.models.vae import decoding
+from dgm_jax.models.vae.sequence_draws import SequenceDraws
+from dgm_jax.models.vae.token_decoder import Words
 from dgm_jax.networks import sequence_decoders, tokens
 from dgm_jax.networks.attention import dropout
 from dgm_jax.networks.batch_norms import BatchNorm
-from dgm_jax.networks.mlp import Networks
 from dgm_jax.networks.sequence_encoders import KERAS, SequenceEncoder
 
 LOSSES = ("log_prob", "published")
 _NORMAL = ("diagonal", "diagonal_shared")
-AS_IT_IS, GREEDY = Truncation(), Truncation(temperature=0.0)
 
 
-class _Words(nn.Module):
-  """p(x_t | x_<t, z): vectors of the inputs, a decoder, and the map to the logits.  Attributes: see Model."""
-
-  num_tokens: int
-  embedding_dim: int
-  log_frequencies: jax.Array | None
-  never: int
-  tied: bool
-  inputless: bool
-  network: nn.Module
-  dtype: Any = None
-
-  def setup(self):
-    normal = nn.initializers.normal(0.1)
-    if not self.inputless:
-      self.embedding = self.param("embedding", normal, (self.num_tokens, self.embedding_dim))
-      self.first_input = self.param("first_input", normal, (self.embedding_dim,))
-    if not self.tied:
-      glorot = nn.initializers.glorot_uniform()
-      self.kernel = self.param("out_kernel", glorot, (self.network.width, self.num_tokens))
-    start = self.log_frequencies
-    self.bias = self.param(
-      "out_bias", lambda key, shape: jnp.zeros(shape) if start is None else start, (self.num_tokens,)
-    )
-
-  def inputs(self, x: jax.Array) -> jax.Array | None:
-    """Vectors of the inputs of all steps, [B, T, E]: a learned one, then x_1 .. x_{T-1}; -1 has the vector 0."""
-    if self.inputless:
-      return None
-    first = jnp.broadcast_to(self.first_input, (x.shape[0], 1, self.embedding_dim))
-    return jnp.concatenate([first, self.vectors(x[:, :-1])], 1)
-
-  def vectors(self, x: jax.Array) -> jax.Array:
-    """[..., E]; -1 has the vector 0."""
-    return jnp.where((x >= 0)[..., None], tokens.rows(self.embedding, x), 0.0)
-
-  def output(self) -> tuple[jax.Array, jax.Array]:
-    """(W [H, V], b [V]) of the logits; that of <pad> is `NEVER`."""
-    kernel = self.embedding.T if self.tied else self.kernel
-    return kernel, jnp.where(jnp.arange(self.num_tokens) == self.never, tokens.NEVER, self.bias)
-
-  def all_steps(self, inputs: jax.Array | None, z: jax.Array, length: int) -> jax.Array:
-    """h [B, T, W]."""
-    return self.network(inputs, z, length)
-
-  def start(self, z: jax.Array, length: int) -> Any:
-    return self.network.start(z, length)
-
-  def step(self, cache: Any, t: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
-    """(cache, logits [B, V] of x_t), x_{t-1} being `before` [B]."""
-    read = None if self.inputless else jnp.where(t > 0, self.vectors(before), self.first_input)
-    cache, h = self.network.step(cache, t, read)
-    return cache, tokens.logits_of(h, *self.output(), self.dtype)
-
-  def select(self, cache: Any, index: jax.Array) -> Any:
-    return self.network.select(cache, index)
-
-
-class Model(Networks):
+class Model(SequenceDraws):
   """p(x, z) = p(z) prod_t p(x_t | x_<t, z),   q(z|x) of an encoder of the whole sequence; z of L dimensions.
 
   A sequence of text ends with <end>, whose probability counts, and batch["length"] [B] is the number of its tokens with
@@ -189,7 +129,7 @@ class Model(Networks):
     if self.num_targets:
       self.of_targets = nn.Sequential([nn.Dense(self.embedding_dim), nn.tanh, nn.Dense(self.num_targets)])
       self.log_deviations = self.param("log_deviations", nn.initializers.zeros, (self.num_targets,))
-    self.words = _Words(*shape, frequencies, *fixed, name="decoder")
+    self.words = Words(*shape, frequencies, *fixed, name="decoder")
 
   @nn.nowrap
   def _compiled(self) -> grammars.Compiled:
@@ -294,73 +234,6 @@ class Model(Networks):
     one_pass = lambda model: model.log_joint(batch, model.infer(batch).sample(seed=key))
     _, moved = self.apply(variables, method=one_pass, mutable=["batch_stats"])
     return {**variables, **moved}
-
-  def start(self, z: jax.Array) -> Any:
-    """The cache of a draw of x given z [B, L], before its first token."""
-    cache = self.words.start(self._normed(z, False), self.length)
-    if self.compiled is None:
-      return cache
-    return {"net": cache, "stack": grammars.start(self.compiled, z.shape[0], self.length)}
-
-  def step(self, cache: Any, t: jax.Array, before: jax.Array) -> tuple[Any, jax.Array]:
-    """(the next cache, log p(x_t | x_<t, z) of all tokens [B, V]), the token before being `before` [B]."""
-    if self.compiled is None:
-      cache, logits = self.words.step(cache, jnp.asarray(t), before)
-      return cache, jax.nn.log_softmax(logits)
-    net, logits = self.words.step(cache["net"], jnp.asarray(t), before)
-    stack = grammars.push(self.compiled, cache["stack"], jnp.where(t > 0, before, grammars.PAD))
-    return {"net": net, "stack": stack}, jax.nn.log_softmax(grammars.masked(self.compiled, stack, logits))
-
-  def num_left(self, x: jax.Array) -> jax.Array:
-    """The non-terminals that derivations x [..., T] leave; 0 for all of a model without a grammar."""
-    return jnp.zeros(x.shape[:-1], jnp.int32) if self.compiled is None else grammars.num_left(self.compiled, x)
-
-  def select(self, cache: Any, index: jax.Array) -> Any:
-    """The rows `index` of a cache."""
-    if self.compiled is None:
-      return self.words.select(cache, index)
-    stack = jax.tree.map(lambda a: a[index], cache["stack"])
-    return {"net": self.words.select(cache["net"], index), "stack": stack}
-
-  def draw(self, key: jax.Array, z: jax.Array, how: Truncation = AS_IT_IS, **known: jax.Array) -> dict[str, jax.Array]:
-    """Draws of x given z [B, L], see decoding.draw."""
-    return decoding.draw(self, key, z, how, **known)
-
-  def beam(self, z: jax.Array, width: int, **known: jax.Array) -> dict[str, jax.Array]:
-    """The most probable x that a search finds given z [B, L], see decoding.beam."""
-    return decoding.beam(self, z, width, **known)
-
-  def generate(
-    self,
-    key: jax.Array,
-    n: int,
-    mean: bool = False,
-    *,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-  ) -> jax.Array:
-    """x ~ p(x), int32 [n, *data_shape]; with `mean`, the most probable token of each step at z ~ p(z).
-
-    Raises:
-      UserError: an invalid truncation, see distributions.truncated.
-    """
-    how = GREEDY if mean else Truncation(temperature, top_k, top_p).check()
-    key_z, key_x = jax.random.split(key)
-    z = self._prior().sample(seed=key_z, sample_shape=(n,))
-    return self.draw(key_x, z, how)["x"].reshape(n, *self.data_shape)
-
-  def simulate(self, key: jax.Array, n: int) -> tuple[dict[str, jax.Array], jax.Array]:
-    """({"x": [n, *data_shape]} and, of text, "length" [n]; z [n, L]), a draw from p(x, z)."""
-    key_z, key_x = jax.random.split(key)
-    z = self._prior().sample(seed=key_z, sample_shape=(n,))
-    found = self.draw(key_x, z)
-    batch = {"x": found["x"].reshape(n, *self.data_shape)}
-    return batch | ({"length": found["length"]} if self.end >= 0 or self.grammar else {}), z
-
-  def reconstruct(self, z: jax.Array) -> jax.Array:
-    """The most probable token of each step given z, [B, *data_shape]."""
-    return self.draw(jax.random.key(0), z, GREEDY)["x"].reshape(-1, *self.data_shape)
 
   def __call__(self, batch: dict[str, jax.Array]):
     """Uses every parameter, for `init`."""

@@ -127,50 +127,16 @@ def system(
     "data.valid_fraction or data.valid_size, or choose data with one.",
   )
   tx = optax.with_extra_args_support(tx)
-  own = lambda variables: {k: v for k, v in variables.items() if k != NAME}
-
-  def init(key, batch, hparams):
-    params, variables = init_params(key, batch)
-    both = parts(model, params)
-    errors.require(
-      bool(both["encoder"]) and bool(both["decoder"]),
-      f"objective.aggressive needs parameters of q(z|x) and others; the model has {', '.join(sorted(params))}.",
-    )
-    opt_state = {player: tx.init(both[player]) for player in PLAYERS}
-    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, variables | {NAME: start()}, hparams)
 
   def train_step(state, key, batch):
     machine, both = state.variables[NAME], parts(model, state.params)
     hparams = state.hparams | {"step": machine["outer"]}
-
-    def updated(players):
-      """A function: (metrics, loss, parameters, optimiser's states, variables) after an update of these players."""
-
-      def run(operand):
-        both, opt_state = operand
-        fixed = {player: both[player] for player in PLAYERS if player not in players}
-
-        def loss_of(moving):
-          params = {name: a for part in (moving | fixed).values() for name, a in part.items()}
-          return loss_fn(params, own(state.variables), key, batch, hparams)
-
-        moving = {player: both[player] for player in players}
-        (loss, (metrics, variables)), grads = jax.value_and_grad(loss_of, has_aux=True)(moving)
-        new, new_opt = dict(both), dict(opt_state)
-        for player in players:
-          updates, new_opt[player] = tx.update(
-            grads[player], opt_state[player], both[player], hparams=state.hparams, value=loss
-          )
-          new[player] = optax.apply_updates(both[player], updates)
-        return metrics, loss, new, new_opt, variables
-
-      return run
-
+    own = {name: value for name, value in state.variables.items() if name != NAME}
+    loss_of = lambda params: loss_fn(params, own, key, batch, hparams)
+    choices = [_updated(players, tx, loss_of, state.hparams) for players in (("encoder",), ("decoder",), PLAYERS)]
     which = jnp.where(machine["phase"] == 0, 2, machine["turn"])
-    choices = [updated(("encoder",)), updated(("decoder",)), updated(PLAYERS)]
     metrics, loss, both, opt_state, variables = jax.lax.switch(which, choices, (both, state.opt_state))
-    params = {name: a for part in both.values() for name, a in part.items()}
-    n = batch["x"].shape[0]
+    params, n = _joined(both), batch["x"].shape[0]
     words = jnp.sum(batch["length"]).astype(jnp.float32) if "length" in batch else jnp.float32(n)
 
     def estimate():
@@ -185,8 +151,59 @@ def system(
     state = state.replace(
       step=state.step + 1, params=params, opt_state=opt_state, variables=variables | {NAME: machine}
     )
-    information = jnp.where(jnp.isfinite(machine["information"]), machine["information"], 0.0)
-    more = {"aggressive": machine["phase"], "decoder_updates": machine["outer"], "mutual_information": information}
-    return state, {"loss": loss, **metrics} | {k: v.astype(jnp.float32) for k, v in more.items()}
+    return state, {"loss": loss, **metrics, **_metrics(machine)}
 
-  return System(init, train_step, *functions)
+  return System(_make_init(model, init_params, tx), train_step, *functions)
+
+
+def _joined(both: dict[str, Any]) -> dict[str, Any]:
+  """The parameters of all `parts`."""
+  return {name: a for part in both.values() for name, a in part.items()}
+
+
+def _make_init(model: Any, init_params: Callable, tx: optax.GradientTransformation) -> Callable:
+  def init(key, batch, hparams):
+    params, variables = init_params(key, batch)
+    both = parts(model, params)
+    errors.require(
+      bool(both["encoder"]) and bool(both["decoder"]),
+      f"objective.aggressive needs parameters of q(z|x) and others; the model has {', '.join(sorted(params))}.",
+    )
+    opt_state = {player: tx.init(both[player]) for player in PLAYERS}
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state, variables | {NAME: start()}, hparams)
+
+  return init
+
+
+def _updated(
+  players: tuple[str, ...], tx: optax.GradientTransformationExtraArgs, loss_of: Callable, hparams: dict
+) -> Callable:
+  """(parts, optimisers' states) -> (metrics, loss, parts, states, variables) after an update of these players.
+
+  Args:
+    players: some of PLAYERS.
+    tx: the optimiser.
+    loss_of: parameters -> (loss, (metrics, variables)).
+    hparams: of the optimiser.
+  """
+
+  def run(operand):
+    both, opt_state = operand
+    fixed = {player: both[player] for player in PLAYERS if player not in players}
+    moving = {player: both[player] for player in players}
+    of_moving = jax.value_and_grad(lambda moving: loss_of(_joined(moving | fixed)), has_aux=True)
+    (loss, (metrics, variables)), grads = of_moving(moving)
+    new, new_opt = dict(both), dict(opt_state)
+    for player in players:
+      updates, new_opt[player] = tx.update(grads[player], opt_state[player], both[player], hparams=hparams, value=loss)
+      new[player] = optax.apply_updates(both[player], updates)
+    return metrics, loss, new, new_opt, variables
+
+  return run
+
+
+def _metrics(machine: dict[str, jax.Array]) -> dict[str, jax.Array]:
+  """What is logged of the state, float32."""
+  information = jnp.where(jnp.isfinite(machine["information"]), machine["information"], 0.0)
+  found = {"aggressive": machine["phase"], "decoder_updates": machine["outer"], "mutual_information": information}
+  return {name: value.astype(jnp.float32) for name, value in found.items()}

@@ -78,72 +78,81 @@ def with_steps(o: Options, num_steps: int) -> Options:
   return o._replace(beta_steps=max(1, num_steps // 2))
 
 
+def _need(condition: bool, sentence: str) -> None:
+  errors.require(condition, f"objective.{sentence}")
+
+
 def check(o: Options, model: nn.Module) -> None:
   """Raises UserError if a value is invalid, or a combination of options, objective and model cannot be trained."""
   errors.choose("bound", o.bound, objectives.OBJECTIVES)
   errors.choose("gradient", o.gradient, objectives.GRADIENTS)
   errors.choose("objective.kl", o.kl, ("sampled", "analytic"))
-  need = lambda condition, sentence: errors.require(condition, f"objective.{sentence}")
-  need(o.num_samples >= 1, f"num_samples = {o.num_samples}; the number of importance samples must be 1 or more.")
-  need(o.chunk >= 0, f"chunk = {o.chunk}; it must be a number of samples at once, or 0 for all.")
-  targets = objectives.OBJECTIVES[o.bound]
-  need(
-    o.num_bounds == 1 or (targets.grouped and o.num_bounds > 1),
-    f"num_bounds = {o.num_bounds} for {o.bound!r}: it must be 1 or more, and 1 unless bound is miwae or piwae.",
-  )
-  kind, why = objectives.verdict(o.bound, o.gradient)
-  need(kind != "refused", f"gradient = {o.gradient!r} is refused for bound = {o.bound!r}: {why}.")
-  discrete = getattr(model, "discrete", False)
-  fixed = isinstance(targets.phi, str)
-  need(
-    not discrete or o.gradient in ("vimco", "gumbel_softmax") or (fixed and o.gradient == "reparameterised"),
-    f"gradient = {o.gradient!r} differentiates draws of z, which are discrete in this model; choose vimco or "
-    "gumbel_softmax, or bound = 'rws' or 'wake_sleep'.",
-  )
-  need(
-    discrete or o.gradient != "gumbel_softmax",
-    "gradient = 'gumbel_softmax' relaxes discrete draws, but z is continuous in this model; choose reparameterised, "
-    "stl, dreg or vimco.",
-  )
-  need(
-    o.gradient != "gdreg" or hasattr(model, "prior_conditionals"),
-    "gradient = 'gdreg' needs a hierarchy of learned normal priors, which this model does not provide; choose 'dreg'.",
-  )
-  need(
-    o.gradient != "vimco" or o.num_samples * o.num_bounds >= 2,
-    f"gradient = 'vimco' compares a sample with the others: num_samples = {o.num_samples} must be 2 or more.",
-  )
-  need(
-    o.bound != "jackknife" or 0 <= o.order < o.num_samples, f"order = {o.order} must be between 0 and num_samples - 1."
-  )
-  need(
+  _check_estimator(o, model)
+  fixed = isinstance(objectives.OBJECTIVES[o.bound].phi, str)
+  _need(
     o.num_bins >= 1 and o.beta_steps >= 0 and o.temperature > 0 and o.beta >= 0 and o.free_bits >= 0,
     f"num_bins = {o.num_bins} must be 1 or more, temperature = {o.temperature} positive, beta_steps = {o.beta_steps}, "
     f"beta = {o.beta} and free_bits = {o.free_bits} not negative.",
   )
   plain = (o.bound, o.gradient, o.kl, o.beta, o.beta_steps) == ("elbo", "reparameterised", "sampled", 1, 0)
-  need(
+  _need(
     o.temper_steps == 0 or (o.temper_steps > 0 and plain),
     f"temper_steps = {o.temper_steps}: it must not be negative, and is for bound = 'elbo' with gradient = "
     "'reparameterised', kl = 'sampled' and beta = 1.",
   )
-  need(0 <= o.ciwae_beta <= 1, f"ciwae_beta = {o.ciwae_beta} must be between 0 and 1.")
-  need(not fixed or (o.beta == 1 and not o.beta_steps), f"beta is not defined for bound = {o.bound!r}: leave it at 1.")
+  _need(0 <= o.ciwae_beta <= 1, f"ciwae_beta = {o.ciwae_beta} must be between 0 and 1.")
+  _need(not fixed or (o.beta == 1 and not o.beta_steps), f"beta is not defined for bound = {o.bound!r}: leave it at 1.")
   weights.check(o)
   aggressive.check(o, model)
   analytic = o.kl == "analytic"
-  need(
+  _need(
     not analytic or (o.bound == "elbo" and o.gradient == "reparameterised"),
     "kl = 'analytic' is for bound = 'elbo' with gradient = 'reparameterised'.",
   )
-  need(not analytic or hasattr(model, "kl"), f"kl = 'analytic': {type(model).__module__} has no KL in closed form.")
-  need(
+  _need(not analytic or hasattr(model, "kl"), f"kl = 'analytic': {type(model).__module__} has no KL in closed form.")
+  _need(
     analytic or all(getattr(model, "warmed", (True,))) or (o.beta == 1 and not o.beta_steps),
     "beta weighs only some of this model's latent units, not the library: that needs kl = 'analytic', or beta = 1.",
   )
-  need(analytic or o.free_bits == 0, "free_bits is a floor of each unit's KL: it needs kl = 'analytic'.")
-  need(
+  _need(analytic or o.free_bits == 0, "free_bits is a floor of each unit's KL: it needs kl = 'analytic'.")
+  _need(
     o.kl_floor >= 0 and (analytic or o.kl_floor == 0) and not (o.kl_floor and o.free_bits),
     f"kl_floor = {o.kl_floor}, a floor of each example's KL, must not be negative, needs kl = 'analytic', and excludes "
     "free_bits.",
+  )
+
+
+def _check_estimator(o: Options, model: nn.Module) -> None:
+  """`check` of the bound, its gradient and its samples."""
+  _need(o.num_samples >= 1, f"num_samples = {o.num_samples}; the number of importance samples must be 1 or more.")
+  _need(o.chunk >= 0, f"chunk = {o.chunk}; it must be a number of samples at once, or 0 for all.")
+  targets = objectives.OBJECTIVES[o.bound]
+  _need(
+    o.num_bounds == 1 or (targets.grouped and o.num_bounds > 1),
+    f"num_bounds = {o.num_bounds} for {o.bound!r}: it must be 1 or more, and 1 unless bound is miwae or piwae.",
+  )
+  kind, why = objectives.verdict(o.bound, o.gradient)
+  _need(kind != "refused", f"gradient = {o.gradient!r} is refused for bound = {o.bound!r}: {why}.")
+  discrete = getattr(model, "discrete", False)
+  fixed = isinstance(targets.phi, str)
+  _need(
+    not discrete or o.gradient in ("vimco", "gumbel_softmax") or (fixed and o.gradient == "reparameterised"),
+    f"gradient = {o.gradient!r} differentiates draws of z, which are discrete in this model; choose vimco or "
+    "gumbel_softmax, or bound = 'rws' or 'wake_sleep'.",
+  )
+  _need(
+    discrete or o.gradient != "gumbel_softmax",
+    "gradient = 'gumbel_softmax' relaxes discrete draws, but z is continuous in this model; choose reparameterised, "
+    "stl, dreg or vimco.",
+  )
+  _need(
+    o.gradient != "gdreg" or hasattr(model, "prior_conditionals"),
+    "gradient = 'gdreg' needs a hierarchy of learned normal priors, which this model does not provide; choose 'dreg'.",
+  )
+  _need(
+    o.gradient != "vimco" or o.num_samples * o.num_bounds >= 2,
+    f"gradient = 'vimco' compares a sample with the others: num_samples = {o.num_samples} must be 2 or more.",
+  )
+  _need(
+    o.bound != "jackknife" or 0 <= o.order < o.num_samples, f"order = {o.order} must be between 0 and num_samples - 1."
   )

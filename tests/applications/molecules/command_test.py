@@ -15,7 +15,7 @@ from dgm_jax.applications.molecules import command, page, search
 from dgm_jax.applications.molecules.molecule_vae import INCOMPLETE, MoleculeVAE
 from dgm_jax.configs import grammar_vae_equations
 from dgm_jax.core import errors
-from dgm_jax.data.files import tokens
+from dgm_jax.data.files import tokenisation
 from dgm_jax.data.splits import Splits
 from dgm_jax.models.vae import sequence_vae
 from dgm_jax.training import train
@@ -42,7 +42,7 @@ def vae_of(kind):
   if kind == "equations":
     return random_vae(data.load("equations", num=30), 14)
   part = {"text": np.array(MOLECULES, object)}
-  return random_vae(tokens.encode(Splits(part, None, part), kind, grammar="smiles"), 50 if kind == "rule" else 12)
+  return random_vae(tokenisation.encode(Splits(part, None, part), kind, grammar="smiles"), 50 if kind == "rule" else 12)
 
 
 @pytest.fixture(params=["rule", "selfies"])

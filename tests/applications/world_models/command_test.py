@@ -14,10 +14,10 @@ from dgm_jax.applications.world_models import (
   episodes,
   evolution,
   evolving,
+  plans,
   playing,
   scoring,
   seeds,
-  stages,
 )
 from dgm_jax.applications.world_models.world_model import WorldModel, changed
 from dgm_jax.core import errors
@@ -96,21 +96,21 @@ def test_mistakes_are_one_sentence(words, named, tmp_path):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-  plan = stages.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test"), test=True)
+  plan = plans.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test"), test=True)
   plan.open()
   plan.open()
   with pytest.raises(errors.UserError, match="is of the environment 'dodge', not 'other'"):
-    other = stages.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test"))
+    other = plans.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test"))
     other.environment = "other"
     other.open()
   with pytest.raises(errors.UserError, match=r"other settings: budget.population \(4 there, 8 now\)"):
-    stages.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test")._replace(population=8), test=True).open()
-  stages.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test")._replace(generations=8), test=True).open()
+    plans.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test")._replace(population=8), test=True).open()
+  plans.Plan(tmp_path / "w", "dodge", budgets.of("dodge", "test")._replace(generations=8), test=True).open()
   (tmp_path / "x").mkdir()
   (tmp_path / "x" / "mine.txt").write_text("mine")
   with pytest.raises(errors.UserError, match="holds files that are not a world model's"):
-    stages.Plan(tmp_path / "x", "dodge", budgets.of("dodge", "test")).open()
-  assert stages.of_folder(tmp_path / "w").budget == budgets.of("dodge", "test")
+    plans.Plan(tmp_path / "x", "dodge", budgets.of("dodge", "test")).open()
+  assert plans.of_folder(tmp_path / "w").budget == budgets.of("dodge", "test")
 
 
 def test_settings_are_checked():

@@ -5,7 +5,7 @@ import pytest
 
 from dgm_jax import data
 from dgm_jax.core import errors, grammars
-from dgm_jax.data.files import derivations, selfies_text, tokens
+from dgm_jax.data.files import derivations, selfies_text, tokenisation, tokens
 from dgm_jax.data.splits import Splits
 
 MOLECULES = [
@@ -21,7 +21,7 @@ def splits(lines=MOLECULES):
 
 @pytest.mark.parametrize("kind", ["rule", "selfies", "character", "atom"])
 def test_encode_then_decode_is_the_identity(kind):
-  found = tokens.encode(splits(), kind, grammar="smiles")
+  found = tokenisation.encode(splits(), kind, grammar="smiles")
   texts = tokens.decode(found.train["x"], found.about)
   if kind == "selfies":  # which writes a molecule in its own way
     rdkit = pytest.importorskip("rdkit.Chem")
@@ -36,13 +36,13 @@ def test_encode_then_decode_is_the_identity(kind):
 
 
 def test_what_cannot_be_derived_or_is_too_long_is_said():
-  found = tokens.encode(splits([*MOLECULES, "C.C", "[Si]", "C" * 60]), "rule", 0, 150, "smiles")
+  found = tokenisation.encode(splits([*MOLECULES, "C.C", "[Si]", "C" * 60]), "rule", 0, 150, "smiles")
   assert len(found.train["x"]) == len(MOLECULES) and found.about["dropped"] == {"train": 3, "test": 0}
   first, second = found.about["reading"]
   assert first.startswith("2 lines of the train split have no derivation") and "'.C' at character 2" in first
   assert second == "1 lines of the train split have more than 150 rules and are left out"
   with pytest.raises(errors.UserError, match=r"derives no line of the train split: .*'X'"):
-    tokens.encode(splits(["X", "XX", "XXX"]), "rule", grammar="smiles")
+    tokenisation.encode(splits(["X", "XX", "XXX"]), "rule", grammar="smiles")
 
 
 def test_a_derivation_that_is_cut_or_broken_is_no_string():
@@ -119,7 +119,7 @@ def test_without_rdkit_or_selfies_one_sentence_says_how_to_get_them(own, monkeyp
 
   monkeypatch.setitem(sys.modules, "selfies", None)
   with pytest.raises(errors.UserError, match=r"needs the package selfies, .*pip install '.\[molecules\]'"):
-    tokens.encode(splits(), "selfies")
+    tokenisation.encode(splits(), "selfies")
   monkeypatch.setitem(sys.modules, "rdkit.Chem", None)
   monkeypatch.setitem(sys.modules, "rdkit", None)
   with pytest.raises(errors.UserError, match=r"needs the package rdkit, .*pip install '.\[molecules\]'"):

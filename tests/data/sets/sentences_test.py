@@ -8,7 +8,7 @@ import pytest
 from dgm_jax import data
 from dgm_jax.applications.sentences import inputs
 from dgm_jax.core import errors
-from dgm_jax.data.files import sentences, tokens
+from dgm_jax.data.files import sentences, tokenisation, tokens
 from dgm_jax.data.sets import kjv, simulated_text
 from dgm_jax.data.splits import Splits
 
@@ -80,7 +80,7 @@ def test_verses_as_sentences(monkeypatch):
 
 def test_counts_of_tokens_include_the_end_and_not_the_padding():
   parts = {"train": {"text": np.array(["a b", "a"], object)}, "test": {"text": np.array(["a"], object)}}
-  found = tokens.encode(Splits(parts["train"], None, parts["test"]), "word")
+  found = tokenisation.encode(Splits(parts["train"], None, parts["test"]), "word")
   np.testing.assert_array_equal(tokens.token_counts(found.train, 5), [0, 0, 2, 2, 1])
 
 

@@ -13,7 +13,7 @@ import pytest
 from dgm_jax import data
 from dgm_jax.core import errors
 from dgm_jax.core.batches import size
-from dgm_jax.data.files import tokens
+from dgm_jax.data.files import tokenisation, tokens
 from dgm_jax.data.sets import moses, ptb, tiny_shakespeare, zinc250k
 from dgm_jax.data.splits import Splits
 from helpers.made import made
@@ -26,14 +26,16 @@ def _splits(train, test, **more):
 
 def test_letters_drop_case_and_other_characters():
   assert tokens.letters("  It's -- 2nd: Über, OK?\n") == "it s nd ber ok"
-  encoded = tokens.encode(_splits(["A b!", "b-B"], ["?"]), "letter")
+  encoded = tokenisation.encode(_splits(["A b!", "b-B"], ["?"]), "letter")
   assert encoded.about["vocabulary"][3:] == ("b", " ", "a")  # 3, 2, 1 times
   assert tokens.decode(encoded.train["x"], encoded.about) == ["a b", "b b"]
   np.testing.assert_array_equal(encoded.test["length"], [1])  # only <end>
 
 
 def test_ids_are_ranked_by_frequency_in_the_training_split():
-  encoded = tokens.encode(_splits(["to be or not to be", "be not"], ["or to  die", "die"], y=1), "word", max_length=5)
+  encoded = tokenisation.encode(
+    _splits(["to be or not to be", "be not"], ["or to  die", "die"], y=1), "word", max_length=5
+  )
   assert encoded.about == {
     "kept": 1, "tokens": "word", "dropped": {"train": 1, "test": 0}, "vocabulary": (*tokens.SPECIAL, "be", "not"),
     "reading": [
@@ -46,12 +48,12 @@ def test_ids_are_ranked_by_frequency_in_the_training_split():
   np.testing.assert_array_equal(encoded.train["y"], [1])  # of the line that is kept
   np.testing.assert_array_equal(encoded.test["x"], [[1, 1, 1, 2, 0], [1, 2, 0, 0, 0]])
   np.testing.assert_array_equal(encoded.test["length"], [4, 2])
-  everything = tokens.encode(_splits(["to be or not to be", "be not"], ["or to  die", "die"]), "word")
+  everything = tokenisation.encode(_splits(["to be or not to be", "be not"], ["or to  die", "die"]), "word")
   assert everything.about["vocabulary"][3:] == ("be", "not", "to", "or")  # 3, 2, 2, 1 times
   np.testing.assert_array_equal(everything.train["x"][0], [5, 3, 6, 4, 5, 3, 2])
   np.testing.assert_array_equal(everything.test["x"][0], [6, 5, 1, 2, 0, 0, 0])
   assert {a.dtype for part in everything.parts().values() for a in part.values()} == {np.dtype(np.int32)}
-  few = tokens.encode(_splits(["to be or not to be", "be not"], ["or"]), "word", vocabulary_size=2)
+  few = tokenisation.encode(_splits(["to be or not to be", "be not"], ["or"]), "word", vocabulary_size=2)
   np.testing.assert_array_equal(few.train["x"], [[1, 3, 1, 4, 1, 3, 2], [3, 4, 2, 0, 0, 0, 0]])
 
 
@@ -62,16 +64,16 @@ def test_ids_are_ranked_by_frequency_in_the_training_split():
   ("atom", ["C[C@@H](Br)Cl", "c1cc[nH]c1", "C%10CC%10", "[NH3+]CC(=O)[O-]", "C@@", "BrC[Si](Cl)Cl"]),
 ])  # fmt: skip
 def test_lines_are_recovered_from_their_ids(kind, lines):
-  encoded = tokens.encode(_splits(lines, lines[::-1]), kind)
+  encoded = tokenisation.encode(_splits(lines, lines[::-1]), kind)
   assert tokens.decode(encoded.train["x"], encoded.about) == lines
   assert tokens.decode(encoded.test["x"], encoded.about) == lines[::-1]
   stored = Splits({"text": np.array([s.encode() for s in lines])}, None, {"text": np.array([lines[0].encode()])})
-  again = tokens.encode(stored, kind)  # as in the cache
+  again = tokenisation.encode(stored, kind)  # as in the cache
   np.testing.assert_array_equal(again.train["x"], encoded.train["x"])
 
 
 def test_tokens_not_in_the_training_split_are_unknown():
-  encoded = tokens.encode(_splits(["CCO"], ["C[nH]é", "CC"]), "atom")
+  encoded = tokenisation.encode(_splits(["CCO"], ["C[nH]é", "CC"]), "atom")
   assert tokens.decode(encoded.test["x"], encoded.about) == ["C<unk><unk>", "CC"]
   assert encoded.about["vocabulary"] == (*tokens.SPECIAL, "C", "O")
 
@@ -79,7 +81,7 @@ def test_tokens_not_in_the_training_split_are_unknown():
 def test_atoms_match_the_usual_pattern(raw_data):
   pattern = re.compile(r"\[[^\]]+\]|Br?|Cl?|N|O|S|P|F|I|b|c|n|o|s|p|[()=#\-+\\/:~@?>*$.]|%[0-9]{2}|[0-9]")
   lines = (raw_data / "zinc" / "jtvae_zinc250k_test.txt").read_text().split()
-  encoded = tokens.encode(_splits(lines, lines[:1]), "atom")
+  encoded = tokenisation.encode(_splits(lines, lines[:1]), "atom")
   for line, row, length in zip(lines, encoded.train["x"], encoded.train["length"], strict=True):
     assert [encoded.about["vocabulary"][i] for i in row[: length - 1]] == pattern.findall(line)
     assert row[length - 1] == tokens.END
@@ -93,15 +95,15 @@ def test_atoms_match_the_usual_pattern(raw_data):
 ])  # fmt: skip
 def test_invalid_options_raise(options, named):
   with pytest.raises(errors.UserError, match=re.escape(named)):
-    tokens.encode(_splits(["a b"], ["a b c d e"]), **options)
+    tokenisation.encode(_splits(["a b"], ["a b c d e"]), **options)
 
 
 def test_lines_too_long_for_memory_ask_for_a_length(monkeypatch):
-  monkeypatch.setattr(tokens, "_MOST_BYTES", 1000)
+  monkeypatch.setattr(tokenisation, "_MOST_BYTES", 1000)
   lines = ["a"] * 10 + ["a" * 99]
   with pytest.raises(errors.UserError, match=r"longest line has 99 tokens.*choose data\.max_length"):
-    tokens.encode(_splits(lines, ["a"]), "character")
-  assert tokens.encode(_splits(lines, ["a"]), "character", max_length=9).about["dropped"]["train"] == 1
+    tokenisation.encode(_splits(lines, ["a"]), "character")
+  assert tokenisation.encode(_splits(lines, ["a"]), "character", max_length=9).about["dropped"]["train"] == 1
 
 
 def test_tiny_shakespeare_equals_the_published_text(raw_data, tmp_path):
