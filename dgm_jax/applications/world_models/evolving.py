@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,16 +56,40 @@ def first_moments(plan: Plan) -> np.ndarray:
   return np.stack([stored.read(paths[i], "moments")["moments"][0] for i in train])
 
 
-def fitness(plan: Plan, found: Parts, vector: Any, tau: float) -> Callable[[np.ndarray, int], np.ndarray]:
-  """(candidates [P, n], generation) -> the total reward of their episodes, [P, R], on common seeds."""
+class Lane(NamedTuple):
+  """One evolution: its folder's name, its temperature, the seed of CMA-ES and of the episodes of its generations."""
+
+  name: str
+  tau: float
+  seed: int
+
+
+class Asked(NamedTuple):
+  """The candidates [P, n] of a generation of a lane."""
+
+  lane: Lane
+  generation: int
+  candidates: np.ndarray
+
+
+def fitness(plan: Plan, found: Parts, vector: Any) -> Callable[[Sequence[Asked]], list[np.ndarray]]:
+  """Generations of several lanes -> the total reward of their candidates' episodes, [P, R] each.
+
+  Candidates of a generation have common seeds.  The dreams of all lanes are one program.
+  """
   b = plan.budget
 
-  def evaluate(candidates: np.ndarray, generation: int) -> np.ndarray:
-    of = seeds.of("training", plan.seed, b.episodes, generation * b.episodes)
-    if found.dreamer is not None:
-      return found.dreamer(found.m_params, candidates, b.episodes, found.moments, of[0], tau).total
-    jobs = [(i, seed) for i in range(len(candidates)) for seed in of]
-    return episodes.run(vector, found.agent, candidates, jobs, b.lost).total.reshape(len(candidates), -1)
+  def evaluate(asked: Sequence[Asked]) -> list[np.ndarray]:
+    of = [seeds.of("training", a.lane.seed, b.episodes, a.generation * b.episodes) for a in asked]
+    if found.dreamer is None:
+      jobs = [[(i, seed) for i in range(len(a.candidates)) for seed in s] for a, s in zip(asked, of, strict=True)]
+      played = [episodes.run(vector, found.agent, a.candidates, j, b.lost) for a, j in zip(asked, jobs, strict=True)]
+      return [p.total.reshape(len(a.candidates), -1) for a, p in zip(asked, played, strict=True)]
+    sizes = [len(a.candidates) for a in asked]
+    first, taus = np.repeat([s[0] for s in of], sizes), np.repeat([a.lane.tau for a in asked], sizes)
+    candidates = np.concatenate([a.candidates for a in asked])
+    total = found.dreamer(found.m_params, candidates, b.episodes, found.moments, first, taus).total
+    return np.split(total, np.cumsum(sizes)[:-1])
 
   return evaluate
 
@@ -97,62 +121,106 @@ def _snapshot(
   return {"real": float(total.mean()), "real_sd": float(total.std())}
 
 
-def _settings(plan: Plan, tau: float, num_params: int) -> dict[str, Any]:
+def _settings(plan: Plan, lane: Lane, num_params: int) -> dict[str, Any]:
   b = plan.budget
   names = ("population", "episodes", "generations", "sigma", "l2", "check_every", "select", "lost", "dreams")
   config = {name: getattr(b, name) for name in names}
-  config |= {"controller": b.controller, "num_params": num_params, "limit": plan.limit, "seed": plan.seed}
-  return config | ({"tau": tau} if b.dreams else {}) | {"environment": plan.environment}
+  config |= {"controller": b.controller, "num_params": num_params, "limit": plan.limit, "seed": lane.seed}
+  return config | ({"tau": lane.tau} if b.dreams else {}) | {"environment": plan.environment}
+
+
+class _Search:
+  """The evolution of a lane in its folder, which is locked; one generation after another."""
+
+  def __init__(self, plan: Plan, lane: Lane, found: Parts, vector: Any, opened: Any, stack: contextlib.ExitStack):
+    self.plan, self.lane, self.folder = plan, lane, plan.folder(lane.name)
+    self._found, self._vector, self._start = found, vector, 0.0
+    self._record, self._stop = opened
+    b, n = plan.budget, found.agent.controller.num_params
+    self._search = evolution.Evolution(n, b.population, b.sigma, lane.seed, b.l2)
+    rows = evolution.read(self.folder)[: b.generations]
+    self._known = [np.asarray(row["fitness"]) for row in rows]
+    closing = lambda opened: stack.enter_context(contextlib.closing(opened))
+    self._table = closing(evolution.Table(self.folder, rows))
+    about = hub.About(self.folder, len(rows), _settings(plan, lane, n))
+    self._loggers = closing(hub.Hub(("tensorboard",), about))
+    logged = [row for row in metrics.read(self.folder) if row["step"] <= len(rows)]
+    start = {"seed": lane.seed, "data": plan.environment}
+    self._writer = closing(metrics.MetricWriter(self.folder, logged, start))
+
+  @property
+  def finished(self) -> bool:
+    return self._search.generation == self.plan.budget.generations
+
+  def ask(self) -> Asked | None:
+    """The next generation whose fitness is not in the table, after those that are; None if there is none."""
+    while not self.finished and self._search.generation < len(self._known):
+      self._search.ask()
+      self._tell(self._known[self._search.generation])
+      self._stop.check()
+    if self.finished:
+      return None
+    self._start = time.monotonic()
+    return Asked(self.lane, self._search.generation, self._search.ask().astype(np.float32))
+
+  def tell(self, returns: np.ndarray) -> None:
+    """Takes the rewards [P, R] of what `ask` gave: into the table, then to CMA-ES and the curves."""
+    values, search = returns.mean(1), self._search
+    self._table.write(search.generation, values)
+    row = {name: float(value) for name, value in self._tell(values).items()}
+    self._record.add_time("generations", time.monotonic() - self._start)
+    self._writer.write(search.generation, row)
+    self._loggers.scalars(search.generation, row)
+    of = f"generation {search.generation} of {self.plan.budget.generations}"
+    print(f"{self.lane.name}: {of}, fitness {row['fitness/mean']:.1f}", flush=True)
+
+  def _tell(self, values: np.ndarray) -> dict[str, Any]:
+    """What is logged of a generation; scores a snapshot where one is due and missing."""
+    search = self._search
+    search.tell(values)
+    row = {"fitness/mean": values.mean(), "fitness/min": values.min(), "fitness/max": values.max()}
+    row |= {"fitness/sd": values.std(), "spread": search.spread}
+    if search.generation % self.plan.budget.check_every and not self.finished:
+      return row
+    scored = _snapshot(self.plan, self.folder, search, self._found, self._vector, self.lane.tau)
+    return row | {f"selection/{k}": v for k, v in scored.items()}
+
+  def write_results(self) -> dict[str, Any]:
+    """The content of results.json."""
+    count = self.plan.budget.generations
+    results = chosen(self.folder) | {"generations": count, "step": count, "seed": self.lane.seed}
+    files.write_json(self.folder / "results.json", results)
+    return results
 
 
 def c(plan: Plan, name: str, tau: float) -> dict[str, Any]:
   """Evolves a controller in the folder `name`; returns the content of results.json."""
-  folder, b = plan.folder(name), plan.budget
-  done = files.read_json(folder / "results.json")
-  if done is not None and done["generations"] >= b.generations:
-    return done
-  dreams.check(tau, b.population, b.episodes)
+  return together(plan, [Lane(name, tau, plan.seed)])[name]
+
+
+def together(plan: Plan, lanes: Sequence[Lane]) -> dict[str, dict[str, Any]]:
+  """Evolves a controller for each lane, generation by generation side by side; {name: the content of results.json}.
+
+  Each has what it would have alone, but for the rounding of products of other sizes.
+  """
+  b = plan.budget
+  results = {lane.name: files.read_json(plan.folder(lane.name) / "results.json") for lane in lanes}
+  left = [lane for lane in lanes if (results[lane.name] or {"generations": -1})["generations"] < b.generations]
+  if not left:
+    return results
+  dreams.check([lane.tau for lane in left], b.population, b.episodes)
   found = parts(plan)
   n = found.agent.controller.num_params
   with contextlib.ExitStack() as stack:
-    record, stop = stack.enter_context(plans.opened(folder, _settings(plan, tau, n), plan.seed))
-    vector = stack.enter_context(plan.vector())
-    search = evolution.Evolution(n, b.population, b.sigma, plan.seed, b.l2)
-    rows = evolution.read(folder)[: b.generations]
-    table = stack.enter_context(contextlib.closing(evolution.Table(folder, rows)))
-    about = hub.About(folder, len(rows), _settings(plan, tau, n))
-    loggers = stack.enter_context(contextlib.closing(hub.Hub(("tensorboard",), about)))
-    logged = [row for row in metrics.read(folder) if row["step"] <= len(rows)]
-    writer = metrics.MetricWriter(folder, logged, {"seed": plan.seed, "data": plan.environment})
-    stack.enter_context(contextlib.closing(writer))
-    evaluate = fitness(plan, found, vector, tau)
-    while search.generation < b.generations:
-      g, start = search.generation, time.monotonic()
-      candidates = search.ask()
-      replays = g < len(rows)
-      if replays:
-        values = np.asarray(rows[g]["fitness"])
-      else:
-        returns = evaluate(candidates.astype(np.float32), g)
-        values = returns.mean(1)
-        table.write(g, values)
-      search.tell(values)
-      row = {"fitness/mean": values.mean(), "fitness/min": values.min(), "fitness/max": values.max()}
-      row |= {"fitness/sd": values.std(), "spread": search.spread}
-      last = search.generation == b.generations
-      if search.generation % b.check_every == 0 or last:
-        row |= {f"selection/{k}": v for k, v in _snapshot(plan, folder, search, found, vector, tau).items()}
-      row = {k: float(v) for k, v in row.items()}
-      if not replays:
-        record.add_time("generations", time.monotonic() - start)
-        writer.write(search.generation, row)
-        loggers.scalars(search.generation, row)
-        print(
-          f"{name}: generation {search.generation} of {b.generations}, fitness {row['fitness/mean']:.1f}", flush=True
-        )
+    opened = [stack.enter_context(plans.opened(plan.folder(a.name), _settings(plan, a, n), a.seed)) for a in left]
+    vector, stop = stack.enter_context(plan.vector()), opened[0][1]  # of the process
+    searches = [_Search(plan, a, found, vector, o, stack) for a, o in zip(left, opened, strict=True)]
+    evaluate = fitness(plan, found, vector)
+    while asked := [(search, a) for search in searches if (a := search.ask()) is not None]:
+      for (search, _), returns in zip(asked, evaluate([a for _, a in asked]), strict=True):
+        search.tell(returns)
       stop.check()
-    results = chosen(folder) | {"generations": b.generations, "step": b.generations, "seed": plan.seed}
-    files.write_json(folder / "results.json", results)
+    results |= {search.lane.name: search.write_results() for search in searches}
   return results
 
 

@@ -86,9 +86,13 @@ class Plan:
 
   def controllers(self) -> dict[str, float]:
     """{folder of C: tau}, one for each temperature; one without tau where C is evolved in the environment."""
-    if not self.budget.dreams:
-      return {"c": 1.0}
-    return {f"c_tau_{tau:.2f}": tau for tau in self.budget.taus}
+    taus = self.budget.taus if self.budget.dreams else (1.0,)
+    return {self.folder_of_c(tau): tau for tau in taus}
+
+  def folder_of_c(self, tau: float, seed: int | None = None) -> str:
+    """The name of C's folder; of another seed of the evolution than the plan's, it ends with that."""
+    of_seed = "" if seed in (None, self.seed) else f"_seed_{seed}"
+    return (f"c_tau_{tau:.2f}" if self.budget.dreams else "c") + of_seed
 
   def need(self, *names: str) -> None:
     """Raises UserError unless these stages are finished."""

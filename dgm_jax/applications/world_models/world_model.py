@@ -1,6 +1,7 @@
 """A world model in Python: runs the stages, scores, plays and dreams."""
 
 import pathlib
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -73,6 +74,33 @@ class WorldModel:
     """All stages; without m where neither C nor dreams need it."""
     without = self.plan.budget.controller in ("z", "hidden") and not self.plan.budget.dreams
     return [name for name in STAGES if not (without and name == "m")]
+
+  def evolve(self, evolution_seeds: Iterable[int], tau: float | None = None) -> dict[int, dict[str, Any]]:
+    """Evolves a controller for each seed from the same V and M, whose dreams are one program; {seed: its results}.
+
+    The results of a seed are generation, selection_mean and selection_sd of its best snapshot, and dream_mean.  The
+    folder of the model's own seed is that of the stage c, the others end with their seed.
+
+    Args:
+      evolution_seeds: of CMA-ES and of the episodes of its generations; the choice among snapshots has the same
+        episodes for all.
+      tau: temperature of the dreams; the first of the budget if it is not given.
+
+    Raises:
+      UserError: no seeds, the same one twice, or a stage before c that is not finished.
+    """
+    given = [int(seed) for seed in evolution_seeds]
+    errors.require(
+      bool(given) and len(set(given)) == len(given) and min(given) >= 0,
+      f"evolution_seeds = {given}; different seeds of 0 or more are expected, at least one.",
+    )
+    tau = next(iter(self.plan.controllers().values())) if tau is None else float(tau)
+    errors.require_package("cma")
+    compilation_cache.use()
+    self.plan.open(creates=False)
+    lanes = [evolving.Lane(self.plan.folder_of_c(tau, seed), tau, seed) for seed in given]
+    found = evolving.together(self.plan, lanes)
+    return {lane.seed: found[lane.name] for lane in lanes}
 
   def score(self, episodes: int = 100) -> dict[str, Any]:
     """The stage score with so many real episodes."""
