@@ -36,7 +36,7 @@ from dgm_jax.data.files import readers, tokens
 from dgm_jax.data.files.table_options import Options, listed
 from dgm_jax.data.given import without_missing
 from dgm_jax.data.sets import array
-from dgm_jax.evaluate import exact_likelihood, scores
+from dgm_jax.evaluate import scores, training_statistics
 from dgm_jax.training import checks
 from dgm_jax.training.experiment import evaluation_key
 from dgm_jax.training.restore import of_run
@@ -158,7 +158,7 @@ def score_file(
   run = scores.make(experiment, num_samples=num_samples or own.get("num_samples", 0), **options)
   key = evaluation_key()
   if method == "density":
-    state = exact_likelihood.as_evaluated(experiment, state, key, own)
+    state = training_statistics.as_evaluated(experiment, state, key, own)
   with progress_bar(len(arrays["x"]), description="log p", unit="example") as bar:
     return run(state, key, arrays, bar.update)
 

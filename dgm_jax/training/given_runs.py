@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from dgm_jax.core import errors
-from dgm_jax.evaluate import exact_likelihood, scores
+from dgm_jax.evaluate import scores, training_statistics
 from dgm_jax.training import classifiers
 from dgm_jax.training.experiment import evaluation_key
 from dgm_jax.training.restore import of_run
@@ -32,7 +32,7 @@ def log_p_of(option: str, folder: str) -> Callable[[jax.Array, dict], jax.Array]
   """
   config, experiment, state = of_run(pathlib.Path(folder))
   own = config["evaluate"].get("exact_likelihood", {})
-  state = exact_likelihood.as_evaluated(experiment, state, evaluation_key(), own)
+  state = training_statistics.as_evaluated(experiment, state, evaluation_key(), own)
   shape = experiment.splits.train["x"].shape[1:]
   is_density = scores.method_of(experiment) == "density"
   score = scores.make(experiment, **({"classes": own.get("classes", "")} if is_density else {}))

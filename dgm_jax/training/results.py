@@ -8,7 +8,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from dgm_jax.core import errors, figures, files, options
-from dgm_jax.evaluate import chosen, degenerate, exact_likelihood
+from dgm_jax.evaluate import chosen, degenerate, training_statistics
 from dgm_jax.training import given_runs
 from dgm_jax.training.comparable import about
 from dgm_jax.training.experiment import Experiment, evaluation_key
@@ -40,7 +40,7 @@ def evaluate_finally(
   results, values, out = {}, {}, out or workdir
   if fresh:
     own_files.report_changes(workdir, config.to_dict(), evaluations=True)
-  state = exact_likelihood.as_evaluated(experiment, state, key, config.evaluate.get("exact_likelihood", {}))
+  state = training_statistics.as_evaluated(experiment, state, key, config.evaluate.get("exact_likelihood", {}))
   for name, given in own_files.located(config, workdir, fresh=fresh).evaluate.items():
     evaluation = chosen.find(name, given).handed(given_runs.load)
     if name == "exact_likelihood":  # the state has these statistics

@@ -14,7 +14,7 @@ import numpy as np
 
 from dgm_jax.api import loading
 from dgm_jax.core import files
-from dgm_jax.evaluate import exact_likelihood, invertibility, normalisation
+from dgm_jax.evaluate import exact_likelihood, invertibility, normalisation, training_statistics
 from dgm_jax.experiments.harness import measured, paper, stages, tables
 from dgm_jax.experiments.shared import nll_tables
 from dgm_jax.sweeps import states
@@ -69,7 +69,7 @@ def of_state(experiment: Any, state: Any, evaluations: Mapping[str, Mapping[str,
   options = evaluations.get("exact_likelihood", {})
   given = {name: value for name, value in options.items() if name not in ("bits", "statistics")}
   key, run = evaluation_key(), exact_likelihood.make_log_px(experiment, **given)
-  state = exact_likelihood.as_evaluated(experiment, state, key, options)
+  state = training_statistics.as_evaluated(experiment, state, key, options)
   found = run(state, key, experiment.splits.test)
   held_out = experiment.splits.valid
   valid = np.array([np.nan]) if held_out is None else run(state, key, held_out)["log_px_transformed"]
