@@ -47,7 +47,6 @@ import pytest  # noqa: E402
 
 import dgm_jax  # noqa: E402, F401, sets what jaxlib needs before JAX is first used
 
-
 _SLOW = pathlib.Path(__file__).with_name("slow.txt")
 
 
