@@ -87,8 +87,9 @@ def test_draws_return_to_the_noise_they_came_from():
 
 @pytest.mark.slow
 def test_training_by_maximum_likelihood_falls_below_a_tenth_of_a_nat():
-  model = continuous_flow.Model((2,), hidden=(32, 32), time_dim=4, train_steps=4, solver_steps=20)
-  system = maximum_likelihood.make(model, optax.adam(optax.cosine_decay_schedule(5e-3, 400)))
+  """With train_steps=4 and 1,600 updates the net learnt to fool the solver instead: a loss of -62 nats."""
+  model = continuous_flow.Model((2,), hidden=(32, 32), time_dim=4, train_steps=8, solver_steps=20)
+  system = maximum_likelihood.make(model, optax.adam(optax.cosine_decay_schedule(5e-3, 1200)))
   state = jax.jit(system.init)(KEY, {"x": known.draws(2)}, {})
   data = jnp.asarray(known.draws(20_000, 1))
 
@@ -96,7 +97,7 @@ def test_training_by_maximum_likelihood_falls_below_a_tenth_of_a_nat():
     rows = jax.random.randint(key, (128,), 0, len(data))
     return system.train_step(state, key, {"x": data[rows]})[0], None
 
-  state = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(1), 400))[0])(state)
+  state = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(1), 1200))[0])(state)
   x = known.draws(3000, 2)
   gap = known.log_p(x) - np.asarray(jax.jit(system.eval_step)(state, KEY, {"x": x})["log_px"], np.float64)
   assert -4 * gap.std() / 3000**0.5 < gap.mean() < 0.1
