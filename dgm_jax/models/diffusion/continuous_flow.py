@@ -21,13 +21,12 @@ class Model(ContinuousModel):
     objective  = log p(x_0) - kinetic_weight integral |u|^2 dt - jacobian_weight integral |du/dx|_F^2 dt
 
   The regularisers keep paths straight, so that few steps suffice (Finlay et al., 2020).  Training takes fixed steps,
-  and one probe for each example where the divergence is estimated.  With too few steps, or too large a learning rate,
-  the field gains from the error of its steps: log p by more steps is then lower (`solver_error` of probability_flow).
+  and one probe for each example where the divergence is estimated.  With too few steps (4 on a plane, where 8 were
+  enough), or too large a learning rate, the field gains from the error of its steps, and the loss may fall below the
+  entropy of the data: log p by more steps is then lower (`solver_error` of probability_flow).
 
   Attributes, in addition to those of ContinuousModel:
-    train_solver, train_steps: euler, heun or rk4, in training.  With too few steps the net learns velocities whose
-      trace the solver integrates wrongly, and the loss falls below the entropy of the data (with 4 on a plane; not with
-      8): compare train/log_px with the log p(x) of the evaluation, which has its own steps and the solver's error.
+    train_solver, train_steps: euler, heun or rk4, in training.
     gradient: unrolled, of the steps; adjoint, of the equation, whose memory does not grow with the steps.
     kinetic_weight, jacobian_weight: see above, over D: papers average over entries.
   """
