@@ -85,10 +85,11 @@ def compiled(net="lstm", **options):
 def bound(net="lstm", **options):
   """A model with parameters that are not small, so that everything matters."""
   model = sequence_vae.Model((T,), **SMALL | NETS[net] | options)
-  params = jax.jit(model.init)(jax.random.key(3), STRINGS)["params"]
-  flat, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(4), len(flat))
-  params = tree.unflatten([a + 0.7 * jax.random.normal(k, a.shape) for a, k in zip(flat, keys, strict=True)])
+  with jax.ensure_compile_time_eval():  # the first call may be within a traced function
+    params = jax.jit(model.init)(jax.random.key(3), STRINGS)["params"]
+    flat, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(4), len(flat))
+    params = tree.unflatten([a + 0.7 * jax.random.normal(k, a.shape) for a, k in zip(flat, keys, strict=True)])
   return model.bind({"params": params})
 
 
