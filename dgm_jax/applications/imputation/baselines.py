@@ -53,11 +53,24 @@ class Chained(BaseEstimator, TransformerMixin):
 
   def transform(self, x: np.ndarray) -> np.ndarray:
     """x [N, F] with its missing entries imputed, by the fitted predictors in the order of their fit."""
+    return self._both(x)[0]
+
+  def expect(self, x: np.ndarray) -> np.ndarray:
+    """As transform, but with the probabilities of the last round in place of the indicators of imputed classes."""
+    return self._both(x)[1]
+
+  def _both(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is_missing = np.isnan(x)
     filled = np.where(is_missing, self.means_, x)
+    expected = filled.copy()
     for at, step in self.steps_:
-      _predict(step, at, filled, is_missing[:, at[0]])
-    return filled
+      missing = is_missing[:, at[0]]
+      if missing.any() and len(at) > 1:
+        expected[np.ix_(missing, at)] = _probabilities(step, np.delete(filled[missing], at, 1), len(at))
+      _predict(step, at, filled, missing)
+      if len(at) == 1:
+        expected[:, at] = filled[:, at]
+    return filled, expected
 
 
 def _predict(step: Any, at: np.ndarray, filled: np.ndarray, missing: np.ndarray) -> None:
@@ -65,6 +78,13 @@ def _predict(step: Any, at: np.ndarray, filled: np.ndarray, missing: np.ndarray)
   if missing.any():
     values = step.predict(np.delete(filled[missing], at, 1))[:, None]
     filled[np.ix_(missing, at)] = values if len(at) == 1 else values == np.arange(len(at))
+
+
+def _probabilities(step: Any, x: np.ndarray, num_classes: int) -> np.ndarray:
+  """P(class), [B, C]; a class that the step did not see has probability 0."""
+  out = np.zeros((len(x), num_classes))
+  out[:, step.classes_] = step.predict_proba(x)
+  return out
 
 
 def _mean(seed: int, num_classes: Sequence[int]) -> Any:
@@ -149,13 +169,20 @@ class Imputer(BaseEstimator, TransformerMixin):
       self.imputer_ = clone(self.imputer).fit(self._spread(x))
     return self
 
-  def transform(self, x: np.ndarray) -> np.ndarray:
-    """x [N, D] with its missing entries imputed."""
+  def expect(self, x: np.ndarray) -> np.ndarray:
+    """Standardised numbers and probabilities of classes, [N, F], where entries of x [N, D] are missing."""
+    return self._run(getattr(self.imputer_, "expect", self.imputer_.transform), np.asarray(x, float))
+
+  def _run(self, impute: Callable, x: np.ndarray) -> np.ndarray:
     from sklearn import config_context
 
-    x = np.asarray(x, float)
     with config_context(working_memory=_MEMORY):
-      spread = self.imputer_.transform(self._spread(x))
+      return impute(self._spread(x))
+
+  def transform(self, x: np.ndarray) -> np.ndarray:
+    """x [N, D] with its missing entries imputed."""
+    x = np.asarray(x, float)
+    spread = self._run(self.imputer_.transform, x)
     filled, start = x.copy(), 0
     for j, classes in enumerate(self._classes(x)):
       part, start = spread[:, start : start + max(classes, 1)], start + max(classes, 1)
