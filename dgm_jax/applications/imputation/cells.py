@@ -57,17 +57,18 @@ class _Block(NamedTuple):
 
 @functools.lru_cache(maxsize=32)
 def _imputer(spec: fit.Spec, num_samples: int, num_draws: int) -> Callable:
-  """(variables, key, x [B, D], mask) -> _Block: an equal mixture of the R models; draw m comes from model m mod R."""
+  """(variables, key, batch) -> _Block: an equal mixture of the R models; draw m comes from model m mod R."""
   model, groups = fit.model(spec), families.make("mixed", columns=spec.columns).groups
   chunk = min(_CHUNK, num_samples)
 
   @jax.jit
-  def impute(variables, key, x, mask):
-    index = rng.content_index(x, mask)
+  def impute(variables, key, batch):
+    x = batch["x"]
+    index = rng.content_index(x, batch["mask"])
 
     def by_model(args):
       variables, key = args
-      batch, keys = {"x": x, "mask": mask}, rng.row_keys(key, index)
+      keys = rng.row_keys(key, index)
       return imputation.both(model.bind(variables), keys, batch, num_draws, num_samples, chunk)
 
     keys = jax.random.split(key, len(jax.tree.leaves(variables)[0]))
@@ -109,6 +110,7 @@ def impute(
   num_draws: int = 0,
   num_samples: int = 1000,
   seed: int = 0,
+  hidden: np.ndarray | None = None,
   progress: Callable[[int], Any] = lambda rows: None,
 ) -> Imputed:
   """Imputes the missing entries of x [N, D], NaN where missing.
@@ -122,6 +124,7 @@ def impute(
     num_draws: M, the number of multiple imputations.
     num_samples: K, the number of importance samples per row.
     seed: of the noise.
+    hidden: bool [N, D], entries that were hidden on purpose: to a mechanism p(m|x) they are observed.
     progress: called with the number of rows of each finished block.
   """
   where = np.isnan(x) if where is None else where
@@ -132,7 +135,13 @@ def impute(
   z, parts, ess, done = tables.standardise(fitted.columns, x), [], [], 0
   draws = np.empty((num_draws, len(row)))  # for a large table, memory suffices for only one copy
   for rows, block in blocks(z, np.unique(row)):
-    found = jax.device_get(program(fitted.fit.variables, key, *block))
+    values, mask = block
+    batch = {"x": values, "mask": mask}
+    if fitted.spec.mechanism != "ignorable":
+      batch["indicator"] = mask.copy()
+      if hidden is not None:
+        batch["indicator"][: len(rows)] = np.maximum(mask[: len(rows)], hidden[rows])
+    found = jax.device_get(program(fitted.fit.variables, key, batch))
     some = draws[:, done : (done := done + np.count_nonzero(where[rows]))]
     some[:] = found.draws[:num_draws, : len(rows)][:, where[rows]]  # further draws are used only for the intervals
     parts.append(tuple(a[: len(rows)][where[rows]] for a in found[:5]))

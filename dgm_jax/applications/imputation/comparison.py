@@ -67,7 +67,7 @@ def compare(
   """
   seen, rows = np.where(hidden, np.nan, x), hidden.any(1)
   start = time.monotonic()
-  found = cells.impute(fitted, seen, where=hidden, **options)
+  found = cells.impute(fitted, seen, where=hidden, hidden=hidden, **options)
   filled = seen.copy()
   filled[found.row, found.column] = found.x
   seconds = time.monotonic() - start

@@ -7,13 +7,14 @@ lowered, and after the lowest rate the fit ends.  The parameters with the highes
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax.core import FrozenDict
 
+from dgm_jax.applications.imputation.watch import Watch
 from dgm_jax.core import errors, rng
 from dgm_jax.inference import imputation
 from dgm_jax.models.vae import vae
@@ -21,11 +22,8 @@ from dgm_jax.principles.latent import latent
 from dgm_jax.training import optimisers
 
 STEPS = 200  # per call of the program, but for the last
-_UNSCORED = 600  # training steps if no entry is hidden, so that there is no score
 _BLOCK = 128  # rows whose hidden entries are scored at once
 _SCORE_SAMPLES = 50
-_PATIENCE = 5  # calls without a better score before the rate is lowered
-_RATES = (1.0, 0.3, 0.1)
 
 
 class Spec(NamedTuple):
@@ -38,6 +36,9 @@ class Spec(NamedTuple):
     num_samples: K of the bound.
     batch_size: rows per step.
     lr: initial learning rate of Adam.
+    mechanism: p(m|x), a name of missing_process.PROCESSES for columns of numbers alone, or "ignorable".
+    hide: largest share of observed entries that are further hidden from the encoder in training, drawn uniformly for
+      each row and step; the bound stays one on log p(x_observed).
   """
 
   columns: tuple[str, ...]
@@ -46,6 +47,8 @@ class Spec(NamedTuple):
   num_samples: int = 20
   batch_size: int = 128
   lr: float = 1e-3
+  mechanism: str = "ignorable"
+  hide: float = 0.0
 
 
 class Rows(NamedTuple):
@@ -54,10 +57,16 @@ class Rows(NamedTuple):
   Attributes:
     x: values; those where mask is 0 have no influence.
     mask: 1 where an entry is observed.
+    indicator: 1 where it would be, had no entry been hidden on purpose: m of p(m|x); None without such a process.
   """
 
   x: jax.Array
   mask: jax.Array
+  indicator: jax.Array | None = None
+
+  def batch(self) -> dict[str, jax.Array]:
+    """As a batch of the model."""
+    return {name: a for name, a in self._asdict().items() if a is not None}
 
 
 class Limits(NamedTuple):
@@ -88,16 +97,28 @@ class Fit(NamedTuple):
   reason: str
 
 
+def check_mechanism(mechanism: str, likelihoods: Sequence[str]) -> None:
+  """Raises UserError if p(m|x) is modelled and a column holds classes: draws of missing ones have no gradient."""
+  errors.require(
+    mechanism == "ignorable" or set(likelihoods) == {"student_t"},
+    f"mechanism {mechanism!r} is for columns of numbers; this table has classes.",
+  )
+
+
 @functools.lru_cache(maxsize=32)
 def model(spec: Spec) -> vae.Model:
   """The model p(z) prod_d p(x_d | z), in which each column has its own likelihood."""
-  options = FrozenDict(columns=spec.columns)
+  likelihood, options = "mixed", FrozenDict(columns=spec.columns)
+  check_mechanism(spec.mechanism, spec.columns)
+  if spec.mechanism != "ignorable":
+    likelihood, options = "student_t", FrozenDict()
   return vae.Model(
     data_shape=(len(spec.columns),),
     latent_dim=spec.latent_dim,
     hidden=spec.hidden,
-    likelihood="mixed",
+    likelihood=likelihood,
     likelihood_args=options,
+    missing_process=spec.mechanism,
   )
 
 
@@ -123,7 +144,12 @@ def _programs(spec: Spec) -> _Programs:
     def step(state, _):
       key_rows, key_step = jax.random.split(jax.random.fold_in(key, state.step))
       index = chosen[jax.random.randint(key_rows, (spec.batch_size,), 0, n)]
-      return system.train_step(state, key_step, {"x": rows.x[index], "mask": rows.mask[index]})[0], None
+      batch = jax.tree.map(lambda a: a[index], rows).batch()
+      if spec.hide:
+        key_rate, key_hide = jax.random.split(rng.stream(key_step, "hide"))
+        rate = spec.hide * jax.random.uniform(key_rate, (spec.batch_size, 1))
+        batch["shown"] = (jax.random.uniform(key_hide, batch["x"].shape) >= rate).astype(jnp.float32)
+      return system.train_step(state, key_step, batch)[0], None
 
     return jax.lax.scan(step, state, length=length)[0]
 
@@ -134,14 +160,12 @@ def _programs(spec: Spec) -> _Programs:
     bound, n = miwae.bind({"params": state.params}), hidden.shape[0]
 
     def block(parts):
-      x, mask, hidden, index = parts
+      rows, hidden, index = parts
       keys = rng.row_keys(key, index)
-      log_p = imputation.conditional_log_prob(
-        bound, keys, {"x": x, "mask": mask}, hidden, _SCORE_SAMPLES, _SCORE_SAMPLES
-      )
+      log_p = imputation.conditional_log_prob(bound, keys, rows.batch(), hidden, _SCORE_SAMPLES, _SCORE_SAMPLES)
       return jnp.sum(jnp.where(jnp.any(hidden > 0, 1), log_p, 0))
 
-    parts = jax.tree.map(lambda a: a.reshape(-1, min(n, _BLOCK), *a.shape[1:]), (*rows, hidden, jnp.arange(n)))
+    parts = jax.tree.map(lambda a: a.reshape(-1, min(n, _BLOCK), *a.shape[1:]), (rows, hidden, jnp.arange(n)))
     return jnp.sum(jax.lax.map(block, parts)) / jnp.sum(hidden)
 
   def keep(where, new, old):
@@ -191,10 +215,10 @@ def fit(
   programs, key, num_models = _programs(spec), jax.random.key(seed), len(chosen)
   lanes = lambda name: jax.random.split(rng.stream(key, name), num_models)
   states, keys = programs.start(lanes("init")), lanes("train")
-  arrays, n, where = Rows(*map(pad, rows)), jnp.int32(len(rows.x)), hidden.any(1)
+  arrays, n, where = jax.tree.map(pad, rows), jnp.int32(len(rows.x)), hidden.any(1)
   chosen = jnp.pad(jnp.asarray(chosen), ((0, 0), (0, len(arrays.x) - chosen.shape[1])))
-  scored, scored_hidden = Rows(pad(rows.x[where]), pad(rows.mask[where])), pad(hidden[where])
-  watch = _Watch(programs, spec.lr, num_models, scored=bool(where.any()))
+  scored, scored_hidden = jax.tree.map(lambda a: pad(a[where]), rows), pad(hidden[where])
+  watch = Watch(programs.keep, spec.lr, num_models, scored=bool(where.any()))
   start, steps, reason = time.monotonic(), 0, None
   while reason is None:
     states = programs.train(states, keys, arrays, chosen, n, min(STEPS, limits.max_steps - steps))
@@ -210,41 +234,3 @@ def _limit(limits: Limits, steps: int, seconds: float) -> str | None:
   if limits.minutes is not None and seconds >= 60 * limits.minutes:
     return f"its {limits.minutes:g} minutes are used up"
   return f"its {steps} steps are done" if steps >= limits.max_steps else None
-
-
-class _Watch:
-  """Keeps the best state of each lane, lowers its learning rate, and decides when all lanes have stopped improving."""
-
-  def __init__(self, programs: _Programs, lr: float, num_models: int, scored: bool):
-    self.scored, self._programs, self._lr, self._best = scored, programs, lr, None
-    self._scores = jnp.full(num_models, -jnp.inf)
-    self._waited = self._level = jnp.zeros(num_models, jnp.int32)
-
-  @property
-  def score(self) -> float | None:
-    """The lanes' best scores, averaged over lanes."""
-    return float(jnp.mean(self._scores)) if self.scored else None
-
-  def best(self, states: Any) -> Any:
-    return self._best if self.scored else states
-
-  def see(self, states: Any, scores: jax.Array) -> Any:
-    """The states to continue from; a lane that stopped improving returns to its best state, with a lower rate."""
-    better = scores > self._scores
-    self._best = states if self._best is None else self._programs.keep(better, states, self._best)
-    self._scores = jnp.where(better, scores, self._scores)
-    if not bool(jnp.all(jnp.isfinite(self._scores))):
-      raise errors.DivergenceError("The fit diverged: its score is NaN or Inf.")
-    waited = jnp.where(better, 0, self._waited + 1)
-    lowered = waited >= _PATIENCE
-    self._waited, self._level = jnp.where(lowered, 0, waited), self._level + lowered
-    if not bool(jnp.any(lowered)):
-      return states
-    rates = self._lr * jnp.asarray((*_RATES, _RATES[-1]))[self._level]
-    back = self._best.replace(step=states.step, hparams={"optim.lr": rates})
-    return self._programs.keep(lowered, back, states)
-
-  def reason(self, steps: int) -> str | None:
-    if not self.scored:
-      return "no entry was hidden to score it by" if steps >= _UNSCORED else None
-    return "its score stopped rising" if bool(jnp.all(self._level >= len(_RATES))) else None

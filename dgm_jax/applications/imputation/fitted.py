@@ -70,6 +70,9 @@ def fit(
   limits: training.Limits,
   held_out: float = 0.05,
   num_models: int = 1,
+  bootstrap: bool = True,
+  mechanism: str = "ignorable",
+  hide_inputs: float = 0.0,
   seed: int = 0,
   progress: Callable[[int, float | None], Any] = lambda steps, score: None,
 ) -> Fitted:
@@ -81,7 +84,9 @@ def fit(
     latent_dim, hidden, num_samples: see fit.Spec.
     limits: see fit.Limits.
     held_out: share of observed entries that are hidden from training to decide when it ends.
-    num_models: 1: one model, trained on all rows; more: each is trained on a bootstrap sample of the rows.
+    num_models: the number of models, trained as lanes of one program.
+    bootstrap: whether several models are each trained on a bootstrap sample of the rows, and not on all of them.
+    mechanism, hide_inputs: see fit.Spec.
     seed: of everything random.
     progress: see fit.fit.
 
@@ -92,12 +97,16 @@ def fit(
   scored = hide(x, held_out, seed)
   columns = tables.scaled(columns, np.where(scored, np.nan, x))
   observed = ~np.isnan(x)
-  rows = training.Rows(np.where(observed, tables.standardise(columns, x), 0), (observed & ~scored).astype(np.float32))
+  indicator = None if mechanism == "ignorable" else observed.astype(np.float32)
+  z = np.where(observed, tables.standardise(columns, x), 0)
+  rows = training.Rows(z, (observed & ~scored).astype(np.float32), indicator)
   n = len(x)
   generator = np.random.default_rng([seed, 1])
-  chosen = [np.arange(n)] if num_models == 1 else [generator.integers(0, n, n) for _ in range(num_models)]
+  same = num_models == 1 or not bootstrap
+  chosen = [np.arange(n)] * num_models if same else [generator.integers(0, n, n) for _ in range(num_models)]
   likelihood = tuple(c.likelihood for c in columns)
   spec = training.Spec(likelihood, latent_dim, tuple(hidden), num_samples, min(128, training.padded(n)))
+  spec = spec._replace(mechanism=mechanism, hide=hide_inputs)
   chosen = np.stack(chosen).astype(np.int32)
   return Fitted(spec, columns, training.fit(spec, rows, scored.astype(np.float32), chosen, seed, limits, progress))
 

@@ -26,7 +26,9 @@ class Model(DecoderModel):
   N(z; mu(x), diag sigma(x)^2).
 
   Where a batch has a `mask`, p(x|z) and log p are those of the observed entries, and the encoder sees iota for the
-  others; with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).
+  others; with bound = "iwae" the objective is MIWAE's (Mattei & Frellsen, 2019).  Where it has `shown`, the encoder
+  sees iota also where this is 0, while p(x|z) is still that of the observed entries: the mean of
+  log 1/K sum_k p(x_observed|z_k) p(z_k) / q(z_k) is at most log p(x_observed) for every q, whatever q has seen.
 
   With a missing process p(m|x) the model is p(z) p(x|z) p(m|x), and log p is that of (x_observed, m): not-MIWAE (Ipsen,
   Mattei & Frellsen, 2021), log w = log p(x_observed|z) + log p(m|x_observed, x_missing) + log p(z) - log q(z|x) with
@@ -106,6 +108,9 @@ class Model(DecoderModel):
   def encoder_outputs(self, batch: dict[str, jax.Array]) -> jax.Array:
     """The encoder's outputs, the parameters of q(z|x), [B, O]."""
     x, mask = flat(batch)
+    if "shown" in batch:
+      shown = batch["shown"].reshape(x.shape)
+      mask = shown if mask is None else jnp.minimum(mask, shown)
     seen = self.px_z.features(x, mask, self.fill if self.iota == "constant" else 0)
     if self.net == "set" and mask is not None:
       return self.encoder(seen, self.px_z.family.spread(mask))

@@ -7,6 +7,7 @@ import pytest
 
 from dgm_jax.applications.imputation import columns, fitted
 from dgm_jax.applications.imputation import fit as training
+from dgm_jax.applications.imputation import watch as watching
 from dgm_jax.core import errors
 from dgm_jax.core.system import TrainState
 from helpers import mixed_table as mt
@@ -79,7 +80,7 @@ def test_a_fit_ends_with_the_parameters_of_its_best_scores(monkeypatch):
 
 def test_a_lane_returns_to_its_best_state_at_lower_rates_until_the_fit_ends():
   programs = training._programs(training.Spec(("gaussian",), 1, (2,)))
-  watch = training._Watch(programs, 1.0, 2, scored=True)
+  watch = watching.Watch(programs.keep, 1.0, 2, scored=True)
   lanes = lambda a: jnp.broadcast_to(jnp.asarray(a, jnp.float32), (2,))
   state = lambda step, rate: TrainState(jnp.full(2, step), lanes(step), (), {}, {"optim.lr": lanes(rate)})
   scores = [(1.0, 1.0), (2.0, 3.0), *[(0.0, 4.0 + i) for i in range(5)]]
@@ -96,7 +97,7 @@ def test_a_lane_returns_to_its_best_state_at_lower_rates_until_the_fit_ends():
     watch.see(state(step, 0.3), jnp.asarray([jnp.nan, 0.0]))
   assert watch.reason(22) == "its score stopped rising"
   with pytest.raises(errors.DivergenceError):
-    training._Watch(programs, 1.0, 2, scored=True).see(state(0, 1.0), jnp.asarray([1.0, jnp.nan]))
+    watching.Watch(programs.keep, 1.0, 2, scored=True).see(state(0, 1.0), jnp.asarray([1.0, jnp.nan]))
 
 
 def test_limits_end_a_fit_and_a_table_without_columns_is_an_error():
@@ -105,3 +106,39 @@ def test_limits_end_a_fit_and_a_table_without_columns_is_an_error():
   assert training._limit(training.Limits(800, 0.5), 200, 30.0) == "its 0.5 minutes are used up"
   with pytest.raises(errors.UserError, match="nothing to learn from"):
     fitted.fit(np.zeros((3, 0)), (), limits=ONCE)
+
+
+def test_a_mechanism_is_for_numbers_alone_and_sees_what_was_hidden_on_purpose_as_observed():
+  """p(m|x) multiplies the joint: with the indicator of an entry that was hidden, its factor is that of m = 1."""
+  with pytest.raises(errors.UserError, match="is for columns of numbers; this table has classes"):
+    training.model(mt.SPEC._replace(mechanism="self_masking"))
+  spec = training.Spec(("student_t",) * 2, 1, (4,), mechanism="self_masking")
+  model, x = training.model(spec), jnp.array([[0.5, -1.0]])
+  z = jnp.zeros((1, 1)), jax.random.split(jax.random.key(0), 1)
+  rows = training.Rows(x, jnp.array([[1.0, 0.0]]), jnp.ones((1, 2)))
+  params = jax.jit(model.init)(jax.random.key(1), rows.batch())
+  log_p = lambda **more: model.bind(params).log_joint({"x": x, "mask": rows.mask, **more}, z)[0][0]
+  hidden, missing = log_p(indicator=rows.indicator), log_p()
+  logit = lambda p: np.log(p) - np.log1p(-p)
+  p_observed = np.exp(hidden) / (np.exp(hidden) + np.exp(missing))  # both have the same other factors
+  drawn = model.bind(params).px_z.draw(model.bind(params).decoder(z[0]), z[1])[0, 1]
+  expected = model.bind(params).pm_x(jnp.array([[0.5, drawn]]))[0, 1]
+  assert logit(p_observed) == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_self_masking_imputes_what_hid_itself_better_than_missing_at_random_does():
+  """Values above the mean are missing in the first column: the model of m knows that they are large."""
+  from dgm_jax.applications.imputation import cells
+
+  g = np.random.default_rng(0)
+  z = g.normal(size=(1500, 1))
+  complete = z + 0.5 * g.normal(size=(1500, 3))
+  x = complete.copy()
+  x[x[:, 0] > 0, 0] = np.nan
+  plain, errors_ = [columns.Column(c, "real") for c in "abc"], {}
+  for mechanism in ("ignorable", "self_masking"):
+    model = fitted.fit(x, plain, latent_dim=2, mechanism=mechanism, limits=training.Limits(6000))
+    found = cells.impute(model, x, num_samples=500)
+    errors_[mechanism] = np.sqrt(np.mean(np.square(found.x - complete[found.row, found.column])))
+  assert errors_["self_masking"] < 0.9 * errors_["ignorable"]

@@ -47,7 +47,7 @@ def test_the_score_is_the_log_density_of_hidden_given_observed_entries():
   assert expected < -1
   rows = fit.Rows(columns.standardise(mt.COLUMNS, np.nan_to_num(x)), (~np.isnan(seen)).astype("f"))
   states = TrainState(jnp.zeros(1), model.fit.variables["params"], (), {}, {})
-  arrays = fit.Rows(*map(fit.pad, rows)), fit.pad(hidden.astype("f"))
+  arrays = jax.tree.map(fit.pad, rows), fit.pad(hidden.astype("f"))
   score = fit._programs(mt.SPEC).score(states, jax.random.key(0), *arrays)
   assert score[0] == pytest.approx(expected, abs=0.5)
 

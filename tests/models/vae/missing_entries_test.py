@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
+from flax.core import FrozenDict
 from numpy.polynomial.hermite_e import hermegauss
 
 from dgm_jax.core import errors, rng
@@ -341,3 +343,63 @@ def test_simulate_draws_masks_from_the_missing_process():
   np.testing.assert_allclose(x, batch["x"], rtol=1e-5, atol=1e-6)  # the latents determine the draw
   with pytest.raises(errors.UserError, match="these are z alone"):
     model.apply({"params": params}, batch, z, method="log_joint")
+
+
+def _linear():
+  """(a bound model with a linear decoder, W [D, L], b [D], s): z ~ N(0, I), x | z ~ N(W z + b, s^2 I)."""
+  model = vae.Model(
+    data_shape=(4,),
+    latent_dim=2,
+    hidden=(8,),
+    likelihood="gaussian_fixed",
+    likelihood_args=FrozenDict(scale=0.6),
+    net_args=FrozenDict(decoder_hidden=()),
+  )
+  x = jnp.zeros((2, 4))
+  params = jax.jit(model.init)(jax.random.key(3), {"x": x, "mask": x})
+  bound = model.bind(params)
+  b = np.asarray(bound.decode(jnp.zeros((1, 2))).mean())[0]
+  return bound, np.asarray(bound.decode(jnp.eye(2)).mean() - b).T, b, 0.6
+
+
+def test_the_bound_with_entries_hidden_from_the_encoder_stays_below_log_p_of_the_observed_ones():
+  """E[w] = p(x_observed) whatever the encoder was shown, so that E[log mean w] <= log p, by Jensen; in closed form."""
+  bound, w, b, s = _linear()
+  x, mask = np.array([1.0, -0.5, 2.0, 0.3], np.float32), np.array([1, 1, 0, 1], np.float32)
+  seen = mask > 0
+  log_p = scipy.stats.multivariate_normal(b[seen], (w @ w.T + s**2 * np.eye(4))[np.ix_(seen, seen)]).logpdf(x[seen])
+  n = 40_000
+  shown = (np.random.default_rng(0).random((n, 4)) > 0.4).astype(np.float32)
+  batch = {"x": np.tile(x, (n, 1)), "mask": np.tile(mask, (n, 1)), "shown": shown}
+  z, log_q = bound.infer(batch).sample_and_log_prob(seed=jax.random.key(1))
+  log_w = np.asarray(sum(bound.log_joint(batch, z)) - log_q, np.float64)
+  ratio = np.exp(log_w - log_p)
+  assert abs(ratio.mean() - 1) < 4 * ratio.std() / n**0.5
+  for k in (1, 8):
+    bounds = scipy.special.logsumexp(log_w.reshape(-1, k), 1) - np.log(k)
+    assert bounds.mean() < log_p - 3 * bounds.std() / len(bounds) ** 0.5
+  assert bounds.mean() > log_w.mean()
+
+
+def test_the_bound_equals_log_p_where_the_proposal_is_the_exact_posterior():
+  """q = p(z | x_observed): every weight is p(x_observed), also where the encoder itself was shown less."""
+  bound, w, b, s = _linear()
+  x, mask = np.array([1.0, -0.5, 2.0, 0.3], np.float32), np.array([1, 1, 0, 1], np.float32)
+  seen = mask > 0
+  covariance = np.linalg.inv(np.eye(2) + w[seen].T @ w[seen] / s**2)
+  exact = scipy.stats.multivariate_normal(covariance @ w[seen].T @ (x - b)[seen] / s**2, covariance)
+  z = exact.rvs(50, random_state=0).astype(np.float32)
+  batch = {"x": np.tile(x, (50, 1)), "mask": np.tile(mask, (50, 1)), "shown": np.zeros((50, 4), np.float32)}
+  log_w = np.asarray(sum(bound.log_joint(batch, z))) - exact.logpdf(z)
+  log_p = scipy.stats.multivariate_normal(b[seen], (w @ w.T + s**2 * np.eye(4))[np.ix_(seen, seen)]).logpdf(x[seen])
+  np.testing.assert_allclose(log_w, log_p, atol=1e-4)
+
+
+def test_the_encoder_does_not_see_what_it_is_not_shown():
+  bound, *_ = _linear()
+  x, mask, shown = jnp.ones((1, 4)), jnp.ones((1, 4)), jnp.array([[1.0, 0.0, 1.0, 1.0]])
+  of = lambda x, **more: np.asarray(bound.encoder_outputs({"x": x, **more}))
+  spoilt = x.at[0, 1].set(jnp.nan)
+  np.testing.assert_array_equal(of(x, mask=mask, shown=shown), of(spoilt, mask=mask, shown=shown))
+  np.testing.assert_array_equal(of(x, mask=shown), of(spoilt, mask=mask, shown=shown))
+  assert not np.array_equal(of(x, mask=mask), of(x, mask=mask, shown=shown))
