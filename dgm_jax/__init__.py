@@ -19,6 +19,7 @@ if jaxlib.__version__ == "0.10.2" and _FLAG not in os.environ.get("XLA_FLAGS", "
 if TYPE_CHECKING:
   from dgm_jax.api import load, pack, sweep, train
   from dgm_jax.applications.colour.colouriser import Colouriser
+  from dgm_jax.applications.imputation.table_imputer import TableImputer
   from dgm_jax.applications.imputation.transformer import MIWAEImputer
   from dgm_jax.applications.molecules.molecule_vae import MoleculeVAE
   from dgm_jax.applications.sentences.sentence_vae import SentenceVAE
@@ -36,6 +37,7 @@ _LAZY["MoleculeVAE"] = "dgm_jax.applications.molecules.molecule_vae"
 _LAZY["SCANVI"] = "dgm_jax.applications.single_cell.annotated"
 _LAZY["SCVI"] = "dgm_jax.applications.single_cell.model"
 _LAZY["SentenceVAE"] = "dgm_jax.applications.sentences.sentence_vae"
+_LAZY["TableImputer"] = "dgm_jax.applications.imputation.table_imputer"
 _LAZY["WorldModel"] = "dgm_jax.applications.world_models.world_model"
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
   "MIWAEImputer",
   "MoleculeVAE",
   "SentenceVAE",
+  "TableImputer",
   "WorldModel",
   "__version__",
   "load",

@@ -127,7 +127,7 @@ def test_parts_are_named_as_the_data_set_reads_them():
 
 
 # classes of applications
-NAMES = ("Colouriser", "MIWAEImputer", "MoleculeVAE", "SCANVI", "SCVI", "SentenceVAE", "WorldModel")
+NAMES = ("Colouriser", "MIWAEImputer", "MoleculeVAE", "SCANVI", "SCVI", "SentenceVAE", "TableImputer", "WorldModel")
 
 
 def test_the_top_level_shows_its_lazy_names_and_imports_nothing():

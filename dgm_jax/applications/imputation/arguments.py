@@ -7,12 +7,16 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from dgm_jax.applications.imputation import baselines
+from dgm_jax.applications.imputation.combined import METHODS
 from dgm_jax.core import errors, files
 from dgm_jax.core.paths import named
 from dgm_jax.data.files import tables
 from dgm_jax.data.files.table_options import Options
 
 _MOST_LATENTS = 256
+MIWAE = "miwae"
+_OF_MIWAE = {"latents": 10, "hidden": 128, "samples": 500, "models": 1}
+_OF_NETWORKS = {"hidden": 256, "models": 3, "steps": 2000}
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -33,6 +37,25 @@ def parser(description: str) -> argparse.ArgumentParser:
   add("--fit", type=pathlib.Path, help="inductive: another table to fit the model to")
   add("--transductive", action="store_true", help="fit the model to the imputed table itself (the default)")
   add("--overwrite", action="store_true", help="replace existing output files")
+  add(
+    "--method",
+    help=f"{', '.join(METHODS)}, or miwae; auto (the default) weighs all but miwae by column, by their errors on "
+    "hidden entries",
+  )
+  add("--models", type=int, help="number of networks whose predictions are mixed (auto and orderless: 3, miwae: 1)")
+  add(
+    "--mechanism",
+    choices=("ignorable", "self_masking"),
+    default="ignorable",
+    help="self_masking: whether a number is missing may depend on the number itself (not-MIWAE; for numbers alone)",
+  )
+  add(
+    "--hide_inputs",
+    type=float,
+    default=0.0,
+    metavar="R",
+    help="miwae: hide up to this share of the observed cells from the encoder in training, at random (0)",
+  )
   add("--multiple", type=int, default=0, metavar="M", help="also draw M imputations, one file each")
   add(
     "--proper",
@@ -60,10 +83,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     help=f"baselines to compare with, out of {', '.join(baselines.IMPUTERS)} (mean,knn and, unless the table is large, "
     "forest), or none to hide no cells for a comparison",
   )
-  add("--latents", type=int, default=10, help=f"dimensions of the latent variable (10), at most {_MOST_LATENTS}")
-  add("--hidden", type=int, default=128, help="width of the networks' two layers (128)")
-  add("--samples", type=int, default=500, help="importance samples per row for imputation (500)")
-  add("--steps", type=int, help="maximum number of training steps (10000, fewer for few rows)")
+  add("--latents", type=int, help=f"miwae: dimensions of the latent variable (10), at most {_MOST_LATENTS}")
+  add("--hidden", type=int, help="width of the networks' layers (miwae: 128, otherwise 256)")
+  add("--samples", type=int, help="miwae: importance samples per row for imputation (500)")
+  add("--steps", type=int, help="maximum number of training steps (miwae: 10000, fewer for few rows; otherwise 2000)")
   add("--minutes", type=float, help="maximum training time in minutes")
   add("--seed", type=int, default=0, help="seed of everything random (0)")
   return made
@@ -93,9 +116,11 @@ def table_options(args: argparse.Namespace) -> Options:
 def check(args: argparse.Namespace) -> None:
   """Raises UserError if an option's value is invalid or an output file cannot be written."""
   need = errors.require
+  _resolve(args)
   need(1 <= args.latents <= _MOST_LATENTS, f"--latents={args.latents}; it must be between 1 and {_MOST_LATENTS}.")
-  for name in ("hidden", "samples"):
+  for name in ("hidden", "samples", "models"):
     need(getattr(args, name) >= 1, f"--{name}={getattr(args, name)}; it must be 1 or more.")
+  need(0 <= args.hide_inputs < 1, f"--hide_inputs={args.hide_inputs}; it must be at least 0 and less than 1.")
   need(args.steps is None or args.steps >= 1, f"--steps={args.steps}; it must be 1 or more.")
   need(args.minutes is None or args.minutes > 0, f"--minutes={args.minutes}; it must be positive.")
   need(0 <= args.seed < 2**32, f"--seed={args.seed}; it must be between 0 and 2^32 - 1.")
@@ -112,6 +137,31 @@ def check(args: argparse.Namespace) -> None:
   for name in args.compare or ():
     errors.choose("name of --compare", name, baselines.IMPUTERS)
   _check_paths(args)
+
+
+def _resolve(args: argparse.Namespace) -> None:
+  """Chooses the method, and fills in the options that depend on it; refuses those that the method does not have."""
+  of_miwae = args.proper or args.mechanism != "ignorable"
+  if args.method is None:
+    args.method = MIWAE if of_miwae else "auto"
+  errors.choose("value of --method", args.method, (*METHODS, MIWAE))
+  if args.method != MIWAE:
+    given = [n for n in ("latents", "samples") if getattr(args, n) is not None] + ["proper"] * bool(args.proper)
+    given += ["hide_inputs"] * bool(args.hide_inputs)
+    given += ["mechanism"] * (args.mechanism != "ignorable")
+    errors.require(not given, f"--{given and given[0]} goes with --method=miwae, not with --method={args.method}.")
+    errors.require(
+      args.compare in (None, ("none",)),
+      f"--compare goes with --method=miwae: --method={args.method} is compared with the methods that it combines; "
+      "--compare=none hides no cells.",
+    )
+  else:
+    errors.require(
+      not (args.proper and args.models), "--proper sets the number of models, so that --models cannot be given."
+    )
+  for name, value in (_OF_MIWAE | (_OF_NETWORKS if args.method != MIWAE else {})).items():
+    if getattr(args, name) is None:
+      setattr(args, name, value)
 
 
 def _check_paths(args: argparse.Namespace) -> None:

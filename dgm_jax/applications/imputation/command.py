@@ -1,7 +1,8 @@
-"""Imputes the missing cells of a table by a deep latent-variable model (MIWAE; Mattei & Frellsen, 2019).
+"""Imputes the missing cells of a table by several methods, weighed by their errors on cells hidden for the purpose.
 
   python -m dgm_jax impute data.csv --out=imputed.csv
-  python -m dgm_jax impute data.csv --out=imputed.csv --multiple=20 --proper
+  python -m dgm_jax impute data.csv --out=imputed.csv --multiple=20
+  python -m dgm_jax impute data.csv --out=imputed.csv --method=miwae --multiple=20 --proper
   python -m dgm_jax impute new.csv --fit=train.csv --out=imputed.csv --categorical=site --missing=-999,?
 
 A table is a .csv, .tsv, .parquet or .npz file (x [N, D] and optionally mask); --out has the same suffix.  Empty cells,
@@ -11,26 +12,40 @@ NA, NaN and null are missing.  The command writes imputed.csv, in which observed
   imputed.cells.csv                  every imputed cell: value, standard deviation and 90 % interval, or probability
   imputed.report.txt, .json          errors by column, on observed cells that were hidden from all methods
 
-The model is fitted to observed cells only.  See dgm_jax/applications/imputation/README.md.
+--method=auto, the default, combines networks (orderless), extra trees, chained ridge regressions, nearest neighbours
+and the mean; --method=miwae is a deep latent-variable model (Mattei & Frellsen, 2019).  Each is fitted to observed
+cells only.  See dgm_jax/applications/imputation/README.md.
 
 Exit status: 0 success, 2 a mistake in the command or the table, 3 NaN or Inf in training, 4 stopped by SIGTERM or
 Ctrl-C.  A command that is stopped leaves no incomplete file.
 """
 
 import argparse
+import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from dgm_jax.applications.imputation import arguments, cells, columns, comparison, fit, fitted, report
+from dgm_jax.applications.imputation import (
+  arguments,
+  cells,
+  columns,
+  combined,
+  combined_cells,
+  combined_report,
+  command_tables,
+  comparison,
+  fit,
+  fitted,
+  report,
+)
 from dgm_jax.core import compilation_cache, errors, files, full_disk
 from dgm_jax.core.progress import progress_bar
 from dgm_jax.data.files import tables
-from dgm_jax.data.files.table_options import chosen, index
 from dgm_jax.training.processes import signals
 from dgm_jax.training.workdir import run_record
 
@@ -38,53 +53,26 @@ _FULL = "Files that were complete are kept; free some space, or name another --o
 _STOPPED = "The same command starts again."
 
 
-def _kinds(args: argparse.Namespace, table: tables.Table) -> list[str | None]:
-  """The kind that the command line sets for each column, or None; columns that are not to be used are ignored."""
-  kinds: dict[int, str] = {}
-  for kind, listed in (("categorical", args.categorical), ("numeric", args.numeric), ("ignored", args.ignore)):
-    flag = "ignore" if kind == "ignored" else kind
-    for given in listed:
-      j = index(table.names, given, f"column of --{flag}", args.data)
-      errors.require(j not in kinds, f"Column {given!r} of --{flag} is listed twice or also in another option.")
-      kinds[j] = kind
-  left_out = [j for j in table.index if j not in kinds]
-  used, _ = chosen(table.names, arguments.table_options(args), args.data, left_out)
-  return [kinds.get(j) if j in used else "ignored" for j in range(len(table.names))]
+class _Made(NamedTuple):
+  """What a method makes of a table.
+
+  Attributes:
+    columns: the modelled columns.
+    found: the imputed cells.
+    about: its part of the report, see report.make.
+  """
+
+  columns: Sequence[columns.Column]
+  found: cells.Imputed
+  about: report.Method
 
 
-def _read(args: argparse.Namespace) -> tuple[tables.Table, tables.Table]:
-  """(table to impute, table to fit to); both have their columns in the same order."""
-  read = lambda path: tables.read(path, arguments.table_options(args))
-  table = read(args.data)
-  errors.require(
-    any(missing.any() for missing in table.missing),
-    f"{args.data} has no missing cell: there is nothing to impute (--missing=A,B adds markers of missing cells).",
-  )
-  if args.fit is None:
-    return table, table
-  other = read(args.fit)
-  absent = [name for name in table.names if name not in other.names]
-  errors.require(not absent, f"{args.fit} has no column {absent[0]!r}, which {args.data} has." if absent else "")
-  order = [other.names.index(name) for name in table.names]
-  return table, other._replace(
-    names=table.names, values=[other.values[j] for j in order], missing=[other.missing[j] for j in order]
-  )
+class _Tables(NamedTuple):
+  """The encoded tables [N, D]: the one to fit to, the one to impute, and which cells of the latter are missing."""
 
-
-def _filling(
-  known: Sequence[columns.Column], found: cells.Imputed, x: np.ndarray, table: tables.Table
-) -> dict[int, Any]:
-  """{index of a column of the table: values of its missing cells}, from imputed values x [C]."""
-  fills, modelled = {}, [j for j, c in enumerate(known) if c.modelled]
-  for d, j in enumerate(modelled):
-    values = x[found.column == d].tolist()
-    if known[j].kind != "real":
-      values = list(map(int, values))
-    fills[j] = values if known[j].numeric else [known[j].classes[code] for code in values]
-  for j, column in enumerate(known):
-    if column.kind == "constant":
-      fills[j] = [column.classes[0]] * int(table.missing[j].sum())
-  return fills
+  fit: np.ndarray
+  target: np.ndarray
+  missing: np.ndarray
 
 
 def _fit(
@@ -97,54 +85,105 @@ def _fit(
       show(*found)
       stop.check()
 
-    widths, models = (args.hidden, args.hidden), max(args.proper, 1)
     return fitted.fit(
       x,
       modelled,
       latent_dim=args.latents,
-      hidden=widths,
+      hidden=(args.hidden, args.hidden),
       limits=limits,
       held_out=fitted.held_out_rate(x),
-      num_models=models,
+      num_models=max(args.proper, args.models),
+      bootstrap=args.proper > 0,
+      mechanism=args.mechanism,
+      hide_inputs=args.hide_inputs,
       seed=args.seed,
       progress=progress,
     )
 
 
+def _by_miwae(args: argparse.Namespace, t: _Tables, modelled: list[columns.Column], stop: signals.StopRequest) -> _Made:
+  fit.check_mechanism(args.mechanism, [c.likelihood for c in modelled])
+  methods = comparison.methods(t.fit) if args.compare is None else args.compare
+  hidden = fitted.hide(t.fit, fitted.held_out_rate(t.fit) if methods else 0.0, args.seed + 1)
+  options = {"num_samples": args.samples, "seed": args.seed}
+  model = _fit(args, np.where(hidden, np.nan, t.fit), modelled, stop)
+  compared, coverage = comparison.compare(model, t.fit, hidden, methods, **options) if hidden.any() else ({}, None)
+  stop.check()
+  with _imputing(t, stop) as progress:
+    found = cells.impute(model, t.target, where=t.missing, num_draws=args.multiple, progress=progress, **options)
+  about = report.of_miwae(args, model, compared, coverage, int(hidden.sum()), found)
+  return _Made(modelled, found, about)
+
+
+def _by_combination(
+  args: argparse.Namespace, t: _Tables, modelled: list[columns.Column], stop: signals.StopRequest
+) -> _Made:
+  hidden = combined_report.hide(t.fit, args.method, args.seed, report=args.compare is None)
+  combined_cells.check_draws(args.multiple, combined.methods_for(args.method, t.fit.size))
+  with fitted.fit_bar(args.steps) as show:
+
+    def progress(*found):
+      show(*found)
+      stop.check()
+
+    model, measured = combined_report.fit(
+      t.fit,
+      modelled,
+      args.method,
+      hidden,
+      seed=args.seed,
+      started=lambda name: stop.check(),
+      num_models=args.models,
+      limits=fit.Limits(args.steps, args.minutes),
+      width=args.hidden,
+      progress=progress,
+    )
+  with _imputing(t, stop) as progress:
+    options = {"where": t.missing, "num_draws": args.multiple, "seed": args.seed}
+    found = combined_cells.impute(model, t.target, progress=progress, **options)
+  return _Made(model.spread.columns, found, combined_report.about(args, model, measured))
+
+
+@contextlib.contextmanager
+def _imputing(t: _Tables, stop: signals.StopRequest) -> Iterator[Callable[[int], None]]:
+  with progress_bar(int(t.missing.any(1).sum()), description="impute", unit="row") as bar:
+
+    def progress(rows):
+      bar.update(rows)
+      stop.check()
+
+    yield progress
+
+
 def _impute(args: argparse.Namespace, stop: signals.StopRequest) -> None:
   start = time.monotonic()
-  table, fit_table = _read(args)
+  table, fit_table = command_tables.read(args)
   stop.check()
-  known = [columns.infer(*c) for c in zip(*fit_table[:3], _kinds(args, table), strict=True)]
+  known = [columns.infer(*c) for c in zip(*fit_table[:3], command_tables.kinds(args, table), strict=True)]
   modelled = [c for c in known if c.modelled]
   errors.require(
     len(modelled) > 0, f"No column of {args.fit or args.data} has two different observed values to learn from."
   )
   x = columns.encode(known, fit_table.values, fit_table.missing)
   target = x if args.fit is None else columns.encode(known, table.values, table.missing)
-  methods = comparison.methods(x) if args.compare is None else args.compare
-  hidden = fitted.hide(x, fitted.held_out_rate(x) if methods else 0.0, args.seed + 1)
-  options = {"num_samples": args.samples, "seed": args.seed}
-  model = _fit(args, np.where(hidden, np.nan, x), modelled, stop)
-  compared, coverage = comparison.compare(model, x, hidden, methods, **options) if hidden.any() else ({}, None)
   missing = np.stack([where for where, c in zip(table.missing, known, strict=True) if c.modelled], 1)
-  stop.check()
-  with progress_bar(int(missing.any(1).sum()), description="impute", unit="row") as bar:
-
-    def progress(rows):
-      bar.update(rows)
-      stop.check()
-
-    found = cells.impute(model, target, where=missing, num_draws=args.multiple, progress=progress, **options)
+  make = _by_miwae if args.method == arguments.MIWAE else _by_combination
+  made = make(args, _Tables(x, target, missing), modelled, stop)
   stop.check()  # the last time: once the first file is written, all are
   known = [columns.spelled(*c) for c in zip(known, table.values, table.missing, strict=True)]
-  modelled = [c for c in known if c.modelled]
+  _write(args, table, known, len(x), made, start)
+
+
+def _write(
+  args: argparse.Namespace, table: tables.Table, known: list[columns.Column], rows: int, made: _Made, start: float
+) -> None:
+  found, modelled = made.found, [c for c in known if c.modelled]
   out, *draws, by_cell, text, as_json = arguments.paths(args)
   with full_disk.sentence(f"--out {args.out}", args.out.parent, lambda: _FULL), arguments.writing(args.out):
     for path, drawn in zip((out, *draws), (found.x, *found.draws), strict=True):
-      table.write(path, _filling(known, found, drawn, table))
+      table.write(path, command_tables.filling(known, found, drawn, table))
     report.write_cells(by_cell, modelled, found)
-    about = report.make(args, known, table, len(x), model, found, compared, coverage, int(hidden.sum()))
+    about = report.make(args, known, table, rows, made.about)
     about |= {
       "command": shlex.join(sys.orig_argv),
       "versions": run_record.versions(),

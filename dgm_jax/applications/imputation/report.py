@@ -4,7 +4,7 @@ import argparse
 import csv
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,21 +38,61 @@ def write_cells(path: pathlib.Path, columns: Sequence[Column], found: cells.Impu
       writer.writerow((row + 1, column.name, *shown))
 
 
-def make(
+class Method(NamedTuple):
+  """A method's part of a report.
+
+  Attributes:
+    sentences: how it was fitted, and what is to be known of its results.
+    model: the same for JSON.
+    errors: {method: Errors}, the first being the one that imputed.
+    coverage: share of hidden numbers that lie in their 90 % interval.
+    hidden: the number of hidden cells.
+    columns: further entries of each modelled column.
+    median_ess: median effective number of importance samples.
+  """
+
+  sentences: list[str]
+  model: dict[str, Any]
+  errors: dict[str, comparison.Errors]
+  coverage: float | None
+  hidden: int
+  columns: list[dict[str, Any]] | None = None
+  median_ess: float | None = None
+
+
+def of_miwae(
   args: argparse.Namespace,
-  columns: Sequence[Column],
-  table: tables.Table,
-  fitted_rows: int,
   model: Fitted,
-  found: cells.Imputed,
   compared: dict[str, comparison.Errors],
   coverage: float | None,
   num_hidden: int,
+  found: cells.Imputed,
+) -> Method:
+  """The part of a MIWAE."""
+  about = {"method": args.method, "latents": args.latents, "hidden": args.hidden, "samples": args.samples}
+  about |= {"mechanism": args.mechanism, "seed": args.seed, "models": max(args.proper, args.models)}
+  about |= {"steps": model.fit.steps, "ended": model.fit.reason, "held_out": model.fit.score}
+  score = "" if model.fit.score is None else f"; log p of held-out entries: {model.fit.score:.3f} nats per entry"
+  name = "MIWAE" if args.mechanism == "ignorable" else "not-MIWAE with self-masking"
+  said = [f"{name}, {args.latents} latents, {model.fit.steps} steps; ended because {model.fit.reason}{score}"]
+  if args.proper:
+    said.append(
+      f"{args.multiple} imputations by {args.proper} models, each fitted to a bootstrap sample of the rows: proper "
+      "multiple imputation"
+    )
+  elif args.multiple:
+    said.append(f"{args.multiple} imputations, {_IMPROPER}")
+  ess = float(np.median(found.ess)) if len(found.ess) else None
+  return Method(said, about, compared, coverage, num_hidden, median_ess=ess)
+
+
+def make(
+  args: argparse.Namespace, columns: Sequence[Column], table: tables.Table, fitted_rows: int, method: Method
 ) -> dict[str, Any]:
   """The contents of the report, as a dict for JSON."""
   # the index of a data frame is copied, and no column of the table unless the user says so
   shown = [j for j, c in enumerate(columns) if c.kind != "ignored" or j not in table.index]
-  missing = np.stack(table.missing, 1)
+  missing, compared = np.stack(table.missing, 1), method.errors
   modelled = [j for j, c in enumerate(columns) if c.modelled]
   by_column = []
   for j in shown:
@@ -63,6 +103,7 @@ def make(
       {"name": column.name, "kind": column.kind, "missing": int(missing[:, j].sum()), "errors": errors}
       | ({"classes": len(column.classes)} if column.modelled and not column.numeric else {})
       | ({"unknown": unknown} if unknown else {})
+      | (method.columns[modelled.index(j)] if column.modelled and method.columns else {})
     )
   return {
     "table": {
@@ -72,14 +113,14 @@ def make(
       "empty_rows": int(missing[:, shown].all(1).sum()),
     },
     "fitted": {"file": str(args.fit or args.data), "rows": fitted_rows, "inductive": args.fit is not None},
-    "model": {"latents": args.latents, "hidden": args.hidden, "samples": args.samples, "seed": args.seed}
-    | {"models": max(args.proper, 1), "steps": model.fit.steps, "ended": model.fit.reason, "held_out": model.fit.score},
+    "model": method.model,
     "multiple": {"imputations": args.multiple, "proper": args.proper > 0},
     "columns": by_column,
-    "hidden": num_hidden,
+    "hidden": method.hidden,
     "errors": {m: {"numbers": e.numbers, "classes": e.classes, "seconds": e.seconds} for m, e in compared.items()},
-    "coverage": coverage,
-    "median_ess": float(np.median(found.ess)) if len(found.ess) else None,
+    "coverage": method.coverage,
+    "median_ess": method.median_ess,
+    "sentences": method.sentences,
   }
 
 
@@ -101,7 +142,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _sentences(about: dict[str, Any]) -> list[str]:
-  table, source, model, multiple = (about[k] for k in ("table", "fitted", "model", "multiple"))
+  table, source = about["table"], about["fitted"]
   cells_ = table["rows"] * len(about["columns"])
   lines = [f"{table['file']}: {table['rows']} rows, {len(about['columns'])} columns, {table['missing']} missing cells "
            f"({100 * table['missing'] / cells_:.1f} %)"]  # fmt: skip
@@ -109,15 +150,7 @@ def _sentences(about: dict[str, Any]) -> list[str]:
     lines.append(f"{table['empty_rows']} rows without any observed cell are imputed from the model's marginal p(x)")
   way = "inductive" if source["inductive"] else "transductive: the imputed rows themselves"
   lines.append(f"Fitted to {source['rows']} rows of {source['file']} ({way})")
-  score = "" if model["held_out"] is None else f"; log p of held-out entries: {model['held_out']:.3f} nats per entry"
-  lines.append(f"MIWAE, {model['latents']} latents, {model['steps']} steps; ended because {model['ended']}{score}")
-  if multiple["proper"]:
-    lines.append(
-      f"{multiple['imputations']} imputations by {model['models']} models, each fitted to a bootstrap sample of the "
-      "rows: proper multiple imputation"
-    )
-  elif multiple["imputations"]:
-    lines.append(f"{multiple['imputations']} imputations, {_IMPROPER}")
+  lines += about["sentences"]
   for column in about["columns"]:
     if column["kind"] == "empty":
       lines.append(f"Column {column['name']!r} has no observed cell and is left empty")
@@ -125,6 +158,23 @@ def _sentences(about: dict[str, Any]) -> list[str]:
       listed = ", ".join(column["unknown"][:5])
       lines.append(f"Column {column['name']!r} has classes unknown to the model, kept but treated as missing: {listed}")
   return lines
+
+
+def _by_column(about: dict[str, Any]) -> list[str]:
+  """Which methods carry each column, and its intervals, where several methods were combined."""
+  shown = [c for c in about["columns"] if "weights" in c]
+  if not shown:
+    return []
+  percent = lambda v: "" if v is None else f"{100 * v:.0f} %"
+  rows = [("column", "weights of the methods", "agreeing rows", "coverage", "width")]
+  for c in shown:
+    carried = ", ".join(f"{name} {w:.2f}" for name, w in sorted(c["weights"].items(), key=lambda at: -at[1]))
+    rows.append((c["name"], carried, percent(c["agreeing"]), percent(c["coverage"]), _number(c["width"])))
+  return [
+    "",
+    "Weights by column, and the coverage and mean width of its 90 % intervals on hidden cells",
+    *_aligned(rows),
+  ]
 
 
 def text(about: dict[str, Any]) -> str:
@@ -144,6 +194,7 @@ def text(about: dict[str, Any]) -> str:
       "hidden from every method",
     ]
   lines += _aligned(rows)
+  lines += _by_column(about)
   if about["coverage"] is not None:
     lines.append(f"The 90 % intervals contain {100 * about['coverage']:.1f} % of the hidden numbers")
   lines.append(f"{about['seconds']:.0f} s")

@@ -15,7 +15,7 @@ from dgm_jax.applications.imputation import cells, comparison, report
 from dgm_jax.applications.imputation import command as impute
 from dgm_jax.core import errors
 
-SMALL = ("--steps=200", "--latents=2", "--hidden=8", "--samples=50")
+SMALL = ("--method=miwae", "--steps=200", "--latents=2", "--hidden=8", "--samples=50")
 
 
 def rows(n=60, seed=0, rate=0.25):
@@ -161,9 +161,9 @@ def fails(args, status=2):
     ("1,2\n3,\n", ("--ignore=0,column_1",), "'column_1' of --ignore is listed twice"),
     ('a,b\n"1,5",2\n"2,5",\n', (), "'a' holds '1,5', '2,5': the option decimal=,"),
     ("a,b\n1,2\n3,\n", ("--numeric=a", "--ignore=a"), "'a' of --ignore is listed twice"),
-    ("a,b\n1,2\n3,\n", ("--latents=257",), "--latents=257; it must be between 1 and 256"),
+    ("a,b\n1,2\n3,\n", ("--method=miwae", "--latents=257"), "--latents=257; it must be between 1 and 256"),
     ("a,b\n1,2\n3,\n", ("--multiple=3", "--proper=4"), "--proper=4 models"),
-    ("a,b\n1,2\n3,\n", ("--compare=knm",), "Unknown name of --compare 'knm'"),
+    ("a,b\n1,2\n3,\n", ("--method=miwae", "--compare=knm"), "Unknown name of --compare 'knm'"),
     ("a,b\n1,2\n3,4\n", (), "has no missing cell"),
     ("a,b\n1,2\n1,\n", (), "No column of .* has two different observed values"),
     ("a,b\n1,\n", (), "No column of .* has two different observed values"),
@@ -177,6 +177,14 @@ def fails(args, status=2):
     ("a,b\n1,2\n3,\n", ("--separator=;",), "the separator ';' does not occur in the first line, 'a,b'"),
     ("a,bcd\n1,2\n3,\n", ("--columns=bdc",), "Unknown column of data.csv 'bdc'. Did you mean 'bcd'"),
     ("a,b\n1,2\n3,\n", ("--target=c",), "Unknown target of data.csv 'c'"),
+    ("a,b\n1,2\n3,\n", ("--method=tree",), "Unknown value of --method 'tree'"),
+    ("a,b\n1,2\n3,\n", ("--models=0",), "--models=0; it must be 1 or more"),
+    ("a,b\n1,2\n3,\n", ("--latents=3",), "--latents goes with --method=miwae, not with --method=auto"),
+    ("a,b\n1,2\n3,\n", ("--compare=knn",), "--compare goes with --method=miwae"),
+    ("a,b\n1,2\n3,\n", (), "No column has 20 observed entries, so that none can be hidden"),
+    ("a,b\n1,u\n3,v\n2,\n4,u\n", ("--mechanism=self_masking",), "is for columns of numbers; this table has classes"),
+    ("a,b\n1,2\n3,\n", ("--method=miwae", "--hide_inputs=1"), "--hide_inputs=1.0; it must be"),
+    ("a,b\n1,2\n3,\n4,1\n", ("--method=knn", "--multiple=2"), "Draws need networks"),
   ],
 )
 def test_user_mistakes_are_reported_in_one_sentence(tmp_path, monkeypatch, capsys, body, flags, sentence):
