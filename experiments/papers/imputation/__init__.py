@@ -1,0 +1,1 @@
+"""imputation: paper.py has what is run; there is no paper."""
