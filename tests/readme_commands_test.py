@@ -22,7 +22,7 @@ from dgm_jax.sweeps import command as sweep_command
 from dgm_jax.training import build
 from helpers import processes, tables
 
-_FOLDERS = ("", ".github", "configs", "experiments", "scripts")
+_FOLDERS = ("", ".github", "configs", "experiments", "experiments/course", "scripts")
 PAGES = sorted(
   {p for folder in _FOLDERS for p in (tables.ROOT / folder).glob("*.md")} | set((tables.ROOT / "dgm_jax").rglob("*.md"))
 )

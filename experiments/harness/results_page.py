@@ -29,7 +29,7 @@ everything. `--save` stores the numbers of a finished budget in `experiments/res
 
 A paper is `experiments/papers/NAME/paper.py`, with `PAPER` (published numbers), `RUNS` (what each table and budget
 runs, as overrides of a config), `report()` and `summary()`; see `experiments/harness/paper.py`. Labs of a course are
-in [course.md](course.md)."""
+in [course/README.md](course/README.md)."""
 
 _COLUMNS = ("what", "published", "ours", "budget", "numbers")
 

@@ -6,12 +6,13 @@ The pages keep their places relative to one another, so that their links hold.
 """
 
 import pathlib
+import re
 import shutil
 import sys
 
 ROOT = pathlib.Path(__file__).parents[2]
-_FILES = ("README.md", "CHANGELOG.md", "CITATION.cff", "configs/README.md", "experiments/*.md", "experiments/results/*",
-          "scripts/README.md", "dgm_jax/**/README.md")  # fmt: skip
+_FILES = ("README.md", "CHANGELOG.md", "CITATION.cff", "configs/README.md", "experiments/*.md",
+          "experiments/course/*.md", "experiments/results/*", "scripts/README.md", "dgm_jax/**/README.md")  # fmt: skip
 _MOVED = {".github/CONTRIBUTING.md": "CONTRIBUTING.md"}  # sites leave out folders with a leading point
 _PACKAGES = ("api", "core", "networks", "distributions", "inference", "models", "principles", "evaluate", "data",
              "training", "sweeps", "applications")  # fmt: skip
@@ -33,6 +34,16 @@ def _reference(package: str) -> str:
   return f"# dgm_jax.{package}\n\n" + "\n\n".join(blocks) + "\n"
 
 
+def _collect_course(folder: pathlib.Path) -> None:
+  """Puts the pages with outputs, where build_course.sh has made them, in place of the notebooks' sources."""
+  for path in folder.glob("*_solutions.md"):  # the pages with outputs have them, folded
+    path.unlink()
+  for path in folder.glob("[0-9]*.md"):
+    path.write_text(re.sub(r"^```python .*$", "```python", path.read_text(), flags=re.MULTILINE))
+  for path in (ROOT / ".cache" / "course" / "pages").glob("*"):
+    shutil.copy(path, folder / path.name)
+
+
 def collect(folder: pathlib.Path) -> None:
   """Writes all pages into a folder, which is emptied first."""
   shutil.rmtree(folder, ignore_errors=True)
@@ -45,6 +56,7 @@ def collect(folder: pathlib.Path) -> None:
     shutil.copy(ROOT / source, folder / to)
     front = folder / "README.md"
     front.write_text(front.read_text().replace(f"]({source})", f"]({to})").replace(f"[{source}]", f"[{to}]"))
+  _collect_course(folder / "experiments" / "course")
   (folder / "reference").mkdir()
   for package in _PACKAGES:
     (folder / "reference" / f"{package}.md").write_text(_reference(package))
