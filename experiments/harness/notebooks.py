@@ -139,7 +139,10 @@ def record(name: str, numbers: dict[str, float]) -> None:
 
 
 def _shown(value: float | None, match: re.Match) -> str:
-  return match[1] if value is None else f"{value:.{len(match[2] or '')}f}"
+  if value is None:
+    return match[1]
+  text = f"{value:.{len(match[2] or '')}f}"
+  return text if float(text) else text.removeprefix("-")  # no minus zero
 
 
 def quotations(name: str) -> Iterator[tuple[str, str]]:
