@@ -144,9 +144,9 @@ def build(name: str, out: pathlib.Path, record: bool, outputs: bool) -> None:
       cell.source = new.source
   elif differences := _differences(name, numbers):
     print(f"  {name}: this run's numbers differ: {'; '.join(differences)}")
-  notebooks.check_text(name)
   nbformat.write(made, out / "with_outputs" / f"{name}.ipynb")
   page(name, made, out / "pages")
+  notebooks.check_text(name)
   print(f"{name}: {time.time() - start:.0f} s", flush=True)
 
 
