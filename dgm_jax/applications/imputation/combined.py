@@ -153,7 +153,7 @@ def fit(
     hidden: the evidence, bool [N, D].
     methods: names of CANDIDATES, "mean" among them.
     seed: of everything random.
-    agree: whether rows that agree take part.
+    agree: whether rows that agree take part, where several methods are weighed or networks impute.
     refit: whether the methods are finally fitted to the hidden entries, too.
     started: called with the name of each method before its fit.
     options: num_models, limits, width and progress of conditional_nets.fit.
@@ -192,7 +192,7 @@ def _weighed(made: Combined, seen: np.ndarray, x: np.ndarray, hidden: np.ndarray
   features = evidence.stacked(spread, said.features, of_columns)
   others = evidence.out_of_fold(spread, said, found, len(truth), fallback) if chosen else features
   near = None
-  if agree and chosen:
+  if agree and (chosen or made.nets is not None):
     scores = evidence.normal_maps(spread, seen)
     few, near = slice(_GATED), evidence.agreeing(spread, scores, seen, seed)._replace(sparse=made.sparse)
     fitted = evidence.fit_gates(near, seen[rows][few], truth[few], where[few], features[few])

@@ -140,6 +140,16 @@ def test_one_method_alone_gives_its_own_values():
     clone(model).set_params(num_models=0).fit(x[:, [0, 2]])
 
 
+def test_networks_alone_impute_classes_and_numbers_and_draw():
+  x, _ = mt.rows(160, 1)
+  model = imputer(method="orderless", categorical_features=[1, 3]).fit(x)
+  filled, drawn = model.transform(x), model.sample(x, 2)
+  assert model.weights_ == [{"orderless": 1.0}] * 4
+  np.testing.assert_array_equal(filled[~np.isnan(x)], x[~np.isnan(x)])
+  assert np.isfinite(filled).all() and np.isfinite(drawn).all()
+  assert set(filled[:, 3]) <= {0, 1, 2} and set(drawn[:, :, 1].ravel()) <= {0, 1}
+
+
 @pytest.mark.slow
 def test_scikit_learns_estimator_checks():
   estimator_checks.check_estimator(imputer(method="mice"))
