@@ -37,25 +37,7 @@ def parser(description: str) -> argparse.ArgumentParser:
   add("--fit", type=pathlib.Path, help="inductive: another table to fit the model to")
   add("--transductive", action="store_true", help="fit the model to the imputed table itself (the default)")
   add("--overwrite", action="store_true", help="replace existing output files")
-  add(
-    "--method",
-    help=f"{', '.join(METHODS)}, or miwae; auto (the default) weighs all but miwae by column, by their errors on "
-    "hidden entries",
-  )
-  add("--models", type=int, help="number of networks whose predictions are mixed (auto and orderless: 3, miwae: 1)")
-  add(
-    "--mechanism",
-    choices=("ignorable", "self_masking"),
-    default="ignorable",
-    help="self_masking: whether a number is missing may depend on the number itself (not-MIWAE; for numbers alone)",
-  )
-  add(
-    "--hide_inputs",
-    type=float,
-    default=0.0,
-    metavar="R",
-    help="miwae: hide up to this share of the observed cells from the encoder in training, at random (0)",
-  )
+  _add_method_options(add)
   add("--multiple", type=int, default=0, metavar="M", help="also draw M imputations, one file each")
   add(
     "--proper",
@@ -90,6 +72,28 @@ def parser(description: str) -> argparse.ArgumentParser:
   add("--minutes", type=float, help="maximum training time in minutes")
   add("--seed", type=int, default=0, help="seed of everything random (0)")
   return made
+
+
+def _add_method_options(add: Callable) -> None:
+  add(
+    "--method",
+    help=f"{', '.join(METHODS)}, or miwae; auto (the default) weighs all but miwae by column, by their errors on "
+    "hidden entries",
+  )
+  add("--models", type=int, help="number of networks whose predictions are mixed (auto and orderless: 3, miwae: 1)")
+  add(
+    "--mechanism",
+    choices=("ignorable", "self_masking"),
+    default="ignorable",
+    help="self_masking: whether a number is missing may depend on the number itself (not-MIWAE; for numbers alone)",
+  )
+  add(
+    "--hide_inputs",
+    type=float,
+    default=0.0,
+    metavar="R",
+    help="miwae: hide up to this share of the observed cells from the encoder in training, at random (0)",
+  )
 
 
 def _add_table_options(add: Callable) -> None:
