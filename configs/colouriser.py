@@ -11,7 +11,8 @@ test/colour_... in results.json, beside four answers that know nothing (dgm_jax/
   python -m dgm_jax train --config=colouriser:data=array --config.data.path=FOLDER --config.data.image_size=64
 
 Arguments (after the colon, separated by commas):
-  stage=NAME      generator if not given: the U-Net alone, with loss=...; discriminator: on what init_from makes;
+  stage=NAME      generator if not given: the U-Net alone, with loss=..., 8 epochs (after 40 it knows the 3,500 photographs
+                  of cifar10/small by heart: MAE 5.00 % of others, grey 5.02 %); discriminator: on what init_from makes;
                   both: 400 steps at a small rate from what init_from brings; kept is the checkpoint with the least
                   Frechet distance of random features from photographs, among those with an MAE below 0.9 of that of
                   another image's colours
@@ -66,7 +67,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.evaluate.colour = {"batch_size": 250, "answers": ("grey", "median", "another", "nearest"), "ceiling": 0.9}
   if not a.test:
     config.batch_size, config.log_every, config.checkpoint_every = _BATCH, 0, 0
-    config.num_epochs, config.num_steps = (4 if a.quick else 40) if alone else (1 if a.quick else 4), None
+    config.num_epochs, config.num_steps = (4 if a.quick else 8) if alone else (1 if a.quick else 4), None
   if a.net == "nazeri2018":
     _nazeri2018(config, alone, a)
   if a.stage == "both":
