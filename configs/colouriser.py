@@ -11,8 +11,8 @@ test/colour_... in results.json, beside four answers that know nothing (dgm_jax/
   python -m dgm_jax train --config=colouriser:data=array --config.data.path=FOLDER --config.data.image_size=64
 
 Arguments (after the colon, separated by commas):
-  stage=NAME      generator if not given: the U-Net alone, with loss=..., 8 epochs (after 40 it knows the 3,500 photographs
-                  of cifar10/small by heart: MAE 5.00 % of others, grey 5.02 %); discriminator: on what init_from makes;
+  stage=NAME      generator if not given: the U-Net alone, with loss=..., 8 epochs (after 40 it knows the 3,500
+                  photographs by heart: MAE 5.00 % of others, grey 5.02 %); discriminator: on what init_from makes;
                   both: 400 steps at a small rate from what init_from brings; kept is the checkpoint with the least
                   Frechet distance of random features from photographs, among those with an MAE below 0.9 of that of
                   another image's colours
