@@ -8,7 +8,7 @@ import pytest
 from dgm_jax.experiments.harness import notebooks
 from helpers import tables
 
-FAST = ("01_coins_and_pixels", "04_linear_latent_variables", "05_topics")
+FAST = ("01_coins_and_pixels", "03_mixtures_and_em", "04_linear_latent_variables")
 TEXT = """# A page
 
 The answer is 4.20<!-- answer -->.
