@@ -51,7 +51,7 @@ def test_a_notebook_has_its_parts(name):
   notebooks.check_form(name)
   notebooks.check_text(name)
   text = (notebooks.FOLDER / f"{name}.md").read_text()
-  for part in ("**What you will see.**", "## To think about", "**Try next.**", "title="):
+  for part in ("**What you will see.**", "## To think about", "**Try next.**", "title"):
     assert part in text, f"{name} lacks {part!r}"
   assert re.search(r"\*\*Papers?\.\*\*", text)
   assert f"]({name}.md)" in (notebooks.FOLDER / "README.md").read_text()
