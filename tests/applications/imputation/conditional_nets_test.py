@@ -14,14 +14,7 @@ X, _ = mt.rows(160, 3)
 SMALL = {"width": 8, "limits": fit.Limits(10), "seed": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short():
-  """Few steps a call, and small blocks: every test shares the compiled programs."""
-  patch = pytest.MonkeyPatch()
-  patch.setattr(orderless, "STEPS", 10)
-  patch.setattr(conditional_nets, "_BLOCK", 32)
-  yield
-  patch.undo()
+pytestmark = pytest.mark.usefixtures("short_fits")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.utils import estimator_checks
 
 import dgm_jax
-from dgm_jax.applications.imputation import combined, combined_report, conditional_nets, orderless
+from dgm_jax.applications.imputation import combined, combined_report
 from dgm_jax.applications.imputation import command as impute
 from dgm_jax.core import errors
 from helpers import mixed_table as mt
@@ -18,14 +18,7 @@ from helpers import mixed_table as mt
 HEADER = ["r", "b", "i", "c"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def short():
-  """Few steps a call, so that a short fit is short."""
-  patch = pytest.MonkeyPatch()
-  patch.setattr(orderless, "STEPS", 10)
-  patch.setattr(conditional_nets, "_BLOCK", 32)
-  yield
-  patch.undo()
+pytestmark = pytest.mark.usefixtures("short_fits")
 
 
 def written(path, x):

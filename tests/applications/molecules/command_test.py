@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import re
 import types
 
 import jax
@@ -19,6 +18,7 @@ from dgm_jax.data.files import tokenisation
 from dgm_jax.data.splits import Splits
 from dgm_jax.models.vae import sequence_vae
 from dgm_jax.training import train
+from helpers import own_options
 
 pytest.importorskip("rdkit")
 MOLECULES = ["CCO", "c1ccccc1", "CC(=O)O", "CCN", "C1CC1"]
@@ -162,9 +162,7 @@ OWN = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_help_of_a_command_has_its_own_options_alone(name, capsys):
-  with pytest.raises(SystemExit):
-    command.main([name, "--help"])
-  assert set(re.findall(r"^ +(?:-h, )?(--\w+)", capsys.readouterr().out, re.MULTILINE)) == COMMON | OWN[name]
+  own_options.check_help(command.main, name, COMMON | OWN[name], capsys)
 
 
 @pytest.mark.parametrize("words", [
@@ -177,12 +175,7 @@ def test_the_help_of_a_command_has_its_own_options_alone(name, capsys):
   ["optimise", "CC", "--beam", "2"],
 ])  # fmt: skip
 def test_options_of_other_commands_are_refused_in_a_sentence_with_the_choices(words):
-  option = words[-1 if "=" in words[-1] else -2].partition("=")[0]
-  with pytest.raises(errors.UserError) as e:
-    command.main([*words, "--workdir=run"])
-  said = str(e.value)
-  assert f"Unknown option of {words[0]} {option!r}" in said and "\n" not in said
-  assert set(re.findall(r"--\w+", said.partition("Choices:")[2])) == COMMON | OWN[words[0]]
+  own_options.check_refusal(command.main, words, COMMON | OWN[words[0]])
 
 
 @pytest.mark.parametrize("kind,line,named", [

@@ -1,7 +1,6 @@
 """The command `sentences` and the class SentenceVAE: what they say, and mistakes in one sentence."""
 
 import csv
-import re
 import types
 
 import jax
@@ -17,6 +16,7 @@ from dgm_jax.configs import sentence_vae_text
 from dgm_jax.core import errors
 from dgm_jax.models.vae import sequence_vae
 from dgm_jax.training import train
+from helpers import own_options
 
 WORDS = ["w0 w1 w2", "w3 w4"]
 
@@ -174,9 +174,7 @@ OWN = {
 
 @pytest.mark.parametrize("name", OWN)
 def test_the_help_of_a_command_has_its_own_options_alone(name, capsys):
-  with pytest.raises(SystemExit):
-    command.main([name, "--help"])
-  assert set(re.findall(r"^ +(?:-h, )?(--\w+)", capsys.readouterr().out, re.MULTILINE)) == COMMON | OWN[name]
+  own_options.check_help(command.main, name, COMMON | OWN[name], capsys)
 
 
 @pytest.mark.parametrize("words", [
@@ -188,12 +186,7 @@ def test_the_help_of_a_command_has_its_own_options_alone(name, capsys):
   ["sample", "--file=lines.txt"],
 ])  # fmt: skip
 def test_options_of_other_commands_are_refused_in_a_sentence_with_the_choices(words):
-  option = words[-1 if "=" in words[-1] else -2].partition("=")[0]
-  with pytest.raises(errors.UserError) as e:
-    command.main([*words, "--workdir=run"])
-  said = str(e.value)
-  assert f"Unknown option of {words[0]} {option!r}" in said and "\n" not in said
-  assert set(re.findall(r"--\w+", said.partition("Choices:")[2])) == COMMON | OWN[words[0]]
+  own_options.check_refusal(command.main, words, COMMON | OWN[words[0]])
 
 
 def test_long_files_are_completed_in_blocks_with_the_same_ends(vae, monkeypatch):
